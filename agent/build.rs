@@ -1,4 +1,4 @@
-//! Tells the program which commit it is built from, where that can be known.
+//! Builds the commit into the program, where it is known.
 
 use std::env;
 use std::process::Command;
@@ -22,8 +22,7 @@ fn main() {
     }
 }
 
-/// What git says; `None` without git or outside of a repository, where the program is built just
-/// the same.
+/// Output of git; `None` without git or outside of a repository, where the build succeeds too.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

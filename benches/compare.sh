@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Exhibit against zstd, borg and restic: each pair of programs in turn on the same input, in one run. Prints the README's tables.
+# Compares Exhibit with zstd, borg and restic on the same input, in turn, in one run. Prints the tables of the README.
 #
 #   benches/compare.sh INPUT [RUNS]
 #
-# INPUT is a file, for the README's numbers 1 GB of CloudTrail as one delivered file a line:
+# INPUT is a file. For the README's numbers it is 1 GB of CloudTrail, with one delivered file on each line:
 #   python3 ../shared/corpora/amplify.py ../shared/corpora/internal-only/aws/cloudtrail/sans504-s3-ransomware.tar.zst \
 #     -o /tmp/exhibit-bench --size 1G --format files-jsonl --seed 1
-# Needs zstd, borgbackup, restic and openssl; see tests/interop/install.sh. Run it on a machine that does nothing else.
+# It needs zstd, borgbackup, restic and openssl; see tests/interop/install.sh. Run it on a machine that does nothing else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 input=$(realpath "$1")
@@ -32,7 +32,7 @@ bundle=$(ls sealed/*.tar)
 printf '\nbytes: bundle %s, zstd -3 %s, zstd -1 %s, borg %s, restic %s\n\n' "$(stat -c %s "$bundle")" "$(stat -c %s out.zst)" "$(stat -c %s out1.zst)" \
   "$(du -sb borg | cut -f1)" "$(du -sb restic | cut -f1)"
 
-# The bundle's one item is its largest blob: what zstd -t has to read for the same content.
+# The bundle's one item is its largest blob. zstd -t reads it for the same content.
 tar -xf "$bundle" && cp "$(ls -S blobs/sha256/* | head -1)" item.zst
 cat > verify.tsv << TSV
 exhibit-audit verify	true	$audit verify $bundle --key agent.pub.pem
@@ -43,7 +43,7 @@ restic check --read-data	true	restic check -q --read-data
 TSV
 python3 "$OLDPWD/benches/measure.py" "$runs" verify.tsv
 
-# The same memory for four times the input.
+# Memory must not grow with four times the input.
 for i in 1 2 3 4; do cat "$input"; done > four
 printf '%s\t%s\t%s\n' "exhibit-agent seal, 4 × the input" "rm -rf four.d" "$agent seal four --incident BENCH --out four.d --key agent.key --json" > four.tsv
 printf '%s\t%s\t%s\n' "exhibit-audit verify, 4 × the input" "true" "bash -c '$audit verify four.d/*.tar --key agent.pub.pem'" >> four.tsv

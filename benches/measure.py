@@ -1,7 +1,8 @@
-"""Times commands against the first of them: measure.py RUNS FILE.tsv, a line each of name, preparation and command.
+"""Compares commands: measure.py RUNS FILE.tsv, where each line has a name, a command that prepares, and the command to measure.
 
-The commands run in turn, A B C A B C …, so that a machine whose speed drifts is as unfair to one as to the other; the first round warms up and
-does not count. Prints a table of medians: wall seconds, their range, processor seconds, largest memory of one process, and wall time as a multiple of the first's.
+The commands run in turn, A B C A B C …, so that a change in the machine's speed affects all of them alike. The first round warms
+up and does not count. Prints a table of medians: wall seconds and their range, processor seconds, the peak memory of the largest
+process, and wall time as a multiple of the first command's.
 """
 
 import os

@@ -1,5 +1,4 @@
-//! Real provider data: every file comes back byte for byte, and is cut into the records that it
-//! has.
+//! Real provider data: every file is restored byte for byte, and is split into the right records.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +19,7 @@ fn files_below(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             } else {
                 let name = path
                     .strip_prefix(folder)
-                    .expect("listed below it")
+                    .expect("the file is below the folder")
                     .to_owned();
                 files.insert(name, fs::read(&path).expect("readable"));
             }
@@ -30,7 +29,7 @@ fn files_below(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn every_file_comes_back_byte_for_byte() {
+fn extraction_returns_every_byte() {
     let Some(corpora) = corpora() else { return };
     let work = scratch();
     let bundle = agent(
@@ -49,7 +48,7 @@ fn every_file_comes_back_byte_for_byte() {
     );
     let (expected, found) = (files_below(&corpora), files_below(&out));
     assert!(expected.len() > 100, "the corpora are there");
-    assert_eq!(found.len(), expected.len(), "one file each");
+    assert_eq!(found.len(), expected.len(), "one extracted file for each");
     for (name, content) in expected {
         let matches = found
             .iter()
@@ -59,7 +58,7 @@ fn every_file_comes_back_byte_for_byte() {
     }
 }
 
-/// Seals one file, or those files of an archive whose path has `part`, and returns the number of
+/// Seals a file, or the files of an archive whose path contains `part`, and returns the number of
 /// records.
 fn records(source: &Path, part: &str) -> u64 {
     let work = scratch();
@@ -110,9 +109,9 @@ fn records(source: &Path, part: &str) -> u64 {
         .expect("a receipt counts records")
 }
 
-/// Counts are those of the corpora's README, but where it says why not.
+/// The counts come from the README of the corpora.
 #[test]
-fn files_are_cut_into_the_records_that_they_have() {
+fn splits_each_corpus_into_its_documented_records() {
     let Some(corpora) = corpora() else { return };
     for (file, expected) in [
         (
@@ -144,8 +143,7 @@ fn files_are_cut_into_the_records_that_they_have() {
     ] {
         assert_eq!(records(&corpora.join(file), ""), expected, "{file}");
     }
-    // each recorded answer of the GitHub API is described by one document; its body is a file of
-    // its own
+    // One document describes each recorded response of the GitHub API. The body is a separate file.
     assert_eq!(
         records(
             &corpora.join("github/hub4j-rest-replay.tar.zst"),
@@ -155,8 +153,8 @@ fn files_are_cut_into_the_records_that_they_have() {
     );
 }
 
-/// What a JSON document is cut into, told by a parser that keeps all of it in memory: the elements
-/// of a page, or the document.
+/// The number of records in a JSON document, counted by a parser that loads all of it: the elements
+/// of a page, or the document itself.
 fn records_of(document: &serde_json::Value) -> u64 {
     let elements = document.as_array().or_else(|| document["items"].as_array());
     let elements = elements.map_or(0, |list| {
@@ -167,13 +165,13 @@ fn records_of(document: &serde_json::Value) -> u64 {
     elements.max(1) as u64
 }
 
-/// Support bundles of real clusters hold lists, pages and single objects; what is no JSON in them
-/// is left out here.
+/// Support bundles of real clusters have lists, pages and single objects. The test skips their
+/// other files.
 #[test]
-fn the_objects_of_kubernetes_support_bundles_are_records() {
+fn splits_kubernetes_support_bundles_into_objects() {
     let Some(corpora) = corpora() else { return };
-    // Of the objects, the corpora's README counts those in lists that name their kind; for the
-    // second it counts YAML too.
+    // The README of the corpora counts the objects in lists with a kind. For the second bundle it
+    // counts those in YAML too.
     for (file, in_lists) in [
         ("troubleshoot-bundle-k3s-2022.tar.gz", 183),
         ("troubleshoot-bundle-k3s-2025.tar.gz", 359),
@@ -209,7 +207,7 @@ fn the_objects_of_kubernetes_support_bundles_are_records() {
             &["seal", plain.to_str().expect("a UTF-8 path")],
         );
         assert_eq!(listed, in_lists, "{file}: objects in lists");
-        // each link of the archive is a record too
+        // Each symbolic link is a record too.
         let links = run_ok(Command::new("find").arg(&plain).args(["-type", "l"]))
             .lines()
             .count() as u64;

@@ -1,5 +1,5 @@
-//! A program that is killed at any of its writes leaves a whole bundle, or something that no
-//! verifier takes for one.
+//! A program that is killed at any write leaves a complete bundle, or something that no verifier
+//! accepts as one.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use tests::aws::{Config, Server, Synthetic, yesterday, yesterday_options};
+use tests::aws::{Config, Server, SyntheticEvents, yesterday, yesterday_options};
 use tests::{audit, program, quick, run, run_ok, scratch};
 
-/// System calls that change what is on the disk: the kill comes before the n-th of them.
+/// System calls that write to disk. The process is killed before the n-th of them.
 const WRITES: &str = "openat,mkdir,write,rename,unlink,unlinkat,rmdir,fsync,fdatasync,copy_file_range,sendfile,linkat,fchmod";
 
-/// Kills `exhibit-agent` before its n-th write; false if it has ended before.
+/// Kills `exhibit-agent` before its n-th write. False if it finished with fewer writes.
 fn killed_at(n: usize, folder: &Path, arguments: &[&str]) -> bool {
     let mut command = Command::new("strace");
     command.args([
@@ -35,20 +35,20 @@ fn killed_at(n: usize, folder: &Path, arguments: &[&str]) -> bool {
     !run(&mut command).status.success()
 }
 
-/// What is left is whole under a bundle's name, or refused under the name of something unfinished.
-fn check_what_is_left(folder: &Path, n: usize) {
+/// Files with a bundle's name are complete; files with the name of a draft are rejected.
+fn check_leftovers(folder: &Path, n: usize) {
     let Ok(left) = fs::read_dir(folder.join("out")) else {
         return;
     };
     for path in left.map(|entry| entry.expect("readable").path()) {
         let name = path
             .file_name()
-            .expect("it has one")
+            .expect("a path has a file name")
             .to_string_lossy()
             .into_owned();
         let exit = audit(&path, &folder.join("agent.pub.pem"));
         if name.ends_with(".unfinished") {
-            // published but not yet renamed, it is whole; anything before must be refused
+            // A draft is complete just before its final rename. Any earlier one must be rejected.
             assert!(
                 matches!(exit, 0 | 1 | 4),
                 "killed at write {n}: {name} gives exit code {exit}"
@@ -56,7 +56,7 @@ fn check_what_is_left(folder: &Path, n: usize) {
             let whole = path.join("index.json").exists() && !path.join("UNFINISHED").exists();
             assert!(
                 exit == 1 || whole || path.is_file(),
-                "killed at write {n}: {name} looks whole"
+                "killed at write {n}: {name} looks complete"
             );
         } else {
             assert!(
@@ -75,7 +75,7 @@ fn kill_everywhere(arguments: &[&str]) {
         if !killed_at(n, folder.path(), arguments) {
             break;
         }
-        check_what_is_left(folder.path(), n);
+        check_leftovers(folder.path(), n);
         let again = Command::new(program("exhibit-agent"))
             .args(arguments)
             .args(["--incident", "INC-1", "--json", "--key"])
@@ -83,24 +83,24 @@ fn kill_everywhere(arguments: &[&str]) {
             .arg("--out")
             .arg(folder.path().join("out"))
             .output()
-            .expect("it starts");
+            .expect("the program starts");
         assert!(
             again.status.success(),
             "after a kill at write {n}: {}",
             String::from_utf8_lossy(&again.stderr)
         );
-        check_what_is_left(folder.path(), n);
+        check_leftovers(folder.path(), n);
         kills += 1;
-        n += 1 + n / 40; // each of the first, then ever wider steps through the middle of a long run
+        n += 1 + n / 40; // every early write, and then ever larger steps
     }
     assert!(
         kills > 20,
-        "only {kills} kills: nothing was killed, or nothing was written"
+        "only {kills} kills: does strace still inject them?"
     );
 }
 
 #[test]
-fn a_seal_killed_at_any_write_leaves_nothing_that_looks_whole() {
+fn killed_seal_leaves_nothing_that_looks_complete() {
     if quick() {
         return;
     }
@@ -113,19 +113,19 @@ fn a_seal_killed_at_any_write_leaves_nothing_that_looks_whole() {
 }
 
 #[test]
-fn a_capture_killed_at_any_write_leaves_nothing_that_looks_whole() {
+fn killed_agent_capture_leaves_nothing_that_looks_complete() {
     if quick() {
         return;
     }
     kill_everywhere(&["capture", "--only", "mounts", "--only", "users"]);
 }
 
-/// System calls by which the collector writes: SQLite's too.
+/// System calls that write, of the collector and of SQLite.
 const COLLECTOR_WRITES: &str =
     "pwrite64,write,fsync,fdatasync,rename,renameat2,linkat,unlink,mkdir,ftruncate";
 const ACCOUNT: &str = "111122223333";
 
-/// `exhibit` on `store`, whose AWS credentials lead to `server`.
+/// Adds the arguments of `exhibit` on `store`, and AWS credentials for `server`.
 fn exhibit(command: &mut Command, server: &Server, store: &Path, arguments: &[&str]) {
     let key = server.account_key(ACCOUNT);
     command
@@ -156,7 +156,7 @@ fn lines(server: &Server, store: &Path, arguments: &[&str]) -> Vec<Value> {
         .collect()
 }
 
-/// Kills a capture before its n-th write; false if it has ended before.
+/// Kills a capture before its n-th write. False if it finished with fewer writes.
 fn capture_killed_at(n: usize, server: &Server, store: &Path) -> bool {
     let mut command = Command::new("strace");
     command.args([
@@ -189,11 +189,11 @@ fn capture_killed_at(n: usize, server: &Server, store: &Path) -> bool {
     !run(&mut command).status.success()
 }
 
-/// Whatever was left, `settle` makes of it what an undisturbed capture would have: one sound bundle
-/// of each source, with all events, at places of the stream that follow each other.
+/// After any kill, `settle` completes the capture as if nothing had happened: one valid bundle for
+/// each source, with all events, at consecutive positions of the stream.
 fn check_after_restart(n: usize, server: &Server, store: &Path) {
     if lines(server, store, &["status"]).is_empty() {
-        return; // it was killed before anything was declared
+        return; // killed before the incident was declared
     }
     lines(server, store, &["settle"]);
     let bundles = lines(server, store, &["bundles", "INC-1"]);
@@ -209,7 +209,7 @@ fn check_after_restart(n: usize, server: &Server, store: &Path) {
     assert_eq!(
         sources.len(),
         2,
-        "killed at write {n}: nothing is captured twice"
+        "killed at write {n}: a source is captured twice"
     );
     let key = store.join("collector.pub.pem");
     for bundle in &bundles {
@@ -225,7 +225,7 @@ fn check_after_restart(n: usize, server: &Server, store: &Path) {
         .find(|bundle| bundle["source"] == "aws_cloudtrail")
         .expect("checked");
     let ids: BTreeSet<String> = server
-        .ids(ACCOUNT, "us-east-1", 0, i64::MAX)
+        .event_ids(ACCOUNT, "us-east-1", 0, i64::MAX)
         .into_iter()
         .collect();
     let facts = lines(server, store, &["timeline", "INC-1", "--kind", "aws."]);
@@ -246,7 +246,7 @@ fn check_after_restart(n: usize, server: &Server, store: &Path) {
         .count();
     assert_eq!(
         tars, 2,
-        "killed at write {n}: a bundle that nobody lists stays"
+        "killed at write {n}: a bundle is left that is not in the ledger"
     );
     let work: Vec<_> = fs::read_dir(store.join("work"))
         .expect("a folder")
@@ -274,12 +274,12 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 #[test]
-fn a_collector_killed_at_any_write_goes_on_where_it_was() {
+fn collector_killed_at_any_write_resumes() {
     if quick() {
         return;
     }
     let (first, last) = yesterday();
-    let events = Synthetic::new(0)
+    let events = SyntheticEvents::new(0)
         .spread(180, &[ACCOUNT], &[("us-east-1", 1)])
         .window(first, last);
     let server = Server::start(Config {
@@ -291,16 +291,16 @@ fn a_collector_killed_at_any_write_goes_on_where_it_was() {
         let store = scratch();
         let fast =
             "[sources.aws_cloudtrail]\nrequests-per-second = 1000\nregions = ['us-east-1']\n";
-        fs::write(store.path().join("exhibit.toml"), fast).expect("own folder");
+        fs::write(store.path().join("exhibit.toml"), fast).expect("the scratch folder is writable");
         if !capture_killed_at(n, &server, store.path()) {
             break;
         }
         check_after_restart(n, &server, store.path());
         kills += 1;
-        n += 1 + n / 16; // ever wider steps: each takes a second
+        n += 1 + n / 16; // ever larger steps, because each takes a second
     }
     assert!(
         kills > 15,
-        "only {kills} kills: nothing was killed, or nothing was written"
+        "only {kills} kills: does strace still inject them?"
     );
 }

@@ -1,6 +1,6 @@
-//! Three `exhibit serve` on one PostgreSQL and one bucket, under load, while they are killed,
-//! stopped, replaced and cut off. Whatever happens, each pass is sealed, every page that a provider
-//! served is accounted for, and no stream has a hole or a fork.
+//! Three `exhibit serve` processes on one PostgreSQL and one bucket, under load, while they are
+//! killed, suspended, restarted and disconnected. Every pass is sealed, every page that the
+//! provider served is accounted for, and no stream has a gap or a fork.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -13,37 +13,37 @@ use evidence_format::digest::Digest;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::api::{Serve, token};
-use tests::aws::{Config, Operation, Server, Synthetic, yesterday, yesterday_options};
+use tests::api::{ApiServer, token};
+use tests::aws::{Config, Operation, Server, SyntheticEvents, yesterday, yesterday_options};
 use tests::postgres::Postgres;
 use tests::proxy::{Fault, Proxy};
 use tests::seaweed::{COLLECTOR, SECRET, Seaweed};
-use tests::{Holding, audit, program, quick, run, run_ok, scratch};
+use tests::{BundleContent, audit, program, quick, run, run_ok, scratch};
 
 const ACCOUNT: &str = "111122223333";
 const REGIONS: [(&str, u64); 3] = [("us-east-1", 3), ("eu-west-1", 2), ("ap-southeast-2", 1)];
 /// 30, 20 and 10 pages.
 const EVENTS: u64 = 3000;
-/// Incidents at once. At [`REQUESTS_PER_SECOND`] three daemons take 20 s for the largest region of
-/// all of them.
+/// Concurrent incidents. At [`REQUESTS_PER_SECOND`], three daemons need 20 s for the largest region
+/// of all of them.
 const INCIDENTS: usize = 8;
 const REQUESTS_PER_SECOND: u32 = 4;
-/// Short, so that captures take longer.
+/// Shorter than a capture takes.
 const LEASE: Duration = Duration::from_secs(4);
-/// How long anything may take before the test gives up.
+/// The longest that a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(300);
 const BUCKET: &str = "evidence";
 
-/// What the daemons share, and the provider that they ask.
-struct Shared {
+/// The services that the daemons share: the database and the provider.
+struct SharedServices {
     database: String,
     server: Server,
 }
 
-impl Shared {
+impl SharedServices {
     fn new(postgres: &Postgres) -> Self {
         let (first, last) = yesterday();
-        let events = Synthetic::new(0)
+        let events = SyntheticEvents::new(0)
             .spread(EVENTS, &[ACCOUNT], &REGIONS)
             .window(first, last);
         Self {
@@ -58,18 +58,18 @@ impl Shared {
     fn pages_served(&self) -> u64 {
         REGIONS
             .iter()
-            .map(|(region, _)| self.server.truth().place(ACCOUNT, region).pages)
+            .map(|(region, _)| self.server.truth().counts(ACCOUNT, region).pages)
             .sum()
     }
 
-    /// Waits until so many more pages are served.
-    fn pages(&self, more: u64) {
+    /// Waits until this many more pages are served.
+    fn wait_for_pages(&self, more: u64) {
         let before = self.pages_served();
         wait("pages", || self.pages_served() >= before + more);
     }
 
-    /// The answers to lookups of an incident, by the names that the provider gave them.
-    fn served(&self, incident: &str) -> Vec<String> {
+    /// The provider's request ids of all successful lookups for an incident.
+    fn served_request_ids(&self, incident: &str) -> Vec<String> {
         let requests = self.server.requests().into_iter().filter(|seen| {
             let agent = seen.header("user-agent").unwrap_or_default();
             let is_of = agent
@@ -89,17 +89,17 @@ fn in_bucket(address: SocketAddr) -> String {
     )
 }
 
-/// One daemon: its own store, hence its own key and its own stream of bundles.
+/// A daemon with its own store, and so with its own key and stream of bundles.
 struct Daemon<'s> {
-    shared: &'s Shared,
+    shared: &'s SharedServices,
     store: TempDir,
-    serve: Option<Serve>,
+    serve: Option<ApiServer>,
     starts: usize,
 }
 
 impl<'s> Daemon<'s> {
-    /// Not started yet; `blobs` says where bundles go.
-    fn new(shared: &'s Shared, blobs: &str) -> Self {
+    /// A daemon that is not started yet. `blobs` is the configuration of bundle storage.
+    fn new(shared: &'s SharedServices, blobs: &str) -> Self {
         let daemon = Self {
             shared,
             store: scratch(),
@@ -111,11 +111,12 @@ impl<'s> Daemon<'s> {
             shared.database,
             LEASE.as_secs()
         );
-        fs::write(daemon.path().join("exhibit.toml"), config).expect("own folder");
+        fs::write(daemon.path().join("exhibit.toml"), config)
+            .expect("the scratch folder is writable");
         daemon
     }
 
-    fn started(shared: &'s Shared, blobs: &str) -> Self {
+    fn started(shared: &'s SharedServices, blobs: &str) -> Self {
         let mut daemon = Self::new(shared, blobs);
         daemon.start();
         daemon
@@ -125,7 +126,7 @@ impl<'s> Daemon<'s> {
         self.store.path()
     }
 
-    /// `exhibit` on this store, with credentials for the account and for nothing else.
+    /// `exhibit` on this store, with credentials only for the account.
     fn exhibit(&self) -> Command {
         let (mut command, key) = (
             Command::new(program("exhibit")),
@@ -156,35 +157,35 @@ impl<'s> Daemon<'s> {
 
     fn start(&mut self) {
         self.starts += 1;
-        let log =
-            File::create(self.path().join(format!("log-{}", self.starts))).expect("own folder");
-        self.serve = Some(Serve::start(self.exhibit().stderr(log)));
+        let log = File::create(self.path().join(format!("log-{}", self.starts)))
+            .expect("the scratch folder is writable");
+        self.serve = Some(ApiServer::start(self.exhibit().stderr(log)));
     }
 
-    fn serve(&self) -> &Serve {
-        self.serve.as_ref().expect("it is started")
+    fn serve(&self) -> &ApiServer {
+        self.serve.as_ref().expect("the daemon is started")
     }
 
-    /// As `kill -9` does.
+    /// Sends SIGKILL.
     fn kill(&mut self) {
-        let mut serve = self.serve.take().expect("it is started");
-        serve.child.kill().expect("our child");
-        serve.child.wait().expect("our child");
+        let mut serve = self.serve.take().expect("the daemon is started");
+        serve.child.kill().expect("a child process");
+        serve.child.wait().expect("a child process");
     }
 
-    /// Stops or continues its process, as if its host were frozen.
+    /// Suspends or continues the process, as if its host were suspended.
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.serve().child), signal).expect("our child");
+        kill_process(Pid::from_child(&self.serve().child), signal).expect("a child process");
     }
 
-    /// As a service manager does; it ends cleanly.
-    fn end(&mut self) {
-        let mut serve = self.serve.take().expect("it is started");
+    /// Stops the daemon with SIGTERM, and checks that it exits cleanly.
+    fn stop(&mut self) {
+        let mut serve = self.serve.take().expect("the daemon is started");
         serve.terminate();
-        assert_eq!(serve.ended(), 0, "{}", self.said());
+        assert_eq!(serve.wait_for_exit(), 0, "{}", self.log());
     }
 
-    fn said(&self) -> String {
+    fn log(&self) -> String {
         let log = fs::read(self.path().join(format!("log-{}", self.starts))).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
@@ -201,35 +202,32 @@ impl<'s> Daemon<'s> {
         answer.json()["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Waits until the first pass of each incident is sealed and followed by those that settle it.
-    fn sealed(&self, token: &str, incidents: &[String]) {
+    /// Waits until the first pass of each incident is sealed and its settle passes are scheduled.
+    fn wait_until_sealed(&self, token: &str, incidents: &[String]) {
         for incident in incidents {
-            let is_sealed = |pass: &Value| pass["pass"] == 0 && pass["state"] == "sealed";
-            let is_over = |view: &Value| {
+            let path = format!("/v1/incidents/{incident}");
+            wait(incident, || {
+                let view = self.serve().call(token, "GET", &path, None).json();
                 let passes = view["passes"]
                     .as_array()
                     .map(Vec::as_slice)
                     .unwrap_or_default();
-                passes.len() == 4 && passes.iter().any(is_sealed)
-            };
-            wait(incident, || {
-                is_over(
-                    &self
-                        .serve()
-                        .call(token, "GET", &format!("/v1/incidents/{incident}"), None)
-                        .json(),
-                )
+                // the first pass, and three that settle it
+                passes.len() == 4
+                    && passes
+                        .iter()
+                        .any(|pass| pass["pass"] == 0 && pass["state"] == "sealed")
             });
         }
     }
 }
 
 impl Drop for Daemon<'_> {
-    /// What a failed test needs to know.
-    #[expect(clippy::print_stderr, reason = "only of a test that fails")]
+    /// Prints the end of the log if the test fails.
+    #[expect(clippy::print_stderr, reason = "only if the test fails")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let said = self.said();
+            let said = self.log();
             let from = said.len().saturating_sub(6000);
             eprintln!(
                 "{}: …{}",
@@ -240,32 +238,32 @@ impl Drop for Daemon<'_> {
     }
 }
 
-fn wait(what: &str, is_so: impl Fn() -> bool) {
+fn wait(what: &str, is_true: impl Fn() -> bool) {
     let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what}: it did not come to be");
+    while !is_true() {
+        assert!(begun.elapsed() < PATIENCE, "timed out waiting for: {what}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
 
-/// A bundle, verified by the key of the daemon that has sealed it.
-struct Sealed {
+/// A bundle, verified with the key of the daemon that sealed it.
+struct SealedBundle {
     id: String,
     key: PathBuf,
-    holding: Holding,
-    /// The names that the provider gave to the answers in it.
-    answers: Vec<String>,
+    content: BundleContent,
+    /// The provider's request ids of the responses in it.
+    request_ids: Vec<String>,
 }
 
-/// All bundles of the incidents.
-struct Evidence<'d> {
+/// All bundles of some incidents.
+struct IncidentEvidence<'d> {
     daemon: &'d Daemon<'d>,
-    bundles: BTreeMap<String, Vec<Sealed>>,
+    bundles: BTreeMap<String, Vec<SealedBundle>>,
 }
 
-impl<'d> Evidence<'d> {
-    /// Fetches all bundles by one daemon, and verifies each by the one key of `daemons` that
-    /// vouches for it.
+impl<'d> IncidentEvidence<'d> {
+    /// Fetches all bundles from one daemon, and verifies each with the one key of `daemons` that
+    /// matches.
     fn of(daemon: &'d Daemon<'d>, daemons: &[&Daemon<'_>], incidents: &[String]) -> Self {
         let folder = scratch();
         let fetch = |row: &Value| {
@@ -277,30 +275,30 @@ impl<'d> Evidence<'d> {
             assert_eq!(
                 audit(
                     &to,
-                    Path::new(fetched["public_key"].as_str().expect("a path"))
+                    Path::new(fetched["publicKey"].as_str().expect("a path"))
                 ),
                 0,
-                "with the key that came with it"
+                "the bundle verifies with the key that was fetched with it"
             );
             let keys = daemons
                 .iter()
                 .map(|daemon| daemon.path().join("collector.pub.pem"));
             let mut keys: Vec<PathBuf> = keys.filter(|key| audit(&to, key) == 0).collect();
-            assert_eq!(keys.len(), 1, "{id} is vouched for by one of them");
+            assert_eq!(keys.len(), 1, "exactly one key verifies {id}");
             let key = keys.remove(0);
-            let holding = Holding::open(&to, &key);
-            let answers = holding
+            let content = BundleContent::open(&to, &key);
+            let request_ids = content
                 .config
                 .items
                 .iter()
-                .flat_map(|item| answers(&to, item.name.as_str()))
+                .flat_map(|item| request_ids(&to, item.name.as_str()))
                 .collect();
-            fs::remove_file(to).expect("own folder");
-            Sealed {
+            fs::remove_file(to).expect("the scratch folder is writable");
+            SealedBundle {
                 id,
                 key,
-                holding,
-                answers,
+                content,
+                request_ids,
             }
         };
         let of = |id: &String| {
@@ -315,27 +313,29 @@ impl<'d> Evidence<'d> {
         }
     }
 
-    /// Each incident has one bundle that is no double, of all events, which accounts for each page
-    /// that was served for it: it has the page, or says that it was begun more than once, so that
-    /// pages were asked for again.
-    fn assert_whole(&self) {
+    /// Asserts that each incident has one bundle that is not a duplicate and has all events. Each
+    /// page that was served for the incident is in the bundle, unless the capture was started more
+    /// than once, which the bundle must say.
+    fn assert_complete(&self) {
         for (incident, bundles) in &self.bundles {
-            self.assert_doubles(incident, bundles);
-            let Sealed {
-                holding, answers, ..
+            self.assert_duplicates(incident, bundles);
+            let SealedBundle {
+                content,
+                request_ids,
+                ..
             } = &bundles[0];
-            assert!(holding.config.is_complete(), "{incident}");
-            self.assert_events(incident, holding);
-            let starts = self.kinds(incident, "capture.started");
-            let (mut found, mut asked_again) = (0, 0);
-            for id in self.daemon.shared.served(incident) {
-                match answers.iter().filter(|other| **other == id).count() {
-                    0 => asked_again += 1,
+            assert!(content.config.is_complete(), "{incident}");
+            self.assert_events(incident, content);
+            let starts = self.count_rows(incident, "capture.started");
+            let (mut found, mut missing) = (0, 0);
+            for id in self.daemon.shared.served_request_ids(incident) {
+                match request_ids.iter().filter(|other| **other == id).count() {
+                    0 => missing += 1,
                     1 => found += 1,
                     more => panic!("{incident} has {id} {more} times"),
                 }
             }
-            let said: u64 = holding
+            let said: u64 = content
                 .config
                 .items
                 .iter()
@@ -343,33 +343,33 @@ impl<'d> Evidence<'d> {
                 .sum();
             assert_eq!(
                 found, said,
-                "{incident}: the pages that it counts are those that were served"
+                "{incident}: the bundle counts pages that were not served"
             );
             assert!(
-                asked_again == 0 || starts > 1,
-                "{incident}: {asked_again} pages are nowhere"
+                missing == 0 || starts > 1,
+                "{incident}: {missing} pages are lost"
             );
-            let begun = &holding.config.clock.first().expect("a clock").event;
+            let begun = &content.config.clock.first().expect("a clock").event;
             assert_eq!(
                 begun.contains("attempt"),
                 starts > 1,
-                "{incident}: {begun}, begun {starts} times"
+                "{incident}: {begun}, started {starts} times"
             );
         }
     }
 
-    /// All bundles but the first are marked as its doubles, and have the same pages.
-    fn assert_doubles(&self, incident: &str, bundles: &[Sealed]) {
+    /// All bundles but the first are marked as its duplicates, and have the same pages.
+    fn assert_duplicates(&self, incident: &str, bundles: &[SealedBundle]) {
         let sealed = self
             .daemon
             .lines(&["timeline", incident, "--kind", "evidence.sealed"]);
         assert_eq!(sealed.len(), bundles.len(), "{sealed:?}");
         let listed = self.daemon.lines(&["bundles", incident]);
         assert!(
-            listed[0].get("doubles").is_none()
+            listed[0].get("duplicateOf").is_none()
                 && listed[1..]
                     .iter()
-                    .all(|row| row["doubles"] == bundles[0].id),
+                    .all(|row| row["duplicateOf"] == bundles[0].id),
             "{listed:?}"
         );
         for (row, bundle) in sealed.iter().zip(bundles).skip(1) {
@@ -379,17 +379,18 @@ impl<'d> Evidence<'d> {
                 "{summary}"
             );
             assert!(
-                bundle.answers == bundles[0].answers,
-                "both are of the same pages"
+                bundle.request_ids == bundles[0].request_ids,
+                "a duplicate has other pages"
             );
         }
     }
 
-    /// All events of all regions, duplicates counted; and each of them stands on the timeline.
-    fn assert_events(&self, incident: &str, holding: &Holding) {
-        let events = holding.cloud_events();
+    /// Asserts that the bundle has all events of all regions, with the right number of duplicates,
+    /// and that each event is on the timeline.
+    fn assert_events(&self, incident: &str, content: &BundleContent) {
+        let events = content.cloud_events();
         for (region, _) in REGIONS {
-            let item = holding
+            let item = content
                 .config
                 .items
                 .iter()
@@ -401,7 +402,11 @@ impl<'d> Evidence<'d> {
                 .map(|event| event.id.as_str())
                 .collect();
             let distinct: BTreeSet<&str> = found.iter().copied().collect();
-            let served = self.daemon.shared.server.ids(ACCOUNT, region, 0, i64::MAX);
+            let served = self
+                .daemon
+                .shared
+                .server
+                .event_ids(ACCOUNT, region, 0, i64::MAX);
             assert!(
                 distinct == served.iter().map(String::as_str).collect(),
                 "{incident}, {region}"
@@ -416,42 +421,43 @@ impl<'d> Evidence<'d> {
                 "{incident}, {region}"
             );
         }
-        wait("timeline", || self.kinds(incident, "aws.") == events.len());
+        wait("timeline", || {
+            self.count_rows(incident, "aws.") == events.len()
+        });
     }
 
-    fn kinds(&self, incident: &str, kind: &str) -> usize {
+    fn count_rows(&self, incident: &str, kind: &str) -> usize {
         self.daemon
             .lines(&["timeline", incident, "--kind", kind])
             .len()
     }
 
-    /// No stream has a hole or a fork. How many bundles each key has.
+    /// Asserts that no stream has a gap or a fork. Returns the number of bundles of each key.
     fn assert_streams(&self) -> Vec<usize> {
-        let mut streams: BTreeMap<&Path, Vec<&Sealed>> = BTreeMap::new();
+        let mut streams: BTreeMap<&Path, Vec<&SealedBundle>> = BTreeMap::new();
         for bundle in self.bundles.values().flatten() {
             streams.entry(&bundle.key).or_default().push(bundle);
         }
         for (key, bundles) in &mut streams {
-            bundles.sort_by_key(|bundle| bundle.holding.stream.seq);
+            bundles.sort_by_key(|bundle| bundle.content.stream.seq);
             let mut prev: Option<Digest> = None;
             for (seq, bundle) in (0..).zip(bundles.iter()) {
-                let stream = &bundle.holding.stream;
+                let stream = &bundle.content.stream;
                 assert_eq!((stream.seq, stream.prev), (seq, prev), "{}", key.display());
-                assert_eq!(stream.id, bundles[0].holding.stream.id);
+                assert_eq!(stream.id, bundles[0].content.stream.id);
                 prev = Some(bundle.id.parse().expect("an id"));
             }
         }
         streams.into_values().map(|bundles| bundles.len()).collect()
     }
 
-    /// What is published is in the ledger: all of it, and nothing else.
+    /// Asserts that exactly the bundles in the ledger are published.
     fn assert_published(&self, seaweed: &Seaweed) {
-        let names = |id: &str| format!("bundles/{}.tar", id.trim_start_matches("sha256:"));
         let known: BTreeSet<String> = self
             .bundles
             .values()
             .flatten()
-            .map(|bundle| names(&bundle.id))
+            .map(|bundle| format!("bundles/{}.tar", bundle.id.trim_start_matches("sha256:")))
             .collect();
         assert_eq!(
             seaweed
@@ -463,8 +469,8 @@ impl<'d> Evidence<'d> {
     }
 }
 
-/// The names that the provider gave to the answers in an item, which stand in their heads.
-fn answers(bundle: &Path, item: &str) -> Vec<String> {
+/// The provider's request ids in an item, which are in the heads of the responses.
+fn request_ids(bundle: &Path, item: &str) -> Vec<String> {
     let text = run_ok(
         Command::new(program("exhibit-audit"))
             .arg("cat")
@@ -487,11 +493,11 @@ fn seaweed() -> Option<Seaweed> {
 }
 
 #[test]
-fn three_daemons_on_s3_outlive_a_kill_a_pause_and_a_restart_of_the_database() {
+fn daemons_on_s3_survive_kill_suspension_and_database_restart() {
     let (Some(mut postgres), Some(seaweed)) = (postgres(), seaweed()) else {
         return;
     };
-    let shared = Shared::new(&postgres);
+    let shared = SharedServices::new(&postgres);
     let mut daemons: Vec<Daemon> = (0..3)
         .map(|_| Daemon::started(&shared, &in_bucket(seaweed.address)))
         .collect();
@@ -499,99 +505,102 @@ fn three_daemons_on_s3_outlive_a_kill_a_pause_and_a_restart_of_the_database() {
     let incidents: Vec<String> = (0..INCIDENTS)
         .map(|i| daemons[i % 3].declare(&owner))
         .collect();
-    shared.pages(60);
+    shared.wait_for_pages(60);
     daemons[0].kill();
-    shared.pages(20);
+    shared.wait_for_pages(20);
     daemons[1].signal(Signal::STOP);
-    std::thread::sleep(LEASE * 2); // the third one has all of its work by then
+    std::thread::sleep(LEASE * 2); // by now the third daemon has taken over its work
     daemons[1].signal(Signal::CONT);
-    wait("it learns that it was overtaken", || {
-        daemons[1]
-            .said()
-            .contains("silent for longer than its lease")
-    });
-    shared.pages(20);
+    wait(
+        "the suspended daemon notices that it lost its leases",
+        || {
+            daemons[1]
+                .log()
+                .contains("silent for longer than its lease")
+        },
+    );
+    shared.wait_for_pages(20);
     postgres.stop_server();
     postgres.start_server();
     daemons[0].start();
-    daemons[2].sealed(&owner, &incidents);
+    daemons[2].wait_until_sealed(&owner, &incidents);
     let all: Vec<&Daemon> = daemons.iter().collect();
-    let evidence = Evidence::of(&daemons[2], &all, &incidents);
-    evidence.assert_whole();
+    let evidence = IncidentEvidence::of(&daemons[2], &all, &incidents);
+    evidence.assert_complete();
     evidence.assert_published(&seaweed);
     assert_eq!(evidence.assert_streams().iter().sum::<usize>(), INCIDENTS);
     let starts: usize = incidents
         .iter()
-        .map(|incident| evidence.kinds(incident, "capture.started"))
+        .map(|incident| evidence.count_rows(incident, "capture.started"))
         .sum();
-    assert!(starts > INCIDENTS, "nothing was disturbed");
-    daemons.iter_mut().for_each(Daemon::end);
+    assert!(starts > INCIDENTS, "no capture was interrupted");
+    daemons.iter_mut().for_each(Daemon::stop);
 }
 
-/// The worst moment: a bundle is announced and signed, and its daemon is frozen before it is
-/// published.
+/// The worst moment: a daemon is suspended after it has prepared and signed a bundle, and before it
+/// publishes it.
 #[test]
-fn a_bundle_on_s3_that_comes_after_another_of_its_pass_is_kept_and_marked() {
+fn late_duplicate_bundle_on_s3_is_kept_and_marked() {
     let (Some(postgres), Some(seaweed)) = (postgres(), seaweed()) else {
         return;
     };
-    let shared = Shared::new(&postgres);
+    let shared = SharedServices::new(&postgres);
     let proxy = Proxy::before(seaweed.address);
     let mut late = Daemon::started(&shared, &in_bucket(proxy.address));
     let owner = token(late.path(), "owner");
     proxy.plan(&[Fault::Silence("PUT /evidence/bundles/")]);
     let first = late.declare(&owner);
-    wait("the bundle is announced", || proxy.left().is_empty());
+    wait("the bundle is prepared", || proxy.left().is_empty());
     late.signal(Signal::STOP);
     let mut other = Daemon::started(&shared, &in_bucket(seaweed.address));
-    other.sealed(&owner, std::slice::from_ref(&first));
+    other.wait_until_sealed(&owner, std::slice::from_ref(&first));
     late.signal(Signal::CONT);
-    wait("it is published, too", || {
+    wait("the late bundle is published too", || {
         other.lines(&["bundles", &first]).len() == 2
     });
-    other.end();
-    // its stream goes on behind it
+    other.stop();
+    // Its stream continues after the late bundle.
     let second = late.declare(&owner);
-    late.sealed(&owner, std::slice::from_ref(&second));
-    late.end();
+    late.wait_until_sealed(&owner, std::slice::from_ref(&second));
+    late.stop();
 
     let incidents = [first.clone(), second];
-    let evidence = Evidence::of(&other, &[&late, &other], &incidents);
+    let evidence = IncidentEvidence::of(&other, &[&late, &other], &incidents);
     evidence.assert_published(&seaweed);
     assert_eq!(evidence.assert_streams().iter().sum::<usize>(), 3);
     assert_eq!(evidence.bundles[&first].len(), 2);
-    evidence.assert_whole();
+    evidence.assert_complete();
 }
 
-/// Two daemons with one key would make two bundles for one place of its stream.
+/// Two daemons with the same key would make two bundles for one position of its stream.
 #[test]
-fn a_copied_key_is_refused() {
+fn rejects_copied_signing_key() {
     let Some(postgres) = postgres() else { return };
-    let shared = Shared::new(&postgres);
+    let shared = SharedServices::new(&postgres);
     let (mut daemon, copy) = (Daemon::started(&shared, ""), Daemon::new(&shared, ""));
     fs::copy(
         daemon.path().join("collector.key"),
         copy.path().join("collector.key"),
     )
-    .expect("own folders");
+    .expect("the scratch folders are writable");
     let refused = run(copy.exhibit().args(["serve", "--listen", "127.0.0.1:0"]));
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(
-        refused.status.code() == Some(1) && said.contains("signs for another store already"),
+        refused.status.code() == Some(1) && said.contains("already signs for another store"),
         "{said}"
     );
-    fs::remove_file(copy.path().join("collector.key")).expect("own folder");
+    fs::remove_file(copy.path().join("collector.key")).expect("the scratch folder is writable");
     run_ok(copy.exhibit().args(["status"]));
-    daemon.end();
+    daemon.stop();
     run_ok(daemon.exhibit().args(["status"]));
 }
 
 #[test]
-fn captures_go_on_through_a_rolling_upgrade_and_a_minute_without_the_database() {
+fn captures_survive_rolling_restart_and_database_outage() {
     let Some(mut postgres) = postgres() else {
         return;
     };
-    let (shared, bundles) = (Shared::new(&postgres), scratch());
+    let (shared, bundles) = (SharedServices::new(&postgres), scratch());
     let blobs = format!("[blobs]\nlocation = \"{}\"\n", bundles.path().display());
     let mut daemons: Vec<Daemon> = (0..3).map(|_| Daemon::started(&shared, &blobs)).collect();
     let owner = token(daemons[0].path(), "owner");
@@ -599,11 +608,11 @@ fn captures_go_on_through_a_rolling_upgrade_and_a_minute_without_the_database() 
         .map(|i| daemons[i % 3].declare(&owner))
         .collect();
     for daemon in &mut daemons {
-        shared.pages(20);
-        daemon.end();
+        shared.wait_for_pages(20);
+        daemon.stop();
         daemon.start();
     }
-    shared.pages(20);
+    shared.wait_for_pages(20);
     postgres.stop_server();
     let begun = Instant::now();
     for daemon in &daemons {
@@ -635,10 +644,10 @@ fn captures_go_on_through_a_rolling_upgrade_and_a_minute_without_the_database() 
             .all(|daemon| daemon.serve().call("", "GET", "/readyz", None).status == 200)
     });
     incidents.push(daemons[1].declare(&owner));
-    daemons[0].sealed(&owner, &incidents);
+    daemons[0].wait_until_sealed(&owner, &incidents);
     let all: Vec<&Daemon> = daemons.iter().collect();
-    let evidence = Evidence::of(&daemons[0], &all, &incidents);
-    evidence.assert_whole();
+    let evidence = IncidentEvidence::of(&daemons[0], &all, &incidents);
+    evidence.assert_complete();
     assert_eq!(
         evidence.assert_streams().iter().sum::<usize>(),
         incidents.len()
@@ -648,5 +657,5 @@ fn captures_go_on_through_a_rolling_upgrade_and_a_minute_without_the_database() 
         json!([]),
         "nothing is due"
     );
-    daemons.iter_mut().for_each(Daemon::end);
+    daemons.iter_mut().for_each(Daemon::stop);
 }

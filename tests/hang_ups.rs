@@ -1,5 +1,5 @@
-//! Callers that hang up at any moment: what was acknowledged is captured, and so is what was
-//! declared without an acknowledgement. Repeating a declaration finds it whole.
+//! Clients that hang up at any moment. Every declared incident is captured, whether or not the
+//! client saw the response, and a repeated declaration finds it.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -10,23 +10,23 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::api::{Serve, token};
+use tests::api::{ApiServer, token};
 use tests::{program, scratch};
 
-/// Declarations over the API, and as many webhooks.
+/// The number of declarations over the API, and of webhooks.
 const DECLARATIONS: u64 = 200;
-/// The last caller hangs up so long after its request was sent.
+/// The longest time between a client's request and its hanging up.
 const HANG_UP_MILLISECONDS_MAX: u64 = 60;
-/// Until all of them are captured, one after the other, by a debug build on a busy machine.
+/// Limit for capturing all of them, one after the other, with a debug build on a busy machine.
 const CAPTURED_SECONDS_MAX: u64 = 600;
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// `exhibit` on this store, which captures this machine alone.
+/// `exhibit` on this store. It captures only this machine.
 fn exhibit(store: &Path) -> Command {
     let config = format!(
         "[sources.aws_cloudtrail]\nenabled = false\n[hooks.alertmanager]\nsecrets = ['{SECRET}']\n"
     );
-    std::fs::write(store.join("exhibit.toml"), config).expect("own folder");
+    std::fs::write(store.join("exhibit.toml"), config).expect("the scratch folder is writable");
     let mut command = Command::new(program("exhibit"));
     command.arg("--store").arg(store).env_clear();
     command.env("HOME", store).stderr(Stdio::null());
@@ -49,9 +49,9 @@ fn alert(number: u64) -> Value {
             "fingerprint": format!("{number:04x}")}]})
 }
 
-/// Sends a request and hangs up after `pause`, whether or not it was answered.
+/// Sends a request, and hangs up after `pause` whether or not there was a response.
 fn send_and_hang_up(
-    serve: &Serve,
+    serve: &ApiServer,
     path: &str,
     secret: &str,
     key: &str,
@@ -59,7 +59,7 @@ fn send_and_hang_up(
     pause: Duration,
 ) {
     let body = body.to_string();
-    let mut stream = TcpStream::connect(&serve.address).expect("it listens");
+    let mut stream = TcpStream::connect(&serve.address).expect("the server listens");
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: exhibit\r\nauthorization: Bearer {secret}\r\n\
          content-type: application/json\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n",
@@ -68,12 +68,12 @@ fn send_and_hang_up(
     stream
         .write_all(head.as_bytes())
         .and_then(|()| stream.write_all(body.as_bytes()))
-        .expect("it reads");
+        .expect("the peer reads");
     thread::sleep(pause);
 }
 
-/// The same request until its end; the incident that it names.
-fn repeat(serve: &Serve, path: &str, secret: &str, key: &str, body: &Value) -> String {
+/// Sends the request again, waits for the response, and returns the incident in it.
+fn repeat(serve: &ApiServer, path: &str, secret: &str, key: &str, body: &Value) -> String {
     let head = format!(
         "POST {path} HTTP/1.1\r\nauthorization: Bearer {secret}\r\n\
          content-type: application/json\r\nidempotency-key: {key}\r\n"
@@ -84,10 +84,10 @@ fn repeat(serve: &Serve, path: &str, secret: &str, key: &str, body: &Value) -> S
 }
 
 #[test]
-fn no_incident_is_left_without_its_passes_and_its_bundle() {
+fn clients_that_hang_up_lose_no_incident_and_no_bundle() {
     let store = scratch();
     let owner = token(store.path(), "owner");
-    let serve = Serve::start(&mut exhibit(store.path()));
+    let serve = ApiServer::start(&mut exhibit(store.path()));
     let api = |number: u64| {
         (
             "/v1/incidents",
@@ -124,7 +124,7 @@ fn no_incident_is_left_without_its_passes_and_its_bundle() {
     assert_eq!(
         incidents.len() as u64,
         2 * DECLARATIONS,
-        "each is one incident"
+        "each declaration is one incident"
     );
     let numbers: BTreeSet<u64> = incidents
         .iter()
@@ -139,7 +139,7 @@ fn no_incident_is_left_without_its_passes_and_its_bundle() {
     assert_eq!(
         numbers,
         (1..=2 * DECLARATIONS).collect(),
-        "numbers have no holes"
+        "incident numbers have holes"
     );
 
     let begun = Instant::now();

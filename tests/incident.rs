@@ -1,5 +1,5 @@
-//! Whole incidents: declared on the command line, captured from servers that behave and that do
-//! not, sealed, and verified by somebody else's program.
+//! Whole incidents: declared on the command line, captured from good and faulty servers, sealed and
+//! verified.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,18 +14,20 @@ use evidence_format::verify::{TrustPolicy, verify};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::aws::{
-    Config, Fault, Files, Limit, Operation, RetryAfter, Rule, Server, Synthetic, yesterday,
-    yesterday_options,
+    Config, Fault, FaultRule, Operation, RateLimit, RecordedEvents, RetryAfter, Server,
+    SyntheticEvents, yesterday, yesterday_options,
 };
-use tests::{Holding, LocalEmu, audit, corpora, localemu, program, root, run, run_ok, scratch};
+use tests::{
+    BundleContent, LocalEmu, audit, corpora, localemu, program, root, run, run_ok, scratch,
+};
 
-/// A store, and the server that its AWS credentials lead to.
-struct Incident {
+/// A store, and the server that stands in for AWS.
+struct IncidentFixture {
     store: TempDir,
     server: Server,
 }
 
-impl Incident {
+impl IncidentFixture {
     fn new(config: Config) -> Self {
         let (store, server) = (scratch(), Server::start(config));
         Self { store, server }
@@ -35,7 +37,7 @@ impl Incident {
         self.store.path()
     }
 
-    /// `exhibit` on this store, with credentials for `account` and for nothing else.
+    /// `exhibit` on this store, with credentials only for `account`.
     fn exhibit(&self, account: &str, arguments: &[&str]) -> Command {
         let key = self.server.account_key(account);
         let mut command = Command::new(program("exhibit"));
@@ -57,7 +59,7 @@ impl Incident {
         command
     }
 
-    /// The receipt of a capture of yesterday.
+    /// Captures yesterday's events, and returns the receipt.
     fn capture(&self, account: &str, arguments: &[&str]) -> Value {
         self.receipt(
             self.exhibit(account, &CAPTURE)
@@ -66,7 +68,7 @@ impl Incident {
         )
     }
 
-    /// The receipt that a capture prints.
+    /// Runs a capture, and returns the receipt that it prints.
     fn receipt(&self, capture: &mut Command) -> Value {
         let output = run(capture);
         let text = String::from_utf8(output.stdout).expect("UTF-8");
@@ -90,9 +92,9 @@ const CAPTURE: [&str; 8] = [
     "aws_cloudtrail",
 ];
 
-/// What a bundle says, verified with the store's key.
+/// The config of the first bundle in a receipt, verified with the store's key.
 fn config_of(receipt: &Value) -> evidence_format::config::BundleConfig {
-    let (bundle, key) = (&receipt["bundles"][0]["bundle"], &receipt["public_key"]);
+    let (bundle, key) = (&receipt["bundles"][0]["bundle"], &receipt["publicKey"]);
     let path = |value: &Value| std::path::PathBuf::from(value.as_str().expect("a path"));
     let pem = std::fs::read_to_string(path(key)).expect("the public key");
     let trust = TrustPolicy {
@@ -125,49 +127,53 @@ fn coverage(config: &evidence_format::config::BundleConfig, region: &str) -> Cov
 const ACCOUNT: &str = "111122223333";
 const REGIONS: [(&str, u64); 3] = [("us-east-1", 70), ("eu-west-1", 25), ("ap-southeast-2", 5)];
 
-fn events(count: u64) -> Synthetic {
+fn events(count: u64) -> SyntheticEvents {
     let (first, last) = yesterday();
-    Synthetic::new(0)
+    SyntheticEvents::new(0)
         .spread(count, &[ACCOUNT], &REGIONS)
         .window(first, last)
 }
 
-fn fast(store: &Path) {
+fn remove_rate_limit(store: &Path) {
     std::fs::write(
         store.join("exhibit.toml"),
         "[sources.aws_cloudtrail]\nrequests-per-second = 1000\n",
     )
-    .expect("own folder");
+    .expect("the scratch folder is writable");
 }
 
-/// The bundle says of each region exactly what the server says.
-fn assert_exact(incident: &Incident, config: &evidence_format::config::BundleConfig) {
+/// For each region, the bundle claims exactly what the server has served.
+fn assert_exact(incident: &IncidentFixture, config: &evidence_format::config::BundleConfig) {
     for (region, _) in REGIONS {
-        let (told, served) = (
+        let (claimed, served) = (
             coverage(config, region),
-            incident.server.truth().place(ACCOUNT, region),
+            incident.server.truth().counts(ACCOUNT, region),
         );
         assert_eq!(
-            (told.pages, told.events),
+            (claimed.pages, claimed.events),
             (served.pages, Some(served.events)),
             "{region}"
         );
-        assert_eq!(told.duplicates, served.events - served.distinct, "{region}");
         assert_eq!(
-            told.attempts,
+            claimed.duplicates,
+            served.events - served.distinct,
+            "{region}"
+        );
+        assert_eq!(
+            claimed.attempts,
             served.requests + 1,
-            "{region}: and one that asks who we are"
+            "{region}: each request, and one for the caller's identity"
         );
     }
 }
 
 #[test]
-fn a_bundle_says_exactly_what_was_served() {
-    let incident = Incident::new(Config {
+fn coverage_matches_what_the_provider_served() {
+    let incident = IncidentFixture::new(Config {
         limit: None,
         ..Config::new(events(20_000).duplicates_per_mille(5))
     });
-    fast(incident.path());
+    remove_rate_limit(incident.path());
     let receipt = incident.capture(ACCOUNT, &[]);
     let config = config_of(&receipt);
     assert_exact(&incident, &config);
@@ -183,14 +189,14 @@ fn a_bundle_says_exactly_what_was_served() {
     for (region, _) in REGIONS {
         let ids: BTreeSet<String> = incident
             .server
-            .ids(ACCOUNT, region, 0, i64::MAX)
+            .event_ids(ACCOUNT, region, 0, i64::MAX)
             .into_iter()
             .collect();
-        let told = coverage(&config, region);
+        let claimed = coverage(&config, region);
         assert_eq!(
-            told.events.map(|events| events - told.duplicates),
+            claimed.events.map(|events| events - claimed.duplicates),
             Some(ids.len() as u64),
-            "{region}: nothing is left out"
+            "{region}: every event is in the bundle"
         );
     }
     assert!(
@@ -200,8 +206,8 @@ fn a_bundle_says_exactly_what_was_served() {
 }
 
 #[test]
-fn faults_cost_attempts_and_no_event() {
-    let at = |fault, number| Rule::lookup(fault).region("us-east-1").at(number);
+fn provider_faults_lose_no_events() {
+    let at = |fault, number| FaultRule::lookup(fault).region("us-east-1").at(number);
     let rules = vec![
         at(Fault::Throttle, 2),
         at(Fault::Status(503, Some(RetryAfter::Seconds(1))), 5),
@@ -214,20 +220,20 @@ fn faults_cost_attempts_and_no_event() {
         at(Fault::Trickle(4000, Duration::from_millis(5)), 19),
         at(Fault::InvalidToken, 21),
     ];
-    let incident = Incident::new(Config {
+    let incident = IncidentFixture::new(Config {
         limit: None,
         rules,
         ..Config::new(events(4000))
     });
-    fast(incident.path());
+    remove_rate_limit(incident.path());
     let config = config_of(&incident.capture(ACCOUNT, &[]));
     assert!(config.is_complete(), "{:?}", coverage(&config, "us-east-1"));
-    let (told, served) = (
+    let (claimed, served) = (
         coverage(&config, "us-east-1"),
-        incident.server.truth().place(ACCOUNT, "us-east-1"),
+        incident.server.truth().counts(ACCOUNT, "us-east-1"),
     );
     assert_eq!(
-        told.attempts,
+        claimed.attempts,
         served.requests + 1,
         "every attempt is recorded"
     );
@@ -235,30 +241,30 @@ fn faults_cost_attempts_and_no_event() {
     for (region, _) in REGIONS {
         let ids = incident
             .server
-            .ids(ACCOUNT, region, 0, i64::MAX)
+            .event_ids(ACCOUNT, region, 0, i64::MAX)
             .into_iter()
             .collect::<BTreeSet<_>>()
             .len() as u64;
-        let told = coverage(&config, region);
+        let claimed = coverage(&config, region);
         assert_eq!(
-            told.events.map(|events| events - told.duplicates),
+            claimed.events.map(|events| events - claimed.duplicates),
             Some(ids),
             "{region}"
         );
     }
 }
 
-/// Providers change what they answer. What is not read to ask on may be anything: it is recorded,
-/// not understood.
+/// Providers do change their types. A member that paging does not need may have any type: it is
+/// recorded without being parsed.
 #[test]
-fn a_field_of_another_type_costs_nothing() {
-    let rules = vec![Rule::lookup(Fault::Retyped)];
-    let incident = Incident::new(Config {
+fn unexpected_field_type_loses_no_events() {
+    let rules = vec![FaultRule::lookup(Fault::Retyped)];
+    let incident = IncidentFixture::new(Config {
         limit: None,
         rules,
         ..Config::new(events(2000))
     });
-    fast(incident.path());
+    remove_rate_limit(incident.path());
     let config = config_of(&incident.capture(ACCOUNT, &[]));
     assert_exact(&incident, &config);
     assert!(config.is_complete(), "{:?}", coverage(&config, "us-east-1"));
@@ -266,25 +272,27 @@ fn a_field_of_another_type_costs_nothing() {
         incident
             .server
             .truth()
-            .place(ACCOUNT, "us-east-1")
-            .struck("retyped")
+            .counts(ACCOUNT, "us-east-1")
+            .fault_count("retyped")
             > 1
     );
 }
 
 #[test]
-fn what_one_region_refuses_is_its_gap_alone() {
+fn refused_region_is_a_gap_of_that_region_only() {
     let rules = vec![
-        Rule::lookup(Fault::AccessDenied).region("eu-west-1"),
-        Rule::lookup(Fault::RegionDisabled).region("ap-southeast-2"),
-        Rule::lookup(Fault::EndlessToken).region("us-east-1").at(3),
+        FaultRule::lookup(Fault::AccessDenied).region("eu-west-1"),
+        FaultRule::lookup(Fault::RegionDisabled).region("ap-southeast-2"),
+        FaultRule::lookup(Fault::EndlessToken)
+            .region("us-east-1")
+            .at(3),
     ];
-    let incident = Incident::new(Config {
+    let incident = IncidentFixture::new(Config {
         limit: None,
         rules,
         ..Config::new(events(3000))
     });
-    fast(incident.path());
+    remove_rate_limit(incident.path());
     let config = config_of(&incident.capture(ACCOUNT, &[]));
     let reason = |region: &str| coverage(&config, region).gaps.first().map(|gap| gap.reason);
     assert_eq!(reason("eu-west-1"), Some(GapReason::PermissionDenied));
@@ -294,20 +302,21 @@ fn what_one_region_refuses_is_its_gap_alone() {
 }
 
 #[test]
-fn roles_are_entered_under_the_incidents_name() {
+fn assumed_role_sessions_carry_the_incident_id() {
     let other = "444455556666";
     let (first, last) = yesterday();
-    let corpus = Synthetic::new(0)
+    let corpus = SyntheticEvents::new(0)
         .spread(600, &[ACCOUNT, other], &[("us-east-1", 1)])
         .window(first, last);
-    let incident = Incident::new(Config {
+    let incident = IncidentFixture::new(Config {
         limit: None,
         ..Config::new(corpus)
     });
     let roles = format!(
         "[sources.aws_cloudtrail]\nrequests-per-second = 1000\nroles = ['arn:aws:iam::{other}:role/evidence']\n"
     );
-    std::fs::write(incident.path().join("exhibit.toml"), roles).expect("own folder");
+    std::fs::write(incident.path().join("exhibit.toml"), roles)
+        .expect("the scratch folder is writable");
     let receipt = incident.capture(ACCOUNT, &["--incident", "INC-77"]);
     let config = config_of(&receipt);
     let accounts: BTreeSet<_> = config
@@ -349,12 +358,12 @@ fn roles_are_entered_under_the_incidents_name() {
 }
 
 #[test]
-fn a_deadline_seals_what_is_there_and_a_supplement_has_the_rest() {
-    let limit = Some(Limit {
+fn deadline_seals_a_partial_bundle_and_supplements_complete_it() {
+    let limit = Some(RateLimit {
         per_second: 20.0,
         burst: 2.0,
     });
-    let incident = Incident::new(Config {
+    let incident = IncidentFixture::new(Config {
         limit,
         ..Config::new(events(6000))
     });
@@ -362,15 +371,14 @@ fn a_deadline_seals_what_is_there_and_a_supplement_has_the_rest() {
         incident.path().join("exhibit.toml"),
         "[sources.aws_cloudtrail]\nrequests-per-second = 20\n",
     )
-    .expect("own folder");
+    .expect("the scratch folder is writable");
     let receipt = incident.capture(ACCOUNT, &["--deadline", "2s"]);
     let bundles = receipt["bundles"].as_array().expect("a list").clone();
     assert!(bundles.len() > 1, "{receipt}");
     let mut distinct = BTreeMap::<String, u64>::new();
     for (number, bundle) in bundles.iter().enumerate() {
-        let config = config_of(
-            &serde_json::json!({"bundles": [bundle], "public_key": receipt["public_key"]}),
-        );
+        let config =
+            config_of(&serde_json::json!({"bundles": [bundle], "publicKey": receipt["publicKey"]}));
         assert_eq!(config.supplements.is_some(), number > 0);
         assert_eq!(
             config.supplements.map(|first| first.to_string()),
@@ -389,7 +397,7 @@ fn a_deadline_seals_what_is_there_and_a_supplement_has_the_rest() {
     for (region, _) in REGIONS {
         let ids = incident
             .server
-            .ids(ACCOUNT, region, 0, i64::MAX)
+            .event_ids(ACCOUNT, region, 0, i64::MAX)
             .into_iter()
             .collect::<BTreeSet<_>>()
             .len() as u64;
@@ -397,20 +405,20 @@ fn a_deadline_seals_what_is_there_and_a_supplement_has_the_rest() {
     }
 }
 
-/// Real events of an attack, as they were delivered: duplicates, thousands in one second, services
-/// without a name.
+/// Real events of an attack, as delivered: with duplicates, thousands of events in one second, and
+/// services without a name.
 #[test]
-fn a_bundle_has_every_event_of_a_real_corpus() {
+fn captures_every_event_of_a_real_corpus() {
     let Some(corpora) = corpora() else { return };
     let file = corpora.join("internal-only/aws/cloudtrail/sans504-s3-ransomware.files.jsonl.zst");
-    let files = Files::open(&file)
+    let files = RecordedEvents::open(&file)
         .expect("a corpus")
-        .moved_to(yesterday().1); // else it is older than CloudTrail keeps
-    let incident = Incident::new(Config {
+        .moved_to(yesterday().1); // within CloudTrail's retention
+    let incident = IncidentFixture::new(Config {
         limit: None,
         ..Config::new(files)
     });
-    fast(incident.path());
+    remove_rate_limit(incident.path());
     let account = "342082656213";
     let receipt = incident.receipt(incident.exhibit(account, &CAPTURE).args(["--last", "7d"]));
     let config = config_of(&receipt);
@@ -430,20 +438,28 @@ fn a_bundle_has_every_event_of_a_real_corpus() {
             .filter(|item| item.source.region.is_some())
     };
     for item in items() {
-        let region = item.source.region.as_deref().expect("it has one");
-        let (told, served) = (
+        let region = item
+            .source
+            .region
+            .as_deref()
+            .expect("a path has a file name");
+        let (claimed, served) = (
             &item.coverage,
-            incident.server.truth().place(account, region),
+            incident.server.truth().counts(account, region),
         );
         assert_eq!(
-            (told.pages, told.events),
+            (claimed.pages, claimed.events),
             (served.pages, Some(served.events)),
             "{region}"
         );
-        assert_eq!(told.duplicates, served.events - served.distinct, "{region}");
+        assert_eq!(
+            claimed.duplicates,
+            served.events - served.distinct,
+            "{region}"
+        );
         let there: BTreeSet<String> = incident
             .server
-            .ids(account, region, 0, i64::MAX)
+            .event_ids(account, region, 0, i64::MAX)
             .into_iter()
             .collect();
         assert_eq!(served.distinct, there.len() as u64, "{region}");
@@ -453,21 +469,21 @@ fn a_bundle_has_every_event_of_a_real_corpus() {
             .filter(|item| item.coverage.events > Some(0))
             .count(),
         13,
-        "regions with events"
+        "the corpus has events in 13 regions"
     );
     let distinct: u64 = items()
         .map(|item| item.coverage.events.unwrap_or(0) - item.coverage.duplicates)
         .sum();
-    assert_eq!(distinct, 23_981, "as the corpus was counted");
+    assert_eq!(distinct, 23_981, "the corpus has this many distinct events");
 }
 
 #[test]
-fn an_interrupt_seals_what_is_there() {
-    let limit = Some(Limit {
+fn interrupt_seals_a_partial_bundle() {
+    let limit = Some(RateLimit {
         per_second: 4.0,
         burst: 2.0,
     });
-    let incident = Incident::new(Config {
+    let incident = IncidentFixture::new(Config {
         limit,
         ..Config::new(events(4000))
     });
@@ -475,26 +491,26 @@ fn an_interrupt_seals_what_is_there() {
         incident.path().join("exhibit.toml"),
         "[sources.aws_cloudtrail]\nrequests-per-second = 4\n",
     )
-    .expect("own folder");
+    .expect("the scratch folder is writable");
     let mut capture = incident.exhibit(ACCOUNT, &CAPTURE);
     let capture = capture
         .args(yesterday_options())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("it is a program");
+        .expect("the program starts");
     while incident.server.truth().events().0 < 500 {
         std::thread::sleep(Duration::from_millis(50));
     }
     run_ok(Command::new("kill").args(["-INT", &capture.id().to_string()]));
-    let output = capture.wait_with_output().expect("it ends");
+    let output = capture.wait_with_output().expect("the program exits");
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let receipt: Value =
         serde_json::from_str(text.lines().last().expect("a receipt")).expect("a receipt is JSON");
     let config = config_of(&receipt);
-    let told = coverage(&config, "us-east-1");
+    let claimed = coverage(&config, "us-east-1");
     assert_eq!(
-        (told.ended, told.gaps[0].reason),
+        (claimed.ended, claimed.gaps[0].reason),
         (EndReason::Cancelled, GapReason::Cancelled)
     );
     let kept: u64 = config
@@ -506,12 +522,12 @@ fn an_interrupt_seals_what_is_there() {
 }
 
 #[test]
-fn the_timeline_points_at_the_records() {
-    let incident = Incident::new(Config {
+fn timeline_rows_reference_records_of_the_bundle() {
+    let incident = IncidentFixture::new(Config {
         limit: None,
         ..Config::new(events(500))
     });
-    fast(incident.path());
+    remove_rate_limit(incident.path());
     let receipt = incident.capture(ACCOUNT, &[]);
     let id = receipt["incident"].as_str().expect("an id");
     let text = run_ok(&mut incident.exhibit(ACCOUNT, &["timeline", id, "--json"]));
@@ -552,22 +568,23 @@ fn the_timeline_points_at_the_records() {
 }
 
 #[test]
-fn asking_again_finds_what_came_late_and_what_is_gone() {
-    // the second server has another corpus of the same day: all events of the first are gone, and
-    // all of its own are late
-    let mut incident = Incident::new(Config {
+fn settling_finds_late_and_missing_events() {
+    // The second server has another corpus of the same day, so all events of the first are missing
+    // and all of its own are late.
+    let mut incident = IncidentFixture::new(Config {
         limit: None,
         ..Config::new(events(300))
     });
     let settle = "[capture]\nsettle-after-seconds = [6, 7, 8]\n[sources.aws_cloudtrail]\nrequests-per-second = 1000\n";
-    std::fs::write(incident.path().join("exhibit.toml"), settle).expect("own folder");
+    std::fs::write(incident.path().join("exhibit.toml"), settle)
+        .expect("the scratch folder is writable");
     let receipt = incident.capture(ACCOUNT, &[]);
     let id = receipt["incident"].as_str().expect("an id").to_owned();
     incident.server = Server::start(Config {
         limit: None,
         ..Config::new(events(300).seed(2))
     });
-    std::thread::sleep(Duration::from_secs(9)); // the last is due then
+    std::thread::sleep(Duration::from_secs(9)); // by now the last settle pass is due
     run_ok(&mut incident.exhibit(ACCOUNT, &["settle", "--json"]));
     let text =
         run_ok(&mut incident.exhibit(ACCOUNT, &["timeline", &id, "--kind", "finding", "--json"]));
@@ -588,21 +605,20 @@ fn asking_again_finds_what_came_late_and_what_is_gone() {
     assert_eq!(
         bundles.len(),
         4,
-        "one at the declaration, and three that settle"
+        "one bundle at the declaration, and three of settle passes"
     );
     let last = &bundles[3];
     let config =
-        config_of(&serde_json::json!({"bundles": [last], "public_key": receipt["public_key"]}));
+        config_of(&serde_json::json!({"bundles": [last], "publicKey": receipt["publicKey"]}));
     assert_eq!(
         config.supplements.map(|id| id.to_string()).as_deref(),
         receipt["bundles"][0]["id"].as_str()
     );
 }
 
-/// Somebody else's emulator of AWS records calls that were really made to it, and somebody else's
-/// client pages them.
+/// A third-party emulator of AWS records real calls, and a third-party client reads them.
 #[test]
-fn a_bundle_has_the_events_that_another_client_gets_from_another_service() {
+fn captures_the_events_that_boto3_gets_from_localemu() {
     let Some(emulator) = localemu() else { return };
     let boto3 = |arguments: &[&str]| {
         let script = root().join("tests/interop/cloudtrail_events.py");
@@ -616,8 +632,9 @@ fn a_bundle_has_the_events_that_another_client_gets_from_another_service() {
     let made = boto3(&["make", &emulator.url, "240"]);
     let (start, end) = made.trim().split_once(' ').expect("two numbers");
     let store = scratch();
-    let config = "[sources.aws_cloudtrail]\nregions = ['us-east-1']\nrequests-per-second = 1000\n"; // it has no ListRegions
-    std::fs::write(store.path().join("exhibit.toml"), config).expect("own folder");
+    let config = "[sources.aws_cloudtrail]\nregions = ['us-east-1']\nrequests-per-second = 1000\n"; // LocalEmu has no ListRegions
+    std::fs::write(store.path().join("exhibit.toml"), config)
+        .expect("the scratch folder is writable");
     let time = |second: i64| {
         jiff::Timestamp::from_second(second)
             .expect("in range")
@@ -660,10 +677,10 @@ fn a_bundle_has_the_events_that_another_client_gets_from_another_service() {
     let path = |value: &Value| std::path::PathBuf::from(value.as_str().expect("a path"));
     let (bundle, key) = (
         path(&receipt["bundles"][0]["bundle"]),
-        path(&receipt["public_key"]),
+        path(&receipt["publicKey"]),
     );
-    assert_eq!(audit(&bundle, &key), 0, "it is sound and complete");
-    let captured = Holding::open(&bundle, &key)
+    assert_eq!(audit(&bundle, &key), 0, "the bundle is valid and complete");
+    let captured = BundleContent::open(&bundle, &key)
         .cloud_events()
         .into_iter()
         .map(|event| event.id);

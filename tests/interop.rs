@@ -1,5 +1,4 @@
-//! Bundles against other people's programs, and against a second verifier that was written from
-//! SPEC.md.
+//! Bundles in third-party programs, and in a second verifier that was written from SPEC.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,8 @@ use sigstore_verify::types::{Bundle as SigstoreBundle, DerPublicKey, SignatureCo
 use sigstore_verify::{PublicKeyVerificationPolicy, Verifier};
 use tests::{Bundle, agent, quick, root, run, run_ok, scratch};
 
-/// A capture of this machine, as a folder or a tar: cut short to what a shell can check in seconds.
+/// A capture of this machine, as a folder or a tar, small enough that a shell script can verify it
+/// in seconds.
 fn capture(folder: &Path, more: &[&str]) -> Bundle {
     agent(
         folder,
@@ -41,7 +41,7 @@ fn auditors_procedure(bundle: &Path, public_key: &Path) -> std::process::Output 
 }
 
 #[test]
-fn an_auditor_needs_no_program_of_ours() {
+fn standard_tools_verify_a_bundle() {
     let work = scratch();
     for more in [&[][..], &["--dir"]] {
         let bundle = capture(work.path(), more);
@@ -59,7 +59,7 @@ fn an_auditor_needs_no_program_of_ours() {
 }
 
 #[test]
-fn an_auditor_sees_tampering_without_a_program_of_ours() {
+fn standard_tools_detect_tampering() {
     let (work, other) = (scratch(), scratch());
     let (bundle, other) = (
         capture(work.path(), &["--dir"]),
@@ -79,7 +79,7 @@ fn an_auditor_sees_tampering_without_a_program_of_ours() {
         let mut flipped = content.clone();
         flipped[content.len() / 2] ^= 1;
         for bad in [&flipped[..], &content[1..], &[&content[..], b"x"].concat()] {
-            fs::write(&blob, bad).expect("a folder of ours");
+            fs::write(&blob, bad).expect("the scratch folder is writable");
             assert!(
                 !auditors_procedure(&bundle.path, &bundle.public_key)
                     .status
@@ -88,7 +88,7 @@ fn an_auditor_sees_tampering_without_a_program_of_ours() {
                 blob.display()
             );
         }
-        fs::remove_file(&blob).expect("a folder of ours");
+        fs::remove_file(&blob).expect("the scratch folder is writable");
         assert!(
             !auditors_procedure(&bundle.path, &bundle.public_key)
                 .status
@@ -96,20 +96,20 @@ fn an_auditor_sees_tampering_without_a_program_of_ours() {
             "{} deleted",
             blob.display()
         );
-        fs::write(&blob, content).expect("a folder of ours");
+        fs::write(&blob, content).expect("the scratch folder is writable");
     }
     fs::write(bundle.path.join("blobs/sha256").join("0".repeat(64)), b"")
-        .expect("a folder of ours");
+        .expect("the scratch folder is writable");
     assert!(
         !auditors_procedure(&bundle.path, &bundle.public_key)
             .status
             .success(),
-        "a blob more"
+        "an extra blob"
     );
 }
 
 #[test]
-fn a_registry_keeps_every_digest() {
+fn registry_round_trip_keeps_every_digest() {
     if quick() {
         return;
     }
@@ -145,7 +145,7 @@ fn warcio_reads_every_item() {
 }
 
 #[test]
-fn other_peoples_verifiers_accept_the_signature_and_refuse_another_key() {
+fn third_party_verifiers_accept_our_key_and_reject_another() {
     if quick() {
         return;
     }
@@ -182,11 +182,11 @@ fn other_peoples_verifiers_accept_the_signature_and_refuse_another_key() {
     );
 }
 
-/// The crate `sigstore-verify` 0.15 accepts our signature. Its whole verifier wants a time of
-/// signing from a log or a timestamp authority, which a bundle of version 1 has not: that refusal
-/// is asserted, so that we learn when either side changes.
+/// The crate `sigstore-verify` 0.15 accepts our signature. Its full verifier also requires a
+/// signing time from a log or a timestamp authority, which a version 1 bundle does not have. The
+/// test asserts that error, so that we notice when either side changes.
 #[test]
-fn sigstore_verify_accepts_the_signature_and_misses_a_timestamp() {
+fn sigstore_verify_accepts_the_signature_but_requires_a_timestamp() {
     let (work, other) = (scratch(), scratch());
     let (bundle, other) = (
         capture(work.path(), &["--dir"]),
@@ -239,10 +239,9 @@ fn sigstore_verify_accepts_the_signature_and_misses_a_timestamp() {
     assert!(refused.contains("MissingSigningTimeEvidence"), "{refused}");
 }
 
-/// `tests/interop/exhibit_verify.py`, written from SPEC.md alone, gives the findings of every
-/// vector.
+/// `tests/interop/exhibit_verify.py` was written from SPEC.md alone.
 #[test]
-fn a_second_verifier_gives_every_vector_its_finding() {
+fn second_verifier_agrees_on_every_vector() {
     if quick() {
         return;
     }
@@ -256,9 +255,8 @@ fn a_second_verifier_gives_every_vector_its_finding() {
     assert!(said.trim_end().ends_with(" 0 failed"), "{said}");
 }
 
-/// ... and of a real capture.
 #[test]
-fn a_second_verifier_accepts_a_real_capture() {
+fn second_verifier_accepts_a_real_capture() {
     if quick() {
         return;
     }

@@ -1,5 +1,5 @@
-//! `exhibit serve` among other people's programs: a linter and a fuzzer of its description, an
-//! Alertmanager that calls it, an OpenID provider whose tokens it takes, a receiver of its traces.
+//! `exhibit serve` with third-party programs: a linter and a fuzzer for its API description, an
+//! Alertmanager that sends webhooks, an OpenID provider, and a receiver of traces.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,15 +8,14 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::api::{PATIENCE, Serve, token};
+use tests::api::{ApiServer, PATIENCE, token};
 use tests::issuer::Issuer;
-use tests::peer::{Peer, free_port, installed};
+use tests::peer::{PeerProcess, free_port, installed};
 use tests::{audit, program, quick, root, run, run_ok, scratch, skipped};
 
-/// The secret of Alertmanager's webhooks.
-const HOOK: &str = "0123456789abcdef0123456789abcdef";
+const HOOK_SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// `exhibit` on this store, without credentials for anything.
+/// `exhibit` on this store, without any credentials.
 fn exhibit(store: &Path) -> Command {
     let mut command = Command::new(program("exhibit"));
     command
@@ -32,7 +31,7 @@ fn exhibit(store: &Path) -> Command {
 }
 
 fn configure(store: &Path, text: &str) {
-    fs::write(store.join("exhibit.toml"), text).expect("own folder");
+    fs::write(store.join("exhibit.toml"), text).expect("the scratch folder is writable");
 }
 
 fn description() -> PathBuf {
@@ -44,7 +43,7 @@ fn interop(name: &str) -> PathBuf {
 }
 
 #[test]
-fn a_linter_finds_nothing_in_the_description() {
+fn linter_accepts_the_api_description() {
     let Some(redocly) = installed("node/node_modules/.bin/redocly") else {
         return;
     };
@@ -67,24 +66,28 @@ fn a_linter_finds_nothing_in_the_description() {
         "{}",
         String::from_utf8_lossy(&good.stderr)
     );
-    // and it would find what is wrong
-    let mut document: Value =
-        serde_json::from_slice(&fs::read(description()).expect("it is committed")).expect("JSON");
+    // The linter does find errors.
+    let mut document: Value = serde_json::from_slice(
+        &fs::read(description()).expect("the description is in the repository"),
+    )
+    .expect("JSON");
     document["paths"]["/v1/whoami"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         ["$ref"] = "#/nowhere".into();
     let bad = work.path().join("openapi.json");
-    fs::write(&bad, document.to_string()).expect("own folder");
+    fs::write(&bad, document.to_string()).expect("the scratch folder is writable");
     assert!(
         !lint(&bad).status.success(),
-        "a reference that leads nowhere"
+        "the linter accepts a dangling reference"
     );
 }
 
-/// `GET /v1/incidents/{id}`, for each operation of the description, which a test of the API holds
-/// to its table of routes.
+/// All operations of the API description, such as `GET /v1/incidents/{id}`. A test of the server
+/// compares the description with its routes.
 fn operations() -> BTreeSet<String> {
-    let document: Value =
-        serde_json::from_slice(&fs::read(description()).expect("it is committed")).expect("JSON");
+    let document: Value = serde_json::from_slice(
+        &fs::read(description()).expect("the description is in the repository"),
+    )
+    .expect("JSON");
     let paths = document["paths"].as_object().expect("paths").iter();
     let named = paths.flat_map(|(path, methods)| {
         methods
@@ -96,8 +99,8 @@ fn operations() -> BTreeSet<String> {
     named.collect()
 }
 
-/// The settings of a run: an incident and a bundle that there are, and which refusals of good data
-/// are no fault.
+/// The configuration of the fuzzer: an existing incident and bundle, and the error responses that
+/// are allowed for valid data.
 fn settings(incident: &str, bundle: &str) -> String {
     format!(
         r#"
@@ -126,7 +129,7 @@ checks.positive_data_acceptance.enabled = false # what a vendor sends is the ven
 }
 
 #[test]
-fn a_fuzzer_finds_no_answer_that_is_not_described() {
+fn fuzzer_finds_no_undocumented_response() {
     let Some(schemathesis) = installed("venv/bin/schemathesis") else {
         return;
     };
@@ -140,12 +143,12 @@ fn a_fuzzer_finds_no_answer_that_is_not_described() {
         made["token"].as_str().expect("a text"),
         made["id"].as_str().expect("a text"),
     );
-    let sources = "[sources.host]\nenabled = false\n[sources.aws_cloudtrail]\nenabled = false\n"; // captures cost nothing
+    let sources = "[sources.host]\nenabled = false\n[sources.aws_cloudtrail]\nenabled = false\n"; // fast captures
     configure(
         store.path(),
         &format!("{sources}[hooks.alertmanager]\nsecrets = ['{admin}']\n"),
     );
-    let serve = Serve::start(&mut exhibit(store.path()));
+    let serve = ApiServer::start(&mut exhibit(store.path()));
     let declaration =
         json!({"title": "t", "severity": 4, "capture": null, "report": "seen by a scanner"});
     let incident = serve
@@ -165,7 +168,7 @@ fn a_fuzzer_finds_no_answer_that_is_not_described() {
         &config,
         settings(incident, attached["id"].as_str().expect("an id")),
     )
-    .expect("own folder");
+    .expect("the scratch folder is writable");
 
     let mut fuzz = Command::new(schemathesis);
     fuzz.arg("--config-file")
@@ -212,12 +215,12 @@ fn a_fuzzer_finds_no_answer_that_is_not_described() {
     let report: Value =
         serde_json::from_slice(&fs::read(work.path().join("report.json")).expect("a report"))
             .expect("JSON");
-    let rates: BTreeMap<String, Value> = serde_json::from_value(report["valid_rates"].clone())
-        .expect("a number of answers for each");
+    let rates: BTreeMap<String, Value> =
+        serde_json::from_value(report["valid_rates"].clone()).expect("counts for each operation");
     assert_eq!(
         rates.keys().cloned().collect::<BTreeSet<_>>(),
         operations(),
-        "each was called"
+        "the fuzzer calls every operation"
     );
     let reached = |rate: &Value, how: &str| {
         rate.as_object()
@@ -227,25 +230,22 @@ fn a_fuzzer_finds_no_answer_that_is_not_described() {
     };
     for (operation, rate) in &rates {
         let is_reached = match operation.as_str() {
-            "POST /v1/hooks/{vendor}" => reached(rate, "rejected"), // by the handler, as no body was Alertmanager's
-            "POST /v1/incidents/{id}/close" => reached(rate, "conflicts"), // by the closure checklist, which is not done
+            "POST /v1/hooks/{vendor}" => reached(rate, "rejected"), // the handler rejects bodies that are not Alertmanager's
+            "POST /v1/incidents/{id}/close" => reached(rate, "conflicts"), // the closure checklist is not done
             _ => reached(rate, "accepted"),
         };
-        assert!(
-            is_reached,
-            "{operation} was called, and nothing but refused: {rate}"
-        );
+        assert!(is_reached, "every call of {operation} was rejected: {rate}");
     }
 }
 
-/// An Alertmanager that calls `serve`.
-fn alertmanager(serve: &Serve, folder: &Path) -> Option<(Peer, u16)> {
+/// Starts an Alertmanager that sends webhooks to `serve`.
+fn alertmanager(serve: &ApiServer, folder: &Path) -> Option<(PeerProcess, u16)> {
     if quick() {
         return None;
     }
     let program = Path::new("/usr/bin/prometheus-alertmanager");
     if !program.exists() {
-        skipped("there is no Alertmanager: tests/interop/install.sh installs it");
+        skipped("Alertmanager is not installed: run tests/interop/install.sh");
         return None;
     }
     let config = json!({
@@ -253,11 +253,11 @@ fn alertmanager(serve: &Serve, folder: &Path) -> Option<(Peer, u16)> {
         "receivers": [{"name": "exhibit", "webhook_configs": [{
             "url": format!("http://{}/v1/hooks/alertmanager", serve.address),
             "send_resolved": true,
-            "http_config": {"authorization": {"type": "Bearer", "credentials": HOOK}},
+            "http_config": {"authorization": {"type": "Bearer", "credentials": HOOK_SECRET}},
         }]}],
     });
     let (file, port) = (folder.join("alertmanager.yml"), free_port());
-    fs::write(&file, config.to_string()).expect("own folder"); // JSON is YAML
+    fs::write(&file, config.to_string()).expect("the scratch folder is writable"); // JSON is YAML
     let mut command = Command::new(program);
     command
         .arg(format!("--config.file={}", file.display()))
@@ -266,10 +266,13 @@ fn alertmanager(serve: &Serve, folder: &Path) -> Option<(Peer, u16)> {
         format!("--web.listen-address=127.0.0.1:{port}"),
         "--cluster.listen-address=".to_owned(),
     ]);
-    Some((Peer::start(&mut command, port, &folder.join("log")), port))
+    Some((
+        PeerProcess::start(&mut command, port, &folder.join("log")),
+        port,
+    ))
 }
 
-/// Raises an alert, or ends it.
+/// Fires an alert, or resolves it.
 fn alert(port: u16, resolved: bool) {
     let labels = json!({"alertname": "DeployKeyUsed", "severity": "critical", "instance": "ci-7"});
     let mut alert = json!({"labels": labels, "annotations": {"summary": "A deploy key was used from elsewhere"}});
@@ -288,8 +291,8 @@ fn alert(port: u16, resolved: bool) {
     ]));
 }
 
-/// What the log of the API says that it answered to Alertmanager so far.
-fn answers(log: &Path) -> Vec<u64> {
+/// The statuses of all responses to webhooks in the daemon's log.
+fn logged_statuses(log: &Path) -> Vec<u64> {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines = text
         .lines()
@@ -300,28 +303,28 @@ fn answers(log: &Path) -> Vec<u64> {
         .collect()
 }
 
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     let begun = Instant::now();
-    while !is_so() {
+    while !is_true() {
         assert!(begun.elapsed() < PATIENCE, "{what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
 #[test]
-fn an_alertmanager_declares_one_incident_and_an_auditor_verifies_its_evidence() {
+fn alertmanager_declares_one_incident_with_verifiable_evidence() {
     let (store, work) = (scratch(), scratch());
     configure(
         store.path(),
         &format!(
-            "[sources.aws_cloudtrail]\nenabled = false\n[hooks.alertmanager]\nsecrets = ['{HOOK}']\n"
+            "[sources.aws_cloudtrail]\nenabled = false\n[hooks.alertmanager]\nsecrets = ['{HOOK_SECRET}']\n"
         ),
     );
     let auditor = token(store.path(), "auditor");
     let log = store.path().join("log");
     let mut command = exhibit(store.path());
-    command.stderr(fs::File::create(&log).expect("own folder"));
-    let serve = Serve::start_with(&mut command, &["--log-json"]);
+    command.stderr(fs::File::create(&log).expect("the scratch folder is writable"));
+    let serve = ApiServer::start_with(&mut command, &["--log-json"]);
     let Some((_alertmanager, port)) = alertmanager(&serve, work.path()) else {
         return;
     };
@@ -336,7 +339,7 @@ fn an_alertmanager_declares_one_incident_and_an_auditor_verifies_its_evidence() 
         "{declared}"
     );
     let path = format!("/v1/incidents/{}", declared["id"].as_str().expect("an id"));
-    // what was there is sealed, and whoever may only read verifies it
+    // The capture is sealed, and an auditor can verify it.
     let bundles = serve.wait(&auditor, &format!("{path}/bundles"), |list| {
         list["bundles"][0].is_object()
     });
@@ -349,17 +352,17 @@ fn an_alertmanager_declares_one_incident_and_an_auditor_verifies_its_evidence() 
     );
     assert_eq!((answer.status, &bundle["source"]), (200, &"host".into()));
     let tar = work.path().join("bundle.tar");
-    fs::write(&tar, &answer.body).expect("own folder");
+    fs::write(&tar, &answer.body).expect("the scratch folder is writable");
     assert!(matches!(
         audit(&tar, &store.path().join("collector.pub.pem")),
         0 | 4
     ));
-    // it is sent again while it burns, and that is no other incident
-    until("the notification is not repeated", || {
-        answers(&log).len() >= 2
+    // Alertmanager repeats the notification, which declares no second incident.
+    wait_until("the notification is not repeated", || {
+        logged_statuses(&log).len() >= 2
     });
-    assert_eq!(answers(&log)[..2], [201, 200]);
-    // that it is over is written down, and decides nothing
+    assert_eq!(logged_statuses(&log)[..2], [201, 200]);
+    // A resolved alert adds a note, and does not change the status.
     let notes = |lines: &Value| {
         lines["rows"].as_array().map_or(0, |rows| {
             rows.iter().filter(|row| row["kind"] == "note").count()
@@ -381,11 +384,11 @@ fn an_alertmanager_declares_one_incident_and_an_auditor_verifies_its_evidence() 
     );
     assert_eq!(list["incidents"][0]["status"], "Investigating", "{list}");
     assert!(
-        answers(&log)
+        logged_statuses(&log)
             .iter()
             .all(|status| matches!(status, 200 | 201)),
         "{:?}",
-        answers(&log)
+        logged_statuses(&log)
     );
 }
 
@@ -396,8 +399,8 @@ fn now() -> u64 {
         .as_secs()
 }
 
-/// A daemon that takes the tokens of `issuer`, and the collector's own.
-fn with_issuer(store: &Path, issuer: &Issuer) -> Serve {
+/// Starts a daemon that accepts tokens of `issuer` and the collector's own.
+fn with_issuer(store: &Path, issuer: &Issuer) -> ApiServer {
     let roles = "{ sec-oncall = 'owner', sec-leads = 'commander', audit = 'auditor' }";
     configure(
         store,
@@ -406,11 +409,11 @@ fn with_issuer(store: &Path, issuer: &Issuer) -> Serve {
             issuer.url
         ),
     );
-    Serve::start(&mut exhibit(store))
+    ApiServer::start(&mut exhibit(store))
 }
 
 #[test]
-fn tokens_of_an_openid_provider_are_taken_by_their_roles() {
+fn accepts_openid_tokens_by_role() {
     let Some(issuer) = Issuer::start() else {
         return;
     };
@@ -435,10 +438,10 @@ fn tokens_of_an_openid_provider_are_taken_by_their_roles() {
         assert_eq!(
             whoami(&issuer.token(client)).status,
             401,
-            "{client}: no role, or for somebody else"
+            "{client} has no role, or its token is for another audience"
         );
     }
-    // what it declares is in the journal under its name
+    // The journal has the name of the token's holder.
     let good = issuer.token("responder");
     let declaration = json!({"title": "t", "severity": 4, "capture": null});
     let id = serve
@@ -451,16 +454,16 @@ fn tokens_of_an_openid_provider_are_taken_by_their_roles() {
         .call(&own, "GET", &format!("/v1/incidents/{id}"), None)
         .json();
     assert_eq!(view["declaredBy"], "responder (127.0.0.1)");
-    // new keys are found, and what the old ones signed is worth nothing; it is asked once in 10 s
-    // at most
-    issuer.tell("rotate");
-    until("new keys are not found", || {
+    // The daemon finds rotated keys, and rejects tokens of the old ones. It fetches keys at most
+    // every 10 s.
+    issuer.control("rotate");
+    wait_until("new keys are not found", || {
         whoami(&issuer.token("responder")).status == 200
     });
     assert_eq!(whoami(&good).status, 401, "its key is withdrawn");
-    // without it, keys that are known are good, and the collector's own tokens too
+    // While the provider is down, known keys and the collector's own tokens still work.
     let last = issuer.token("edwards");
-    issuer.tell("stop");
+    issuer.control("stop");
     assert_eq!(
         (
             whoami(&last).status,
@@ -472,7 +475,7 @@ fn tokens_of_an_openid_provider_are_taken_by_their_roles() {
 }
 
 #[test]
-fn tokens_that_no_openid_provider_gave_are_refused() {
+fn rejects_forged_openid_tokens() {
     let Some(issuer) = Issuer::start() else {
         return;
     };
@@ -491,28 +494,28 @@ fn tokens_that_no_openid_provider_gave_are_refused() {
     assert_eq!(
         status(&issuer.forged("RS256", "RS256-1", &good)),
         200,
-        "what the others differ from is good"
+        "the claims that the others are derived from are valid"
     );
     assert_eq!(status(&with("aud", json!(["other", "exhibit"]))), 200);
     for (what, name, value) in [
         ("expired", "exp", json!(now() - 600)),
-        ("no end", "exp", Value::Null),
-        ("not yet", "nbf", json!(now() + 300)),
-        ("for somebody else", "aud", json!("other")),
-        ("for nobody", "aud", Value::Null),
+        ("no expiry", "exp", Value::Null),
+        ("not yet valid", "nbf", json!(now() + 300)),
+        ("for another audience", "aud", json!("other")),
+        ("without an audience", "aud", Value::Null),
         (
             "of another issuer",
             "iss",
             json!("https://login.example.com"),
         ),
-        ("of none", "iss", Value::Null),
-        ("nobody's", "sub", Value::Null),
+        ("without an issuer", "iss", Value::Null),
+        ("without a subject", "sub", Value::Null),
         ("without a role", "groups", json!(["staff"])),
         ("without roles", "groups", Value::Null),
     ] {
         assert_eq!(status(&with(name, value)), 401, "{what}");
     }
-    // nobody's signature; an HMAC with the public key as its secret; another key's name
+    // No signature; an HMAC with the public key as its secret; the id of another key.
     for (alg, kid) in [
         ("none", "RS256-1"),
         ("HS256", "RS256-1"),
@@ -522,7 +525,7 @@ fn tokens_that_no_openid_provider_gave_are_refused() {
     ] {
         assert_eq!(status(&issuer.forged(alg, kid, &good)), 401, "{alg} {kid}");
     }
-    // another token's signature, and none
+    // The signature of another token, and no signature.
     let (one, other) = (issuer.token("responder"), issuer.token("auditor"));
     let ((head, signature), (other, _)) = (
         one.rsplit_once('.').expect("three parts"),
@@ -538,8 +541,8 @@ fn tokens_that_no_openid_provider_gave_are_refused() {
     }
 }
 
-/// A receiver of traces that writes down what it gets.
-fn rotel(folder: &Path) -> Option<(Peer, u16, PathBuf)> {
+/// Starts a receiver of traces that logs them.
+fn rotel(folder: &Path) -> Option<(PeerProcess, u16, PathBuf)> {
     let site = "venv/lib/python3.11/site-packages/rotel/rotel-agent";
     let program = installed(site)?;
     let (http, grpc, log) = (free_port(), free_port(), folder.join("rotel.log"));
@@ -559,12 +562,12 @@ fn rotel(folder: &Path) -> Option<(Peer, u16, PathBuf)> {
         "--otlp-grpc-endpoint",
         &format!("127.0.0.1:{grpc}"),
     ]);
-    let peer = Peer::start(&mut command, http, &log);
+    let peer = PeerProcess::start(&mut command, http, &log);
     Some((peer, http, log))
 }
 
 #[test]
-fn traces_reach_a_receiver_with_ids_and_without_content() {
+fn exports_traces_with_ids_but_no_content() {
     let (store, work) = (scratch(), scratch());
     let Some((mut rotel, port, log)) = rotel(work.path()) else {
         return;
@@ -576,7 +579,7 @@ fn traces_reach_a_receiver_with_ids_and_without_content() {
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         format!("http://127.0.0.1:{port}"),
     );
-    let mut serve = Serve::start(&mut command);
+    let mut serve = ApiServer::start(&mut command);
     let declaration = json!({"title": "Secret of ours", "severity": 4, "report": "needle", "capture": {"sources": ["host"]}});
     let id = serve
         .call(&owner, "POST", "/v1/incidents", Some(&declaration))
@@ -595,12 +598,12 @@ fn traces_reach_a_receiver_with_ids_and_without_content() {
         None,
     );
     serve.terminate();
-    assert_eq!(serve.ended(), 0);
+    assert_eq!(serve.wait_for_exit(), 0);
     rotel.terminate();
-    let text = fs::read_to_string(log).expect("own folder");
+    let text = fs::read_to_string(log).expect("the scratch folder is writable");
     for said in [
         "service.name: Str(exhibit)",
-        "exhibit.route: Str(/v1/incidents/{id}/timeline)", // the last request, sent at the drain
+        "exhibit.route: Str(/v1/incidents/{id}/timeline)", // the last request, exported at shutdown
         "exhibit.status: Int(201)",
         "Name           : request",
         "Kind           : SPAN_KIND_SERVER",
@@ -612,15 +615,18 @@ fn traces_reach_a_receiver_with_ids_and_without_content() {
         assert!(text.contains(said), "{said} is not in:\n{text}");
     }
     for content in ["Secret of ours", "needle", &owner[21..]] {
-        assert!(!text.contains(content), "{content} was sent");
+        assert!(!text.contains(content), "a trace contains {content}");
     }
 }
 
 #[test]
-fn a_receiver_of_traces_that_never_answers_holds_nobody_up() {
+fn unresponsive_trace_receiver_delays_nothing() {
     let store = scratch();
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"); // it takes connections, and says nothing
-    let endpoint = format!("http://{}", silent.local_addr().expect("bound"));
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"); // accepts connections and never responds
+    let endpoint = format!(
+        "http://{}",
+        silent.local_addr().expect("the socket is bound")
+    );
     configure(
         store.path(),
         &format!(
@@ -628,7 +634,7 @@ fn a_receiver_of_traces_that_never_answers_holds_nobody_up() {
         ),
     );
     let owner = token(store.path(), "owner");
-    let mut serve = Serve::start(&mut exhibit(store.path()));
+    let mut serve = ApiServer::start(&mut exhibit(store.path()));
     let declaration = json!({"title": "t", "severity": 4, "capture": {"sources": ["host"]}});
     let id = serve
         .call(&owner, "POST", "/v1/incidents", Some(&declaration))
@@ -639,10 +645,10 @@ fn a_receiver_of_traces_that_never_answers_holds_nobody_up() {
     serve.wait(&owner, &format!("/v1/incidents/{id}/bundles"), |list| {
         list["bundles"][0].is_object()
     });
-    silent.accept().expect("it was asked"); // so there was something to wait for
+    silent.accept().expect("the daemon tried to export");
     let begun = Instant::now();
     serve.terminate();
-    assert_eq!(serve.ended(), 0);
+    assert_eq!(serve.wait_for_exit(), 0);
     assert!(
         begun.elapsed() < Duration::from_secs(15),
         "{:?}",

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs every test of Exhibit. Needs Debian 12 with Rust, gcc, Python 3.11, Node 20, git, and root for apt; installs whatever else the tests use.
+# Runs all tests of Exhibit. Needs Debian 12 with Rust, gcc, Python 3.11, Node 20, git, and root for apt. Installs everything else.
 #
-#   tests/run.sh            everything
-#   tests/run.sh --quick    what needs nothing installed: formatting, lints, documentation, Rust tests
+#   tests/run.sh            all tests
+#   tests/run.sh --quick    only what needs no installation: formatting, lints, documentation, Rust tests
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; }
@@ -13,13 +13,13 @@ cargo clippy --workspace --all-targets --locked -- --deny warnings
 RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --quiet
 
 if [[ ${1:-} != --quick ]]; then
-  step "other people's programs"
+  step "third-party programs"
   tests/interop/install.sh
   step "licences, bans and sources of dependencies"
   cargo fetch --locked --quiet
   PATH=$PWD/target/interop/venv/bin:$PATH cargo deny --locked --log-level error check licenses bans sources
 else
-  export EXHIBIT_TESTS_QUICK=1 # tests of other people's programs say that they were skipped
+  export EXHIBIT_TESTS_QUICK=1 # tests with third-party programs print that they are skipped
 fi
 
 step "tests"

@@ -1,5 +1,5 @@
-//! `exhibit serve` as the whole program: declared, captured, downloaded and verified by clients
-//! that know nothing of our code; drained, and killed.
+//! `exhibit serve` as a whole program: clients without our code declare, capture, download and
+//! verify; the daemon is drained and killed.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -9,17 +9,17 @@ use std::process::{Command, Stdio};
 use evidence_format::digest::Digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::api::{Serve, token};
-use tests::aws::{Config, Limit, Server, Synthetic, yesterday, yesterday_options};
+use tests::api::{ApiServer, token};
+use tests::aws::{Config, RateLimit, Server, SyntheticEvents, yesterday, yesterday_options};
 use tests::{audit, program, run, run_ok, scratch};
 
-/// Bytes of an attachment that is larger than all memory that the service may take.
+/// The size of an attachment that is larger than the memory limit.
 const LARGE_BYTES: usize = 200 << 20;
-/// Resident memory up to which it is flat: idle, a debug build takes half of it.
+/// The memory limit of the daemon. An idle debug build needs half of it.
 const RESIDENT_KIB_MAX: u64 = 150 * 1024;
 const ACCOUNT: &str = "111122223333";
 
-/// `exhibit` on this store, without credentials for anything.
+/// `exhibit` on this store, without any credentials.
 fn exhibit(store: &Path) -> Command {
     let mut command = Command::new(program("exhibit"));
     command
@@ -34,7 +34,7 @@ fn exhibit(store: &Path) -> Command {
     command
 }
 
-fn declare(serve: &Serve, token: &str, declaration: &Value) -> String {
+fn declare(serve: &ApiServer, token: &str, declaration: &Value) -> String {
     let answer = serve.call(token, "POST", "/v1/incidents", Some(declaration));
     let id = answer.json()["id"]
         .as_str()
@@ -48,15 +48,15 @@ fn declare(serve: &Serve, token: &str, declaration: &Value) -> String {
 }
 
 /// Waits for the first bundle of an incident.
-fn bundle(serve: &Serve, token: &str, id: &str) -> Value {
+fn wait_for_bundle(serve: &ApiServer, token: &str, id: &str) -> Value {
     let list = serve.wait(token, &format!("/v1/incidents/{id}/bundles"), |list| {
         list["bundles"][0].is_object()
     });
     list["bundles"][0].clone()
 }
 
-/// Downloads a bundle; what its auditor says.
-fn verified(serve: &Serve, token: &str, store: &Path, bundle: &Value) -> i32 {
+/// Downloads a bundle, and returns the exit code of its audit.
+fn audit_downloaded(serve: &ApiServer, token: &str, store: &Path, bundle: &Value) -> i32 {
     let answer = serve.call(
         token,
         "GET",
@@ -69,23 +69,23 @@ fn verified(serve: &Serve, token: &str, store: &Path, bundle: &Value) -> i32 {
     );
     let folder = scratch();
     let path = folder.path().join("bundle.tar");
-    std::fs::write(&path, &answer.body).expect("own folder");
+    std::fs::write(&path, &answer.body).expect("the scratch folder is writable");
     audit(&path, &store.join("collector.pub.pem"))
 }
 
 #[test]
-fn an_incident_by_the_api_alone() {
+fn api_declares_captures_and_serves_the_bundle() {
     let store = scratch();
     let (automation, auditor) = (
         token(store.path(), "automation"),
         token(store.path(), "auditor"),
     );
-    let serve = Serve::start(&mut exhibit(store.path()));
+    let serve = ApiServer::start(&mut exhibit(store.path()));
     let report =
         json!({"reportedBy": "Eve", "affectedSystems": ["ci"], "suspectedImpact": "read access"});
     let declaration = json!({"title": "Leaked key", "severity": 2, "play": "leaked-secret", "report": report, "capture": {"sources": ["host"]}});
     let id = declare(&serve, &automation, &declaration);
-    let bundle = bundle(&serve, &auditor, &id);
+    let bundle = wait_for_bundle(&serve, &auditor, &id);
     assert_eq!(
         (
             &bundle["source"],
@@ -102,10 +102,10 @@ fn an_incident_by_the_api_alone() {
             .is_some_and(|time| time.ends_with('Z'))
     );
     assert!(matches!(
-        verified(&serve, &auditor, store.path(), &bundle),
+        audit_downloaded(&serve, &auditor, store.path(), &bundle),
         0 | 4
     ));
-    // from where an earlier download broke off
+    // An interrupted download can resume.
     let path = format!("/v1/bundles/{}", bundle["id"].as_str().expect("an id"));
     let (whole, size) = (
         serve.call(&auditor, "GET", &path, None).body,
@@ -119,7 +119,7 @@ fn an_incident_by_the_api_alone() {
         (206, format!("bytes 512-{}/{size}", size - 1).as_str())
     );
     assert!(rest.body == whole[512..]);
-    // what the client did stands on the timeline, beside what was done with the command line
+    // The downloads are on the timeline, which the command line shows.
     let timeline = run_ok(exhibit(store.path()).args([
         "timeline",
         &id,
@@ -131,40 +131,40 @@ fn an_incident_by_the_api_alone() {
 }
 
 #[test]
-fn a_service_manager_ends_it_without_losing_a_request_or_a_job() {
+fn sigterm_loses_no_request_and_no_capture() {
     let store = scratch();
     let owner = token(store.path(), "owner");
-    let mut serve = Serve::start(&mut exhibit(store.path()));
+    let mut serve = ApiServer::start(&mut exhibit(store.path()));
     let id = declare(
         &serve,
         &owner,
         &json!({"title": "t", "severity": 4, "capture": null}),
     );
-    // half of an attachment is here when it is told to stop
-    let mut stream = TcpStream::connect(&serve.address).expect("it listens");
+    // Half of an attachment has arrived when the daemon gets SIGTERM.
+    let mut stream = TcpStream::connect(&serve.address).expect("the server listens");
     let head = format!(
         "POST /v1/incidents/{id}/attachments HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {owner}\r\ncontent-length: 6\r\n\r\n"
     );
     stream
         .write_all(head.as_bytes())
         .and_then(|()| stream.write_all(b"abc"))
-        .expect("it reads");
-    serve.wait(&owner, "/v1/whoami", |who| who["role"] == "owner"); // it has taken the one before by now
+        .expect("the peer reads");
+    serve.wait(&owner, "/v1/whoami", |who| who["role"] == "owner"); // by now it has accepted the earlier connection
     serve.terminate();
-    while TcpStream::connect(&serve.address).is_ok() {} // until it takes no more
+    while TcpStream::connect(&serve.address).is_ok() {} // until it accepts no more connections
     stream
         .write_all(b"def")
-        .expect("it still reads what it has begun to");
+        .expect("it still reads requests that have begun");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
+    stream.read_to_string(&mut answer).expect("a response");
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
-    assert_eq!(serve.ended(), 0);
+    assert_eq!(serve.wait_for_exit(), 0);
     let bundles = run_ok(exhibit(store.path()).args(["bundles", &id, "--json"]));
     assert_eq!(bundles.lines().count(), 1, "{bundles}");
 }
 
 /// The most resident memory that a process has had, in KiB.
-fn peak(serve: &Serve) -> u64 {
+fn peak_memory_kib(serve: &ApiServer) -> u64 {
     let status =
         std::fs::read_to_string(format!("/proc/{}/status", serve.child.id())).expect("it runs");
     let line = status
@@ -178,10 +178,10 @@ fn peak(serve: &Serve) -> u64 {
 }
 
 #[test]
-fn a_large_attachment_goes_in_and_out_without_being_held() {
+fn streams_large_attachment_in_constant_memory() {
     let store = scratch();
     let owner = token(store.path(), "owner");
-    let serve = Serve::start(&mut exhibit(store.path()));
+    let serve = ApiServer::start(&mut exhibit(store.path()));
     let id = declare(
         &serve,
         &owner,
@@ -191,7 +191,7 @@ fn a_large_attachment_goes_in_and_out_without_being_held() {
     let noise = std::iter::repeat_with(|| {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1); // nothing that compresses
+            .wrapping_add(1); // incompressible
         state.to_be_bytes()
     });
     let bytes: Vec<u8> = noise.take(LARGE_BYTES / 8).flatten().collect();
@@ -203,26 +203,30 @@ fn a_large_attachment_goes_in_and_out_without_being_held() {
         (answer.status, answer.json()["sha256"].clone()),
         (201, Digest::of(&bytes).to_string().into())
     );
-    let bundle = bundle(&serve, &owner, &id);
+    let bundle = wait_for_bundle(&serve, &owner, &id);
     assert!(
         bundle["size"]
             .as_u64()
             .is_some_and(|size| size > LARGE_BYTES as u64),
         "{bundle}"
     );
-    assert_eq!(verified(&serve, &owner, store.path(), &bundle), 0);
-    assert!(peak(&serve) < RESIDENT_KIB_MAX, "{} KiB", peak(&serve));
+    assert_eq!(audit_downloaded(&serve, &owner, store.path(), &bundle), 0);
+    assert!(
+        peak_memory_kib(&serve) < RESIDENT_KIB_MAX,
+        "{} KiB",
+        peak_memory_kib(&serve)
+    );
 }
 
-/// A store whose AWS account has 40 pages at 4 a second.
-fn slow() -> (TempDir, Server) {
+/// A store whose AWS account has 40 pages, with a limit of 4 requests per second.
+fn slow_store() -> (TempDir, Server) {
     let store = scratch();
-    let limit = Some(Limit {
+    let limit = Some(RateLimit {
         per_second: 4.0,
         burst: 1.0,
     });
     let (first, last) = yesterday();
-    let events = Synthetic::new(0)
+    let events = SyntheticEvents::new(0)
         .spread(2000, &[ACCOUNT], &[("us-east-1", 1)])
         .window(first, last);
     let server = Server::start(Config {
@@ -233,7 +237,7 @@ fn slow() -> (TempDir, Server) {
         store.path().join("exhibit.toml"),
         "[sources.aws_cloudtrail]\nrequests-per-second = 4\n",
     )
-    .expect("own folder");
+    .expect("the scratch folder is writable");
     (store, server)
 }
 
@@ -248,55 +252,55 @@ fn with_account(store: &Path, server: &Server) -> Command {
     command
 }
 
-fn cloudtrail() -> Value {
+fn cloudtrail_declaration() -> Value {
     let [_, from, _, until] = yesterday_options();
     let capture = json!({"sources": ["aws_cloudtrail"], "from": from, "until": until});
     json!({"title": "t", "severity": 1, "play": "cloud-admin", "capture": capture})
 }
 
-/// Waits until pages are coming in.
-fn under_way(server: &Server) {
+/// Waits until the capture has fetched some pages.
+fn wait_for_pages(server: &Server) {
     let begun = std::time::Instant::now();
-    while server.truth().place(ACCOUNT, "us-east-1").pages < 4 {
+    while server.truth().counts(ACCOUNT, "us-east-1").pages < 4 {
         assert!(
             begun.elapsed() < tests::api::PATIENCE,
-            "nothing is captured"
+            "the capture does not start"
         );
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
 
 #[test]
-fn what_was_killed_goes_on_behind_its_last_page() {
-    let (store, server) = slow();
+fn killed_daemon_resumes_after_the_last_persisted_page() {
+    let (store, server) = slow_store();
     let owner = token(store.path(), "owner");
-    let mut serve = Serve::start(&mut with_account(store.path(), &server));
-    let id = declare(&serve, &owner, &cloudtrail());
-    under_way(&server);
-    serve.child.kill().expect("our child");
-    serve.child.wait().expect("our child");
-    let serve = Serve::start(&mut with_account(store.path(), &server));
-    let bundle = bundle(&serve, &owner, &id);
+    let mut serve = ApiServer::start(&mut with_account(store.path(), &server));
+    let id = declare(&serve, &owner, &cloudtrail_declaration());
+    wait_for_pages(&server);
+    serve.child.kill().expect("a child process");
+    serve.child.wait().expect("a child process");
+    let serve = ApiServer::start(&mut with_account(store.path(), &server));
+    let bundle = wait_for_bundle(&serve, &owner, &id);
     let events = bundle["coverage"]["events"].as_u64().expect("a number");
     assert!(
         (2000..2050).contains(&events),
-        "all, and at most a page of them twice where it went on: {bundle}"
+        "all events, and at most one page of them twice: {bundle}"
     );
-    assert_eq!(verified(&serve, &owner, store.path(), &bundle), 0);
-    let asked = server.truth().place(ACCOUNT, "us-east-1").pages;
+    assert_eq!(audit_downloaded(&serve, &owner, store.path(), &bundle), 0);
+    let asked = server.truth().counts(ACCOUNT, "us-east-1").pages;
     assert!(
         asked < 40 + 16,
-        "it did not begin anew: {asked} pages were served, of which 40 are all"
+        "the capture started again: {asked} pages were served, and there are 40"
     );
 }
 
 #[test]
-fn captures_that_are_stopped_seal_what_is_there() {
-    let (store, server) = slow();
+fn stopped_captures_seal_partial_bundles() {
+    let (store, server) = slow_store();
     let owner = token(store.path(), "owner");
-    let serve = Serve::start(&mut with_account(store.path(), &server));
-    let id = declare(&serve, &owner, &cloudtrail());
-    under_way(&server);
+    let serve = ApiServer::start(&mut with_account(store.path(), &server));
+    let id = declare(&serve, &owner, &cloudtrail_declaration());
+    wait_for_pages(&server);
     assert_eq!(
         serve
             .call(
@@ -308,26 +312,28 @@ fn captures_that_are_stopped_seal_what_is_there() {
             .status,
         202
     );
-    let bundle = bundle(&serve, &owner, &id);
+    let bundle = wait_for_bundle(&serve, &owner, &id);
     let events = bundle["coverage"]["events"].as_u64().expect("a number");
     assert!(
         (50..2000).contains(&events) && bundle["coverage"]["complete"] == false,
         "{bundle}"
     );
-    assert_eq!(verified(&serve, &owner, store.path(), &bundle), 4);
-    let is_over = |incident: &Value| {
+    assert_eq!(audit_downloaded(&serve, &owner, store.path(), &bundle), 4);
+    serve.wait(&owner, &format!("/v1/incidents/{id}"), |incident| {
         let passes = incident["passes"].as_array().expect("passes");
         passes.iter().all(|pass| {
             pass["state"] == "failed" || pass["state"] == "sealed" || pass["kind"] == "settle"
         })
-    };
-    serve.wait(&owner, &format!("/v1/incidents/{id}"), is_over);
-    let pages = server.truth().place(ACCOUNT, "us-east-1").pages;
-    assert!(pages < 40, "nothing more is asked: {pages}");
+    });
+    let pages = server.truth().counts(ACCOUNT, "us-east-1").pages;
+    assert!(
+        pages < 40,
+        "the capture continued: {pages} pages were served"
+    );
 }
 
 #[test]
-fn it_does_not_listen_where_others_could_read() {
+fn rejects_unsafe_or_unusable_listen_settings() {
     let store = scratch();
     let refused = |arguments: &[&str]| {
         let output = run(exhibit(store.path())
@@ -343,24 +349,31 @@ fn it_does_not_listen_where_others_could_read() {
         "{text}"
     );
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let text = refused(&["--listen", &taken.local_addr().expect("bound").to_string()]);
+    let text = refused(&[
+        "--listen",
+        &taken.local_addr().expect("the socket is bound").to_string(),
+    ]);
     assert!(text.contains("cannot listen on 127.0.0.1:"), "{text}");
     std::fs::write(
         store.path().join("exhibit.toml"),
         "[serve.tls]\ncertificate = '/nowhere.crt'\nkey = '/nowhere.key'\n",
     )
-    .expect("own folder");
+    .expect("the scratch folder is writable");
     let text = refused(&["--listen", "127.0.0.1:0"]);
     assert!(text.contains("cannot use /nowhere.crt for TLS"), "{text}");
     let mut command = exhibit(store.path());
     let output = run(command
         .args(["serve", "--listen", "localhost"])
         .stderr(Stdio::piped()));
-    assert_eq!(output.status.code(), Some(2), "an address is needed");
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "a host name is not an address"
+    );
 }
 
 #[test]
-fn it_speaks_tls_with_its_own_certificate() {
+fn serves_tls_with_the_configured_certificate() {
     let store = scratch();
     let (certificate, key) = (store.path().join("tls.crt"), store.path().join("tls.key"));
     let mut openssl = Command::new("openssl");
@@ -388,8 +401,9 @@ fn it_speaks_tls_with_its_own_certificate() {
         certificate.display(),
         key.display()
     );
-    std::fs::write(store.path().join("exhibit.toml"), config).expect("own folder");
-    let serve = Serve::start(&mut exhibit(store.path()));
+    std::fs::write(store.path().join("exhibit.toml"), config)
+        .expect("the scratch folder is writable");
+    let serve = ApiServer::start(&mut exhibit(store.path()));
     let mut client = Command::new("openssl");
     client.args([
         "s_client",
@@ -412,10 +426,10 @@ fn it_speaks_tls_with_its_own_certificate() {
     client
         .stdin
         .take()
-        .expect("it is piped")
+        .expect("the stream is piped")
         .write_all(request)
-        .expect("it reads");
-    let output = client.wait_with_output().expect("it ends");
+        .expect("the peer reads");
+    let output = client.wait_with_output().expect("the program exits");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         text.starts_with("HTTP/1.1 200") && text.ends_with("alive\n"),
@@ -424,13 +438,13 @@ fn it_speaks_tls_with_its_own_certificate() {
 }
 
 #[test]
-fn its_log_is_json_with_ids_and_without_content() {
+fn json_log_has_ids_but_no_content() {
     let store = scratch();
     let owner = token(store.path(), "owner");
     let log = store.path().join("log");
     let mut command = exhibit(store.path());
-    command.stderr(std::fs::File::create(&log).expect("own folder"));
-    let mut serve = Serve::start_with(&mut command, &["--log-json"]);
+    command.stderr(std::fs::File::create(&log).expect("the scratch folder is writable"));
+    let mut serve = ApiServer::start_with(&mut command, &["--log-json"]);
     let id = declare(
         &serve,
         &owner,
@@ -443,8 +457,8 @@ fn its_log_is_json_with_ids_and_without_content() {
         None,
     );
     serve.terminate();
-    assert_eq!(serve.ended(), 0);
-    let text = std::fs::read_to_string(&log).expect("own folder");
+    assert_eq!(serve.wait_for_exit(), 0);
+    let text = std::fs::read_to_string(&log).expect("the scratch folder is writable");
     let lines: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
@@ -452,7 +466,7 @@ fn its_log_is_json_with_ids_and_without_content() {
     let answered = lines
         .iter()
         .find(|line| line["span"]["route"] == "/v1/incidents/{id}/timeline")
-        .expect("a line for each request");
+        .expect("the log has a line for each request");
     assert_eq!(
         (&answered["fields"]["status"], &answered["span"]["incident"]),
         (&200.into(), &id.as_str().into())
@@ -460,7 +474,7 @@ fn its_log_is_json_with_ids_and_without_content() {
     assert_eq!(
         answered["span"]["caller"],
         owner[4..20],
-        "the token's id, and nothing of its secret"
+        "the log has the token's id and not its secret"
     );
     for content in ["Secret of ours", "needle", &owner[21..]] {
         assert!(!text.contains(content), "{content} is in the log");

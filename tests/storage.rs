@@ -1,6 +1,6 @@
-//! Whole incidents on every kind of store, and on stores that fail in the middle: away, full,
-//! killed, or answering nonsense. Whatever happens, what is told in the end is what an undisturbed
-//! capture of the same events tells.
+//! Whole incidents on every kind of store, and on stores that fail during a capture: unreachable,
+//! full, killed, or returning errors. The result is always that of an undisturbed capture of the
+//! same events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -12,45 +12,45 @@ use std::time::{Duration, Instant};
 use evidence_format::coverage::{EndReason, GapReason};
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::aws::{Config, Credentials, Server, Synthetic, yesterday};
+use tests::aws::{Config, Credentials, Server, SyntheticEvents, yesterday};
 use tests::disk::SmallDisk;
 use tests::postgres::Postgres;
 use tests::proxy::{Fault, Proxy};
 use tests::seaweed::{COLLECTOR, SECRET, Seaweed};
-use tests::{CloudEvent, Holding, audit, program, quick, run_ok, scratch};
+use tests::{BundleContent, audit, program, quick, run_ok, scratch};
 
 const ACCOUNT: &str = "111122223333";
 const REGIONS: [(&str, u64); 3] = [("us-east-1", 70), ("eu-west-1", 25), ("ap-southeast-2", 5)];
 const EVENTS: u64 = 4000;
 const PREFIX: &str = "some/prefix";
-/// Requests a second for each region at which a capture of these events takes seconds: time to
-/// break what it stands on.
+/// Requests per second for each region. A capture then takes seconds, long enough to break its
+/// store.
 const SLOW: u32 = 8;
-/// No limit.
+/// Requests per second without an effective limit.
 const FAST: u32 = 1000;
-/// Pages after which a slow capture is in its middle.
+/// The number of pages after which a test breaks something.
 const MIDDLE_PAGES: u64 = 15;
-/// A disk that has room for all of it, and is soon filled.
+/// The size of a disk that has space for the capture, and that is quick to fill.
 const DISK_BYTES: u64 = 128 << 20;
-/// How long anything may take before the test gives up: twice what is ever waited for.
+/// The longest that a test waits for anything: twice the longest expected wait.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// Where bundles and pages go.
+/// Where bundles and pages are stored.
 #[derive(Clone, Copy)]
-enum Blobs<'s> {
+enum BundleStorage<'s> {
     Folder,
-    /// A bucket with Object Lock, of this name, reached at this address.
+    /// A bucket with Object Lock, its name, and the address to reach it.
     Bucket(&'s Seaweed, &'s str, SocketAddr),
 }
 
-impl<'s> Blobs<'s> {
-    /// A fresh bucket.
+impl<'s> BundleStorage<'s> {
+    /// Creates a bucket.
     fn bucket(seaweed: &'s Seaweed, name: &'s str) -> Self {
         seaweed.make_bucket(name, true);
         Self::Bucket(seaweed, name, seaweed.address)
     }
 
-    /// The same, reached through a proxy.
+    /// The same bucket, reached through a proxy.
     fn through(self, proxy: &Proxy) -> Self {
         match self {
             Self::Folder => Self::Folder,
@@ -59,24 +59,23 @@ impl<'s> Blobs<'s> {
     }
 }
 
-/// An incident whose evidence is yesterday's CloudTrail of one account.
-struct Incident<'s> {
+/// An incident whose evidence is one account's CloudTrail of yesterday.
+struct IncidentFixture<'s> {
     store: TempDir,
-    /// For what is not the store's.
-    beside: TempDir,
+    /// For files outside the store.
+    scratch_folder: TempDir,
     server: Server,
-    /// As somebody has them who has logged in: with a session token, which belongs to no bucket.
+    /// Session credentials, as after a login. They must not be used for the bucket.
     credentials: Credentials,
-    blobs: Blobs<'s>,
-    /// First and last second.
+    blobs: BundleStorage<'s>,
+    /// The first and last second of the events.
     day: (i64, i64),
 }
 
-impl<'s> Incident<'s> {
-    /// With `exhibit.toml` in its store.
-    fn new(database: Option<&str>, blobs: Blobs<'s>, requests_per_second: u32) -> Self {
+impl<'s> IncidentFixture<'s> {
+    fn new(database: Option<&str>, blobs: BundleStorage<'s>, requests_per_second: u32) -> Self {
         let day = yesterday();
-        let events = Synthetic::new(0)
+        let events = SyntheticEvents::new(0)
             .spread(EVENTS, &[ACCOUNT], &REGIONS)
             .window(day.0, day.1);
         let server = Server::start(Config {
@@ -86,7 +85,7 @@ impl<'s> Incident<'s> {
         let credentials = server.session_key(ACCOUNT, "reader", "tester");
         let incident = Self {
             store: scratch(),
-            beside: scratch(),
+            scratch_folder: scratch(),
             server,
             credentials,
             blobs,
@@ -101,8 +100,8 @@ impl<'s> Incident<'s> {
             .map(|url| format!("database = \"{url}\"\n"))
             .unwrap_or_default();
         let blobs = match self.blobs {
-            Blobs::Folder => String::new(),
-            Blobs::Bucket(_, name, address) => format!(
+            BundleStorage::Folder => String::new(),
+            BundleStorage::Bucket(_, name, address) => format!(
                 "[blobs]\nlocation = \"s3://{name}/{PREFIX}\"\nlock = {{ retention = {{ mode = \"governance\", days = 1 }} }}\n\
                  [blobs.s3]\nendpoint = \"http://{address}\"\nregion = \"us-east-1\"\naccess-key-id = \"{COLLECTOR}\"\n\
                  secret-access-key = \"{SECRET}\"\nrequest-seconds-max = 2\n"
@@ -114,22 +113,24 @@ impl<'s> Incident<'s> {
             self.path().join("exhibit.toml"),
             database + &blobs + &source,
         )
-        .expect("own folder");
+        .expect("the scratch folder is writable");
     }
 
     fn path(&self) -> &Path {
         self.store.path()
     }
 
-    /// Puts the store on a disk of its own, which is unmounted before the store is removed.
+    /// Moves the store to its own small disk, which must be dropped before the store.
     fn on_a_small_disk(&self) -> Option<SmallDisk> {
-        let config = fs::read(self.path().join("exhibit.toml")).expect("own folder");
+        let config =
+            fs::read(self.path().join("exhibit.toml")).expect("the scratch folder is writable");
         let disk = SmallDisk::mount(self.path(), DISK_BYTES)?;
-        fs::write(self.path().join("exhibit.toml"), config).expect("own folder");
+        fs::write(self.path().join("exhibit.toml"), config)
+            .expect("the scratch folder is writable");
         Some(disk)
     }
 
-    /// `exhibit` on this store, with credentials for the account and for nothing else.
+    /// `exhibit` on this store, with credentials only for the account.
     fn exhibit(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("exhibit"));
         command
@@ -140,7 +141,7 @@ impl<'s> Incident<'s> {
             .env_clear();
         command
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.beside.path());
+            .env("HOME", self.scratch_folder.path());
         command
             .env("AWS_ENDPOINT_URL", self.server.url())
             .env("AWS_REGION", "us-east-1");
@@ -160,8 +161,8 @@ impl<'s> Incident<'s> {
             .collect()
     }
 
-    /// A capture that is under way, and writes what it has to say into a log.
-    fn start(&self, more: &[&str]) -> Capture {
+    /// Starts a capture. Its messages go to a log file.
+    fn start(&self, more: &[&str]) -> CaptureProcess {
         let time = |second| {
             jiff::Timestamp::from_second(second)
                 .expect("in range")
@@ -181,17 +182,17 @@ impl<'s> Incident<'s> {
         ];
         let mut command =
             self.exhibit(&[&capture[..], &["--from", &from, "--until", &until], more].concat());
-        Capture::start(&mut command, self.beside.path().join("log"))
+        CaptureProcess::start(&mut command, self.scratch_folder.path().join("log"))
     }
 
-    fn start_settling(&self) -> Capture {
-        Capture::start(
+    fn start_settling(&self) -> CaptureProcess {
+        CaptureProcess::start(
             &mut self.exhibit(&["settle"]),
-            self.beside.path().join("log"),
+            self.scratch_folder.path().join("log"),
         )
     }
 
-    /// A capture that is undisturbed.
+    /// Runs an undisturbed capture.
     fn capture(&self) {
         self.start(&[]).must_succeed();
     }
@@ -199,38 +200,38 @@ impl<'s> Incident<'s> {
     fn pages_served(&self) -> u64 {
         REGIONS
             .iter()
-            .map(|(region, _)| self.server.truth().place(ACCOUNT, region).pages)
+            .map(|(region, _)| self.server.truth().counts(ACCOUNT, region).pages)
             .sum()
     }
 
-    /// Waits until the capture is in its middle.
-    fn wait_for_the_middle(&self, capture: &mut Capture) {
+    /// Waits until the capture has fetched [`MIDDLE_PAGES`].
+    fn wait_for_the_middle(&self, capture: &mut CaptureProcess) {
         capture.wait_until(|_| self.pages_served() >= MIDDLE_PAGES);
     }
 
-    /// A capture whose disk is full in its middle, and stays so beyond the deadline; and what the
-    /// disk is full with.
-    fn cut_off_by(&self, disk: &SmallDisk) -> (Capture, PathBuf) {
+    /// Starts a capture, and fills the disk until after the deadline. Returns the capture, and the
+    /// file that fills the disk.
+    fn cut_off_by(&self, disk: &SmallDisk) -> (CaptureProcess, PathBuf) {
         let begun = Instant::now();
         let mut capture = self.start(&["--deadline", "4s"]);
         self.wait_for_the_middle(&mut capture);
         let ballast = disk.fill();
-        let over = Duration::from_secs(4 + 10); // and what a step may take to stop
+        let over = Duration::from_secs(4 + 10); // the deadline, and the time that a step needs to stop
         capture.wait_until(|said| said.contains("no room left") && begun.elapsed() > over);
         (capture, ballast)
     }
 
-    /// All bundles, fetched and verified, in their order.
-    fn holdings(&self) -> Vec<(String, Holding)> {
+    /// Fetches and verifies all bundles, in order.
+    fn bundles(&self) -> Vec<(String, BundleContent)> {
         let key = self.path().join("collector.pub.pem");
         let fetched = |bundle: &Value| {
             let id = bundle["id"].as_str().expect("an id").to_owned();
-            let to = self.beside.path().join("fetched.tar");
+            let to = self.scratch_folder.path().join("fetched.tar");
             self.lines(&["fetch", &id, "--out", to.to_str().expect("UTF-8")]);
             assert!(matches!(audit(&to, &key), 0 | 4), "{id}");
-            let holding = Holding::open(&to, &key);
-            fs::remove_file(to).expect("own folder");
-            (id, holding)
+            let content = BundleContent::open(&to, &key);
+            fs::remove_file(to).expect("the scratch folder is writable");
+            (id, content)
         };
         self.lines(&["bundles", "INC-1"])
             .iter()
@@ -238,29 +239,30 @@ impl<'s> Incident<'s> {
             .collect()
     }
 
-    /// The incident tells what an undisturbed one tells, and the store is tidy.
-    fn assert_whole(&self, undisturbed: &Told) -> Vec<(String, Holding)> {
-        let holdings = self.holdings();
-        assert_eq!(self.told(&holdings), *undisturbed);
-        self.assert_journal(&holdings);
-        self.assert_timeline(&holdings);
-        self.assert_tidy(&holdings);
-        holdings
+    /// Asserts that the incident has the counts of an undisturbed one, and that the store is clean.
+    fn assert_complete(&self, undisturbed: &CountsByRegion) -> Vec<(String, BundleContent)> {
+        let bundles = self.bundles();
+        assert_eq!(self.counts_in(&bundles), *undisturbed);
+        self.assert_journal(&bundles);
+        self.assert_timeline(&bundles);
+        self.assert_tidy(&bundles);
+        bundles
     }
 
-    /// What all bundles say of each region, all of whose events they have; what comes twice is
-    /// marked as such.
-    fn told(&self, holdings: &[(String, Holding)]) -> Told {
-        let told = |region: &str| {
+    /// The counts of all bundles by region. Asserts that they have all events, and that duplicates
+    /// are counted correctly.
+    fn counts_in(&self, bundles: &[(String, BundleContent)]) -> CountsByRegion {
+        let mut counts = CountsByRegion::new();
+        for (region, _) in REGIONS {
             let (mut pages, mut events, mut ids) = (0, 0, BTreeSet::new());
-            for (_, holding) in holdings {
-                for item in holding
+            for (_, content) in bundles {
+                for item in content
                     .config
                     .items
                     .iter()
                     .filter(|item| item.source.region.as_deref() == Some(region))
                 {
-                    let found = holding
+                    let found = content
                         .cloud_events()
                         .into_iter()
                         .filter(|event| event.item == item.name);
@@ -279,7 +281,7 @@ impl<'s> Incident<'s> {
             }
             let served: BTreeSet<String> = self
                 .server
-                .ids(ACCOUNT, region, 0, i64::MAX)
+                .event_ids(ACCOUNT, region, 0, i64::MAX)
                 .into_iter()
                 .collect();
             assert!(
@@ -288,14 +290,13 @@ impl<'s> Incident<'s> {
                 ids.len(),
                 served.len()
             );
-            (region.to_owned(), (pages, events))
-        };
-        REGIONS.iter().map(|(region, _)| told(region)).collect()
+            counts.insert(region.to_owned(), (pages, events));
+        }
+        counts
     }
 
-    /// The journal can be read, has one entry for each bundle in their order, and nothing is left
-    /// to be done now.
-    fn assert_journal(&self, holdings: &[(String, Holding)]) {
+    /// Asserts that the journal has one entry for each bundle, in order, and that no pass is due.
+    fn assert_journal(&self, bundles: &[(String, BundleContent)]) {
         let status = self.lines(&["status", "INC-1"]).remove(0);
         let rows = self.lines(&["timeline", "INC-1"]);
         assert_eq!(
@@ -308,10 +309,7 @@ impl<'s> Incident<'s> {
         let sealed: Vec<&str> = sealed
             .filter_map(|row| row["evidence"]["bundle"].as_str())
             .collect();
-        assert_eq!(
-            sealed,
-            holdings.iter().map(|(id, _)| id).collect::<Vec<_>>()
-        );
+        assert_eq!(sealed, bundles.iter().map(|(id, _)| id).collect::<Vec<_>>());
         for pass in status["passes"].as_array().expect("a list") {
             let state = if pass["kind"] == "settle" {
                 "waiting"
@@ -327,57 +325,50 @@ impl<'s> Incident<'s> {
         );
     }
 
-    /// Each event of each bundle has one row, which points at its record.
-    fn assert_timeline(&self, holdings: &[(String, Holding)]) {
+    /// Asserts that each event of each bundle has one row, which references its record.
+    fn assert_timeline(&self, bundles: &[(String, BundleContent)]) {
         let mut expected = BTreeMap::new();
-        for (id, holding) in holdings {
-            let row = |event: CloudEvent| {
-                (
-                    (id.clone(), event.item.to_string(), event.record),
-                    format!("aws.{}", event.name),
-                )
-            };
-            expected.extend(holding.cloud_events().into_iter().map(row));
+        for (id, content) in bundles {
+            for event in content.cloud_events() {
+                let reference = (id.clone(), event.item.to_string(), event.record);
+                expected.insert(reference, format!("aws.{}", event.name));
+            }
         }
-        let place = |row: &Value| {
-            let evidence = &row["evidence"];
-            let text = |name: &str| evidence[name].as_str().expect("a text").to_owned();
-            (
-                text("bundle"),
-                text("item"),
-                evidence["record"].as_u64().expect("a number"),
-            )
-        };
         let rows = self.lines(&["timeline", "INC-1", "--kind", "aws."]);
         assert_eq!(rows.len(), expected.len());
         for row in rows {
+            let evidence = &row["evidence"];
+            let text = |name: &str| evidence[name].as_str().expect("a text").to_owned();
+            let record = evidence["record"].as_u64().expect("a number");
             assert_eq!(
-                expected.remove(&place(&row)).as_deref(),
+                expected
+                    .remove(&(text("bundle"), text("item"), record))
+                    .as_deref(),
                 row["kind"].as_str(),
                 "{row}"
             );
         }
     }
 
-    /// Nothing is left of what was under way, and what is sealed is locked.
-    fn assert_tidy(&self, holdings: &[(String, Holding)]) {
+    /// Asserts that no temporary files are left, and that sealed bundles are locked.
+    fn assert_tidy(&self, bundles: &[(String, BundleContent)]) {
         let below = |folder: &str| files_below(&self.path().join(folder));
         assert_eq!(below("work"), [self.path().join("work/sealing.lock")]);
         match self.blobs {
-            Blobs::Folder => {
-                assert_eq!(below("bundles").len(), holdings.len());
+            BundleStorage::Folder => {
+                assert_eq!(below("bundles").len(), bundles.len());
                 assert_eq!(
                     [below("staging"), below(".unfinished")].concat(),
                     Vec::<PathBuf>::new()
                 );
             }
-            Blobs::Bucket(seaweed, name, _) => {
+            BundleStorage::Bucket(seaweed, name, _) => {
                 assert_eq!(
                     seaweed.list(name, &format!("{PREFIX}/staging/")),
                     Vec::<String>::new()
                 );
                 let bundles = seaweed.list(name, &format!("{PREFIX}/bundles/"));
-                assert_eq!(bundles.len(), holdings.len());
+                assert_eq!(bundles.len(), bundles.len());
                 assert!(
                     bundles.iter().all(|bundle| seaweed.is_locked(name, bundle)),
                     "{bundles:?}"
@@ -387,15 +378,14 @@ impl<'s> Incident<'s> {
     }
 }
 
-/// Pages and events of each region.
-type Told = BTreeMap<String, (u64, u64)>;
+/// The numbers of pages and events of each region.
+type CountsByRegion = BTreeMap<String, (u64, u64)>;
 
-/// What a capture tells that nothing disturbs, on SQLite and a folder: exactly what the server has
-/// served.
-fn undisturbed() -> Told {
-    let incident = Incident::new(None, Blobs::Folder, FAST);
+/// The counts of an undisturbed capture on SQLite and a folder: exactly what the server has served.
+fn undisturbed_counts() -> CountsByRegion {
+    let incident = IncidentFixture::new(None, BundleStorage::Folder, FAST);
     incident.capture();
-    let served = |region: &str| incident.server.truth().place(ACCOUNT, region);
+    let served = |region: &str| incident.server.truth().counts(ACCOUNT, region);
     let told = REGIONS
         .iter()
         .map(|(region, _)| {
@@ -405,7 +395,7 @@ fn undisturbed() -> Told {
             )
         })
         .collect();
-    incident.assert_whole(&told);
+    incident.assert_complete(&told);
     told
 }
 
@@ -425,78 +415,76 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// `exhibit capture`, under way. Killed when dropped.
-struct Capture {
+/// A running `exhibit capture`, killed on drop.
+struct CaptureProcess {
     child: Child,
     log: PathBuf,
 }
 
-impl Capture {
+impl CaptureProcess {
     fn start(command: &mut Command, log: PathBuf) -> Self {
         let child = command
             .stdout(Stdio::null())
-            .stderr(File::create(&log).expect("own folder"))
+            .stderr(File::create(&log).expect("the scratch folder is writable"))
             .spawn()
-            .expect("a program");
+            .expect("the program starts");
         Self { child, log }
     }
 
-    /// Waits until something is so, of which the capture's log may tell; the capture goes on
-    /// meanwhile.
-    fn wait_until(&mut self, is_so: impl Fn(&str) -> bool) {
+    /// Waits until `is_true` accepts the capture's log. The capture must not exit before.
+    fn wait_until(&mut self, is_true: impl Fn(&str) -> bool) {
         let begun = Instant::now();
-        while !is_so(&self.said()) {
-            let ended = self.child.try_wait().expect("our child");
+        while !is_true(&self.log()) {
+            let ended = self.child.try_wait().expect("a child process");
             assert!(
                 ended.is_none(),
-                "it has ended too early: {ended:?}\n{}",
-                self.said()
+                "the capture has exited too early: {ended:?}\n{}",
+                self.log()
             );
             assert!(
                 begun.elapsed() < PATIENCE,
-                "nothing happens: {}",
-                self.said()
+                "timed out; the log is: {}",
+                self.log()
             );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Waits for its end.
+    /// Waits for its successful exit.
     fn must_succeed(mut self) {
         let begun = Instant::now();
         loop {
-            match self.child.try_wait().expect("our child") {
-                Some(status) => return assert!(status.success(), "{status}\n{}", self.said()),
+            match self.child.try_wait().expect("a child process") {
+                Some(status) => return assert!(status.success(), "{status}\n{}", self.log()),
                 None => assert!(
                     begun.elapsed() < PATIENCE,
-                    "it does not end: {}",
-                    self.said()
+                    "the capture does not exit: {}",
+                    self.log()
                 ),
             }
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// As `kill -9` does.
+    /// Sends SIGKILL.
     fn kill(mut self) {
-        self.child.kill().expect("it lives");
-        self.child.wait().expect("our child");
+        self.child.kill().expect("it is running");
+        self.child.wait().expect("a child process");
     }
 
-    fn said(&self) -> String {
+    fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 
-impl Drop for Capture {
+impl Drop for CaptureProcess {
     fn drop(&mut self) {
-        let _ = self.child.kill(); // it may have ended
+        let _ = self.child.kill(); // it may have exited
         let _ = self.child.wait();
     }
 }
 
-/// The other people's programs that these tests need; where they are not, it was printed that the
-/// test is skipped.
+/// Starts PostgreSQL. `None` if the test is skipped, which is printed.
 fn postgres() -> Option<Postgres> {
     if quick() { None } else { Postgres::start() }
 }
@@ -506,33 +494,37 @@ fn seaweed() -> Option<Seaweed> {
 }
 
 #[test]
-fn an_incident_is_the_same_on_every_database_and_in_a_folder_or_s3() {
+fn bundles_are_the_same_on_every_database_in_a_folder_and_on_s3() {
     let (Some(postgres), Some(seaweed)) = (postgres(), seaweed()) else {
         return;
     };
-    let undisturbed = undisturbed();
+    let undisturbed = undisturbed_counts();
     for (database, blobs) in [
-        (Some(postgres.create("folder")), Blobs::Folder),
-        (None, Blobs::bucket(&seaweed, "sqlite")),
+        (Some(postgres.create("folder")), BundleStorage::Folder),
+        (None, BundleStorage::bucket(&seaweed, "sqlite")),
         (
             Some(postgres.create("bucket")),
-            Blobs::bucket(&seaweed, "postgres"),
+            BundleStorage::bucket(&seaweed, "postgres"),
         ),
     ] {
-        let incident = Incident::new(database.as_deref(), blobs, FAST);
+        let incident = IncidentFixture::new(database.as_deref(), blobs, FAST);
         incident.capture();
-        let holdings = incident.assert_whole(&undisturbed);
-        assert!(holdings.len() == 1 && holdings[0].1.config.is_complete());
+        let bundles = incident.assert_complete(&undisturbed);
+        assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
     }
 }
 
 #[test]
-fn a_capture_outlives_a_minute_without_its_database() {
+fn capture_survives_a_minute_without_its_database() {
     let Some(mut postgres) = postgres() else {
         return;
     };
-    let undisturbed = undisturbed();
-    let incident = Incident::new(Some(&postgres.create("exhibit")), Blobs::Folder, SLOW);
+    let undisturbed = undisturbed_counts();
+    let incident = IncidentFixture::new(
+        Some(&postgres.create("exhibit")),
+        BundleStorage::Folder,
+        SLOW,
+    );
     let mut capture = incident.start(&[]);
     incident.wait_for_the_middle(&mut capture);
     postgres.stop_server();
@@ -540,18 +532,18 @@ fn a_capture_outlives_a_minute_without_its_database() {
     capture.wait_until(|_| begun.elapsed() >= Duration::from_secs(60));
     postgres.start_server();
     capture.must_succeed();
-    let holdings = incident.assert_whole(&undisturbed);
-    assert!(holdings.len() == 1 && holdings[0].1.config.is_complete());
+    let bundles = incident.assert_complete(&undisturbed);
+    assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
 }
 
 #[test]
-fn a_capture_outlives_an_s3_that_answers_nonsense_or_not_at_all() {
+fn capture_survives_s3_errors_and_timeouts() {
     let Some(seaweed) = seaweed() else { return };
-    let undisturbed = undisturbed();
+    let undisturbed = undisturbed_counts();
     let proxy = Proxy::before(seaweed.address);
-    let incident = Incident::new(
+    let incident = IncidentFixture::new(
         None,
-        Blobs::bucket(&seaweed, "evidence").through(&proxy),
+        BundleStorage::bucket(&seaweed, "evidence").through(&proxy),
         SLOW,
     );
     let mut capture = incident.start(&[]);
@@ -560,7 +552,7 @@ fn a_capture_outlives_an_s3_that_answers_nonsense_or_not_at_all() {
         "PUT /evidence/some/prefix/staging/",
         "GET /evidence/some/prefix/staging/",
         "PUT /evidence/some/prefix/bundles/",
-        "GET /evidence/some/prefix/bundles/", // its lock, and then itself
+        "GET /evidence/some/prefix/bundles/", // its lock, and then the bundle
         "GET /evidence?",
         "DELETE /evidence/some/prefix/staging/",
     ];
@@ -568,66 +560,70 @@ fn a_capture_outlives_an_s3_that_answers_nonsense_or_not_at_all() {
         proxy.plan(&requests.map(fault));
     }
     capture.must_succeed();
-    assert_eq!(proxy.left(), [], "all of it has happened");
-    let holdings = incident.assert_whole(&undisturbed);
-    assert!(holdings.len() == 1 && holdings[0].1.config.is_complete());
+    assert_eq!(proxy.left(), [], "every fault has happened");
+    let bundles = incident.assert_complete(&undisturbed);
+    assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
 }
 
 #[test]
-fn a_full_disk_holds_a_capture_up_and_loses_nothing() {
-    let undisturbed = undisturbed();
-    let incident = Incident::new(None, Blobs::Folder, SLOW);
+fn full_disk_delays_a_capture_and_loses_nothing() {
+    let undisturbed = undisturbed_counts();
+    let incident = IncidentFixture::new(None, BundleStorage::Folder, SLOW);
     let Some(disk) = incident.on_a_small_disk() else {
         return;
     };
     let mut capture = incident.start(&[]);
     incident.wait_for_the_middle(&mut capture);
     let ballast = disk.fill();
-    // pages first, then the journal and the queue: all of them find it full, and more than once
-    let refusals = |said: &str| {
-        said.lines()
-            .filter(|line| line.contains("no room left") || line.contains("is full"))
-            .count()
-    };
-    capture.wait_until(|said| refusals(said) > 10);
-    fs::remove_file(ballast).expect("it is there");
+    // Writes of pages, of the journal and of the queue all fail, and more than once.
+    capture.wait_until(|log| {
+        let failures = log
+            .lines()
+            .filter(|line| line.contains("no room left") || line.contains("is full"));
+        failures.count() > 10
+    });
+    fs::remove_file(ballast).expect("the ballast exists");
     capture.must_succeed();
-    let holdings = incident.assert_whole(&undisturbed);
-    assert!(holdings.len() == 1 && holdings[0].1.config.is_complete());
+    let bundles = incident.assert_complete(&undisturbed);
+    assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
 }
 
-/// On SQLite the journal of the capture is on the full disk too, on PostgreSQL it is not.
+/// With SQLite, the journal is on the full disk too; with PostgreSQL it is not.
 #[test]
-fn what_a_full_disk_cut_off_is_a_gap_that_is_sealed_once_there_is_room() {
-    let undisturbed = undisturbed();
-    let incident = Incident::new(None, Blobs::Folder, SLOW);
+fn capture_killed_on_a_full_disk_is_sealed_with_a_gap_by_settle() {
+    let undisturbed = undisturbed_counts();
+    let incident = IncidentFixture::new(None, BundleStorage::Folder, SLOW);
     let Some(disk) = incident.on_a_small_disk() else {
         return;
     };
     let (capture, ballast) = incident.cut_off_by(&disk);
     capture.kill();
-    fs::remove_file(ballast).expect("it is there");
+    fs::remove_file(ballast).expect("the ballast exists");
     incident.lines(&["settle"]);
-    assert_is_gap_and_supplement(&incident.assert_whole(&undisturbed));
+    assert_is_gap_and_supplement(&incident.assert_complete(&undisturbed));
 }
 
 #[test]
-fn what_a_full_disk_cut_off_is_sealed_by_the_capture_itself_once_there_is_room() {
+fn capture_on_a_full_disk_seals_a_gap_once_there_is_space() {
     let Some(postgres) = postgres() else { return };
-    let undisturbed = undisturbed();
-    let incident = Incident::new(Some(&postgres.create("exhibit")), Blobs::Folder, SLOW);
+    let undisturbed = undisturbed_counts();
+    let incident = IncidentFixture::new(
+        Some(&postgres.create("exhibit")),
+        BundleStorage::Folder,
+        SLOW,
+    );
     let Some(disk) = incident.on_a_small_disk() else {
         return;
     };
     let (capture, ballast) = incident.cut_off_by(&disk);
-    fs::remove_file(ballast).expect("it is there");
+    fs::remove_file(ballast).expect("the ballast exists");
     capture.must_succeed();
-    assert_is_gap_and_supplement(&incident.assert_whole(&undisturbed));
+    assert_is_gap_and_supplement(&incident.assert_complete(&undisturbed));
 }
 
-/// The first bundle says what the deadline has cut off, and supplements have it.
-fn assert_is_gap_and_supplement(holdings: &[(String, Holding)]) {
-    let (first, supplements) = holdings.split_first().expect("a bundle");
+/// Asserts that the first bundle has a gap for the deadline, and that supplements fill it.
+fn assert_is_gap_and_supplement(bundles: &[(String, BundleContent)]) {
+    let (first, supplements) = bundles.split_first().expect("a bundle");
     let cut = first
         .1
         .config
@@ -655,12 +651,16 @@ fn assert_is_gap_and_supplement(holdings: &[(String, Holding)]) {
     }
 }
 
-/// A database that refuses the rows of the timeline, until it is told not to.
+/// The database rejects rows of the timeline for a while.
 #[test]
-fn a_timeline_that_cannot_be_written_holds_up_the_capture_that_it_is_of() {
+fn failed_timeline_writes_delay_their_capture() {
     let Some(postgres) = postgres() else { return };
-    let undisturbed = undisturbed();
-    let incident = Incident::new(Some(&postgres.create("exhibit")), Blobs::Folder, SLOW);
+    let undisturbed = undisturbed_counts();
+    let incident = IncidentFixture::new(
+        Some(&postgres.create("exhibit")),
+        BundleStorage::Folder,
+        SLOW,
+    );
     let mut capture = incident.start(&[]);
     incident.wait_for_the_middle(&mut capture);
     let refuse = "CREATE FUNCTION refuse() RETURNS trigger AS 'BEGIN RAISE EXCEPTION ''no''; END' LANGUAGE plpgsql;
@@ -669,22 +669,26 @@ fn a_timeline_that_cannot_be_written_holds_up_the_capture_that_it_is_of() {
     capture.wait_until(|said| said.contains("pass failed"));
     postgres.run_sql("exhibit", "DROP TRIGGER refuse ON facts");
     capture.must_succeed();
-    incident.assert_whole(&undisturbed);
+    incident.assert_complete(&undisturbed);
 }
 
 #[test]
-fn a_collector_killed_in_its_middle_goes_on_on_postgres_and_s3() {
+fn collector_killed_midway_resumes_on_postgres_and_s3() {
     let (Some(postgres), Some(seaweed)) = (postgres(), seaweed()) else {
         return;
     };
-    let undisturbed = undisturbed();
+    let undisturbed = undisturbed_counts();
     let database = postgres.create("exhibit");
-    let incident = Incident::new(Some(&database), Blobs::bucket(&seaweed, "evidence"), SLOW);
+    let incident = IncidentFixture::new(
+        Some(&database),
+        BundleStorage::bucket(&seaweed, "evidence"),
+        SLOW,
+    );
     let mut capture = incident.start(&[]);
     incident.wait_for_the_middle(&mut capture);
     capture.kill();
     let served = incident.pages_served();
-    // and once more, as soon as there is a bundle
+    // Kill it once more, as soon as there is a bundle.
     let mut settle = incident.start_settling();
     settle.wait_until(|_| {
         !seaweed
@@ -693,11 +697,11 @@ fn a_collector_killed_in_its_middle_goes_on_on_postgres_and_s3() {
     });
     settle.kill();
     incident.lines(&["settle"]);
-    let holdings = incident.assert_whole(&undisturbed);
-    assert!(holdings.len() == 1 && holdings[0].1.config.is_complete());
+    let bundles = incident.assert_complete(&undisturbed);
+    assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
     let all: u64 = undisturbed.values().map(|(pages, _)| pages).sum();
     assert!(
         incident.pages_served() < served + all,
-        "it went on, and did not begin again"
+        "the capture started again instead of resuming"
     );
 }

@@ -1,4 +1,4 @@
-//! An attacker who edits a real bundle: each edit is found, and called what it is.
+//! An attacker edits a real bundle: each edit is detected and gets the right fault code.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -16,15 +16,15 @@ use tests::{Bundle, agent, scratch};
 const BLOCK: usize = 512;
 const RANDOM_OFFSETS: usize = 2000;
 
-/// One file of the tar: its header block and its content, with padding.
-struct Entry {
+/// A file in the tar: its header block, its content and padding.
+struct TarEntry {
     name: String,
-    /// Offset of the header.
+    /// The offset of the header.
     at: usize,
     size: usize,
 }
 
-impl Entry {
+impl TarEntry {
     fn content(&self) -> std::ops::Range<usize> {
         self.at + BLOCK..self.at + BLOCK + self.size
     }
@@ -70,15 +70,15 @@ fn code(report: &VerificationReport) -> Option<FaultCode> {
 }
 
 fn assert_found(report: &VerificationReport, expected: &[FaultCode], edit: &str) {
-    let found = code(report).unwrap_or_else(|| panic!("{edit}: not found"));
+    let found = code(report).unwrap_or_else(|| panic!("{edit}: not detected"));
     assert!(
         expected.contains(&found),
-        "{edit}: called {found}, expected one of {expected:?}"
+        "{edit}: reported as {found}, expected one of {expected:?}"
     );
     assert_eq!(report.verdict(), Verdict::Invalid, "{edit}");
 }
 
-/// A host capture: several items, some of them small.
+/// A host capture with several items, some of them small.
 fn capture(folder: &Path, more: &[&str]) -> Bundle {
     let probes = [
         "capture", "--only", "sockets", "--only", "mounts", "--only", "kernel", "--only", "users",
@@ -86,7 +86,7 @@ fn capture(folder: &Path, more: &[&str]) -> Bundle {
     agent(folder, &[&probes, more].concat())
 }
 
-fn entries(tar: &[u8]) -> Vec<Entry> {
+fn entries(tar: &[u8]) -> Vec<TarEntry> {
     let (mut entries, mut at) = (Vec::new(), 0);
     while tar[at] != 0 {
         let text = |range: std::ops::Range<usize>| {
@@ -95,7 +95,7 @@ fn entries(tar: &[u8]) -> Vec<Entry> {
                 .to_owned()
         };
         let size = usize::from_str_radix(&text(124..136), 8).expect("octal");
-        let entry = Entry {
+        let entry = TarEntry {
             name: text(0..100),
             at,
             size,
@@ -107,7 +107,7 @@ fn entries(tar: &[u8]) -> Vec<Entry> {
     entries
 }
 
-/// What a change of this file's content is called.
+/// The fault codes for a change of this file's content.
 fn content_codes(name: &str) -> &'static [FaultCode] {
     match name {
         "oci-layout" => &[FaultCode::OciLayout],
@@ -121,14 +121,14 @@ fn content_codes(name: &str) -> &'static [FaultCode] {
 }
 
 #[test]
-fn every_structural_edit_of_a_tar_is_found() {
+fn detects_every_structural_edit_of_a_tar() {
     let folder = scratch();
     let bundle = capture(folder.path(), &[]);
     let mut auditor = Auditor::new(&bundle);
     let whole = fs::read(&bundle.path).expect("the receipt names the bundle");
     assert!(
         auditor.tar(&whole).is_vouched_for(),
-        "the bundle itself is sound"
+        "the unmodified bundle is valid"
     );
     let all = entries(&whole);
     assert!(
@@ -214,7 +214,7 @@ fn every_structural_edit_of_a_tar_is_found() {
     for (edit, bad) in [
         ("one end block", whole[..whole.len() - BLOCK].to_vec()),
         ("no end block", whole[..whole.len() - 2 * BLOCK].to_vec()),
-        ("a byte behind the end", [&whole[..], &[0]].concat()),
+        ("a byte after the end", [&whole[..], &[0]].concat()),
         ("a byte in front", [&[0], &whole[..]].concat()),
         ("nothing", Vec::new()),
     ] {
@@ -223,12 +223,12 @@ fn every_structural_edit_of_a_tar_is_found() {
 }
 
 #[test]
-fn a_flip_at_any_of_2000_random_offsets_is_found() {
+fn detects_2000_random_bit_flips() {
     let folder = scratch();
     let bundle = capture(folder.path(), &[]);
     let mut auditor = Auditor::new(&bundle);
     let mut tar = fs::read(&bundle.path).expect("the receipt names the bundle");
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64; // fixed, so that a failure can be seen again
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64; // fixed, so that a failure can be reproduced
     for _ in 0..RANDOM_OFFSETS {
         random ^= random << 13;
         random ^= random >> 7;
@@ -248,13 +248,13 @@ fn a_flip_at_any_of_2000_random_offsets_is_found() {
 }
 
 #[test]
-fn every_edit_of_a_folder_is_found() {
+fn detects_every_edit_of_a_folder() {
     let folder = scratch();
     let bundle = capture(folder.path(), &["--dir"]);
     let mut auditor = Auditor::new(&bundle);
     assert!(
         auditor.folder(&bundle.path).is_vouched_for(),
-        "the bundle itself is sound"
+        "the unmodified bundle is valid"
     );
     let blobs = bundle.path.join("blobs/sha256");
     let mut names = vec!["oci-layout".to_owned(), "index.json".to_owned()];
@@ -268,7 +268,7 @@ fn every_edit_of_a_folder_is_found() {
         let path = bundle.path.join(name);
         let content = fs::read(&path).expect("a file of the bundle");
         let aside = folder.path().join("aside");
-        fs::rename(&path, &aside).expect("a folder of ours");
+        fs::rename(&path, &aside).expect("the scratch folder is writable");
         let is_blob = name.starts_with("blobs/");
         let missing = if is_blob {
             &[FaultCode::BlobMissing][..]
@@ -280,7 +280,7 @@ fn every_edit_of_a_folder_is_found() {
             missing,
             &format!("{name} deleted"),
         );
-        std::os::unix::fs::symlink(&aside, &path).expect("a folder of ours");
+        std::os::unix::fs::symlink(&aside, &path).expect("the scratch folder is writable");
         assert_found(
             &auditor.folder(&bundle.path),
             &[FaultCode::NotAFile],
@@ -290,7 +290,7 @@ fn every_edit_of_a_folder_is_found() {
 
         let mut flipped = content.clone();
         flipped[content.len() / 2] ^= 1;
-        fs::write(&path, &flipped).expect("a folder of ours");
+        fs::write(&path, &flipped).expect("the scratch folder is writable");
         assert_found(
             &auditor.folder(&bundle.path),
             content_codes(name),
@@ -301,19 +301,19 @@ fn every_edit_of_a_folder_is_found() {
         } else {
             content_codes(name)
         };
-        fs::write(&path, &content[..content.len() - 1]).expect("a folder of ours");
+        fs::write(&path, &content[..content.len() - 1]).expect("the scratch folder is writable");
         assert_found(
             &auditor.folder(&bundle.path),
             sizes,
             &format!("{name} shortened"),
         );
-        fs::write(&path, [&content[..], b"x"].concat()).expect("a folder of ours");
+        fs::write(&path, [&content[..], b"x"].concat()).expect("the scratch folder is writable");
         assert_found(
             &auditor.folder(&bundle.path),
             sizes,
             &format!("{name} made longer"),
         );
-        fs::rename(&aside, &path).expect("a folder of ours");
+        fs::rename(&aside, &path).expect("the scratch folder is writable");
     }
     for extra in [
         "x",
@@ -321,7 +321,7 @@ fn every_edit_of_a_folder_is_found() {
         &format!("blobs/sha256/{}", "0".repeat(64)),
         "UNFINISHED",
     ] {
-        fs::write(bundle.path.join(extra), b"x").expect("a folder of ours");
+        fs::write(bundle.path.join(extra), b"x").expect("the scratch folder is writable");
         assert_found(
             &auditor.folder(&bundle.path),
             &[FaultCode::UnexpectedFile],
@@ -335,9 +335,9 @@ fn every_edit_of_a_folder_is_found() {
     );
 }
 
-/// A sound bundle by an attacker's own key is not accepted for one of ours.
+/// A valid bundle that was signed with an attacker's own key is not accepted as ours.
 #[test]
-fn another_signer_is_called_that() {
+fn reports_another_signer() {
     let (ours, theirs) = (scratch(), scratch());
     let (ours, theirs) = (capture(ours.path(), &[]), capture(theirs.path(), &[]));
     let report =

@@ -12,21 +12,18 @@ use evidence_format::item::CompressionPool;
 const PROCESSES: usize = 500;
 
 /// Ends its processes when dropped.
-struct Crowd(Vec<Child>);
+struct SleepingProcesses(Vec<Child>);
 
-impl Crowd {
+impl SleepingProcesses {
     fn start() -> Self {
-        let start = |_| {
-            Command::new("sleep")
-                .arg("600")
-                .spawn()
-                .expect("sleep is there")
-        };
-        Self((0..PROCESSES).map(start).collect())
+        let mut sleep = Command::new("sleep");
+        sleep.arg("600");
+        let processes = (0..PROCESSES).map(|_| sleep.spawn().expect("sleep is there"));
+        Self(processes.collect())
     }
 }
 
-impl Drop for Crowd {
+impl Drop for SleepingProcesses {
     fn drop(&mut self) {
         for child in &mut self.0 {
             let _ = child.kill().and_then(|()| child.wait());
@@ -34,7 +31,7 @@ impl Drop for Crowd {
     }
 }
 
-fn take(pack_bytes: usize, folder: &Path, options: &CaptureOptions) -> u64 {
+fn capture_once(pack_bytes: usize, folder: &Path, options: &CaptureOptions) -> u64 {
     let pack = CompressionPool::new(std::num::NonZeroUsize::MIN, pack_bytes);
     let mut draft = DraftBundle::create(&folder.join("draft"), &[7; 32], pack).expect("a draft");
     let plan = plan(options).expect("known probes");
@@ -50,7 +47,7 @@ fn take(pack_bytes: usize, folder: &Path, options: &CaptureOptions) -> u64 {
 }
 
 fn processes(c: &mut Criterion) {
-    let _crowd = Crowd::start();
+    let _processes = SleepingProcesses::start();
     let folder = tempfile::tempdir().expect("a folder");
     for probe in ["processes", "sockets"] {
         let options = CaptureOptions {
@@ -58,7 +55,7 @@ fn processes(c: &mut Criterion) {
             ..CaptureOptions::default()
         };
         c.bench_function(&format!("{probe}/{PROCESSES}"), |b| {
-            b.iter(|| take(256 * 1024, folder.path(), &options))
+            b.iter(|| capture_once(256 * 1024, folder.path(), &options))
         });
     }
 }

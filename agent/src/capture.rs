@@ -1,4 +1,4 @@
-//! A capture of this host: [`plan`] decides what, [`capture`] takes it.
+//! A capture of this host: [`plan`] decides what to read, [`capture`] reads it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -15,24 +15,24 @@ use crate::read::{Reader, ReaderOptions};
 pub use crate::recorder::CaptureProgress;
 use crate::recorder::{CaptureControl, ProbeOptions, ProbeRecorder};
 
-/// Longest that one object may make no progress: far above a slow disk's wait, far below a person's
+/// Longest time without progress in one object: far above a slow disk's wait, far below a person's
 /// patience.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Entries looked at in one folder or tree: 20,000 names are about 3 MiB of memory.
+/// Entries visited in one folder or tree: 20,000 names are about 3 MiB of memory.
 const ENTRIES_MAX: u64 = 20_000;
 
-/// What a capture takes, and how much.
+/// What a capture reads, and its limits.
 #[derive(Debug, Clone)]
 pub struct CaptureOptions {
-    /// The host's root folder. `/`, or where a container has it mounted; `/proc`, `/sys` and all
-    /// else is looked for below it.
+    /// The host's root folder: `/`, or where a container has it mounted. All paths, also `/proc`
+    /// and `/sys`, are below it.
     pub root: PathBuf,
-    /// Names of probes; empty is all.
+    /// Names of the probes to run; empty is all.
     pub only: Vec<String>,
-    /// From the beginning of [`capture`]; what is there then is what is kept.
+    /// Counts from the start of [`capture`]; what was captured by then is kept.
     pub deadline: Duration,
-    /// Keep the values of environment variables, which hold passwords on most machines, and not
-    /// only the names.
+    /// Keep the values of environment variables and not only their names. On most machines some
+    /// are passwords.
     pub environment_values: bool,
     /// Bytes kept of one object: of logs the end, of all else the beginning.
     pub object_bytes_max: u64,
@@ -41,7 +41,7 @@ pub struct CaptureOptions {
 }
 
 impl Default for CaptureOptions {
-    /// A minute, and what a disk writes in that time: 64 MiB of an object, 512 MiB of a probe.
+    /// One minute, 64 MiB of an object, 512 MiB of a probe: what a disk writes in that time.
     fn default() -> Self {
         Self {
             root: PathBuf::from("/"),
@@ -54,13 +54,11 @@ impl Default for CaptureOptions {
     }
 }
 
-/// A probe was asked for that does not exist.
+/// [`CaptureOptions::only`] names a probe that does not exist.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("no probe is called {name:?}; there are: {}", known.join(", "))]
+#[error("unknown probe {name:?}, expected one of: {}", known.join(", "))]
 pub struct UnknownProbe {
-    /// What was asked for.
     pub name: String,
-    /// What there is.
     pub known: Vec<&'static str>,
 }
 
@@ -69,44 +67,45 @@ pub fn probes() -> impl Iterator<Item = &'static Probe> {
     probes::ALL.iter()
 }
 
-/// Chooses the steps: the probes asked for, most volatile first (RFC 3227 §2.1), however they were
-/// listed.
+/// Plans the chosen probes, most volatile first (RFC 3227 §2.1), in whatever order they are given.
 ///
 /// # Errors
 /// [`UnknownProbe`].
 pub fn plan(options: &CaptureOptions) -> Result<SealedPlan, UnknownProbe> {
-    let is_known = |name: &&String| probes::ALL.iter().any(|probe| probe.name == **name);
-    if let Some(name) = options.only.iter().find(|name| !is_known(name)) {
+    let unknown = options
+        .only
+        .iter()
+        .find(|name| !probes::ALL.iter().any(|probe| probe.name == **name));
+    if let Some(name) = unknown {
         return Err(UnknownProbe {
             name: name.clone(),
             known: probes::ALL.iter().map(|probe| probe.name).collect(),
         });
     }
-    let chosen = |probe: &&Probe| {
+    let chosen = probes::ALL.iter().filter(|probe| {
         options.only.is_empty() || options.only.iter().any(|name| name == probe.name)
-    };
-    let step = |probe: &Probe| SealedStep {
+    });
+    let steps = chosen.map(|probe| SealedStep {
         item: probe.item(),
         what: probe.what.to_owned(),
         object_bytes_max: Some(options.object_bytes_max),
         item_bytes_max: Some(options.item_bytes_max),
-    };
-    let steps = probes::ALL.iter().filter(chosen).map(step).collect();
+    });
     Ok(SealedPlan {
         deadline_seconds: Some(options.deadline.as_secs()),
-        steps,
+        steps: steps.collect(),
     })
 }
 
-/// Carries out `plan`, as [`plan`] made it of the same `options`. Each step makes an item, if only
-/// to say why it holds nothing.
+/// Carries out `plan`, which [`plan`] made from the same `options`. Each step makes an item, if
+/// only to state why it is empty.
 ///
-/// `progress` is called at each step's begin and end, and about ten times a second between. Once
-/// `cancelled` is true, or the deadline has come, what is there is kept and the rest becomes gaps
-/// within a moment.
+/// `progress` is called at the start and end of each step, and about ten times a second between.
+/// Soon after `cancelled` is set or the deadline has passed, the capture ends: what was read is
+/// kept, and the rest becomes gaps.
 ///
 /// # Errors
-/// The draft cannot be written. What cannot be read is no error.
+/// The draft cannot be written. An object that cannot be read is a gap and not an error.
 pub fn capture(
     draft: &mut DraftBundle,
     plan: &SealedPlan,
@@ -130,7 +129,7 @@ fn reader_options(options: &CaptureOptions) -> ReaderOptions {
         patience: PATIENCE,
         object_bytes_max: options.object_bytes_max,
         entries_max: ENTRIES_MAX,
-        before: |_: &Path| {},
+        before_touch: |_: &Path| {},
     }
 }
 
@@ -150,7 +149,7 @@ fn run(
     let mut reader = Reader::start(reader_options);
     for (index, step) in plan.steps.iter().enumerate() {
         let Some(probe) = probes::ALL.iter().find(|probe| probe.item() == step.item) else {
-            continue;
+            continue; // a plan of another version: its step stays without an item, which shows
         };
         let control = CaptureControl {
             progress,
@@ -169,11 +168,11 @@ fn run(
     Ok(())
 }
 
-/// Runs one probe. Its panic is a gap, as long as the item is whole; the other probes go on.
+/// Runs one probe. If it panics, that is a gap in its item, and the other probes still run.
 fn run_probe(probe: &Probe, mut recorder: ProbeRecorder<'_>) -> Result<(), BundleError> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| (probe.take)(&mut recorder)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| (probe.run)(&mut recorder)));
     match outcome {
-        Ok(taken) => taken?,
+        Ok(result) => result?,
         Err(_) => recorder.crash(probe.name)?,
     }
     recorder.finish(ItemSource {

@@ -1,8 +1,7 @@
-//! What a bundle says about the program that made it: its build, the machine, the user, the time.
+//! What a bundle states about the program that made it: its build, the machine, the user.
 //!
-//! All of it is a claim of the machine that is examined: whoever controls its kernel decides what
-//! stands here. It is sealed so that claims can be held against each other, and against other
-//! machines, later.
+//! All of it is a claim of the examined machine: whoever controls its kernel decides what it says.
+//! It is sealed so that claims can be compared later, with each other and with other machines.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -14,7 +13,7 @@ use rustix::process::{getegid, geteuid, getgid, getuid};
 /// Name of the program in the bundles that it makes.
 pub const NAME: &str = "exhibit-agent";
 
-/// Bytes that are hashed at once.
+/// Bytes hashed at once.
 const READ_BYTES: usize = 64 * 1024;
 
 /// This program, on this machine, as this user.
@@ -25,9 +24,9 @@ pub fn collector() -> CollectorInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: option_env!("EXHIBIT_COMMIT").map(str::to_owned),
         binary: own_binary().ok(),
-        host: kernel_says("hostname").unwrap_or_default(),
-        kernel: kernel_says("osrelease").unwrap_or_default(),
-        boot: kernel_says("random/boot_id"),
+        host: kernel_value("hostname").unwrap_or_default(),
+        kernel: kernel_value("osrelease").unwrap_or_default(),
+        boot: kernel_value("random/boot_id"),
         identity: identity(),
     }
 }
@@ -39,7 +38,7 @@ pub fn identity() -> String {
     format!("uid={uid} euid={euid} gid={gid} egid={egid}")
 }
 
-/// Digest of the executable that runs, also if its file was replaced or deleted since.
+/// Digest of the running executable, even if its file was replaced or deleted since.
 fn own_binary() -> io::Result<Digest> {
     let mut file = File::open("/proc/self/exe")?;
     let mut hasher = Hasher::new();
@@ -52,8 +51,8 @@ fn own_binary() -> io::Result<Digest> {
     }
 }
 
-/// A line of `/proc/sys/kernel`; `None` if it cannot be read.
-fn kernel_says(name: &str) -> Option<String> {
+/// The value of a file in `/proc/sys/kernel`; `None` if it cannot be read.
+fn kernel_value(name: &str) -> Option<String> {
     fs::read_to_string(format!("/proc/sys/kernel/{name}"))
         .ok()
         .map(|line| line.trim().to_owned())
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_collector_knows_its_machine_and_its_binary() {
+    fn collector_info_names_machine_and_binary() {
         let collector = collector();
         assert_eq!(
             collector.binary,

@@ -1,9 +1,9 @@
-//! The key that this machine signs with, as a file.
+//! The signing key of this machine, as a file.
 //!
 //! Trusted: whoever reads the key file can sign bundles as this machine, and whoever writes it
-//! decides which key that is. So it is made readable by its owner alone, and refused if others can
-//! read it. Every reader of bundles trusts the *public* half, which therefore has to reach them by
-//! another way than with the bundles, before an incident.
+//! decides which key that is. So only its owner may read it, and a file that others can read is
+//! refused. Readers of bundles trust the *public* half, which must therefore reach them before an
+//! incident, and by another way than with the bundles.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read};
@@ -15,61 +15,51 @@ use evidence_format::limits::KEY_FILE_BYTES_MAX;
 
 use platform::durable;
 
-/// Where root's key is (FHS 3.0 §5.8: state that a program keeps).
+/// Root's key (FHS 3.0 §5.8: state that a program keeps).
 const ROOT_KEY: &str = "/var/lib/exhibit/agent.key";
-/// Where a user's key is, below `$XDG_STATE_HOME`.
+/// A user's key, below `$XDG_STATE_HOME`.
 const USER_KEY: &str = "exhibit/agent.key";
 
 /// The machine's key could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// There is no place for a key.
+    /// No folder for a key is known.
     #[error("no folder for the key: neither XDG_STATE_HOME nor HOME is set; name one with --key")]
     NoHome,
-    /// It could be stolen already.
-    #[error("key {} can be read by others (mode {mode:04o}): run chmod 600 on it, if they have not copied it yet", path.display())]
+    /// Others may have read it already.
+    #[error("key {} can be read by others (mode {mode:04o}): if nobody can have copied it, run chmod 600 on it", path.display())]
     Exposed {
-        /// The key file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// A folder, a device.
+    /// It is a folder, a device or a FIFO.
     #[error("key {} is not a file", path.display())]
-    NotAFile {
-        /// The key file.
-        path: PathBuf,
-    },
-    /// Its content is no key.
+    NotAFile { path: PathBuf },
+    /// Its content is not a key.
     #[error("cannot use key {}", path.display())]
     Content {
-        /// The key file.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: KeyError,
     },
-    /// It could not be read.
+    /// Reading it failed.
     #[error("cannot read key {}", path.display())]
     Read {
-        /// The key file.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// It, or its public half, could not be written.
+    /// Writing it or its public half failed.
     #[error("cannot write key {}", path.display())]
     Write {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
 }
 
-/// A machine's key, and where it is.
+/// The key, and its file.
 pub struct KeyFile {
     path: PathBuf,
     secret: SecretKey,
@@ -77,16 +67,21 @@ pub struct KeyFile {
 }
 
 impl KeyFile {
-    /// Reads the key in `path`, or makes one there. Its public half then stands beside it, durable
-    /// like the key.
+    /// Reads the key in `path`, or creates one, and makes sure that its public half is beside it.
+    /// Both are durable when this returns.
     ///
     /// # Errors
     /// See [`KeyFileError`].
     pub fn open_or_create(path: &Path) -> Result<Self, KeyFileError> {
-        let is_new = !path.try_exists().map_err(|cause| KeyFileError::Read {
+        let exists = path.try_exists().map_err(|cause| KeyFileError::Read {
             path: path.to_owned(),
             cause,
-        })? && create(path)?;
+        })?;
+        let is_new = !exists
+            && create(path).map_err(|cause| KeyFileError::Write {
+                path: path.to_owned(),
+                cause,
+            })?;
         let key = Self {
             path: path.to_owned(),
             secret: read(path)?,
@@ -96,19 +91,17 @@ impl KeyFile {
         Ok(key)
     }
 
-    /// The key.
     #[must_use]
     pub fn signer(&self) -> &dyn Signer {
         &self.secret
     }
 
-    /// Its public half.
     #[must_use]
     pub fn public(&self) -> &PublicKey {
         self.secret.public_key()
     }
 
-    /// True if this call made it.
+    /// True if [`Self::open_or_create`] created it.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.is_new
@@ -120,14 +113,14 @@ impl KeyFile {
         self.path.with_extension("pub.pem")
     }
 
-    /// The file with the place in the stream of bundles: `agent.stream.json` beside `agent.key`.
+    /// The file with the state of the stream of bundles: `agent.stream.json` beside `agent.key`.
     #[must_use]
     pub fn stream_path(&self) -> PathBuf {
         self.path.with_extension("stream.json")
     }
 
-    /// Writes the public half unless it is there. It follows from the key, so another content is an
-    /// accident and goes.
+    /// Writes the public half unless it is there. Other content is overwritten, since it cannot
+    /// belong to this key.
     fn write_public_half(&self) -> Result<(), KeyFileError> {
         let (path, pem) = (self.public_path(), self.public().to_pem());
         if fs::read(&path).is_ok_and(|there| there == pem.as_bytes()) {
@@ -138,7 +131,7 @@ impl KeyFile {
     }
 }
 
-/// Where the key of the user `euid` is, given the values of `XDG_STATE_HOME` and `HOME`.
+/// The key file of the user `euid`, given the values of `XDG_STATE_HOME` and `HOME`.
 ///
 /// # Errors
 /// [`KeyFileError::NoHome`] if neither names an absolute path (the XDG specification ignores
@@ -158,31 +151,14 @@ pub fn default_path(
     Ok(state.ok_or(KeyFileError::NoHome)?.join(USER_KEY))
 }
 
-/// Makes a key, unless another process was faster: then false. A key that is there is never
-/// replaced.
-fn create(path: &Path) -> Result<bool, KeyFileError> {
-    let make = || {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(durable::folder_of(path))?;
-        let secret = SecretKey::from_random(&platform::random()?);
-        let unfinished = durable::write_beside(path, secret.to_pem().as_bytes(), 0o600)?;
-        // Unlike a rename, a link fails if the name is taken, and unlike O_EXCL on the name itself
-        // nobody reads half a key.
-        let linked = fs::hard_link(&unfinished, path);
-        fs::remove_file(&unfinished)?;
-        match linked {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            linked => linked
-                .and_then(|()| durable::sync_folder_of(path))
-                .map(|()| true),
-        }
-    };
-    make().map_err(|cause| KeyFileError::Write {
-        path: path.to_owned(),
-        cause,
-    })
+/// Creates a key unless there is one, which is never replaced: then false.
+fn create(path: &Path) -> io::Result<bool> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(durable::folder_of(path))?;
+    let secret = SecretKey::from_random(&platform::random()?);
+    durable::create_new(path, secret.to_pem().as_bytes(), 0o600)
 }
 
 fn read(path: &Path) -> Result<SecretKey, KeyFileError> {
@@ -190,7 +166,7 @@ fn read(path: &Path) -> Result<SecretKey, KeyFileError> {
         path: path.to_owned(),
         cause,
     };
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32; // a FIFO is an error, and no wait
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32; // so that opening a FIFO does not wait
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(nonblocking)
@@ -231,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_made_once_and_found_again() {
+    fn creates_a_key_once_and_reuses_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state/agent.key");
         let first = KeyFile::open_or_create(&path).expect("a new key");
@@ -249,12 +225,13 @@ mod tests {
     }
 
     #[test]
-    fn many_first_uses_at_once_make_one_key() {
+    fn concurrent_first_uses_create_one_key() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("agent.key");
         let keys: Vec<_> = std::thread::scope(|scope| {
-            let make = || scope.spawn(|| KeyFile::open_or_create(&path).expect("a key"));
-            let threads: Vec<_> = (0..8).map(|_| make()).collect();
+            let threads: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| KeyFile::open_or_create(&path).expect("a key")))
+                .collect();
             threads
                 .into_iter()
                 .map(|thread| thread.join().expect("no panic"))
@@ -265,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_others_can_read_or_that_is_none_is_refused() {
+    fn rejects_keys_that_others_can_read_and_files_without_a_key() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("agent.key");
         KeyFile::open_or_create(&path).expect("a new key");
@@ -287,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_where_the_system_keeps_state() {
+    fn default_path_follows_fhs_and_xdg() {
         let path = |euid, state: Option<&str>, home: Option<&str>| {
             default_path(euid, state.map(Into::into), home.map(Into::into))
         };

@@ -1,17 +1,17 @@
-//! What `exhibit-agent` does on a host, as a library: takes the machine's volatile state, or files
-//! that are handed over, into a bundle's draft.
+//! The library of `exhibit-agent`: reads the volatile state of a machine, or files as they are,
+//! into a draft of a bundle.
 //!
-//! [`capture::plan`] decides, [`capture::capture`] does: the probes in [`probes`] say what to read,
-//! [`read`] reads it without ever being held up, and [`recorder`] writes what came, and what did
-//! not, into the items. [`files`] takes files as they are. Around it: the [`key`] that bundles are
-//! signed with, the [`stream`] that they stand in, and the [`identity`] of who captured.
+//! [`capture::plan`] decides, [`capture::capture`] executes: the probes in [`probes`] request
+//! objects, [`read`] reads them without ever hanging, and [`recorder`] writes the records and the
+//! gaps. [`files`] seals files as they are. Around these: the signing [`key`], the [`stream`] of
+//! bundles that it signs, and the [`identity`] of program, machine and user.
 
 pub mod capture;
 pub mod files;
 pub mod identity;
 pub mod key;
 pub mod os;
-pub mod probes;
-pub mod read;
-pub mod recorder;
+mod probes;
+mod read;
+mod recorder;
 pub mod stream;

@@ -1,5 +1,5 @@
-//! `exhibit-agent`: seals what a machine knows into a bundle that a stranger can verify. See
-//! `exhibit-agent --help`.
+//! `exhibit-agent`: seals the volatile state of a machine into a bundle that a stranger can verify.
+//! See `exhibit-agent --help`.
 
 mod cli;
 

@@ -1,14 +1,14 @@
-//! The stream of bundles of one key: each bundle names the one before, so that a dropped one leaves
-//! a hole.
+//! The stream of bundles of one key: each bundle names its predecessor, so that a removed bundle
+//! leaves a hole.
 //!
 //! The state is a small file beside the key. It is trusted: whoever edits it can make the next
-//! bundle name a wrong predecessor or use a number twice, and so, if he can also remove bundles,
-//! hide that he did. He cannot change or forge a bundle by it; and a stream that splits or starts
-//! anew shows to everybody who has seen an earlier bundle.
+//! bundle name a wrong predecessor or reuse a number, and so hide that they removed bundles. It
+//! does not let them change or forge a bundle, and a stream that forks or restarts is visible to
+//! everybody who has seen an earlier bundle.
 //!
-//! Publishing a bundle and counting it are two writes, and the machine may stop between them. So
-//! the bundle is announced in the state first; whoever takes the next turn looks whether an
-//! announced bundle came to be, and counts it or forgets it.
+//! Publishing a bundle and advancing the stream are two writes, and the machine may stop between
+//! them. So the state names the bundle as pending first. Whoever acquires the lock next checks
+//! whether a pending bundle was published, and advances the stream or drops the entry.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -33,83 +33,75 @@ use platform::durable;
 /// rest takes 400.
 const STATE_BYTES_MAX: u64 = 16 * 1024;
 
-/// Between two looks at a lock that another process holds: it holds it for as long as publishing
-/// takes.
+/// Time between two attempts to lock: another process holds the lock while it publishes.
 const LOCK_WAIT: Duration = Duration::from_millis(20);
 
 /// The stream's state could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// It could not be read or locked.
+    /// Reading or locking it failed.
     #[error("cannot read stream state {}", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// It could not be written.
+    /// Writing it failed.
     #[error("cannot write stream state {}", path.display())]
     Write {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// Not as this program writes it.
-    #[error("stream state {} is damaged: keep it for questions, move it away, and a new stream begins", path.display())]
+    /// Its content is not what this program writes.
+    #[error("stream state {} is damaged: move it to a safe place for investigation, and a new stream begins", path.display())]
     Damaged {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: DecodeError,
     },
-    /// A person stopped the wait for other processes.
+    /// Stopped while waiting for another process.
     #[error("stopped while another process held the stream")]
     Interrupted,
 }
 
-/// What the file says.
+/// Content of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StreamState {
     id: StreamId,
-    /// The key that the stream belongs to; a key of another name in the same place begins a new
-    /// stream.
+    /// The key that the stream belongs to; another key in the same file begins a new stream.
     key: KeyId,
     /// Number of the next bundle.
     seq: u64,
-    /// The bundle before it.
+    /// The bundle before that.
     prev: Option<Digest>,
     pending: Option<PendingBundle>,
 }
 
-/// A bundle that was about to be published.
+/// A bundle that is about to be published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PendingBundle {
     bundle: Digest,
-    /// Where to, as a `file://` URI: JSON has no other way for paths of any bytes.
+    /// Its destination as a `file://` URI, since JSON cannot hold paths of arbitrary bytes.
     path: String,
 }
 
 impl StreamState {
-    fn count(&mut self, bundle: Digest) {
+    fn advance(&mut self, bundle: Digest) {
         self.seq += 1;
         self.prev = Some(bundle);
     }
 
-    /// Settles what a process left open that was stopped between announcing and counting.
+    /// Resolves a bundle that is still pending because its process was stopped.
     fn recover_pending(&mut self, exists: &dyn Fn(&Path) -> bool) {
         let Some(pending) = self.pending.take() else {
             return;
         };
         let path = path_of_file_uri(&pending.path).unwrap_or_default();
         if exists(Path::new(OsStr::from_bytes(&path))) {
-            self.count(pending.bundle);
+            self.advance(pending.bundle);
         }
     }
 }
@@ -121,11 +113,11 @@ pub struct StreamFile {
 }
 
 impl StreamFile {
-    /// For the stream of `key` in `path`. Reads it, so that what is damaged shows before a capture
-    /// and not at its end.
+    /// The stream of `key` in `path`. Reads it, so that damage shows before a capture and not at
+    /// its end.
     ///
     /// # Errors
-    /// See [`StreamError`]. A file that is not there is none.
+    /// See [`StreamError`]. A missing file is not an error.
     pub fn open(path: &Path, key: KeyId) -> Result<Self, StreamError> {
         let stream = Self {
             path: path.to_owned(),
@@ -135,8 +127,8 @@ impl StreamFile {
         Ok(stream)
     }
 
-    /// Waits until no other process is publishing a bundle of this stream, and takes the next
-    /// place. `stop` ends the wait.
+    /// Waits until no other process is publishing a bundle of this stream, and locks it. `stop`
+    /// ends the wait.
     ///
     /// # Errors
     /// See [`StreamError`].
@@ -165,8 +157,8 @@ impl StreamFile {
         })
     }
 
-    /// The lock is a file of its own, since the state is replaced by each write, and a lock on what
-    /// was replaced is none.
+    /// Locks a file of its own: each write replaces the state's file, and a lock on a replaced file
+    /// protects nothing.
     fn lock(&self, stop: &AtomicBool) -> Result<File, StreamError> {
         let path = self.path.with_extension("lock");
         let failed = |cause| StreamError::Read {
@@ -222,7 +214,7 @@ impl StreamFile {
     }
 }
 
-/// The right to publish the next bundle of a stream. Dropped, nothing has happened.
+/// The exclusive right to publish the next bundle of a stream. Dropping it changes nothing.
 pub struct SealLock<'f> {
     file: &'f StreamFile,
     state: StreamState,
@@ -230,7 +222,7 @@ pub struct SealLock<'f> {
 }
 
 impl<'f> SealLock<'f> {
-    /// The bundle's place in the stream.
+    /// The bundle's position in the stream.
     #[must_use]
     pub fn position(&self) -> StreamLink {
         StreamLink {
@@ -240,8 +232,8 @@ impl<'f> SealLock<'f> {
         }
     }
 
-    /// Writes that `bundle` is about to be published as `path`, which is absolute. Durable when
-    /// this returns.
+    /// Writes that `bundle` is about to be published as `path`, which must be absolute. Durable
+    /// when this returns.
     ///
     /// # Errors
     /// See [`StreamError`].
@@ -259,15 +251,15 @@ impl<'f> SealLock<'f> {
     }
 }
 
-/// A bundle's announcement. Dropped without [`Self::commit`], the next turn finds out what became
-/// of the bundle.
+/// A pending bundle. Without [`Self::commit`], whoever acquires the lock next finds out whether it
+/// was published.
 pub struct PreparedBundle<'f>(SealLock<'f>);
 
 impl PreparedBundle<'_> {
-    /// Counts the bundle, which is published. Durable when this returns.
+    /// Advances the stream past the bundle, which is published. Durable when this returns.
     ///
     /// # Errors
-    /// See [`StreamError`]; the next turn then counts it.
+    /// See [`StreamError`]; whoever acquires the lock next then advances it.
     pub fn commit(self) -> Result<(), StreamError> {
         let SealLock {
             file,
@@ -296,24 +288,24 @@ mod tests {
             .expect("a state that can be read")
     }
 
-    fn turn(stream: &StreamFile) -> SealLock<'_> {
+    fn acquire(stream: &StreamFile) -> SealLock<'_> {
         stream.acquire_seal_lock(&GO).expect("nobody else")
     }
 
-    /// The next place, whose turn is given back at once.
+    /// The next position, without publishing anything.
     fn position(stream: &StreamFile) -> StreamLink {
-        turn(stream).position()
+        acquire(stream).position()
     }
 
     #[test]
-    fn each_bundle_names_the_one_before() {
+    fn each_bundle_names_its_predecessor() {
         let folder = tempfile::tempdir().expect("a folder");
         let stream = stream(folder.path(), 1);
         let mut expected = (0, None);
         for bundle in [Digest::of(b"a"), Digest::of(b"b"), Digest::of(b"c")] {
-            let turn = turn(&stream);
-            assert_eq!((turn.position().seq, turn.position().prev), expected);
-            turn.prepare(bundle, &folder.path().join("bundle"))
+            let lock = acquire(&stream);
+            assert_eq!((lock.position().seq, lock.position().prev), expected);
+            lock.prepare(bundle, &folder.path().join("bundle"))
                 .and_then(PreparedBundle::commit)
                 .expect("own folder");
             expected = (expected.0 + 1, Some(bundle));
@@ -321,14 +313,14 @@ mod tests {
     }
 
     #[test]
-    fn an_announced_bundle_counts_if_it_came_to_be() {
+    fn pending_bundle_counts_if_it_was_published() {
         let folder = tempfile::tempdir().expect("a folder");
         let (stream, bundle) = (
             stream(folder.path(), 1),
             folder.path().join("bundle\n\u{fffd}"),
         );
         drop(
-            turn(&stream)
+            acquire(&stream)
                 .prepare(Digest::of(b"a"), &bundle)
                 .expect("own folder"),
         );
@@ -339,10 +331,10 @@ mod tests {
     }
 
     #[test]
-    fn another_key_begins_another_stream() {
+    fn other_key_begins_a_new_stream() {
         let folder = tempfile::tempdir().expect("a folder");
         let (one, two) = (stream(folder.path(), 1), stream(folder.path(), 2));
-        turn(&one)
+        acquire(&one)
             .prepare(Digest::of(b"a"), Path::new("/"))
             .and_then(PreparedBundle::commit)
             .expect("own folder");
@@ -351,20 +343,20 @@ mod tests {
     }
 
     #[test]
-    fn turns_wait_for_each_other_until_stopped() {
+    fn waits_for_a_held_lock_until_stopped() {
         let folder = tempfile::tempdir().expect("a folder");
         let stream = stream(folder.path(), 1);
-        let held = turn(&stream);
+        let held = acquire(&stream);
         assert!(matches!(
             stream.acquire_seal_lock(&AtomicBool::new(true)),
             Err(StreamError::Interrupted)
         ));
         drop(held);
-        turn(&stream);
+        acquire(&stream);
     }
 
     #[test]
-    fn damage_shows_before_a_capture() {
+    fn open_rejects_damaged_state() {
         let folder = tempfile::tempdir().expect("a folder");
         for damaged in ["", "{}", &"x".repeat(100_000)] {
             fs::write(folder.path().join("agent.stream.json"), damaged).expect("own folder");

@@ -22,9 +22,9 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with a key in `key/` and bundles in `out/`.
-struct Place(TempDir);
+struct Workspace(TempDir);
 
-impl Place {
+impl Workspace {
     fn new() -> Self {
         Self(tempfile::tempdir().expect("a folder"))
     }
@@ -40,7 +40,7 @@ impl Place {
         path
     }
 
-    /// `exhibit-agent` with these arguments, and this place's key and folder.
+    /// `exhibit-agent` with these arguments, and this workspace's key and folder.
     fn command(&self, arguments: &[&str], paths: &[&Path]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_exhibit-agent"));
         command.args(arguments).args(paths);
@@ -79,7 +79,7 @@ impl Place {
     }
 
     /// Names in `out/`; empty if it was never made.
-    fn left(&self) -> Vec<String> {
+    fn output_names(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path("out")) else {
             return Vec::new();
         };
@@ -149,7 +149,7 @@ fn records(receipt: &Value, item: usize) -> Vec<(Option<String>, Vec<u8>)> {
 
 #[derive(Default)]
 struct Records {
-    walker: WarcParser,
+    parser: WarcParser,
     found: Vec<(Option<String>, Vec<u8>)>,
 }
 
@@ -157,7 +157,7 @@ struct Found<'a>(&'a mut Vec<(Option<String>, Vec<u8>)>);
 
 impl PieceVisitor for Records {
     fn piece(&mut self, _: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
-        self.walker
+        self.parser
             .push(bytes, &mut Found(&mut self.found))
             .map_err(io::Error::other)
     }
@@ -215,20 +215,20 @@ fn interrupt(child: &Child) {
 }
 
 #[test]
-fn a_file_and_a_folder_are_sealed_with_a_receipt() {
-    let place = Place::new();
-    let file = place.write("Shot 1.PNG", b"not really");
-    place.write("logs/a.log", &b"line\n".repeat(500_000));
-    place.write("logs/deep/b.json", b"{}");
-    symlink("/etc", place.path("logs/link")).expect("own folder");
+fn seals_a_file_and_a_folder_and_prints_a_receipt() {
+    let workspace = Workspace::new();
+    let file = workspace.write("Shot 1.PNG", b"not really");
+    workspace.write("logs/a.log", &b"line\n".repeat(500_000));
+    workspace.write("logs/deep/b.json", b"{}");
+    symlink("/etc", workspace.path("logs/link")).expect("own folder");
     rustix::fs::mkfifoat(
         rustix::fs::CWD,
-        place.path("logs/fifo"),
+        workspace.path("logs/fifo"),
         rustix::fs::Mode::RUSR,
     )
     .expect("own folder");
 
-    let receipt = place.receipt(&["seal", "--dir"], &[&file, &place.path("logs")]);
+    let receipt = workspace.receipt(&["seal", "--dir"], &[&file, &workspace.path("logs")]);
     assert_eq!(
         (receipt["items"].as_u64(), receipt["gaps"].as_u64()),
         (Some(2), Some(1))
@@ -266,23 +266,23 @@ fn a_file_and_a_folder_are_sealed_with_a_receipt() {
         (&b"{}"[..], &b""[..], &b"/etc"[..])
     );
 
-    let key = fs::read_to_string(text(&receipt, "public_key")).expect("the public half");
+    let key = fs::read_to_string(text(&receipt, "publicKey")).expect("the public half");
     let key = PublicKey::from_pem(&key).expect("a public key");
-    assert_eq!(text(&receipt, "key_id"), key.id().to_string());
+    assert_eq!(text(&receipt, "keyId"), key.id().to_string());
     assert_eq!(predicate(&receipt)["stream"]["seq"], 0);
     let mode = |path: &Path| fs::metadata(path).expect("a file").permissions().mode() & 0o777;
-    assert_eq!(mode(&place.path("key/agent.key")), 0o600);
+    assert_eq!(mode(&workspace.path("key/agent.key")), 0o600);
     assert_eq!(mode(Path::new(text(&receipt, "bundle"))), 0o700);
 }
 
 #[test]
-fn what_is_sealed_comes_back_byte_for_byte() {
-    let place = Place::new();
+fn sealed_file_is_read_back_byte_for_byte() {
+    let workspace = Workspace::new();
     let long: Vec<u8> = (0..3_000_000_u32)
         .flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes())
         .collect();
-    let path = place.write("long.bin", &long);
-    let receipt = place.receipt(&["seal", "--dir"], &[&path]);
+    let path = workspace.write("long.bin", &long);
+    let receipt = workspace.receipt(&["seal", "--dir"], &[&path]);
     let records = records(&receipt, 0);
     assert_eq!(records.len(), 2, "warcinfo and the file");
     assert_eq!(records[1].0, Some(format!("file://{}", path.display())));
@@ -290,15 +290,15 @@ fn what_is_sealed_comes_back_byte_for_byte() {
 }
 
 #[test]
-fn bundles_of_a_key_form_a_stream() {
-    let place = Place::new();
-    let file = place.write("a.txt", b"a");
-    let first = place.receipt(&["seal", "--dir"], &[&file]);
+fn bundles_of_one_key_form_a_stream() {
+    let workspace = Workspace::new();
+    let file = workspace.write("a.txt", b"a");
+    let first = workspace.receipt(&["seal", "--dir"], &[&file]);
     let probe = agent::capture::probes()
         .next()
         .expect("there are probes")
         .name;
-    let second = place.receipt(&["capture", "--dir", "--only", probe], &[]);
+    let second = workspace.receipt(&["capture", "--dir", "--only", probe], &[]);
     let (one, two) = (
         predicate(&first)["stream"].clone(),
         predicate(&second)["stream"].clone(),
@@ -309,16 +309,16 @@ fn bundles_of_a_key_form_a_stream() {
 }
 
 #[test]
-fn the_summary_names_what_is_missing_and_how_to_verify() {
-    let place = Place::new();
-    place.write("d/a.txt", b"a");
+fn summary_lists_gaps_and_how_to_verify() {
+    let workspace = Workspace::new();
+    workspace.write("d/a.txt", b"a");
     rustix::fs::mkfifoat(
         rustix::fs::CWD,
-        place.path("d/x\x1b[2J"),
+        workspace.path("d/x\x1b[2J"),
         rustix::fs::Mode::RUSR,
     )
     .expect("own folder");
-    let output = place.run(&["seal"], &[&place.path("d")]);
+    let output = workspace.run(&["seal"], &[&workspace.path("d")]);
     let (summary, notice) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
@@ -332,42 +332,42 @@ fn the_summary_names_what_is_missing_and_how_to_verify() {
         summary.contains("1 special file") && summary.contains(r"x\u{1b}[2J"),
         "{summary}"
     );
-    let bundle = place.path("out").join(&place.left()[0]);
+    let bundle = workspace.path("out").join(&workspace.output_names()[0]);
     let verify = format!(
         "exhibit-audit verify '{}' --key '{}'",
         bundle.display(),
-        place.path("key/agent.pub.pem").display()
+        workspace.path("key/agent.pub.pem").display()
     );
     assert!(summary.contains(&verify), "{summary}");
     assert!(notice.contains("publish its fingerprint"), "{notice}");
-    let again = place.run(&["seal", "--quiet"], &[&place.path("d")]);
+    let again = workspace.run(&["seal", "--quiet"], &[&workspace.path("d")]);
     assert!(again.status.success() && again.stdout.is_empty() && again.stderr.is_empty());
 }
 
 #[test]
-fn a_path_that_cannot_be_sealed_leaves_nothing() {
-    let place = Place::new();
-    let file = place.write("a.txt", b"a");
+fn unsealable_path_leaves_nothing() {
+    let workspace = Workspace::new();
+    let file = workspace.write("a.txt", b"a");
     for bad in [
-        &*place.path("missing"),
+        &*workspace.path("missing"),
         Path::new("/dev/null"),
         Path::new("-"),
     ] {
-        let output = place.run(&["seal"], &[&file, bad]);
+        let output = workspace.run(&["seal"], &[&file, bad]);
         assert_eq!(output.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&output.stderr).starts_with("exhibit-agent: cannot "));
     }
-    assert!(!place.path("out").exists() && !place.path("key").exists());
-    assert_eq!(place.run(&["seal"], &[]).status.code(), Some(2));
+    assert!(!workspace.path("out").exists() && !workspace.path("key").exists());
+    assert_eq!(workspace.run(&["seal"], &[]).status.code(), Some(2));
 }
 
 #[test]
-fn a_folder_that_holds_the_output_is_sealed_without_it() {
-    let place = Place::new();
-    place.write("out/a.txt", b"a");
-    let receipt = place.receipt(&["seal"], &[&place.path("out")]);
+fn draft_is_left_out_of_a_sealed_folder() {
+    let workspace = Workspace::new();
+    workspace.write("out/a.txt", b"a");
+    let receipt = workspace.receipt(&["seal"], &[&workspace.path("out")]);
     assert_eq!(receipt["gaps"], 0);
-    let second = place.receipt(&["seal", "--dir"], &[&place.path("out")]);
+    let second = workspace.receipt(&["seal", "--dir"], &[&workspace.path("out")]);
     assert_eq!(
         config(&second)["items"][0]["coverage"]["pages"],
         2,
@@ -376,25 +376,28 @@ fn a_folder_that_holds_the_output_is_sealed_without_it() {
 }
 
 #[test]
-fn a_key_that_others_can_read_is_refused() {
-    let place = Place::new();
-    let file = place.write("a.txt", b"a");
-    place.receipt(&["seal"], &[&file]);
-    fs::set_permissions(place.path("key/agent.key"), Permissions::from_mode(0o644))
-        .expect("own file");
-    let output = place.run(&["seal"], &[&file]);
+fn rejects_a_key_that_others_can_read() {
+    let workspace = Workspace::new();
+    let file = workspace.write("a.txt", b"a");
+    workspace.receipt(&["seal"], &[&file]);
+    fs::set_permissions(
+        workspace.path("key/agent.key"),
+        Permissions::from_mode(0o644),
+    )
+    .expect("own file");
+    let output = workspace.run(&["seal"], &[&file]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("chmod 600"));
-    assert_eq!(place.left().len(), 1);
+    assert_eq!(workspace.output_names().len(), 1);
 }
 
 #[test]
-fn many_at_once_make_one_key_and_one_stream() {
-    let place = Place::new();
-    let file = place.write("a.txt", b"a");
+fn concurrent_runs_share_one_key_and_one_stream() {
+    let workspace = Workspace::new();
+    let file = workspace.write("a.txt", b"a");
     let children: Vec<_> = (0..6)
         .map(|_| {
-            place
+            workspace
                 .command(&["seal", "--dir", "--json"], &[&file])
                 .spawn()
                 .expect("the program")
@@ -410,26 +413,26 @@ fn many_at_once_make_one_key_and_one_stream() {
     assert!(
         receipts
             .iter()
-            .all(|receipt| receipt["key_id"] == receipts[0]["key_id"])
+            .all(|receipt| receipt["keyId"] == receipts[0]["keyId"])
     );
-    let mut places: Vec<_> = receipts
+    let mut seqs: Vec<_> = receipts
         .iter()
         .map(|receipt| predicate(receipt)["stream"]["seq"].as_u64())
         .collect();
-    places.sort_unstable();
-    assert_eq!(places, (0..6).map(Some).collect::<Vec<_>>());
+    seqs.sort_unstable();
+    assert_eq!(seqs, (0..6).map(Some).collect::<Vec<_>>());
 }
 
 #[test]
-fn an_interrupted_seal_leaves_nothing() {
-    let place = Place::new();
-    let path = place.write("sparse", b"");
+fn interrupted_seal_leaves_nothing() {
+    let workspace = Workspace::new();
+    let path = workspace.write("sparse", b"");
     File::options()
         .write(true)
         .open(&path)
         .and_then(|file| file.set_len(400 << 20))
         .expect("own file");
-    let mut child = place
+    let mut child = workspace
         .command(&["seal"], &[&path])
         .spawn()
         .expect("the program");
@@ -446,15 +449,15 @@ fn an_interrupted_seal_leaves_nothing() {
     interrupt(&child);
     let status = child.wait().expect("our own child");
     assert_eq!(status.code(), Some(130));
-    assert_eq!(place.left(), [""; 0]);
+    assert_eq!(workspace.output_names(), [""; 0]);
 }
 
 #[test]
-fn a_bundle_that_was_announced_is_counted_by_the_next() {
-    let place = Place::new();
-    let file = place.write("a.txt", b"a");
-    let first = place.receipt(&["seal", "--dir"], &[&file]);
-    let state = place.path("key/agent.stream.json");
+fn pending_bundle_is_recovered_by_the_next_run() {
+    let workspace = Workspace::new();
+    let file = workspace.write("a.txt", b"a");
+    let first = workspace.receipt(&["seal", "--dir"], &[&file]);
+    let state = workspace.path("key/agent.stream.json");
     let counted = fs::read_to_string(&state).expect("the state");
     let pending = format!(
         r#"{{"bundle":"{}","path":"file://{}"}}"#,
@@ -467,14 +470,14 @@ fn a_bundle_that_was_announced_is_counted_by_the_next() {
         r#""prev":null"#,
     );
     fs::write(&state, open).expect("own file");
-    let second = place.receipt(&["seal", "--dir"], &[&file]);
+    let second = workspace.receipt(&["seal", "--dir"], &[&file]);
     let stream = predicate(&second)["stream"].clone();
     assert_eq!((&stream["seq"], &stream["prev"]), (&1.into(), &first["id"]));
 }
 
 #[test]
-fn reference_texts_come_from_the_definitions() {
-    let place = Place::new();
+fn prints_completions_manual_pages_and_probes() {
+    let workspace = Workspace::new();
     let run = |arguments: &[&str]| {
         Command::new(env!("CARGO_BIN_EXE_exhibit-agent"))
             .args(arguments)
@@ -484,7 +487,7 @@ fn reference_texts_come_from_the_definitions() {
     assert!(String::from_utf8_lossy(&run(&["completions", "bash"]).stdout).contains("--incident"));
     assert!(String::from_utf8_lossy(&run(&["man"]).stdout).contains(".TH"));
     assert!(!run(&["probes"]).stdout.is_empty());
-    let pages = place.path("man");
+    let pages = workspace.path("man");
     assert!(
         run(&["man", "--out", pages.to_str().expect("UTF-8")])
             .status

@@ -1,4 +1,4 @@
-//! From a store's folder to a pipeline with its configuration.
+//! Opens a store: reads its configuration, and opens its pipeline.
 
 use std::path::Path;
 
@@ -9,25 +9,22 @@ use crate::config::{CollectorConfig, CollectorConfigError};
 
 /// An open store.
 pub struct OpenStore {
-    /// What works on it.
     pub pipeline: Pipeline,
-    /// Its configuration.
     pub config: CollectorConfig,
 }
 
-/// The store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenStoreError {
-    /// Its `exhibit.toml` cannot be used.
-    #[error("the configuration is wrong")]
+    #[error("the configuration is invalid")]
     CollectorConfig(#[from] CollectorConfigError),
-    /// Its folder, database or blobs cannot be used.
+    /// The folder, the database or the blob store.
     #[error(transparent)]
     Store(#[from] OpenError),
 }
 
 impl OpenStore {
-    /// Opens the store in `folder`; creates it if it is absent.
+    /// Opens the store in `folder`, and creates it if absent. When `stop` is cancelled, captures
+    /// seal what they have.
     ///
     /// # Errors
     /// See [`OpenStoreError`].

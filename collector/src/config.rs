@@ -1,4 +1,4 @@
-//! `exhibit.toml` in the store's folder: everything has a default, and an unknown key is an error.
+//! `exhibit.toml` in the store's folder. Every key has a default; an unknown key is an error.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use domain::incident::suggested_key;
+use domain::spelling::suggested_key;
 use domain::trigger::{HookConfigError, HookSecret, HooksConfig, Vendor};
 use pipeline::{CaptureConfig, PipelineConfig};
 use server::config::ServeConfig;
@@ -14,70 +14,56 @@ use server::telemetry::TelemetryConfig;
 use sources::config::SourcesConfig;
 use store::blobs::BlobsConfig;
 
-/// Name of the file.
-pub const FILE: &str = "exhibit.toml";
-/// Bytes of a file with one secret: vendors' have some dozens, and a wrong path must not be sent
-/// around as one.
+pub const FILE_NAME: &str = "exhibit.toml";
+/// Limit of a file with one secret. Vendors' secrets have some dozens of bytes, and a large file at
+/// a wrong path must not be taken for one.
 const SECRET_FILE_BYTES_MAX: usize = 4096;
 
-/// The whole file. Trusted: whoever edits it decides what evidence is taken and where it is kept.
+/// The whole file. Trusted: an attacker who can write it decides what evidence is captured and
+/// where it is kept.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CollectorConfig {
-    /// Where incidents, journals and timelines are: `sqlite:///path` or `postgres://…`. Absent:
-    /// SQLite in the store's folder.
+    /// The database for incidents, journals and timelines: `sqlite:///path` or `postgres://…`. If
+    /// absent, SQLite in the store's folder.
     pub database: Option<String>,
-    /// Where bundles are. Absent: the store's folder.
+    /// Where bundles are kept. If absent, in the store's folder.
     pub blobs: Option<BlobsConfig>,
-    /// A folder of plays that replace or add to those that are built in.
+    /// A folder of plays that add to the built-in ones or replace them.
     pub plays: Option<PathBuf>,
-    /// `[capture]`.
     pub capture: CaptureConfig,
-    /// `[hooks]`. Secrets that are in files are not yet there: see [`CollectorConfig::hooks`].
+    /// `[hooks]`, without the secrets that are in files: see
+    /// [`CollectorConfig::hooks_with_secrets`].
     pub hooks: HooksConfig,
-    /// `[sources]`.
     pub sources: SourcesConfig,
-    /// `[serve]`.
     pub serve: ServeConfig,
-    /// `[telemetry]`.
     pub telemetry: TelemetryConfig,
 }
 
-/// The file cannot be used.
+/// `exhibit.toml`, or a secret that it names, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectorConfigError {
-    /// It cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// It says what it may not.
+    /// Not TOML, an unknown key, or an invalid value.
     #[error("{}: {message}", path.display())]
-    Content {
-        /// The file.
+    Invalid {
         path: PathBuf,
-        /// What, and where; with the nearest known key, if one is near.
+        /// The line and the fault, with the nearest known key.
         message: String,
     },
-    /// Webhooks cannot be received as it says.
-    #[error("webhooks are not configured well")]
+    #[error("invalid [hooks] configuration")]
     Hooks(#[from] HookConfigError),
-    /// A secret is longer than any.
     #[error("{} has {bytes} bytes, limit for a secret is {SECRET_FILE_BYTES_MAX}", path.display())]
-    SecretTooLong {
-        /// Its file.
-        path: PathBuf,
-        /// Bytes of the file.
-        bytes: usize,
-    },
+    SecretTooLong { path: PathBuf, bytes: usize },
 }
 
 impl CollectorConfig {
-    /// What the pipeline needs of it.
+    /// The part that the pipeline needs.
     #[must_use]
     pub fn pipeline(&self) -> PipelineConfig {
         PipelineConfig {
@@ -89,19 +75,19 @@ impl CollectorConfig {
         }
     }
 
-    /// Reads the file of `store`; without one, everything has its default.
+    /// Reads the file in the folder `store`. If there is none, every key has its default.
     ///
     /// # Errors
     /// See [`CollectorConfigError`].
     pub fn read(store: &Path) -> Result<Self, CollectorConfigError> {
-        let path = store.join(FILE);
+        let path = store.join(FILE_NAME);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(cause) => return Err(CollectorConfigError::Read { path, cause }),
         };
         let config: Self =
-            toml::from_str(&text).map_err(|error| CollectorConfigError::Content {
+            toml::from_str(&text).map_err(|error| CollectorConfigError::Invalid {
                 message: explain(&error),
                 path,
             })?;
@@ -109,19 +95,20 @@ impl CollectorConfig {
         Ok(config)
     }
 
-    /// The webhooks with their secrets, those of files too. Only who receives webhooks asks, as
-    /// only it may read those files.
+    /// The webhooks with all secrets, including those in files. Only `exhibit serve` needs them;
+    /// the users of other commands may not be allowed to read the files.
     ///
     /// # Errors
-    /// A file cannot be read, or what is in it is no secret.
-    pub fn hooks(&self) -> Result<HooksConfig, CollectorConfigError> {
+    /// A file cannot be read, or does not hold a secret.
+    pub fn hooks_with_secrets(&self) -> Result<HooksConfig, CollectorConfigError> {
         let mut hooks = self.hooks.clone();
         for vendor in Vendor::ALL {
-            let Some(hook) = hooks.of_mut(vendor) else {
+            let Some(hook) = hooks.section_mut(vendor) else {
                 continue;
             };
+            // The secrets replace the paths, so that nothing reads the files again.
             for path in std::mem::take(&mut hook.secret_files) {
-                hook.secrets.push(secret(&path)?);
+                hook.secrets.push(read_secret(&path)?);
             }
         }
         hooks.check_secrets()?;
@@ -129,8 +116,7 @@ impl CollectorConfig {
     }
 }
 
-/// The secret in a file.
-fn secret(path: &Path) -> Result<HookSecret, CollectorConfigError> {
+fn read_secret(path: &Path) -> Result<HookSecret, CollectorConfigError> {
     let text = fs::read_to_string(path).map_err(|cause| CollectorConfigError::Read {
         path: path.to_owned(),
         cause,
@@ -144,7 +130,7 @@ fn secret(path: &Path) -> Result<HookSecret, CollectorConfigError> {
     Ok(HookSecret::new(&text))
 }
 
-/// toml's message lists all keys that it knows; the nearest to what was written stands in front.
+/// The error with the nearest known key. toml's own message only lists all known keys.
 fn explain(error: &toml::de::Error) -> String {
     let text = error.to_string();
     let text = text.trim_end();
@@ -161,12 +147,12 @@ mod tests {
 
     fn read(text: &str) -> Result<CollectorConfig, CollectorConfigError> {
         let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join(FILE), text).expect("own folder");
+        fs::write(folder.path().join(FILE_NAME), text).expect("own folder");
         CollectorConfig::read(folder.path())
     }
 
     #[test]
-    fn nothing_need_be_said() {
+    fn empty_or_absent_file_means_defaults() {
         assert_eq!(
             CollectorConfig::read(Path::new("/nonexistent")).expect("defaults"),
             CollectorConfig::default()
@@ -175,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_says_every_default() {
+    fn example_shows_every_default() {
         let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/exhibit.toml");
         let text = fs::read_to_string(example).expect("the example");
         assert_eq!(
@@ -185,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
+    fn rejects_unknown_key_with_line_and_suggestion() {
         let error = read("[sources.aws_cloudtrail]\nenabled = true\nregion = ['eu-west-1']\n")
             .expect_err("unknown")
             .to_string();
@@ -196,9 +182,9 @@ mod tests {
         assert!(error.ends_with("Did you mean `regions`?"), "{error}");
     }
 
-    /// The example's sections of webhooks are commented out: without them, none is received.
+    /// They are commented out in the example.
     #[test]
-    fn the_examples_webhooks_can_be_taken_as_they_stand() {
+    fn example_webhooks_are_valid_and_document_every_key() {
         let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/exhibit.toml");
         let text = fs::read_to_string(example).expect("the example");
         let hooks = text
@@ -215,7 +201,7 @@ mod tests {
         for vendor in Vendor::ALL {
             let hook = config
                 .hooks
-                .of(vendor)
+                .section(vendor)
                 .unwrap_or_else(|| panic!("{vendor} is not in the example"));
             assert_eq!(
                 (hook.play.as_str(), hook.default_severity),
@@ -237,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_come_from_files_too_and_are_never_shown() {
+    fn reads_secrets_from_files_and_never_shows_them() {
         let folder = tempfile::tempdir().expect("a folder");
         let (first, second) = ("first-secret-0123456789", "second-secret-0123456789");
         let file = folder.path().join("pagerduty");
@@ -246,8 +232,8 @@ mod tests {
             "[hooks.pagerduty]\nsecrets = [{first:?}]\nsecret-files = [{file:?}]\nseverity = {{ urgent = 1 }}\n"
         );
         let config = read(&section).expect("a configuration");
-        let hooks = config.hooks().expect("secrets");
-        let hook = hooks.of(Vendor::PagerDuty).expect("configured");
+        let hooks = config.hooks_with_secrets().expect("secrets");
+        let hook = hooks.section(Vendor::PagerDuty).expect("configured");
         assert_eq!(
             hook.secrets,
             [HookSecret::new(first), HookSecret::new(second)]
@@ -260,17 +246,17 @@ mod tests {
 
         fs::write(&file, "x".repeat(SECRET_FILE_BYTES_MAX + 1)).expect("own folder");
         assert!(matches!(
-            config.hooks(),
+            config.hooks_with_secrets(),
             Err(CollectorConfigError::SecretTooLong { .. })
         ));
         fs::write(&file, "short").expect("own folder");
         assert_eq!(
-            chain(&config.hooks().expect_err("it can be guessed")),
+            chain(&config.hooks_with_secrets().expect_err("it can be guessed")),
             "[hooks.pagerduty] secret 2 is not at least 16 bytes long"
         );
         fs::remove_file(&file).expect("own folder");
         assert!(matches!(
-            config.hooks(),
+            config.hooks_with_secrets(),
             Err(CollectorConfigError::Read { .. })
         ));
     }

@@ -1,7 +1,6 @@
-//! What `exhibit` does, as a library: the command line of people, and what it needs to work on a
-//! store of its own ([`app`]) or to ask a server ([`client`]).
+//! The program `exhibit` as a library: the command line ([`cli`]), which works on a store of its
+//! own ([`app`], [`config`]) or through [client] on a server.
 
 pub mod app;
 pub mod cli;
-pub mod client;
 pub mod config;

@@ -1,10 +1,13 @@
-//! Sends requests to a server of HTTP/1.1 at a steady rate, whether it keeps up or not, and says
-//! what came of each.
+//! Sends requests to an HTTP/1.1 server at a steady rate, whether or not the server keeps up, and
+//! prints the response to each.
 //!
-//! `load ADDRESS CONNECTIONS RATE < requests > answers`: one JSON document a line, in `{"path",
-//! "headers": {…}, "body"}`, each sent by POST; out `{"status", "ms", "body"}` in the same order.
-//! Request `n` is due at `n / RATE` seconds, all at once for a rate of 0, and its milliseconds
-//! count from then, so that a server which falls behind cannot hide it. Status 0 is no answer.
+//! `load ADDRESS CONNECTIONS RATE < requests > responses`: one JSON document per line. A request is
+//! `{"path", "headers": {…}, "body", "dueSeconds"}`, sent by POST; a response is `{"status", "ms",
+//! "body"}`, in the order of the requests. Status 0 means that there was no response.
+//!
+//! Request `n` is due after `dueSeconds`, else after `n / RATE` seconds, or at once if RATE is 0.
+//! Requests must be in the order in which they are due. Latency is measured from when a request is
+//! due, not from when it is sent, so a server that falls behind cannot hide it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write as _};
@@ -22,10 +25,12 @@ struct Request {
     path: String,
     headers: BTreeMap<String, String>,
     body: String,
+    #[serde(rename = "dueSeconds")]
+    due_seconds: Option<f64>,
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct Response {
     status: u16,
     ms: f64,
     body: String,
@@ -39,24 +44,29 @@ struct Load {
     begin: Instant,
 }
 
+impl Load {
+    fn due_seconds(&self, index: usize, request: &Request) -> f64 {
+        match request.due_seconds {
+            Some(seconds) => seconds,
+            None if self.rate > 0.0 => index as f64 / self.rate,
+            None => 0.0,
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
-    let mut argument = |name: &str| {
-        arguments
-            .next()
-            .unwrap_or_else(|| panic!("{name} is missing"))
+    let (Some(address), Some(connections), Some(rate)) =
+        (arguments.next(), arguments.next(), arguments.next())
+    else {
+        panic!("usage: load ADDRESS CONNECTIONS RATE")
     };
-    let (address, connections, rate) = (
-        argument("ADDRESS"),
-        argument("CONNECTIONS"),
-        argument("RATE"),
-    );
     let lines = std::io::stdin().lock().lines();
     let requests = lines
         .map(|line| serde_json::from_str(&line.expect("text")).expect("a request"))
         .collect();
-    let begin = Instant::now() + Duration::from_millis(200); // all connections stand by then
+    let begin = Instant::now() + Duration::from_millis(200); // until all connections are open
     let rate = rate.parse().expect("requests a second");
     let load = Arc::new(Load {
         address,
@@ -68,43 +78,38 @@ async fn main() {
     let senders: Vec<_> = (0..connections.parse().expect("a number"))
         .map(|_| tokio::spawn(send(Arc::clone(&load))))
         .collect();
-    let mut answers = BTreeMap::new();
+    let mut responses = BTreeMap::new();
     for sender in senders {
-        answers.extend(sender.await.expect("no panic"));
+        responses.extend(sender.await.expect("no panic"));
     }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    for answer in answers.values() {
-        let line = serde_json::to_string(answer).expect("numbers and text");
-        writeln!(out, "{line}").expect("somebody reads");
+    for response in responses.values() {
+        let line = serde_json::to_string(response).expect("numbers and text");
+        writeln!(out, "{line}").expect("stdout is open");
     }
 }
 
-/// One connection: takes the next request that nobody has, until there is none.
-async fn send(load: Arc<Load>) -> Vec<(usize, Answer)> {
-    let (mut answers, mut connection) = (Vec::new(), connect(&load.address).await);
+/// One connection: takes the next unsent request until there is none left.
+async fn send(load: Arc<Load>) -> Vec<(usize, Response)> {
+    let (mut responses, mut connection) = (Vec::new(), connect(&load.address).await);
     loop {
         let index = load.next.fetch_add(1, Ordering::Relaxed);
         let Some(request) = load.requests.get(index) else {
-            return answers;
+            return responses;
         };
-        let after = if load.rate > 0.0 {
-            Duration::from_secs_f64(index as f64 / load.rate)
-        } else {
-            Duration::ZERO
-        };
-        let due = load.begin + after;
+        let due = load.begin + Duration::from_secs_f64(load.due_seconds(index, request));
         sleep_until(due).await;
-        let answer = match &mut connection {
+        let response = match &mut connection {
             Ok(stream) => exchange(stream, &load.address, request).await,
             Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
         };
-        if answer.is_err() {
+        if response.is_err() {
             connection = connect(&load.address).await;
         }
-        let (status, body) = answer.unwrap_or_else(|error| (0, error.to_string()));
-        answers.push((
+        let (status, body) = response.unwrap_or_else(|error| (0, error.to_string()));
+        responses.push((
             index,
-            Answer {
+            Response {
                 status,
                 ms: due.elapsed().as_secs_f64() * 1000.0,
                 body,
@@ -128,6 +133,7 @@ async fn exchange(
         path,
         headers,
         body,
+        due_seconds: _,
     } = request;
     let mut head = format!(
         "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n",
@@ -145,7 +151,7 @@ async fn exchange(
     let malformed = |what: &str| {
         std::io::Error::new(
             std::io::ErrorKind::InvalidData,
-            format!("the answer has no {what}"),
+            format!("the response has no {what}"),
         )
     };
     let (mut status, mut length) = (None, 0);

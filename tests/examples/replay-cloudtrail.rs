@@ -1,36 +1,39 @@
-//! Runs the stand-in for AWS by itself, for benchmarks and for trying things out.
+//! Runs the stand-in for AWS as a program, for benchmarks and experiments.
 //!
-//! It prints how to point a client at it, serves until Ctrl-C or SIGTERM (or for `--seconds`), and
-//! then prints what it served, as JSON.
+//! It prints the environment variables that a client needs, serves until Ctrl-C, SIGTERM or the end of
+//! `--seconds`, and then prints what it has served, as JSON.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tests::aws::{Config, Credentials, Expiry, Files, Limit, Rule, Server, Synthetic};
+use tests::aws::{
+    Config, Credentials, FaultRule, KeyExpiry, RateLimit, RecordedEvents, Server, SyntheticEvents,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "\
 replay-cloudtrail [OPTION VALUE]...
-  --corpus FILE         serve recorded events: JSON lines, .zst or not, of events or of files that CloudTrail delivered
-  --events N            without it, make up so many events (default 100000)
-  --seed N              another corpus, and other chances (default 1)
-  --window START,END    when they happened, in seconds since 1970, both inclusive
-  --accounts A,B        of these accounts (default 111122223333)
-  --regions R=W,R=W     in these regions, by weight
-  --limit PER_SECOND    quota of each account and region; 0 is none (default 2)
-  --burst N             requests at once after a rest (default 2)
-  --fault RULE          what goes wrong, as often as needed: [ACCOUNT/]REGION@WHEN=FAULT
-                        WHEN 3, 3-7, 3-, /10, 0.5%; FAULT throttle 500 503:2 503:date:2 expired denied disabled token close reset
-                        truncate:BYTES hang trickle:BYTES:MS slow:MS:MS malformed retyped endless short:EVENTS blanks:BYTES
-  --session-requests N  keys of sessions expire after so many requests
-  --session-seconds N   and after so long
+  --corpus FILE         serve recorded events: JSON lines with events or delivered files, optionally .zst
+  --events N            without --corpus, generate N events (default 100000)
+  --seed N              seed of generated events and random faults (default 1)
+  --window START,END    times of generated events, in seconds since 1970, both inclusive
+  --accounts A,B        accounts of generated events (default 111122223333)
+  --regions R=W,R=W     regions of generated events, by weight
+  --limit PER_SECOND    request quota of each account and region; 0 is no limit (default 2)
+  --burst N             requests that are allowed at once (default 2)
+  --fault RULE          inject faults: [ACCOUNT/]REGION@WHEN=FAULT; may be repeated
+                        WHEN: 3, 3-7, 3-, /10, 0.5%
+                        FAULT: throttle, 500, 503:2, 503:date:2, expired, denied, disabled, token, close, reset, hang,
+                        truncate:BYTES, trickle:BYTES:MS, slow:MS:MS, malformed, retyped, endless, short:EVENTS, blanks:BYTES
+  --session-requests N  expire session keys after N requests
+  --session-seconds N   expire session keys after N seconds
   --skew SECONDS        how far the server's clock is ahead
-  --present SECONDS     from when retention is counted back, in seconds since 1970
-  --credentials FILE    write the accounts' keys there, one profile each, as ~/.aws/credentials has them
-  --address IP:PORT     listen there (default 127.0.0.1, a free port)
-  --seconds N           end by itself after so long";
+  --present SECONDS     end of the retention period, in seconds since 1970
+  --credentials FILE    write the keys of the accounts to FILE, in the format of ~/.aws/credentials
+  --address IP:PORT     address to listen on (default 127.0.0.1 and a free port)
+  --seconds N           exit after N seconds";
 
 struct Options {
     credentials: Option<PathBuf>,
@@ -38,8 +41,8 @@ struct Options {
     config: Config,
 }
 
-/// Events to make up.
-struct Corpus {
+/// The events to generate.
+struct GeneratedCorpus {
     events: u64,
     seed: u64,
     window: Option<(i64, i64)>,
@@ -47,15 +50,15 @@ struct Corpus {
     regions: Vec<(String, u64)>,
 }
 
-impl Corpus {
-    fn make(&self) -> Synthetic {
+impl GeneratedCorpus {
+    fn generate(&self) -> SyntheticEvents {
         let accounts: Vec<&str> = self.accounts.iter().map(String::as_str).collect();
         let regions: Vec<(&str, u64)> = self
             .regions
             .iter()
             .map(|(name, weight)| (name.as_str(), *weight))
             .collect();
-        let made = Synthetic::new(0)
+        let made = SyntheticEvents::new(0)
             .spread(self.events, &accounts, &regions)
             .seed(self.seed);
         if let Some((start, end)) = self.window {
@@ -76,17 +79,17 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
     let regions = regions
         .map(|(name, weight)| (name.to_owned(), weight))
         .to_vec();
-    let mut corpus = Corpus {
+    let mut corpus = GeneratedCorpus {
         events: 100_000,
         seed: 1,
         window: None,
         accounts: vec!["111122223333".to_owned()],
         regions,
     };
-    let (mut limit, mut sessions) = (Limit::default(), Expiry::default());
+    let (mut limit, mut sessions) = (RateLimit::default(), KeyExpiry::default());
     let mut config = Config {
         requests_kept_max: 0,
-        ..Config::new(Synthetic::new(0))
+        ..Config::new(SyntheticEvents::new(0))
     };
     let (mut recorded, mut credentials, mut seconds) = (None, None, None);
     while let Some(name) = arguments.next() {
@@ -96,8 +99,9 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
         let bad = |()| format!("{name} cannot be {value}");
         match name.as_str() {
             "--corpus" => {
-                recorded =
-                    Some(Files::open(Path::new(&value)).map_err(|e| format!("{value}: {e}"))?)
+                recorded = Some(
+                    RecordedEvents::open(Path::new(&value)).map_err(|e| format!("{value}: {e}"))?,
+                )
             }
             "--events" => corpus.events = number(&value).map_err(bad)?,
             "--seed" => corpus.seed = number(&value).map_err(bad)?,
@@ -113,7 +117,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
             }
             "--limit" => limit.per_second = number(&value).map_err(bad)?,
             "--burst" => limit.burst = number(&value).map_err(bad)?,
-            "--fault" => config.rules.push(value.parse::<Rule>()?),
+            "--fault" => config.rules.push(value.parse::<FaultRule>()?),
             "--session-requests" => sessions.requests = Some(number(&value).map_err(bad)?),
             "--session-seconds" => {
                 sessions.after = Some(Duration::from_secs(number(&value).map_err(bad)?))
@@ -126,7 +130,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
             _ => return Err(format!("{name} is not an option")),
         }
     }
-    let served = recorded.map_or_else(|| Config::new(corpus.make()), Config::new);
+    let served = recorded.map_or_else(|| Config::new(corpus.generate()), Config::new);
     let limit = (limit.per_second > 0.0).then_some(limit);
     let config = Config {
         events: served.events,
@@ -225,7 +229,7 @@ fn main() -> ExitCode {
     });
     println!(
         "{}",
-        serde_json::to_string_pretty(&server.truth()).expect("a truth is JSON")
+        serde_json::to_string_pretty(&server.truth()).expect("counts serialise to JSON")
     );
     ExitCode::SUCCESS
 }

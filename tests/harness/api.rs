@@ -1,4 +1,5 @@
-//! A client of the API that knows nothing of our code: HTTP/1.1 by hand, one connection a request.
+//! A client of the API that shares no code with the product: hand-written HTTP/1.1, with one
+//! connection for each request.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,25 +11,22 @@ use serde_json::Value;
 
 use crate::{program, run, run_ok};
 
-/// How long anything may take that a test waits for.
+/// The longest that a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    /// The status.
+pub struct ApiResponse {
     pub status: u16,
-    /// The header's lines, names in lower case.
+    /// Names are in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body.
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl ApiResponse {
     /// The value of a header.
     ///
     /// # Panics
-    /// There is none.
+    /// If the response has no such header.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(other, _)| other == name);
@@ -40,7 +38,7 @@ impl Answer {
     /// The body as JSON.
     ///
     /// # Panics
-    /// It is none.
+    /// If the body is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
@@ -48,38 +46,41 @@ impl Answer {
     }
 }
 
-/// A running `exhibit serve`, killed when dropped.
-pub struct Serve {
-    /// The process.
+/// A running `exhibit serve`, killed on drop.
+pub struct ApiServer {
     pub child: Child,
     /// `127.0.0.1:PORT`.
     pub address: String,
 }
 
-impl Serve {
-    /// Starts `command`, which is `exhibit … serve` on any port, and waits until it listens.
+impl ApiServer {
+    /// Starts `command`, which is `exhibit` with its global options, as a server on any free port.
+    /// Returns once it listens.
     ///
     /// # Panics
-    /// It does not.
+    /// If it does not listen.
     #[must_use]
     pub fn start(command: &mut Command) -> Self {
         Self::start_with(command, &[])
     }
 
-    /// The same, with more arguments.
+    /// Like [`start`](Self::start), with more arguments for `serve`.
     ///
     /// # Panics
-    /// It does not listen.
+    /// If it does not listen.
     #[must_use]
     pub fn start_with(command: &mut Command, arguments: &[&str]) -> Self {
         let command = command
             .args(["serve", "--listen", "127.0.0.1:0", "--json"])
             .args(arguments);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped"))
+        BufReader::new(child.stdout.take().expect("the stream is piped"))
             .read_line(&mut line)
-            .expect("it says where it listens");
+            .expect("`serve --json` prints its address");
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
         let url = said["listening"].as_str().expect("a URL").to_owned();
         Self {
@@ -88,12 +89,12 @@ impl Serve {
         }
     }
 
-    /// Sends a request, whose body `write` writes, and reads the answer to its end.
+    /// Sends a request and reads the whole response. `head` has the request line and headers.
     ///
     /// # Panics
-    /// There is no answer.
-    pub fn send(&self, head: &str, body: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+    /// If there is no response.
+    pub fn send(&self, head: &str, body: &[u8]) -> ApiResponse {
+        let mut stream = TcpStream::connect(&self.address).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let head = format!(
             "{head}host: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
@@ -103,15 +104,15 @@ impl Serve {
         stream
             .write_all(head.as_bytes())
             .and_then(|()| stream.write_all(body))
-            .expect("it reads");
+            .expect("the peer reads");
         read(stream)
     }
 
     /// Calls the API.
     ///
     /// # Panics
-    /// There is no answer.
-    pub fn call(&self, token: &str, method: &str, path: &str, json: Option<&Value>) -> Answer {
+    /// If there is no response.
+    pub fn call(&self, token: &str, method: &str, path: &str, json: Option<&Value>) -> ApiResponse {
         let body = json.map(ToString::to_string).unwrap_or_default();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n"
@@ -119,57 +120,60 @@ impl Serve {
         self.send(&head, body.as_bytes())
     }
 
-    /// Waits until `is_so` says so of what `path` answers.
+    /// Polls `path` until `is_expected` accepts the response, and returns it.
     ///
     /// # Panics
-    /// It does not within [`PATIENCE`].
-    pub fn wait(&self, token: &str, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    /// If that takes longer than [`PATIENCE`].
+    pub fn wait(&self, token: &str, path: &str, is_expected: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
             let json = self.call(token, "GET", path, None).json();
-            if is_so(&json) {
+            if is_expected(&json) {
                 return json;
             }
-            assert!(begun.elapsed() < PATIENCE, "it did not come to be: {json}");
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "timed out waiting for {path}; last response: {json}"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Asks it to stop, as a service manager does.
+    /// Sends SIGTERM, as a service manager does.
     ///
     /// # Panics
-    /// There is no such process.
+    /// If the process is gone.
     pub fn terminate(&self) {
         run_ok(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
     }
 
-    /// Waits until it has ended; its exit code.
+    /// Waits for the process to exit, and returns its exit code.
     ///
     /// # Panics
-    /// It does not end, or was killed.
-    pub fn ended(&mut self) -> i32 {
+    /// If it does not exit, or was killed by a signal.
+    pub fn wait_for_exit(&mut self) -> i32 {
         let begun = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().expect("our child") {
-                return status.code().expect("it ends by itself");
+            if let Some(status) = self.child.try_wait().expect("a child process") {
+                return status.code().expect("no signal killed it");
             }
-            assert!(begun.elapsed() < PATIENCE, "it does not end");
+            assert!(begun.elapsed() < PATIENCE, "`exhibit serve` does not exit");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
 
-impl Drop for Serve {
+impl Drop for ApiServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A token of `role` for the API on `store`.
+/// Creates an API token with this role on `store`.
 ///
 /// # Panics
-/// None can be made.
+/// If `exhibit token create` fails.
 #[must_use]
 pub fn token(store: &Path, role: &str) -> String {
     let mut command = Command::new(program("exhibit"));
@@ -184,29 +188,24 @@ pub fn token(store: &Path, role: &str) -> String {
     );
     let line: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
     assert!(
-        line["id"].is_string() && line["role"] == role && line["expires"].is_string(),
+        line["id"].is_string() && line["role"] == role && line["expiresAt"].is_string(),
         "{line}"
     );
     line["token"].as_str().expect("a token").to_owned()
 }
 
-/// Reads an answer to its end: with a length, or in chunks.
-fn read(stream: TcpStream) -> Answer {
+/// Reads a whole response, with or without chunked encoding.
+fn read(stream: TcpStream) -> ApiResponse {
     let mut reader = BufReader::new(stream);
-    let line = |reader: &mut BufReader<TcpStream>| {
-        let mut line = String::new();
-        reader.read_line(&mut line).expect("an answer");
-        line.trim_end().to_owned()
-    };
-    let first = line(&mut reader);
+    let first = read_line(&mut reader);
     let status = first
         .split(' ')
         .nth(1)
         .and_then(|status| status.parse().ok())
-        .unwrap_or_else(|| panic!("no answer: {first:?}"));
+        .unwrap_or_else(|| panic!("not an HTTP response: {first:?}"));
     let mut headers = Vec::new();
     loop {
-        let header = line(&mut reader);
+        let header = read_line(&mut reader);
         let Some((name, value)) = header.split_once(':') else {
             break;
         };
@@ -217,27 +216,33 @@ fn read(stream: TcpStream) -> Answer {
         .any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     let mut body = Vec::new();
     if !is_chunked {
-        reader.read_to_end(&mut body).expect("an answer");
-        return Answer {
+        reader.read_to_end(&mut body).expect("a response");
+        return ApiResponse {
             status,
             headers,
             body,
         };
     }
     loop {
-        let size = usize::from_str_radix(&line(&mut reader), 16).expect("a chunk");
+        let size = usize::from_str_radix(&read_line(&mut reader), 16).expect("a chunk");
         let begin = body.len();
         body.resize(begin + size, 0);
         reader
             .read_exact(&mut body[begin..])
             .expect("a whole chunk");
-        line(&mut reader);
+        read_line(&mut reader);
         if size == 0 {
-            return Answer {
+            return ApiResponse {
                 status,
                 headers,
                 body,
             };
         }
     }
+}
+
+fn read_line(reader: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("a response");
+    line.trim_end().to_owned()
 }

@@ -1,4 +1,4 @@
-//! A disk that is soon full.
+//! A small disk that a test can fill.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -7,11 +7,11 @@ use std::process::Command;
 
 use crate::skipped;
 
-/// A file system in memory, of so many bytes, unmounted when dropped.
+/// A file system in memory, unmounted on drop.
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts one on `folder` where the tests may; prints why the test is skipped where not.
+    /// Mounts one of this size on `folder`. If the test may not mount, prints that it is skipped.
     #[must_use]
     pub fn mount(folder: &Path, bytes: u64) -> Option<Self> {
         let mut mount = Command::new("mount");
@@ -21,18 +21,18 @@ impl SmallDisk {
         if mount.output().is_ok_and(|output| output.status.success()) {
             return Some(Self(folder.to_owned()));
         }
-        skipped("a full disk needs the right to mount one");
+        skipped("mounting a small disk needs root");
         None
     }
 
-    /// Takes all the room that is left, until the file is removed that this returns.
+    /// Fills the disk. Removing the returned file frees the space again.
     ///
     /// # Panics
-    /// No file can be made.
+    /// If no file can be created.
     #[must_use]
     pub fn fill(&self) -> PathBuf {
         let path = self.0.join("ballast");
-        let mut file = File::create(&path).expect("a name takes no room");
+        let mut file = File::create(&path).expect("an empty file needs no space");
         while file.write_all(&[0; 4096]).is_ok() {}
         path
     }
@@ -43,7 +43,8 @@ impl Drop for SmallDisk {
         let unmounted = Command::new("umount").arg(&self.0).status();
         assert!(
             unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(),
-            "it was mounted"
+            "cannot unmount {}",
+            self.0.display()
         );
     }
 }

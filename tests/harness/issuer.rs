@@ -1,5 +1,5 @@
-//! An OpenID provider, somebody else's: `oidc-provider` of npm, with clients who are given access
-//! tokens as RFC 9068 has them.
+//! A third-party OpenID provider: `oidc-provider` from npm. It gives its clients access tokens in
+//! the format of RFC 9068.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -7,22 +7,22 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::peer::{Peer, installed};
+use crate::peer::{PeerProcess, installed};
 use crate::root;
 
 /// A running provider.
 #[derive(Debug)]
 pub struct Issuer {
-    /// Its name, and where it is.
+    /// Its URL, which is also its issuer name.
     pub url: String,
-    _node: Peer,
+    _node: PeerProcess,
 }
 
 impl Issuer {
-    /// Starts one; prints why the test is skipped where it is not installed.
+    /// Starts a provider. If it is not installed, prints that the test is skipped.
     ///
     /// # Panics
-    /// It does not start.
+    /// If it does not start.
     #[must_use]
     pub fn start() -> Option<Self> {
         installed("node/node_modules/oidc-provider/package.json")?;
@@ -32,23 +32,29 @@ impl Issuer {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let mut node = Peer(command.spawn().expect("Node is there, as its packages are"));
+        let mut node = PeerProcess(
+            command
+                .spawn()
+                .expect("Node is installed with its packages"),
+        );
         let mut url = String::new();
-        BufReader::new(node.0.stdout.take().expect("it is piped"))
+        BufReader::new(node.0.stdout.take().expect("the stream is piped"))
             .read_line(&mut url)
-            .expect("it says where it listens");
-        assert!(url.starts_with("http://"), "it does not start: {url:?}");
+            .expect("it prints its URL");
+        assert!(
+            url.starts_with("http://"),
+            "the OpenID provider does not start: {url:?}"
+        );
         Some(Self {
             url: url.trim().to_owned(),
             _node: node,
         })
     }
 
-    /// A token of the provider itself, for whom the client is configured (`client_credentials`, RFC
-    /// 6749 §4.4).
+    /// Requests an access token for a client (`client_credentials`, RFC 6749 §4.4).
     ///
     /// # Panics
-    /// It gives none.
+    /// If the provider refuses.
     #[must_use]
     pub fn token(&self, client: &str) -> String {
         let form = format!(
@@ -62,10 +68,10 @@ impl Issuer {
             .to_owned()
     }
 
-    /// A token that the provider would never give, made by `jose` with the provider's own keys.
+    /// A token that the provider would never issue, signed by `jose` with the provider's own keys.
     ///
     /// # Panics
-    /// There is no answer.
+    /// If there is no response.
     #[must_use]
     pub fn forged(&self, alg: &str, kid: &str, claims: &Value) -> String {
         let query: String =
@@ -77,17 +83,18 @@ impl Issuer {
         )
     }
 
-    /// Takes new keys, whose names end in the next number, or ends.
+    /// Sends a command to the provider: `rotate` replaces its keys by new ones, whose names end in
+    /// the next number; `stop` ends the process.
     ///
     /// # Panics
-    /// There is no answer.
-    pub fn tell(&self, what: &str) {
-        self.send("POST", &format!("/test/{what}"), "");
+    /// If there is no response.
+    pub fn control(&self, command: &str) {
+        self.send("POST", &format!("/test/{command}"), "");
     }
 
     fn send(&self, method: &str, path: &str, form: &str) -> String {
         let address = self.url.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(address).expect("it listens");
+        let mut stream = TcpStream::connect(address).expect("the server listens");
         let kind = "application/x-www-form-urlencoded";
         let head = format!(
             "{method} {path} HTTP/1.0\r\nhost: {address}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
@@ -96,12 +103,12 @@ impl Issuer {
         stream
             .write_all(head.as_bytes())
             .and_then(|()| stream.write_all(form.as_bytes()))
-            .expect("it reads");
+            .expect("the peer reads");
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
+        stream.read_to_string(&mut answer).expect("a response");
         answer
             .split_once("\r\n\r\n")
-            .expect("an answer")
+            .expect("a response")
             .1
             .to_owned()
     }

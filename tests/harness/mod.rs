@@ -1,13 +1,13 @@
-//! What the whole-product tests share: where things are, how programs are started, and how a test
-//! says that it was skipped.
+//! Helpers of the whole-product tests: they find and run our programs, start external servers, and
+//! report skipped tests.
 
 pub mod api;
 pub mod aws;
-pub mod cut;
+mod content;
 pub mod disk;
-mod holding;
 pub mod issuer;
 mod localemu;
+pub mod network;
 pub mod peer;
 pub mod postgres;
 pub mod proxy;
@@ -18,10 +18,10 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-pub use holding::{CloudEvent, Holding};
+pub use content::{BundleContent, CloudEvent};
 pub use localemu::{LocalEmu, localemu};
 
-/// The repository.
+/// The root of the repository.
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -30,13 +30,13 @@ pub fn root() -> PathBuf {
         .to_owned()
 }
 
-/// A program of ours, as built for this profile.
+/// The path of one of our programs, built for the profile of the running test.
 ///
 /// # Panics
-/// It has not been built.
+/// If it has not been built.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().expect("a test knows its own program");
+    let tests = std::env::current_exe().expect("the path of the test binary");
     let profile = tests
         .ancestors()
         .nth(2)
@@ -44,26 +44,26 @@ pub fn program(name: &str) -> PathBuf {
     let program = profile.join(name);
     assert!(
         program.exists(),
-        "{} is not there: run `cargo build --workspace` first",
+        "{} does not exist: run `cargo build --workspace` first",
         program.display()
     );
     program
 }
 
-/// Runs a command to its end.
+/// Runs a command and waits for its exit.
 ///
 /// # Panics
-/// It cannot be started.
+/// If the command cannot be started.
 pub fn run(command: &mut Command) -> Output {
     command
         .output()
         .unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"))
 }
 
-/// Runs a command that must succeed, and returns what it printed.
+/// Runs a command that must succeed, and returns its standard output.
 ///
 /// # Panics
-/// It fails; with what it said.
+/// If the command fails. The message has its standard error.
 pub fn run_ok(command: &mut Command) -> String {
     let output = run(command);
     assert!(
@@ -75,29 +75,29 @@ pub fn run_ok(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("programs print UTF-8")
 }
 
-/// A scratch folder, gone when dropped.
+/// A scratch folder, removed on drop.
 ///
 /// # Panics
-/// There is no room for one.
+/// If it cannot be created.
 #[must_use]
 pub fn scratch() -> TempDir {
     tempfile::tempdir().expect("a scratch folder")
 }
 
-/// A bundle that `exhibit-agent` made.
+/// A bundle made by `exhibit-agent`.
 pub struct Bundle {
-    /// The tar or folder.
+    /// Its tar or folder.
     pub path: PathBuf,
-    /// The public half of its key.
+    /// The file with the public key that verifies it.
     pub public_key: PathBuf,
-    /// The receipt.
+    /// The receipt that the agent printed.
     pub receipt: serde_json::Value,
 }
 
-/// Runs `exhibit-agent` with `arguments` and a key and an output folder below `folder`.
+/// Runs `exhibit-agent` with `arguments`. Its key and its output are placed in `folder`.
 ///
 /// # Panics
-/// It fails.
+/// If the agent fails.
 #[must_use]
 pub fn agent(folder: &Path, arguments: &[&str]) -> Bundle {
     let mut command = Command::new(program("exhibit-agent"));
@@ -112,7 +112,7 @@ pub fn agent(folder: &Path, arguments: &[&str]) -> Bundle {
         |member: &str| PathBuf::from(receipt[member].as_str().expect("a receipt names its paths"));
     Bundle {
         path: path("bundle"),
-        public_key: path("public_key"),
+        public_key: path("publicKey"),
         receipt,
     }
 }
@@ -120,7 +120,7 @@ pub fn agent(folder: &Path, arguments: &[&str]) -> Bundle {
 /// The exit code of `exhibit-audit verify`.
 ///
 /// # Panics
-/// It was killed.
+/// If a signal killed the program.
 #[must_use]
 pub fn audit(bundle: &Path, public_key: &Path) -> i32 {
     let mut command = Command::new(program("exhibit-audit"));
@@ -132,12 +132,12 @@ pub fn audit(bundle: &Path, public_key: &Path) -> i32 {
     output
         .status
         .code()
-        .expect("the auditor's program is never killed by what it reads")
+        .expect("no input may crash `exhibit-audit`")
 }
 
-/// Real provider data, where this machine has it; prints why a test is skipped where not.
+/// The folder with real provider data. If this machine has none, prints that the test is skipped.
 ///
-/// `EXHIBIT_CORPORA` says where it is, if not beside the repository.
+/// `EXHIBIT_CORPORA` overrides the default, a folder beside the repository.
 #[must_use]
 pub fn corpora() -> Option<PathBuf> {
     let folder = std::env::var_os("EXHIBIT_CORPORA")
@@ -152,18 +152,18 @@ pub fn corpora() -> Option<PathBuf> {
     None
 }
 
-/// True if tests of other people's programs were asked not to run; prints so.
+/// True if tests with third-party programs are disabled. Prints that the test is skipped.
 #[must_use]
 pub fn quick() -> bool {
     let quick = std::env::var_os("EXHIBIT_TESTS_QUICK").is_some();
     if quick {
-        skipped("other people's programs are not installed (--quick)");
+        skipped("third-party programs are not installed (--quick)");
     }
     quick
 }
 
-/// Says why a test does not run here.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+/// Prints why a test is skipped.
+#[expect(clippy::print_stderr, reason = "a skipped test must be visible")]
 pub fn skipped(why: &str) {
     eprintln!("SKIPPED: {why}");
 }

@@ -1,5 +1,4 @@
-//! Other people's servers that a test starts for itself: on free ports of this machine, gone when
-//! dropped.
+//! Third-party servers that a test starts on free local ports, and that end with it.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -9,21 +8,21 @@ use std::time::{Duration, Instant};
 
 use crate::{quick, root, skipped};
 
-/// How long one may take to start. Seen: 2 s.
+/// Limit for the start of a server. Observed: 2 s.
 const START_MAX: Duration = Duration::from_secs(60);
 
-/// A process that ends with the test.
+/// A process that is killed on drop.
 #[derive(Debug)]
-pub struct Peer(pub Child);
+pub struct PeerProcess(pub Child);
 
-impl Peer {
-    /// Starts `command`, which listens on `port` when this returns. What it says goes into `log`.
+impl PeerProcess {
+    /// Starts `command`, and returns once it listens on `port`. Its output goes to `log`.
     ///
     /// # Panics
-    /// It does not start.
+    /// If it does not listen.
     #[must_use]
     pub fn start(command: &mut Command, port: u16, log: &Path) -> Self {
-        let file = std::fs::File::create(log).expect("own folder");
+        let file = std::fs::File::create(log).expect("the scratch folder is writable");
         let output = file.try_clone().expect("a file");
         let child = command
             .stdin(Stdio::null())
@@ -34,8 +33,8 @@ impl Peer {
         let mut peer = Self(child);
         let begun = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            let is_over =
-                peer.0.try_wait().expect("our child").is_some() || begun.elapsed() > START_MAX;
+            let is_over = peer.0.try_wait().expect("a child process").is_some()
+                || begun.elapsed() > START_MAX;
             assert!(
                 !is_over,
                 "{command:?} does not listen: {}",
@@ -46,29 +45,29 @@ impl Peer {
         peer
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM, and waits for the process to exit.
     ///
     /// # Panics
-    /// There is no such process.
+    /// If the process is gone.
     pub fn terminate(&mut self) {
         crate::run_ok(Command::new("kill").args(["-TERM", &self.0.id().to_string()]));
-        self.0.wait().expect("our child");
+        self.0.wait().expect("a child process");
     }
 }
 
-impl Drop for Peer {
+impl Drop for PeerProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// A port that is free now, for a server that takes some time to bind it, or to come back to it.
-/// Not one that the system may give to any connection in the meantime: those begin at 32768 (Linux,
-/// `net.ipv4.ip_local_port_range`).
+/// A port that is free now, for a server that binds it later, or again after a restart. It is below
+/// 32768, where Linux starts to assign ports to outgoing connections
+/// (`net.ipv4.ip_local_port_range`).
 ///
 /// # Panics
-/// There is none.
+/// If no port is free.
 #[must_use]
 pub fn free_port() -> u16 {
     let chance = RandomState::new();
@@ -79,8 +78,8 @@ pub fn free_port() -> u16 {
         .expect("a free port")
 }
 
-/// A program of others, by its path or below `target/interop`; prints why a test is skipped where
-/// it is not installed.
+/// The path of a third-party program in `target/interop`. If it is not installed, prints that the
+/// test is skipped.
 #[must_use]
 pub fn installed(path: &str) -> Option<PathBuf> {
     if quick() {
@@ -89,7 +88,7 @@ pub fn installed(path: &str) -> Option<PathBuf> {
     let path = root().join("target/interop").join(path);
     if !path.exists() {
         skipped(&format!(
-            "there is no {}: tests/interop/install.sh installs it",
+            "{} is not installed: run tests/interop/install.sh",
             path.display()
         ));
         return None;

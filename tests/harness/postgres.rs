@@ -1,5 +1,5 @@
-//! A PostgreSQL of our own: on a free port of this machine, in a scratch folder, stopped and gone
-//! when dropped.
+//! A private PostgreSQL server: on a free local port, in a scratch folder, stopped and removed on
+//! drop.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -14,24 +14,24 @@ use tempfile::TempDir;
 use crate::peer::free_port;
 use crate::skipped;
 
-/// A running PostgreSQL, whose user `postgres` may do everything without a password.
+/// A running PostgreSQL. Its superuser is `postgres`, without a password.
 pub struct Postgres {
     folder: TempDir,
     programs: PathBuf,
-    /// Of 127.0.0.1, where it listens.
+    /// The port on 127.0.0.1.
     pub port: u16,
     server: Option<Child>,
 }
 
 impl Postgres {
-    /// Starts one where it is installed; prints why the test is skipped where not.
+    /// Starts a server. If PostgreSQL is not installed, prints that the test is skipped.
     ///
     /// # Panics
-    /// It does not start.
+    /// If it does not start.
     #[must_use]
     pub fn start() -> Option<Self> {
         let Some(programs) = programs() else {
-            skipped("there is no PostgreSQL: no initdb below /usr/lib/postgresql");
+            skipped("PostgreSQL is not installed: no initdb below /usr/lib/postgresql");
             return None;
         };
         let folder = tempfile::Builder::new()
@@ -48,8 +48,8 @@ impl Postgres {
             server: None,
         };
         let mut initdb = postgres.command("initdb");
-        // A locale that orders otherwise than by bytes, to show that the tables do not depend on
-        // it.
+        // A locale that does not sort by bytes, so that tests find tables that depend on the
+        // locale.
         initdb.args([
             "--username=postgres",
             "--auth=trust",
@@ -62,7 +62,7 @@ impl Postgres {
             .arg("-D")
             .arg(postgres.data())
             .output()
-            .expect("it is a program");
+            .expect("the program starts");
         assert!(
             output.status.success(),
             "initdb: {}",
@@ -72,10 +72,10 @@ impl Postgres {
         Some(postgres)
     }
 
-    /// The URL of a fresh database of this name.
+    /// Creates a database with this name, and returns its URL.
     ///
     /// # Panics
-    /// It is not running.
+    /// If the server is not running.
     #[must_use]
     pub fn create(&self, name: &str) -> String {
         self.run_sql("postgres", &format!("CREATE DATABASE \"{name}\""));
@@ -85,7 +85,7 @@ impl Postgres {
     /// Runs `sql` in a database.
     ///
     /// # Panics
-    /// It is refused.
+    /// If the statement fails.
     pub fn run_sql(&self, database: &str, sql: &str) {
         assert!(self.try_sql(database, sql), "{sql}");
     }
@@ -109,10 +109,10 @@ impl Postgres {
             .is_ok_and(|status| status.success())
     }
 
-    /// Starts it again; it accepts connections when this returns.
+    /// Starts the server again, and returns once it accepts connections.
     ///
     /// # Panics
-    /// It does not start.
+    /// If it does not start.
     pub fn start_server(&mut self) {
         let mut server = self.command("postgres");
         server
@@ -127,13 +127,14 @@ impl Postgres {
             "-c",
             "unix_socket_directories=",
         ]);
-        let log = fs::File::create(self.folder.path().join("log")).expect("own folder");
+        let log = fs::File::create(self.folder.path().join("log"))
+            .expect("the scratch folder is writable");
         self.server = Some(
             server
                 .stdout(Stdio::null())
                 .stderr(log)
                 .spawn()
-                .expect("it is a program"),
+                .expect("the program starts"),
         );
         let begun = Instant::now();
         while !self.try_sql("postgres", "SELECT 1") {
@@ -146,27 +147,27 @@ impl Postgres {
         }
     }
 
-    /// As its operator does: connections are cut.
+    /// Stops the server as an operator does: it closes its connections.
     ///
     /// # Panics
-    /// It cannot be told to.
+    /// If it cannot be signalled.
     pub fn stop_server(&mut self) {
         self.signal(Signal::INT);
     }
 
-    /// As a power cut does.
+    /// Stops the server without a shutdown checkpoint, as a power cut does.
     ///
     /// # Panics
-    /// It cannot be told to.
+    /// If it cannot be signalled.
     pub fn kill_server(&mut self) {
-        self.signal(Signal::QUIT); // at once, and without leaving its children behind
+        self.signal(Signal::QUIT); // immediate, and also ends its child processes
     }
 
     fn signal(&mut self, signal: Signal) {
         if let Some(mut server) = self.server.take() {
             let pid = Pid::from_child(&server);
-            kill_process(pid, signal).expect("it is our child");
-            server.wait().expect("it is our child");
+            kill_process(pid, signal).expect("a child process");
+            server.wait().expect("a child process");
         }
     }
 
@@ -206,8 +207,8 @@ fn programs() -> Option<PathBuf> {
         .rfind(|programs| programs.join("initdb").exists())
 }
 
-/// The user and group that owns what Debian installs for PostgreSQL, if this is root: for root it
-/// does not run.
+/// The user and group of Debian's PostgreSQL if this process is root, because PostgreSQL refuses to
+/// run as root.
 fn other_user() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;

@@ -1,4 +1,4 @@
-//! A proxy between a client and a server that does to them what networks do.
+//! A proxy between a client and a server that injects network faults into chosen requests.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -11,14 +11,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-/// What happens to the next request that contains a text.
+/// A fault of the next request that contains the given text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It arrives, and the connection is cut before the answer.
+    /// The server receives the request, and the connection is cut before the response.
     AnswerLost(&'static str),
-    /// It does not arrive, and is answered with 500.
+    /// The server does not receive the request; the proxy responds with 500.
     ServerError(&'static str),
-    /// It does not arrive, and is not answered.
+    /// The server does not receive the request, and there is no response.
     Silence(&'static str),
 }
 
@@ -29,7 +29,6 @@ type Faults = Arc<Mutex<Vec<Fault>>>;
 
 /// A proxy that runs until it is dropped.
 pub struct Proxy {
-    /// Where it listens.
     pub address: SocketAddr,
     faults: Faults,
     stop: Option<oneshot::Sender<()>>,
@@ -37,15 +36,15 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before `server`, on a thread of its own; it accepts connections when this returns.
+    /// Starts a proxy in front of `server`. It accepts connections when this returns.
     ///
     /// # Panics
-    /// No port is free.
+    /// If no port is free.
     #[must_use]
     pub fn before(server: SocketAddr) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        listener.set_nonblocking(true).expect("a socket of ours");
+        let address = listener.local_addr().expect("the socket is bound");
+        listener.set_nonblocking(true).expect("a local socket");
         let faults = Faults::default();
         let planned = Arc::clone(&faults);
         let (stop, stopped) = oneshot::channel();
@@ -55,7 +54,7 @@ impl Proxy {
                 .build()
                 .expect("a runtime");
             runtime.block_on(async {
-                let listener = TcpListener::from_std(listener).expect("a socket of ours");
+                let listener = TcpListener::from_std(listener).expect("a local socket");
                 tokio::select! {
                     () = accept(listener, server, planned) => {}
                     _ = stopped => {}
@@ -70,24 +69,27 @@ impl Proxy {
         }
     }
 
-    /// Each of these happens once.
+    /// Adds faults, each of which happens once.
     ///
     /// # Panics
-    /// The proxy has panicked.
+    /// If the proxy has panicked.
     pub fn plan(&self, faults: &[Fault]) {
         self.faults
             .lock()
-            .expect("no panic in between")
+            .expect("the lock is not poisoned")
             .extend_from_slice(faults);
     }
 
-    /// What has not happened yet.
+    /// The faults that have not happened yet.
     ///
     /// # Panics
-    /// The proxy has panicked.
+    /// If the proxy has panicked.
     #[must_use]
     pub fn left(&self) -> Vec<Fault> {
-        self.faults.lock().expect("no panic in between").clone()
+        self.faults
+            .lock()
+            .expect("the lock is not poisoned")
+            .clone()
     }
 }
 
@@ -95,7 +97,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // a panic in there has been printed
+            let _ = thread.join(); // a panic of the thread has been printed
         }
     }
 }
@@ -121,12 +123,12 @@ async fn connect(mut client: TcpStream, server: SocketAddr, faults: Faults) {
     match fault {
         Some(Fault::ServerError(_)) => drop(answers.write_all(SERVER_ERROR).await),
         Some(Fault::Silence(_)) => sleep(Duration::from_secs(600)).await,
-        Some(Fault::AnswerLost(_)) => sleep(Duration::from_millis(300)).await, // the server has time to do it
+        Some(Fault::AnswerLost(_)) => sleep(Duration::from_millis(300)).await, // gives the server time to process it
         None => {}
     }
 }
 
-/// Hands requests on, up to one that a fault is planned for.
+/// Forwards requests up to the first one with a planned fault, and returns that fault.
 async fn forward(
     mut requests: ReadHalf<'_>,
     mut to_server: WriteHalf<'_>,
@@ -150,14 +152,12 @@ async fn forward(
 }
 
 fn take_fault(request: &[u8], faults: &Faults) -> Option<Fault> {
-    let mut faults = faults.lock().expect("no panic in between");
-    let is_in = |text: &str| {
+    let mut faults = faults.lock().expect("the lock is not poisoned");
+    let first = faults.iter().position(|fault| {
+        let (Fault::AnswerLost(text) | Fault::ServerError(text) | Fault::Silence(text)) = fault;
         request
             .windows(text.len())
             .any(|window| window == text.as_bytes())
-    };
-    let first = faults.iter().position(|fault| match fault {
-        Fault::AnswerLost(text) | Fault::ServerError(text) | Fault::Silence(text) => is_in(text),
     });
     first.map(|first| faults.remove(first))
 }

@@ -1,5 +1,5 @@
-//! SeaweedFS: an S3 with Object Lock, on free ports of this machine, in a scratch folder, stopped
-//! and gone when dropped.
+//! SeaweedFS: an S3 server with Object Lock, on free local ports, in a scratch folder, stopped and
+//! removed on drop.
 
 mod signed;
 
@@ -15,34 +15,33 @@ use tempfile::TempDir;
 
 use crate::peer::free_port;
 use crate::{root, skipped};
-use signed::encoded;
+use signed::percent_encode;
 
-/// How long it may take to start. Seen: 4 s.
+/// Limit for its start. Observed: 4 s.
 const START_MAX: Duration = Duration::from_secs(60);
 
-/// Who may do everything.
+/// The access key with all permissions.
 pub const ADMIN: &str = "admin";
 
-/// Who may what the collector needs: it sets locks, and cannot lift them.
+/// The access key with the collector's permissions: it can set locks, but not remove them.
 pub const COLLECTOR: &str = "collector";
 
-/// Everybody's secret here.
+/// The secret of both access keys.
 pub const SECRET: &str = "secret of the tests";
 
-/// A running SeaweedFS, for [`ADMIN`] and [`COLLECTOR`].
+/// A running SeaweedFS, with the access keys [`ADMIN`] and [`COLLECTOR`].
 pub struct Seaweed {
-    /// Of its S3.
+    /// The address of its S3 API.
     pub address: SocketAddr,
     _folder: TempDir,
     server: Child,
 }
 
 impl Seaweed {
-    /// Starts one where the tests' programs are installed; prints why the test is skipped where
-    /// not.
+    /// Starts a server. If SeaweedFS is not installed, prints that the test is skipped.
     ///
     /// # Panics
-    /// It does not start, or the test is not one of those that start theirs one after the other.
+    /// If it does not start, or if nextest does not run the test in the group `object-store`.
     #[must_use]
     pub fn start() -> Option<Self> {
         let group = std::env::var("NEXTEST_TEST_GROUP");
@@ -53,22 +52,22 @@ impl Seaweed {
         );
         let program = root().join("target/interop/venv/bin/weed");
         if !program.exists() {
-            skipped("there is no SeaweedFS: tests/interop/install.sh installs it");
+            skipped("SeaweedFS is not installed: run tests/interop/install.sh");
             return None;
         }
         let mut attempts = (0..5).filter_map(|_| Self::try_start(&program));
         Some(
             attempts
                 .next()
-                .expect("one of several choices of free ports stays free"),
+                .expect("one of five attempts finds ports that stay free"),
         )
     }
 
-    /// `None` if another program was faster to take one of the ports.
+    /// `None` if another program took one of the ports in the meantime.
     fn try_start(program: &Path) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("s3.json");
-        fs::write(&config, identities()).expect("own folder");
+        fs::write(&config, identities()).expect("the scratch folder is writable");
         let mut weed = Command::new(program);
         weed.args([
             "-logtostderr=true",
@@ -97,12 +96,13 @@ impl Seaweed {
         for (port, flag) in ports.iter().zip(flags) {
             weed.arg(format!("-{flag}={port}"));
         }
-        let log = fs::File::create(folder.path().join("log")).expect("own folder");
+        let log =
+            fs::File::create(folder.path().join("log")).expect("the scratch folder is writable");
         let server = weed
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("it is a program");
+            .expect("the program starts");
         let mut seaweed = Self {
             address: SocketAddr::from(([127, 0, 0, 1], ports[6])),
             _folder: folder,
@@ -113,12 +113,12 @@ impl Seaweed {
             if seaweed
                 .server
                 .try_wait()
-                .expect("it is our child")
+                .expect("a child process")
                 .is_some()
             {
                 return None;
             }
-            if seaweed.answers() {
+            if seaweed.is_ready().unwrap_or(false) {
                 return Some(seaweed);
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -126,10 +126,10 @@ impl Seaweed {
         panic!("SeaweedFS does not start")
     }
 
-    /// Makes a bucket, as its owner; one with Object Lock keeps versions too.
+    /// Creates a bucket. With Object Lock it also keeps versions.
     ///
     /// # Panics
-    /// It refuses.
+    /// If the server refuses.
     pub fn make_bucket(&self, bucket: &str, has_lock: bool) {
         let lock = [("x-amz-bucket-object-lock-enabled", "true")];
         let path = format!("/{bucket}");
@@ -140,29 +140,28 @@ impl Seaweed {
                 200 => return,
                 500.. if begun.elapsed() < START_MAX => {
                     std::thread::sleep(Duration::from_millis(100))
-                } // its parts meet late
+                } // its components are still connecting
                 _ => panic!("{answer:?}"),
             }
         }
     }
 
-    /// Names of the objects below `prefix`, as everybody sees them: no versions, and nothing that
-    /// was removed.
+    /// The names of the current objects below `prefix`, without old versions and deleted objects.
     ///
     /// # Panics
-    /// It refuses, or has more than 1000.
+    /// If the server refuses, or if there are more than 1000 objects.
     #[must_use]
     pub fn list(&self, bucket: &str, prefix: &str) -> Vec<String> {
         let answer = self.ask(
             "GET",
             &format!("/{bucket}"),
-            &format!("list-type=2&prefix={}", encoded(prefix)),
+            &format!("list-type=2&prefix={}", percent_encode(prefix)),
             &[],
         );
         assert_eq!(answer.status, 200, "{answer:?}");
         assert!(
             answer.body.contains("<IsTruncated>false</IsTruncated>"),
-            "more than one answer takes"
+            "more objects than fit on one page"
         );
         let keys = answer
             .body
@@ -172,26 +171,25 @@ impl Seaweed {
         keys.map(str::to_owned).collect()
     }
 
-    /// True if the object cannot be removed before some day, by nobody but those with a special
-    /// right.
+    /// True if the object is locked until some date.
     ///
     /// # Panics
-    /// It cannot be asked.
+    /// If there is no response.
     #[must_use]
     pub fn is_locked(&self, bucket: &str, key: &str) -> bool {
         let answer = self.ask("GET", &format!("/{bucket}/{key}"), "retention=", &[]);
         answer.status == 200 && answer.body.contains("<RetainUntilDate>")
     }
 
-    /// Asks its S3 as [`ADMIN`].
+    /// Sends an S3 request as [`ADMIN`].
     fn ask(
         &self,
         method: &str,
         path: &str,
         query: &str,
         headers: &[(&str, &str)],
-    ) -> signed::Answer {
-        signed::ask(&signed::Request {
+    ) -> signed::S3Response {
+        signed::send(&signed::S3Request {
             address: self.address,
             key: (ADMIN, SECRET),
             method,
@@ -202,24 +200,20 @@ impl Seaweed {
         .unwrap_or_else(|e| panic!("{method} {path}?{query}: {e}"))
     }
 
-    /// True when all its parts have found each other: to an unsigned request for a list of buckets
-    /// it says no.
-    fn answers(&self) -> bool {
-        let ask = || -> io::Result<String> {
-            let mut stream = TcpStream::connect(self.address)?;
-            stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-            stream.write_all(b"GET / HTTP/1.1\r\nHost: s3\r\nConnection: close\r\n\r\n")?;
-            let mut answer = vec![0; 100];
-            let read = stream.read(&mut answer)?;
-            Ok(String::from_utf8_lossy(&answer[..read]).into_owned())
-        };
-        ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 403"))
+    /// True once all its components are connected: only then does it reject an unsigned request.
+    fn is_ready(&self) -> io::Result<bool> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: s3\r\nConnection: close\r\n\r\n")?;
+        let mut response = vec![0; 100];
+        let read = stream.read(&mut response)?;
+        Ok(response[..read].starts_with(b"HTTP/1.1 403"))
     }
 }
 
 impl Drop for Seaweed {
     fn drop(&mut self) {
-        drop(self.server.kill()); // asked to end, it takes 20 s
+        drop(self.server.kill()); // on SIGTERM it takes 20 s to exit
         drop(self.server.wait());
     }
 }

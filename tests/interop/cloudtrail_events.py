@@ -1,8 +1,8 @@
-"""Makes calls that CloudTrail records, and pages what it has recorded, by boto3.
+"""Makes calls that CloudTrail records, and lists the recorded events, with boto3.
 
-make URL COUNT      makes COUNT calls of several services, and prints the window in which they were made, in seconds since 1970,
-                    which is less than WINDOW_MAX long
-ids URL START END   prints the ids of the events of a window, both seconds inclusive, one a line
+make URL COUNT      makes COUNT calls of several services, and prints their time window in seconds since 1970; it is shorter than
+                    WINDOW_MAX seconds
+ids URL START END   prints the ids of the events in a window, both seconds inclusive, one on each line
 """
 
 import sys
@@ -12,10 +12,10 @@ import boto3
 from botocore.exceptions import ClientError
 
 
-# LocalEmu keeps the fractions of seconds that CloudTrail has not, and whoever asks for two windows of whole seconds in a row misses
-# what lies between. The collector asks for a window that is so short in one piece (sources/aws_cloudtrail/slices.rs).
+# LocalEmu keeps fractions of seconds, unlike CloudTrail. So two consecutive windows of whole seconds miss the events between them.
+# The collector does not split a window that is this short (sources/aws_cloudtrail/slices.rs).
 WINDOW_MAX = 8
-# Runs until one is quick enough: the first is slow, since services start when they are first called.
+# Attempts until the calls fit in the window. The first is slow, because LocalEmu starts services on their first call.
 RUNS_MAX = 20
 
 
@@ -47,7 +47,7 @@ def make(url, count):
         for i in range(int(count)):
             calls[i % len(calls)](f"{run}-{i // len(calls)}")
         end = int(time.time()) + 1
-        time.sleep(3)  # whatever is asked from now on is behind the window, and so is what is made in another run
+        time.sleep(3)  # so that later calls, and those of another run, are outside the window
         if end - start < WINDOW_MAX and len(list(events(url, start, end))) == int(count):
             print(start, end)
             return

@@ -1,7 +1,7 @@
-"""Asks servers of CloudTrail's lookups the same questions, by boto3.
+"""Sends the same queries to servers of CloudTrail's LookupEvents, with boto3.
 
-record URL CORPUS   makes calls that CloudTrail records, and writes the records, newest first, to CORPUS; prints their window
-ask URL KEY SECRET START END   asks about that window, and prints the answers as JSON
+record URL CORPUS   makes calls that CloudTrail records, writes the records to CORPUS, newest first, and prints their time window
+ask URL KEY SECRET START END   queries that window, and prints the responses as JSON
 """
 
 import json
@@ -53,12 +53,12 @@ def record(url, corpus):
         iam.delete_user(UserName=f"user-{i}")
         sts.get_caller_identity()
     end = int(time.time())
-    time.sleep(2)  # lookups are recorded too: they are to be later than the window
+    time.sleep(2)  # lookups are recorded too, and must be outside the window
     wanted, lines = 1 + 60 + 20 + 20, []
     for page in pages(client(url, "cloudtrail"), StartTime=start, EndTime=end + 1):
         for event in page:
             entry = json.loads(event["CloudTrailEvent"])
-            # the records name resources as lookups do; those of the service name them so
+            # here records name resources as lookups do; the service's records name them like this
             kinds = entry.pop("resources", None) or []
             entry["resources"] = [{"type": r["ResourceType"], "ARN": r["ResourceName"]} for r in kinds]
             lines.append(json.dumps(entry))
@@ -82,7 +82,7 @@ def ask(url, key, secret, start, end):
     window = {"StartTime": int(start), "EndTime": int(end)}
     listed = [event for page in pages(cloudtrail, **window) for event in page]
     member = ["EventId", "EventName", "EventSource", "ReadOnly", "AccessKeyId", "Username"]
-    # the service lists no resources as [], LocalEmu not at all
+    # without resources, the service lists [] and LocalEmu omits the member
     answers = {"events": [[event.get(name) for name in member] + event.get("Resources", []) for event in listed]}
     answers["seconds"] = [int(event["EventTime"].timestamp()) for event in listed]
     answers["page sizes"] = {size: [len(page) for page in pages(cloudtrail, MaxResults=size, **window)] for size in (1, 7, 50)}

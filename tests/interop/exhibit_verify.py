@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A second verifier for Exhibit bundles, version 1, written from SPEC.md alone ("§" refers to it; "vectors" marks what only they told).
+"""A second verifier for Exhibit bundles, version 1, written from SPEC.md alone ("§" refers to it; "vectors" marks what only they say).
 Needs Python 3.11, the package `cryptography` (Ed25519) and the program `zstd` (only to decompress: headers of frames and
 of blocks are parsed here). Layers pass through a temporary file and a pipe, so that memory stays bounded (§8)."""
 import argparse, array, base64, bisect, calendar, collections, contextlib, hashlib, hmac, io, itertools, json, os, re, stat

@@ -2,7 +2,7 @@
 
     target/interop/venv/bin/python in-toto-attestation-check.py BUNDLE_DIR
 
-Exit code 0: it is a valid in-toto statement v1 of a capture, about the bundle's manifest. Anything else: it is not.
+Exit code 0: it is a valid in-toto v1 statement of a capture, about the bundle's manifest. Any other exit code is a failure.
 """
 
 import base64
@@ -15,7 +15,7 @@ from in_toto_attestation.v1.statement import Statement
 import layout
 
 folder = sys.argv[1]
-# The parser refuses every field that in-toto's definition does not have; only the predicate is open.
+# The parser rejects every field that in-toto does not define. Only the predicate may have any fields.
 parsed = json_format.Parse(base64.b64decode(layout.envelope(folder)["payload"]), statement_pb2.Statement())
 Statement.copy_from_pb(parsed).validate()
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Installs the other people's programs that the tests run: Debian's packages, and below target/interop two Python venvs and a Node folder.
-# Needs Debian 12, root for apt, Python 3.11 with venv and Node 20. Run it as often as you like: what is there already is left alone.
+# Installs the third-party programs that the tests run: Debian packages, and two Python venvs and a Node folder in target/interop.
+# Needs Debian 12, root for apt, Python 3.11 with venv, and Node 20. It skips what is already installed.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 prefix=$here/../../target/interop
 mkdir -p "$prefix/node"
 
-# Debian 12's own versions: skopeo 1.9, umoci 0.4, docker-registry 2.8, borg 1.2, restic 0.14, openssl 3.0, zstd 1.5, jq 1.6, PostgreSQL 15,
+# Versions in Debian 12: skopeo 1.9, umoci 0.4, docker-registry 2.8, borg 1.2, restic 0.14, openssl 3.0, zstd 1.5, jq 1.6, PostgreSQL 15,
 # Alertmanager 0.25.
 packages=(openssl jq tar zstd strace skopeo umoci docker-registry borgbackup restic postgresql-15 prometheus-alertmanager)
-# dpkg-query fails for a package that it has never heard of; the words that it does print are counted instead.
+# dpkg-query fails for unknown packages, so this counts the lines that it prints.
 installed=$(dpkg-query --show --showformat='${db:Status-Status}\n' "${packages[@]}" 2> /dev/null | grep -cx installed || true)
 if [[ $installed -lt ${#packages[@]} ]]; then
   export DEBIAN_FRONTEND=noninteractive
@@ -17,13 +17,13 @@ if [[ $installed -lt ${#packages[@]} ]]; then
   apt-get install -qq --yes --no-install-recommends "${packages[@]}" > "$prefix/apt.log" || { cat "$prefix/apt.log" >&2; exit 1; }
 fi
 
-# A copy of the pins beside what they installed says that it is there, and of which versions. It is written last.
+# A copy of the pins, written last, marks a complete installation and its versions.
 if ! cmp -s "$here/requirements.txt" "$prefix/venv/installed.txt"; then
   python3 -m venv --clear "$prefix/venv"
   "$prefix/venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --requirement "$here/requirements.txt"
   cp "$here/requirements.txt" "$prefix/venv/installed.txt"
 fi
-# LocalEmu needs Python 3.13, which Debian 12 has not: where there is none, the tests that use it say that they were skipped.
+# LocalEmu needs Python 3.13, which Debian 12 does not have. Without it, the tests that use LocalEmu are skipped.
 python=
 for candidate in python3.13 "$HOME"/.pyenv/versions/3.13.*/bin/python3.13; do
   if "$candidate" -c '' 2> /dev/null; then python=$candidate; break; fi

@@ -1,4 +1,4 @@
-"""Reads a bundle's folder for the Python checks beside this file. It checks nothing: that is what the other people's libraries are here for."""
+"""Reads a bundle's folder for the Python checks in this folder. It verifies nothing: that is the task of the third-party libraries."""
 
 import json
 from pathlib import Path

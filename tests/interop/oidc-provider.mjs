@@ -1,22 +1,22 @@
-// An OpenID provider, somebody else's (npm oidc-provider), for tests of whoever takes its tokens; it says where it listens.
+// A third-party OpenID provider (npm oidc-provider) for tests of programs that accept its tokens. It prints its URL.
 //
-// POST /token gives access tokens as RFC 9068 has them to the clients below, by client_credentials. What no provider gives is made
-// with its keys by npm jose: /test/sign?alg=…&kid=…&claims=… a token of these claims; /test/rotate takes new keys; /test/stop and
-// it is away.
+// POST /token gives the clients below access tokens in the format of RFC 9068, by client_credentials. Tests control it by:
+// /test/sign?alg=…&kid=…&claims=…, which returns a token with any claims, signed by npm jose with the provider's keys; /test/rotate,
+// which replaces its keys; and /test/stop, which ends it.
 
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
-// The packages are where install.sh puts them, which is no folder above this file.
+// install.sh puts the packages in a folder that Node would not search.
 const folder = new URL('../../target/interop/node/', import.meta.url);
 const load = async (name) => import(pathToFileURL(createRequire(folder).resolve(name)));
 const { default: Provider } = await load('oidc-provider');
 const jose = await load('jose');
 
-console.info = () => {}; // its hints: after the first line nobody reads what this says
+console.info = () => {}; // drops its hints: the test reads only the first line
 
-// Who asks, for whom, and with which groups.
+// The clients, with the groups in their tokens.
 const CLIENTS = {
   responder: { groups: ['sec-oncall'] },
   leader: { groups: ['staff', 'sec-oncall', 'sec-leads'] },
@@ -70,8 +70,8 @@ const base64 = (value) => Buffer.from(JSON.stringify(value)).toString('base64url
 async function sign(query) {
   const [alg, kid, claims] = [query.get('alg'), query.get('kid'), JSON.parse(query.get('claims'))];
   const header = { alg, kid, typ: 'at+jwt' };
-  if (alg === 'none') return `${base64(header)}.${base64(claims)}.`; // jose makes no such token with a key's name
-  // What a public key looks like to whoever takes it for a secret.
+  if (alg === 'none') return `${base64(header)}.${base64(claims)}.`; // jose cannot make such a token with a key id
+  // The public key as an HMAC secret, for verifiers that confuse the two.
   const pem = async (key) => new TextEncoder().encode(await jose.exportSPKI(key.publicKey));
   const key = alg === 'HS256' ? await pem(keys[`RS256-${generation}`]) : keys[`${alg}-${generation}`].privateKey;
   return new jose.SignJWT(claims).setProtectedHeader(header).sign(key);
@@ -97,4 +97,4 @@ server.listen(0, '127.0.0.1', async () => {
   await rotate();
   console.log(issuer);
 });
-process.stdin.on('end', () => process.exit()).resume(); // it ends with whoever has started it
+process.stdin.on('end', () => process.exit()).resume(); // exits with the process that has started it

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Pushes a bundle's folder to a container registry with skopeo, pulls it back, and lists both with umoci:
+# Pushes a bundle's folder to a container registry with skopeo, pulls it again, and lists both with umoci:
 #
 #   registry-roundtrip.sh BUNDLE_DIR [PUB.pem]
 #
-# Exit code 0: bundle and attestation came back under the same digests, with the same blobs and not one more or less, and, where a key is given,
-# verify.sh accepts what came back. Anything else: not so.
-# The registry is Debian's docker-registry, on a free port of the loopback interface, and ends with this script.
+# Exit code 0: the bundle and attestation have the same digests and exactly the same blobs; with a key, verify.sh also accepts the
+# pulled bundle. Any other exit code is a failure.
+# The registry is Debian's docker-registry, on a free loopback port. It ends with this script.
 set -euo pipefail
 
 die() { printf 'registry-roundtrip.sh: %s\n' "$*" >&2; exit 1; }
@@ -15,7 +15,7 @@ work=$(mktemp -d)
 registry=
 trap '[[ -z $registry ]] || kill "$registry" || true; rm -rf "$work"' EXIT
 
-# The kernel chooses a free port; the registry takes it a moment later.
+# The kernel chooses a free port, which the registry binds a moment later.
 port=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
 cat > "$work/registry.yml" << YML
 version: 0.1
@@ -31,14 +31,14 @@ for ((tries = 0; tries < 100; tries++)); do
 done
 [[ $tries -lt 100 ]] || die "the registry does not answer: $(tail -n 3 "$work/registry.log")"
 
-# skopeo copies one manifest at a time and leaves referrers behind, so the attestation travels under its own name.
+# skopeo copies single manifests without their referrers, so the attestation is copied under its own name.
 copy() { skopeo --insecure-policy copy --quiet --preserve-digests "$@"; }
 for name in bundle attestation; do
   copy --dest-tls-verify=false "oci:$bundle:$name" "docker://127.0.0.1:$port/exhibit:$name"
   copy --src-tls-verify=false "docker://127.0.0.1:$port/exhibit:$name" "oci:$work/back:$name"
 done
 
-# The name and digest of every manifest that an index lists.
+# Prints the name and digest of every manifest in an index.
 listed() { jq -r '.manifests[] | "\(.annotations["org.opencontainers.image.ref.name"]) \(.digest)"' "$1/index.json" | sort; }
 diff <(listed "$bundle") <(listed "$work/back") || die "the digests have changed"
 diff --recursive "$bundle/blobs" "$work/back/blobs" || die "the blobs have changed"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""usage: run_vectors.py VECTORS_DIR [NNN...]: verifies every vector in this process, and compares the five findings and the exit code.
+"""usage: run_vectors.py VECTORS_DIR [NNN...]: verifies every vector, and compares the five findings and the exit code.
 
-A vector is NNN-name.json beside the bundle, which is NNN-name.tar or the folder NNN-name; keys are paths from VECTORS_DIR."""
+A vector is NNN-name.json beside its bundle NNN-name.tar or NNN-name/. Keys are paths relative to VECTORS_DIR."""
 import json, pathlib, sys
 import exhibit_verify
 

@@ -1,4 +1,4 @@
-"""What schemathesis must not do: revoke the token that it asks with."""
+"""Prevents schemathesis from revoking its own token."""
 
 import os
 

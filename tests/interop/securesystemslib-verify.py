@@ -1,8 +1,8 @@
-"""Checks a bundle's signature with securesystemslib, the library below TUF and in-toto.
+"""Verifies a bundle's signature with securesystemslib, the library of TUF and in-toto.
 
     target/interop/venv/bin/python securesystemslib-verify.py BUNDLE_DIR PUB.pem
 
-Exit code 0: the DSSE envelope is signed by the key. Anything else: it is not.
+Exit code 0: the key has signed the DSSE envelope. Any other exit code is a failure.
 """
 
 import base64
@@ -18,7 +18,7 @@ import layout
 
 folder, key_file = sys.argv[1:]
 public_key = load_pem_public_key(Path(key_file).read_bytes())
-# The library looks at a signature only if its keyid is the key's, and leaves it to its caller what a keyid is: for us, this.
+# The library only checks signatures with the key's keyid, which the caller defines. This is our definition.
 spki = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 key_id = base64.b64encode(hashlib.sha256(spki).digest()).decode()
 key = SSlibKey.from_crypto(public_key, key_id)

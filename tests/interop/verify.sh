@@ -1,31 +1,31 @@
 #!/usr/bin/env bash
-# Checks an Exhibit bundle (a folder or a tar) against a public key, with none of Exhibit's programs.
+# Verifies an Exhibit bundle (a folder or a tar) with a public key, without Exhibit's programs.
 #
 #   verify.sh BUNDLE PUB.pem
 #
-# Needs bash, coreutils, awk, find, tar, jq, zstd and openssl 3. Exit code 0: everything below holds; 1: it does not, and standard error has the
-# reason. PUB.pem must come from somewhere else than the bundle: a bundle cannot vouch for itself.
-# Not checked here: the time of signing, the log, the stream's earlier bundles, and what the WARC records inside an item mean.
+# Needs bash, coreutils, awk, find, tar, jq, zstd and openssl 3. Exit code 0: all checks pass; 1: a check fails, and standard error has
+# the reason. Get PUB.pem from a source other than the bundle: a bundle cannot vouch for itself.
+# Not checked: the time of signing, the log, earlier bundles of the stream, and the meaning of the WARC records in an item.
 set -euo pipefail
-export LC_ALL=C # bytes, not letters: lengths are in bytes, and names print without escapes to the terminal
+export LC_ALL=C # counts bytes, not characters, and prints names without terminal escapes
 
-leaves_max=100 # an item with more segments does not get its record tree recomputed: a shell takes some 20 ms for each
+leaves_max=100 # the record trees of larger items are not recomputed: a shell needs about 20 ms for each segment
 
 die() { printf 'verify.sh: %s\n' "$*" >&2; exit 1; }
 note() { printf 'verify.sh: note: %s\n' "$*" >&2; }
 # The SHA-256 of standard input, as 64 hex digits.
 sha256() { sha256sum | cut -c -64; }
-# Bytes on standard input to hex digits.
+# Converts standard input to hex digits.
 hex() { basenc --base16 -w0; }
-# Hex digits to bytes.
+# Converts hex digits to bytes.
 unhex() { printf %s "${1^^}" | basenc --base16 -d; }
-# One value of a JSON file: json FILE FILTER. Fails where the value is null or absent.
+# Prints a value of a JSON file: json FILE FILTER. Fails if the value is null or absent.
 json() { jq -er "$2" "$1" || die "no $2 in $1"; }
-# Whether a condition holds in a file that is one JSON value and nothing else: holds FILE CONDITION [jq options].
+# True if a file is a single JSON value that meets a condition: holds FILE CONDITION [jq options].
 holds() { jq -es "${@:3}" "length == 1 and (.[0] | ($2))" "$1" > /dev/null 2>&1; }
-# Canonical JSON (RFC 8785) only, so that no two programs can read two things into it: duplicate keys, a second value, stray blanks.
+# Accepts only canonical JSON (RFC 8785): without duplicate keys, further values or blanks, all programs read the same document.
 canonical() { jq -cSj . "$1" 2> /dev/null | cmp -s - "$1" || die "$2 is not canonical JSON"; }
-# The file of a blob, by its digest. The digest is untrusted text until its form is known.
+# Prints the file of a blob. The digest is untrusted text, so its format is checked first.
 blob() {
   [[ $1 =~ ^sha256:[0-9a-f]{64}$ ]] || die "not a digest: ${1@Q}"
   [[ -f blobs/sha256/${1#sha256:} ]] || die "blob $1 is missing"
@@ -34,16 +34,16 @@ blob() {
 
 [[ $# -eq 2 ]] || die "usage: verify.sh BUNDLE PUB.pem"
 work=$(mktemp -d)
-trap 'status=$?; rm -rf "$work"; exit $((status != 0))' EXIT # a tool that fails for its own reason has printed it: 1 all the same
+trap 'status=$?; rm -rf "$work"; exit $((status != 0))' EXIT # if a tool fails, it has printed the reason; the exit code is still 1
 
-# 1. The key. It must be Ed25519: these 12 bytes, then 32 bytes of key. Its name is the base64 of the SHA-256 of its DER form.
+# 1. The key must be Ed25519: these 12 bytes, then 32 bytes of key. Its id is the base64 of the SHA-256 of its DER form.
 openssl pkey -pubin -in "$2" -outform DER -out "$work/key.der" 2> /dev/null || die "$2 is not a public key in PEM"
 [[ $(hex < "$work/key.der") =~ ^302A300506032B6570032100[0-9A-F]{64}$ ]] || die "$2 is not an Ed25519 key"
 openssl pkey -pubin -inform DER -in "$work/key.der" -out "$work/key.pem"
 key_id=$(openssl dgst -sha256 -binary "$work/key.der" | base64 -w0)
 
-# 2. The container. A tar is looked at before it is unpacked: plain files only, under the names that a bundle has, each once, and no larger
-# together than the tar itself (a sparse member could be). Nothing can then be written outside the temporary folder.
+# 2. The container. A tar is checked before it is unpacked: it may only have regular files with the names of a bundle, each once, whose
+# total size is at most that of the tar (sparse members could exceed it). So nothing is written outside the temporary folder.
 if [[ -f $1 ]]; then
   tar --list --verbose --numeric-owner --force-local --file "$1" > "$work/members" 2> /dev/null || die "$1 is not a tar"
   awk '!/^-/ { exit 1 }' "$work/members" || die "the tar has a member that is not a plain file"
@@ -63,22 +63,22 @@ else
   [[ ! -s $work/odd ]] || die "the folder has a file named $(head -n 1 "$work/odd" | cat -v)"
 fi
 [[ -f oci-layout && -f index.json && -d blobs/sha256 ]] || die "this is not an OCI image layout"
-# The value counts, not its spelling: skopeo writes a blank into this file.
+# This file need not be canonical: skopeo writes a blank into it.
 holds oci-layout '. == {"imageLayoutVersion": "1.0.0"}' || die "oci-layout is not that of version 1.0.0"
 
-# 3. Every blob is what its name says: the name is the SHA-256 of its bytes. From here on, a digest stands for its bytes.
+# 3. The name of every blob is the SHA-256 of its bytes. From here on, a digest identifies its bytes.
 find blobs/sha256 -type f -printf '%f  %p\n' | sort > "$work/sums"
 sha256sum --check --strict --quiet "$work/sums" > "$work/bad" 2> /dev/null || die "not the bytes that its name promises: $(head -n 1 "$work/bad")"
 
-# 4. The bundle and its attestation, as index.json lists them. The index is not signed, so it is only a list of places to look at:
-# what a manifest is, its own bytes say. The attestation is the manifest that has the bundle as its subject.
+# 4. The bundle and its attestation. index.json lists their manifests. It is not signed, so it is only a hint: the type of a manifest
+# comes from its own bytes. The attestation is the manifest whose subject is the bundle.
 holds index.json '.manifests | type == "array"' || die "index.json is not an OCI index"
 bundles=() attestations=()
 jq -r '[.manifests[].digest] | unique[]' index.json > "$work/manifests"
 while read -r digest; do
   file=$(blob "$digest")
   holds "$file" '(.config.digest | type == "string") and all(.layers[]; .digest | type == "string")' || die "$digest is not an OCI manifest"
-  # Whatever a listed manifest refers to belongs here; see step 5.
+  # Everything that a listed manifest refers to is expected; see step 5.
   jq -r --arg self "$digest" '$self, .config.digest, .layers[].digest' "$file" >> "$work/listed"
   case $(jq -r .artifactType "$file") in
     application/vnd.exhibit.bundle.v1) bundles+=("$digest") ;;
@@ -95,12 +95,12 @@ canonical "$manifest" "the bundle's manifest"
 canonical "$attestation" "the attestation's manifest"
 holds "$attestation" '.subject.digest == $id and (.layers | length == 1)' --arg id "$id" || die "the attestation is not about $id"
 
-# 5. Nothing is here that index.json does not lead to.
+# 5. There are no files that index.json does not lead to.
 sed 's/^sha256://' "$work/listed" | sort -u > "$work/expected"
 find blobs/sha256 -type f -printf '%f\n' | sort | comm -23 - "$work/expected" > "$work/stray"
 [[ ! -s $work/stray ]] || die "blob $(head -n 1 "$work/stray") belongs to nothing"
 
-# 6. The signature. The attestation's one layer is a sigstore bundle, made with the key that was given, and with no log entry.
+# 6. The signature. The attestation's only layer is a sigstore bundle, made with the given key and without a log entry.
 sigstore=$(blob "$(json "$attestation" '.layers[0].digest')")
 canonical "$sigstore" "the sigstore bundle"
 holds "$sigstore" '.mediaType == "application/vnd.dev.sigstore.bundle.v0.3+json" and .verificationMaterial.tlogEntries == []' \
@@ -109,33 +109,33 @@ holds "$sigstore" '.dsseEnvelope.payloadType == "application/vnd.in-toto+json" a
   || die "not one signature over an in-toto statement"
 holds "$sigstore" '.dsseEnvelope.signatures[0].keyid == $key and .verificationMaterial.publicKey.hint == $key' --arg key "$key_id" \
   || die "signed by another key than $key_id"
-# Payload and signature are base64, in the one spelling that encodes their bytes.
+# The payload and signature are canonical base64.
 for part in payload signatures[0].sig; do
   jq -ej ".dsseEnvelope.$part" "$sigstore" > "$work/base64" || die "the $part is not there"
   base64 -d "$work/base64" > "$work/${part##*.}" 2> /dev/null || die "the $part is not base64"
   base64 -w0 "$work/${part##*.}" | cmp -s - "$work/base64" || die "the $part is not canonical base64"
 done
-# What is signed is not the payload alone but DSSE's pre-authentication encoding: type and payload, each after its length in bytes.
+# The signature covers DSSE's pre-authentication encoding: the type and the payload, each preceded by its length in bytes.
 type=application/vnd.in-toto+json
 { printf 'DSSEv1 %d %s %d ' "${#type}" "$type" "$(stat -c %s "$work/payload")"; cat "$work/payload"; } > "$work/signed"
 openssl pkeyutl -verify -rawin -pubin -inkey "$work/key.pem" -in "$work/signed" -sigfile "$work/sig" > /dev/null 2>&1 \
   || die "the signature does not verify"
 
-# 7. The statement, which is what the key vouches for: that this manifest, and so all that it names by digest, is what was captured.
+# 7. The signed statement: this manifest, and so everything that it names by digest, was captured.
 canonical "$work/payload" "the statement"
 holds "$work/payload" '._type == "https://in-toto.io/Statement/v1" and .predicateType == "urn:exhibit:capture:v1"' \
   || die "the statement is not that of a capture"
 holds "$work/payload" '(.subject | length == 1) and .subject[0].digest == {"sha256": $hex}' --arg hex "${id#sha256:}" \
   || die "the statement is about another bundle"
 
-# 8. What the two manifests name: each blob is here, with its size.
+# 8. Every blob that the two manifests name exists and has the stated size.
 jq -r '.config, .layers[] | "\(.digest) \(.size)"' "$manifest" "$attestation" > "$work/descriptors"
 while read -r digest size; do
   file=$(blob "$digest")
   [[ $(stat -c %s "$file") == "$size" ]] || die "blob $digest does not have ${size@Q} bytes"
 done < "$work/descriptors"
 
-# 9. The config, which says what was captured. Its items, their segment lists and the disclosure key are the manifest's layers, all of them.
+# 9. The config describes what was captured. The manifest's layers are exactly its items, their segment lists and the disclosure key.
 holds "$manifest" '.config.mediaType == "application/vnd.exhibit.config.v1+json"' || die "the manifest has no config of an Exhibit bundle"
 config=$(blob "$(json "$manifest" .config.digest)")
 holds "$config" 'all(.items[]; (.name | type == "string")
@@ -149,8 +149,8 @@ disclosure_key=$(blob "$(json "$config" .disclosureKey)")
 [[ $(stat -c %s "$disclosure_key") -eq 32 ]] || die "the disclosure key does not have 32 bytes"
 disclosure_key=$(hex < "$disclosure_key")
 
-# The segments in a segment list, one a line: length, and 1 for a record or 0 for glue. Each is a number, 2 x length + (1 or 0), as unsigned
-# LEB128: seven bits a byte, the lowest first, the eighth bit set on all but the last byte.
+# Prints the segments of a segment list, one on each line: the length, and 1 for a record or 0 for glue. A segment is encoded as the
+# number 2 x length + (1 or 0) in unsigned LEB128: seven bits per byte, lowest first, with the eighth bit set on all but the last byte.
 segments_of() {
   od -An -v -tu1 -w1 | awk '
     { value += ($1 % 128) * 128 ^ bytes++ }
@@ -158,17 +158,17 @@ segments_of() {
     $1 < 128 { printf "%.0f %d\n", int(value / 2), value % 2; value = bytes = 0 }
     END { if (bytes) print "the last number is cut off" }'
 }
-# The root of an item's record tree: record_tree NAME SEGMENTS, with the segments themselves as standard input.
+# Prints the root of an item's record tree: record_tree NAME SEGMENTS, with the segments' bytes on standard input.
 record_tree() {
   local i=0 length salt level=() above
-  # A leaf is the hash of 0x00, a salt and the segment; the salt comes from the disclosure key, the item's name and the segment's number.
+  # A leaf is the hash of 0x00, a salt and the segment. The salt comes from the disclosure key, the item's name and the segment's number.
   while read -r length _ <&3; do
     salt=$({ printf 'evidence/v1/leaf\0%s\0' "$1"; unhex "$(printf %016x "$i")"; } \
       | openssl dgst -r -sha256 -mac HMAC -macopt "hexkey:$disclosure_key" | cut -c -32)
     level+=("$({ printf '\0'; unhex "$salt"; head -c "$length"; } | sha256)")
     i=$((i + 1))
   done 3< "$2"
-  # A node is the hash of 0x01 and its two children. Where a level has an odd number of nodes, the last one moves up as it is.
+  # A node is the hash of 0x01 and its two children. In a level with an odd number of nodes, the last one moves up unchanged.
   while [[ ${#level[@]} -gt 1 ]]; do
     above=()
     for ((i = 0; i + 1 < ${#level[@]}; i += 2)); do
@@ -176,7 +176,7 @@ record_tree() {
     done
     level=("${above[@]}" "${level[@]:i}")
   done
-  # A tree without leaves has the hash of nothing as its root.
+  # The root of an empty tree is the hash of no bytes.
   printf %s "${level[0]-$(sha256 < /dev/null)}"
 }
 
@@ -188,10 +188,10 @@ for ((n = 0; n < item_count; n++)); do
   records=$(json "$config" ".items[$n].records")
   item=$(blob "$(json "$config" ".items[$n].layer")")
   segments=$(blob "$(json "$config" ".items[$n].segments")")
-  # It decompresses to as many bytes as the config says. One byte more is let through, to notice; a bomb is not.
+  # It decompresses to the number of bytes in the config. Reading stops one byte later, which detects a larger item and stops bombs.
   found=$(zstd -dcq "$item" 2> /dev/null | head -c $((bytes + 1)) | wc -c) || die "item ${name@Q} is damaged, or larger than $bytes bytes"
   [[ $found -eq $bytes ]] || die "item ${name@Q} decompresses to $found bytes, not to $bytes"
-  # Its segment list adds up: to the item's bytes, with as many records as the config says, and no segment is empty. All are the tree's leaves.
+  # The segments add up to the item's bytes, and have the number of records in the config. None is empty. They are the tree's leaves.
   zstd -dcq "$segments" 2> /dev/null | head -c $((10 * bytes + 1)) | segments_of > "$work/segments" \
     || die "the segment list of ${name@Q} is damaged"
   awk -v records="$records" -v bytes="$bytes" '
@@ -200,8 +200,8 @@ for ((n = 0; n < item_count; n++)); do
     END { exit bad || sum != bytes || found != records }' "$work/segments" \
     || die "the segment list of ${name@Q} does not give $records records and $bytes bytes"
   leaves=$(wc -l < "$work/segments")
-  # Its record tree has the root that the config names. This binds nothing that the item's digest has not bound already: it is what lets one
-  # record be shown without the rest.
+  # The record tree has the root in the config. The item's digest already covers the same bytes; the tree makes it possible to disclose
+  # one record without the others.
   if [[ $leaves -le $leaves_max ]]; then
     root=$(zstd -dcq "$item" | record_tree "$name" "$work/segments")
     [[ $root == "$(json "$config" ".items[$n].root")" ]] || die "the record tree of ${name@Q} has another root"
@@ -210,7 +210,7 @@ for ((n = 0; n < item_count; n++)); do
   fi
 done
 
-# 11. All of it holds. What was not captured is part of the answer: every gap that the config owns up to. ASCII JSON, safe on a terminal.
+# 11. All checks have passed. The output includes every gap that the config states. It is ASCII JSON, which is safe on a terminal.
 printf 'ok: '
 jq -ac --arg id "$id" '{bundle: $id} + (.predicate | {incident, role, signedAt, stream})' "$work/payload"
 jq -ac '{items: (.items | length), records: ([.items[].records] | add // 0), bytes: ([.items[].bytes] | add // 0)}' "$config"

@@ -2,7 +2,7 @@
 
     target/interop/venv/bin/python warcio-check.py BUNDLE_DIR
 
-Exit code 0: every item is a sequence of whole WARC/1.1 records, and each digest that a record carries is that of its block. Anything else: not.
+Exit code 0: every item is a sequence of complete WARC/1.1 records, and all digests in records match. Any other exit code is a failure.
 """
 
 import json
@@ -19,7 +19,7 @@ config = json.loads(layout.read(folder, manifest["config"]["digest"]))
 
 for item in config["items"]:
     records = digests = 0
-    # The zstd program reads all frames of a file; python-zstandard, which warcio would use, stops after the first.
+    # The zstd program reads all frames of a file. warcio would use python-zstandard, which stops after the first.
     file = f"{folder}/blobs/sha256/{item['layer'].removeprefix('sha256:')}"
     with subprocess.Popen(["zstd", "-dcq", file], stdout=subprocess.PIPE) as zstd:
         for record in ArchiveIterator(zstd.stdout, check_digests="raise"):

@@ -1,12 +1,12 @@
-// Signs and verifies webhooks with Svix's own library, which sends those of incident.io:
+// Signs and verifies webhooks with the library of Svix, the service that sends those of incident.io:
 //
 //   node webhook.mjs < DELIVERIES
 //
-// Deliveries and answers are those of webhook.py.
+// Deliveries and responses have the format of webhook.py.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-// The packages are where install.sh puts them, which is no folder above this file.
+// install.sh puts the packages in a folder that Node would not search.
 const require = createRequire(new URL('../../target/interop/node/', import.meta.url));
 const { Webhook } = require('svix');
 

@@ -1,9 +1,9 @@
-"""Signs and verifies webhooks with the vendors' own libraries: standardwebhooks, and slack_sdk.
+"""Signs and verifies webhooks with the vendors' own libraries: standardwebhooks and slack_sdk.
 
     target/interop/venv/bin/python webhook.py < DELIVERIES
 
-A delivery is one line of JSON: {"sign": "standard" or "slack", "secret", "id", "time", "body"} is answered by its headers as JSON,
-{"verify": …, "secret", "headers", "body"} by true or false.
+A delivery is one line of JSON. For {"sign": "standard" or "slack", "secret", "id", "time", "body"} the response is the headers as
+JSON; for {"verify": …, "secret", "headers", "body"} it is true or false.
 """
 
 import datetime
@@ -27,7 +27,7 @@ def verify(kind, secret, headers, body):
         if kind == "slack":
             return SignatureVerifier(secret).is_valid_request(body, headers)
         Webhook(secret).verify(body, headers, json_parse=False)
-    except Exception:  # each library has its own, and some pass on those of Python
+    except Exception:  # each library has its own exceptions, and some also raise those of Python
         return False
     return True
 

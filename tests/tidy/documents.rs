@@ -1,14 +1,14 @@
-//! Documents say what is so, in lines and sentences that can be read.
+//! Documents have readable lines and sentences, and agree with the code.
 
 use tests::root;
 
 use crate::source::{files_below, read, relative, text_of};
 
-/// Columns of a line in README.
+/// The longest line of the README.
 const LINE_COLUMNS_MAX: usize = 120;
-/// Words of a sentence in README.
+/// The longest sentence of the README.
 const SENTENCE_WORDS_MAX: usize = 30;
-/// Lines of the glossary: it explains our own words, not the field's.
+/// The most lines of the glossary. It explains our own terms, not those of the field.
 const GLOSSARY_LINES_MAX: usize = 25;
 
 #[test]
@@ -33,7 +33,7 @@ fn glossary_is_short_and_linked() {
     assert!(read("README.md").contains("](GLOSSARY.md)"));
 }
 
-/// Sentences of a document's prose, of its list items and of its tables' cells; no code blocks.
+/// The sentences in a document's prose, list items and table cells, without code blocks.
 fn sentences(text: &str) -> Vec<String> {
     let mut blocks = vec![String::new()];
     let mut is_code = false;
@@ -50,7 +50,7 @@ fn sentences(text: &str) -> Vec<String> {
             if line.is_empty() || line.starts_with(['#', '*', '-']) {
                 blocks.push(String::new());
             }
-            let block = blocks.last_mut().expect("it begins with one");
+            let block = blocks.last_mut().expect("the list starts with a block");
             block.push(' ');
             block.push_str(line.trim_start_matches(['#', '*', '-', ' ']));
         }
@@ -69,7 +69,7 @@ fn sentences(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Markdown's links with their text only.
+/// Replaces each Markdown link with its text.
 fn without_link_targets(text: &str) -> String {
     let mut parts = text.split("](");
     let mut plain = parts.next().unwrap_or("").to_owned();
@@ -91,7 +91,7 @@ fn finds_sentences_in_prose_and_cells() {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_resolve() {
     let mut checked = 0;
     for file in files_below(&root(), "md") {
         let text = text_of(&file);
@@ -113,12 +113,14 @@ fn links_between_documents_lead_somewhere() {
             checked += 1;
         }
     }
-    assert!(checked > 5, "a pattern that finds no links checks nothing");
+    assert!(
+        checked > 5,
+        "only {checked} links were found: does the pattern still match?"
+    );
 }
 
-/// SPEC.md's limits are the code's: a number that stands in both must be the same.
 #[test]
-fn the_specification_names_every_fault_code() {
+fn specification_names_every_fault_code() {
     let spec = read("evidence-format/SPEC.md");
     for code in evidence_format::verify::FaultCode::ALL {
         assert!(

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-/// A path as it is written, its segments apart.
+/// The segments of a path.
 pub(crate) type PathSegments = Vec<String>;
 
-/// All paths that begin with `crate`, `self` or `super`, in `use` and elsewhere; groups written out.
+/// All paths that begin with `crate`, `self` or `super`, in `use` and elsewhere, with groups
+/// expanded.
 pub(crate) fn module_paths(code: &str) -> BTreeSet<PathSegments> {
     let tokens = tokens(code);
     let mut found = BTreeSet::new();
@@ -23,7 +24,8 @@ pub(crate) fn module_paths(code: &str) -> BTreeSet<PathSegments> {
     found
 }
 
-/// Paths of all `use` statements, those that begin with another crate or a child module too.
+/// The paths of all `use` statements, including those that begin with another crate or a child
+/// module.
 pub(crate) fn used_paths(code: &str) -> BTreeSet<PathSegments> {
     let tokens = tokens(code);
     let mut found = BTreeSet::new();
@@ -37,8 +39,8 @@ pub(crate) fn used_paths(code: &str) -> BTreeSet<PathSegments> {
     found
 }
 
-/// Where a path leads, from the module `from`: its segments after `crate`. `None` if it leaves the
-/// crate.
+/// Resolves a path in the module `from` to its segments after `crate`. `None` if it leads to
+/// another crate.
 pub(crate) fn absolute(from: &[String], path: &[String]) -> Option<PathSegments> {
     let mut target = match path.first()?.as_str() {
         "crate" => Vec::new(),
@@ -55,7 +57,7 @@ pub(crate) fn absolute(from: &[String], path: &[String]) -> Option<PathSegments>
     Some(target)
 }
 
-/// Reads one path or group from `at`, and leaves `at` behind it.
+/// Reads one path or group at `at`, and moves `at` past it.
 fn read_tree(
     tokens: &[&str],
     at: &mut usize,
@@ -106,7 +108,7 @@ fn is_word(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// Words, `::`, and every other character that is not blank.
+/// Splits code into words, `::`, and single other characters, without blanks.
 fn tokens(code: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
     let mut rest = code.trim_start();
@@ -119,15 +121,15 @@ fn tokens(code: &str) -> Vec<&str> {
         } else {
             first.len_utf8()
         };
-        let (token, behind) = rest.split_at(length);
+        let (token, remaining) = rest.split_at(length);
         tokens.push(token);
-        rest = behind.trim_start();
+        rest = remaining.trim_start();
     }
     tokens
 }
 
 #[test]
-fn writes_groups_out() {
+fn expands_use_groups() {
     let code = "use crate::{a, b::{self, C as D}};\nfn f() { super::g::<u8>(); crate::h!() }";
     let found: Vec<_> = module_paths(code)
         .into_iter()

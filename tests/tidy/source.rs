@@ -1,4 +1,4 @@
-//! What the rules read: the source of our packages without tests and comments.
+//! The source code that the rules read: our packages, without tests and comments.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,44 +8,42 @@ use tests::root;
 
 use crate::layers::PACKAGES;
 
-/// A file of the product: tests and comments are blank, so line numbers stay right.
+/// A source file whose tests and comments are blanked, which keeps its line numbers.
 pub(crate) struct SourceFile {
-    /// From the root of the repository: `collector/server/src/routes.rs`.
+    /// Its path in the repository: `collector/server/src/routes.rs`.
     pub name: String,
-    /// The folder of its crate: `collector/server/src`, or that of a program.
+    /// The folder of its crate: `collector/server/src`, or `…/src/bin/NAME` for a binary.
     pub crate_root: String,
-    /// Its path inside the crate, empty for `lib.rs` and `main.rs`.
+    /// Its module path in the crate, empty for `lib.rs` and `main.rs`.
     pub module: Vec<String>,
-    /// Its code.
     pub code: String,
 }
 
-/// The product's files of all packages.
+/// The source files of all packages, without tests.
 pub(crate) fn product_files() -> Vec<SourceFile> {
     let packages = PACKAGES.iter().map(|(package, _)| *package);
     packages.flat_map(files_of_package).collect()
 }
 
-/// The product's files of one package.
+/// The source files of one package, without tests.
 pub(crate) fn files_of_package(package: &str) -> Vec<SourceFile> {
     let folder = root().join(package).join("src");
     let files = files_below(&folder, "rs");
     let only_tests: BTreeSet<PathBuf> = files.iter().flat_map(|file| test_modules(file)).collect();
-    let is_test = |file: &PathBuf| {
-        let without_extension = file.with_extension("");
-        only_tests
-            .iter()
-            .any(|module| without_extension.starts_with(module))
-    };
     files
         .iter()
-        .filter(|file| !is_test(file))
+        .filter(|file| {
+            let stem = file.with_extension("");
+            !only_tests.iter().any(|module| stem.starts_with(module))
+        })
         .map(|file| source_file(file, &folder))
         .collect()
 }
 
 fn source_file(file: &Path, folder: &Path) -> SourceFile {
-    let inside = file.strip_prefix(folder).expect("listed below it");
+    let inside = file
+        .strip_prefix(folder)
+        .expect("the file is below the folder");
     let mut module: Vec<String> = inside
         .with_extension("")
         .iter()
@@ -70,7 +68,7 @@ fn source_file(file: &Path, folder: &Path) -> SourceFile {
     }
 }
 
-/// Paths, without their extension, of the modules that `file` declares for its tests.
+/// The paths, without extension, of the test modules that `file` declares.
 fn test_modules(file: &Path) -> Vec<PathBuf> {
     let stem = file.with_extension("");
     let is_root = stem.ends_with("lib") || stem.ends_with("main") || stem.ends_with("mod");
@@ -100,9 +98,9 @@ fn test_modules(file: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Blanks comments, and all that follows the beginning of the file's unit tests.
+/// Blanks comments, and drops everything from the first unit test module on.
 ///
-/// A `//` inside of a string stays, unless there is a space on each side of it.
+/// A `//` inside a string is kept unless it has a space on both sides.
 pub(crate) fn without_tests_and_comments(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines().peekable();
@@ -122,31 +120,30 @@ pub(crate) fn without_tests_and_comments(text: &str) -> String {
     code
 }
 
-/// The text of the file with this path from the repository's root.
+/// The text of the file at this path in the repository.
 pub(crate) fn read(name: &str) -> String {
     text_of(&root().join(name))
 }
 
-/// The text of a file.
 pub(crate) fn text_of(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
 }
 
-/// The path of `file` from the repository's root.
+/// The path of `file` in the repository.
 pub(crate) fn relative(file: &Path) -> String {
     file.strip_prefix(root())
-        .expect("listed below it")
+        .expect("the file is below the folder")
         .to_string_lossy()
         .into_owned()
 }
 
-/// Files below `folder` with this extension, sorted, apart from what is built or fetched.
+/// The files below `folder` with this extension, sorted, without build output and dependencies.
 pub(crate) fn files_below(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut files = BTreeSet::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder)
-            .expect("a folder of ours")
+            .expect("the scratch folder is writable")
             .map(|entry| entry.expect("readable").path())
         {
             let name = entry.file_name().and_then(|n| n.to_str()).unwrap_or("");

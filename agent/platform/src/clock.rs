@@ -1,4 +1,4 @@
-//! The time, for everything that may ask for it. The domain may not: it is given the time.
+//! The clocks. Pure code does not read them: it takes the time as an argument.
 
 use std::time::SystemTime;
 
@@ -9,17 +9,17 @@ use rustix::time::{ClockId, clock_gettime};
 /// The wall clock.
 ///
 /// # Panics
-/// The machine's clock is set outside the years -9999 to 9999.
+/// The clock is set outside the years -9999 to 9999.
 #[must_use]
 pub fn now() -> Timestamp {
     Timestamp::try_from(SystemTime::now()).expect("a kernel's clock reaches the year 2262")
 }
 
-/// Reads the wall clock beside one that cannot be set; `event` names what happens now.
+/// Reads the wall clock and the boot clock, which nobody can set. `event` names what happens now.
 #[must_use]
 pub fn reading(event: &str) -> ClockReading {
     let boot = clock_gettime(ClockId::Boottime);
-    // neither is negative since boot
+    // both are positive: they count from boot
     let nanoseconds = boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64;
     ClockReading {
         event: event.to_owned(),
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_boot_clock_never_runs_backwards() {
+    fn boot_clock_is_monotonic() {
         let (begin, end) = (reading("begin"), reading("end"));
         assert!(begin.boot_nanoseconds > 0 && begin.boot_nanoseconds <= end.boot_nanoseconds);
     }

@@ -1,33 +1,51 @@
-//! Files that are whole or not there, whenever the machine stops.
+//! Files that are complete or absent, whenever the machine stops.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::random;
+use crate::random_hex;
 
-/// Puts a file with `content` in the place of `path`. Durable when this returns.
+/// Replaces `path` by a file with `content`. Durable when this returns.
 ///
 /// # Errors
-/// The folder cannot be written; what was in `path` is still there.
+/// The folder cannot be written; `path` is unchanged.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let unfinished = write_beside(path, content, mode)?;
     fs::rename(&unfinished, path).inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
     sync_folder_of(path)
 }
 
-/// Writes a new file in the folder of `path`, and names it. Its content is durable, its name is
-/// not.
+/// Creates `path` with `content` unless it exists: then false, and it is unchanged. Durable when
+/// this returns, whoever created it. Of processes that do this at once, one creates the file, and
+/// none ever reads a part of it.
 ///
 /// # Errors
-/// The folder cannot be written; the file is gone.
+/// The folder cannot be written, or its file system has no hard links.
+pub fn create_new(path: &Path, content: &[u8], mode: u32) -> io::Result<bool> {
+    let unfinished = write_beside(path, content, mode)?;
+    // Unlike a rename, a link fails if the name is taken; unlike O_EXCL on the name itself, it
+    // shows the file only once it is whole.
+    let linked = fs::hard_link(&unfinished, path);
+    fs::remove_file(&unfinished)?;
+    let is_new = match linked {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(error),
+    };
+    sync_folder_of(path)?;
+    Ok(is_new)
+}
+
+/// Writes a new file in the folder of `path`, and returns its path. Its content is durable, its
+/// name is not.
+///
+/// # Errors
+/// The folder cannot be written; no file is left.
 pub fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(
-        ".{:016x}.unfinished",
-        u64::from_le_bytes(random()?)
-    ));
+    name.push(format!(".{}.unfinished", random_hex::<8>()?));
     let unfinished = PathBuf::from(name);
     let mut file = OpenOptions::new()
         .write(true)
@@ -35,7 +53,7 @@ pub fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBu
         .mode(mode)
         .open(&unfinished)?;
     let written = file
-        .set_permissions(Permissions::from_mode(mode)) // whatever the umask
+        .set_permissions(Permissions::from_mode(mode)) // the umask may have removed some bits
         .and_then(|()| file.write_all(content))
         .and_then(|()| file.sync_all());
     written.inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
@@ -65,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_and_nothing_else_is_left() {
+    fn replaces_a_file_and_leaves_nothing_else() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state");
         for content in ["one", "two"] {
@@ -77,7 +95,18 @@ mod tests {
     }
 
     #[test]
-    fn a_name_alone_is_in_the_working_folder() {
+    fn creates_a_file_once_and_never_overwrites_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store.id");
+        assert!(create_new(&path, b"one", 0o600).expect("own folder"));
+        assert!(!create_new(&path, b"two", 0o644).expect("own folder"));
+        assert_eq!(fs::read_to_string(&path).expect("own file"), "one");
+        assert_eq!(fs::metadata(&path).expect("own file").mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).expect("own folder").count(), 1);
+    }
+
+    #[test]
+    fn folder_of_a_bare_name_is_the_working_folder() {
         assert_eq!(folder_of(Path::new("agent.key")), Path::new("."));
         assert_eq!(folder_of(Path::new("/k/agent.key")), Path::new("/k"));
     }

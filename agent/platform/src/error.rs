@@ -1,8 +1,8 @@
-//! Errors as people read them.
+//! Errors as text.
 
 use std::error::Error;
 
-/// An error and its causes in one line. A cause whose text an error above it repeats is left out.
+/// An error and its causes in one line, without causes whose text an error before them contains.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -1,13 +1,15 @@
-//! What every program of ours needs from the machine that it runs on, below agent and collector:
-//! randomness, the [`clock`], [`durable`] files, the [`terminal`], [`progress`], and how a chain of
-//! errors is written in one line.
+//! What all our programs need from the machine they run on, below agent and collector: randomness,
+//! the [`clock`], [`durable`] files, the [`terminal`], [`progress`], [`backoff`], which
+//! hosts are [`loopback`], and a chain of errors in one line.
 
+pub mod backoff;
 pub mod clock;
 pub mod durable;
 mod error;
+pub mod loopback;
 pub mod progress;
 mod random;
 pub mod terminal;
 
 pub use error::chain;
-pub use random::random;
+pub use random::{random, random_fraction, random_hex};

@@ -1,8 +1,8 @@
-//! How far a long piece of work is, for whoever watches it from another thread.
+//! Progress of long work, to be read from another thread.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What has been taken so far.
+/// What has been captured so far.
 #[derive(Debug, Default)]
 pub struct ProgressCounter {
     /// Pages, or probes.

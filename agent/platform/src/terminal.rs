@@ -1,27 +1,25 @@
-//! What our programs have in common on a terminal: one line of progress, sizes and times as people
-//! write them.
+//! What our programs show and read on a terminal: one line of progress, sizes, durations.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use evidence_format::safe::safe;
 
-/// Between two drawings: often enough to look alive, too seldom to cost anything.
+/// Time between two redraws: short enough to look alive, long enough to cost nothing.
 const REDRAW: Duration = Duration::from_millis(100);
-/// Characters of the line: on the narrowest common terminal it does not wrap, and a wrapped line
-/// could not be redrawn.
+/// Characters of the line: fits the narrowest common terminal, since a wrapped line cannot be
+/// redrawn.
 const LINE_CHARS_MAX: usize = 79;
 
-/// One line on standard error that says how far the work is. Dropped, it is gone from the terminal.
+/// One line of progress on standard error, which is cleared when this is dropped.
 #[derive(Debug)]
 pub struct ProgressLine {
-    /// False if nobody looks at it.
     shown: bool,
     drawn: Option<Instant>,
 }
 
 impl ProgressLine {
-    /// Shown if standard error is a terminal, and unless `quiet`.
+    /// Shows nothing if `quiet`, or if standard error is not a terminal.
     #[must_use]
     pub fn new(quiet: bool) -> Self {
         Self {
@@ -30,7 +28,7 @@ impl ProgressLine {
         }
     }
 
-    /// Draws what `text` gives, unless it has just drawn.
+    /// Draws the line that `text` returns, unless the last redraw was a moment ago.
     pub fn draw(&mut self, text: impl FnOnce() -> String) {
         if self.shown && self.drawn.is_none_or(|drawn| drawn.elapsed() >= REDRAW) {
             let text: String = safe(&text()).chars().take(LINE_CHARS_MAX).collect();
@@ -39,7 +37,8 @@ impl ProgressLine {
         }
     }
 
-    /// Makes room for what is written beside it. The next [`ProgressLine::draw`] draws.
+    /// Clears the line, so that other output can be written. The next [`ProgressLine::draw`]
+    /// redraws.
     pub fn clear(&mut self) {
         if self.drawn.take().is_some() {
             let _ = write!(io::stderr(), "\r\x1b[K");
@@ -53,7 +52,7 @@ impl Drop for ProgressLine {
     }
 }
 
-/// `bytes` to three digits.
+/// `bytes` with a binary unit and one decimal: `5.0 MiB`.
 #[must_use]
 pub fn size(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];
@@ -72,10 +71,10 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A time such as `90s`, `5m`, `1h`, `3d`; a number alone is seconds.
+/// Parses a duration such as `90s`, `5m`, `1h`, `3d`; a number without unit is seconds.
 ///
 /// # Errors
-/// A sentence: what was expected.
+/// What was expected, for the user.
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match &text[digits.len()..] {
@@ -83,7 +82,7 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
         "m" => 60,
         "h" => 3600,
         "d" => 86_400,
-        _ => return Err("expected a number and s, m, h or d"),
+        _ => return Err("expected a number and a unit s, m, h or d"),
     };
     let seconds = digits
         .parse::<u64>()
@@ -92,7 +91,7 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
         .filter(|n| *n > 0);
     seconds
         .map(Duration::from_secs)
-        .ok_or("expected a number above zero and s, m, h or d")
+        .ok_or("expected a number above zero and a unit s, m, h or d")
 }
 
 #[cfg(test)]
@@ -100,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_a_unit() {
+    fn parses_durations_with_unit() {
         let seconds = |text| duration(text).map(|d| d.as_secs());
         assert_eq!(
             (seconds("90"), seconds("30s"), seconds("5m"), seconds("2h")),
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_short() {
+    fn formats_sizes_with_unit() {
         let sizes = [0, 1023, 1024, 5 << 20, 3 << 40].map(size);
         assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "5.0 MiB", "3.0 TiB"]);
     }

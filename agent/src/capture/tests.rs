@@ -66,14 +66,14 @@ impl RecordVisitor for Records {
 /// Cuts one item's bytes into records, and leaves them where the test finds them.
 struct Collect {
     name: String,
-    walker: WarcParser,
+    parser: WarcParser,
     records: Records,
     all: Arc<Mutex<BTreeMap<String, Vec<Record>>>>,
 }
 
 impl PieceVisitor for Collect {
     fn piece(&mut self, _: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
-        self.walker
+        self.parser
             .push(bytes, &mut self.records)
             .map_err(io::Error::other)?;
         let mut all = self.all.lock().expect("one thread");
@@ -85,12 +85,12 @@ impl PieceVisitor for Collect {
 }
 
 /// A bundle that was sealed, verified, and read back.
-struct Taken {
+struct SealedCapture {
     config: BundleConfig,
     records: BTreeMap<String, Vec<Record>>,
 }
 
-impl Taken {
+impl SealedCapture {
     fn item(&self, probe: &str) -> &ItemEntry {
         let name = format!("host-{probe}");
         self.config
@@ -163,25 +163,25 @@ impl Root {
         }
     }
 
-    fn take(&self, only: &[&str]) -> Taken {
-        take_with(&self.options(only), |reader| reader)
+    fn capture(&self, only: &[&str]) -> SealedCapture {
+        capture_with(&self.options(only), |reader| reader)
     }
 }
 
-fn take_with(
+fn capture_with(
     options: &CaptureOptions,
     change: impl FnOnce(ReaderOptions) -> ReaderOptions,
-) -> Taken {
-    take_until(options, change, &AtomicBool::new(false), &mut |_| {})
+) -> SealedCapture {
+    capture_until(options, change, &AtomicBool::new(false), &mut |_| {})
 }
 
 /// Captures, seals, publishes, verifies, and reads back.
-fn take_until(
+fn capture_until(
     options: &CaptureOptions,
     change: impl FnOnce(ReaderOptions) -> ReaderOptions,
     cancelled: &AtomicBool,
     progress: &mut dyn FnMut(CaptureProgress<'_>),
-) -> Taken {
+) -> SealedCapture {
     let folder = TempDir::new().expect("a folder");
     let pack = CompressionPool::new(NonZeroUsize::MIN, 256 * 1024);
     let mut draft =
@@ -205,14 +205,14 @@ fn take_until(
     read_back(&bundle)
 }
 
-fn read_back(bundle: &Path) -> Taken {
+fn read_back(bundle: &Path) -> SealedCapture {
     let records = Arc::new(Mutex::new(BTreeMap::new()));
     let mut workers = WorkerPool::for_reading(NonZeroUsize::MIN);
     let mut viewer = |item: &ItemEntry| -> Option<Box<dyn PieceVisitor>> {
         let name = item.name.to_string();
         Some(Box::new(Collect {
             name,
-            walker: WarcParser::new(),
+            parser: WarcParser::new(),
             records: Records::default(),
             all: Arc::clone(&records),
         }))
@@ -229,7 +229,7 @@ fn read_back(bundle: &Path) -> Taken {
         report.integrity
     );
     let records = std::mem::take(&mut *records.lock().expect("one thread"));
-    Taken {
+    SealedCapture {
         config: report.config.expect("a sound bundle has one"),
         records,
     }
@@ -273,7 +273,7 @@ fn predicate() -> CapturePredicate {
 }
 
 #[test]
-fn a_plan_is_in_order_of_volatility_and_refuses_what_it_does_not_know() {
+fn plan_sorts_by_volatility_and_rejects_unknown_probes() {
     let options = CaptureOptions {
         only: vec!["logs".to_owned(), "sockets".to_owned()],
         ..CaptureOptions::default()
@@ -293,49 +293,49 @@ fn a_plan_is_in_order_of_volatility_and_refuses_what_it_does_not_know() {
     assert!(
         unknown
             .to_string()
-            .starts_with("no probe is called \"memory\"; there are: sockets, processes, ")
+            .starts_with("unknown probe \"memory\", expected one of: sockets, processes, ")
     );
 }
 
 #[test]
-fn a_process_is_taken_exactly_and_its_environment_by_name() {
+fn captures_processes_exactly_and_environment_names_only() {
     let root = Root::new();
     root.file("proc/1/cmdline", b"evil\n\x1b[31m\0--password\0");
     root.file("proc/1/environ", b"PATH=/bin\0TOKEN=hunter2\0");
     root.file("bin/evil", "#!");
     root.link("proc/1/exe", "/bin/evil");
     root.link("proc/1/fd/0", "/dev/null");
-    let taken = root.take(&["processes"]);
-    assert_eq!(taken.records("processes")[0].get("WARC-Type"), "warcinfo");
-    let status = taken.record("processes", "/proc/1/status", "");
+    let sealed = root.capture(&["processes"]);
+    assert_eq!(sealed.records("processes")[0].get("WARC-Type"), "warcinfo");
+    let status = sealed.record("processes", "/proc/1/status", "");
     assert_eq!(
         (status.get("WARC-Type"), status.block.as_slice()),
         ("resource", &b"Name:\tinit\n"[..])
     );
     assert_eq!(
-        taken.record("processes", "/proc/1/cmdline", "").block,
+        sealed.record("processes", "/proc/1/cmdline", "").block,
         b"evil\n\x1b[31m\0--password\0"
     );
     assert_eq!(
-        taken.record("processes", "/proc/1/environ", "").block,
+        sealed.record("processes", "/proc/1/environ", "").block,
         b"PATH\0TOKEN\0"
     );
     assert_eq!(
-        taken.record("processes", "/proc/1/exe", "link").block,
+        sealed.record("processes", "/proc/1/exe", "link").block,
         b"/bin/evil"
     );
     assert_eq!(
-        taken.record("processes", "/proc/1/fd", "links").block,
+        sealed.record("processes", "/proc/1/fd", "links").block,
         b"0\0/dev/null\0"
     );
-    let executable = taken.record("processes", "/proc/1/exe", "executable");
+    let executable = sealed.record("processes", "/proc/1/exe", "executable");
     let expected = format!("sha256: {}\r\nbytes: 2\r\n", Digest::of(b"#!").hex());
     assert_eq!(String::from_utf8_lossy(&executable.block), expected);
-    assert_eq!(taken.item("processes").redactions[0].count, 2);
-    assert!(!format!("{:?}", taken.records).contains("hunter2"));
+    assert_eq!(sealed.item("processes").redactions[0].count, 2);
+    assert!(!format!("{:?}", sealed.records).contains("hunter2"));
     // The made-up process has only some of its files: the rest vanished with it, and is one gap.
     assert_eq!(
-        taken.gap("processes", GapReason::Vanished),
+        sealed.gap("processes", GapReason::Vanished),
         (1, vec!["/proc/1".to_owned()])
     );
 
@@ -343,16 +343,16 @@ fn a_process_is_taken_exactly_and_its_environment_by_name() {
         environment_values: true,
         ..root.options(&["processes"])
     };
-    let taken = take_with(&with_values, |reader| reader);
+    let sealed = capture_with(&with_values, |reader| reader);
     assert_eq!(
-        taken.record("processes", "/proc/1/environ", "").block,
+        sealed.record("processes", "/proc/1/environ", "").block,
         b"PATH=/bin\0TOKEN=hunter2\0"
     );
-    assert!(taken.item("processes").redactions.is_empty());
+    assert!(sealed.item("processes").redactions.is_empty());
 }
 
 #[test]
-fn sockets_are_read_once_for_each_network_namespace() {
+fn reads_sockets_once_per_network_namespace() {
     let root = Root::new();
     for (process, namespace) in [("1", "net:[1]"), ("2", "net:[1]"), ("3", "net:[3]")] {
         root.link(&format!("proc/{process}/ns/net"), namespace);
@@ -360,8 +360,8 @@ fn sockets_are_read_once_for_each_network_namespace() {
         root.link(&format!("proc/{process}/fd/8"), "/etc/passwd");
         root.file(&format!("proc/{process}/net/tcp"), process);
     }
-    let taken = root.take(&["sockets"]);
-    let tables = taken
+    let sealed = root.capture(&["sockets"]);
+    let tables = sealed
         .records("sockets")
         .iter()
         .filter(|record| record.path().ends_with("net/tcp"))
@@ -369,18 +369,18 @@ fn sockets_are_read_once_for_each_network_namespace() {
     // One process of each: which one, in whatever order the folder has them, and process 1 always.
     assert!((2..=3).contains(&tables), "{tables}");
     assert_eq!(
-        taken.record("sockets", "/proc/2/fd", "links").block,
+        sealed.record("sockets", "/proc/2/fd", "links").block,
         b"7\0socket:[99]\0"
     );
     assert!(
-        taken.item("sockets").coverage.is_complete(),
+        sealed.item("sockets").coverage.is_complete(),
         "{:?}",
-        taken.item("sockets").coverage
+        sealed.item("sockets").coverage
     );
 }
 
 #[test]
-fn a_file_carries_its_facts_and_of_a_long_log_the_end_is_kept() {
+fn records_file_facts_and_keeps_the_end_of_long_logs() {
     let root = Root::new();
     let long: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
     root.file("var/log/long", &long);
@@ -394,14 +394,14 @@ fn a_file_carries_its_facts_and_of_a_long_log_the_end_is_kept() {
         object_bytes_max: 1_000_000,
         ..root.options(&["logs"])
     };
-    let taken = take_with(&options, |reader| reader);
-    let short = taken.record("logs", "/var/log/short", "");
+    let sealed = capture_with(&options, |reader| reader);
+    let short = sealed.record("logs", "/var/log/short", "");
     assert_eq!(
         (short.get("Exhibit-Mode"), short.get("Exhibit-Size")),
         ("100640", "8")
     );
     assert!(short.get("Exhibit-Modified").ends_with('Z') && !short.get("Exhibit-Inode").is_empty());
-    let end = taken.record("logs", "/var/log/long", "");
+    let end = sealed.record("logs", "/var/log/long", "");
     assert_eq!(
         (
             end.get("WARC-Truncated"),
@@ -411,19 +411,19 @@ fn a_file_carries_its_facts_and_of_a_long_log_the_end_is_kept() {
         ("length", "2000000", "3000000")
     );
     assert!(end.block == long[2_000_000..]);
-    let gap = &taken.item("logs").coverage.gaps[0];
+    let gap = &sealed.item("logs").coverage.gaps[0];
     assert_eq!(
         (gap.reason, gap.bytes_kept, gap.bytes_lost),
         (GapReason::TooLarge, 1_000_000, 2_000_000)
     );
     assert!(
-        String::from_utf8_lossy(&taken.record("logs", "/var/log", "directory").block)
+        String::from_utf8_lossy(&sealed.record("logs", "/var/log", "directory").block)
             .contains("short\x00100640 ")
     );
 }
 
 #[test]
-fn what_does_not_fit_the_item_is_counted_oldest_first() {
+fn item_limit_drops_the_oldest_files() {
     let root = Root::new();
     for (age, name) in [(1, "new"), (2, "old"), (3, "older")] {
         root.file(&format!("var/log/{name}"), [b'x'; 1000]);
@@ -439,22 +439,22 @@ fn what_does_not_fit_the_item_is_counted_oldest_first() {
         item_bytes_max: 1500 + listing,
         ..root.options(&["logs"])
     };
-    let taken = take_with(&options, |reader| reader);
-    assert_eq!(taken.record("logs", "/var/log/new", "").block.len(), 1000);
-    let cut = taken.record("logs", "/var/log/old", "");
+    let sealed = capture_with(&options, |reader| reader);
+    assert_eq!(sealed.record("logs", "/var/log/new", "").block.len(), 1000);
+    let cut = sealed.record("logs", "/var/log/old", "");
     assert!(cut.block.len() < 1000 && cut.get("Exhibit-Gap") == "over_budget");
     assert_eq!(
-        taken.gap("logs", GapReason::OverBudget),
+        sealed.gap("logs", GapReason::OverBudget),
         (
             2,
             vec!["/var/log/old".to_owned(), "/var/log/older".to_owned()]
         )
     );
-    assert_eq!(taken.item("logs").coverage.ended, EndReason::Limit);
+    assert_eq!(sealed.item("logs").coverage.ended, EndReason::Limit);
 }
 
 #[test]
-fn special_files_and_loops_are_not_opened_and_missing_files_are_no_gap() {
+fn does_not_open_special_files_or_count_absent_ones() {
     let root = Root::new();
     let fifo = root.path("var/log/fifo");
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).expect("a fifo");
@@ -464,41 +464,41 @@ fn special_files_and_loops_are_not_opened_and_missing_files_are_no_gap() {
     root.file("var/log/real", "r");
     root.link("var/log/again", "real");
     root.file("var/log/a\nb\x1b[2J", "odd name");
-    let taken = root.take(&["logs", "scheduled"]);
+    let sealed = root.capture(&["logs", "scheduled"]);
     assert_eq!(
-        taken.gap("logs", GapReason::SpecialFile),
+        sealed.gap("logs", GapReason::SpecialFile),
         (1, vec!["/var/log/fifo".to_owned()])
     );
-    assert_eq!(taken.item("logs").coverage.missing(), 1);
+    assert_eq!(sealed.item("logs").coverage.missing(), 1);
     assert_eq!(
-        taken.record("logs", "/var/log/outside", "link").block,
+        sealed.record("logs", "/var/log/outside", "link").block,
         b"/etc/hostname"
     );
     assert_eq!(
-        taken.record("logs", "/var/log/again", "link").block,
+        sealed.record("logs", "/var/log/again", "link").block,
         b"real"
     );
-    let of_again = taken
+    let of_again = sealed
         .records("logs")
         .iter()
         .filter(|record| record.path() == "/var/log/again")
         .count();
     assert_eq!(
         of_again, 1,
-        "the file behind the link was taken under its own name"
+        "the file behind the link was sealed under its own name"
     );
     assert_eq!(
-        taken.record("logs", "/var/log/a\nb\x1b[2J", "").block,
+        sealed.record("logs", "/var/log/a\nb\x1b[2J", "").block,
         b"odd name"
     );
     assert!(
-        taken.item("scheduled").coverage.is_complete(),
+        sealed.item("scheduled").coverage.is_complete(),
         "nothing is there, nothing is missing"
     );
 }
 
 #[test]
-fn secrets_in_account_files_and_container_configurations_are_removed() {
+fn removes_secrets_from_account_files_and_container_configurations() {
     let root = Root::new();
     root.file("etc/passwd", "root:$6$abc$def:0:0::/root:/bin/sh\n");
     root.file("etc/shadow", "root:$6$abc$def:1::::::\n");
@@ -506,24 +506,24 @@ fn secrets_in_account_files_and_container_configurations_are_removed() {
         "var/lib/docker/containers/ab/config.v2.json",
         r#"{"Config":{"Env":["A=hunter2"]}}"#,
     );
-    let taken = root.take(&["users", "privileges", "containers"]);
+    let sealed = root.capture(&["users", "privileges", "containers"]);
     assert_eq!(
-        taken.record("users", "/etc/passwd", "").block,
+        sealed.record("users", "/etc/passwd", "").block,
         b"root:[removed]:0:0::/root:/bin/sh\n"
     );
-    assert_eq!(taken.item("users").redactions[0].count, 1);
-    let config = taken.record(
+    assert_eq!(sealed.item("users").redactions[0].count, 1);
+    let config = sealed.record(
         "containers",
         "/var/lib/docker/containers/ab/config.v2.json",
         "",
     );
     assert_eq!(config.block, br#"{"Config":{"Env":["A="]}}"#);
-    let text = format!("{:?}", taken.records);
+    let text = format!("{:?}", sealed.records);
     assert!(!text.contains("shadow") && !text.contains("$6$abc") && !text.contains("hunter2"));
 }
 
 #[test]
-fn keys_and_histories_are_found_in_every_home() {
+fn finds_keys_and_histories_in_every_home() {
     let root = Root::new();
     root.file(
         "etc/passwd",
@@ -538,17 +538,17 @@ fn keys_and_histories_are_found_in_every_home() {
     root.file("home/ldap/.ssh/authorized_keys2", "ssh-ed25519 L");
     root.file("etc/keys/b", "ssh-ed25519 B");
     root.file("srv/b/.bash_history", "rm -rf /\n");
-    let taken = root.take(&["authorized-keys", "histories"]);
+    let sealed = root.capture(&["authorized-keys", "histories"]);
     for path in [
         "/home/a/.ssh/authorized_keys",
         "/home/ldap/.ssh/authorized_keys2",
         "/etc/keys/b",
     ] {
-        assert!(taken.has("authorized-keys", path), "{path}");
+        assert!(sealed.has("authorized-keys", path), "{path}");
     }
-    assert!(!taken.has("authorized-keys", "/home/a/.ssh/id_ed25519"));
+    assert!(!sealed.has("authorized-keys", "/home/a/.ssh/id_ed25519"));
     assert_eq!(
-        taken.record("histories", "/srv/b/.bash_history", "").block,
+        sealed.record("histories", "/srv/b/.bash_history", "").block,
         b"rm -rf /\n"
     );
 }
@@ -561,15 +561,15 @@ fn hang(path: &Path) {
 }
 
 #[test]
-fn a_hanging_file_does_not_stall_the_rest() {
+fn hanging_file_does_not_stall_the_capture() {
     let root = Root::new();
     for name in ["nfs/a", "nfs/b", "nfs/c", "z"] {
         root.file(&format!("var/log/{name}"), name);
     }
     let begin = Instant::now();
     let patience = Duration::from_millis(200);
-    let taken = take_with(&root.options(&["logs"]), |reader| ReaderOptions {
-        before: hang,
+    let sealed = capture_with(&root.options(&["logs"]), |reader| ReaderOptions {
+        before_touch: hang,
         patience,
         ..reader
     });
@@ -577,10 +577,10 @@ fn a_hanging_file_does_not_stall_the_rest() {
         begin.elapsed() < Duration::from_secs(5),
         "one wait for the folder, not one for each file"
     );
-    assert_eq!(taken.gap("logs", GapReason::Hung).0, 3);
-    assert_eq!(taken.record("logs", "/var/log/z", "").block, b"z");
+    assert_eq!(sealed.gap("logs", GapReason::Hung).0, 3);
+    assert_eq!(sealed.record("logs", "/var/log/z", "").block, b"z");
     assert_eq!(
-        taken
+        sealed
             .records("logs")
             .iter()
             .filter(|record| record.get("Exhibit-Gap") == "hung")
@@ -590,29 +590,29 @@ fn a_hanging_file_does_not_stall_the_rest() {
 }
 
 #[test]
-fn after_the_deadline_every_step_still_has_its_item() {
+fn every_step_has_an_item_after_the_deadline() {
     let root = Root::new();
     root.file("var/log/x", "x");
     let options = CaptureOptions {
         deadline: Duration::ZERO,
         ..root.options(&[])
     };
-    let taken = take_with(&options, |reader| reader);
-    assert_eq!(taken.config.planned_but_absent().count(), 0);
-    for item in &taken.config.items {
+    let sealed = capture_with(&options, |reader| reader);
+    assert_eq!(sealed.config.planned_but_absent().count(), 0);
+    for item in &sealed.config.items {
         assert_eq!(item.coverage.ended, EndReason::Deadline, "{}", item.name);
         assert!(item.coverage.missing() > 0, "{}", item.name);
     }
 }
 
 #[test]
-fn a_person_can_stop_it_and_is_told_how_far_it_is() {
+fn cancellation_stops_and_progress_names_each_step() {
     let root = Root::new();
     root.file("var/log/x", "x");
     let cancelled = AtomicBool::new(false);
     let mut told = Vec::new();
     let options = root.options(&["processes", "logs"]);
-    let taken = take_until(&options, |reader| reader, &cancelled, &mut |progress| {
+    let sealed = capture_until(&options, |reader| reader, &cancelled, &mut |progress| {
         assert_eq!(progress.steps, 2);
         told.push((progress.step, progress.item.to_owned()));
         cancelled.store(progress.step == 2, Ordering::Relaxed);
@@ -625,23 +625,23 @@ fn a_person_can_stop_it_and_is_told_how_far_it_is() {
             (2, "host-logs".to_owned())
         ]
     );
-    assert_eq!(taken.item("processes").coverage.ended, EndReason::Complete);
-    assert_eq!(taken.item("logs").coverage.ended, EndReason::Cancelled);
+    assert_eq!(sealed.item("processes").coverage.ended, EndReason::Complete);
+    assert_eq!(sealed.item("logs").coverage.ended, EndReason::Cancelled);
 }
 
 #[test]
-fn a_folder_of_too_many_names_is_bounded() {
+fn folder_with_too_many_names_is_cut_with_a_gap() {
     let root = Root::new();
     for i in 0..50 {
         root.file(&format!("var/log/{i}"), "");
     }
-    let taken = take_with(&root.options(&["logs"]), |reader| ReaderOptions {
+    let sealed = capture_with(&root.options(&["logs"]), |reader| ReaderOptions {
         entries_max: 20,
         ..reader
     });
-    assert_eq!(taken.gap("logs", GapReason::TooLarge).1[0], "/var/log");
+    assert_eq!(sealed.gap("logs", GapReason::TooLarge).1[0], "/var/log");
     assert_eq!(
-        taken
+        sealed
             .records("logs")
             .iter()
             .filter(|record| record.path().starts_with("/var/log/"))
@@ -651,7 +651,7 @@ fn a_folder_of_too_many_names_is_bounded() {
 }
 
 #[test]
-fn a_sparse_file_of_any_size_costs_its_limit() {
+fn huge_sparse_file_is_cut_at_the_limit() {
     let root = Root::new();
     root.file("var/log/lastlog", "");
     let file = File::options()
@@ -664,11 +664,11 @@ fn a_sparse_file_of_any_size_costs_its_limit() {
         object_bytes_max: 300_000,
         ..root.options(&["sessions"])
     };
-    let taken = take_with(&options, |reader| reader);
-    let record = taken.record("sessions", "/var/log/lastlog", "");
+    let sealed = capture_with(&options, |reader| reader);
+    let record = sealed.record("sessions", "/var/log/lastlog", "");
     assert_eq!((record.block.len(), record.block[7]), (300_000, b'x'));
     assert_eq!(
-        taken.item("sessions").coverage.gaps[0].bytes_lost,
+        sealed.item("sessions").coverage.gaps[0].bytes_lost,
         (1 << 40) - 300_000
     );
 }
@@ -683,7 +683,7 @@ impl Drop for Running {
 }
 
 #[test]
-fn on_this_machine_a_deleted_executable_is_hashed() {
+fn hashes_a_deleted_executable() {
     let folder = TempDir::new().expect("a folder");
     let program = folder.path().join("deleted");
     let original = ["/bin/sleep", "/usr/bin/sleep"]
@@ -698,10 +698,10 @@ fn on_this_machine_a_deleted_executable_is_hashed() {
         only: vec!["processes".to_owned()],
         ..CaptureOptions::default()
     };
-    let taken = take_with(&options, |reader| reader);
+    let sealed = capture_with(&options, |reader| reader);
     let path = format!("/proc/{}/exe", running.0.id());
     assert!(
-        taken
+        sealed
             .record("processes", &path, "link")
             .block
             .ends_with(b"/deleted (deleted)")
@@ -712,12 +712,12 @@ fn on_this_machine_a_deleted_executable_is_hashed() {
         original.len()
     );
     assert_eq!(
-        String::from_utf8_lossy(&taken.record("processes", &path, "executable").block),
+        String::from_utf8_lossy(&sealed.record("processes", &path, "executable").block),
         expected
     );
     let own = format!("/proc/{}/status", std::process::id());
     assert!(
-        taken
+        sealed
             .record("processes", &own, "")
             .block
             .starts_with(b"Name:\t")

@@ -9,7 +9,6 @@ use agent::identity;
 use agent::key::KeyFile;
 use agent::stream::StreamFile;
 use anyhow::{Context, Result};
-use data_encoding::HEXLOWER;
 use evidence_format::bundle::{BundleMetadata, DraftBundle, SealedBundle};
 use evidence_format::config::ClockReading;
 use evidence_format::id::IncidentId;
@@ -25,7 +24,7 @@ use super::{OutputArguments, interrupt};
 /// the whole id.
 const NAME_DIGITS: usize = 12;
 
-/// A bundle under way, and where it goes.
+/// A draft, and what publishing it needs.
 pub(super) struct BundleInProgress {
     pub(super) draft: DraftBundle,
     /// The draft's folder.
@@ -38,9 +37,11 @@ pub(super) struct BundleInProgress {
 }
 
 impl BundleInProgress {
-    /// Opens the key and begins a draft. What can be wrong shows here, before anything is captured.
+    /// Opens the key and the stream, and creates the draft: errors of these show before a capture
+    /// and not after it.
     pub(super) fn begin(target: &OutputArguments, pack: CompressionPool) -> Result<Self> {
-        // Evidence holds what its sources keep from others, so others get neither bundle nor draft.
+        // Evidence holds what other users may not read at its source: they get neither bundle nor
+        // draft.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
         let key = target.key.open()?;
         let stream = StreamFile::open(&key.stream_path(), key.public().id())?;
@@ -48,8 +49,8 @@ impl BundleInProgress {
         let out = path::absolute(&target.out)?;
         fs::create_dir_all(&out)
             .with_context(|| format!("cannot make folder {}", out.display()))?;
-        let out = fs::canonicalize(out)?; // as a walk over it would see it
-        let random = HEXLOWER.encode(&platform::random::<8>()?);
+        let out = fs::canonicalize(out)?; // so that a walk over it can recognise the draft
+        let random = platform::random_hex::<8>()?;
         let folder = out.join(format!(
             "{}-{}-{random}.unfinished",
             target.incident,
@@ -67,8 +68,8 @@ impl BundleInProgress {
         })
     }
 
-    /// Signs the draft and publishes it beside its folder. `stop` is looked at until publishing
-    /// begins: that ends with a whole bundle or with none, and soon.
+    /// Signs the draft and publishes it beside its folder. `stop` is checked until publishing
+    /// begins; publishing is short, and leaves a whole bundle or none.
     pub(super) fn finish(self, plan: SealedPlan, stop: &AtomicBool) -> Result<PublishedBundle> {
         let end = platform::clock::reading("end");
         let lock = self.stream.acquire_seal_lock(stop)?;
@@ -103,8 +104,8 @@ impl BundleInProgress {
         };
         let prepared = lock.prepare(published.id, &published.path)?;
         publish(sealed, &published.path, self.as_folder)?;
-        // The bundle is there. If it cannot be counted now, the next turn finds its announcement
-        // and counts it.
+        // The bundle is published. If its number cannot be committed now, whoever next acquires the
+        // lock recovers it.
         let _ = prepared.commit();
         Ok(published)
     }

@@ -17,16 +17,16 @@ use super::bundle::BundleInProgress;
 use super::interrupt::InterruptFlags;
 use super::print;
 
-/// Plaintext in one frame. A capture shares its machine with what it examines: one thread and small
-/// frames keep it below 20 MiB, and the little that a capture reads is compressed in no time
-/// anyway.
+/// Bytes of one frame before compression. A capture shares the machine with what it examines: one
+/// thread and small frames keep it below 20 MiB, and it reads too little for compression to take
+/// long.
 const FRAME_BYTES: usize = 256 * 1024;
 
 /// Seals the volatile state of this machine
 ///
-/// Reads the kernel's own files, most volatile first, and runs none of the machine's programs. As
-/// root it sees everything; as another user it seals what it may see, and what it may not see is
-/// named in the bundle. Ctrl-C seals what there is by then; a second Ctrl-C gives up and leaves
+/// Reads the kernel's files, most volatile first, and runs none of the machine's programs. As root
+/// it sees everything; as another user it seals what that user may see, and lists the rest in the
+/// bundle as missing. Ctrl-C seals what was captured by then; a second Ctrl-C gives up and leaves
 /// nothing behind.
 #[derive(Args)]
 #[command(after_help = "\
@@ -38,20 +38,20 @@ Examples:
 pub(super) struct CaptureArguments {
     #[command(flatten)]
     target: OutputArguments,
-    /// Take this only; may be repeated (`exhibit-agent probes` lists them)
+    /// Run only this probe; may be repeated (`exhibit-agent probes` lists them)
     #[arg(long, value_name = "PROBE", value_parser = PossibleValuesParser::new(capture::probes().map(|probe| probe.name)),
         hide_possible_values = true)]
     only: Vec<String>,
-    /// Seal what there is after this long: 30s, 5m, 1h
+    /// Stop after this long and seal what was captured: 30s, 5m, 1h
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
     deadline: Duration,
     /// Where the machine's root file system is mounted
     #[arg(long, value_name = "PATH", default_value = "/")]
     root: PathBuf,
-    /// Take the values of environment variables too, which often are passwords
+    /// Capture the values of environment variables too, which are often passwords
     #[arg(long)]
     environment_values: bool,
-    /// Do not give way to the machine's own work
+    /// Keep normal priority instead of giving way to the machine's own work
     #[arg(long)]
     no_nice: bool,
 }
@@ -86,12 +86,12 @@ pub(super) fn run(arguments: CaptureArguments) -> Result<()> {
             &mut work.draft,
             &plan,
             &options,
-            interrupt.once(),
+            interrupt.first(),
             &mut progress,
         )?;
     }
-    let published = work.finish(plan, interrupt.again())?;
-    print::show(&published, &arguments.target)
+    let published = work.finish(plan, interrupt.second())?;
+    print::print_published(&published, &arguments.target)
 }
 
 fn describe(now: &CaptureProgress<'_>) -> String {

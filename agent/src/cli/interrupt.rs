@@ -1,4 +1,4 @@
-//! Ctrl-C as something to look at, so that everything under way ends by its own code and cleans up.
+//! Ctrl-C as flags that the work checks, so that it stops at its own points and cleans up.
 
 use std::io;
 use std::sync::Arc;
@@ -8,20 +8,20 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// A person stopped the work, and nothing is left of it.
+/// The work was stopped, and nothing is left of it.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 pub(super) struct Interruption;
 
-/// What a person asked for by Ctrl-C, or a service manager by SIGTERM.
+/// Set by Ctrl-C, or by a service manager's SIGTERM.
 #[derive(Debug, Default)]
 pub(super) struct InterruptFlags {
-    once: AtomicBool,
-    again: AtomicBool,
+    first: AtomicBool,
+    second: AtomicBool,
 }
 
 impl InterruptFlags {
-    /// From now on, signals set these flags and end nothing by themselves.
+    /// From now on, signals set these flags and do not end the process.
     pub(super) fn listen() -> io::Result<Arc<Self>> {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let interrupt = Arc::new(Self::default());
@@ -33,18 +33,18 @@ impl InterruptFlags {
     }
 
     /// Set by the first signal.
-    pub(super) fn once(&self) -> &AtomicBool {
-        &self.once
+    pub(super) fn first(&self) -> &AtomicBool {
+        &self.first
     }
 
     /// Set by the second signal.
-    pub(super) fn again(&self) -> &AtomicBool {
-        &self.again
+    pub(super) fn second(&self) -> &AtomicBool {
+        &self.second
     }
 
     fn signal(&self) {
-        if self.once.swap(true, Ordering::Relaxed) {
-            self.again.store(true, Ordering::Relaxed);
+        if self.first.swap(true, Ordering::Relaxed) {
+            self.second.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -63,12 +63,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_signal_asks_for_more_than_the_first() {
+    fn first_signal_does_not_set_the_second_flag() {
         let interrupt = InterruptFlags::default();
-        assert!(check(interrupt.once()).is_ok());
+        assert!(check(interrupt.first()).is_ok());
         interrupt.signal();
-        assert!(check(interrupt.once()).is_err() && check(interrupt.again()).is_ok());
+        assert!(check(interrupt.first()).is_err() && check(interrupt.second()).is_ok());
         interrupt.signal();
-        assert!(check(interrupt.again()).is_err());
+        assert!(check(interrupt.second()).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! `exhibit-agent key`, and the choice of a key by the other commands.
+//! `exhibit-agent key`, and the option by which all commands choose a key.
 
 use std::env;
 use std::io::{self, Write};
@@ -11,10 +11,10 @@ use evidence_format::safe::safe;
 
 use super::print::path_text;
 
-/// Shows this machine's public key and its fingerprint; makes the key if there is none
+/// Shows the fingerprint and the public key of this machine; creates the key if there is none
 ///
-/// Run it when a machine is set up, and keep the fingerprint where an intruder on the machine
-/// cannot change it: a key that is only known from the bundles that it signs proves nothing.
+/// Run it when you set up a machine, and keep the fingerprint where an intruder on the machine
+/// cannot change it: a key that is known only from the bundles it signs proves nothing.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -27,14 +27,14 @@ pub(super) struct KeyArguments {
 
 #[derive(Args)]
 pub(super) struct KeySelection {
-    /// Key file to sign with, made if absent [default: /var/lib/exhibit/agent.key for root, else
-    /// $XDG_STATE_HOME/exhibit/agent.key]
+    /// Key file to sign with; created if missing [default: /var/lib/exhibit/agent.key for root,
+    /// else $XDG_STATE_HOME/exhibit/agent.key]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 }
 
 impl KeySelection {
-    /// Opens the key, or makes it, and then says so.
+    /// Opens the key, or creates it and prints its fingerprint.
     pub(super) fn open(&self) -> Result<KeyFile> {
         let path = match &self.key {
             Some(path) => path.clone(),
@@ -64,11 +64,11 @@ pub(super) fn run(arguments: &KeyArguments) -> Result<()> {
     ))
 }
 
-/// On standard error, whatever was asked to be quiet: it is said once in a key's life.
+/// Prints to standard error even with `--quiet`: it happens once in a key's life.
 fn print_fingerprint(key: &KeyFile) {
     let _ = writeln!(
         io::stderr(),
-        "made a new signing key; publish its fingerprint outside of this machine, so that others can tell it from a forger's:\n  {}",
+        "created a new signing key; publish its fingerprint outside of this machine, so that others can tell it from a forged one:\n  {}",
         key.public().id().hex()
     );
 }

@@ -1,4 +1,4 @@
-//! The command line: what can be asked, and one file for each answer.
+//! The command line: all commands and their common arguments, and one file for each command.
 
 mod bundle;
 mod capture;
@@ -16,14 +16,14 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use evidence_format::id::IncidentId;
 
-/// Exit code after a person's Ctrl-C: 128 and the number of SIGINT, as shells have it.
+/// Exit code after Ctrl-C: 128 plus the number of SIGINT, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    a bundle was sealed; what it lacks stands in it, and in the receipt
+  0    a bundle was sealed; it and the receipt list what is missing
   1    nothing was sealed
-  2    the command line was wrong
+  2    invalid command line
   130  interrupted; nothing was left behind";
 
 /// Seals the volatile state of this machine, or files, into a signed bundle that a stranger can
@@ -45,29 +45,28 @@ enum AgentCommand {
     Man(reference::ManArguments),
 }
 
-/// What both ways to a bundle ask for.
+/// The common arguments of `capture` and `seal`.
 #[derive(Args)]
 struct OutputArguments {
     /// The incident's short name, such as INC-2026-042
     #[arg(long, value_name = "NAME")]
     incident: IncidentId,
-    /// Folder for the bundle; made if absent
+    /// Folder for the bundle; created if missing
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Write a folder and not a tar
+    /// Write a folder instead of a tar
     #[arg(long)]
     dir: bool,
     #[command(flatten)]
     key: key::KeySelection,
-    /// Print one line of JSON about the bundle, and no summary
+    /// Print the receipt as one line of JSON instead of a summary
     #[arg(long)]
     json: bool,
-    /// Print nothing but errors (and, once, a new key's fingerprint)
+    /// Print only errors (and the fingerprint of a key that was just created)
     #[arg(long, short)]
     quiet: bool,
 }
 
-/// Does what the command line asks.
 pub(crate) fn run() -> Result<()> {
     match Cli::parse().command {
         AgentCommand::Capture(arguments) => capture::run(arguments),
@@ -79,15 +78,14 @@ pub(crate) fn run() -> Result<()> {
     }
 }
 
-/// True if `error` says that a person stopped the work.
+/// True if `error` is the effect of Ctrl-C or SIGTERM.
 pub(crate) fn is_interruption(error: &anyhow::Error) -> bool {
     error.is::<interrupt::Interruption>()
         || matches!(error.downcast_ref(), Some(files::FilesError::Interrupted))
         || matches!(error.downcast_ref(), Some(stream::StreamError::Interrupted))
 }
 
-/// Writes to standard output. A reader that went away is an error: it did not get what it asked
-/// for.
+/// Writes to standard output. A closed pipe is an error too: its reader did not get everything.
 fn out(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     Ok(stdout

@@ -1,7 +1,7 @@
-//! What was captured, for people and for programs.
+//! The receipt of a sealed bundle: a summary for people, or JSON for programs.
 //!
-//! Names of files and processes come from whoever used the machine last. On a terminal they must
-//! not act.
+//! An attacker may have chosen the names of files and processes, so none is printed with its
+//! control characters.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,14 +19,13 @@ use serde::Serialize;
 
 use super::{OutputArguments, out};
 
-/// Examples of one kind of gap in a summary; all of them stand in the bundle.
+/// Examples of one kind of gap in a summary; the bundle has more.
 const EXAMPLES_MAX: usize = 3;
 /// Characters of one example in a summary.
 const EXAMPLE_CHARS_MAX: usize = 60;
 
-/// A bundle that was published.
 pub(super) struct PublishedBundle {
-    /// Where it is, absolute.
+    /// Absolute.
     pub(super) path: PathBuf,
     pub(super) id: Digest,
     pub(super) key_id: KeyId,
@@ -35,8 +34,9 @@ pub(super) struct PublishedBundle {
     pub(super) config: BundleConfig,
 }
 
-/// What `--json` prints. Fields are added, never renamed or removed.
+/// What `--json` prints. Members are added, never renamed or removed.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct BundleReceipt<'a> {
     bundle: String,
     id: Digest,
@@ -49,22 +49,24 @@ struct BundleReceipt<'a> {
     gaps: u64,
 }
 
-/// Tells of a bundle in the way that `target` asks for.
-pub(super) fn show(published: &PublishedBundle, target: &OutputArguments) -> Result<()> {
-    match target {
-        OutputArguments { json: true, .. } => out(&receipt(published)),
-        OutputArguments { quiet: true, .. } => Ok(()),
-        _ => out(&summary(published)),
-    }
-    .with_context(|| {
+/// Prints the receipt in the form that `target` asks for.
+pub(super) fn print_published(published: &PublishedBundle, target: &OutputArguments) -> Result<()> {
+    let printed = if target.json {
+        out(&receipt(published))
+    } else if target.quiet {
+        Ok(())
+    } else {
+        out(&summary(published))
+    };
+    printed.with_context(|| {
         format!(
-            "cannot say so, but the bundle is sealed: {}",
+            "cannot print the receipt, but the bundle is sealed: {}",
             path_text(&published.path)
         )
     })
 }
 
-/// The receipt: one line of JSON.
+/// One line of JSON.
 fn receipt(published: &PublishedBundle) -> String {
     let items = &published.config.items;
     let receipt = BundleReceipt {
@@ -81,7 +83,7 @@ fn receipt(published: &PublishedBundle) -> String {
     serde_json::to_string(&receipt).expect("texts and integers") + "\n"
 }
 
-/// The summary: what is there, what is not and why, and how to check it.
+/// What was captured, what was not and why, and how to verify the bundle.
 fn summary(published: &PublishedBundle) -> String {
     let BundleConfig {
         incident,
@@ -158,7 +160,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// `path` as a text, which JSON and messages need; bytes that are no UTF-8 are lost.
+/// `path` as text for JSON and messages; bytes that are not UTF-8 are replaced.
 pub(super) fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
@@ -172,14 +174,14 @@ fn shell_word(path: &Path) -> String {
     }
 }
 
-/// The form that bash, zsh and ksh (and POSIX since 2024) have for bytes that cannot be shown.
+/// Quoting for bytes that cannot be shown, as bash, zsh, ksh and POSIX (since 2024) read it.
 fn ansi_c_word(bytes: &[u8]) -> String {
     let mut word = "$'".to_owned();
     for &b in bytes {
         match b {
             b'\'' | b'\\' => word.extend(['\\', char::from(b)]),
             b' '..=b'~' => word.push(char::from(b)),
-            _ => word.push_str(&format!("\\{b:03o}")), // three octal digits end by themselves, hexadecimal ones do not
+            _ => word.push_str(&format!("\\{b:03o}")), // octal: always three digits, unlike hexadecimal
         }
     }
     word + "'"
@@ -192,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shell_takes_a_path_as_one_word() {
+    fn paths_are_quoted_as_one_shell_word() {
         let word = |bytes: &[u8]| shell_word(Path::new(OsStr::from_bytes(bytes)));
         assert_eq!(word(b"/a b/$(c)"), "'/a b/$(c)'");
         assert_eq!(word(b"/it's"), r"'/it'\''s'");

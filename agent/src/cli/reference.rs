@@ -1,4 +1,4 @@
-//! What the program says about itself: probes, shell completions, manual pages.
+//! Commands that describe the program: probes, shell completions, manual pages.
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use clap_complete::Shell;
 
 use super::Cli;
 
-/// Lists what a capture can take, in the order in which it does
+/// Lists the probes in the order in which a capture runs them
 #[derive(Args)]
 pub(super) struct ProbesArguments {}
 
@@ -31,7 +31,7 @@ Examples:
   exhibit-agent man | man -l -
   exhibit-agent man --out /usr/local/share/man/man1")]
 pub(super) struct ManArguments {
-    /// Folder for the pages of all commands; made if absent
+    /// Folder for the pages of all commands; created if missing
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -57,13 +57,9 @@ pub(super) fn completions(arguments: &CompletionsArguments) -> Result<()> {
 pub(super) fn man(arguments: &ManArguments) -> Result<()> {
     match &arguments.out {
         None => Ok(clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?),
-        Some(folder) => {
-            let write = || {
-                fs::create_dir_all(folder)?;
-                clap_mangen::generate_to(Cli::command(), folder)
-            };
-            write().with_context(|| format!("cannot write manual pages to {}", folder.display()))
-        }
+        Some(folder) => fs::create_dir_all(folder)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+            .with_context(|| format!("cannot write manual pages to {}", folder.display())),
     }
 }
 
@@ -72,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definitions_are_consistent() {
+    fn command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 }

@@ -18,10 +18,10 @@ use super::print;
 
 /// Seals files as they are: a screenshot, a ticket's export, a folder of logs
 ///
-/// Each PATH becomes one item of the bundle; a folder becomes one item with a record for each file
-/// in it. Links in a folder are kept as links. FIFOs, sockets and devices are not opened, and named
-/// in the bundle as missing, like files that cannot be read. A PATH that cannot be read itself is
-/// an error, and then nothing is written.
+/// Each PATH becomes one item of the bundle; the item of a folder has one record for each file in
+/// it. Links in a folder are kept as links. FIFOs, sockets and devices are not opened; the bundle
+/// lists them as missing, as it does files that cannot be read. A PATH that cannot be read itself
+/// is an error, and nothing is sealed.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -51,12 +51,12 @@ pub(super) fn run(arguments: SealArguments) -> Result<()> {
             line.draw(|| format!("sealing {:>10}  {}", size(bytes), print::path_text(path)));
         };
         let mut control = SealControl {
-            stop: interrupt.once(),
+            stop: interrupt.first(),
             skip: &work.folder,
             progress: &mut progress,
         };
         files::seal(&mut work.draft, &targets, &mut control)?;
     }
-    let published = work.finish(files::plan(&targets), interrupt.once())?;
-    print::show(&published, &arguments.target)
+    let published = work.finish(files::plan(&targets), interrupt.first())?;
+    print::print_published(&published, &arguments.target)
 }

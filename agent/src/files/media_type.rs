@@ -1,11 +1,11 @@
-//! Media types by file name. A hint for whoever looks at a record later; nothing depends on it.
+//! Media types by file name: a hint for later readers of a record. Nothing depends on it.
 
 use std::path::Path;
 
-/// For what is not in the table.
+/// The type of files that are not in the table.
 pub(super) const UNKNOWN: &str = "application/octet-stream";
 
-/// Media types as IANA registers them, of what people attach to incidents.
+/// Registered media types (IANA) of files that people attach to incidents.
 const BY_EXTENSION: &[(&str, &str)] = &[
     ("csv", "text/csv"),
     ("eml", "message/rfc822"),
@@ -34,7 +34,6 @@ const BY_EXTENSION: &[(&str, &str)] = &[
     ("zst", "application/zstd"),
 ];
 
-/// Media type of a file of this name.
 pub(super) fn of(path: &Path) -> &'static str {
     let extension = path
         .extension()
@@ -52,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_go_by_the_last_extension_in_any_case() {
+    fn last_extension_decides_in_any_case() {
         assert_eq!(of(Path::new("/a/Shot.PNG")), "image/png");
         assert_eq!(of(Path::new("/a/x.json.gz")), "application/gzip");
         assert_eq!(of(Path::new("/a.json/history")), UNKNOWN);

@@ -1,9 +1,9 @@
-//! Sealing files as they are: a screenshot, a ticket's export, a folder of logs.
+//! Seals files as they are: a screenshot, a ticket's export, a folder of logs.
 //!
-//! Each target becomes one item, each file in it one `resource` record of its exact bytes. Files
-//! are read once, in constant memory. What is no file is not opened, since opening a FIFO waits and
-//! opening a device may do anything; what could not be read becomes a gap, with a record that says
-//! so.
+//! Each target becomes one item, and each file in it one `resource` record of its exact bytes.
+//! Files are read once, in constant memory. Anything else is not opened, since opening a FIFO waits
+//! and opening a device may have any effect. What cannot be read becomes a gap, with a record that
+//! states the reason.
 
 mod media_type;
 mod name;
@@ -37,32 +37,27 @@ pub enum FilesError {
     /// A target does not exist or cannot be opened.
     #[error("cannot open {}", path.display())]
     Open {
-        /// The target.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
     /// A target is a FIFO, a socket or a device.
     #[error("cannot seal {}: it is neither a file nor a folder", path.display())]
-    Special {
-        /// The target.
-        path: PathBuf,
-    },
+    Special { path: PathBuf },
     /// A target is `-`.
     #[error(
-        "cannot seal standard input: a record begins with its length; write it to a file and seal that"
+        "cannot seal standard input, since a record states its length first: write it to a file and seal that"
     )]
     StandardInput,
     /// More targets than a bundle has items.
     #[error(
-        "cannot seal {found} paths in one bundle, limit is {ITEMS_MAX}; name their folder instead"
+        "too many paths for one bundle: {found}, limit is {ITEMS_MAX}; seal their folder instead"
     )]
     TooMany {
         /// Targets given.
         found: usize,
     },
-    /// A person stopped it.
+    /// Stopped by Ctrl-C.
     #[error("stopped")]
     Interrupted,
     /// The bundle could not be written.
@@ -73,20 +68,18 @@ pub enum FilesError {
 /// A file or folder to seal, and the item that it becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileTarget {
-    /// Name of the item.
     pub item: ItemName,
-    /// Absolute, without links: the file that is read, whatever name it was given by.
+    /// Absolute, with all links resolved.
     pub path: PathBuf,
 }
 
-/// Who watches the sealing from outside.
+/// How a caller watches and stops the sealing.
 pub struct SealControl<'a> {
     /// Set to stop.
     pub stop: &'a AtomicBool,
-    /// A folder that is left out: the draft, which may lie inside a folder that is sealed.
+    /// A folder to leave out: the draft, which may be inside a folder that is sealed.
     pub skip: &'a Path,
-    /// Told the file that is read, and the bytes of it that have just been read: each once, in
-    /// order.
+    /// Called with a file and the bytes just read from it: each byte once, in order.
     pub progress: &'a mut dyn FnMut(&Path, &[u8]),
 }
 
@@ -96,10 +89,10 @@ impl SealControl<'_> {
     }
 }
 
-/// Looks at what was named, and gives each its item. Links are followed here, and only here.
+/// Checks `paths`, and gives each the name of its item. Only here are links followed.
 ///
 /// # Errors
-/// One of `paths` cannot be sealed: then none should be, since whoever named it must hear of it
+/// One of `paths` cannot be sealed. Then nothing should be, so that the caller can correct it
 /// first.
 pub fn targets(paths: &[PathBuf]) -> Result<Vec<FileTarget>, FilesError> {
     if paths.len() > ITEMS_MAX {
@@ -122,7 +115,7 @@ fn target(path: &Path, names: &mut ItemNames) -> Result<FileTarget, FilesError> 
     if kind.is_dir() {
         fs::read_dir(&real).map_err(failed)?;
     } else if kind.is_file() {
-        open(&real).map_err(failed)?;
+        open(&real).map_err(failed)?; // fails here rather than as a gap in the bundle
     } else {
         return Err(FilesError::Special {
             path: path.to_owned(),
@@ -134,26 +127,26 @@ fn target(path: &Path, names: &mut ItemNames) -> Result<FileTarget, FilesError> 
     })
 }
 
-/// What is going to be sealed.
+/// The plan that is sealed with `targets`.
 #[must_use]
 pub fn plan(targets: &[FileTarget]) -> SealedPlan {
-    let step = |target: &FileTarget| SealedStep {
+    let steps = targets.iter().map(|target| SealedStep {
         item: target.item.clone(),
         what: bounded(&file_uri(target.path.as_os_str().as_bytes())),
         object_bytes_max: None,
         item_bytes_max: None,
-    };
+    });
     SealedPlan {
         deadline_seconds: None,
-        steps: targets.iter().map(step).collect(),
+        steps: steps.collect(),
     }
 }
 
 /// Seals `targets` into `draft`.
 ///
 /// # Errors
-/// See [`FilesError`]; the draft is then of no use. A file that cannot be read is no error but a
-/// gap.
+/// See [`FilesError`]; the draft must then be dropped. A file that cannot be read is a gap and not
+/// an error.
 pub fn seal(
     draft: &mut DraftBundle,
     targets: &[FileTarget],
@@ -171,16 +164,15 @@ pub fn seal(
         let walk = FileWalk::new(target.path.clone(), control.skip);
         let mut recorder = FileRecorder::start(draft, target, control)?;
         for entry in walk {
-            recorder.entry(&entry)?;
+            recorder.record_entry(&entry)?;
         }
         recorder.finish(source.clone())?;
     }
     Ok(())
 }
 
-/// Opens a regular file for reading, without waiting, without following a link, and where the
-/// system permits it (`open(2)`: to the file's owner and to root) without changing the time of its
-/// last access.
+/// Opens a file for reading, without waiting and without following a link. Where the system permits
+/// it (`open(2)`: to the file's owner and to root), its access time does not change.
 fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY;
     let open = |flags: OFlags| {

@@ -1,50 +1,50 @@
-//! Names of items, from names of files.
+//! Makes names of items from names of files.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use evidence_format::id::ItemName;
 
-/// Most bytes taken from a file's name: leaves room for a number below the 128 that an item's name
-/// may have.
+/// Bytes used of a file's name: an item's name may have 128, and a number must fit too.
 const STEM_BYTES_MAX: usize = 100;
 
-/// Names given so far.
+/// The names that are in use.
 #[derive(Default)]
 pub(super) struct ItemNames(BTreeSet<ItemName>);
 
 impl ItemNames {
-    /// A name for the item of `path`, unlike all names before: `shot.png`, then `shot.png-2`.
+    /// A name for the item of `path` that is not in use: `shot.png`, then `shot.png-2`.
     pub(super) fn give(&mut self, path: &Path) -> ItemName {
         let stem = stem(path);
         let numbered = (2_u64..).map(|n| format!("{stem}-{n}"));
-        let mut free = std::iter::once(stem.clone())
-            .chain(numbered)
-            .map(|name| name.parse().expect("cut to the rule"));
+        let mut free = std::iter::once(stem.clone()).chain(numbered).map(|name| {
+            name.parse()
+                .expect("its characters and length follow the rule")
+        });
         let name: ItemName = free
             .find(|name| !self.0.contains(name))
-            .expect("numbers do not end");
+            .expect("there is always a next number");
         self.0.insert(name.clone());
         name
     }
 }
 
-/// The file's name in the letters that an item's name may have.
+/// The file's name, with only the characters that an item's name may have.
 fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let letter = |c: char| {
-        if c.is_ascii_alphanumeric() || "._-".contains(c) {
-            c.to_ascii_lowercase()
-        } else {
-            '-'
-        }
-    };
-    let mapped: String = name.chars().map(letter).collect();
-    let begun = mapped.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-    if begun.is_empty() {
+    let mapped: String = name
+        .chars()
+        .map(|c| match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9' | '.' | '_' | '-') => c,
+            _ => '-',
+        })
+        .collect();
+    // an item's name begins with a letter or a digit
+    let trimmed = mapped.trim_start_matches(['.', '_', '-']);
+    if trimmed.is_empty() {
         "files".to_owned()
     } else {
-        begun.chars().take(STEM_BYTES_MAX).collect()
+        trimmed.chars().take(STEM_BYTES_MAX).collect()
     }
 }
 
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_of_the_allowed_letters_and_unique() {
+    fn item_names_are_valid_and_unique() {
         let mut names = ItemNames::default();
         let long = "x".repeat(255);
         let given = [

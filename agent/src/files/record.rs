@@ -1,4 +1,4 @@
-//! One file as one record.
+//! Writes each file as one record.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Chain, Read};
@@ -20,14 +20,14 @@ use crate::identity;
 use crate::read::FileFacts;
 use crate::recorder::errno_text;
 
-/// Files up to here are read before their record begins, so that the record has the length that was
-/// read and not the one that was promised: files of `/proc` promise 0 bytes, those of `/sys` a
-/// page.
+/// Files up to this size are read before their record begins, so that the record has the length
+/// that was read and not the one that was reported: files in `/proc` report 0 bytes, those in
+/// `/sys` a page.
 const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
 
 const WARC_FIELDS: &str = "application/warc-fields";
 
-/// What a record's header says.
+/// The header of a record, before its kind is known.
 struct RecordDescription<'p> {
     path: &'p Path,
     date: Timestamp,
@@ -47,13 +47,13 @@ impl<'p> RecordDescription<'p> {
         }
     }
 
-    /// Adds what the file system says of the file, in the same fields as probes do.
+    /// Adds the facts of the file, in the same fields as probes do.
     fn with(mut self, metadata: &Metadata) -> Self {
         self.fields.extend(FileFacts::from(metadata).fields());
         self
     }
 
-    /// Hands the header of a record of this kind to `write`.
+    /// Calls `write` with the header of a record of this kind.
     fn header<R>(&self, kind: RecordType, write: impl FnOnce(&WarcHeader<'_>) -> R) -> R {
         let uri = file_uri(self.path.as_os_str().as_bytes());
         let fields: Vec<_> = self
@@ -83,19 +83,19 @@ pub(super) struct FileRecorder<'a, 'd, 'w> {
     item: DraftItem<'d>,
     coverage: Coverage,
     control: &'a mut SealControl<'w>,
-    /// The beginning of the file under way; kept for its memory.
+    /// The start of the current file; reused, to keep its memory.
     head: Vec<u8>,
 }
 
 impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
-    /// Begins the item of `target`.
+    /// Starts the item of `target` with a record that describes it.
     pub(super) fn start(
         draft: &'d mut DraftBundle,
         target: &FileTarget,
         control: &'a mut SealControl<'w>,
     ) -> Result<Self, FilesError> {
         let mut item = draft.item(&target.item)?;
-        let about = format!(
+        let description = format!(
             "software: {} {}\r\nformat: WARC File Format 1.1\r\ndescription: files as they are, from {}\r\n",
             identity::NAME,
             env!("CARGO_PKG_VERSION"),
@@ -109,7 +109,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
             truncated: None,
             fields: &[],
         };
-        item.record(&header, about.as_bytes())?;
+        item.record(&header, description.as_bytes())?;
         Ok(Self {
             item,
             coverage: Coverage::new(),
@@ -118,21 +118,20 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         })
     }
 
-    /// Writes what the walk found.
-    pub(super) fn entry(&mut self, entry: &WalkEntry) -> Result<(), FilesError> {
+    pub(super) fn record_entry(&mut self, entry: &WalkEntry) -> Result<(), FilesError> {
         if self.control.is_stopped() {
             return Err(FilesError::Interrupted);
         }
         self.coverage.pages += 1;
         let path = &entry.path;
         match &entry.metadata {
-            Ok(metadata) if metadata.is_file() => self.file(path),
-            Ok(metadata) if metadata.is_symlink() => self.link(path, metadata),
-            Ok(metadata) => self.missing(
+            Ok(metadata) if metadata.is_file() => self.record_file(path),
+            Ok(metadata) if metadata.is_symlink() => self.record_link(path, metadata),
+            Ok(metadata) => self.record_gap(
                 GapReason::SpecialFile,
                 RecordDescription::new(path, media_type::UNKNOWN).with(metadata),
             ),
-            Err(e) => self.failed(path, e),
+            Err(e) => self.record_failure(path, e),
         }
     }
 
@@ -141,70 +140,70 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         Ok(self.item.finish(source, self.coverage, Vec::new())?)
     }
 
-    fn file(&mut self, path: &Path) -> Result<(), FilesError> {
-        let about = RecordDescription::new(path, media_type::of(path));
+    fn record_file(&mut self, path: &Path) -> Result<(), FilesError> {
+        let description = RecordDescription::new(path, media_type::of(path));
         let (file, metadata) = match open(path) {
             Ok(opened) => opened,
-            Err(e) => return self.failed(path, &e),
+            Err(e) => return self.record_failure(path, &e),
         };
-        let about = about.with(&metadata);
+        let description = description.with(&metadata);
         if !metadata.is_file() {
-            return self.missing(GapReason::SpecialFile, about); // changed since the walk saw it
+            return self.record_gap(GapReason::SpecialFile, description); // replaced since the walk
         }
-        let _ = fadvise(&file, 0, None, Advice::Sequential); // advice: a file system that takes none is as good
+        let _ = fadvise(&file, 0, None, Advice::Sequential); // only a hint: without it reading is correct too
         self.head.clear();
         match (&file).take(WHOLE_BYTES_MAX).read_to_end(&mut self.head) {
-            Err(e) => self.failed(path, &e),
-            Ok(n) if (n as u64) < WHOLE_BYTES_MAX => self.whole(&about),
-            Ok(_) => self.long(about, file, metadata.len()),
+            Err(e) => self.record_failure(path, &e),
+            Ok(n) if (n as u64) < WHOLE_BYTES_MAX => self.record_whole(&description),
+            Ok(_) => self.record_long(description, file, metadata.len()),
         }
     }
 
-    /// A file that `head` has altogether.
-    fn whole(&mut self, about: &RecordDescription<'_>) -> Result<(), FilesError> {
-        about.header(RecordType::Resource, |header| {
+    /// A file that fits into `head`.
+    fn record_whole(&mut self, description: &RecordDescription<'_>) -> Result<(), FilesError> {
+        description.header(RecordType::Resource, |header| {
             self.item.record(header, &self.head)
         })?;
-        (self.control.progress)(about.path, &self.head);
+        (self.control.progress)(description.path, &self.head);
         Ok(())
     }
 
-    /// A file that goes on behind `head`. Its length is `promised` when it was opened; what it grew
-    /// by since is not taken.
-    fn long(
+    /// A file that is longer than `head`. It reported `reported_bytes` when it was opened; what it
+    /// has grown by since is not recorded.
+    fn record_long(
         &mut self,
-        mut about: RecordDescription<'_>,
+        mut description: RecordDescription<'_>,
         file: File,
-        promised: u64,
+        reported_bytes: u64,
     ) -> Result<(), FilesError> {
-        let bytes = promised.max(WHOLE_BYTES_MAX);
-        if promised < WHOLE_BYTES_MAX {
-            // A long file of /proc, which does not say how long. Capturing those is work for a
-            // probe.
-            about.truncated = Some(TruncationReason::Length);
-            self.gap(GapReason::TooLarge, about.path, bytes, 0);
+        let bytes = reported_bytes.max(WHOLE_BYTES_MAX);
+        if reported_bytes < WHOLE_BYTES_MAX {
+            // A long file that reports no size, as in /proc. Probes are the way to capture these.
+            description.truncated = Some(TruncationReason::Length);
+            self.count_gap(GapReason::TooLarge, description.path, bytes, 0);
         }
         let mut content = LongFileContent {
             bytes: self.head.chain(file),
-            path: about.path,
+            path: description.path,
             control: &mut *self.control,
         };
-        let write = |header: &WarcHeader<'_>| self.item.record_stream(header, bytes, &mut content);
-        let streamed = about.header(RecordType::Resource, write);
+        let streamed = description.header(RecordType::Resource, |header| {
+            self.item.record_stream(header, bytes, &mut content)
+        });
         if self.control.is_stopped() {
-            return Err(FilesError::Interrupted); // whatever else failed by it
+            return Err(FilesError::Interrupted); // rather than the error that the stop has caused
         }
         let streamed = streamed?;
         if streamed.kept < bytes {
-            self.fell_short(about.path, bytes, &streamed)
+            self.record_shortfall(description.path, bytes, &streamed)
         } else {
             Ok(())
         }
     }
 
-    /// States that a record holds zero bytes where its file gave none, which was not known when the
-    /// record began.
-    fn fell_short(
+    /// Writes a record that the one before ends in zero bytes which are not the file's: the file
+    /// delivered less than it reported, and the record's length was already written.
+    fn record_shortfall(
         &mut self,
         path: &Path,
         bytes: u64,
@@ -215,64 +214,64 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         } else {
             GapReason::Shrank
         };
-        self.gap(reason, path, streamed.kept, bytes - streamed.kept);
-        let mut about = RecordDescription::new(path, WARC_FIELDS);
-        about
+        self.count_gap(reason, path, streamed.kept, bytes - streamed.kept);
+        let mut description = RecordDescription::new(path, WARC_FIELDS);
+        description
             .fields
             .push(("Exhibit-Gap", reason.as_str().to_owned()));
         let block = format!(
             "bytesAnnounced: {bytes}\r\nbytesKept: {}\r\n",
             streamed.kept
         );
-        Ok(about.header(RecordType::Metadata, |header| {
+        Ok(description.header(RecordType::Metadata, |header| {
             self.item.record(header, block.as_bytes())
         })?)
     }
 
-    /// A link is kept as its text.
-    fn link(&mut self, path: &Path, metadata: &Metadata) -> Result<(), FilesError> {
-        let mut about = RecordDescription::new(path, media_type::UNKNOWN).with(metadata);
-        about.fields.push(("Exhibit-Kind", "link".to_owned()));
+    /// Keeps a link as the text of its target.
+    fn record_link(&mut self, path: &Path, metadata: &Metadata) -> Result<(), FilesError> {
+        let mut description = RecordDescription::new(path, media_type::UNKNOWN).with(metadata);
+        description.fields.push(("Exhibit-Kind", "link".to_owned()));
         match fs::read_link(path) {
             Ok(to) => {
                 let text = to.as_os_str().as_bytes();
-                Ok(about.header(RecordType::Resource, |header| {
+                Ok(description.header(RecordType::Resource, |header| {
                     self.item.record(header, text)
                 })?)
             }
-            Err(e) => self.failed(path, &e),
+            Err(e) => self.record_failure(path, &e),
         }
     }
 
-    fn failed(&mut self, path: &Path, error: &io::Error) -> Result<(), FilesError> {
-        let mut about = RecordDescription::new(path, media_type::UNKNOWN);
-        about
+    fn record_failure(&mut self, path: &Path, error: &io::Error) -> Result<(), FilesError> {
+        let mut description = RecordDescription::new(path, media_type::UNKNOWN);
+        description
             .fields
             .extend(Errno::from_io_error(error).map(|errno| ("Exhibit-Errno", errno_text(errno))));
-        self.missing(reason(error), about)
+        self.record_gap(reason(error), description)
     }
 
-    /// Writes an empty record in the place of what is missing.
-    fn missing(
+    /// Writes an empty record for a missing file.
+    fn record_gap(
         &mut self,
         reason: GapReason,
-        mut about: RecordDescription<'_>,
+        mut description: RecordDescription<'_>,
     ) -> Result<(), FilesError> {
-        self.gap(reason, about.path, 0, 0);
-        about.truncated = Some(TruncationReason::Unspecified);
-        about
+        self.count_gap(reason, description.path, 0, 0);
+        description.truncated = Some(TruncationReason::Unspecified);
+        description
             .fields
             .push(("Exhibit-Gap", reason.as_str().to_owned()));
-        Ok(about.header(RecordType::Resource, |header| self.item.record(header, &[]))?)
+        Ok(description.header(RecordType::Resource, |header| self.item.record(header, &[]))?)
     }
 
-    fn gap(&mut self, reason: GapReason, path: &Path, bytes_kept: u64, bytes_lost: u64) {
+    fn count_gap(&mut self, reason: GapReason, path: &Path, bytes_kept: u64, bytes_lost: u64) {
         self.coverage
             .gap(reason, &path.to_string_lossy(), bytes_kept, bytes_lost);
     }
 }
 
-/// A long file's bytes on their way into the item.
+/// A long file's bytes, with progress and stop.
 struct LongFileContent<'a, 'w> {
     bytes: Chain<&'a [u8], File>,
     path: &'a Path,
@@ -294,7 +293,7 @@ fn reason(error: &io::Error) -> GapReason {
     match Errno::from_io_error(error) {
         Some(Errno::ACCESS | Errno::PERM) => GapReason::PermissionDenied,
         Some(Errno::NOENT | Errno::NOTDIR | Errno::STALE) => GapReason::Vanished,
-        Some(Errno::NXIO | Errno::LOOP) => GapReason::SpecialFile, // became a socket or a link since the walk saw it
+        Some(Errno::NXIO | Errno::LOOP) => GapReason::SpecialFile, // a socket or a link has replaced it since the walk
         _ => GapReason::ReadFailed,
     }
 }

@@ -1,26 +1,26 @@
-//! What a folder holds, in an order that does not depend on the file system.
+//! Walks a folder in an order that does not depend on the file system.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Something found: its own metadata, never that of what a link points to.
+/// A file or link with its own metadata, never that of a link's target.
 pub(super) struct WalkEntry {
     pub(super) path: PathBuf,
-    /// An error also stands for a folder that could not be listed.
+    /// Also an error for a folder that cannot be listed.
     pub(super) metadata: io::Result<Metadata>,
 }
 
-/// Everything below a path that is no folder, depth first, by name within each folder; a file is
-/// found alone. Links are not followed. Memory is that of the names in the folders on the way.
+/// Everything below a path except folders, depth first, by name within each folder. If the path is
+/// a file, only that. Links are not followed. Memory: the names in the folders on the current path.
 pub(super) struct FileWalk {
-    /// The next one is the last.
+    /// A stack: the next path is at the end.
     ahead: Vec<PathBuf>,
     skip: PathBuf,
 }
 
 impl FileWalk {
-    /// Of `path`, without the folder `skip`.
+    /// Walks `path` without the folder `skip`.
     pub(super) fn new(path: PathBuf, skip: &Path) -> Self {
         Self {
             ahead: vec![path],
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_walked_by_name_without_following_links() {
+    fn walks_by_name_without_following_links() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path();
         for name in ["b/2", "b/10", "a.txt", "c/d/e", "draft/blob"] {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_is_found_with_its_error() {
+    fn missing_path_is_an_entry_with_an_error() {
         let mut walk = FileWalk::new("/nowhere/at/all".into(), Path::new("/"));
         assert!(walk.next().is_some_and(|entry| entry.metadata.is_err()));
         assert!(walk.next().is_none());

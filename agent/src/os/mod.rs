@@ -1,7 +1,7 @@
 //! What no safe crate offers: scheduling classes. The only `unsafe` of this crate.
 #![allow(unsafe_code)]
 
-/// Added to the caller's niceness: behind every ordinary process, before those that asked for less
+/// Added to the caller's niceness: after ordinary processes, before those at the lowest priority
 /// (19).
 const NICENESS: i32 = 10;
 /// `IOPRIO_WHO_PROCESS` of linux/ioprio.h; with id 0, the calling thread.
@@ -10,12 +10,12 @@ const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 /// disk is never idle, as in an incident, that class reads nothing at all.
 const IOPRIO_BEST_EFFORT_LAST: libc::c_int = 2 << 13 | 7;
 
-/// Puts the calling thread, and every thread that it starts from now on, behind the machine's own
-/// work.
+/// Gives the machine's own work priority over the calling thread and every thread that it starts
+/// from now on.
 ///
-/// Call it first in `main`: a library must not change its caller's threads. Each part may be
-/// refused (a sandbox's filter); the capture then runs at normal priority, which is slower for
-/// others and no worse as evidence, so nothing is reported.
+/// Call it first in `main`: a library must not change its caller's threads. A sandbox's filter may
+/// refuse each part. Then the capture runs at normal priority: that slows others down and does not
+/// change the evidence, so it is not reported.
 pub fn lower_priority() {
     let niceness = rustix::process::getpriority_process(None).unwrap_or(0);
     let _ = rustix::process::setpriority_process(None, niceness.saturating_add(NICENESS));
@@ -38,7 +38,7 @@ pub fn lower_priority() {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn priority_is_lowered_for_this_thread() {
+    fn lowers_the_priority_of_the_calling_thread() {
         std::thread::spawn(|| {
             let before = rustix::process::getpriority_process(None).expect("our own");
             super::lower_priority();

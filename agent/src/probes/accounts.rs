@@ -1,9 +1,9 @@
-//! Who may log in, as whom, and with which keys. Never `shadow`, `gshadow` or `opasswd`: password
-//! hashes are no evidence that anybody needs, and a loot for whoever gets the bundle.
+//! Who may log in, as whom, and with which keys. Never `shadow`, `gshadow` or `opasswd`: nobody
+//! needs password hashes as evidence, and whoever gets the bundle could crack them.
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, HomeFolder, Probe, homes, take_files, take_folders};
+use super::{DAY, HomeFolder, Probe, homes, request_files, request_folders};
 use crate::read::{KeptPart, ReadMethod, ReadRequest, RedactionRule};
 use crate::recorder::{ProbeRecorder, join};
 
@@ -11,24 +11,24 @@ pub(super) const USERS: Probe = Probe {
     name: "users",
     what: "users and groups, without password hashes",
     api: "file",
-    lasts_seconds: DAY,
-    take: users,
+    lifetime_seconds: DAY,
+    run: users,
 };
 
 pub(super) const PRIVILEGES: Probe = Probe {
     name: "privileges",
     what: "who may become whom: sudo, doas, polkit and PAM rules",
     api: "file",
-    lasts_seconds: 2 * DAY,
-    take: privileges,
+    lifetime_seconds: 2 * DAY,
+    run: privileges,
 };
 
 pub(super) const AUTHORIZED_KEYS: Probe = Probe {
     name: "authorized-keys",
     what: "SSH server configuration and the public keys that may log in",
     api: "file",
-    lasts_seconds: 3 * DAY,
-    take: authorized_keys,
+    lifetime_seconds: 3 * DAY,
+    run: authorized_keys,
 };
 
 const ACCOUNTS: &[&str] = &["/etc/passwd", "/etc/group", "/etc/passwd-", "/etc/group-"];
@@ -60,26 +60,26 @@ const RULE_FOLDERS: &[&str] = &[
     "/run/polkit-1/rules.d",
 ];
 
-/// Below a home; the first two are OpenSSH's own defaults, `rc` is run at each login.
+/// Below a home: OpenSSH's default key files, and `rc`, which it runs at each login.
 const KEYS: &[&str] = &[".ssh/authorized_keys", ".ssh/authorized_keys2", ".ssh/rc"];
 const SERVER: &str = "/etc/ssh/sshd_config";
 const SERVER_FOLDER: &str = "/etc/ssh/sshd_config.d";
-/// Patterns taken from the server's configuration: real ones have one or two.
+/// Patterns used from the server's configuration: real ones have one or two.
 const PATTERNS_MAX: usize = 16;
 
 fn users(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for path in ACCOUNTS {
-        recorder.take(ReadRequest {
+        recorder.request(ReadRequest {
             content_type: "text/plain",
             ..ReadRequest::bytes(*path, ReadMethod::Redacted(RedactionRule::Accounts))
         })?;
     }
-    take_files(recorder, IDS)
+    request_files(recorder, IDS)
 }
 
 fn privileges(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    take_files(recorder, RULES)?;
-    take_folders(recorder, RULE_FOLDERS)
+    request_files(recorder, RULES)?;
+    request_folders(recorder, RULE_FOLDERS)
 }
 
 fn authorized_keys(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
@@ -111,7 +111,7 @@ fn authorized_keys(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> 
         paths.sort();
         paths.dedup();
         for path in paths {
-            recorder.take(ReadRequest {
+            recorder.request(ReadRequest {
                 content_type: "text/plain",
                 ..ReadRequest::file(path, KeptPart::Start)
             })?;
@@ -120,29 +120,26 @@ fn authorized_keys(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> 
     Ok(())
 }
 
-/// What `AuthorizedKeysFile` lines name (sshd_config(5)).
+/// The patterns in `AuthorizedKeysFile` lines (sshd_config(5)).
 fn key_patterns(config: &[u8]) -> Vec<Vec<u8>> {
-    let words = |line: &[u8]| -> Vec<Vec<u8>> {
-        let separators = |b: &u8| b.is_ascii_whitespace() || *b == b'=' || *b == b'"';
-        line.split(separators)
-            .filter(|word| !word.is_empty())
-            .map(<[u8]>::to_vec)
-            .collect()
-    };
-    let lines = config.split(|&b| b == b'\n').map(words);
-    let named = lines.filter(|words| {
-        words
-            .first()
-            .is_some_and(|first| first.eq_ignore_ascii_case(b"AuthorizedKeysFile"))
-    });
-    named
-        .flat_map(|words| words.into_iter().skip(1))
-        .filter(|word| word != b"none")
-        .collect()
+    let mut patterns = Vec::new();
+    for line in config.split(|&b| b == b'\n') {
+        // a keyword, then values, separated by spaces or one `=`, perhaps in quotes
+        let mut words = line
+            .split(|b| b.is_ascii_whitespace() || *b == b'=' || *b == b'"')
+            .filter(|word| !word.is_empty());
+        if words
+            .next()
+            .is_some_and(|keyword| keyword.eq_ignore_ascii_case(b"AuthorizedKeysFile"))
+        {
+            patterns.extend(words.filter(|word| *word != b"none").map(<[u8]>::to_vec));
+        }
+    }
+    patterns
 }
 
-/// A pattern for one user: `%h` is the home, `%u` the name, `%%` a percent sign; relative paths
-/// begin at the home.
+/// Expands a pattern for one user: `%h` is the home, `%u` the name, `%%` a percent sign. Relative
+/// paths start at the home.
 fn expand(pattern: &[u8], home: &[u8], name: &[u8]) -> Vec<u8> {
     let mut path = Vec::new();
     let mut bytes = pattern.iter();
@@ -166,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_files_are_found_as_sshd_finds_them() {
+    fn expands_authorized_keys_patterns_as_sshd_does() {
         let config = b"#AuthorizedKeysFile no\nPort 22\n  authorizedkeysfile=\"/etc/keys/%u\" .ssh/%%k none\n";
         let patterns = key_patterns(config);
         assert_eq!(patterns, [b"/etc/keys/%u".to_vec(), b".ssh/%%k".to_vec()]);

@@ -1,9 +1,8 @@
-//! Containers, as seen through control groups and the state folders of the engines; no engine is
-//! asked.
+//! Containers: control groups and the state folders of the engines. No engine is queried.
 //!
-//! Configurations hold the environment of the container, and with it passwords: the values are
-//! removed unless they are asked for. A copy of the environment in another form (an annotation that
-//! quotes a whole manifest) is not recognised.
+//! Configurations hold the environment of the container, often with passwords: the values are
+//! removed unless the options ask for them. A copy of the environment in another form (an
+//! annotation that quotes a whole manifest) is not recognised.
 
 use evidence_format::bundle::BundleError;
 
@@ -15,11 +14,11 @@ pub(super) const PROBE: Probe = Probe {
     name: "containers",
     what: "containers: control groups of processes, state of docker, containerd, CRI-O, podman, LXC, machined; pods by name",
     api: "file",
-    lasts_seconds: 2 * HOUR,
-    take,
+    lifetime_seconds: 2 * HOUR,
+    run,
 };
 
-/// State folders of engines, and how deep the interesting files lie.
+/// State folders of engines, and the depth of the interesting files.
 const STATE: &[(&str, usize)] = &[
     ("/run/containerd", 4),
     ("/run/runc", 2),
@@ -32,7 +31,8 @@ const STATE: &[(&str, usize)] = &[
     ("/var/lib/containers/storage/overlay-containers", 3),
     ("/var/lib/lxc", 1),
 ];
-/// What is taken of them; container logs are not, the logs probe finds them through `/var/log`.
+/// Files captured besides JSON. Container logs are not among them: the logs probe finds them
+/// through `/var/log`.
 const FILES: &[&str] = &[
     "hostname",
     "hosts",
@@ -41,7 +41,7 @@ const FILES: &[&str] = &[
     "pidfile",
     "config",
 ];
-/// Names only: what lies in them are secrets (tokens, volumes) or images.
+/// Listed only: their files are secrets (tokens, volumes) or images.
 const NAMES: &[&[u8]] = &[
     b"/var/lib/kubelet/pods",
     b"/etc/kubernetes/manifests",
@@ -50,28 +50,28 @@ const NAMES: &[&[u8]] = &[
     b"/var/lib/containerd",
 ];
 
-fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for process in processes(recorder)? {
-        recorder.take(ReadRequest::kernel(format!("/proc/{process}/cgroup")).listed())?;
+        recorder.request(ReadRequest::kernel(format!("/proc/{process}/cgroup")).listed())?;
     }
     for (folder, depth_max) in STATE {
         let files = recorder.walk(tree(folder, *depth_max), |path, _| {
-            is_json(path) || is_wanted(path)
+            is_json(path) || is_listed_name(path)
         })?;
         files
             .into_iter()
-            .try_for_each(|file| take_state(recorder, file.path))?;
+            .try_for_each(|file| request_state(recorder, file.path))?;
     }
     NAMES
         .iter()
         .try_for_each(|folder| recorder.list(folder).map(drop))
 }
 
-fn take_state(recorder: &mut ProbeRecorder<'_>, path: Vec<u8>) -> Result<(), BundleError> {
+fn request_state(recorder: &mut ProbeRecorder<'_>, path: Vec<u8>) -> Result<(), BundleError> {
     let json = is_json(&path);
     let request = ReadRequest::file(path, KeptPart::Start).listed();
     if !json {
-        return recorder.take(ReadRequest {
+        return recorder.request(ReadRequest {
             content_type: "text/plain",
             ..request
         });
@@ -82,7 +82,7 @@ fn take_state(recorder: &mut ProbeRecorder<'_>, path: Vec<u8>) -> Result<(), Bun
     } else {
         ReadMethod::Redacted(RedactionRule::JsonEnvironment)
     };
-    recorder.take(ReadRequest {
+    recorder.request(ReadRequest {
         method,
         content_type: "application/json",
         ..request
@@ -93,6 +93,6 @@ fn is_json(path: &[u8]) -> bool {
     path.ends_with(b".json")
 }
 
-fn is_wanted(path: &[u8]) -> bool {
+fn is_listed_name(path: &[u8]) -> bool {
     FILES.iter().any(|name| name_of(path) == name.as_bytes())
 }

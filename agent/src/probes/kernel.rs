@@ -2,7 +2,7 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Probe, take_files, take_kernel};
+use super::{Probe, request_files, request_kernel_files};
 use crate::read::{ReadMethod, ReadRequest};
 use crate::recorder::{FolderEntry, ProbeRecorder, Subtree};
 
@@ -10,8 +10,8 @@ pub(super) const PROBE: Probe = Probe {
     name: "kernel",
     what: "kernel version, command line, taint, modules, ring buffer, security modules, keyrings, sysctl settings",
     api: "procfs",
-    lasts_seconds: 300,
-    take,
+    lifetime_seconds: 300,
+    run,
 };
 
 const FILES: &[&str] = &[
@@ -37,29 +37,28 @@ const SECURITY: &[&str] = &["lsm", "lockdown", "apparmor/profiles"];
 const RELEASE: &[&str] = &["/etc/os-release", "/etc/machine-id", "/etc/hostname"];
 
 const SYSCTL: &str = "/proc/sys";
-/// Not read: a key, a number made anew by each read, and a mount point whose reading can mount a
-/// file system.
-const SYSCTL_NEVER: &[&str] = &[
+/// Not read: a key, a number that each read generates, and a mount point which reading may mount.
+const SYSCTL_EXCLUDED: &[&str] = &[
     "/stable_secret",
     "/proc/sys/kernel/random/uuid",
     "/proc/sys/fs/binfmt_misc",
 ];
 const SYSCTL_DEPTH_MAX: usize = 8;
-/// Readable by anybody at all; others trigger something when written, and have nothing to read.
+/// Readable by somebody. The others are triggers that can only be written.
 const READABLE: u32 = 0o444;
 
-fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    recorder.take(
+fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+    recorder.request(
         ReadRequest {
             content_type: "text/plain",
             ..ReadRequest::bytes("/dev/kmsg", ReadMethod::Ring)
         }
         .required(),
     )?;
-    take_kernel(recorder, "/proc", FILES)?;
-    recorder.names(b"/sys/module")?; // a module that hides from /proc/modules often forgets this folder
-    take_kernel(recorder, "/sys/kernel/security", SECURITY)?;
-    take_files(recorder, RELEASE)?;
+    request_kernel_files(recorder, "/proc", FILES)?;
+    recorder.names(b"/sys/module")?; // a rootkit that hides from /proc/modules often forgets this folder
+    request_kernel_files(recorder, "/sys/kernel/security", SECURITY)?;
+    request_files(recorder, RELEASE)?;
     let settings = recorder.walk(
         Subtree {
             top: SYSCTL,
@@ -70,12 +69,12 @@ fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     )?;
     settings
         .into_iter()
-        .try_for_each(|setting| recorder.take(ReadRequest::kernel(setting.path)))
+        .try_for_each(|setting| recorder.request(ReadRequest::kernel(setting.path)))
 }
 
 fn is_setting(path: &[u8], entry: &FolderEntry<'_>) -> bool {
-    let never = SYSCTL_NEVER
-        .iter()
-        .any(|never| path.ends_with(never.as_bytes()) || path.starts_with(never.as_bytes()));
-    !never && entry.mode().is_some_and(|mode| mode & READABLE != 0)
+    let is_excluded = SYSCTL_EXCLUDED.iter().any(|path_part| {
+        path.ends_with(path_part.as_bytes()) || path.starts_with(path_part.as_bytes())
+    });
+    !is_excluded && entry.mode().is_some_and(|mode| mode & READABLE != 0)
 }

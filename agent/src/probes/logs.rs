@@ -1,5 +1,5 @@
-//! What programs and people left in writing: logs, the systemd journal, shell histories. The newest
-//! first, and of each log its end, so that what does not fit the limits is the oldest.
+//! Logs, the systemd journal, shell histories: the newest file first, and of each log the end, so
+//! that what exceeds the limits is the oldest.
 
 use evidence_format::bundle::BundleError;
 
@@ -11,29 +11,28 @@ pub(super) const HISTORIES: Probe = Probe {
     name: "histories",
     what: "shell histories and those of interactive programs, listings of home folders",
     api: "file",
-    lasts_seconds: 21 * DAY,
-    take: histories,
+    lifetime_seconds: 21 * DAY,
+    run: histories,
 };
 
 pub(super) const LOGS: Probe = Probe {
     name: "logs",
     what: "files below /var/log, the newest first",
     api: "file",
-    lasts_seconds: 28 * DAY,
-    take: logs,
+    lifetime_seconds: 28 * DAY,
+    run: logs,
 };
 
 pub(super) const JOURNAL: Probe = Probe {
     name: "journal",
     what: "systemd journal files, the newest first",
     api: "file",
-    lasts_seconds: 30 * DAY,
-    take: journal,
+    lifetime_seconds: 30 * DAY,
+    run: journal,
 };
 
-/// Homes of system accounts, which are no homes; listing them would tell of the distribution, not
-/// of people.
-const NO_HOMES: &[&[u8]] = &[
+/// "Homes" of system accounts. Listing them would describe the distribution and not its users.
+const SYSTEM_FOLDERS: &[&[u8]] = &[
     b"/bin",
     b"/sbin",
     b"/usr",
@@ -44,19 +43,19 @@ const NO_HOMES: &[&[u8]] = &[
     b"/etc",
     b"/nonexistent",
 ];
-/// Deeper below a home than its own folder.
-const DEEPER: &[&str] = &[
+/// Histories in subfolders of a home.
+const NESTED_HISTORIES: &[&str] = &[
     ".local/share/fish/fish_history",
     ".config/fish/fish_history",
     ".local/state/zsh/history",
 ];
-/// Histories whose names do not say so.
-const OTHER_NAMES: &[&[u8]] = &[b".lesshst", b".viminfo", b".wget-hsts", b".dbshell"];
+/// Histories without `history` in their names.
+const OTHER_HISTORIES: &[&[u8]] = &[b".lesshst", b".viminfo", b".wget-hsts", b".dbshell"];
 
 const LOG_FOLDER: &str = "/var/log";
 const LOG_DEPTH_MAX: usize = 6;
-/// Below [`LOG_FOLDER`], and taken by other probes.
-const TAKEN_ELSEWHERE: &[&str] = &[
+/// Below [`LOG_FOLDER`], but captured by other probes.
+const OF_OTHER_PROBES: &[&str] = &[
     "/var/log/journal/",
     "/var/log/wtmp",
     "/var/log/btmp",
@@ -67,21 +66,22 @@ const JOURNALS: &[&str] = &["/run/log/journal", "/var/log/journal"];
 
 fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for HomeFolder { path: home, .. } in homes(recorder)? {
-        for name in DEEPER {
-            recorder.take(ReadRequest::file(
+        for name in NESTED_HISTORIES {
+            recorder.request(ReadRequest::file(
                 join(&home, name.as_bytes()),
                 KeptPart::End,
             ))?;
         }
-        let system = home == b"/" || NO_HOMES.iter().any(|folder| home.starts_with(folder));
-        if system {
-            recorder.take(ReadRequest::file(
+        let is_system_account =
+            home == b"/" || SYSTEM_FOLDERS.iter().any(|folder| home.starts_with(folder));
+        if is_system_account {
+            recorder.request(ReadRequest::file(
                 join(&home, b".bash_history"),
                 KeptPart::End,
             ))?;
         } else if let Ok(home) = std::str::from_utf8(&home) {
             let found = recorder.walk(tree(home, 0), |path, _| is_history(path))?;
-            recorder.take_newest_first(found, KeptPart::End)?;
+            recorder.request_newest_first(found, KeptPart::End)?;
         }
     }
     Ok(())
@@ -90,29 +90,29 @@ fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
 /// `.bash_history`, `.zsh_history-20260101`, `.python_history`, `.zhistory`, ….
 fn is_history(path: &[u8]) -> bool {
     let name = name_of(path);
-    OTHER_NAMES.contains(&name)
+    OTHER_HISTORIES.contains(&name)
         || name.first() == Some(&b'.') && name.windows(7).any(|part| part == b"history")
 }
 
 fn logs(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    let is_log = |path: &[u8]| {
-        !TAKEN_ELSEWHERE
+    let found = recorder.walk(tree(LOG_FOLDER, LOG_DEPTH_MAX), |path, _| {
+        !OF_OTHER_PROBES
             .iter()
-            .any(|taken| path.starts_with(taken.as_bytes()))
-    };
-    let found = recorder.walk(tree(LOG_FOLDER, LOG_DEPTH_MAX), |path, _| is_log(path))?;
-    recorder.take_newest_first(found, KeptPart::End)
+            .any(|prefix| path.starts_with(prefix.as_bytes()))
+    })?;
+    recorder.request_newest_first(found, KeptPart::End)
 }
 
-/// Of a journal file the beginning is kept, not the end: its header and first hash table are what a
-/// reader starts from.
+/// Keeps the start of a journal file and not its end: reading one starts with its header and first
+/// hash table.
 fn journal(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    let is_journal = |path: &[u8]| path.ends_with(b".journal") || path.ends_with(b".journal~");
     let mut found = Vec::new();
     for folder in JOURNALS {
-        found.extend(recorder.walk(tree(folder, 1), |path, _| is_journal(path))?);
+        found.extend(recorder.walk(tree(folder, 1), |path, _| {
+            path.ends_with(b".journal") || path.ends_with(b".journal~")
+        })?);
     }
-    recorder.take_newest_first(found, KeptPart::Start)
+    recorder.request_newest_first(found, KeptPart::Start)
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! What is taken of a host: one file for each probe, and the list of them.
+//! The probes: one file for each, and their list.
 //!
-//! A probe is a function that asks a [`ProbeRecorder`] for objects, in its order, and makes one item. It
-//! runs no program, writes nothing, and opens nothing that has a side effect. A new probe is a
-//! file, and two lines here.
+//! A probe is a function that requests objects from a [`ProbeRecorder`], in its order; they become
+//! one item. It runs no program, writes nothing, and opens nothing that has a side effect. A new
+//! probe needs its file, and two lines here.
 //!
-//! Below a root that is not `/`, two kernel interfaces still answer for our own process:
+//! Below a root that is not `/`, two kernel interfaces still describe our own process:
 //! `/proc/sys/net` (network namespace) and `/proc/sys/kernel/{hostname,domainname,msg*,sem,shm*}`
 //! (UTS and IPC namespaces). All others name a process.
 
@@ -29,26 +29,26 @@ use evidence_format::id::ItemName;
 use crate::read::{KeptPart, ReadMethod, ReadRequest, RedactionRule};
 use crate::recorder::{FolderListing, ProbeRecorder, Subtree, join};
 
-/// Takes one kind of thing.
+/// Captures one kind of evidence.
 #[derive(Debug)]
 pub struct Probe {
-    /// Its name on the command line, `[a-z-]+`; the item is `host-` and this. Sealed into evidence:
-    /// never renamed or reused.
+    /// Name on the command line, `[a-z-]+`. The item is called `host-` and this name, in sealed
+    /// evidence: never rename or reuse it.
     pub name: &'static str,
-    /// What it takes, for people.
+    /// What it captures, for people.
     pub what: &'static str,
     /// The interface it reads: `procfs`, `sysfs`, `file`.
     pub api: &'static str,
-    /// For how many seconds such a thing stays as it is: the order of magnitude, which nobody
-    /// publishes. Probes are sorted by it.
-    pub lasts_seconds: u64,
-    /// Takes it.
-    pub take: fn(&mut ProbeRecorder<'_>) -> Result<(), BundleError>,
+    /// How long such evidence lasts, in seconds: our estimate of the order of magnitude. Probes are
+    /// sorted by it.
+    pub lifetime_seconds: u64,
+    /// Requests its objects.
+    pub(crate) run: fn(&mut ProbeRecorder<'_>) -> Result<(), BundleError>,
 }
 
-/// All probes, most volatile first (RFC 3227 §2.1): what lives in memory, then what programs write,
-/// then what people write.
-pub static ALL: &[Probe] = &[
+/// All probes, most volatile first (RFC 3227 §2.1): state in memory, then what programs write, then
+/// what people write.
+pub(crate) static ALL: &[Probe] = &[
     sockets::PROBE,
     processes::PROBE,
     network::PROBE,
@@ -71,13 +71,12 @@ pub static ALL: &[Probe] = &[
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 
-/// Homes looked into; bounds the work for a host with a hostile or enormous passwd file.
+/// Homes that are searched: bounds the work for a host with a hostile or enormous passwd file.
 const HOMES_MAX: usize = 4096;
-/// Network, mount or user namespaces looked into: a host has one for each container or so.
+/// Namespaces of one kind that are read: a host has about one for each container.
 const NAMESPACES_MAX: usize = 4096;
 
 impl Probe {
-    /// The name of the item that it makes.
     #[must_use]
     pub fn item(&self) -> ItemName {
         format!("host-{}", self.name)
@@ -86,31 +85,28 @@ impl Probe {
     }
 }
 
-/// Where a person's files are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct HomeFolder {
-    /// The folder.
     path: Vec<u8>,
-    /// Whose it is.
     user: Vec<u8>,
 }
 
-/// The host's processes, whose listing is recorded.
+/// Records the list of the host's processes, and returns their numbers.
 fn processes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<String>, BundleError> {
     let listing = recorder.names_required(b"/proc")?;
     let processes: Vec<String> = listing.processes().map(str::to_owned).collect();
     if !processes.is_empty() && !processes.iter().any(|process| process == "1") {
-        // Every process namespace has a process 1: where it is not listed, procfs hides others'
-        // processes (hidepid).
-        recorder.missing(GapReason::PermissionDenied, b"/proc/1")?;
+        // Every process namespace has a process 1. If it is not listed, procfs hides the processes
+        // of other users (hidepid).
+        recorder.record_gap(GapReason::PermissionDenied, b"/proc/1")?;
     }
     Ok(processes)
 }
 
-/// One process of each namespace of a kind, process 1 first. As an ordinary user, who cannot tell
-/// the namespaces of others apart: those of our own processes and, since its tables can be read
-/// even so, process 1.
-fn one_process_each(
+/// One process of each namespace of a kind, process 1 first. An ordinary user cannot see the
+/// namespaces of other users' processes, and gets those of their own processes and process 1, whose
+/// tables are readable anyway.
+fn one_process_per_namespace(
     recorder: &mut ProbeRecorder<'_>,
     kind: &'static str,
 ) -> Result<Vec<String>, BundleError> {
@@ -121,15 +117,17 @@ fn one_process_each(
         .filter(|process| *process != "1")
         .map(str::to_owned)
         .collect();
+    // listed or not: its namespaces are the host's own, and without permission to read its links it
+    // is missing from the listing
     processes.insert(0, "1".to_owned());
     if processes.len() > NAMESPACES_MAX {
         processes.truncate(NAMESPACES_MAX);
-        recorder.missing(GapReason::TooLarge, format!("/proc/*/ns/{kind}").as_bytes())?;
+        recorder.record_gap(GapReason::TooLarge, format!("/proc/*/ns/{kind}").as_bytes())?;
     }
     Ok(processes)
 }
 
-/// The homes that passwd names, and those in `/home` of accounts that a directory service keeps.
+/// The homes in passwd, and those in `/home`, whose accounts may be in a directory service.
 fn homes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<HomeFolder>, BundleError> {
     let passwd = recorder.fetch(
         ReadRequest::bytes("/etc/passwd", ReadMethod::Redacted(RedactionRule::Accounts))
@@ -154,12 +152,12 @@ fn homes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<HomeFolder>, BundleErro
     homes.dedup_by(|a, b| a.path == b.path);
     if homes.len() > HOMES_MAX {
         homes.truncate(HOMES_MAX);
-        recorder.missing(GapReason::TooLarge, b"/home")?;
+        recorder.record_gap(GapReason::TooLarge, b"/home")?;
     }
     Ok(homes)
 }
 
-/// What a line of passwd says (passwd(5)).
+/// The home in a line of passwd (passwd(5)).
 fn home_of_line(line: &[u8]) -> Option<HomeFolder> {
     let mut fields = line.split(|&b| b == b':');
     let user = fields.next()?.to_vec();
@@ -167,32 +165,32 @@ fn home_of_line(line: &[u8]) -> Option<HomeFolder> {
     path.starts_with(b"/").then_some(HomeFolder { path, user })
 }
 
-/// Takes short files of text, where they exist.
-fn take_files(recorder: &mut ProbeRecorder<'_>, paths: &[&str]) -> Result<(), BundleError> {
+/// Requests text files that need not exist.
+fn request_files(recorder: &mut ProbeRecorder<'_>, paths: &[&str]) -> Result<(), BundleError> {
     paths.iter().try_for_each(|path| {
-        recorder.take(ReadRequest {
+        recorder.request(ReadRequest {
             content_type: "text/plain",
             ..ReadRequest::file(*path, KeptPart::Start)
         })
     })
 }
 
-/// Takes kernel files, where they exist.
-fn take_kernel(
+/// Requests kernel files that need not exist.
+fn request_kernel_files(
     recorder: &mut ProbeRecorder<'_>,
     folder: &str,
     names: &[&str],
 ) -> Result<(), BundleError> {
     names
         .iter()
-        .try_for_each(|name| recorder.take(ReadRequest::kernel(format!("{folder}/{name}"))))
+        .try_for_each(|name| recorder.request(ReadRequest::kernel(format!("{folder}/{name}"))))
 }
 
-/// Takes everything in the folders, and in those directly below them.
-fn take_folders(recorder: &mut ProbeRecorder<'_>, folders: &[&str]) -> Result<(), BundleError> {
+/// Requests all files in the folders and in their direct subfolders.
+fn request_folders(recorder: &mut ProbeRecorder<'_>, folders: &[&str]) -> Result<(), BundleError> {
     folders
         .iter()
-        .try_for_each(|folder| recorder.take_tree(folder, 1, |_| true))
+        .try_for_each(|folder| recorder.request_tree(folder, 1, |_| true))
 }
 
 /// A tree whose listings are evidence.
@@ -204,9 +202,9 @@ fn tree(top: &str, depth_max: usize) -> Subtree<'_> {
     }
 }
 
-/// True where `path` is no link to another folder: distributions link `/lib` and `/bin` into
-/// `/usr`.
-fn is_own(recorder: &mut ProbeRecorder<'_>, path: &str) -> Result<bool, BundleError> {
+/// True unless `path` is a link: most distributions link `/lib` and `/bin` into `/usr`, where the
+/// same files have been requested already.
+fn is_not_a_link(recorder: &mut ProbeRecorder<'_>, path: &str) -> Result<bool, BundleError> {
     Ok(recorder
         .fetch(ReadRequest::link(path).unrecorded())?
         .is_empty())
@@ -219,21 +217,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_distinct_and_fit_items() {
+    fn probe_names_are_distinct_item_names() {
         let names: BTreeSet<_> = ALL.iter().map(|probe| probe.item()).collect();
         assert_eq!(names.len(), ALL.len());
     }
 
     #[test]
-    fn the_most_volatile_comes_first() {
+    fn probes_are_sorted_by_lifetime() {
         assert!(
-            ALL.is_sorted_by(|a, b| a.lasts_seconds < b.lasts_seconds),
-            "each has a place of its own"
+            ALL.is_sorted_by(|a, b| a.lifetime_seconds < b.lifetime_seconds),
+            "no two lifetimes are equal, so that the order is defined"
         );
     }
 
     #[test]
-    fn homes_are_absolute() {
+    fn ignores_passwd_lines_without_absolute_home() {
         assert_eq!(
             home_of_line(b"a:x:0:0:g:/home/a:/bin/sh"),
             Some(HomeFolder {

@@ -1,27 +1,27 @@
-//! Mounts of every mount namespace, and what they are made from.
+//! Mounts of every mount namespace, and their devices and file systems.
 
 use evidence_format::bundle::BundleError;
 
-use super::{Probe, one_process_each, take_files, take_kernel};
+use super::{Probe, one_process_per_namespace, request_files, request_kernel_files};
 use crate::recorder::ProbeRecorder;
 
 pub(super) const PROBE: Probe = Probe {
     name: "mounts",
     what: "mounts of every mount namespace, file systems, partitions, swap",
     api: "procfs",
-    lasts_seconds: 900,
-    take,
+    lifetime_seconds: 900,
+    run,
 };
 
-fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    for process in one_process_each(recorder, "mnt")? {
-        take_kernel(recorder, &format!("/proc/{process}"), &["mountinfo"])?;
+fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+    for process in one_process_per_namespace(recorder, "mnt")? {
+        request_kernel_files(recorder, &format!("/proc/{process}"), &["mountinfo"])?;
     }
-    take_kernel(
+    request_kernel_files(
         recorder,
         "/proc",
         &["filesystems", "partitions", "swaps", "mdstat", "diskstats"],
     )?;
     recorder.names(b"/sys/block")?;
-    take_files(recorder, &["/etc/fstab", "/etc/exports"])
+    request_files(recorder, &["/etc/fstab", "/etc/exports"])
 }

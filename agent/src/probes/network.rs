@@ -1,19 +1,18 @@
 //! Routes, neighbours, interfaces and connection tracking of every network namespace.
 //!
-//! IPv6 neighbours are not in procfs (only netlink has them), nor are nftables rules; neither is
-//! taken.
+//! IPv6 neighbours and nftables rules are not captured: only netlink has them, not procfs.
 
 use evidence_format::bundle::BundleError;
 
-use super::{Probe, one_process_each, take_files, take_kernel};
+use super::{Probe, one_process_per_namespace, request_files, request_kernel_files};
 use crate::recorder::ProbeRecorder;
 
 pub(super) const PROBE: Probe = Probe {
     name: "network",
     what: "routes, neighbours (IPv4), interfaces, addresses, counters, connection tracking, resolver configuration",
     api: "procfs",
-    lasts_seconds: 60,
-    take,
+    lifetime_seconds: 60,
+    run,
 };
 
 const TABLES: &[&str] = &[
@@ -43,7 +42,7 @@ const TABLES: &[&str] = &[
     "xfrm_stat",
 ];
 
-/// Of `/sys/class/net/NAME`: those that can be read of every interface, up or down.
+/// In `/sys/class/net/NAME`: files that every interface has, up or down.
 const INTERFACE: &[&str] = &[
     "address",
     "flags",
@@ -64,16 +63,16 @@ const CONFIGURATION: &[&str] = &[
     "/etc/hosts.deny",
 ];
 
-fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    for process in one_process_each(recorder, "net")? {
-        take_kernel(recorder, &format!("/proc/{process}/net"), TABLES)?;
+fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+    for process in one_process_per_namespace(recorder, "net")? {
+        request_kernel_files(recorder, &format!("/proc/{process}/net"), TABLES)?;
     }
     let interfaces = recorder.names(b"/sys/class/net")?;
     for interface in interfaces.entries() {
         let Ok(name) = std::str::from_utf8(interface.name) else {
             continue;
         }; // interface names are text (dev_valid_name)
-        take_kernel(recorder, &format!("/sys/class/net/{name}"), INTERFACE)?;
+        request_kernel_files(recorder, &format!("/sys/class/net/{name}"), INTERFACE)?;
     }
-    take_files(recorder, CONFIGURATION)
+    request_files(recorder, CONFIGURATION)
 }

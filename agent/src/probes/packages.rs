@@ -1,8 +1,8 @@
-//! Installed packages, from the package managers' own databases.
+//! Databases of the package managers.
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, Probe, is_own, take_files};
+use super::{DAY, Probe, is_not_a_link, request_files};
 use crate::read::{KeptPart, ReadRequest};
 use crate::recorder::{ProbeRecorder, name_of};
 
@@ -10,8 +10,8 @@ pub(super) const PROBE: Probe = Probe {
     name: "packages",
     what: "databases of installed packages: dpkg, rpm, apk, pacman, snap",
     api: "file",
-    lasts_seconds: 90 * DAY,
-    take,
+    lifetime_seconds: 90 * DAY,
+    run,
 };
 
 const TEXTS: &[&str] = &[
@@ -19,7 +19,7 @@ const TEXTS: &[&str] = &[
     "/var/lib/dpkg/diversions",
     "/var/lib/dpkg/statoverride",
 ];
-/// apk's list, and where a distribution with `/lib` of its own has it.
+/// apk's list, and where it is if `/lib` is not a link into `/usr`.
 const APK: &[&str] = &["/usr/lib/apk/db/installed"];
 const APK_BESIDE_USR: &[&str] = &["/lib/apk/db/installed"];
 const RPM_FOLDERS: &[&str] = &["/var/lib/rpm", "/usr/lib/sysimage/rpm"];
@@ -32,22 +32,22 @@ const RPM_FILES: &[&str] = &[
 const PACMAN: &str = "/var/lib/pacman/local";
 const SNAPS: &[u8] = b"/var/lib/snapd/snaps";
 
-fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    take_files(recorder, TEXTS)?;
-    take_files(recorder, APK)?;
-    if is_own(recorder, "/lib")? {
-        take_files(recorder, APK_BESIDE_USR)?;
+fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+    request_files(recorder, TEXTS)?;
+    request_files(recorder, APK)?;
+    if is_not_a_link(recorder, "/lib")? {
+        request_files(recorder, APK_BESIDE_USR)?;
     }
     for folder in RPM_FOLDERS {
-        if is_own(recorder, folder)? {
+        if is_not_a_link(recorder, folder)? {
             for name in RPM_FILES {
-                recorder.take(ReadRequest::file(
+                recorder.request(ReadRequest::file(
                     format!("{folder}/{name}"),
                     KeptPart::Start,
                 ))?;
             }
         }
     }
-    recorder.take_tree(PACMAN, 1, |path| name_of(path) == b"desc")?;
+    recorder.request_tree(PACMAN, 1, |path| name_of(path) == b"desc")?;
     recorder.list(SNAPS).map(drop)
 }

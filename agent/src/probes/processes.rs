@@ -1,4 +1,4 @@
-//! Processes: what each is, runs, holds open and may do.
+//! Processes: identity, executable, open files, limits and permissions of each.
 
 use evidence_format::bundle::BundleError;
 
@@ -11,21 +11,21 @@ pub(super) const PROBE: Probe = Probe {
     what: "processes: status, command line, executable and its SHA-256, working directory, open and mapped files, limits, \
            namespaces, control groups, names of environment variables",
     api: "procfs",
-    lasts_seconds: 10,
-    take,
+    lifetime_seconds: 10,
+    run,
 };
 
 /// Files that every process has. Capabilities and seccomp are in `status`.
 const TEXTS: &[&str] = &["status", "stat", "cgroup", "limits", "io"];
 /// Files of features that a kernel may lack (audit, security modules), and `maps`: since Linux 6.14
-/// opening it, as `environ`, fails with ESRCH where there is no memory, in kernel threads and
-/// zombies. That a process ended is told by the others.
-const TEXTS_MAYBE: &[&str] = &["maps", "loginuid", "sessionid", "attr/current"];
+/// opening it, as `environ`, fails with ESRCH in kernel threads and zombies, which have no memory.
+/// Their absence is no gap; that a process has ended shows in the others.
+const OPTIONAL_TEXTS: &[&str] = &["maps", "loginuid", "sessionid", "attr/current"];
 /// Kernel threads and zombies have none of these.
 const LINKS: &[&str] = &["exe", "cwd", "root"];
 const LINK_FOLDERS: &[&str] = &["fd", "ns"];
 
-fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     let environment = if recorder.options().environment_values {
         ReadMethod::Kernel
     } else {
@@ -33,32 +33,32 @@ fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     };
     processes(recorder)?
         .iter()
-        .try_for_each(|process| take_process(recorder, process, environment))
+        .try_for_each(|process| request_process(recorder, process, environment))
 }
 
-/// All of one process before the next: its folder stays open meanwhile, so that a number given away
-/// again mixes nothing up.
-fn take_process(
+/// Requests everything about one process before the next. The reader keeps the process's folder
+/// open meanwhile, so that a reused number cannot mix up two processes.
+fn request_process(
     recorder: &mut ProbeRecorder<'_>,
     process: &str,
     environment: ReadMethod,
 ) -> Result<(), BundleError> {
     let path = |name: &str| format!("/proc/{process}/{name}");
-    recorder.take(ReadRequest::bytes(path("cmdline"), ReadMethod::Kernel).listed())?;
+    recorder.request(ReadRequest::bytes(path("cmdline"), ReadMethod::Kernel).listed())?;
     for name in TEXTS {
-        recorder.take(ReadRequest::kernel(path(name)).listed())?;
+        recorder.request(ReadRequest::kernel(path(name)).listed())?;
     }
-    for name in TEXTS_MAYBE {
-        recorder.take(ReadRequest::kernel(path(name)))?;
+    for name in OPTIONAL_TEXTS {
+        recorder.request(ReadRequest::kernel(path(name)))?;
     }
     for name in LINKS {
-        recorder.take(ReadRequest::link(path(name)))?;
+        recorder.request(ReadRequest::link(path(name)))?;
     }
     for name in LINK_FOLDERS {
-        recorder.take(ReadRequest::bytes(path(name), ReadMethod::Links("")).listed())?;
+        recorder.request(ReadRequest::bytes(path(name), ReadMethod::Links("")).listed())?;
     }
-    recorder.take(ReadRequest::bytes(path("environ"), environment))?;
-    recorder.take(ReadRequest {
+    recorder.request(ReadRequest::bytes(path("environ"), environment))?;
+    recorder.request(ReadRequest {
         content_type: "application/warc-fields",
         ..ReadRequest::bytes(path("exe"), ReadMethod::Executable)
     })

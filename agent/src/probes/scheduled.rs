@@ -1,16 +1,16 @@
-//! What runs at a time: cron, at, and systemd's timers with the units that they start.
+//! Scheduled jobs: cron, at, and systemd's timers with the units that they start.
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, HomeFolder, Probe, homes, is_own, take_files, take_folders};
+use super::{DAY, HomeFolder, Probe, homes, is_not_a_link, request_files, request_folders};
 use crate::recorder::{ProbeRecorder, join, name_of};
 
 pub(super) const PROBE: Probe = Probe {
     name: "scheduled",
     what: "cron and at jobs, systemd timers, services and other units",
     api: "file",
-    lasts_seconds: 7 * DAY,
-    take,
+    lifetime_seconds: 7 * DAY,
+    run,
 };
 
 const FILES: &[&str] = &[
@@ -32,8 +32,7 @@ const FOLDERS: &[&str] = &[
     "/etc/crontabs",
     "/var/spool/anacron",
 ];
-/// Where systemd looks (systemd.unit(5)); in `/run` and `/etc` first, where an intruder adds to
-/// them.
+/// Unit folders (systemd.unit(5)). First those in `/run` and `/etc`, where an intruder adds units.
 const UNITS: &[&str] = &[
     "/run/systemd/system",
     "/run/systemd/transient",
@@ -46,7 +45,7 @@ const UNITS: &[&str] = &[
     "/usr/lib/systemd/system",
     "/usr/lib/systemd/user",
 ];
-/// Linked into `/usr` on most systems, and then the same as above.
+/// Linked into `/usr` on most systems: then the same as in [`UNITS`].
 const UNITS_BESIDE_USR: &str = "/lib/systemd/system";
 const SUFFIXES: &[&str] = &[
     ".timer",
@@ -61,19 +60,19 @@ const SUFFIXES: &[&str] = &[
     ".preset",
 ];
 
-fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    take_files(recorder, FILES)?;
-    take_folders(recorder, FOLDERS)?;
+fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+    request_files(recorder, FILES)?;
+    request_folders(recorder, FOLDERS)?;
     for folder in UNITS {
-        recorder.take_tree(folder, 2, is_unit)?;
+        recorder.request_tree(folder, 2, is_unit)?;
     }
-    if is_own(recorder, "/lib")? {
-        recorder.take_tree(UNITS_BESIDE_USR, 2, is_unit)?;
+    if is_not_a_link(recorder, "/lib")? {
+        recorder.request_tree(UNITS_BESIDE_USR, 2, is_unit)?;
     }
     for HomeFolder { path: home, .. } in homes(recorder)? {
         let folder = join(&home, b".config/systemd/user");
         if let Ok(folder) = std::str::from_utf8(&folder) {
-            recorder.take_tree(folder, 2, is_unit)?;
+            recorder.request_tree(folder, 2, is_unit)?;
         }
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! Who is logged in, was, and tried to.
+//! Sessions, logins, and failed logins.
 
 use evidence_format::bundle::BundleError;
 
-use super::{HOUR, Probe, take_folders};
+use super::{HOUR, Probe, request_folders};
 use crate::read::{KeptPart, ReadRequest};
 use crate::recorder::ProbeRecorder;
 
@@ -10,12 +10,11 @@ pub(super) const PROBE: Probe = Probe {
     name: "sessions",
     what: "logged-in sessions and logins: utmp, wtmp, btmp, lastlog as they are, systemd's sessions and users",
     api: "file",
-    lasts_seconds: HOUR,
-    take,
+    lifetime_seconds: HOUR,
+    run,
 };
 
-/// Rows of fixed size, appended at the end (utmp(5)); of the databases, the beginning is what can
-/// be read alone.
+/// Files of fixed-size rows, appended at the end (utmp(5)): the end is kept.
 const ROWS: &[&str] = &[
     "/run/utmp",
     "/var/log/wtmp",
@@ -23,7 +22,7 @@ const ROWS: &[&str] = &[
     "/var/log/btmp",
     "/var/log/btmp.1",
 ];
-/// `lastlog` and `faillog` are indexed by user number, and sparse.
+/// Sparse files indexed by user number, and databases: readable only from the start, which is kept.
 const TABLES: &[&str] = &[
     "/var/log/lastlog",
     "/var/log/faillog",
@@ -38,11 +37,11 @@ const FOLDERS: &[&str] = &[
     "/run/sshd.sessions",
 ];
 
-fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     ROWS.iter()
-        .try_for_each(|path| recorder.take(ReadRequest::file(*path, KeptPart::End)))?;
+        .try_for_each(|path| recorder.request(ReadRequest::file(*path, KeptPart::End)))?;
     TABLES
         .iter()
-        .try_for_each(|path| recorder.take(ReadRequest::file(*path, KeptPart::Start)))?;
-    take_folders(recorder, FOLDERS)
+        .try_for_each(|path| recorder.request(ReadRequest::file(*path, KeptPart::Start)))?;
+    request_folders(recorder, FOLDERS)
 }

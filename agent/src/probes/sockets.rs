@@ -2,7 +2,7 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Probe, one_process_each, processes, take_kernel};
+use super::{Probe, one_process_per_namespace, processes, request_kernel_files};
 use crate::read::{ReadMethod, ReadRequest};
 use crate::recorder::ProbeRecorder;
 
@@ -10,11 +10,11 @@ pub(super) const PROBE: Probe = Probe {
     name: "sockets",
     what: "sockets of every network namespace, with the processes that hold them",
     api: "procfs",
-    lasts_seconds: 1,
-    take,
+    lifetime_seconds: 1,
+    run,
 };
 
-/// Below `/proc/PID/net`. Which are there depends on the kernel's modules.
+/// Below `/proc/PID/net`. Which exist depends on the kernel's modules.
 const TABLES: &[&str] = &[
     "tcp",
     "tcp6",
@@ -36,14 +36,14 @@ const TABLES: &[&str] = &[
     "sockstat6",
 ];
 
-/// Tables first: a connection lives shorter than the process that holds it. A table's inode number
-/// is in the `socket:[…]` links of the process.
-fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    for process in one_process_each(recorder, "net")? {
-        take_kernel(recorder, &format!("/proc/{process}/net"), TABLES)?;
+/// Tables first, since a connection lives shorter than the process that holds it. The `socket:[…]`
+/// links of a process have the inode numbers of the tables.
+fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+    for process in one_process_per_namespace(recorder, "net")? {
+        request_kernel_files(recorder, &format!("/proc/{process}/net"), TABLES)?;
     }
     for process in processes(recorder)? {
-        recorder.take(
+        recorder.request(
             ReadRequest::bytes(format!("/proc/{process}/fd"), ReadMethod::Links("socket:["))
                 .listed(),
         )?;

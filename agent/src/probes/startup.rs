@@ -1,9 +1,9 @@
-//! Where code is told to run at start, at login, or inside other programs: the places that
-//! intruders stay in.
+//! Code that runs at start, at login, or inside other programs: where intruders make themselves
+//! persistent.
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, HomeFolder, Probe, homes, take_files, take_folders};
+use super::{DAY, HomeFolder, Probe, homes, request_files, request_folders};
 use crate::read::{KeptPart, ReadRequest};
 use crate::recorder::{ProbeRecorder, join};
 
@@ -11,8 +11,8 @@ pub(super) const PROBE: Probe = Probe {
     name: "startup",
     what: "what runs at start and at login or is loaded into programs: init and profile scripts, preloads, modules, udev rules",
     api: "file",
-    lasts_seconds: 14 * DAY,
-    take,
+    lifetime_seconds: 14 * DAY,
+    run,
 };
 
 const FILES: &[&str] = &[
@@ -65,13 +65,13 @@ const LOGIN: &[&str] = &[
     ".xinitrc",
 ];
 
-fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    take_files(recorder, FILES)?;
-    take_folders(recorder, FOLDERS)?;
+fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+    request_files(recorder, FILES)?;
+    request_folders(recorder, FOLDERS)?;
     for HomeFolder { path: home, .. } in homes(recorder)? {
         for name in LOGIN {
             let request = ReadRequest::file(join(&home, name.as_bytes()), KeptPart::Start);
-            recorder.take(ReadRequest {
+            recorder.request(ReadRequest {
                 content_type: "text/plain",
                 ..request
             })?;

@@ -1,4 +1,4 @@
-//! What a file system says of an object.
+//! What the file system states about an object.
 
 use std::fmt::{self, Write as _};
 use std::fs::Metadata;
@@ -7,34 +7,31 @@ use std::os::unix::fs::MetadataExt as _;
 use evidence_format::time::Timestamp;
 use rustix::fs::{FileType, Statx, StatxTimestamp, major, minor};
 
-/// Kept beside an ordinary file's bytes, since an intruder who sets a file's times forgets some of
-/// them.
+/// Metadata of a file, recorded with its bytes: an intruder who changes a file's times often
+/// forgets some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileFacts {
+pub(crate) struct FileFacts {
     /// Type and permissions, as in `st_mode`.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Bytes.
-    pub size: u64,
-    /// Device, as major and minor number.
-    pub device: (u32, u32),
-    /// Inode number.
-    pub inode: u64,
-    /// Last change of the content.
-    pub modified: FileTime,
-    /// Last change of the content or of any of these facts; cannot be set by programs.
-    pub changed: FileTime,
-    /// When the inode was made; `None` where the file system does not know.
-    pub born: Option<FileTime>,
+    pub(crate) size: u64,
+    /// Major and minor number.
+    pub(crate) device: (u32, u32),
+    pub(crate) inode: u64,
+    /// `mtime`: last change of the content.
+    pub(crate) modified: FileTime,
+    /// `ctime`: last change of content or metadata; programs cannot set it.
+    pub(crate) changed: FileTime,
+    /// When the inode was created; `None` where the file system does not know.
+    pub(crate) born: Option<FileTime>,
 }
 
-/// A file's time: seconds and nanoseconds since 1970. Wider than [`Timestamp`], since anything can
-/// be set.
+/// A file's time: seconds and nanoseconds since 1970. Wider than [`Timestamp`], since a program can
+/// set any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileTime(pub i64, pub u32);
+pub(crate) struct FileTime(pub i64, pub u32);
 
 impl fmt::Display for FileTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,8 +66,8 @@ impl From<&Statx> for FileFacts {
     }
 }
 
-/// What a caller has looked up already; without the time of birth, which is not in it for every
-/// file system.
+/// From a lookup that the caller has made already. Without the time of birth, which [`Metadata`]
+/// does not have for every file system.
 impl From<&Metadata> for FileFacts {
     fn from(metadata: &Metadata) -> Self {
         let time = |seconds, nanoseconds: i64| FileTime(seconds, nanoseconds as u32); // the kernel's are below 10^9
@@ -89,19 +86,16 @@ impl From<&Metadata> for FileFacts {
 }
 
 impl FileFacts {
-    /// What it is.
-    #[must_use]
-    pub fn kind(&self) -> FileType {
+    pub(crate) fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.mode)
     }
 
     /// True if it may be opened and read without side effects.
-    #[must_use]
-    pub fn is_regular(&self) -> bool {
+    pub(crate) fn is_regular(&self) -> bool {
         self.kind() == FileType::RegularFile
     }
 
-    /// Appends the one-line form of a [`ReadMethod::Listing`](super::What::Listing):
+    /// Appends the one-line form of a [`ReadMethod::Listing`](super::ReadMethod::Listing):
     /// `mode uid gid size major:minor inode modified changed`.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut line = String::with_capacity(128);
@@ -118,7 +112,7 @@ impl FileFacts {
         out.extend_from_slice(line.as_bytes());
     }
 
-    /// The header fields that carry the facts.
+    /// The facts as header fields of a record.
     pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = vec![
             ("Exhibit-Size", self.size.to_string()),
@@ -144,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_time_that_a_file_system_holds_has_a_text() {
+    fn every_file_time_has_a_text() {
         assert_eq!(
             FileTime(1_795_441_217, 250_000_000).to_string(),
             "2026-11-23T13:40:17.25Z"
@@ -161,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_to_look_a_file_up_give_the_same_facts() {
+    fn statx_and_metadata_give_the_same_facts() {
         let path = std::env::current_exe().expect("a test knows its own program");
         let metadata = std::fs::symlink_metadata(&path).expect("it is there");
         let flags = AtFlags::SYMLINK_NOFOLLOW;

@@ -1,9 +1,11 @@
-//! How each kind of object is read. Runs in the reading thread and may hang in any system call.
+//! Reads each kind of object, by [`ReadMethod`]. Runs in the reading thread, and may hang in any
+//! system call.
 
 use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
+use evidence_format::coverage::GapReason;
 use evidence_format::digest::{Digest, Hasher};
 use rustix::fs::{FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
@@ -11,16 +13,16 @@ use rustix::io::Errno;
 use super::facts::{FileFacts, FileTime};
 use super::redact::{RedactionFilter, RedactionRule};
 use super::root::{CaptureRoot, ObjectFinder, ObjectHandle, READ_FLAGS, facts_at, facts_of};
-use super::worker::{ObjectSink, ReadStop};
+use super::sink::{ObjectSink, ReadStop};
 use super::{
     KeptPart, READ_BYTES, ReadMethod, ReadOutcome, ReadRequest, ReaderOptions, WAITING_BYTES_MAX,
 };
 
-/// First read of a kernel file: most are smaller, and some handlers allocate what is asked for
-/// (/proc/sys).
+/// First read of a kernel file: most are smaller, and some handlers (/proc/sys) allocate a buffer of
+/// the requested size.
 const FIRST_READ_BYTES: usize = 4096;
-/// Up to this size an ordinary file is read to its end, whatever its size was said to be; above, it
-/// goes through in a stream.
+/// Up to this size an ordinary file is read to its end, whatever size it reports. A longer one is
+/// streamed: its record begins with the reported size, before the bytes are read.
 const SHORT_FILE_BYTES: u64 = 128 * 1024;
 /// Bytes of one getdents64(2).
 const NAMES_BYTES: usize = 16 * 1024;
@@ -34,18 +36,19 @@ const EXECUTABLE_BYTES_MAX: u64 = 1 << 30;
 /// Executables whose digests are remembered: bounds the memory.
 const DIGESTS_MAX: usize = 16 * 1024;
 
-/// An executable that has not changed.
-type Version = ((u32, u32), u64, FileTime, FileTime, u64);
+/// Device, inode, both times and size of an executable: while these stay the same, so does its
+/// digest.
+type ExecutableVersion = ((u32, u32), u64, FileTime, FileTime, u64);
 
-/// Answers requests below a root.
+/// Reads objects below a root.
 pub(super) struct FileReader {
     finder: ObjectFinder,
     entries_max: u64,
     buffer: Vec<u8>,
-    /// What a filter has let through.
+    /// Output of a redaction filter; the line of a folder's entry.
     filtered: Vec<u8>,
-    digests: HashMap<Version, Digest>,
-    /// Files read for the item `item`, by device and inode.
+    digests: HashMap<ExecutableVersion, Digest>,
+    /// Files that item number `item` has, by device and inode.
     seen: HashSet<((u32, u32), u64)>,
     item: u64,
 }
@@ -63,64 +66,65 @@ impl FileReader {
         }
     }
 
-    /// Reads one object; says how many things were removed from it.
-    pub(super) fn answer(
+    /// Reads one object for item number `item`. Returns how many secrets were removed from it.
+    pub(super) fn read_object(
         &mut self,
         item: u64,
         request: &ReadRequest,
-        out: &mut ObjectSink<'_>,
+        sink: &mut ObjectSink<'_>,
     ) -> Result<u64, ReadStop> {
         if self.item != item {
             self.item = item;
             self.seen.clear();
         }
-        if out.left() == 0 {
-            return Err(ReadStop::Ended(ReadOutcome::Cut(out.cut)));
+        if sink.bytes_left == 0 {
+            return Err(ReadStop::Ended(ReadOutcome::Cut(sink.limit)));
         }
-        out.touch(&request.path)?;
+        sink.touch(&request.path)?;
         let path = &request.path;
         match request.method {
-            ReadMethod::Kernel => self.kernel(path, out)?,
-            ReadMethod::Redacted(redact) => return self.redacted(path, redact, out),
-            ReadMethod::File(keep) => self.file(path, keep, true, out)?,
-            ReadMethod::Linked(keep) => self.file(path, keep, false, out)?,
-            ReadMethod::Link => self.link(path, out)?,
-            ReadMethod::Links(only) => self.links(path, only.as_bytes(), out)?,
-            ReadMethod::Names => self.names(path, out)?,
-            ReadMethod::Listing => self.listing(path, out)?,
-            ReadMethod::Executable => self.executable(path, out)?,
-            ReadMethod::Namespaces(kind) => self.namespaces(path, kind, out)?,
-            ReadMethod::Ring => self.ring(path, out)?,
+            ReadMethod::Kernel => self.read_kernel_file(path, sink)?,
+            ReadMethod::Redacted(redact) => return self.read_redacted_file(path, redact, sink),
+            ReadMethod::File(keep) => self.read_file(path, keep, true, sink)?,
+            ReadMethod::Linked(keep) => self.read_file(path, keep, false, sink)?,
+            ReadMethod::Link => self.read_link(path, sink)?,
+            ReadMethod::Links(prefix) => self.read_links(path, prefix.as_bytes(), sink)?,
+            ReadMethod::Names => self.read_names(path, sink)?,
+            ReadMethod::Listing => self.read_listing(path, sink)?,
+            ReadMethod::Executable => self.read_executable(path, sink)?,
+            ReadMethod::Namespaces(kind) => self.read_namespaces(path, kind, sink)?,
+            ReadMethod::Ring => self.read_ring_buffer(path, sink)?,
         }
         Ok(0)
     }
 
-    fn kernel(&mut self, path: &[u8], out: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
-        let file = self.open_kernel(path)?;
-        out.begin(None, 0, None);
+    fn read_kernel_file(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
+        let file = self.open_kernel_file(path)?;
+        sink.start(None, 0, None);
         let mut want = FIRST_READ_BYTES;
         loop {
             let got = read(&file, &mut self.buffer[..want])?;
             if got == 0 {
                 return Ok(());
             }
-            out.bytes(&self.buffer[..got])?;
+            sink.bytes(&self.buffer[..got])?;
             want = READ_BYTES;
         }
     }
 
-    fn redacted(
+    fn read_redacted_file(
         &mut self,
         path: &[u8],
         redact: RedactionRule,
-        out: &mut ObjectSink<'_>,
+        sink: &mut ObjectSink<'_>,
     ) -> Result<u64, ReadStop> {
-        let kernels = self.finder.open_in_procfs(path, OFlags::empty());
-        let (file, facts) = match kernels {
+        let (file, facts) = match self.finder.open_in_procfs(path, OFlags::empty()) {
             Some(file) => (file, None),
-            None => self.open(path).map(|(file, facts)| (file, Some(facts)))?,
+            None => self
+                .open_file(path)
+                .map(|(file, facts)| (file, Some(facts)))?,
         };
-        out.begin(facts, 0, None);
+        sink.start(facts, 0, None);
         let mut filter = RedactionFilter::new(redact);
         loop {
             let got = read(&file, &mut self.buffer[..FIRST_READ_BYTES])?;
@@ -130,34 +134,36 @@ impl FileReader {
             } else {
                 filter.push(&self.buffer[..got], &mut self.filtered);
             }
-            out.bytes(&self.filtered)?;
+            sink.bytes(&self.filtered)?;
             if got == 0 {
                 return Ok(filter.count);
             }
         }
     }
 
-    fn file(
+    /// `allow_repeated`: read the file even if this item has it already.
+    fn read_file(
         &mut self,
         path: &[u8],
         keep: KeptPart,
-        again: bool,
-        out: &mut ObjectSink<'_>,
+        allow_repeated: bool,
+        sink: &mut ObjectSink<'_>,
     ) -> Result<(), ReadStop> {
-        let (file, facts) = self.open(path)?;
-        if !self.seen.insert((facts.device, facts.inode)) && !again {
+        let (file, facts) = self.open_file(path)?;
+        if !self.seen.insert((facts.device, facts.inode)) && !allow_repeated {
             return Err(ReadStop::Ended(ReadOutcome::Repeated));
         }
-        let kept = facts.size.min(out.left());
-        let from = if keep == KeptPart::End {
-            facts.size - kept
-        } else {
-            0
+        let kept = facts.size.min(sink.bytes_left);
+        let from = match keep {
+            KeptPart::Start => 0,
+            KeptPart::End => facts.size - kept,
         };
         let is_long = facts.size > SHORT_FILE_BYTES;
-        out.begin(Some(facts), from, is_long.then_some(kept));
+        sink.start(Some(facts), from, is_long.then_some(kept));
         let mut at = from;
         loop {
+            // of a long file not a byte more than its record was begun with; of a short one all
+            // that comes, so that files which report no size are read too
             let want = if is_long {
                 READ_BYTES.min((from + kept - at) as usize)
             } else {
@@ -172,80 +178,88 @@ impl FileReader {
                 break;
             }
             at += got as u64;
-            out.bytes(&self.buffer[..got])?;
+            sink.bytes(&self.buffer[..got])?;
         }
-        match () {
-            () if at - from < kept => Err(ReadStop::Ended(ReadOutcome::Shrank)),
-            () if kept < facts.size => Err(ReadStop::Ended(ReadOutcome::Cut(out.cut))),
-            () => Ok(()),
+        if at - from < kept {
+            Err(ReadStop::Ended(ReadOutcome::Shrank))
+        } else if kept < facts.size {
+            Err(ReadStop::Ended(ReadOutcome::Cut(sink.limit)))
+        } else {
+            Ok(())
         }
     }
 
-    fn link(&mut self, path: &[u8], out: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
-        out.begin(None, 0, None);
+    fn read_link(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
+        sink.start(None, 0, None);
         let target = self.finder.read_link(path)?;
-        out.bytes(&target)
+        sink.bytes(&target)
     }
 
-    fn links(
+    fn read_links(
         &mut self,
         path: &[u8],
-        only: &[u8],
-        out: &mut ObjectSink<'_>,
+        prefix: &[u8],
+        sink: &mut ObjectSink<'_>,
     ) -> Result<(), ReadStop> {
         let folder = self.open_folder(path)?;
-        out.begin(None, 0, None);
+        sink.start(None, 0, None);
         let mut target = Vec::new();
-        let mut denied = None;
-        self.entries(&folder, out, |name, _, line, out| {
+        let mut first_error = None;
+        self.for_each_entry(&folder, sink, |name, _, line, sink| {
             match rustix::fs::readlinkat(&folder, name, std::mem::take(&mut target)) {
                 Ok(found) => target = found.into_bytes(),
-                Err(Errno::NOENT | Errno::INVAL) => return Ok(()), // closed meanwhile; or no link
+                Err(Errno::NOENT | Errno::INVAL) => return Ok(()), // closed meanwhile, or not a link
                 Err(errno) => {
-                    denied = denied.or(Some(errno));
+                    // the other links are evidence too: read on, and fail at the end
+                    first_error = first_error.or(Some(errno));
                     return Ok(());
                 }
             }
-            if !target.starts_with(only) {
+            if !target.starts_with(prefix) {
                 return Ok(());
             }
-            pair(line, name, &target);
-            out.bytes(line)
+            push_pair(line, name, &target);
+            sink.bytes(line)
         })?;
-        denied.map_or(Ok(()), |errno| Err(errno.into()))
+        first_error.map_or(Ok(()), |errno| Err(errno.into()))
     }
 
-    fn names(&mut self, path: &[u8], out: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
+    fn read_names(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
         let folder = self.open_folder(path)?;
-        out.begin(None, 0, None);
-        self.entries(&folder, out, |name, kind, line, out| {
-            pair(line, name, kind_name(kind).as_bytes());
-            out.bytes(line)
+        sink.start(None, 0, None);
+        self.for_each_entry(&folder, sink, |name, kind, line, sink| {
+            push_pair(line, name, kind_name(kind).as_bytes());
+            sink.bytes(line)
         })
     }
 
-    fn listing(&mut self, path: &[u8], out: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
+    fn read_listing(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
         let folder = self.open_folder(path)?;
-        out.begin(Some(facts_of(&folder)?), 0, None);
+        sink.start(Some(facts_of(&folder)?), 0, None);
         let mut facts_text = Vec::new();
-        self.entries(&folder, out, |name, _, line, out| {
+        self.for_each_entry(&folder, sink, |name, _, line, sink| {
             facts_text.clear();
             match facts_at(&folder, name) {
                 Ok(facts) => facts.write(&mut facts_text),
                 Err(errno) => facts_text
                     .extend_from_slice(format!("errno {}", errno.raw_os_error()).as_bytes()),
             }
-            pair(line, name, &facts_text);
-            out.bytes(line)
+            push_pair(line, name, &facts_text);
+            sink.bytes(line)
         })
     }
 
-    /// Calls `take` with the names in `folder`, each with its type and a buffer for its line.
-    fn entries(
+    /// Calls `visit` with each name in `folder`, its type, and an empty buffer for its line.
+    fn for_each_entry(
         &mut self,
         folder: &OwnedFd,
-        out: &mut ObjectSink<'_>,
-        mut take: impl FnMut(&[u8], FileType, &mut Vec<u8>, &mut ObjectSink<'_>) -> Result<(), ReadStop>,
+        sink: &mut ObjectSink<'_>,
+        mut visit: impl FnMut(
+            &[u8],
+            FileType,
+            &mut Vec<u8>,
+            &mut ObjectSink<'_>,
+        ) -> Result<(), ReadStop>,
     ) -> Result<(), ReadStop> {
         let mut buffer = [MaybeUninit::uninit(); NAMES_BYTES];
         let mut names = RawDir::new(folder, &mut buffer);
@@ -257,28 +271,24 @@ impl FileReader {
                 continue;
             }
             if count == self.entries_max {
-                return Err(ReadStop::Ended(ReadOutcome::Cut(
-                    evidence_format::coverage::GapReason::TooLarge,
-                )));
+                return Err(ReadStop::Ended(ReadOutcome::Cut(GapReason::TooLarge)));
             }
             count += 1;
             if count % 64 == 0 {
-                out.progress()?;
+                sink.progress()?; // seldom enough not to cost a lock for each name
             }
             self.filtered.clear();
-            take(name, entry.file_type(), &mut self.filtered, out)?;
+            visit(name, entry.file_type(), &mut self.filtered, sink)?;
         }
         Ok(())
     }
 
     /// Writes `sha256: …` and `bytes: …`, the form of `application/warc-fields`.
-    fn executable(&mut self, path: &[u8], out: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
-        let (file, facts) = self.open_executable(path, out)?;
+    fn read_executable(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
+        let (file, facts) = self.open_executable(path, sink)?;
         if facts.size > EXECUTABLE_BYTES_MAX {
-            out.begin(Some(facts), 0, None);
-            return Err(ReadStop::Ended(ReadOutcome::Cut(
-                evidence_format::coverage::GapReason::TooLarge,
-            )));
+            sink.start(Some(facts), 0, None);
+            return Err(ReadStop::Ended(ReadOutcome::Cut(GapReason::TooLarge)));
         }
         let version = (
             facts.device,
@@ -289,27 +299,27 @@ impl FileReader {
         );
         let digest = match self.digests.get(&version) {
             Some(digest) => *digest,
-            None => self.digest(&file, out)?,
+            None => self.hash(&file, sink)?,
         };
         if self.digests.len() < DIGESTS_MAX {
             self.digests.insert(version, digest);
         }
-        out.begin(Some(facts), 0, None);
-        out.bytes(format!("sha256: {}\r\nbytes: {}\r\n", digest.hex(), facts.size).as_bytes())
+        sink.start(Some(facts), 0, None);
+        sink.bytes(format!("sha256: {}\r\nbytes: {}\r\n", digest.hex(), facts.size).as_bytes())
     }
 
-    /// The kernel itself follows `/proc/PID/exe`, to the very file that runs, deleted or not. Only
-    /// procfs makes such links: in any other file system it is a link like others, and stays inside
-    /// the root.
+    /// Opens the file behind `/proc/PID/exe`. In procfs the kernel itself follows the link, to the
+    /// very file that runs, deleted or not. In any other file system it is an ordinary link, and is
+    /// resolved inside the root.
     fn open_executable(
         &mut self,
         path: &[u8],
-        out: &mut ObjectSink<'_>,
+        sink: &mut ObjectSink<'_>,
     ) -> Result<(OwnedFd, FileFacts), ReadStop> {
         let target = self.finder.read_link(path)?;
-        out.touch(&target)?; // from here on, a dead mount can hold us
+        sink.touch(&target)?; // the target may be on a dead mount
         if !self.finder.is_procfs(path) {
-            return self.open(path);
+            return self.open_file(path);
         }
         let ObjectHandle { folder, name, .. } = self.finder.find(path)?;
         let file = rustix::fs::openat(
@@ -326,7 +336,7 @@ impl FileReader {
         }
     }
 
-    fn digest(&mut self, file: &OwnedFd, out: &mut ObjectSink<'_>) -> Result<Digest, ReadStop> {
+    fn hash(&mut self, file: &OwnedFd, sink: &mut ObjectSink<'_>) -> Result<Digest, ReadStop> {
         let mut hasher = Hasher::new();
         let mut at = 0;
         loop {
@@ -335,27 +345,25 @@ impl FileReader {
                 return Ok(hasher.finish());
             }
             if at >= EXECUTABLE_BYTES_MAX {
-                return Err(ReadStop::Ended(ReadOutcome::Cut(
-                    evidence_format::coverage::GapReason::TooLarge,
-                )));
+                return Err(ReadStop::Ended(ReadOutcome::Cut(GapReason::TooLarge)));
             }
             at += got as u64;
             hasher.update(&self.buffer[..got]);
-            out.progress()?;
+            sink.progress()?;
         }
     }
 
-    fn namespaces(
+    fn read_namespaces(
         &mut self,
         path: &[u8],
         kind: &str,
-        out: &mut ObjectSink<'_>,
+        sink: &mut ObjectSink<'_>,
     ) -> Result<(), ReadStop> {
         let folder = self.open_folder(path)?;
-        out.begin(None, 0, None);
+        sink.start(None, 0, None);
         let mut seen = HashSet::new();
-        let mut denied = None;
-        self.entries(&folder, out, |pid, _, line, out| {
+        let mut first_error = None;
+        self.for_each_entry(&folder, sink, |pid, _, line, sink| {
             if !pid.iter().all(u8::is_ascii_digit) {
                 return Ok(());
             }
@@ -363,28 +371,28 @@ impl FileReader {
             match rustix::fs::readlinkat(&folder, &link, Vec::new()) {
                 Ok(target) if seen.contains(target.as_bytes()) => Ok(()),
                 Ok(target) => {
-                    pair(line, pid, target.as_bytes());
+                    push_pair(line, pid, target.as_bytes());
                     seen.insert(target.into_bytes());
-                    out.bytes(line)
+                    sink.bytes(line)
                 }
                 Err(Errno::NOENT | Errno::SRCH) => Ok(()), // ended meanwhile, or about to
                 Err(errno) => {
-                    denied = denied.or(Some(errno));
+                    first_error = first_error.or(Some(errno));
                     Ok(())
                 }
             }
         })?;
-        denied.map_or(Ok(()), |errno| Err(errno.into()))
+        first_error.map_or(Ok(()), |errno| Err(errno.into()))
     }
 
-    fn ring(&mut self, path: &[u8], out: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
+    fn read_ring_buffer(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
         let ObjectHandle {
             folder,
             name,
             facts,
         } = self.finder.follow(path)?;
         if facts.is_regular() {
-            return self.kernel(path, out);
+            return self.read_kernel_file(path, sink);
         }
         let stat = rustix::fs::statat(&*folder, &name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
         let device = (
@@ -395,20 +403,20 @@ impl FileReader {
             return Err(ReadStop::Ended(ReadOutcome::Special));
         }
         let file = rustix::fs::openat(&*folder, &name, READ_FLAGS, Mode::empty())?;
-        out.begin(None, 0, None);
+        sink.start(None, 0, None);
         loop {
             match read(&file, &mut self.buffer[..RING_READ_BYTES]) {
                 Ok(0) | Err(Errno::AGAIN) => return Ok(()),
-                Ok(got) => out.bytes(&self.buffer[..got])?,
-                Err(Errno::PIPE) => {} // messages were overwritten before we came; the numbers in the others show it
+                Ok(got) => sink.bytes(&self.buffer[..got])?,
+                Err(Errno::PIPE) => {} // older messages were overwritten: gaps in the numbers show it
                 Err(errno) => return Err(errno.into()),
             }
         }
     }
 
-    /// Opens a regular file. Looked at before, so that nothing else is opened, and after, in case
-    /// it was replaced in between.
-    fn open(&mut self, path: &[u8]) -> Result<(OwnedFd, FileFacts), ReadStop> {
+    /// Opens a regular file. Checks its type before, since opening anything else may have effects,
+    /// and after, in case it was replaced in between.
+    fn open_file(&mut self, path: &[u8]) -> Result<(OwnedFd, FileFacts), ReadStop> {
         let ObjectHandle {
             folder,
             name,
@@ -426,10 +434,10 @@ impl FileReader {
         }
     }
 
-    fn open_kernel(&mut self, path: &[u8]) -> Result<OwnedFd, ReadStop> {
+    fn open_kernel_file(&mut self, path: &[u8]) -> Result<OwnedFd, ReadStop> {
         match self.finder.open_in_procfs(path, OFlags::empty()) {
             Some(file) => Ok(file),
-            None => self.open(path).map(|(file, _)| file), // says why, too
+            None => self.open_file(path).map(|(file, _)| file), // also for its error
         }
     }
 
@@ -448,7 +456,7 @@ impl FileReader {
 }
 
 /// Appends `first NUL second NUL` to an empty line.
-fn pair(line: &mut Vec<u8>, first: &[u8], second: &[u8]) {
+fn push_pair(line: &mut Vec<u8>, first: &[u8], second: &[u8]) {
     for part in [first, b"\0", second, b"\0"] {
         line.extend_from_slice(part);
     }

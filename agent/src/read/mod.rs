@@ -1,18 +1,20 @@
-//! Reading files of a host that may hang, lie, or vanish meanwhile.
+//! Reads files of a host that may hang, lie, or vanish meanwhile.
 //!
-//! A second thread does all the reading ([`worker`]), the capturing thread watches it: who does not
-//! come back from a file in time (a dead NFS mount) is abandoned with it and replaced, and the
-//! capture goes on with the next request. Requests are queued and answers come in batches, so that
-//! thousands of small files cost no thread switch each.
+//! A second thread does all the reading ([`worker`]), and the capturing thread watches it through a
+//! [`Reader`]. A reading thread that does not return from a file in time (a dead NFS mount) is
+//! abandoned and replaced, and the capture continues with the next request. Requests are queued and
+//! events are fetched in batches, so that thousands of small files do not cost a thread switch
+//! each.
 //!
-//! Memory: what the helper has read and nobody fetched yet is at most [`WAITING_BYTES_MAX`], once
-//! on each side.
+//! Memory: bytes that were read and not fetched yet are at most [`WAITING_BYTES_MAX`], once on each
+//! side.
 
 mod facts;
 mod files;
 mod redact;
 mod request;
 mod root;
+mod sink;
 mod worker;
 
 use std::collections::VecDeque;
@@ -22,64 +24,64 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use facts::{FileFacts, FileTime};
-pub use redact::RedactionRule;
-pub use request::{KeptPart, Presence, ReadMethod, ReadRequest};
+pub(crate) use facts::FileFacts;
+pub(crate) use redact::RedactionRule;
+pub(crate) use request::{KeptPart, Presence, ReadMethod, ReadRequest};
 pub(crate) use request::{ObjectStart, ReadEvent, ReadOutcome};
-pub(crate) use worker::now;
 
-/// Bytes read and not fetched yet, at which the helper waits.
+/// Bytes read and not fetched yet, at which the reading thread waits.
 pub(crate) const WAITING_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
-/// Events that wait for the other side before it is woken: a switch for each small file would cost
-/// more than reading it.
+/// Events that are collected before the watching side is woken: a thread switch for each small file
+/// would cost more than reading it.
 const BATCH_EVENTS: usize = 96;
-/// Stack of a helper: it recurses nowhere; what is abandoned must be cheap.
+/// Stack of a reading thread. It never recurses, and threads that hang keep theirs, so it is small.
 const STACK_BYTES: usize = 128 * 1024;
 
 /// How to read, the same for every request.
 #[derive(Debug, Clone)]
 pub(crate) struct ReaderOptions {
     /// The host's root.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
     /// How long one object may make no progress.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
     /// Bytes kept of one object.
-    pub object_bytes_max: u64,
-    /// Entries looked at in one folder.
-    pub entries_max: u64,
-    /// Is told each path before it is touched: where tests make files hang.
-    pub before: fn(&Path),
+    pub(crate) object_bytes_max: u64,
+    /// Entries read of one folder.
+    pub(crate) entries_max: u64,
+    /// Called with each path before a system call that may hang: where tests make files hang.
+    pub(crate) before_touch: fn(&Path),
 }
 
-/// What the reader has to say.
+/// What [`Reader::next`] found.
 #[derive(Debug)]
 pub(crate) enum ReaderPoll {
-    /// The next part of the answer to the oldest request.
+    /// The next event of the oldest request.
     Event(ReadEvent),
-    /// Everything asked is answered.
+    /// All requests have ended.
     Idle,
-    /// Nothing yet; look after the other things.
+    /// Nothing yet: check the deadline, and poll again.
     Waiting,
 }
 
 /// The watching side; see the module.
 pub(crate) struct Reader {
     options: ReaderOptions,
-    shared: Arc<ReadQueue>,
-    /// Not answered yet, oldest first.
+    queue: Arc<ReadQueue>,
+    /// Requests that have not ended, oldest first.
     pending: VecDeque<Arc<ReadRequest>>,
+    /// The batch that was fetched last.
     events: VecDeque<ReadEvent>,
     bytes: Vec<u8>,
-    /// What hung; nothing there is touched again.
+    /// Where reading hung; nothing there is touched again.
     hung_paths: Vec<Vec<u8>>,
 }
 
-/// What both threads see.
+/// Shared by both threads.
 struct ReadQueue {
     state: Mutex<QueueState>,
-    /// Signalled when there is something new for either side.
+    /// Signalled when either side may have something to do.
     changed: Condvar,
 }
 
@@ -87,25 +89,39 @@ struct QueueState {
     requests: VecDeque<Arc<ReadRequest>>,
     events: VecDeque<ReadEvent>,
     bytes: Vec<u8>,
-    /// Which item the requests are for, by number.
+    /// Number of the item that the requests are for.
     item: u64,
     /// Bytes that the item may still take.
     item_bytes_left: u64,
-    /// What is being read, and when that last made progress; `None` while the helper waits for us.
+    /// `None` while the reading thread waits for a request, or for the watching side to fetch.
     busy: Option<ReadInProgress>,
-    /// The helper ends at its next step.
+    /// The reading thread ends as soon as it sees this.
     abandoned: bool,
 }
 
 struct ReadInProgress {
+    /// The last progress.
     since: Instant,
-    /// The path that was touched last: behind a link, its target.
+    /// The path that was touched last: of a link to an executable, its target.
     path: Vec<u8>,
 }
 
 impl ReadQueue {
     fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner) // each change of the state is whole in itself
+        // a poisoned lock is no reason to stop: nobody leaves the state half changed
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits; `None` once abandoned.
+    fn wait_while(
+        &self,
+        condition: impl Fn(&QueueState) -> bool,
+    ) -> Option<MutexGuard<'_, QueueState>> {
+        let state = self
+            .changed
+            .wait_while(self.lock(), |state| !state.abandoned && condition(state))
+            .unwrap_or_else(PoisonError::into_inner);
+        (!state.abandoned).then_some(state)
     }
 
     fn new(requests: VecDeque<Arc<ReadRequest>>, item: u64, item_bytes_left: u64) -> Self {
@@ -128,11 +144,11 @@ impl ReadQueue {
 
 impl Reader {
     pub(crate) fn start(options: ReaderOptions) -> Self {
-        let shared = Arc::new(ReadQueue::new(VecDeque::new(), 0, u64::MAX));
+        let queue = Arc::new(ReadQueue::new(VecDeque::new(), 0, u64::MAX));
         let (pending, events) = (VecDeque::new(), VecDeque::new());
         let reader = Self {
             options,
-            shared,
+            queue,
             pending,
             events,
             bytes: Vec::new(),
@@ -142,32 +158,32 @@ impl Reader {
         reader
     }
 
-    /// From now on, requests together may bring this many bytes. Files behind links may be read
-    /// again.
+    /// Begins an item of at most `item_bytes_max` bytes. Files behind links, which an item has only
+    /// once, may be read again.
     pub(crate) fn begin_item(&mut self, item_bytes_max: u64) {
-        let mut state = self.shared.lock();
+        let mut state = self.queue.lock();
         state.item += 1;
         state.item_bytes_left = item_bytes_max;
     }
 
-    /// Requests without an answer.
+    /// Number of requests that have not ended.
     pub(crate) fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// The request that is being answered.
+    /// The oldest request: events are about it.
     pub(crate) fn current(&self) -> Option<&Arc<ReadRequest>> {
         self.pending.front()
     }
 
     /// Queues a request.
-    pub(crate) fn ask(&mut self, request: ReadRequest) {
+    pub(crate) fn request(&mut self, request: ReadRequest) {
         let request = Arc::new(request);
         self.pending.push_back(Arc::clone(&request));
-        let mut state = self.shared.lock();
+        let mut state = self.queue.lock();
         state.requests.push_back(request);
         if state.requests.len() == 1 {
-            self.shared.changed.notify_all();
+            self.queue.changed.notify_all();
         }
     }
 
@@ -176,8 +192,8 @@ impl Reader {
         &self.bytes[range]
     }
 
-    /// Ends the request that is being answered: call it after its [`ReadEvent::ReadOutcome`].
-    pub(crate) fn done(&mut self) -> Option<Arc<ReadRequest>> {
+    /// Removes the oldest request: call it after its [`ReadEvent::End`].
+    pub(crate) fn pop_request(&mut self) -> Option<Arc<ReadRequest>> {
         self.pending.pop_front()
     }
 
@@ -193,28 +209,30 @@ impl Reader {
         }
     }
 
-    /// Gives up everything that was asked and has no answer; says what it was.
+    /// Gives up all requests that have not ended, and returns them.
     pub(crate) fn abandon(&mut self) -> Vec<Arc<ReadRequest>> {
         self.replace_worker(VecDeque::new());
         self.events.clear();
         self.pending.drain(..).collect()
     }
 
-    /// Takes what the helper has ready; one that hangs is replaced, and its object ends as hung.
+    /// Fetches the next batch. If the reading thread hangs, replaces it, and ends its object as
+    /// hung.
     fn fetch(&mut self, wait: Duration) {
         self.bytes.clear();
-        let shared = Arc::clone(&self.shared);
-        let mut state = shared.lock();
+        let queue = Arc::clone(&self.queue);
+        let mut state = queue.lock();
         if state.events.is_empty() {
-            let waited = shared
+            let waited = queue
                 .changed
                 .wait_timeout_while(state, wait, |state| state.events.is_empty());
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         if !state.events.is_empty() {
+            // swapped, so that both buffers keep their memory
             std::mem::swap(&mut state.events, &mut self.events);
             std::mem::swap(&mut state.bytes, &mut self.bytes);
-            shared.changed.notify_all();
+            queue.changed.notify_all();
         } else if let Some(busy) = state
             .busy
             .take_if(|busy| busy.since.elapsed() > self.options.patience)
@@ -229,29 +247,29 @@ impl Reader {
 
     fn replace_worker(&mut self, requests: VecDeque<Arc<ReadRequest>>) {
         let (item, left) = {
-            let mut state = self.shared.lock();
+            let mut state = self.queue.lock();
             state.abandoned = true;
             (state.item, state.item_bytes_left)
         };
-        self.shared.changed.notify_all();
-        self.shared = Arc::new(ReadQueue::new(requests, item, left));
+        self.queue.changed.notify_all();
+        self.queue = Arc::new(ReadQueue::new(requests, item, left));
         self.spawn();
     }
 
     fn spawn(&self) {
-        let (shared, options, hung_paths) = (
-            Arc::clone(&self.shared),
+        let (queue, options, hung_paths) = (
+            Arc::clone(&self.queue),
             self.options.clone(),
             self.hung_paths.clone(),
         );
         let builder = thread::Builder::new()
             .name("reader".to_owned())
             .stack_size(STACK_BYTES);
-        let started = builder.spawn(move || worker::serve(&shared, options, hung_paths));
+        let started = builder.spawn(move || worker::run(&queue, options, hung_paths));
         if started.is_err() {
-            // No thread, no reading: its requests end as hung after their time, and say so in the
-            // evidence.
-            self.shared.lock().busy = Some(ReadInProgress {
+            // Without a thread nothing is read: mark the queue as busy, so that each request ends
+            // as hung once the patience is over. The evidence shows that.
+            self.queue.lock().busy = Some(ReadInProgress {
                 since: Instant::now(),
                 path: Vec::new(),
             });
@@ -261,13 +279,13 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.shared.lock().abandoned = true; // it ends by itself; who hangs cannot be waited for
-        self.shared.changed.notify_all();
+        self.queue.lock().abandoned = true; // not joined: the thread may hang
+        self.queue.changed.notify_all();
     }
 }
 
-/// Where not to go again after `path` hung: its folder, most likely a dead mount. A kernel file
-/// hangs alone (a process whose memory is locked), and its neighbours answer.
+/// What to avoid after `path` hung: its folder, most likely a dead mount. A kernel file hangs alone
+/// (a process whose memory is locked), and its neighbours can be read.
 fn hung_prefix(path: Vec<u8>) -> Vec<u8> {
     if path.starts_with(b"/proc/") || path.starts_with(b"/sys/") {
         return path;

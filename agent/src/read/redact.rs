@@ -1,25 +1,24 @@
 //! Removes secrets from bytes while they are read, so that they are neither hashed nor written.
 //!
-//! Each filter works byte by byte and holds no more than a few bytes back, however the input is
-//! cut.
+//! Each filter works byte by byte and holds back at most one name or password field, however the
+//! input is cut.
 
-/// What is removed.
+/// Which secrets are removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RedactionRule {
-    /// From `/proc/PID/environ`: all but the names. A piece without `=` is no variable (a process
-    /// may write anything there) and goes away whole.
+pub(crate) enum RedactionRule {
+    /// From `/proc/PID/environ`: everything but the names. A part without `=` is not a variable (a
+    /// process may write anything there) and is removed whole.
     Environment,
     /// From `passwd` and `group`: a second field that may be a password's hash.
     Accounts,
-    /// From JSON: the values in any array of texts that is called `env`, as container engines write
-    /// them.
+    /// From JSON: the values in any array of strings that is called `env`, in any case, as
+    /// container engines write them.
     JsonEnvironment,
 }
 
 impl RedactionRule {
     /// For people, in the bundle's config.
-    #[must_use]
-    pub fn what(self) -> &'static str {
+    pub(crate) fn what(self) -> &'static str {
         match self {
             Self::Environment => "values of environment variables of processes",
             Self::Accounts => "password fields of passwd and group files",
@@ -28,23 +27,24 @@ impl RedactionRule {
     }
 }
 
-/// Stands where a password's hash stood.
+/// Replaces a password hash.
 const HASH_REMOVED: &[u8] = b"[removed]";
-/// Bytes of a variable's name that are held back until its `=` is seen; a longer one is taken for
-/// no name.
+/// Bytes of a variable's name that are held back until its `=` is seen; what is longer is not a
+/// name.
 const NAME_BYTES_MAX: usize = 4096;
 
-/// A [`RedactionRule`] under way.
+/// Applies a [`RedactionRule`] to one object.
 #[derive(Debug)]
 pub(crate) struct RedactionFilter {
-    kind: RedactionRule,
+    rule: RedactionRule,
+    /// Bytes that are kept or removed depending on what follows.
     held: Vec<u8>,
-    place: FilterState,
-    /// Things removed.
-    pub count: u64,
+    state: FilterState,
+    /// Secrets removed.
+    pub(crate) count: u64,
 }
 
-/// Where in its input a filter stands.
+/// What the next byte belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FilterState {
     /// Environment: in a name. Accounts: in the first field.
@@ -53,38 +53,39 @@ enum FilterState {
     Value,
     /// Accounts: in the second field.
     Password,
-    /// Accounts: behind the second field.
+    /// Accounts: after the second field.
     Rest,
     /// JSON.
     Json(JsonState),
 }
 
-/// Where in a JSON text the filter stands.
+/// What the next byte of JSON belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum JsonState {
-    /// Between tokens; `named` if the last was the text `env`, `ready` if a colon followed it.
-    Outside { named: bool, ready: bool },
-    /// In a text.
+    /// Between tokens; `after_env` if the last was the string `env`, `after_colon` if a colon
+    /// followed it.
+    Outside { after_env: bool, after_colon: bool },
+    /// In a string.
     Text { escaped: bool },
-    /// In the array, between texts.
+    /// In the array, between strings.
     Array,
-    /// In a text of the array; `value` behind its `=`.
-    Variable { value: bool, escaped: bool },
+    /// In a string of the array; `in_value` after its `=`.
+    Variable { in_value: bool, escaped: bool },
 }
 
 impl RedactionFilter {
-    pub(super) fn new(kind: RedactionRule) -> Self {
-        let place = match kind {
+    pub(super) fn new(rule: RedactionRule) -> Self {
+        let state = match rule {
             RedactionRule::JsonEnvironment => FilterState::Json(JsonState::Outside {
-                named: false,
-                ready: false,
+                after_env: false,
+                after_colon: false,
             }),
             RedactionRule::Environment | RedactionRule::Accounts => FilterState::Name,
         };
         Self {
-            kind,
+            rule,
             held: Vec::new(),
-            place,
+            state,
             count: 0,
         }
     }
@@ -92,7 +93,7 @@ impl RedactionFilter {
     /// Takes the next bytes and appends what may be kept to `out`.
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         for &b in bytes {
-            match self.kind {
+            match self.rule {
                 RedactionRule::Environment => self.environment(b, out),
                 RedactionRule::Accounts => self.accounts(b, out),
                 RedactionRule::JsonEnvironment => self.json(b, out),
@@ -102,44 +103,52 @@ impl RedactionFilter {
 
     /// The input has ended.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
-        match self.place {
-            FilterState::Name if self.kind == RedactionRule::Environment => {
+        match self.state {
+            // the last part had no `=`
+            FilterState::Name if self.rule == RedactionRule::Environment => {
                 self.count += u64::from(!self.held.is_empty())
             }
             FilterState::Password => self.end_password(out),
-            _ => {}
+            FilterState::Name | FilterState::Value | FilterState::Rest | FilterState::Json(_) => {}
         }
         self.held.clear();
     }
 
     fn environment(&mut self, b: u8, out: &mut Vec<u8>) {
-        match (self.place, b) {
+        match (self.state, b) {
             (FilterState::Name, b'=') => {
                 out.append(&mut self.held);
                 out.push(0);
                 self.count += 1;
-                self.place = FilterState::Value;
+                self.state = FilterState::Value;
             }
             (FilterState::Name, 0) => {
                 self.count += u64::from(!self.held.is_empty());
                 self.held.clear();
             }
             (FilterState::Name, _) if self.held.len() < NAME_BYTES_MAX => self.held.push(b),
+            // too long for a name: drop it up to the next NUL, as if it were a value
             (FilterState::Name, _) => {
                 self.held.clear();
                 self.count += 1;
-                self.place = FilterState::Value;
+                self.state = FilterState::Value;
             }
-            (_, 0) => self.place = FilterState::Name,
-            _ => {}
+            (FilterState::Value, 0) => self.state = FilterState::Name,
+            (
+                FilterState::Value
+                | FilterState::Password
+                | FilterState::Rest
+                | FilterState::Json(_),
+                _,
+            ) => {}
         }
     }
 
     fn accounts(&mut self, b: u8, out: &mut Vec<u8>) {
-        match (self.place, b) {
+        match (self.state, b) {
             (FilterState::Password, b':' | b'\n') => {
                 self.end_password(out);
-                self.place = if b == b'\n' {
+                self.state = if b == b'\n' {
                     FilterState::Name
                 } else {
                     FilterState::Rest
@@ -151,19 +160,18 @@ impl RedactionFilter {
                     self.held.push(b);
                 }
             }
-            (place, _) => {
+            (state, _) => {
                 out.push(b);
-                self.place = match (place, b) {
+                self.state = match (state, b) {
                     (_, b'\n') => FilterState::Name,
                     (FilterState::Name, b':') => FilterState::Password,
-                    _ => place,
+                    _ => state,
                 };
             }
         }
     }
 
-    /// Keeps what is certainly no hash: `x`, `*`, `!` and the like, or nothing, are shorter than
-    /// any hash.
+    /// Keeps a field that cannot be a hash: `x`, `*`, `!` and the like are shorter than any hash.
     fn end_password(&mut self, out: &mut Vec<u8>) {
         if self.held.len() <= 2 || self.held == b"*NP*" {
             out.append(&mut self.held);
@@ -175,17 +183,20 @@ impl RedactionFilter {
     }
 
     fn json(&mut self, b: u8, out: &mut Vec<u8>) {
-        let FilterState::Json(place) = self.place else {
-            return;
+        let FilterState::Json(state) = self.state else {
+            return; // this rule has no other states
         };
-        let next = match place {
-            JsonState::Outside { named, ready } => self.json_outside(b, named, ready),
+        let next = match state {
+            JsonState::Outside {
+                after_env,
+                after_colon,
+            } => self.json_outside(b, after_env, after_colon),
             JsonState::Text { escaped: false } if b == b'"' => {
-                let named = self.held.eq_ignore_ascii_case(b"env");
+                let after_env = self.held.eq_ignore_ascii_case(b"env");
                 self.held.clear();
                 JsonState::Outside {
-                    named,
-                    ready: false,
+                    after_env,
+                    after_colon: false,
                 }
             }
             JsonState::Text { escaped } => {
@@ -197,44 +208,48 @@ impl RedactionFilter {
                 }
             }
             JsonState::Array if b == b'"' => JsonState::Variable {
-                value: false,
+                in_value: false,
                 escaped: false,
             },
             JsonState::Array if b == b']' => JsonState::Outside {
-                named: false,
-                ready: false,
+                after_env: false,
+                after_colon: false,
             },
             JsonState::Array => JsonState::Array,
             JsonState::Variable { escaped: false, .. } if b == b'"' => JsonState::Array,
-            JsonState::Variable { value, escaped } => {
-                let begins = !value && b == b'=';
+            JsonState::Variable { in_value, escaped } => {
+                let begins = !in_value && b == b'=';
                 self.count += u64::from(begins);
                 JsonState::Variable {
-                    value: value || begins,
+                    in_value: in_value || begins,
                     escaped: !escaped && b == b'\\',
                 }
             }
         };
-        let inside_value =
-            matches!(place, JsonState::Variable { value: true, .. }) && next != JsonState::Array;
-        if !inside_value {
+        let is_secret =
+            matches!(state, JsonState::Variable { in_value: true, .. }) && next != JsonState::Array;
+        if !is_secret {
             out.push(b);
         }
-        self.place = FilterState::Json(next);
+        self.state = FilterState::Json(next);
     }
 
-    fn json_outside(&mut self, b: u8, named: bool, ready: bool) -> JsonState {
+    fn json_outside(&mut self, b: u8, after_env: bool, after_colon: bool) -> JsonState {
         match b {
             b'"' => JsonState::Text { escaped: false },
-            b':' if named => JsonState::Outside {
-                named: false,
-                ready: true,
+            b':' if after_env => JsonState::Outside {
+                after_env: false,
+                after_colon: true,
             },
-            b'[' if ready => JsonState::Array,
-            b' ' | b'\t' | b'\r' | b'\n' => JsonState::Outside { named, ready },
+            b'[' if after_colon => JsonState::Array,
+            b' ' | b'\t' | b'\r' | b'\n' => JsonState::Outside {
+                after_env,
+                after_colon,
+            },
+            // another token: whatever follows is not the array of `env`
             _ => JsonState::Outside {
-                named: false,
-                ready: false,
+                after_env: false,
+                after_colon: false,
             },
         }
     }
@@ -245,9 +260,9 @@ mod tests {
     use super::*;
 
     /// The output and the count, which must not depend on how the input is cut.
-    fn filter(kind: RedactionRule, input: &[u8]) -> (Vec<u8>, u64) {
+    fn filter(rule: RedactionRule, input: &[u8]) -> (Vec<u8>, u64) {
         let run = |step: usize| {
-            let (mut filter, mut out) = (RedactionFilter::new(kind), Vec::new());
+            let (mut filter, mut out) = (RedactionFilter::new(rule), Vec::new());
             for part in input.chunks(step) {
                 filter.push(part, &mut out);
             }
@@ -262,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_names_of_variables_stay() {
+    fn keeps_only_names_of_environment_variables() {
         let (out, count) = filter(
             RedactionRule::Environment,
             b"PATH=/bin\0TOKEN=a=b\n\0junk\0\0EMPTY=\0tail of a secret",
@@ -274,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_in_passwd_is_removed_and_anything_else_stays() {
+    fn removes_only_hashes_from_passwd() {
         let passwd = b"root:x:0:0:root:/root:/bin/sh\nold:$6$salt$hash:1:1::/:/bin/sh\n+nis\nno:*:1\nlast:ab01FAX.bQRSU";
         let (out, count) = filter(RedactionRule::Accounts, passwd);
         let expected = b"root:x:0:0:root:/root:/bin/sh\nold:[removed]:1:1::/:/bin/sh\n+nis\nno:*:1\nlast:[removed]";
@@ -282,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn values_in_a_containers_configuration_are_removed() {
+    fn removes_environment_values_from_json() {
         let json =
             br#"{"Config":{"Env" : ["A=secret \" \\","B=","PATH"],"Cmd":["x=1"]},"env":["C=x]"],"environ":["D=1"],"k":"env"}"#;
         let (out, count) = filter(RedactionRule::JsonEnvironment, json);

@@ -1,4 +1,4 @@
-//! What is asked of the reading thread, and what it answers.
+//! Requests to the reading thread, and the events by which it answers.
 
 use std::ops::Range;
 
@@ -11,74 +11,70 @@ use super::redact::RedactionRule;
 
 /// One object to read.
 #[derive(Debug, Clone)]
-pub struct ReadRequest {
+pub(crate) struct ReadRequest {
     /// Absolute path as on the host: without the root's own path.
-    pub path: Vec<u8>,
+    pub(crate) path: Vec<u8>,
     /// How to read it.
-    pub method: ReadMethod,
-    /// What its absence means.
-    pub presence: Presence,
+    pub(crate) method: ReadMethod,
+    pub(crate) presence: Presence,
     /// `Content-Type` of its record.
-    pub content_type: &'static str,
-    /// False if the bytes are only looked at to know what to read next.
-    pub record: bool,
+    pub(crate) content_type: &'static str,
+    /// False if a probe needs the bytes only to know what to read next.
+    pub(crate) record: bool,
 }
 
 /// How to read an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadMethod {
-    /// A file that the kernel makes up while it is read, so that its length is not known before.
+pub(crate) enum ReadMethod {
+    /// A file that the kernel generates while it is read: its length is not known before.
     Kernel,
-    /// A file from which something is removed while it is read.
+    /// A file from which secrets are removed while it is read.
     Redacted(RedactionRule),
     /// An ordinary file.
     File(KeptPart),
-    /// An ordinary file found through a symbolic link; left out if this step has read the same file
-    /// before.
+    /// An ordinary file behind a symbolic link; skipped if its item has the same file already.
     Linked(KeptPart),
     /// A symbolic link's target.
     Link,
-    /// The symbolic links of a folder whose targets begin so.
+    /// The symbolic links in a folder whose targets have this prefix.
     Links(&'static str),
-    /// The names in a folder.
+    /// The names in a folder, each with its type.
     Names,
     /// The names in a folder, each with its [`FileFacts`].
     Listing,
     /// SHA-256 of the file behind `/proc/PID/exe`, deleted or not.
     Executable,
-    /// For `/proc`: the first process of each namespace of this kind (`net`).
+    /// Of `/proc`: one process of each namespace of this kind (`net`).
     Namespaces(&'static str),
     /// The kernel's ring buffer, `/dev/kmsg`.
     Ring,
 }
 
-/// Which part of a file is kept where not all of it is.
+/// Which part of a file to keep if a limit does not allow all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeptPart {
-    /// Its beginning.
+pub(crate) enum KeptPart {
     Start,
-    /// Its end: logs are written there.
+    /// Logs grow at the end.
     End,
 }
 
 /// What the absence of an object means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
-    /// Nothing: not every distribution, or kernel, has it.
+pub(crate) enum Presence {
+    /// Not a gap: not every distribution or kernel has it.
     Optional,
-    /// Nothing: it was found through a link that has its own record, and that leads nowhere, or to
-    /// no file (units are masked by a link to `/dev/null`).
+    /// Not a gap: the link has its own record, and may lead nowhere or to something that is not a
+    /// file (systemd units are masked by a link to `/dev/null`).
     LinkTarget,
-    /// It was listed and has vanished.
+    /// A gap: its folder listed it, and it has vanished since.
     Listed,
-    /// Every system should have it.
+    /// A gap: every system should have it.
     Required,
 }
 
 impl ReadRequest {
     /// A kernel file in text form, which not every system has.
-    #[must_use]
-    pub fn kernel(path: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn kernel(path: impl Into<Vec<u8>>) -> Self {
         Self {
             path: path.into(),
             method: ReadMethod::Kernel,
@@ -89,8 +85,7 @@ impl ReadRequest {
     }
 
     /// An ordinary file, which not every system has.
-    #[must_use]
-    pub fn file(path: impl Into<Vec<u8>>, keep: KeptPart) -> Self {
+    pub(crate) fn file(path: impl Into<Vec<u8>>, keep: KeptPart) -> Self {
         Self {
             method: ReadMethod::File(keep),
             content_type: "application/octet-stream",
@@ -99,17 +94,15 @@ impl ReadRequest {
     }
 
     /// A symbolic link's target.
-    #[must_use]
-    pub fn link(path: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn link(path: impl Into<Vec<u8>>) -> Self {
         Self {
             method: ReadMethod::Link,
             ..Self::kernel(path)
         }
     }
 
-    /// Anything else that is no text.
-    #[must_use]
-    pub fn bytes(path: impl Into<Vec<u8>>, method: ReadMethod) -> Self {
+    /// Anything else that is not text.
+    pub(crate) fn bytes(path: impl Into<Vec<u8>>, method: ReadMethod) -> Self {
         Self {
             method,
             content_type: "application/octet-stream",
@@ -117,27 +110,24 @@ impl ReadRequest {
         }
     }
 
-    /// The same, where it was listed before.
-    #[must_use]
-    pub fn listed(self) -> Self {
+    /// With [`Presence::Listed`].
+    pub(crate) fn listed(self) -> Self {
         Self {
             presence: Presence::Listed,
             ..self
         }
     }
 
-    /// The same, where its absence is a gap.
-    #[must_use]
-    pub fn required(self) -> Self {
+    /// With [`Presence::Required`].
+    pub(crate) fn required(self) -> Self {
         Self {
             presence: Presence::Required,
             ..self
         }
     }
 
-    /// The same, only to look at.
-    #[must_use]
-    pub fn unrecorded(self) -> Self {
+    /// Without a record in the item.
+    pub(crate) fn unrecorded(self) -> Self {
         Self {
             record: false,
             ..self
@@ -145,50 +135,47 @@ impl ReadRequest {
     }
 }
 
-/// Part of an answer: at most one begin, bytes, and always one end.
+/// One event of a request: at most one start, then bytes, and always one end.
 #[derive(Debug)]
 pub(crate) enum ReadEvent {
-    /// The object is open.
     Start(ObjectStart),
-    /// Its next bytes lie there in the reader's buffer.
+    /// The object's next bytes, by their range in the reader's buffer.
     Bytes(Range<usize>),
-    /// It is done.
     End(ReadOutcome),
 }
 
-/// See [`ReadEvent`].
+/// The object is open.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ObjectStart {
     /// When reading began.
-    pub at: Timestamp,
-    /// What the file system says of an ordinary file.
-    pub facts: Option<FileFacts>,
-    /// How many bytes will come, where that is known and too much to wait for: the file goes
-    /// through in a stream.
-    pub announced: Option<u64>,
+    pub(crate) at: Timestamp,
+    /// Of an ordinary file.
+    pub(crate) facts: Option<FileFacts>,
+    /// Of a long file, how many bytes will come: its record is streamed and begins with this length.
+    pub(crate) stream_bytes: Option<u64>,
     /// Where in the file the bytes begin.
-    pub from: u64,
-    /// Which limit it is, where fewer bytes are announced than the file has.
-    pub limit: GapReason,
+    pub(crate) offset: u64,
+    /// The limit that applies where [`Self::stream_bytes`] is less than the file has.
+    pub(crate) limit: GapReason,
 }
 
 /// What became of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadOutcome {
-    /// All of it was read; this many things were removed.
+    /// All of it was read; this many secrets were removed.
     Whole { redacted: u64 },
     /// Only as much as a limit allows.
     Cut(GapReason),
-    /// This failed; bytes read before are kept.
+    /// A system call failed; bytes read before are kept.
     Failed(Errno),
-    /// No regular file, and not opened.
+    /// Not a regular file, and not opened.
     Special,
-    /// Shorter than it said.
+    /// Shorter than the size that it reported.
     Shrank,
-    /// Reading did not return in time, or would not, since its folder hangs.
+    /// Reading did not return in time, or was not tried since its folder hangs.
     Hung,
-    /// Our own fault.
+    /// The reading thread panicked: a bug of ours.
     Crashed,
-    /// Read before in this step.
+    /// Skipped, see [`ReadMethod::Linked`].
     Repeated,
 }

@@ -2,8 +2,8 @@
 //!
 //! Nothing outside is ever reached, whatever links a hostile root holds: `..` and absolute links
 //! stop at the root. Folders are opened by openat2(2) with `RESOLVE_IN_ROOT`. Where the kernel
-//! (before 5.6) or a container's filter (ENOSYS, EPERM) has no such call, [`CaptureRoot::walk_to_folder`]
-//! walks the path one name at a time and follows no link but by itself.
+//! (before 5.6) or a container's filter (ENOSYS, EPERM) has no such call,
+//! [`CaptureRoot::walk_to_folder`] opens one name at a time and resolves each link itself.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use super::facts::FileFacts;
 
 /// Links followed on the way to one object: as many as Linux does (path_resolution(7)).
 const LINKS_MAX: usize = 40;
-/// A path taken by hand goes no deeper: bounds the open folders that `..` goes back to.
+/// Folders that [`CaptureRoot::walk_to_folder`] holds open, for `..` to return to.
 const DEPTH_MAX: usize = 256;
 const FOLDER_FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// Opening never waits for a FIFO's other side, never takes a terminal, never follows a link that
@@ -30,18 +30,18 @@ pub(super) const READ_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOFOLLOW);
 
-/// See the module.
+/// The root; see the module.
 pub(super) struct CaptureRoot {
     top: Rc<OwnedFd>,
     without_openat2: Cell<bool>,
 }
 
-/// An object: its name in an open folder. It stays the same object if folders above it are renamed;
-/// a process's stays that process, and ends with it, even if its number is given away again.
+/// An object: its name in an open folder. It stays the same object if folders above it are renamed.
+/// One in `/proc/PID` stays with that process, even if another process gets the number.
 pub(super) struct ObjectHandle {
-    pub folder: Rc<OwnedFd>,
-    pub name: Vec<u8>,
-    pub facts: FileFacts,
+    pub(crate) folder: Rc<OwnedFd>,
+    pub(crate) name: Vec<u8>,
+    pub(crate) facts: FileFacts,
 }
 
 impl CaptureRoot {
@@ -87,7 +87,7 @@ impl CaptureRoot {
                 links += 1;
                 let target = rustix::fs::readlinkat(&*here, &name, Vec::new())?.into_bytes();
                 if target.first() == Some(&b'/') {
-                    above.truncate(1);
+                    above.truncate(1); // an absolute link begins at the root, not at the machine's
                 }
                 names_of(&target)
                     .collect::<Vec<_>>()
@@ -110,15 +110,14 @@ impl CaptureRoot {
     }
 }
 
-/// What a path's last name is, in `folder`; a link is not followed, and an automount point not
-/// mounted.
+/// The facts of `name` in `folder`. Does not follow a link, and does not mount an automount point.
 pub(super) fn facts_at(folder: impl AsFd, name: &[u8]) -> Result<FileFacts, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     rustix::fs::statx(folder, name, flags, mask).map(|stat| FileFacts::from(&stat))
 }
 
-/// What an open file is.
+/// The facts of an open file.
 pub(super) fn facts_of(file: impl AsFd) -> Result<FileFacts, Errno> {
     let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, mask).map(|stat| FileFacts::from(&stat))
@@ -139,14 +138,13 @@ fn names_of(path: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
         .map(<[u8]>::to_vec)
 }
 
-/// Finds objects below a root, and remembers the last folder: many requests in a row ask for files
-/// of one.
+/// Finds objects below a root, and caches the last folder: many requests in a row are for files in
+/// one.
 pub(super) struct ObjectFinder {
     root: CaptureRoot,
     last: Option<CachedFolder>,
 }
 
-/// See [`ObjectFinder`].
 struct CachedFolder {
     path: Vec<u8>,
     folder: Rc<OwnedFd>,
@@ -171,16 +169,16 @@ impl ObjectFinder {
         })
     }
 
-    /// The object that `path` leads to, which is no link.
+    /// The object that `path` leads to, all links followed.
     pub(super) fn follow(&mut self, path: &[u8]) -> Result<ObjectHandle, Errno> {
         let mut path = path.to_vec();
         for _ in 0..LINKS_MAX {
-            let place = self.find(&path)?;
-            if place.facts.kind() != FileType::Symlink {
-                return Ok(place);
+            let object = self.find(&path)?;
+            if object.facts.kind() != FileType::Symlink {
+                return Ok(object);
             }
             let target =
-                rustix::fs::readlinkat(&*place.folder, &place.name, Vec::new())?.into_bytes();
+                rustix::fs::readlinkat(&*object.folder, &object.name, Vec::new())?.into_bytes();
             if target.first() == Some(&b'/') {
                 path = target;
             } else {
@@ -193,39 +191,40 @@ impl ObjectFinder {
         Err(Errno::LOOP)
     }
 
-    /// The link's target, if `path` is one; procfs has links that lead where no path does.
+    /// The target of the link `path`. In procfs it need not be a path: `socket:[99]`.
     pub(super) fn read_link(&mut self, path: &[u8]) -> Result<Vec<u8>, Errno> {
         let (folder_path, name) = split(path);
-        let folder = &self.last(folder_path)?.folder;
+        let folder = &self.cached_folder(folder_path)?.folder;
         rustix::fs::readlinkat(&**folder, name, Vec::new()).map(CString::into_bytes)
     }
 
-    /// Opens `path` if it is the kernel's own: in a folder of procfs, no link, and nothing mounted
-    /// over it. Then it is not looked at before, since procfs has only files and folders there,
-    /// which saves half the time of reading a small one.
+    /// Opens `path` if it is in procfs itself: not a link, and not mounted over. Its type need not
+    /// be checked before, since procfs has only files and folders there, which saves half the time
+    /// of reading a small one.
     pub(super) fn open_in_procfs(&mut self, path: &[u8], flags: OFlags) -> Option<OwnedFd> {
         if self.root.without_openat2.get() {
             return None;
         }
         let (folder_path, name) = split(path);
-        let last = self.last(folder_path).ok()?;
+        let last = self.cached_folder(folder_path).ok()?;
+        if !last.is_procfs {
+            return None;
+        }
         let stay = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        let open = || {
-            rustix::fs::openat2(&*last.folder, name, READ_FLAGS | flags, Mode::empty(), stay).ok()
-        };
-        last.is_procfs.then(open).flatten()
+        rustix::fs::openat2(&*last.folder, name, READ_FLAGS | flags, Mode::empty(), stay).ok()
     }
 
     /// True if `path` is in a folder of procfs.
     pub(super) fn is_procfs(&mut self, path: &[u8]) -> bool {
-        self.last(split(path).0).is_ok_and(|last| last.is_procfs)
+        self.cached_folder(split(path).0)
+            .is_ok_and(|last| last.is_procfs)
     }
 
     fn folder(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
-        self.last(path).map(|last| Rc::clone(&last.folder))
+        self.cached_folder(path).map(|last| Rc::clone(&last.folder))
     }
 
-    fn last(&mut self, path: &[u8]) -> Result<&CachedFolder, Errno> {
+    fn cached_folder(&mut self, path: &[u8]) -> Result<&CachedFolder, Errno> {
         let last = match self.last.take() {
             Some(last) if last.path == path => last,
             _ => {
@@ -251,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_stay_inside_the_root_both_ways_of_resolving() {
+    fn links_stay_inside_the_root_with_and_without_openat2() {
         let root = tempfile::tempdir().expect("a folder");
         let make = |path: &str| fs::create_dir_all(root.path().join(path)).expect("a folder");
         let link =
@@ -276,7 +275,9 @@ mod tests {
                 "/../var/file",
             ] {
                 assert_eq!(
-                    finder.follow(path.as_bytes()).map(|place| place.facts.size),
+                    finder
+                        .follow(path.as_bytes())
+                        .map(|object| object.facts.size),
                     Ok(6),
                     "{path} {without_openat2}"
                 );

@@ -1,14 +1,14 @@
-//! Time and people: the deadline, the wish to stop, and who looks on.
+//! The deadline, the cancellation, and the progress of a capture.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use evidence_format::coverage::GapReason;
 
-/// How often a long step tells how far it is.
+/// How often a long step reports its progress.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How far a capture is.
+/// The progress of a capture.
 #[derive(Debug, Clone, Copy)]
 pub struct CaptureProgress<'a> {
     /// The step, counted from 1.
@@ -25,19 +25,19 @@ pub struct CaptureProgress<'a> {
     pub gaps: u64,
 }
 
-/// See the module.
+/// What stops one step, and who is told about its progress.
 pub(crate) struct CaptureControl<'a> {
-    pub progress: &'a mut dyn FnMut(CaptureProgress<'_>),
-    pub cancelled: &'a AtomicBool,
-    pub deadline: Option<Instant>,
-    pub step: usize,
-    pub steps: usize,
-    pub item: &'a str,
-    pub last_report: Instant,
+    pub(crate) progress: &'a mut dyn FnMut(CaptureProgress<'_>),
+    pub(crate) cancelled: &'a AtomicBool,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) step: usize,
+    pub(crate) steps: usize,
+    pub(crate) item: &'a str,
+    pub(crate) last_report: Instant,
 }
 
 impl CaptureControl<'_> {
-    /// Why the capture must stop; `None` while it may go on.
+    /// Why the capture must stop; `None` while it may continue.
     pub(crate) fn stop(&self) -> Option<GapReason> {
         if self.cancelled.load(Ordering::Relaxed) {
             return Some(GapReason::Cancelled);
@@ -47,7 +47,7 @@ impl CaptureControl<'_> {
             .then_some(GapReason::Deadline)
     }
 
-    /// Tells how far the item is, not too often unless `always`.
+    /// Reports the item's progress, at most once in [`REPORT_INTERVAL`] unless `always`.
     pub(crate) fn report_progress(&mut self, always: bool, records: u64, bytes: u64, gaps: u64) {
         if always || self.last_report.elapsed() >= REPORT_INTERVAL {
             self.last_report = Instant::now();

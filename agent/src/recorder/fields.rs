@@ -1,4 +1,4 @@
-//! The header fields of a record that are our own.
+//! The `Exhibit-` header fields of a record.
 
 use evidence_format::coverage::GapReason;
 use evidence_format::warc::TruncationReason;
@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use crate::read::{ObjectStart, ReadMethod, ReadOutcome, ReadRequest};
 
-/// Names that people know errors by (errno(3)); other errors have their number only.
+/// The names of common errors (errno(3)); of others only the number is recorded.
 const ERRNO_NAMES: &[(Errno, &str)] = &[
     (Errno::PERM, "EPERM"),
     (Errno::NOENT, "ENOENT"),
@@ -30,28 +30,27 @@ const ERRNO_NAMES: &[(Errno, &str)] = &[
     (Errno::NOTCONN, "ENOTCONN"),
 ];
 
-/// Own fields, in their order.
+/// Name and value, in the order of the header.
 pub(super) struct RecordFields(Vec<(&'static str, String)>);
 
 impl RecordFields {
-    /// What is known of an object before it is known how it ended. `written` bytes of it stand in
-    /// earlier records.
-    pub(super) fn of(request: &ReadRequest, begin: Option<&ObjectStart>, written: u64) -> Self {
+    /// What is known about an object before its end. `written` bytes of it are in earlier records.
+    pub(super) fn of(request: &ReadRequest, start: Option<&ObjectStart>, written: u64) -> Self {
         let mut fields = Self(Vec::new());
         if let Some(kind) = kind(request.method) {
             fields.add("Exhibit-Kind", kind);
         }
-        if let Some(facts) = begin.and_then(|begin| begin.facts) {
+        if let Some(facts) = start.and_then(|start| start.facts) {
             fields.0.extend(facts.fields());
         }
-        let offset = begin.map_or(0, |begin| begin.from) + written;
+        let offset = start.map_or(0, |start| start.offset) + written;
         if offset > 0 {
             fields.add("Exhibit-Offset", &offset.to_string());
         }
         fields
     }
 
-    /// How it ended; says whether the block is not the whole.
+    /// Adds how the object ended, and returns why its block is not the whole object.
     pub(super) fn outcome(
         &mut self,
         end: ReadOutcome,

@@ -1,11 +1,11 @@
-//! Writes what the reader brings into an item, one record for each object, and what it does not
-//! bring into the coverage.
+//! Writes what the reader delivers into an item, one record for each object, and counts what it
+//! does not deliver in the coverage.
 //!
-//! A probe only says what it wants, in its order; whatever happens to an object ends as a record, a
-//! gap, or both. Nothing is logged. Own fields of a record: `Exhibit-Kind` (`link`, `links`,
-//! `directory`, `executable`, `namespaces`), `Exhibit-Errno`, `Exhibit-Gap` (the reason under which
-//! the coverage counts it), `Exhibit-Offset` and `Exhibit-Continued` where an object of unknown
-//! length takes several records, and the facts of ordinary files.
+//! A probe only requests objects, in its order; each ends as a record, a gap, or both. Nothing is
+//! logged instead. Our own header fields of a record: `Exhibit-Kind` (`link`, `links`, `directory`,
+//! `executable`, `namespaces`), `Exhibit-Errno`, `Exhibit-Gap` (the reason under which the coverage
+//! counts it), `Exhibit-Offset` and `Exhibit-Continued` where an object of unknown length takes
+//! several records, and the facts of ordinary files.
 
 mod control;
 mod fields;
@@ -31,57 +31,57 @@ pub(crate) use control::CaptureControl;
 pub use control::CaptureProgress;
 use fields::RecordFields;
 pub(crate) use fields::errno_text;
-pub use tree::{FolderEntry, FolderListing, FoundFile, Subtree, join, name_of};
+pub(crate) use tree::{FolderEntry, FolderListing, Subtree, join, name_of};
 
-/// How often the deadline is looked at while nothing comes.
+/// How often the deadline is checked while the reader delivers nothing.
 const TICK: Duration = Duration::from_millis(50);
-/// Requests asked ahead, so that the reading thread never waits for the writing one.
+/// Requests queued ahead, so that the reading thread never waits for the writing one.
 const REQUESTS_AHEAD_MAX: usize = 512;
-/// Bytes of an object of unknown length in one record: what is held in memory until it is written.
-pub const PART_BYTES_MAX: usize = 256 * 1024;
-/// Bytes that a probe looks at itself (a folder's names, the accounts).
+/// Bytes of an object of unknown length in one record; they are held in memory until it is written.
+pub(crate) const PART_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of one object that [`ProbeRecorder::fetch`] returns (a folder's names, the accounts).
 const FETCHED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// An item under way; see the module.
-pub struct ProbeRecorder<'a> {
+/// Records what one probe requests; see the module.
+pub(crate) struct ProbeRecorder<'a> {
     item: DraftItem<'a>,
     reader: &'a mut Reader,
     control: CaptureControl<'a>,
     coverage: Coverage,
     redactions: BTreeMap<&'static str, u64>,
     open: ObjectInProgress,
-    /// Copies what comes, for a probe that looks at it.
+    /// A copy of the object's bytes, while [`Self::fetch`] waits for it.
     fetched: Option<Vec<u8>>,
-    /// The process that was found ended last: one gap, however many of its files are asked for.
+    /// The last process found to have ended: one gap, however many of its files were requested.
     ended_process: Vec<u8>,
-    /// Why nothing more is taken.
+    /// Why nothing more is recorded.
     stopped: Option<GapReason>,
     options: ProbeOptions,
 }
 
-/// What probes ask of the options.
+/// The options that probes read.
 #[derive(Debug, Clone, Copy)]
-pub struct ProbeOptions {
+pub(crate) struct ProbeOptions {
     /// Keep the values of processes' environment variables.
-    pub environment_values: bool,
-    /// Entries of one tree that are looked at.
-    pub entries_max: u64,
+    pub(crate) environment_values: bool,
+    /// Entries of one tree that are visited.
+    pub(crate) entries_max: u64,
 }
 
-/// The object that is being received.
+/// The object whose events are being received.
 #[derive(Default)]
 struct ObjectInProgress {
-    begin: Option<ObjectStart>,
+    start: Option<ObjectStart>,
     /// Not written yet.
     bytes: Vec<u8>,
     /// Bytes in the records already written.
     written: u64,
-    /// It went through in a stream, and has its record.
+    /// Its record was streamed, and is complete.
     streamed: bool,
 }
 
 impl<'a> ProbeRecorder<'a> {
-    /// Starts with the record that says what the item is.
+    /// Starts the item with a record that describes it.
     pub(crate) fn start(
         mut item: DraftItem<'a>,
         reader: &'a mut Reader,
@@ -97,7 +97,7 @@ impl<'a> ProbeRecorder<'a> {
         let header = WarcHeader {
             kind: RecordType::Warcinfo,
             target_uri: None,
-            date: crate::read::now(),
+            date: platform::clock::now(),
             content_type: "application/warc-fields",
             truncated: None,
             fields: &[],
@@ -119,30 +119,24 @@ impl<'a> ProbeRecorder<'a> {
         Ok(recorder)
     }
 
-    /// What the options say.
-    #[must_use]
-    pub fn options(&self) -> ProbeOptions {
+    pub(crate) fn options(&self) -> ProbeOptions {
         self.options
     }
 
-    /// True if nothing more is taken: the deadline, a limit, or a person. A loop over many objects
-    /// ends then, after [`Self::skip`] for what it did not come to.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
+    /// True once the deadline, a limit or a cancellation has stopped the item. A loop over many
+    /// objects should then end, after [`Self::skip`] for those that it did not reach.
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.is_some()
     }
 
-    /// Asks for an object. Its record is written when it comes, in the order in which objects are
-    /// asked for.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn take(&mut self, request: ReadRequest) -> Result<(), BundleError> {
+    /// Requests an object. Its record is written when it was read; records have the order of the
+    /// requests.
+    pub(crate) fn request(&mut self, request: ReadRequest) -> Result<(), BundleError> {
         self.check_stop()?;
         if self.is_stopped() {
             return self.skip(&request.path);
         }
-        self.reader.ask(request);
+        self.reader.request(request);
         if self.reader.pending() >= REQUESTS_AHEAD_MAX {
             self.receive(REQUESTS_AHEAD_MAX / 2)
         } else {
@@ -150,33 +144,23 @@ impl<'a> ProbeRecorder<'a> {
         }
     }
 
-    /// Asks for an object, waits for it, and returns its bytes as well (the first ones, if it is
-    /// very large).
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn fetch(&mut self, request: ReadRequest) -> Result<Vec<u8>, BundleError> {
+    /// Requests an object, waits for it, and returns its bytes too: of a very large one the first.
+    pub(crate) fn fetch(&mut self, request: ReadRequest) -> Result<Vec<u8>, BundleError> {
         self.receive(0)?;
         self.fetched = Some(Vec::new());
-        let taken = self.take(request).and_then(|()| self.receive(0));
+        let received = self.request(request).and_then(|()| self.receive(0));
         let bytes = self.fetched.take().unwrap_or_default();
-        taken.map(|()| bytes)
+        received.map(|()| bytes)
     }
 
-    /// Counts `path` as missing for the reason that stopped the item.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn skip(&mut self, path: &[u8]) -> Result<(), BundleError> {
-        self.missing(self.stopped.unwrap_or(GapReason::Crashed), path)
+    /// Records `path` as missing for the reason that stopped the item.
+    pub(crate) fn skip(&mut self, path: &[u8]) -> Result<(), BundleError> {
+        self.record_gap(self.stopped.unwrap_or(GapReason::Crashed), path)
     }
 
-    /// Counts `path` as missing, with a record if it is among the examples.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn missing(&mut self, reason: GapReason, path: &[u8]) -> Result<(), BundleError> {
-        self.gap(reason, path, 0, 0);
+    /// Counts `path` as missing, and writes a record if it is among the examples.
+    pub(crate) fn record_gap(&mut self, reason: GapReason, path: &[u8]) -> Result<(), BundleError> {
+        self.count_gap(reason, path, 0, 0);
         let count = self
             .coverage
             .gaps
@@ -189,7 +173,7 @@ impl<'a> ProbeRecorder<'a> {
         let header = WarcHeader {
             kind: RecordType::Metadata,
             target_uri: Some(&file_uri(path)),
-            date: crate::read::now(),
+            date: platform::clock::now(),
             content_type: "application/warc-fields",
             truncated: None,
             fields: &[("Exhibit-Gap", reason.as_str())],
@@ -197,32 +181,35 @@ impl<'a> ProbeRecorder<'a> {
         self.item.record(&header, b"")
     }
 
-    /// Waits for everything asked, and ends the item.
+    /// Waits for all requests, and ends the item.
     pub(crate) fn finish(mut self, source: ItemSource) -> Result<(), BundleError> {
         self.receive(0)?;
         self.report_progress(true);
-        let count = |(what, count): (&'static str, u64)| Redaction {
-            what: what.to_owned(),
-            count,
-        };
-        let redactions = self.redactions.into_iter().map(count).collect();
+        let redactions = self
+            .redactions
+            .into_iter()
+            .map(|(what, count)| Redaction {
+                what: what.to_owned(),
+                count,
+            })
+            .collect();
         self.item.finish(source, self.coverage, redactions)
     }
 
-    /// The item's probe failed by its own fault.
+    /// Ends the requests of a probe that panicked.
     pub(crate) fn crash(&mut self, probe: &str) -> Result<(), BundleError> {
         self.reader.abandon();
         self.open = ObjectInProgress::default();
         self.fetched = None;
         self.coverage.ended = EndReason::Failed;
-        self.missing(GapReason::Crashed, probe.as_bytes())
+        self.record_gap(GapReason::Crashed, probe.as_bytes())
     }
 
-    /// Handles what comes until at most `pending_max` requests have no answer.
+    /// Handles events until at most `pending_max` requests are left.
     fn receive(&mut self, pending_max: usize) -> Result<(), BundleError> {
         while self.reader.pending() > pending_max {
             match self.reader.next(TICK) {
-                ReaderPoll::Event(event) => self.event(event)?,
+                ReaderPoll::Event(event) => self.handle_event(event)?,
                 ReaderPoll::Waiting => self.check_stop()?,
                 ReaderPoll::Idle => break,
             }
@@ -234,7 +221,7 @@ impl<'a> ProbeRecorder<'a> {
         self.report_progress(false);
         match self.control.stop() {
             Some(reason) if self.stopped.is_none() => self.stop(reason),
-            _ => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -247,8 +234,7 @@ impl<'a> ProbeRecorder<'a> {
         );
     }
 
-    /// Gives up what is asked and not answered; of the object that is just coming, what is here is
-    /// kept.
+    /// Gives up all requests. Of the object that is being received, the bytes so far are kept.
     fn stop(&mut self, reason: GapReason) -> Result<(), BundleError> {
         self.stopped = Some(reason);
         self.coverage.ended = if reason == GapReason::Cancelled {
@@ -256,32 +242,34 @@ impl<'a> ProbeRecorder<'a> {
         } else {
             EndReason::Deadline
         };
-        let mut unanswered = self.reader.abandon().into_iter();
-        if let Some(first) = unanswered.next_if_begun(&self.open) {
-            self.end(&first, ReadOutcome::Cut(reason))?;
+        let mut abandoned = self.reader.abandon().into_iter();
+        if self.open.start.is_some()
+            && let Some(current) = abandoned.next()
+        {
+            self.finish_object(&current, ReadOutcome::Cut(reason))?;
         }
-        for request in unanswered {
-            self.missing(reason, &request.path)?;
+        for request in abandoned {
+            self.record_gap(reason, &request.path)?;
         }
         Ok(())
     }
 
-    fn event(&mut self, event: ReadEvent) -> Result<(), BundleError> {
+    fn handle_event(&mut self, event: ReadEvent) -> Result<(), BundleError> {
         match event {
-            ReadEvent::Start(begin) if begin.announced.is_some() => self.stream(begin),
-            ReadEvent::Start(begin) => {
-                self.open.begin = Some(begin);
+            ReadEvent::Start(start) if start.stream_bytes.is_some() => self.stream_object(start),
+            ReadEvent::Start(start) => {
+                self.open.start = Some(start);
                 Ok(())
             }
-            ReadEvent::Bytes(range) => self.bytes(range),
+            ReadEvent::Bytes(range) => self.receive_bytes(range),
             ReadEvent::End(end) => {
-                let request = self.reader.done();
-                request.map_or(Ok(()), |request| self.end(&request, end))
+                let request = self.reader.pop_request();
+                request.map_or(Ok(()), |request| self.finish_object(&request, end))
             }
         }
     }
 
-    fn bytes(&mut self, range: Range<usize>) -> Result<(), BundleError> {
+    fn receive_bytes(&mut self, range: Range<usize>) -> Result<(), BundleError> {
         let bytes = self.reader.bytes(range);
         if let Some(copy) = &mut self.fetched {
             let room = FETCHED_BYTES_MAX - copy.len();
@@ -292,31 +280,32 @@ impl<'a> ProbeRecorder<'a> {
             return Ok(());
         }
         let request = self.reader.current().cloned();
-        request.map_or(Ok(()), |request| self.write(&request, None))
+        request.map_or(Ok(()), |request| self.write_record(&request, None))
     }
 
-    /// A long file, whose length is known: its bytes go from the reader to the item without a stop.
-    fn stream(&mut self, begin: ObjectStart) -> Result<(), BundleError> {
+    /// Writes the record of a long file, whose length is known, while its bytes are read: they are
+    /// never in memory as a whole.
+    fn stream_object(&mut self, start: ObjectStart) -> Result<(), BundleError> {
         let Some(request) = self.reader.current().cloned() else {
             return Ok(());
         };
-        let announced = begin.announced.unwrap_or(0);
-        let cut = begin.facts.is_some_and(|facts| facts.size > announced);
-        let mut fields = RecordFields::of(&request, Some(&begin), 0);
+        let stream_bytes = start.stream_bytes.unwrap_or(0);
+        let cut = start.facts.is_some_and(|facts| facts.size > stream_bytes);
+        let mut fields = RecordFields::of(&request, Some(&start), 0);
         if cut {
-            fields.add("Exhibit-Gap", begin.limit.as_str());
+            fields.add("Exhibit-Gap", start.limit.as_str());
         }
         let (uri, pairs) = (file_uri(&request.path), fields.pairs());
         let header = header(
             &request,
             &uri,
-            begin.at,
+            start.at,
             cut.then_some(TruncationReason::Length),
             &pairs,
         );
         let (records, gaps) = (self.item.records(), self.coverage.missing());
         let base = (records, self.item.bytes(), gaps);
-        let mut pieces = LongFileReader {
+        let mut content = LongFileReader {
             reader: self.reader,
             control: &mut self.control,
             base,
@@ -324,55 +313,62 @@ impl<'a> ProbeRecorder<'a> {
             rest: 0..0,
             end: None,
         };
-        self.item.record_stream(&header, announced, &mut pieces)?;
-        let (got, end) = (pieces.got, pieces.end);
+        self.item
+            .record_stream(&header, stream_bytes, &mut content)?;
+        let (got, end) = (content.got, content.end);
         self.open = ObjectInProgress {
-            begin: Some(begin),
+            start: Some(start),
             bytes: Vec::new(),
             written: got,
             streamed: true,
         };
         match end {
-            None => Ok(()), // its end is the next event
-            Some(EarlyEnd::Outcome(end)) => self.event(ReadEvent::End(end)),
+            None => Ok(()), // all bytes came: the object's end is the next event
+            Some(EarlyEnd::Outcome(end)) => self.handle_event(ReadEvent::End(end)),
             Some(EarlyEnd::Stopped(reason)) => self.stop(reason),
         }
     }
 
-    /// An object is done: its last record, and its gap.
-    fn end(&mut self, request: &Arc<ReadRequest>, end: ReadOutcome) -> Result<(), BundleError> {
-        if let (
-            ReadOutcome::Whole {
-                redacted: redacted @ 1..,
-            },
-            ReadMethod::Redacted(redact),
-            true,
-        ) = (end, request.method, request.record)
+    /// Writes the last record of an object, and counts its gap.
+    fn finish_object(
+        &mut self,
+        request: &Arc<ReadRequest>,
+        end: ReadOutcome,
+    ) -> Result<(), BundleError> {
+        if let ReadOutcome::Whole { redacted } = end
+            && let ReadMethod::Redacted(rule) = request.method
+            && request.record
+            && redacted > 0
         {
-            *self.redactions.entry(redact.what()).or_default() += redacted;
+            *self.redactions.entry(rule.what()).or_default() += redacted;
         }
-        self.coverage.pages += u64::from(self.open.begin.is_some());
+        self.coverage.pages += u64::from(self.open.start.is_some());
         let kept = self.open.written + self.open.bytes.len() as u64;
         let gap = gap_of(end, request);
-        let neutral = gap.is_none() && !matches!(end, ReadOutcome::Whole { .. });
-        let nothing_chosen =
-            kept == 0 && matches!(request.method, ReadMethod::Links(only) if !only.is_empty());
-        let unwanted = neutral || gap.is_none() && (nothing_chosen || self.open.streamed);
-        let over_budget = gap == Some(GapReason::OverBudget) && self.open.begin.is_none();
-        if over_budget {
-            self.missing(GapReason::OverBudget, &request.path)?;
+        // An absent optional object is neither a record nor a gap.
+        let is_absent = gap.is_none() && !matches!(end, ReadOutcome::Whole { .. });
+        // Most processes have no socket: a record that says so of each would be noise.
+        let is_empty_selection =
+            kept == 0 && matches!(request.method, ReadMethod::Links(prefix) if !prefix.is_empty());
+        let needs_no_record =
+            is_absent || gap.is_none() && (is_empty_selection || self.open.streamed);
+        // The limit was used up before this object: it is one of many, so it gets a record only if it
+        // is among the examples.
+        let is_unopened = gap == Some(GapReason::OverBudget) && self.open.start.is_none();
+        if is_unopened {
+            self.record_gap(GapReason::OverBudget, &request.path)?;
         } else {
-            if request.record && !unwanted {
-                self.write(request, Some(end))?;
+            if request.record && !needs_no_record {
+                self.write_record(request, Some(end))?;
             }
             if let Some(reason) = gap {
                 let size = self
                     .open
-                    .begin
-                    .and_then(|begin| begin.facts)
+                    .start
+                    .and_then(|start| start.facts)
                     .filter(|_| is_file(request))
                     .map_or(kept, |f| f.size);
-                self.gap(reason, &request.path, kept, size.saturating_sub(kept));
+                self.count_gap(reason, &request.path, kept, size.saturating_sub(kept));
             }
         }
         if gap == Some(GapReason::OverBudget) {
@@ -383,14 +379,14 @@ impl<'a> ProbeRecorder<'a> {
         Ok(())
     }
 
-    /// Writes what came since the last record; `None` if more will come.
-    fn write(
+    /// Writes the bytes received since the last record; `end` is `None` if more will come.
+    fn write_record(
         &mut self,
         request: &ReadRequest,
         end: Option<ReadOutcome>,
     ) -> Result<(), BundleError> {
-        let begin = self.open.begin;
-        let mut fields = RecordFields::of(request, begin.as_ref(), self.open.written);
+        let start = self.open.start;
+        let mut fields = RecordFields::of(request, start.as_ref(), self.open.written);
         let mut truncated = None;
         match end {
             None => fields.add("Exhibit-Continued", "true"),
@@ -398,11 +394,12 @@ impl<'a> ProbeRecorder<'a> {
                 truncated = fields.outcome(end, gap_of(end, request));
             }
         }
-        let date = begin.map_or_else(crate::read::now, |begin| begin.at);
+        let date = start.map_or_else(platform::clock::now, |start| start.at);
         let (uri, pairs) = (file_uri(&request.path), fields.pairs());
         let mut header = header(request, &uri, date, truncated, &pairs);
         if self.open.streamed {
-            header.kind = RecordType::Metadata; // about the record before: what became of its block
+            // its bytes are in the record before, whose header was written before the outcome
+            header.kind = RecordType::Metadata;
             header.content_type = "application/warc-fields";
         }
         self.item.record(&header, &self.open.bytes)?;
@@ -411,7 +408,7 @@ impl<'a> ProbeRecorder<'a> {
         Ok(())
     }
 
-    fn gap(&mut self, reason: GapReason, path: &[u8], kept: u64, lost: u64) {
+    fn count_gap(&mut self, reason: GapReason, path: &[u8], kept: u64, lost: u64) {
         let text = String::from_utf8_lossy(path);
         match process_of(path).filter(|_| reason == GapReason::Vanished) {
             Some(process) if process == self.ended_process => {}
@@ -428,7 +425,7 @@ impl<'a> ProbeRecorder<'a> {
 impl ObjectInProgress {
     /// Ready for the next object; keeps its memory.
     fn clear(&mut self) {
-        self.begin = None;
+        self.start = None;
         self.bytes.clear();
         self.written = 0;
         self.streamed = false;
@@ -472,7 +469,7 @@ fn header<'h>(
     }
 }
 
-/// What is missing when `request` ended so; `None` if nothing is.
+/// The gap that `end` leaves; `None` if nothing is missing.
 fn gap_of(end: ReadOutcome, request: &ReadRequest) -> Option<GapReason> {
     match end {
         ReadOutcome::Whole { .. } | ReadOutcome::Repeated => None,
@@ -498,23 +495,12 @@ fn gap_of_errno(errno: Errno, presence: Presence) -> Option<GapReason> {
             None
         }
         (Errno::LOOP, Presence::LinkTarget) => None,
-        (Errno::INVAL | Errno::OPNOTSUPP | Errno::NODEV | Errno::NXIO, Presence::Optional) => None, // a feature is switched off
+        (Errno::INVAL | Errno::OPNOTSUPP | Errno::NODEV | Errno::NXIO, Presence::Optional) => None, // the kernel's feature is disabled
         _ => Some(GapReason::ReadFailed),
     }
 }
 
-/// The first unanswered request, if part of its answer is here.
-trait NextIfBegun {
-    fn next_if_begun(&mut self, open: &ObjectInProgress) -> Option<Arc<ReadRequest>>;
-}
-
-impl NextIfBegun for std::vec::IntoIter<Arc<ReadRequest>> {
-    fn next_if_begun(&mut self, open: &ObjectInProgress) -> Option<Arc<ReadRequest>> {
-        open.begin.and_then(|_| self.next())
-    }
-}
-
-/// The bytes of a long file as they come from the reader.
+/// The bytes of a long file as the reader delivers them.
 struct LongFileReader<'p, 'w> {
     reader: &'p mut Reader,
     control: &'p mut CaptureControl<'w>,
@@ -525,7 +511,7 @@ struct LongFileReader<'p, 'w> {
     end: Option<EarlyEnd>,
 }
 
-/// Why a long file ended before all that was announced had come.
+/// Why a long file ended before all its bytes were read.
 #[derive(Clone, Copy)]
 enum EarlyEnd {
     Outcome(ReadOutcome),

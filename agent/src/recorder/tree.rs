@@ -1,4 +1,4 @@
-//! Folders: their names, and the files below them.
+//! Lists folders, and walks the trees below them.
 
 use std::collections::VecDeque;
 
@@ -9,43 +9,40 @@ use rustix::fs::FileType;
 use super::ProbeRecorder;
 use crate::read::{KeptPart, Presence, ReadMethod, ReadRequest};
 
-/// A folder's entries as read: `name NUL facts NUL` or `name NUL type NUL`, repeated.
+/// A folder's entries as the reader delivers them: `name NUL facts NUL` or `name NUL type NUL`,
+/// repeated.
 #[derive(Debug, Default)]
-pub struct FolderListing(Vec<u8>);
+pub(crate) struct FolderListing(Vec<u8>);
 
 /// A name in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FolderEntry<'l> {
+pub(crate) struct FolderEntry<'l> {
     /// The name: any bytes but NUL and `/`.
-    pub name: &'l [u8],
+    pub(crate) name: &'l [u8],
     /// Its type, or its facts.
-    about: &'l str,
+    detail: &'l str,
 }
 
 /// A part of the file system: the folder `top` and what is below it, entered `depth_max` times,
 /// never through links.
 #[derive(Debug, Clone, Copy)]
-pub struct Subtree<'t> {
-    /// Where it begins.
-    pub top: &'t str,
-    /// How far down it goes; 0 is the folder alone.
-    pub depth_max: usize,
-    /// Whether the listings of its folders are evidence in themselves.
-    pub record: bool,
+pub(crate) struct Subtree<'t> {
+    pub(crate) top: &'t str,
+    /// 0 is the folder without its subfolders.
+    pub(crate) depth_max: usize,
+    /// True if the listings of its folders are evidence themselves.
+    pub(crate) record: bool,
 }
 
-/// A file found in a tree.
+/// A file or link found in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundFile {
-    /// Where.
-    pub path: Vec<u8>,
-    /// It is a link, perhaps to a file.
-    pub is_link: bool,
-    /// When its content changed last, in text form.
+pub(crate) struct FoundFile {
+    pub(crate) path: Vec<u8>,
+    pub(crate) is_link: bool,
+    /// When its content changed last, as text.
     modified: String,
 }
 
-/// From a folder's bytes as read.
 impl From<Vec<u8>> for FolderListing {
     fn from(bytes: Vec<u8>) -> Self {
         Self(bytes)
@@ -54,90 +51,73 @@ impl From<Vec<u8>> for FolderListing {
 
 impl FolderListing {
     /// The entries, in the folder's order.
-    pub fn entries(&self) -> impl Iterator<Item = FolderEntry<'_>> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = FolderEntry<'_>> {
         let mut parts = self.0.split(|&b| b == 0);
         std::iter::from_fn(move || {
-            let (name, about) = (parts.next()?, parts.next()?);
+            let (name, detail) = (parts.next()?, parts.next()?);
             Some(FolderEntry {
                 name,
-                about: std::str::from_utf8(about).unwrap_or(""),
+                detail: std::str::from_utf8(detail).unwrap_or(""),
             })
         })
     }
 
     /// The process numbers in a listing of `/proc`.
-    pub fn processes(&self) -> impl Iterator<Item = &str> {
-        let digits = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+    pub(crate) fn processes(&self) -> impl Iterator<Item = &str> {
         self.entries()
             .filter_map(|entry| std::str::from_utf8(entry.name).ok())
-            .filter(digits)
+            .filter(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()))
     }
 }
 
 impl FolderEntry<'_> {
     fn fact(&self, index: usize) -> &str {
-        self.about.split(' ').nth(index).unwrap_or("")
+        self.detail.split(' ').nth(index).unwrap_or("")
     }
 
-    /// What it is; `None` if that could not be found out. Only with facts.
-    #[must_use]
-    pub fn kind(&self) -> Option<FileType> {
+    /// Its type; `None` if that is not known. Only in listings with facts.
+    pub(crate) fn kind(&self) -> Option<FileType> {
         self.mode().map(FileType::from_raw_mode)
     }
 
-    /// Type and permissions. Only with facts.
-    #[must_use]
-    pub fn mode(&self) -> Option<u32> {
+    /// Type and permissions. Only in listings with facts.
+    pub(crate) fn mode(&self) -> Option<u32> {
         u32::from_str_radix(self.fact(0), 8).ok()
     }
 }
 
 /// `folder/name`.
-#[must_use]
-pub fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     [folder.strip_suffix(b"/").unwrap_or(folder), b"/", name].concat()
 }
 
 /// The last name of a path.
-#[must_use]
-pub fn name_of(path: &[u8]) -> &[u8] {
+pub(crate) fn name_of(path: &[u8]) -> &[u8] {
     path.rsplit(|&b| b == b'/').next().unwrap_or(path)
 }
 
 impl ProbeRecorder<'_> {
-    /// The names in a folder, which are recorded.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn names(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
+    /// Records the names in a folder, and returns them.
+    pub(crate) fn names(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
         self.fetch(ReadRequest::bytes(folder, ReadMethod::Names))
             .map(FolderListing)
     }
 
-    /// The names in a folder that every system has.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn names_required(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
+    /// As [`Self::names`], for a folder that every system has: its absence is a gap.
+    pub(crate) fn names_required(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
         self.fetch(ReadRequest::bytes(folder, ReadMethod::Names).required())
             .map(FolderListing)
     }
 
-    /// The names in a folder with their facts, which are recorded.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn list(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
+    /// Records the names in a folder with their facts, and returns them.
+    pub(crate) fn list(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
         self.fetch(ReadRequest::bytes(folder, ReadMethod::Listing))
             .map(FolderListing)
     }
 
-    /// The files and links of a tree for which `wanted` says yes. Stops, with a gap, at the most
-    /// entries that a tree may have.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn walk(
+    /// The files and links in a tree that `wanted` accepts. Stops with a gap after
+    /// [`ProbeOptions::entries_max`](super::ProbeOptions::entries_max) entries.
+    pub(crate) fn walk(
         &mut self,
         tree: Subtree<'_>,
         wanted: impl Fn(&[u8], &FolderEntry<'_>) -> bool,
@@ -157,7 +137,7 @@ impl ProbeRecorder<'_> {
             let listing = self.fetch(request).map(FolderListing)?;
             for entry in listing.entries() {
                 if entries_left == 0 {
-                    self.missing(GapReason::TooLarge, tree.top.as_bytes())?;
+                    self.record_gap(GapReason::TooLarge, tree.top.as_bytes())?;
                     return Ok(found);
                 }
                 entries_left -= 1;
@@ -181,11 +161,8 @@ impl ProbeRecorder<'_> {
         Ok(found)
     }
 
-    /// Walks a tree and takes what is wanted of it, the file changed last first.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn take_tree(
+    /// Walks a tree and requests the files that `wanted` accepts, newest first.
+    pub(crate) fn request_tree(
         &mut self,
         top: &str,
         depth_max: usize,
@@ -199,33 +176,31 @@ impl ProbeRecorder<'_> {
             },
             |path, _| wanted(path),
         )?;
-        self.take_newest_first(found, KeptPart::Start)
+        self.request_newest_first(found, KeptPart::Start)
     }
 
-    /// Takes files of a tree, the one changed last first: what does not fit a limit is the oldest.
-    /// Of a link, its target and then the file behind it, unless that was taken already.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn take_newest_first(
+    /// Requests files of a tree, newest first, so that what exceeds a limit is the oldest. Of a
+    /// link, requests the target's path and then the file, unless the item has that file already.
+    pub(crate) fn request_newest_first(
         &mut self,
         mut files: Vec<FoundFile>,
         keep: KeptPart,
     ) -> Result<(), BundleError> {
+        // links last: their files are then recorded under their own names, if they are in the tree
         files.sort_by(|a, b| {
             (a.is_link, &b.modified, &a.path).cmp(&(b.is_link, &a.modified, &b.path))
         });
         for file in files {
             if !file.is_link {
-                self.take(ReadRequest::file(file.path, keep).listed())?;
+                self.request(ReadRequest::file(file.path, keep).listed())?;
                 continue;
             }
-            self.take(ReadRequest::link(file.path.clone()).listed())?;
-            let behind = ReadRequest {
+            self.request(ReadRequest::link(file.path.clone()).listed())?;
+            let target = ReadRequest {
                 presence: Presence::LinkTarget,
                 ..ReadRequest::bytes(file.path, ReadMethod::Linked(keep))
             };
-            self.take(behind)?;
+            self.request(target)?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use evidence_format::id::IncidentId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::lenient::StrictCommand;
 use domain::incident::view::{ChecklistView, ClosureView};
 use domain::incident::{Command, CorrectiveAction};
 
@@ -21,5 +22,6 @@ pub struct Checklists {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChecklistPatch {
+    #[schema(value_type = Vec<StrictCommand>)]
     pub commands: Vec<Command>,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::captures::{CaptureOptions, CapturePass};
-use crate::lenient::{self, LenientReport, LenientSeverity, RoleAssignments};
+use crate::lenient::{self, LenientReport, LenientSeverity, RoleAssignments, StrictCommand};
 use domain::incident::view::IncidentView;
 use domain::incident::{
     Command, EvidenceCount, ImpactAnswer, Incident, IncidentEvent, IncidentRole, IncidentStatus,
@@ -96,6 +96,7 @@ pub struct IncidentPatch {
     pub next_update: Option<Option<Timestamp>>,
     /// Further commands, such as statements and actions.
     #[serde(default)]
+    #[schema(value_type = Vec<StrictCommand>)]
     pub commands: Vec<Command>,
 }
 

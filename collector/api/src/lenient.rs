@@ -1,6 +1,7 @@
 //! Values that requests may write in more than one form, each read into one type, and the schemas
-//! of those forms.
+//! of those forms. Also the one schema that utoipa cannot derive.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -11,7 +12,7 @@ use utoipa::openapi::schema::{AdditionalProperties, Object, ObjectBuilder, OneOf
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use domain::incident::{IncidentRole, InitialReport, Name, Prose, Severity};
+use domain::incident::{Command, IncidentRole, InitialReport, Name, Prose, Severity};
 
 type NamedSchemas = Vec<(String, RefOr<Schema>)>;
 
@@ -74,6 +75,34 @@ impl PartialSchema for RoleAssignments {
 impl ToSchema for RoleAssignments {
     fn schemas(schemas: &mut NamedSchemas) {
         add::<Name>(schemas);
+    }
+}
+
+/// The schema of a [`Command`]. Its derived schema does not say that unknown members are rejected.
+pub(crate) struct StrictCommand;
+
+impl PartialSchema for StrictCommand {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = Command::schema();
+        if let RefOr::T(Schema::OneOf(commands)) = &mut schema {
+            for command in &mut commands.items {
+                if let RefOr::T(Schema::Object(object)) = command {
+                    let closed = AdditionalProperties::FreeForm(false);
+                    object.additional_properties = Some(Box::new(closed));
+                }
+            }
+        }
+        schema
+    }
+}
+
+impl ToSchema for StrictCommand {
+    fn name() -> Cow<'static, str> {
+        Command::name()
+    }
+
+    fn schemas(schemas: &mut NamedSchemas) {
+        Command::schemas(schemas);
     }
 }
 

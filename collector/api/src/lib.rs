@@ -21,6 +21,8 @@ pub use captures::{
     CaptureAccepted, CaptureKind, CaptureOptions, CaptureOptionsError, CapturePass, CaptureState,
 };
 pub use checklists::{ChecklistPatch, Checklists};
+pub use domain::incident::{BundleCoverage, TimelineRow};
+pub use domain::token::{TokenId, TokenLabel, TokenRole};
 pub use events::{CaptureProgress, StreamEvent};
 pub use incidents::{
     AffectsPatch, ChangeResponse, CloseRequest, DeclareRequest, DeclareResponse, EventSummary,
@@ -31,4 +33,4 @@ pub use problem::{ProblemCode, ProblemDocument};
 pub use sources::{SourceList, SourceStatus};
 pub use timeline::TimelinePage;
 pub use tokens::{CallerInfo, CreatedToken, TokenInfo, TokenList, TokenRequest};
-pub use webhooks::{SlackReply, WebhookOutcome, WebhookReceipt};
+pub use webhooks::{SlackReply, WebhookEffect, WebhookReceipt};

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 /// The answer to a webhook.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WebhookReceipt {
-    pub outcome: WebhookOutcome,
+    pub outcome: WebhookEffect,
     /// The incident; absent if the webhook was ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -21,7 +21,7 @@ pub struct WebhookReceipt {
 /// The effect of a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum WebhookOutcome {
+pub enum WebhookEffect {
     /// It declared an incident.
     Declared,
     /// Its incident was declared before.

@@ -1,10 +1,12 @@
-//! What an incident is, what is captured for it, and what triggers it. All of it is pure: no clock,
-//! no network, no files, no runtime. Whoever calls gives the time.
+//! Webhooks, incidents and capture plans, as pure functions: no clock, network, files or async. The
+//! caller passes the time and the texts.
 //!
-//! A webhook is a [`trigger`], an [`incident`] is declared, a [`plan`] says what is captured.
+//! [`trigger`] turns a webhook into a declaration, [`incident`] decides what happens to an
+//! incident, [`plan`] decides what is captured for it.
 
 pub mod incident;
 pub mod plan;
 mod schema;
+pub mod spelling;
 pub mod token;
 pub mod trigger;

@@ -1,7 +1,6 @@
-//! OpenAPI schemas of the domain's texts and words, beside the derived ones of its documents.
+//! OpenAPI schemas of the domain's texts and keywords. Those of its structs are derived.
 //!
-//! A schema leaves open what it cannot express: people's texts are trimmed, and their limits are
-//! in bytes.
+//! JSON Schema cannot express two rules: texts are trimmed, and their limits count bytes.
 
 use std::borrow::Cow;
 
@@ -26,21 +25,20 @@ fn pattern(pattern: &str, description: &str) -> RefOr<Schema> {
         .into()
 }
 
-fn words<T: ToString>(words: impl IntoIterator<Item = T>, description: &str) -> RefOr<Schema> {
-    let words: Vec<String> = words.into_iter().map(|word| word.to_string()).collect();
+fn keywords<T: ToString>(
+    keywords: impl IntoIterator<Item = T>,
+    description: &str,
+) -> RefOr<Schema> {
+    let keywords: Vec<String> = keywords.into_iter().map(|word| word.to_string()).collect();
     string()
-        .enum_values(Some(words))
+        .enum_values(Some(keywords))
         .description(Some(description))
         .into()
 }
 
 impl<const BYTES_MAX: usize, const LINES: bool> PartialSchema for BoundedText<BYTES_MAX, LINES> {
     fn schema() -> RefOr<Schema> {
-        let form = if LINES {
-            "Text"
-        } else {
-            "One line of text"
-        };
+        let form = if LINES { "Text" } else { "One line of text" };
         let description = format!(
             "{form}: at most {BYTES_MAX} bytes of UTF-8, without control or invisible characters"
         );
@@ -67,7 +65,7 @@ impl<const BYTES_MAX: usize, const LINES: bool> ToSchema for BoundedText<BYTES_M
 
 impl PartialSchema for Severity {
     fn schema() -> RefOr<Schema> {
-        words(Self::ALL, "How bad an incident is; SEV-1 is worst")
+        keywords(Self::ALL, "How bad an incident is; SEV-1 is worst")
     }
 }
 
@@ -75,7 +73,7 @@ impl ToSchema for Severity {}
 
 impl PartialSchema for IncidentStatus {
     fn schema() -> RefOr<Schema> {
-        words(Self::ALL, "How far the response is")
+        keywords(Self::ALL, "How far the response is")
     }
 }
 
@@ -83,7 +81,7 @@ impl ToSchema for IncidentStatus {}
 
 impl PartialSchema for IncidentRole {
     fn schema() -> RefOr<Schema> {
-        words(Self::ALL, "What a person is responsible for in an incident")
+        keywords(Self::ALL, "What a person is responsible for in an incident")
     }
 }
 
@@ -95,7 +93,7 @@ impl ToSchema for IncidentRole {
 
 impl PartialSchema for ClosureItem {
     fn schema() -> RefOr<Schema> {
-        words(Self::ALL, "An item of the closure checklist")
+        keywords(Self::ALL, "An item of the closure checklist")
     }
 }
 
@@ -103,7 +101,7 @@ impl ToSchema for ClosureItem {}
 
 impl PartialSchema for PivotKind {
     fn schema() -> RefOr<Schema> {
-        words(Self::ALL, "What a pivot identifies")
+        keywords(Self::ALL, "What a pivot identifies")
     }
 }
 

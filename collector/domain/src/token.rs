@@ -154,7 +154,10 @@ mod tests {
             assert_eq!(role.as_str().parse(), Ok(role));
             assert_eq!(serde_json::to_value(role).expect("JSON"), role.as_str());
         }
-        let error = "root".parse::<TokenRole>().expect_err("no role").to_string();
+        let error = "root"
+            .parse::<TokenRole>()
+            .expect_err("no role")
+            .to_string();
         assert_eq!(
             error,
             r#""root" is not a role; there are: automation, owner, commander, auditor, admin"#

@@ -47,7 +47,7 @@ fn delivered(vendor: Vendor, headers: &Value, body: &str) -> Result<WebhookOutco
     let delivery = WebhookDelivery {
         headers: &headers,
         body: body.as_bytes(),
-        received: now(),
+        received_at: now(),
     };
     receive(vendor, &hooks(), &Plays::built_in(), &delivery)
 }
@@ -154,7 +154,7 @@ fn kind(received: &WebhookOutcome) -> &'static str {
 }
 
 #[test]
-fn each_real_body_is_declared_updated_or_ignored_as_it_should_be() {
+fn real_bodies_have_expected_outcome() {
     let Some(folder) = bodies() else { return };
     for (vendor, expected) in [
         (
@@ -202,7 +202,7 @@ fn each_real_body_is_declared_updated_or_ignored_as_it_should_be() {
 /// The vendor's own examples: webhooks, and entries of its audit log, which has another shape and
 /// is not sent as a webhook.
 #[test]
-fn each_example_of_incident_io_is_what_it_says() {
+fn examples_of_incident_io_have_expected_outcome() {
     let Some(folder) = bodies() else { return };
     let (mut webhooks, mut declared, mut updated) = (0, Vec::new(), Vec::new());
     for (name, body) in bodies_of(&folder, Vendor::IncidentIo) {
@@ -237,7 +237,7 @@ fn each_example_of_incident_io_is_what_it_says() {
 }
 
 #[test]
-fn a_pagerduty_incident_is_declared_with_what_it_says() {
+fn pagerduty_incident_is_declared_with_its_fields() {
     let Some(folder) = bodies() else { return };
     let WebhookOutcome::Declare(trigger) = received(&folder, Vendor::PagerDuty, "triggered_v3")
     else {
@@ -281,14 +281,14 @@ fn a_pagerduty_incident_is_declared_with_what_it_says() {
         panic!("no update")
     };
     assert_eq!(
-        (update.severity, update.otherwise.is_some()),
+        (update.severity, update.declare_if_unknown.is_some()),
         (Some(Severity::Sev2), true)
     );
 }
 
 /// Nanoseconds beyond 2^53 stand beside milliseconds, and a priority is a number.
 #[test]
-fn an_opsgenie_alert_keeps_its_numbers() {
+fn opsgenie_alert_keeps_its_numbers() {
     let Some(folder) = bodies() else { return };
     let WebhookOutcome::Declare(trigger) = received(&folder, Vendor::Opsgenie, "create") else {
         panic!("no declaration")
@@ -306,7 +306,7 @@ fn an_opsgenie_alert_keeps_its_numbers() {
 }
 
 #[test]
-fn what_alertmanager_resolves_is_what_it_declared() {
+fn alertmanager_resolves_incident_that_it_declared() {
     let Some(folder) = bodies() else { return };
     let WebhookOutcome::Declare(trigger) = received(&folder, Vendor::Alertmanager, "alert") else {
         panic!("no declaration")
@@ -336,7 +336,7 @@ fn what_alertmanager_resolves_is_what_it_declared() {
 }
 
 #[test]
-fn an_update_of_incident_io_declares_what_is_not_yet_known() {
+fn update_of_incident_io_declares_unknown_incident() {
     let Some(folder) = bodies() else { return };
     let name = "x-webhooks/public_incident.incident_updated_v2";
     let WebhookOutcome::Update(update) = received(&folder, Vendor::IncidentIo, name) else {
@@ -345,7 +345,7 @@ fn an_update_of_incident_io_declares_what_is_not_yet_known() {
     assert_eq!(update.key, "incidentio:01FDAG4SAP5TYPT98WGR2N7W91");
     let text = "incident.io: INC-123 updated, status Closed, severity Minor\nWe're working on a fix, hoping to ship in the next 30 minutes";
     assert_eq!(update.note.as_str(), text);
-    let trigger = update.otherwise.expect("it is not over");
+    let trigger = update.declare_if_unknown.expect("it is not over");
     assert_eq!(
         (trigger.title.as_str(), trigger.severity),
         ("Our database is sad", Severity::Sev3)
@@ -488,7 +488,7 @@ fn spoiled(headers: &Value, body: &str) -> Vec<(&'static str, Value, String)> {
 }
 
 #[test]
-fn what_vendors_libraries_sign_is_accepted_and_what_they_reject_is_rejected() {
+fn agrees_with_vendor_libraries_on_signatures() {
     if quick() {
         return;
     }

@@ -1,10 +1,10 @@
-//! Attachments: a screenshot, a ticket, a command history becomes a signed bundle of its own, on
-//! the stream of the captures.
+//! Attachments: a screenshot, a ticket or a command history becomes a signed bundle of its own, on
+//! the same stream as captures.
 //!
-//! The file is read once, into a draft, and hashed on its way. Only then there is a pass, which
-//! nobody but its attacher works on: one that a dead process left is given up. The journal says
-//! that something is attached in the transaction that commits the bundle, so it says so of nothing
-//! else.
+//! The file is read into a draft and hashed on the way. Only then is there a pass, and only the
+//! process that attaches works on it: a pass that a dead process left is given up, since its bytes
+//! are gone. The journal's entry is written in the transaction that commits the bundle, so the
+//! journal has no attachment without a bundle.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -23,123 +23,97 @@ use evidence_format::plan::SealedPlan;
 use serde::{Deserialize, Serialize};
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::events::written;
-use super::scratch::{INPUT, Scratch};
+use super::events::new_entry;
+use super::scratch::{INPUT, ScratchFolder};
 use super::{Pipeline, PipelineError};
 use crate::seal::BundleContext;
 use domain::incident::{IncidentEvent, Line, Name};
 use platform::clock;
 use platform::progress::ProgressCounter;
-use store::ledger::{BundleRow, NewEntry, NewPass, PassKey, PassKind, PassRow, Queue};
+use store::ledger::{
+    BundleRow, NewJournalEntry, NewPass, PassKey, PassKind, PassQueue, PassRow, PassStage,
+};
 
-/// Source of the passes of attachments. Sealed into the ledger: never renamed, and no source is
-/// called so.
-pub const ATTACHED: &str = "attached";
+/// The source name of attachments' passes. It is stored in ledgers, so it never changes; no real
+/// source has it.
+pub const ATTACHMENT_SOURCE: &str = "attached";
 
-/// Plaintext in one frame; with one thread's two frames or a few more, all the memory that an
-/// attachment of any size takes.
+/// Plaintext in one frame. A few frames per thread are all the memory that an attachment takes.
 const FRAME_BYTES: usize = 256 * 1024;
-/// Bytes read at once from what has no length.
+/// Bytes that are read from a stream at once.
 const READ_BYTES: usize = 128 * 1024;
-/// Bytes of a file's name: what common file systems take is 255.
+/// Bytes of a file's name: common file systems allow 255.
 const FILE_NAME_BYTES_MAX: usize = 200;
 
 /// Where an attachment's bytes come from.
-pub enum Content {
-    /// A file, by any path to it.
+pub enum AttachmentContent {
     File(PathBuf),
-    /// A stream without a known length, and without a second reading.
+    /// A stream of unknown length that can be read only once.
     Stream(Box<dyn Read + Send>),
 }
 
-/// Something to be attached.
+/// A request to attach something to an incident.
 pub struct AttachRequest {
-    /// To which incident.
     pub incident: IncidentId,
-    /// Its bytes.
-    pub content: Content,
-    /// Its name for people; `None` is the file's.
+    pub content: AttachmentContent,
+    /// For people; `None` takes the file's.
     pub name: Option<Line>,
-    /// What whoever sent it says that it is; `None` if nobody does.
+    /// As the sender claims; sealed as a claim.
     pub content_type: Option<Line>,
-    /// Who attaches it.
     pub by: Name,
-    /// Told the bytes that are read.
-    pub meter: Arc<ProgressCounter>,
+    /// Counts the bytes that are read.
+    pub progress: Arc<ProgressCounter>,
 }
 
-/// What was attached.
+/// An attachment in its bundle.
 #[derive(Debug, Clone)]
-pub struct Attached {
-    /// Its bundle.
+pub struct SealedAttachment {
     pub bundle: BundleRow,
-    /// Its name for people.
     pub name: Line,
-    /// Its bytes, as read.
+    /// Bytes that were read.
     pub bytes: u64,
-    /// Their digest.
+    /// Of these bytes.
     pub sha256: Digest,
-    /// What the bundle states to be missing: a file that became shorter while it was read, or could
-    /// not be read to its end.
+    /// Gaps in the bundle: the file became shorter while it was read, or could not be read to its
+    /// end.
     pub gaps: u64,
 }
 
 /// Nothing was attached.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    /// It is a folder.
     #[error("{} is a folder: pack it and attach that, as in `tar -c FOLDER | exhibit attach INCIDENT - --name folder.tar`", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// It is a FIFO, a socket or a device.
+    Folder { path: PathBuf },
+    /// A FIFO, a socket or a device.
     #[error("{} is no file: to attach what a program writes, pipe it into `exhibit attach INCIDENT -`", path.display())]
-    Special {
-        /// What it is not.
-        path: PathBuf,
-    },
-    /// Nothing of it could be read.
+    Special { path: PathBuf },
     #[error("nothing of {} can be read: {reason}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why, in the words of gaps.
-        reason: String,
-    },
+    Unreadable { path: PathBuf, reason: String },
     /// The stream broke off.
     #[error("cannot read what is to be attached")]
     Stream(#[source] io::Error),
-    /// What was read twice differs.
+    /// A stream's bytes differ on disk from those that were received.
     #[error("{} changed between two readings: is its disk failing?", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The draft could not be made.
+    Changed { path: PathBuf },
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// The system has no randomness.
     #[error("cannot get randomness from the operating system")]
     Random(#[source] io::Error),
-    /// It was read to its end and not sealed.
-    #[error("it is not attached; what was read is kept: attach {} instead", path.display())]
+    /// A stream was read to its end and not sealed: it cannot be read again.
+    #[error("nothing was attached, but the bytes are preserved: attach {} instead", path.display())]
     Kept {
-        /// Where it is.
         path: PathBuf,
-        /// Why it was not sealed.
         #[source]
         cause: Box<AttachError>,
     },
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] PipelineError),
-    /// Our own fault.
+    /// A panic: a bug of this program.
     #[error("attaching crashed")]
     Crashed(#[from] JoinError),
 }
 
-/// What an attachment is: the plan of its pass.
+/// The plan of an attachment's pass. Recovery makes the journal's entry of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Attachment {
@@ -150,15 +124,15 @@ pub(super) struct Attachment {
 }
 
 impl Attachment {
-    /// What the journal says of it.
-    pub(super) fn entries(self, row: &BundleRow) -> Vec<NewEntry> {
+    /// The journal's entry of an attachment.
+    pub(super) fn entries(self, row: &BundleRow) -> Vec<NewJournalEntry> {
         let Self {
             name,
             bytes,
             sha256,
             by,
         } = self;
-        vec![written(
+        vec![new_entry(
             &IncidentEvent::Attached {
                 bundle: row.id,
                 name,
@@ -171,8 +145,8 @@ impl Attachment {
     }
 }
 
-/// An attachment in its draft.
-struct Drafted {
+/// An attachment that is read and not sealed.
+struct AttachmentDraft {
     draft: DraftBundle,
     plan: SealedPlan,
     attachment: Attachment,
@@ -180,18 +154,18 @@ struct Drafted {
 }
 
 impl Pipeline {
-    /// Seals a bundle of what is to be attached. Durable when it returns, and in the journal.
+    /// Seals an attachment in a bundle. Durable when this returns, and in the journal.
     ///
     /// # Errors
-    /// See [`AttachError`]; the journal then has nothing of it.
-    pub async fn attach(&self, attaching: AttachRequest) -> Result<Attached, AttachError> {
-        self.incident(&attaching.incident).await?; // before anybody reads for an hour
-        let incident = attaching.incident.clone();
+    /// See [`AttachError`]; the journal then has no entry of it.
+    pub async fn attach(&self, request: AttachRequest) -> Result<SealedAttachment, AttachError> {
+        self.incident(&request.incident).await?; // fails before a large file is read
+        let incident = request.incident.clone();
         let began = clock::reading("begin");
-        let work = self.parts.work.clone();
+        let work = self.parts.work_folder.clone();
         let (scratch, drafted) = spawn_blocking(move || {
-            let scratch = Scratch::create(&work)?;
-            let drafted = draft(&scratch, attaching);
+            let scratch = ScratchFolder::create(&work)?;
+            let drafted = draft_attachment(&scratch, request);
             Ok::<_, AttachError>((scratch, drafted))
         })
         .await??;
@@ -214,7 +188,7 @@ impl Pipeline {
                             sha256,
                             ..
                         } = attachment;
-                        Attached {
+                        SealedAttachment {
                             bundle,
                             name,
                             bytes,
@@ -225,7 +199,7 @@ impl Pipeline {
             }
             Err(error) => Err(error),
         };
-        attached.map_err(|cause| match scratch.keep_input() {
+        attached.map_err(|cause| match scratch.preserve_input() {
             Some(path) => AttachError::Kept {
                 path,
                 cause: Box::new(cause),
@@ -241,35 +215,41 @@ impl Pipeline {
         attachment: &Attachment,
     ) -> Result<BundleRow, AttachError> {
         let lock = self.acquire_seal_lock().await?;
-        let (key, token) = self.new_pass(&context.incident, attachment).await?;
+        let (key, token) = self
+            .add_attachment_pass(&context.incident, attachment)
+            .await?;
         let sealing = async {
             let sealer = self.sealer();
             let signed = sealer.sign(lock, (&key, token), draft, context).await?;
-            let entries = |row: &BundleRow, _: &_| attachment.clone().entries(row);
-            Ok(sealer.publish(signed, entries).await?)
+            Ok(sealer
+                .publish(signed, |row, _| attachment.clone().entries(row))
+                .await?)
         };
         let sealed = tokio::select! {
             sealed = sealing => sealed,
-            () = self.keep_lease(&key, token) => Err(PipelineError::LeaseLost),
+            () = self.renew_until_lost(&key, token) => Err(PipelineError::LeaseLost),
         };
         let published = match sealed {
             Ok(published) => published,
-            // perhaps only the answer was lost
-            Err(error) => match self.published(&key).await {
+            // the bundle may be committed all the same, if only the database's answer was lost
+            Err(error) => match self.recovered_bundle(&key).await {
                 Ok(Some(published)) => published,
                 Ok(None) | Err(_) => {
-                    let _ = self.parts.ledger.set_failed(&key, token).await; // else a worker does
+                    // if this fails too, a worker ends the pass after its lease
+                    let _ = self.parts.ledger.set_failed(&key, token).await;
                     return Err(error.into());
                 }
             },
         };
-        // the timeline has the journal's entry of it, and nothing else; else a worker says so
+        // no facts to derive: the journal's entry is all that the timeline shows. If this fails, a
+        // worker ends the pass.
         let _ = self.parts.ledger.set_derived(&key).await;
         Ok(published.row)
     }
 
-    /// The pass of an attachment, under the next number that is free, and its fencing token.
-    async fn new_pass(
+    /// Adds the pass of an attachment, under the next free number. Returns it with its fencing
+    /// token.
+    async fn add_attachment_pass(
         &self,
         incident: &IncidentId,
         attachment: &Attachment,
@@ -278,46 +258,56 @@ impl Pipeline {
         let plan = serde_json::to_string(attachment).expect("texts and numbers are JSON");
         loop {
             let passes = ledger.passes(incident).await?;
-            let own = passes.iter().filter(|row| row.key.source == ATTACHED);
+            let own = passes
+                .iter()
+                .filter(|row| row.key.source == ATTACHMENT_SOURCE);
             let key = PassKey {
                 incident: incident.clone(),
-                source: ATTACHED.to_owned(),
+                source: ATTACHMENT_SOURCE.to_owned(),
                 pass: own.map(|row| row.key.pass + 1).max().unwrap_or(0),
             };
             let new = NewPass {
                 key: key.clone(),
                 kind: PassKind::Again,
-                queue: Queue::Attached,
+                queue: PassQueue::Attached,
                 due_at: clock::now(),
                 plan: Some(plan.clone()),
                 supplements: None,
             };
-            // another process may have taken the number
+            // `None`: another process has taken the number meanwhile
             if let Some(token) = ledger.add_captured(&new, &self.worker, self.lease).await? {
                 return Ok((key, token));
             }
         }
     }
 
-    /// Ends an attachment whose process is gone: what it had not published is given up, since its
-    /// bytes are gone too.
-    pub(super) async fn tidy_up_attachment(&self, row: &PassRow) -> Result<(), PipelineError> {
-        match self.published(&row.key).await? {
-            Some(_) => self.parts.ledger.set_derived(&row.key).await?,
-            None => {
-                let ledger = &self.parts.ledger;
-                ledger.set_failed(&row.key, row.fencing_token).await?;
-            }
+    /// Ends an attachment whose process is gone. Unless it was published, it is given up: its bytes
+    /// are gone too.
+    pub(super) async fn end_abandoned_attachment(
+        &self,
+        row: &PassRow,
+    ) -> Result<(), PipelineError> {
+        let ledger = &self.parts.ledger;
+        let is_published = match row.stage {
+            PassStage::Waiting | PassStage::Captured => false,
+            PassStage::Signed => self.recovered_bundle(&row.key).await?.is_some(),
+            PassStage::Published => true,
+            PassStage::Derived | PassStage::Failed => return Ok(()),
+        };
+        if is_published {
+            ledger.set_derived(&row.key).await?;
+        } else {
+            ledger.set_failed(&row.key, row.fencing_token).await?;
         }
         Ok(())
     }
 
-    /// What a pass attaches; `None` if it captures.
+    /// The attachment of a pass; `None` if the pass is a capture.
     pub(super) async fn attachment(
         &self,
         key: &PassKey,
     ) -> Result<Option<Attachment>, PipelineError> {
-        let row = if key.source == ATTACHED {
+        let row = if key.source == ATTACHMENT_SOURCE {
             self.parts.ledger.pass(key).await?
         } else {
             None
@@ -325,26 +315,30 @@ impl Pipeline {
         let Some(plan) = row.and_then(|row| row.plan) else {
             return Ok(None);
         };
-        let unreadable = |cause| PipelineError::Unreadable {
-            what: "an attachment",
-            cause,
-        };
-        serde_json::from_str(&plan).map(Some).map_err(unreadable)
+        serde_json::from_str(&plan)
+            .map(Some)
+            .map_err(|cause| PipelineError::Unreadable {
+                what: "an attachment",
+                cause,
+            })
     }
 }
 
-/// Reads what is to be attached into a draft.
-fn draft(scratch: &Scratch, attaching: AttachRequest) -> Result<Drafted, AttachError> {
+/// Reads an attachment into a draft.
+fn draft_attachment(
+    scratch: &ScratchFolder,
+    request: AttachRequest,
+) -> Result<AttachmentDraft, AttachError> {
     let AttachRequest {
         content,
         name,
         content_type,
         by,
-        meter,
+        progress,
         ..
-    } = attaching;
+    } = request;
     match content {
-        Content::File(path) => {
+        AttachmentContent::File(path) => {
             let target = target(&path)?;
             let name = name.unwrap_or_else(|| {
                 Line::escaped(
@@ -361,12 +355,12 @@ fn draft(scratch: &Scratch, attaching: AttachRequest) -> Result<Drafted, AttachE
                 files::plan(std::slice::from_ref(&target)),
                 name,
                 by,
-                &meter,
+                &progress,
             )
         }
-        Content::Stream(mut stream) => {
+        AttachmentContent::Stream(mut stream) => {
             let name = name.unwrap_or_else(|| Line::escaped("stream"));
-            let (path, bytes, sha256) = spool(scratch, &mut stream, &name, &meter)?;
+            let (path, bytes, sha256) = spool(scratch, &mut stream, &name, &progress)?;
             let target = target(&path)?;
             let mut plan = files::plan(std::slice::from_ref(&target));
             let kind = content_type
@@ -381,8 +375,8 @@ fn draft(scratch: &Scratch, attaching: AttachRequest) -> Result<Drafted, AttachE
                 by,
                 &ProgressCounter::default(),
             )?;
-            let same = (drafted.attachment.bytes, drafted.attachment.sha256) == (bytes, sha256);
-            if same {
+            // the client was told that the bytes which it sent are sealed
+            if (drafted.attachment.bytes, drafted.attachment.sha256) == (bytes, sha256) {
                 Ok(drafted)
             } else {
                 Err(AttachError::Changed { path })
@@ -404,39 +398,33 @@ fn target(path: &Path) -> Result<FileTarget, AttachError> {
 }
 
 fn draft_file(
-    scratch: &Scratch,
+    scratch: &ScratchFolder,
     target: &FileTarget,
     plan: SealedPlan,
     name: Line,
     by: Name,
-    meter: &ProgressCounter,
-) -> Result<Drafted, AttachError> {
+    progress: &ProgressCounter,
+) -> Result<AttachmentDraft, AttachError> {
     let seed = platform::random().map_err(AttachError::Random)?;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let create = || {
-        DraftBundle::create(
-            &scratch.draft(),
-            &seed,
-            CompressionPool::new(threads, FRAME_BYTES),
-        )
-        .map_err(FilesError::from)
-    };
-    let mut draft = create()?;
+    let pool = CompressionPool::new(threads, FRAME_BYTES);
+    let mut draft = DraftBundle::create(&scratch.draft(), &seed, pool).map_err(FilesError::from)?;
     let (mut hasher, mut bytes) = (Hasher::new(), 0);
-    let mut progress = |_: &Path, read: &[u8]| {
+    let mut count = |_: &Path, read: &[u8]| {
         hasher.update(read);
         bytes += read.len() as u64;
-        meter.bytes.store(bytes, Ordering::Relaxed);
+        progress.bytes.store(bytes, Ordering::Relaxed);
     };
-    let never = AtomicBool::new(false);
-    let mut watch = SealControl {
-        stop: &never,
+    let never_stopped = AtomicBool::new(false);
+    let mut control = SealControl {
+        stop: &never_stopped,
         skip: &scratch.draft(),
-        progress: &mut progress,
+        progress: &mut count,
     };
-    files::seal(&mut draft, std::slice::from_ref(target), &mut watch)?;
+    files::seal(&mut draft, std::slice::from_ref(target), &mut control)?;
     let coverage = &draft.items()[0].coverage;
     match coverage.gaps.first() {
+        // a bundle of nothing but a gap is not what anybody wants to attach
         Some(gap) if bytes == 0 => {
             let reason = gap.reason.as_str().replace('_', " ");
             Err(AttachError::Unreadable {
@@ -444,9 +432,9 @@ fn draft_file(
                 reason,
             })
         }
-        _ => {
+        Some(_) | None => {
             let gaps = Coverage::missing(coverage);
-            Ok(Drafted {
+            Ok(AttachmentDraft {
                 plan,
                 attachment: Attachment {
                     name,
@@ -461,20 +449,20 @@ fn draft_file(
     }
 }
 
-/// Writes a stream into a file of the work folder, and hashes it.
+/// Writes a stream to a file in the scratch folder, and hashes it.
 ///
-/// A record begins with its length, which a stream does not tell before its end; and a stream
-/// cannot be read again, so that its bytes are on the disk before anything else that may fail is
-/// tried with them.
+/// There are two reasons: a record begins with its length, which is unknown before the stream's
+/// end; and a stream cannot be read again, so its bytes are made durable before anything is tried
+/// that may fail.
 fn spool(
-    scratch: &Scratch,
+    scratch: &ScratchFolder,
     stream: &mut dyn Read,
     name: &Line,
-    meter: &ProgressCounter,
+    progress: &ProgressCounter,
 ) -> Result<(PathBuf, u64, Digest), AttachError> {
     let unfinished = scratch.path(INPUT);
     let failed = |cause| {
-        AttachError::Store(PipelineError::Work {
+        AttachError::Store(PipelineError::WorkFolder {
             path: unfinished.clone(),
             cause,
         })
@@ -495,7 +483,7 @@ fn spool(
         file.write_all(&buffer[..n]).map_err(failed)?;
         hasher.update(&buffer[..n]);
         bytes += n as u64;
-        meter.bytes.store(bytes, Ordering::Relaxed);
+        progress.bytes.store(bytes, Ordering::Relaxed);
     }
     let path = scratch.path(&file_name(name));
     file.sync_all()
@@ -505,7 +493,7 @@ fn spool(
     Ok((path, bytes, hasher.finish()))
 }
 
-/// `name` as the name of a file, whose end says what is in it.
+/// A file name made of `name`. If it is too long, its end is kept, where the extension is.
 fn file_name(name: &Line) -> String {
     let text = name.as_str().replace('/', "-");
     let begin = text.ceil_char_boundary(text.len().saturating_sub(FILE_NAME_BYTES_MAX));
@@ -522,7 +510,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_named_by_the_end_of_its_name() {
+    fn file_name_keeps_the_extension_and_stays_in_its_folder() {
         let name = |text: &str| file_name(&text.parse().expect("a name"));
         assert_eq!(name("../../etc/passwd"), "-..-etc-passwd");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What asking again has shown: events that came late, and events that are gone.
+//! Compares a settle pass with earlier ones: events that came late, and events that are gone.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -6,32 +6,32 @@ use std::ops::RangeInclusive;
 use evidence_format::coverage::EndReason;
 use evidence_format::time::Timestamp;
 
-use super::numbers::Number;
-use super::{Pipeline, PipelineError, widest};
-use crate::capture::Outcome;
-use crate::seal::Published;
+use super::pass_number::PassNumber;
+use super::{Pipeline, PipelineError, requested_window};
+use crate::capture::StepReport;
+use crate::seal::PublishedBundle;
 use domain::incident::{EvidenceRef, FindingKind, IncidentEvent, Line};
 use domain::plan::CapturePass;
 use store::ledger::{BundleRow, FactRow, PassKind, PassRow};
 
-/// Events of one kind of finding in one item that the journal names; all of them are counted.
+/// Late or gone events of one item that get a journal entry of their own; all of them are counted.
 const NAMED_MAX: u32 = 20;
 
 impl Pipeline {
-    /// Compares a settle pass with what was captured before it, item by item: a region that was
-    /// refused tells nothing of the others.
+    /// Compares a settle pass with earlier passes, item by item: what was refused for one region
+    /// says nothing about the others. Findings go into the journal.
     pub(super) async fn compare_with_earlier(
         &self,
         row: &PassRow,
         pass: &CapturePass,
-        published: &Published,
+        published: &PublishedBundle,
     ) -> Result<(), PipelineError> {
         let key = &row.key;
-        let (PassKind::Settle, Some(window)) = (row.kind, compared(pass)) else {
+        let (PassKind::Settle, Some(window)) = (row.kind, compared_window(pass)) else {
             return Ok(());
         };
-        let said = self.entries(&key.incident).await?;
-        let cut_before = self.cut_before(published).await?;
+        let journal = self.entries(&key.incident).await?;
+        let items_cut_short_before = self.items_cut_short_before(published).await?;
         let mut changes = Vec::new();
         for item in published
             .config
@@ -42,7 +42,7 @@ impl Pipeline {
             let found = self
                 .parts
                 .ledger
-                .compare(&published.row, &item.name, window.clone(), NAMED_MAX)
+                .compare_bundle(&published.row, &item.name, window.clone(), NAMED_MAX)
                 .await?;
             let summary = |kind, count: u64, what: &str| IncidentEvent::Finding {
                 kind,
@@ -56,8 +56,8 @@ impl Pipeline {
                     record: None,
                 }),
             };
-            // what no earlier pass could ask for is not late
-            if found.late_count > 0 && !cut_before.contains(item.name.as_str()) {
+            // events of an item that no earlier pass has captured to its end are new, but not late
+            if found.late_count > 0 && !items_cut_short_before.contains(item.name.as_str()) {
                 changes.push(summary(
                     FindingKind::Late,
                     found.late_count,
@@ -70,22 +70,23 @@ impl Pipeline {
                         .map(|fact| finding(FindingKind::Late, fact)),
                 );
             }
-            // what this pass itself could not ask for is not gone
-            if found.gone_count > 0 && item.coverage.is_complete() {
+            // events that this pass may not have reached are not gone
+            if found.missing_count > 0 && item.coverage.is_complete() {
                 changes.push(summary(
                     FindingKind::Gone,
-                    found.gone_count,
+                    found.missing_count,
                     "that were captured before are not there any more",
                 ));
                 changes.extend(
                     found
-                        .gone
+                        .missing
                         .iter()
                         .map(|fact| finding(FindingKind::Gone, fact)),
                 );
             }
         }
-        changes.retain(|change| !said.iter().any(|entry| entry.change == *change)); // after a crash they may be there
+        // an attempt that crashed after this point has written them already
+        changes.retain(|change| !journal.iter().any(|entry| entry.change == *change));
         if changes.is_empty() {
             Ok(())
         } else {
@@ -93,30 +94,33 @@ impl Pipeline {
         }
     }
 
-    /// Items that some pass of this source before `sealed` did not take to their end, be it by a
-    /// continuation.
-    async fn cut_before(&self, published: &Published) -> Result<BTreeSet<String>, PipelineError> {
+    /// Items that an earlier pass of this source did not capture to their end, and that no
+    /// continuation completed.
+    async fn items_cut_short_before(
+        &self,
+        published: &PublishedBundle,
+    ) -> Result<BTreeSet<String>, PipelineError> {
         let all = self
             .parts
             .ledger
             .bundles(&published.row.pass.incident)
             .await?;
-        let of_source = |row: &&BundleRow| row.pass.source == published.row.pass.source;
+        // the ledger lists bundles in the order of their commits
         let before: Vec<&BundleRow> = all
             .iter()
             .take_while(|row| row.id != published.row.id)
-            .filter(of_source)
+            .filter(|row| row.pass.source == published.row.pass.source)
             .collect();
         let mut cut = BTreeSet::new();
         for row in &before {
-            let next = Number::of(row.pass.pass).continuation();
-            let went_on = before.iter().any(|later| Some(later.pass.pass) == next);
-            for step in self.parts.ledger.steps_ended(&row.pass).await? {
+            let next = PassNumber::of(row.pass.pass).continuation();
+            let was_continued = before.iter().any(|later| Some(later.pass.pass) == next);
+            for step in self.parts.ledger.ended_steps(&row.pass).await? {
                 let ended = serde_json::from_str(&step.outcome)
-                    .map_or(EndReason::Failed, |outcome: Outcome| outcome.ended);
-                let is_whole = match ended {
+                    .map_or(EndReason::Failed, |outcome: StepReport| outcome.ended);
+                let is_complete = match ended {
                     EndReason::Complete => true,
-                    EndReason::Deadline | EndReason::Throttled => went_on,
+                    EndReason::Deadline | EndReason::Throttled => was_continued,
                     EndReason::Limit
                     | EndReason::Forbidden
                     | EndReason::NotFound
@@ -124,7 +128,7 @@ impl Pipeline {
                     | EndReason::Cancelled
                     | EndReason::Failed => false,
                 };
-                if !is_whole {
+                if !is_complete {
                     cut.insert(step.step);
                 }
             }
@@ -148,10 +152,10 @@ fn finding(kind: FindingKind, row: &FactRow) -> IncidentEvent {
     }
 }
 
-/// The time that the pass asked for, to whole seconds inside: at its ends a source may round.
-fn compared(pass: &CapturePass) -> Option<RangeInclusive<Timestamp>> {
+/// The window of the pass without its first and last second: sources may round at its ends.
+fn compared_window(pass: &CapturePass) -> Option<RangeInclusive<Timestamp>> {
     const SECOND: i128 = 1_000_000_000;
-    let window = widest(pass)?;
+    let window = requested_window(pass)?;
     let from = Timestamp::from_unix_nanoseconds(window.from.unix_nanoseconds() + SECOND)?;
     let until = Timestamp::from_unix_nanoseconds(window.until.unix_nanoseconds() - SECOND)?;
     (from <= until).then_some(from..=until)

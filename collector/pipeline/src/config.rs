@@ -1,4 +1,4 @@
-//! The parts of `exhibit.toml` that a pipeline is opened with.
+//! The sections of `exhibit.toml` that configure a pipeline.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -7,46 +7,44 @@ use serde::Deserialize;
 use sources::config::SourcesConfig;
 use store::blobs::BlobsConfig;
 
-/// How long a worker may be silent before its passes go to others, unless it is configured. Longer
-/// than a pause of a busy machine, shorter than the patience of whoever waits for evidence.
+/// Longer than a busy machine pauses, and short for those who wait for the evidence of a dead
+/// worker.
 const LEASE_SECONDS: NonZeroU32 = NonZeroU32::new(12).expect("it is not 0");
 
 /// How to open a store. Everything has a default.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PipelineConfig {
-    /// Where incidents, journals and timelines are: `sqlite:///path` or `postgres://…`. Absent:
-    /// SQLite in the store's folder.
+    /// The ledger's database: `sqlite:///path` or `postgres://…`. Default: SQLite in the store's
+    /// folder.
     pub database: Option<String>,
-    /// Where bundles are. Absent: the store's folder.
+    /// The blob store for pages and bundles. Default: the store's folder.
     pub blobs: Option<BlobsConfig>,
-    /// A folder of plays that replace or add to those that are built in.
+    /// A folder of plays that replace built-in ones or add to them.
     pub plays: Option<PathBuf>,
-    /// `[capture]`.
     pub capture: CaptureConfig,
-    /// `[sources]`.
     pub sources: SourcesConfig,
 }
 
-/// `[capture]`.
+/// `[capture]`. Trusted: whoever edits it decides how much evidence is captured.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CaptureConfig {
-    /// Seconds after which what is there is sealed; the rest goes on into a supplement.
+    /// Seconds after which a pass seals what it has; a continuation captures the rest.
     pub deadline_seconds: u64,
-    /// Bytes of one pass, before compression.
+    /// Most bytes of one pass, before compression.
     pub bytes_max: u64,
-    /// Bytes of one object, such as a log file of the collector's own machine.
+    /// Most bytes of one object, such as a log file of the collector's own machine.
     pub object_bytes_max: u64,
-    /// Seconds after the declaration at which sources are asked again, instead of the times that
-    /// follow from how late each delivers.
+    /// Seconds after the declaration at which settle passes are due, in place of the delays that
+    /// each source has published.
     pub settle_after_seconds: Option<Vec<u64>>,
-    /// Seconds without a sign of life after which a collector's captures go to others that share
-    /// its database. The same for all.
+    /// Seconds after which a collector that does not renew its leases loses its captures to others
+    /// that share its database. Must be the same for all of them.
     pub lease_seconds: NonZeroU32,
 }
 
 impl Default for CaptureConfig {
-    /// The runbook's first 15 minutes; 64 GiB, of one object 64 MiB.
+    /// 15 minutes, as the runbook has it; 64 GiB for a pass, and 64 MiB for an object.
     fn default() -> Self {
         Self {
             deadline_seconds: 15 * 60,

@@ -1,51 +1,51 @@
-//! Stage 1: from a declaration to an incident with its passes.
+//! Stage 1: declares an incident with its passes, and applies commands to it.
 
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
-use super::events::written;
-use super::numbers::Number;
+use super::events::new_entry;
+use super::pass_number::PassNumber;
 use super::{Pipeline, PipelineError, queue_of};
 use crate::config::CaptureConfig;
 use domain::incident::{
-    self, CaptureRequest, Command, CommandError, Declaration, Incident, IncidentEvent, Name, Pivot,
-    Play, PlayName, SourceName,
+    self, CaptureRequest, Command, CommandError, DeclarationDraft, Incident, IncidentEvent, Name,
+    Pivot, Play, PlayName, SourceName,
 };
 use domain::plan::{CaptureBudget, PlanRequest, PlanScope};
 use platform::clock;
+use sources::Source;
 use store::ledger::{LedgerError, NewIncident, NewIncidentId, NewPass, PassKey, PassKind};
 
-/// An incident to be declared.
+/// A request to declare an incident.
 #[derive(Debug, Clone)]
 pub struct DeclareRequest {
-    /// Its id; the next number if there is none.
+    /// `None` draws the next number of the year.
     pub id: Option<IncidentId>,
-    /// What is known of it. The id in it does not count.
-    pub declaration: Declaration,
-    /// Who declares it.
+    pub declaration: DeclarationDraft,
     pub by: Name,
-    /// What is to be captured at once; `None` is nothing.
+    /// What to capture at once.
     pub capture: Option<CaptureRequest>,
-    /// The same key twice is the same incident.
+    /// A second request with the same key returns the incident of the first.
     pub idempotency_key: Option<String>,
 }
 
-/// An incident could not be declared.
+/// An incident could not be declared or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeclareError {
-    /// What is wished for is refused.
+    /// The request is not allowed: the caller acts.
     #[error(transparent)]
     Refused(#[from] CommandError),
-    /// The store failed.
+    /// The store failed: the operator acts.
     #[error(transparent)]
     Store(#[from] PipelineError),
 }
 
 impl Pipeline {
-    /// Declares an incident with its passes: all of it or nothing, and durable when it returns. The
-    /// id, and whether it is new.
+    /// Declares an incident with its passes: all of it or nothing, durable when this returns.
+    /// Returns the id, and whether the incident is new.
     ///
-    /// Equal declarations that arrive together cost one write: the others wait for the first one.
+    /// Requests with the same idempotency key that arrive together cost one write: the others wait
+    /// for the first.
     ///
     /// # Errors
     /// See [`DeclareError`].
@@ -56,11 +56,11 @@ impl Pipeline {
         let now = clock::now();
         let key = request.idempotency_key.as_deref();
         let _lock = match key {
-            Some(key) => Some(self.declaring.lock(key).await),
+            Some(key) => Some(self.declaration_locks.lock(key).await),
             None => None,
         };
         if let Some(key) = key
-            && let Some(known) = self.parts.ledger.declared_by_key(key).await?
+            && let Some(known) = self.parts.ledger.incident_by_key(key).await?
         {
             return Ok((known, false));
         }
@@ -83,53 +83,58 @@ impl Pipeline {
         request: &DeclareRequest,
         now: Timestamp,
     ) -> Result<NewIncident, CommandError> {
-        let declaration = Declaration {
-            incident: id.clone(),
-            ..request.declaration.clone()
-        };
+        let declaration = request.declaration.clone().with_id(id.clone());
         let mut events = vec![incident::declare(declaration, &self.plays, now)?];
         let mut passes = Vec::new();
-        if let Some(wanted) = &request.capture {
-            let IncidentEvent::Declared(declared) = &events[0] else {
-                unreachable!("that is what declaring decides")
-            };
-            let sources = self.sources_of(&declared.play, wanted);
-            passes = new_passes(id, &sources, 0, now);
+        if let Some(capture) = &request.capture {
+            let play = &request.declaration.play;
+            let (known, unknown) = self.split_known(self.sources_of(play, capture));
+            passes = new_passes(id, &known, 0, now);
             events.push(IncidentEvent::CaptureAsked {
-                ask: Box::new(wanted.clone()),
+                ask: Box::new(capture.clone()),
             });
-            events.push(without_unknown(&sources));
+            // how much each source will be asked for, its own entry says once it is planned
+            events.push(IncidentEvent::CapturePlanned {
+                window: None,
+                passes: known.len() as u64,
+                steps: 0,
+                left_out: 0,
+                unavailable: unknown,
+            });
         }
-        let entries = events.iter().map(|event| written(event, &request.by, now));
+        let entries = events
+            .iter()
+            .map(|event| new_entry(event, &request.by, now));
         Ok(NewIncident {
             entries: entries.collect(),
             passes,
         })
     }
 
-    /// Asks for evidence once more. What is asked for and its passes are written at once.
+    /// Requests another capture. The request and its passes are written in one transaction.
     ///
     /// # Errors
     /// The store failed.
     pub async fn capture_again(
         &self,
         id: &IncidentId,
-        wanted: CaptureRequest,
+        request: CaptureRequest,
         by: &Name,
     ) -> Result<(), DeclareError> {
         let journal = self.parts.ledger.journal(id);
         loop {
             let (incident, entries) = self.load(id).await?;
             let now = clock::now();
-            let sources = self.sources_of(&incident.play, &wanted);
-            let number = asks(&entries).len();
+            let (known, _) = self.split_known(self.sources_of(&incident.play, &request));
+            let number = capture_requests(&entries).len();
             let asked = IncidentEvent::CaptureAsked {
-                ask: Box::new(wanted.clone()),
+                ask: Box::new(request.clone()),
             };
-            let new = [written(&asked, by, now)];
-            let passes = new_passes(id, &sources, number, now);
+            let new = [new_entry(&asked, by, now)];
+            let passes = new_passes(id, &known, number, now);
             match journal.append_at(incident.seq, &new, &passes).await {
-                Err(LedgerError::Contended { .. }) => {} // its number may be another one now
+                // another request was written meanwhile: ours has another number now
+                Err(LedgerError::Contended { .. }) => {}
                 appended => {
                     appended?;
                     self.wake_workers();
@@ -139,8 +144,8 @@ impl Pipeline {
         }
     }
 
-    /// Applies commands in their order, each decided on what the one before has made of the incident:
-    /// all of them or none, in one transaction. What happens by them; nothing if all is so already.
+    /// Applies commands in order, each to the incident that the previous one left: all of them or
+    /// none, in one transaction. Returns the events; none if nothing changes.
     ///
     /// # Errors
     /// See [`DeclareError`].
@@ -161,25 +166,26 @@ impl Pipeline {
         mut incident: Incident,
         by: &Name,
         now: Timestamp,
-        wishes: &[Command],
+        commands: &[Command],
     ) -> Result<Vec<IncidentEvent>, CommandError> {
         let mut all = Vec::new();
-        for wish in wishes {
-            let changes = incident.decide(wish.clone(), &self.plays, by, now)?;
+        for command in commands {
+            let changes = incident.decide(command.clone(), &self.plays, by, now)?;
+            // the next command is decided on an incident that has these events
             for entry in incident.entries(changes.clone(), by, now) {
                 incident
                     .apply(&entry)
-                    .expect("what was decided on an incident follows on it");
+                    .expect("events that were decided on an incident apply to it");
             }
             all.extend(changes);
         }
         Ok(all)
     }
 
-    /// The sources of an ask: those that it names, else those of the play.
-    fn sources_of(&self, play: &PlayName, ask: &CaptureRequest) -> Vec<SourceName> {
-        if !ask.sources.is_empty() {
-            return ask.sources.clone();
+    /// The sources of a capture request: those that it names, else those of the play.
+    fn sources_of(&self, play: &PlayName, request: &CaptureRequest) -> Vec<SourceName> {
+        if !request.sources.is_empty() {
+            return request.sources.clone();
         }
         self.plays
             .get(play)
@@ -187,37 +193,48 @@ impl Pipeline {
             .unwrap_or_default()
     }
 
-    /// What the planner is asked about `source`, for one of its passes.
-    pub(super) async fn asked(&self, key: &PassKey) -> Result<Asked, PipelineError> {
-        let (incident, entries) = self.load(&key.incident).await?;
-        let unknown = || PipelineError::NotAsked(key.incident.clone());
-        let (ask, declared) = asks(&entries)
-            .into_iter()
-            .nth(Number::of(key.pass).ask as usize)
-            .ok_or_else(unknown)?;
-        let play = self.plays.get(&incident.play)?.clone();
-        let ask = CaptureRequest {
-            sources: key.source.parse().into_iter().collect(),
-            ..ask
-        };
-        Ok(self.asked_of(incident.id, declared, play, incident.pivots, ask))
+    /// The sources of this version among `names`, and the other names.
+    fn split_known(&self, names: Vec<SourceName>) -> (Vec<&'static dyn Source>, Vec<SourceName>) {
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for name in names {
+            match self.find_source(name.as_str()) {
+                Some(source) => known.push(source),
+                None => unknown.push(name),
+            }
+        }
+        (known, unknown)
     }
 
-    pub(super) fn asked_of(
+    /// The planner's input for a first pass: the capture request of its number, for its source.
+    pub(super) async fn plan_input(&self, key: &PassKey) -> Result<PlanInput, PipelineError> {
+        let (incident, entries) = self.load(&key.incident).await?;
+        let (request, requested_at) = capture_requests(&entries)
+            .into_iter()
+            .nth(PassNumber::of(key.pass).request as usize)
+            .ok_or_else(|| PipelineError::NotRequested(key.incident.clone()))?;
+        let play = self.plays.get(&incident.play)?.clone();
+        let request = CaptureRequest {
+            sources: key.source.parse().into_iter().collect(),
+            ..request
+        };
+        Ok(self.new_plan_input(incident.id, requested_at, play, incident.pivots, request))
+    }
+
+    pub(super) fn new_plan_input(
         &self,
         incident: IncidentId,
         declared: Timestamp,
         play: Play,
         pivots: Vec<Pivot>,
-        ask: CaptureRequest,
-    ) -> Asked {
+        request: CaptureRequest,
+    ) -> PlanInput {
         let CaptureRequest {
             window,
             sources,
             accounts,
             regions,
             deadline_seconds,
-        } = ask;
+        } = request;
         let scope = PlanScope {
             only: sources,
             except: Vec::new(),
@@ -237,7 +254,7 @@ impl Pipeline {
             deadline_seconds,
             object_bytes_max,
         };
-        Asked {
+        PlanInput {
             incident,
             declared,
             play,
@@ -247,8 +264,8 @@ impl Pipeline {
     }
 }
 
-/// What the planner is asked.
-pub(super) struct Asked {
+/// Owns what a [`PlanRequest`] borrows.
+pub(super) struct PlanInput {
     incident: IncidentId,
     declared: Timestamp,
     play: Play,
@@ -256,8 +273,8 @@ pub(super) struct Asked {
     budget: CaptureBudget,
 }
 
-impl Asked {
-    pub(super) fn for_planner(&self) -> PlanRequest<'_> {
+impl PlanInput {
+    pub(super) fn as_request(&self) -> PlanRequest<'_> {
         PlanRequest {
             incident: self.incident.clone(),
             declared: self.declared,
@@ -270,61 +287,47 @@ impl Asked {
     }
 }
 
-/// What was asked for, and when, in its order.
-fn asks(entries: &[incident::JournalEntry]) -> Vec<(CaptureRequest, Timestamp)> {
-    let ask = |entry: &incident::JournalEntry| match &entry.change {
-        IncidentEvent::CaptureAsked { ask } => Some((ask.as_ref().clone(), entry.at)),
-        _ => None,
-    };
-    entries.iter().filter_map(ask).collect()
+/// The capture requests of a journal, in order, and when they were made.
+fn capture_requests(entries: &[incident::JournalEntry]) -> Vec<(CaptureRequest, Timestamp)> {
+    let mut requests = Vec::new();
+    for entry in entries {
+        if let IncidentEvent::CaptureAsked { ask } = &entry.change {
+            requests.push((ask.as_ref().clone(), entry.at));
+        }
+    }
+    requests
 }
 
-/// The first passes of each source that this version has, for the ask of this number.
+/// The first pass of each of `sources`, for the capture request of this number.
 fn new_passes(
     incident: &IncidentId,
-    sources: &[SourceName],
+    sources: &[&'static dyn Source],
     number: usize,
     due_at: Timestamp,
 ) -> Vec<NewPass> {
-    let Some(pass) = Number::of_ask(number) else {
+    let Some(pass) = PassNumber::of_request(number) else {
         return Vec::new();
     };
-    let known = sources
+    let kind = if number == 0 {
+        PassKind::First
+    } else {
+        PassKind::Again
+    };
+    sources
         .iter()
-        .filter_map(|name| sources::find(name.as_str()));
-    known
         .map(|source| NewPass {
             key: PassKey {
                 incident: incident.clone(),
                 source: source.name().to_owned(),
                 pass,
             },
-            kind: if number == 0 {
-                PassKind::First
-            } else {
-                PassKind::Again
-            },
-            queue: queue_of(source),
+            kind,
+            queue: queue_of(*source),
             due_at,
-            plan: None,
+            plan: None, // made by the worker, once the source has said what is ready
             supplements: None,
         })
         .collect()
-}
-
-/// Says which of `sources` this version does not have.
-fn without_unknown(sources: &[SourceName]) -> IncidentEvent {
-    let (known, unknown): (Vec<_>, Vec<_>) = sources
-        .iter()
-        .cloned()
-        .partition(|name| sources::find(name.as_str()).is_some());
-    IncidentEvent::CapturePlanned {
-        window: None,
-        passes: known.len() as u64,
-        steps: 0,
-        left_out: 0,
-        unavailable: unknown,
-    }
 }
 
 fn year(time: Timestamp) -> String {
@@ -336,7 +339,26 @@ impl From<LedgerError> for DeclareError {
         match error {
             LedgerError::Refused(refused) => Self::Refused(refused),
             LedgerError::UnknownIncident(id) => PipelineError::UnknownIncident(id).into(),
-            error => PipelineError::from(error).into(),
+            error @ (LedgerError::Contended { .. }
+            | LedgerError::InvalidJournal { .. }
+            | LedgerError::IncidentExists(_)
+            | LedgerError::InvalidPrefix(_)
+            | LedgerError::UnknownPass(_)
+            | LedgerError::UnknownBundle(_)
+            | LedgerError::AmbiguousBundle(_)
+            | LedgerError::PlanIsSet(_)
+            | LedgerError::PassIsSealed(_)
+            | LedgerError::LeaseLost { .. }
+            | LedgerError::PageDiffers { .. }
+            | LedgerError::StepHasEnded { .. }
+            | LedgerError::StreamBusy(_)
+            | LedgerError::StreamMoved { .. }
+            | LedgerError::UnknownStream(_)
+            | LedgerError::NotPrepared(_)
+            | LedgerError::KeyOfOtherStore(_)
+            | LedgerError::TokenExists(_)
+            | LedgerError::UnknownToken(_)
+            | LedgerError::Database(_)) => PipelineError::from(error).into(),
         }
     }
 }

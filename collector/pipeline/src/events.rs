@@ -1,4 +1,4 @@
-//! The incident's journal, as the pipeline reads and writes it.
+//! Reads and writes the incident's journal.
 
 use evidence_format::config::BundleConfig;
 use evidence_format::coverage::bounded;
@@ -7,7 +7,7 @@ use evidence_format::time::Timestamp;
 
 use super::{Pipeline, PipelineError};
 use crate::capture::IncidentContext;
-use crate::seal::NAME;
+use crate::seal::PROGRAM_NAME;
 use domain::incident::{
     BundleCoverage, Incident, IncidentEvent, JournalEntry, Line, Name, PassKind as Kind, SourceName,
 };
@@ -15,10 +15,10 @@ use domain::plan::{CapturePass, CapturePlan};
 use platform::chain;
 use platform::clock;
 use sources::{self, CaptureMode};
-use store::ledger::{BundleRow, LedgerError, NewEntry, PassKey, PassKind, PassRow};
+use store::ledger::{BundleRow, LedgerError, NewJournalEntry, PassKey, PassKind, PassRow};
 
 impl Pipeline {
-    /// What is known of an incident.
+    /// The incident, as its journal describes it.
     ///
     /// # Errors
     /// See [`PipelineError`].
@@ -26,7 +26,7 @@ impl Pipeline {
         Ok(self.load(id).await?.0)
     }
 
-    /// The same, with the journal that it follows from.
+    /// The incident and its journal.
     pub(super) async fn load(
         &self,
         id: &IncidentId,
@@ -37,7 +37,7 @@ impl Pipeline {
         }
     }
 
-    /// The journal of an incident; empty if there is none.
+    /// The journal of an incident; empty if there is no such incident.
     ///
     /// # Errors
     /// See [`PipelineError`].
@@ -45,7 +45,7 @@ impl Pipeline {
         self.entries_after(id, 0).await
     }
 
-    /// The entries of a journal after number `seq`; 0 is all.
+    /// The entries of a journal after number `seq`; 0 returns all.
     ///
     /// # Errors
     /// See [`PipelineError`].
@@ -57,7 +57,8 @@ impl Pipeline {
         Ok(self.parts.ledger.journal(id).entries_after(seq).await?)
     }
 
-    /// Writes what follows from nothing but itself at the end of a journal, for a person.
+    /// Appends an event to a journal, by `by`. For events that are true whatever the journal says,
+    /// such as an export; others are the result of a command, see [`Pipeline::apply`].
     ///
     /// # Errors
     /// See [`PipelineError`].
@@ -67,21 +68,21 @@ impl Pipeline {
         by: &Name,
         event: IncidentEvent,
     ) -> Result<(), PipelineError> {
-        let entry = written(&event, by, clock::now());
+        let entry = new_entry(&event, by, clock::now());
         Ok(self.parts.ledger.journal(id).append(&[entry]).await?)
     }
 
-    /// The same, for the pipeline itself.
+    /// Appends events by this program.
     pub(super) async fn append(
         &self,
         id: &IncidentId,
         events: Vec<IncidentEvent>,
     ) -> Result<(), PipelineError> {
-        let entries: Vec<_> = events.iter().map(own).collect();
+        let entries: Vec<_> = events.iter().map(program_entry).collect();
         Ok(self.parts.ledger.journal(id).append(&entries).await?)
     }
 
-    /// Says that a pass is begun.
+    /// Records that a pass is begun, once for each attempt.
     pub(super) async fn journal_start(&self, row: &PassRow) -> Result<(), PipelineError> {
         let started = IncidentEvent::CaptureStarted {
             source: source_name(&row.key),
@@ -95,7 +96,7 @@ impl Pipeline {
         self.append(&row.key.incident, vec![started]).await
     }
 
-    /// Says what a pass is going to take, or that its source has nothing to ask.
+    /// Records the plan of a pass, or that its source has nothing to capture.
     pub(super) async fn journal_plan(
         &self,
         key: &PassKey,
@@ -116,21 +117,21 @@ impl Pipeline {
         self.append(&key.incident, vec![planned]).await
     }
 
-    /// Says that a pass failed. Where even that fails, the log has it.
-    pub(super) async fn journal_failure(&self, job: &PassKey, error: &PipelineError) {
-        let Ok(source) = job.source.parse() else {
+    /// Records that a pass failed. If that fails too, the log has it.
+    pub(super) async fn journal_failure(&self, key: &PassKey, error: &PipelineError) {
+        let Ok(source) = key.source.parse() else {
             return;
         };
         let failed = IncidentEvent::CaptureFailed {
             source,
-            pass: job.pass.into(),
+            pass: key.pass.into(),
             error: Line::escaped(&bounded(&chain(error))),
         };
-        let _ = self.append(&job.incident, vec![failed]).await;
+        let _ = self.append(&key.incident, vec![failed]).await;
     }
 
-    /// What the bundle of a pass says before all evidence.
-    pub(super) async fn preface(
+    /// The first item of a pass's bundle.
+    pub(super) async fn incident_context(
         &self,
         row: &PassRow,
         plan: &CapturePlan,
@@ -147,8 +148,8 @@ impl Pipeline {
     }
 }
 
-/// The entry of a sealed bundle.
-pub(super) fn of_bundle(row: &BundleRow, config: &BundleConfig) -> Vec<NewEntry> {
+/// The journal entry of a sealed bundle.
+pub(super) fn sealed_entries(row: &BundleRow, config: &BundleConfig) -> Vec<NewJournalEntry> {
     let summary = BundleCoverage::of(config);
     let sealed = IncidentEvent::EvidenceSealed {
         bundle: row.id,
@@ -159,24 +160,24 @@ pub(super) fn of_bundle(row: &BundleRow, config: &BundleConfig) -> Vec<NewEntry>
         complete: summary.complete,
         provisional_until: summary.provisional_until,
         doubles: row.duplicate_of,
-        is_copy: row.duplicate_of.is_some() && is_of_pages(&row.pass),
+        is_copy: row.duplicate_of.is_some() && has_shared_pages(&row.pass),
     };
-    vec![own(&sealed)]
+    vec![program_entry(&sealed)]
 }
 
-/// True if all who capture the pass share its pages.
-fn is_of_pages(pass: &PassKey) -> bool {
+/// True if two attempts at the pass pack the same persisted pages, so that two bundles of it are
+/// copies. Local captures differ each time.
+fn has_shared_pages(pass: &PassKey) -> bool {
     sources::find(&pass.source)
         .is_some_and(|source| matches!(source.capture_mode(), CaptureMode::Remote(_)))
 }
 
-/// An entry by this program, now.
-fn own(event: &IncidentEvent) -> NewEntry {
-    written(event, &Name::escaped(NAME), clock::now())
+fn program_entry(event: &IncidentEvent) -> NewJournalEntry {
+    new_entry(event, &Name::escaped(PROGRAM_NAME), clock::now())
 }
 
-pub(super) fn written(event: &IncidentEvent, by: &Name, at: Timestamp) -> NewEntry {
-    NewEntry {
+pub(super) fn new_entry(event: &IncidentEvent, by: &Name, at: Timestamp) -> NewJournalEntry {
+    NewJournalEntry {
         at,
         by: by.clone(),
         event: event.clone(),
@@ -192,12 +193,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_collectors_share_pages_and_no_machine() {
+    fn bundles_of_a_pass_are_copies_only_if_its_source_is_remote() {
         let pass = |source: &str| PassKey {
             incident: "INC-1".parse().expect("an id"),
             source: source.to_owned(),
             pass: 0,
         };
-        assert!(is_of_pages(&pass("aws_cloudtrail")) && !is_of_pages(&pass("host")));
+        assert!(has_shared_pages(&pass("aws_cloudtrail")) && !has_shared_pages(&pass("host")));
     }
 }

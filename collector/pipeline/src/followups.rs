@@ -1,29 +1,29 @@
-//! What follows a pass: the rest that its deadline cut off, and the times at which the source is
-//! asked again.
+//! Follow-ups of a pass: a continuation for what its deadline cut off, and settle passes for what
+//! its source delivers late.
 
 use std::time::Duration;
 
 use evidence_format::time::Timestamp;
 
-use super::numbers::Number;
+use super::pass_number::PassNumber;
 use super::{Pipeline, PipelineError, queue_of};
-use crate::capture::Outcome;
-use crate::seal::Published;
+use crate::capture::StepReport;
+use crate::seal::PublishedBundle;
 use domain::plan::{self, CapturePass, CapturePlan};
 use platform::clock;
 use sources::{CaptureMode, Source};
 use store::ledger::{EndedStep, NewPass, PassKey, PassKind, PassRow};
 
 impl Pipeline {
-    /// Schedules what follows a pass. Doing it again changes nothing.
+    /// Schedules the follow-ups of a pass. Idempotent, since their numbers follow from its own.
     pub(super) async fn schedule_followups(
         &self,
         row: &PassRow,
         source: &'static dyn Source,
         plan: &CapturePlan,
-        published: &Published,
+        published: &PublishedBundle,
     ) -> Result<(), PipelineError> {
-        let number = Number::of(row.key.pass);
+        let number = PassNumber::of(row.key.pass);
         let Some(pass) = plan.passes.first() else {
             return Ok(());
         };
@@ -42,6 +42,7 @@ impl Pipeline {
                 supplements,
             }
         };
+        // a plan with more steps than one bundle holds has several passes; this one did the first
         for (part, pass) in (1..).zip(plan.passes.iter().skip(1)) {
             if let Some(number) = number.part(part) {
                 self.schedule(
@@ -56,7 +57,7 @@ impl Pipeline {
             CaptureMode::Remote(_) => {
                 plan::continuation(pass, &self.outcomes(row).await?, clock::now(), 0)
             }
-            CaptureMode::Local(_) => None, // what this machine was then is over
+            CaptureMode::Local(_) => None, // the state of this machine is another one by now
         };
         if let (Some(rest), Some(number)) = (rest, number.continuation()) {
             self.schedule(
@@ -66,11 +67,12 @@ impl Pipeline {
             )
             .await?;
         }
+        // continuations and settle passes have none of their own: the first pass schedules all
         if matches!(row.kind, PassKind::First | PassKind::Again) {
             for (settle, due) in
                 (1..).zip(plan::settle_passes(pass, source.offers(), plan.declared, 1))
             {
-                let due_at = self.settle_time(settle, plan.declared, due.at);
+                let due_at = self.settle_time(settle, plan.declared, due.due_at);
                 if let Some(number) = number.settle(settle) {
                     self.schedule(
                         new(number, PassKind::Settle, due_at, Some(first)),
@@ -84,19 +86,10 @@ impl Pipeline {
         Ok(())
     }
 
-    /// How the steps of a pass ended.
+    /// How the steps of a pass ended, as the planner needs it.
     async fn outcomes(&self, row: &PassRow) -> Result<Vec<plan::StepOutcome>, PipelineError> {
-        let ended = self.parts.ledger.steps_ended(&row.key).await?;
-        let read = |step: &EndedStep| {
-            let outcome: Outcome = serde_json::from_str(&step.outcome).ok()?;
-            let cursor = outcome.cursor.filter(|cursor| !cursor.is_empty());
-            Some(plan::StepOutcome {
-                item: step.step.parse().ok()?,
-                ended: outcome.ended,
-                cursor,
-            })
-        };
-        Ok(ended.iter().filter_map(read).collect())
+        let ended = self.parts.ledger.ended_steps(&row.key).await?;
+        Ok(ended.iter().filter_map(step_outcome).collect())
     }
 
     async fn schedule(
@@ -131,6 +124,17 @@ impl Pipeline {
             .and_then(|after| later(declared, *after))
             .unwrap_or(by_offer)
     }
+}
+
+/// `None` if another version of this program wrote what this one cannot read.
+fn step_outcome(step: &EndedStep) -> Option<plan::StepOutcome> {
+    let report: StepReport = serde_json::from_str(&step.outcome).ok()?;
+    let cursor = report.cursor.filter(|cursor| !cursor.is_empty());
+    Some(plan::StepOutcome {
+        item: step.step.parse().ok()?,
+        ended: report.ended,
+        cursor,
+    })
 }
 
 fn later(time: Timestamp, after: Duration) -> Option<Timestamp> {

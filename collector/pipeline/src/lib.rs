@@ -1,26 +1,29 @@
-//! Stages 2 to 7 on one page: plan, capture, sign, publish, timeline, and what follows.
+//! The stages of a capture: plan, capture, sign, publish, timeline, follow-ups.
 //!
-//! The unit of work is a pass: one source, asked once. It is a row of the ledger, and whoever
-//! leases it [walks](walk) it from the stage where it is to its end; doing it again after a crash
-//! is the same code as doing it first. One bundle comes of a pass, so a slow source holds nobody
-//! up: this machine is sealed while a cloud account is still being read.
+//! The unit of work is a pass: one capture of one source. A pass is a row of the ledger. A worker
+//! leases it and [walks](walk) it from the stage where it is to the last one, so recovery after a
+//! crash runs the same code as a first attempt. Each pass becomes a bundle of its own: a slow
+//! source does not delay the others.
 
 mod attach;
-pub mod capture;
+mod capture;
 mod comparison;
-pub mod config;
+mod config;
 mod declare;
 mod events;
 mod followups;
-mod in_flight;
-mod numbers;
+mod keyed_locks;
 mod open;
+mod pass_number;
 mod planning;
+mod play_files;
 mod progress;
 mod recovery;
 mod scratch;
 pub mod seal;
 mod stop;
+#[cfg(test)]
+mod tests;
 pub mod timeline;
 mod walk;
 mod work;
@@ -38,8 +41,7 @@ use evidence_format::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::capture::{CaptureError, Parts};
-use crate::in_flight::InFlight;
+use crate::keyed_locks::KeyedLocks;
 use crate::seal::{SealError, Sealer};
 use crate::timeline::DeriveError;
 use domain::incident::{Plays, UnknownPlay};
@@ -47,112 +49,105 @@ use domain::plan::{CapturePass, PlanError};
 use platform::clock;
 use sources::{CaptureMode, Source};
 use store::blobs::BlobError;
-use store::ledger::{BundleRow, LedgerError, Queue, WorkerName};
+use store::ledger::{BundleRow, LedgerError, PassQueue, WorkerName};
 
-pub use attach::{ATTACHED, AttachError, AttachRequest, Attached, Content};
+pub use attach::{
+    ATTACHMENT_SOURCE, AttachError, AttachRequest, AttachmentContent, SealedAttachment,
+};
+pub use capture::{CaptureError, PipelineParts};
 pub use config::{CaptureConfig, PipelineConfig};
 pub use declare::{DeclareError, DeclareRequest};
 pub use open::OpenError;
-pub use planning::{ReadinessCache, SourcesReadiness};
+pub use planning::SourcesReadiness;
+pub use play_files::PlayFilesError;
 pub use progress::{PassProgress, ProgressBoard};
-pub use work::Until;
+pub use work::WorkUntil;
 
-/// Everything that a pass needs, from the first stage to the last.
+use planning::ReadinessCache;
+
+/// Everything that a pass needs, from the first stage to the last. Clones share all of it.
 #[derive(Clone)]
 pub struct Pipeline {
-    /// What captures share.
-    pub parts: Parts,
-    /// The collector's key.
+    pub parts: PipelineParts,
+    /// The key that the collector signs with.
     pub key: Arc<KeyFile>,
-    /// How incidents are responded to.
     pub plays: Arc<Plays>,
-    /// A person's wish to stop: what is there is sealed, and nothing more is begun.
-    pub stop: CancellationToken,
-    /// What is under way, for whoever watches.
+    /// Cancelled when the process is to stop capturing: running passes seal what they have, and no
+    /// new one is begun.
+    pub(crate) stop: CancellationToken,
     pub progress: ProgressBoard,
-    /// What is configured about captures.
     pub capture: CaptureConfig,
-    /// When sources are asked again, where it is not when they say so themselves. Tests cannot wait
-    /// a day.
+    /// Sources that passes may be of: all of this program's, except in tests.
+    sources: &'static [&'static dyn Source],
+    /// Delays of the settle passes, where the configuration replaces those of the sources. Tests
+    /// cannot wait a day.
     settle_after: Option<Vec<Duration>>,
-    /// Who leases passes.
+    /// The name under which this process leases passes.
     worker: Arc<WorkerName>,
-    /// How long a worker may be silent before its passes go to others.
+    /// A worker that has not renewed its lease for so long loses the pass.
     lease: Duration,
-    /// Counts what this process has added to its work: its workers look at once.
+    /// A counter that wakes the workers of this process when it has added passes.
     wake: Arc<watch::Sender<u64>>,
-    /// Declarations that are being made.
-    declaring: InFlight,
-    /// One bundle after the other: a stream has one next place.
-    sealing: Arc<tokio::sync::Mutex<()>>,
-    /// What was last found out about sources, for those who only ask.
+    /// One lock for each idempotency key under which an incident is being declared.
+    declaration_locks: KeyedLocks,
+    /// Serialises sealing in this process: a stream has exactly one next sequence number.
+    seal_mutex: Arc<tokio::sync::Mutex<()>>,
+    /// The last readiness check of all sources, for callers that only want to know.
     readiness: Arc<tokio::sync::Mutex<Option<ReadinessCache>>>,
 }
 
 /// A pass could not be done. It is tried again later.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
-    /// The database failed.
     #[error("cannot use the ledger")]
     Ledger(#[from] LedgerError),
-    /// No draft was made.
     #[error("cannot capture")]
     Capture(#[from] CaptureError),
-    /// No bundle was made.
     #[error("cannot seal")]
     Seal(#[from] SealError),
-    /// The timeline could not be written.
     #[error("cannot derive the timeline")]
     Derive(#[from] DeriveError),
-    /// What stands in the ledger is not what this version writes there.
+    /// A later version wrote it, or somebody else.
     #[error(
         "the ledger holds {what} that this version cannot read: was it written by a later one?"
     )]
     Unreadable {
-        /// What.
         what: &'static str,
-        /// Why.
         #[source]
         cause: serde_json::Error,
     },
-    /// The blob store failed.
     #[error("cannot use the blob store")]
     Blobs(#[from] BlobError),
-    /// The folder for what is under way.
+    /// A file or folder for unfinished work.
     #[error("cannot use {}", path.display())]
-    Work {
-        /// The file or folder.
+    WorkFolder {
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// What was asked for cannot be planned.
     #[error("cannot plan the capture")]
     Plan(#[from] PlanError),
-    /// The incident's play is none that this configuration has.
+    /// The incident's play is not in this configuration.
     #[error(transparent)]
     Play(#[from] UnknownPlay),
-    /// Another worker has leased the pass since, as this one was held up for longer than its lease.
-    #[error("another worker has the pass")]
+    /// This worker was held up for longer than its lease.
+    #[error("another worker has leased the pass")]
     LeaseLost,
-    /// A later version added the pass.
     #[error("this version has no source {0}: a later version added the pass")]
     UnknownSource(String),
-    /// Our own fault.
+    /// A panic: a bug of this program.
     #[error("work on the pass crashed")]
     Crashed,
-    /// Nobody asked for this pass.
-    #[error("the journal of {0} asks for no such capture")]
-    NotAsked(IncidentId),
-    /// There is no such incident.
+    /// The pass belongs to a capture request that the journal does not have.
+    #[error("the journal of {0} has no such capture request")]
+    NotRequested(IncidentId),
     #[error("there is no incident {0}: `exhibit status` lists them")]
     UnknownIncident(IncidentId),
 }
 
 impl Pipeline {
-    /// The same, for those who wait for an answer: a database that is away is given so long, and no
-    /// longer.
+    /// A clone that waits only `patience` for a database that does not answer, for callers who
+    /// wait themselves.
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Self {
         let mut pipeline = self.clone();
@@ -160,26 +155,28 @@ impl Pipeline {
         pipeline
     }
 
-    /// Works until no pass of `incident` is due any more, whoever does them, or a person stops it.
+    /// Works until no pass of `incident` is due, including those that other processes have leased,
+    /// or until the process is to stop capturing.
     ///
     /// # Errors
     /// See [`PipelineError`].
-    pub async fn finish(
+    pub async fn work_until_done(
         &self,
         incident: &IncidentId,
-        look_every: Duration,
+        poll_interval: Duration,
     ) -> Result<(), PipelineError> {
         loop {
-            self.work(Until::Idle).await;
+            self.work(WorkUntil::Idle).await;
             if self.stop.is_cancelled() || !self.is_under_way(incident).await? {
                 return Ok(());
             }
-            tokio::time::sleep(look_every).await;
+            // a pass that failed is tried again soon
+            tokio::time::sleep(poll_interval).await;
         }
     }
 
-    /// True if a pass of `incident` is due, or is sealed and what follows is being done, or tried
-    /// again soon.
+    /// True if a pass of `incident` is due and has no bundle, or if what follows its bundle is
+    /// being done or will be tried again soon.
     ///
     /// # Errors
     /// See [`PipelineError`].
@@ -191,7 +188,7 @@ impl Pipeline {
             .await?)
     }
 
-    /// When the next pass that waits is due; `None` if none waits.
+    /// When the next waiting pass is due; `None` if none waits.
     ///
     /// # Errors
     /// See [`PipelineError`].
@@ -199,12 +196,18 @@ impl Pipeline {
         Ok(self.parts.ledger.next_due().await?)
     }
 
-    /// What a bundle is verified with, also one of another collector that shares the ledger.
+    /// The key that verifies a bundle, also one that another collector sealed into the same
+    /// ledger.
     ///
     /// # Errors
-    /// Nobody who shares the ledger has sealed it; failures of the database.
+    /// The ledger has no such key; failures of the database.
     pub async fn public_key(&self, bundle: &BundleRow) -> Result<PublicKey, PipelineError> {
         Ok(self.sealer().public_key(bundle).await?)
+    }
+
+    fn find_source(&self, name: &str) -> Option<&'static dyn Source> {
+        let mut sources = self.sources.iter().copied();
+        sources.find(|source| source.name() == name)
     }
 
     fn sealer(&self) -> Sealer<'_> {
@@ -212,13 +215,13 @@ impl Pipeline {
             key: &self.key,
             ledger: &self.parts.ledger,
             blobs: &self.parts.blobs,
-            work: &self.parts.work,
+            work_folder: &self.parts.work_folder,
         }
     }
 }
 
 impl PipelineError {
-    /// True if another worker has the pass, or has sealed it while this one believed to have it.
+    /// True if another worker has leased the pass, or has sealed it, since this one leased it.
     fn is_lease_lost(&self) -> bool {
         let is_lost = |error: &LedgerError| {
             matches!(
@@ -236,27 +239,27 @@ impl PipelineError {
             | Self::Derive(_)
             | Self::Unreadable { .. }
             | Self::Blobs(_)
-            | Self::Work { .. }
+            | Self::WorkFolder { .. }
             | Self::Plan(_)
             | Self::Play(_)
             | Self::UnknownSource(_)
             | Self::Crashed
-            | Self::NotAsked(_)
+            | Self::NotRequested(_)
             | Self::UnknownIncident(_) => false,
         }
     }
 }
 
-/// Whose workers capture `source`.
-fn queue_of(source: &dyn Source) -> Queue {
+/// The queue for passes of `source`.
+fn queue_of(source: &dyn Source) -> PassQueue {
     match source.capture_mode() {
-        CaptureMode::Remote(_) => Queue::Remote,
-        CaptureMode::Local(_) => Queue::Local,
+        CaptureMode::Remote(_) => PassQueue::Remote,
+        CaptureMode::Local(_) => PassQueue::Local,
     }
 }
 
-/// From the first moment that any step was asked for to the last.
-fn widest(pass: &CapturePass) -> Option<TimeWindow> {
+/// The smallest window that contains those of all steps; `None` if no step has one.
+fn requested_window(pass: &CapturePass) -> Option<TimeWindow> {
     pass.steps
         .iter()
         .filter_map(|step| step.asked)

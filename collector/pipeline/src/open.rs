@@ -1,71 +1,59 @@
-//! From a store's folder to a pipeline: key, database, blobs, plays.
+//! Opens a store's folder as a pipeline: key, database, blobs, plays.
 
-#[cfg(test)]
-mod tests;
-
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent::key::{KeyFile, KeyFileError};
-use data_encoding::HEXLOWER;
 use evidence_format::id::StreamId;
 use rustix::fs::Mode;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::capture::Parts;
+use crate::capture::PipelineParts;
 use crate::config::PipelineConfig;
-use crate::in_flight::InFlight;
+use crate::keyed_locks::KeyedLocks;
+use crate::play_files::{PlayFilesError, read_plays};
 use crate::{Pipeline, ProgressBoard};
-use domain::incident::{PlayError, Plays};
+use domain::incident::Plays;
+use platform::durable;
 use sources::recorder::{Transport, TransportError};
 use store::blobs::{BlobError, Blobs, BlobsConfig};
 use store::ledger::{Ledger, LedgerError, NewStream, WorkerName};
 
-/// Name of the key in the store's folder.
+// Names in the store's folder.
 const KEY: &str = "collector.key";
-/// Name of the database in the store's folder.
 const DATABASE: &str = "exhibit.db";
-/// Name of the file in the store's folder that tells the store from others.
 const STORE_ID: &str = "store.id";
-/// Folder for drafts in the store's folder.
-const WORK: &str = "work";
+/// Holds drafts and other unfinished work.
+const WORK_FOLDER: &str = "work";
 
 /// The store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Its folder cannot be made.
-    #[error("cannot use {} as store", path.display())]
+    #[error("cannot use {} as the store", path.display())]
     Folder {
-        /// The folder.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// A play is wrong.
-    #[error("a play is wrong")]
-    Play(#[from] PlayError),
-    /// The signing key.
+    #[error("cannot load the plays")]
+    Play(#[from] PlayFilesError),
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// The database.
     #[error("cannot open the database")]
     Ledger(#[from] LedgerError),
-    /// Where bundles go.
-    #[error("cannot open the place for bundles")]
+    #[error("cannot open the blob store")]
     Blobs(#[from] BlobError),
-    /// HTTPS.
     #[error(transparent)]
     Transport(#[from] TransportError),
 }
 
 impl Pipeline {
-    /// Opens the store in `folder`, and makes what is not there yet.
+    /// Opens the store in `folder`, and creates what is missing of it.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -74,7 +62,7 @@ impl Pipeline {
         config: &PipelineConfig,
         stop: CancellationToken,
     ) -> Result<Self, OpenError> {
-        // Evidence holds what its sources keep from others, so others get nothing of it.
+        // Evidence is as confidential as its sources: other users of this machine get none of it.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
         let failed = |cause| OpenError::Folder {
             path: folder.to_owned(),
@@ -99,17 +87,18 @@ impl Pipeline {
         )
         .await?;
         if config.blobs.is_some() {
-            blobs.check().await?; // what the place cannot do shows now, and not when the first bundle is sealed
+            // a store that cannot do what we need fails now, and not when a bundle is published
+            blobs.check().await?;
         }
-        let parts = Parts {
+        let parts = PipelineParts {
             ledger: Ledger::open(&database).await?,
             blobs,
-            wire: Arc::new(Transport::new()?),
+            transport: Arc::new(Transport::new()?),
             config: Arc::new(config.sources.clone()),
-            work: folder.join(WORK),
+            work_folder: folder.join(WORK_FOLDER),
         };
         let plays = match &config.plays {
-            Some(plays) => Plays::load(&folder.join(plays))?,
+            Some(plays) => read_plays(&folder.join(plays))?,
             None => Plays::built_in(),
         };
         begin_stream(&parts.ledger, &key, &folder).await?;
@@ -120,21 +109,24 @@ impl Pipeline {
             plays: Arc::new(plays),
             stop,
             progress: ProgressBoard::default(),
+            sources: sources::ALL,
             settle_after: settle_after
                 .map(|after| after.iter().copied().map(Duration::from_secs).collect()),
-            sealing: Arc::default(),
+            seal_mutex: Arc::default(),
             readiness: Arc::default(),
             worker: Arc::new(WorkerName::current()),
             lease: Duration::from_secs(config.capture.lease_seconds.get().into()),
             wake: Arc::new(watch::channel(0).0),
-            declaring: InFlight::default(),
+            declaration_locks: KeyedLocks::default(),
             capture: config.capture.clone(),
         })
     }
 }
 
-/// Says to the ledger which key this store signs with. A store that has a copy of another one's key
-/// is refused.
+/// Registers this store's key in the ledger, with the stream that the key signs.
+///
+/// A copy of a key in another store is rejected: two stores would sign different bundles with the
+/// same sequence number.
 async fn begin_stream(ledger: &Ledger, key: &KeyFile, folder: &Path) -> Result<(), OpenError> {
     let path = folder.join(STORE_ID);
     let failed = |cause| OpenError::Folder {
@@ -151,22 +143,12 @@ async fn begin_stream(ledger: &Ledger, key: &KeyFile, folder: &Path) -> Result<(
     Ok(ledger.begin_stream(&new).await?)
 }
 
-/// What tells this store from others: drawn at random when it is made, and never copied with a key.
+/// The random id of this store, created at the first opening. A copied key file does not bring it
+/// along, so it shows that the key is in another store now.
 fn store_id(path: &Path) -> io::Result<String> {
     if !path.try_exists()? {
-        let unfinished = path.with_extension(HEXLOWER.encode(&platform::random::<8>()?));
-        let mut file = File::create_new(&unfinished)?;
-        file.write_all(HEXLOWER.encode(&platform::random::<16>()?).as_bytes())
-            .and_then(|()| file.sync_all())?;
-        let linked = fs::hard_link(&unfinished, path); // whole, or another process has made one meanwhile
-        fs::remove_file(&unfinished)?;
-        linked.or_else(|cause| {
-            if cause.kind() == io::ErrorKind::AlreadyExists {
-                Ok(())
-            } else {
-                Err(cause)
-            }
-        })?;
+        // of processes that open a new store at once, one creates the id and all read it
+        durable::create_new(path, platform::random_hex::<16>()?.as_bytes(), 0o644)?;
     }
     fs::read_to_string(path)
 }

@@ -1,4 +1,4 @@
-//! Stage 2: what a pass is going to take.
+//! Stage 2: plans a pass; and checks whether sources are ready.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -15,27 +15,28 @@ use super::{Pipeline, PipelineError};
 use domain::incident::{CaptureRequest, Pivot, Play, PlayName};
 use domain::plan::{self, CapturePass, CapturePlan, Offer, Readiness, ReadinessState};
 use platform::clock;
-use sources::{self, ReadinessProbe, Source};
+use sources::{ReadinessProbe, Source};
 use store::ledger::PassRow;
 
-/// How long what was found out about sources is told to others who ask.
-const LOOK_GOOD_FOR: Duration = Duration::from_secs(20);
-/// Windows that differ by no more, and by no more than a hundredth, are the same to a look.
+/// How long the result of a readiness check is reused.
+const READINESS_VALID_FOR: Duration = Duration::from_secs(20);
+/// Windows whose ends differ by at most this, and by at most a hundredth of their length, give the
+/// same estimate: most windows end now, and the next caller asks a few seconds later.
 const WINDOWS_DIFFER_NANOSECONDS: u128 = 60_000_000_000;
 
-/// What was found out about each source.
+/// The readiness of each source.
 pub type SourcesReadiness = Vec<(&'static dyn Source, Readiness)>;
 
-/// The last look around.
-pub struct ReadinessCache {
+/// The last readiness check of all sources, and what it was for.
+pub(crate) struct ReadinessCache {
     at: Instant,
     incident: Option<IncidentId>,
     window: Option<TimeWindow>,
-    looks: Arc<SourcesReadiness>,
+    results: Arc<SourcesReadiness>,
 }
 
 impl ReadinessCache {
-    fn is_good_for(&self, incident: Option<&IncidentId>, window: Option<TimeWindow>) -> bool {
+    fn is_valid_for(&self, incident: Option<&IncidentId>, window: Option<TimeWindow>) -> bool {
         let apart =
             |a: Timestamp, b: Timestamp| a.unix_nanoseconds().abs_diff(b.unix_nanoseconds());
         let is_same = match (self.window, window) {
@@ -45,8 +46,8 @@ impl ReadinessCache {
             }
             (a, b) => a.is_none() && b.is_none(),
         };
-        // whom a look was as depends on the incident
-        is_same && self.incident.as_ref() == incident && self.at.elapsed() < LOOK_GOOD_FOR
+        // which identity a source asks as may depend on the incident
+        is_same && self.incident.as_ref() == incident && self.at.elapsed() < READINESS_VALID_FOR
     }
 }
 
@@ -54,7 +55,7 @@ pub(super) fn encode(plan: &CapturePlan) -> String {
     serde_json::to_string(plan).expect("numbers and texts are JSON")
 }
 
-/// What `source` offers, each with what was found out about it.
+/// The offers of `source`, each with the source's readiness.
 fn each_offer(
     source: &'static dyn Source,
     readiness: &Readiness,
@@ -66,8 +67,8 @@ fn each_offer(
 }
 
 impl Pipeline {
-    /// The plan of a pass: as it was set before, or made now. `None` if the source has nothing to
-    /// ask.
+    /// The plan of a pass: the stored one, or a new one, which is stored. If the source has nothing
+    /// to capture, the pass is given up, and this returns `None`.
     pub(super) async fn planned(
         &self,
         row: &PassRow,
@@ -98,20 +99,24 @@ impl Pipeline {
         source: &'static dyn Source,
     ) -> Result<CapturePlan, PipelineError> {
         let key = &row.key;
-        let readiness = self.look(source, Some(key.incident.clone()), None).await;
-        let asked = self.asked(key).await?;
+        let readiness = self
+            .check_readiness(source, Some(key.incident.clone()), None)
+            .await;
+        let input = self.plan_input(key).await?;
         let mut plan = plan::plan(
-            &asked.for_planner(),
+            &input.as_request(),
             &each_offer(source, &readiness).collect::<Vec<_>>(),
         )?;
+        // the other sources of the request have passes of their own
         plan.unavailable
-            .retain(|unavailable| unavailable.source.as_str() == source.name()); // others are other passes
+            .retain(|unavailable| unavailable.source.as_str() == source.name());
         self.parts.ledger.set_plan(key, &encode(&plan)).await?;
         self.journal_plan(key, &plan).await?;
         Ok(plan)
     }
 
-    /// The plan of a capture that nobody has asked for yet: of all sources at once.
+    /// Plans a capture of all sources without requesting it. `incident` may be one that is not
+    /// declared yet.
     ///
     /// # Errors
     /// See [`PipelineError`].
@@ -120,23 +125,23 @@ impl Pipeline {
         incident: Option<&IncidentId>,
         play: &PlayName,
         pivots: Vec<Pivot>,
-        ask: CaptureRequest,
+        request: CaptureRequest,
     ) -> Result<CapturePlan, PipelineError> {
         let play = self.plays.get(play)?;
-        let window = ask.window.or_else(|| self.window_of(play));
-        let looks = self.look_around(incident, window).await;
-        let offers: Vec<_> = looks
+        let window = request.window.or_else(|| self.window_of(play));
+        let results = self.check_all_sources(incident, window).await;
+        let offers: Vec<_> = results
             .iter()
             .flat_map(|(source, readiness)| each_offer(*source, readiness))
             .collect();
         let id = incident
             .cloned()
-            .unwrap_or_else(|| "not-declared".parse().expect("an id"));
-        let asked = self.asked_of(id, clock::now(), play.clone(), pivots, ask);
-        Ok(plan::plan(&asked.for_planner(), &offers)?)
+            .unwrap_or_else(|| "not-declared".parse().expect("an id")); // a plan names its incident
+        let input = self.new_plan_input(id, clock::now(), play.clone(), pivots, request);
+        Ok(plan::plan(&input.as_request(), &offers)?)
     }
 
-    /// The window of a play that ends now.
+    /// The window of a play, ending now.
     #[must_use]
     pub fn window_of(&self, play: &Play) -> Option<TimeWindow> {
         let now = clock::now();
@@ -147,10 +152,10 @@ impl Pipeline {
         })
     }
 
-    /// Looks at all sources for somebody who only wants to know. That takes requests which captures
-    /// could use: it happens once at a time, and what is found is good for all who ask within
-    /// [`LOOK_GOOD_FOR`].
-    pub async fn look_around(
+    /// Checks the readiness of all sources, for callers that only want to know. A check takes
+    /// requests from the quota of captures: so only one runs at a time, and its result is reused
+    /// for [`READINESS_VALID_FOR`].
+    pub async fn check_all_sources(
         &self,
         incident: Option<&IncidentId>,
         window: Option<TimeWindow>,
@@ -158,43 +163,52 @@ impl Pipeline {
         let mut last = self.readiness.lock().await;
         if let Some(known) = last
             .as_ref()
-            .filter(|known| known.is_good_for(incident, window))
+            .filter(|known| known.is_valid_for(incident, window))
         {
-            return Arc::clone(&known.looks);
+            return Arc::clone(&known.results);
         }
-        let looks = sources::ALL
-            .iter()
-            .map(|source| async { (*source, self.look(*source, incident.cloned(), window).await) });
-        let looks = Arc::new(join_all(looks).await);
+        let results = sources::ALL.iter().map(|source| async {
+            (
+                *source,
+                self.check_readiness(*source, incident.cloned(), window)
+                    .await,
+            )
+        });
+        let results = Arc::new(join_all(results).await);
         *last = Some(ReadinessCache {
             at: Instant::now(),
             incident: incident.cloned(),
             window,
-            looks: Arc::clone(&looks),
+            results: Arc::clone(&results),
         });
-        looks
+        results
     }
 
-    /// Looks at a source.
-    pub async fn look(
+    /// Checks the readiness of one source.
+    pub async fn check_readiness(
         &self,
         source: &'static dyn Source,
         incident: Option<IncidentId>,
         estimate: Option<TimeWindow>,
     ) -> Readiness {
-        let (config, wire) = (Arc::clone(&self.parts.config), Arc::clone(&self.parts.wire));
-        let look = ReadinessProbe {
+        let (config, transport) = (
+            Arc::clone(&self.parts.config),
+            Arc::clone(&self.parts.transport),
+        );
+        let probe = ReadinessProbe {
             incident,
             config,
-            wire,
+            transport,
             estimate,
         };
-        let looked = AssertUnwindSafe(source.look(&look)).catch_unwind().await;
-        looked.unwrap_or_else(|_| Readiness {
+        let checked = AssertUnwindSafe(source.check_readiness(&probe))
+            .catch_unwind()
+            .await;
+        checked.unwrap_or_else(|_| Readiness {
             source: source.name().parse().expect("names of sources are names"),
             state: ReadinessState::Unavailable,
             targets: Vec::new(),
-            problems: vec!["looking at it crashed, which is this program's fault".to_owned()],
+            problems: vec!["its readiness check crashed: a bug of this program".to_owned()],
         })
     }
 }
@@ -204,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_is_good_for_the_same_question_alone() {
+    fn readiness_is_reused_only_for_the_same_incident_and_window() {
         let at = |seconds: i64| {
             Timestamp::from_unix_nanoseconds(i128::from(seconds) * 1_000_000_000).expect("a time")
         };
@@ -215,15 +229,15 @@ mod tests {
             })
         };
         let id = |text: &str| text.parse::<IncidentId>().expect("an id");
-        let looks = Arc::new(Vec::new());
-        let look = ReadinessCache {
+        let results = Arc::new(Vec::new());
+        let cache = ReadinessCache {
             at: Instant::now(),
             incident: Some(id("INC-1")),
             window: window(0, 86400),
-            looks,
+            results,
         };
         let is_good =
-            |incident: Option<&str>, window| look.is_good_for(incident.map(id).as_ref(), window);
+            |incident: Option<&str>, window| cache.is_valid_for(incident.map(id).as_ref(), window);
         assert!(
             is_good(Some("INC-1"), window(20, 86420)),
             "it ends now, and now is later"
@@ -241,8 +255,10 @@ mod tests {
             at: Instant::now(),
             incident: None,
             window: window(0, 30),
-            looks: Arc::new(Vec::new()),
+            results: Arc::new(Vec::new()),
         };
-        assert!(short.is_good_for(None, window(0, 30)) && !short.is_good_for(None, window(30, 60)));
+        assert!(
+            short.is_valid_for(None, window(0, 30)) && !short.is_valid_for(None, window(30, 60))
+        );
     }
 }

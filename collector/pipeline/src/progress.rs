@@ -1,4 +1,4 @@
-//! What is under way, for whoever watches.
+//! The progress of running passes, for the API and the command line.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -7,33 +7,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use platform::progress::ProgressCounter;
 use store::ledger::PassKey;
 
-/// The meters of the passes that run.
+/// The progress counters of the running passes of this process.
 #[derive(Clone, Debug, Default)]
 pub struct ProgressBoard(Arc<Mutex<BTreeMap<PassKey, Arc<ProgressCounter>>>>);
 
-/// The meter of a pass, as long as that runs.
+/// Keeps a running pass on the board until it is dropped.
 #[derive(Debug)]
 pub(super) struct ProgressGuard {
-    /// What it has taken.
-    pub(super) meter: Arc<ProgressCounter>,
+    pub(super) counter: Arc<ProgressCounter>,
     key: PassKey,
-    meters: ProgressBoard,
+    board: ProgressBoard,
 }
 
 impl Drop for ProgressGuard {
     fn drop(&mut self) {
-        self.meters.all().remove(&self.key);
+        self.board.all().remove(&self.key);
     }
 }
 
-/// A pass that runs, and what it has taken.
+/// How much a running pass has captured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassProgress {
-    /// The pass.
     pub pass: PassKey,
-    /// Its source, and its number if it is not the first: for people.
+    /// For people: the source, and the number of the pass if it is not the first.
     pub source: String,
-    /// Pages, or probes.
+    /// Pages of a remote source, or probes of the host.
     pub pages: u64,
     /// Bytes before compression.
     pub bytes: u64,
@@ -41,25 +39,27 @@ pub struct PassProgress {
 
 impl ProgressBoard {
     pub(super) fn begin(&self, key: &PassKey) -> ProgressGuard {
-        let meter = Arc::new(ProgressCounter::default());
-        self.all().insert(key.clone(), Arc::clone(&meter));
+        let counter = Arc::new(ProgressCounter::default());
+        self.all().insert(key.clone(), Arc::clone(&counter));
         ProgressGuard {
-            meter,
+            counter,
             key: key.clone(),
-            meters: self.clone(),
+            board: self.clone(),
         }
     }
 
-    /// All passes that run now.
+    /// All passes that this process is capturing now.
     #[must_use]
-    pub fn watch(&self) -> Vec<PassProgress> {
-        let read = |(key, meter): (&PassKey, &Arc<ProgressCounter>)| PassProgress {
-            pass: key.clone(),
-            source: name(key),
-            pages: meter.pages.load(Ordering::Relaxed),
-            bytes: meter.bytes.load(Ordering::Relaxed),
-        };
-        self.all().iter().map(read).collect()
+    pub fn running(&self) -> Vec<PassProgress> {
+        self.all()
+            .iter()
+            .map(|(key, counter)| PassProgress {
+                pass: key.clone(),
+                source: name(key),
+                pages: counter.pages.load(Ordering::Relaxed),
+                bytes: counter.bytes.load(Ordering::Relaxed),
+            })
+            .collect()
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<PassKey, Arc<ProgressCounter>>> {

@@ -1,16 +1,15 @@
-//! Bundles that a dead process left between their preparation and their commit.
+//! Recovers a bundle that a dead process left between its preparation and its commit.
 
 use super::{Pipeline, PipelineError, events};
 use crate::seal::{SealLock, SealLockError};
-use store::ledger::NewEntry;
 
 impl Pipeline {
-    /// Waits for the right to seal with this store's key. A bundle that is pending then was left by a
-    /// dead process: it is committed if it was published, else aborted.
+    /// Waits for the lock under which this store's key may sign, and recovers first what a dead
+    /// process has left: its bundle is committed if it was published, else aborted.
     pub(super) async fn acquire_seal_lock(&self) -> Result<SealLock, PipelineError> {
-        let lock = SealLock::acquire(&self.sealing, &self.parts.work)
+        let lock = SealLock::acquire(&self.seal_mutex, &self.parts.work_folder)
             .await
-            .map_err(|SealLockError { path, cause }| PipelineError::Work { path, cause })?;
+            .map_err(|SealLockError { path, cause }| PipelineError::WorkFolder { path, cause })?;
         self.recover_pending().await?;
         Ok(lock)
     }
@@ -21,13 +20,12 @@ impl Pipeline {
             return Ok(());
         };
         let attachment = self.attachment(&pending.pass).await?;
-        let entries = |row: &_, config: &_| -> Vec<NewEntry> {
-            match &attachment {
+        Ok(self
+            .sealer()
+            .recover(pending, |row, config| match &attachment {
                 Some(attachment) => attachment.clone().entries(row),
-                None => events::of_bundle(row, config),
-            }
-        };
-        self.sealer().recover(pending, entries).await?;
-        Ok(())
+                None => events::sealed_entries(row, config),
+            })
+            .await?)
     }
 }

@@ -1,110 +1,117 @@
-//! A folder for what one process is attaching. It is locked by that process, so that others can
-//! tell when it is dead.
+//! A folder for an attachment that is being made. Its process holds a lock on it, so that others
+//! can tell when that process is dead.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use data_encoding::HEXLOWER;
 use tracing::warn;
 
 use super::PipelineError;
 
-/// How folders of living processes are called.
+/// Prefix of these folders.
 const PREFIX: &str = "attaching-";
-/// How a folder is called whose input was read to its end, and never sealed.
-const KEPT_PREFIX: &str = "not-attached-";
-/// A stream's bytes before its end.
+/// Prefix of a folder with input that was read to its end and never sealed.
+const PRESERVED_PREFIX: &str = "not-attached-";
+/// A stream's bytes until its end is reached.
 pub(super) const INPUT: &str = "input.unfinished";
 /// The bundle's draft.
 const DRAFT: &str = "draft.unfinished";
 
-/// The folder, gone when dropped.
-pub(super) struct Scratch {
+/// The folder, which is removed on drop.
+pub(super) struct ScratchFolder {
     folder: PathBuf,
-    /// Open and locked.
+    /// The folder itself, open and locked.
     lock: File,
 }
 
-impl Scratch {
-    /// Makes one in `work`, and removes those of the dead; what of theirs cannot be read again is
-    /// kept, and the log says where.
+impl ScratchFolder {
+    /// Creates one in `work`, and removes those of dead processes. Input of theirs that cannot be
+    /// read again is preserved, and the log says where.
     pub(super) fn create(work: &Path) -> Result<Self, PipelineError> {
-        let failed = |cause| PipelineError::Work {
+        let failed = |cause| PipelineError::WorkFolder {
             path: work.to_owned(),
             cause,
         };
         fs::create_dir_all(work)
-            .and_then(|()| bury(work))
+            .and_then(|()| remove_dead(work))
             .map_err(failed)?;
         loop {
-            let random = HEXLOWER.encode(&platform::random::<8>().map_err(failed)?);
+            let random = platform::random_hex::<8>().map_err(failed)?;
             let folder = work.join(format!("{PREFIX}{random}"));
             fs::create_dir(&folder).map_err(failed)?;
-            match locked(&folder) {
+            match try_lock(&folder) {
                 Some(lock) => return Ok(Self { folder, lock }),
-                None => continue, // another process took it for a dead one's before it was locked
+                // another process removed it as a dead one's before it was locked
+                None => continue,
             }
         }
     }
 
-    /// Where the draft goes.
+    /// The folder of the bundle's draft.
     pub(super) fn draft(&self) -> PathBuf {
         self.path(DRAFT)
     }
 
-    /// A file in the folder.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Makes the names of its files durable.
+    /// Makes the names of the files in the folder durable.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.lock.sync_all()
     }
 
-    /// Keeps a stream's bytes, if they were read to their end. Where they are then.
-    pub(super) fn keep_input(&self) -> Option<PathBuf> {
-        keep_input(&self.folder)
+    /// Moves a stream's bytes out of the folder, if they were read to their end. Returns their
+    /// path.
+    pub(super) fn preserve_input(&self) -> Option<PathBuf> {
+        preserve_input(&self.folder)
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchFolder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder); // what stays is removed by the next process
+        let _ = fs::remove_dir_all(&self.folder); // if it stays, the next process removes it
     }
 }
 
-/// The folder's lock, if nobody has it and the folder is still there.
-fn locked(folder: &Path) -> Option<File> {
+/// Locks the folder, if nobody holds the lock and the folder still exists.
+fn try_lock(folder: &Path) -> Option<File> {
     let lock = File::open(folder).ok()?;
     lock.try_lock().ok()?;
     folder.exists().then_some(lock)
 }
 
-fn bury(work: &Path) -> io::Result<()> {
+/// Removes the folders of dead processes.
+fn remove_dead(work: &Path) -> io::Result<()> {
     for entry in fs::read_dir(work)? {
         let folder = entry?.path();
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let Some(_lock) = name.starts_with(PREFIX).then(|| locked(&folder)).flatten() else {
+        let Some(_lock) = name
+            .starts_with(PREFIX)
+            .then(|| try_lock(&folder))
+            .flatten()
+        else {
             continue;
         };
-        if let Some(kept) = keep_input(&folder) {
+        if let Some(kept) = preserve_input(&folder) {
             warn!(kept = %kept.display(), "a process died before it had attached this; attach it again");
         }
-        let _ = fs::remove_dir_all(&folder); // what stays is removed by the next process
+        let _ = fs::remove_dir_all(&folder); // if it stays, the next process removes it
     }
     Ok(())
 }
 
-fn keep_input(folder: &Path) -> Option<PathBuf> {
+/// See [`ScratchFolder::preserve_input`].
+fn preserve_input(folder: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).ok()?.flatten();
     let mut files = entries
         .map(|entry| entry.path())
         .filter(|path| path.is_file());
+    // input that was read to its end has been renamed
     let input = files.find(|path| path.file_name().is_some_and(|name| name != INPUT))?;
     let name = folder.file_name()?.to_string_lossy();
-    let kept = folder.with_file_name(name.replacen(PREFIX, KEPT_PREFIX, 1));
+    let kept = folder.with_file_name(name.replacen(PREFIX, PRESERVED_PREFIX, 1));
     fs::create_dir(&kept).ok()?;
     let path = kept.join(input.file_name()?);
     fs::rename(&input, &path).ok()?;
@@ -116,15 +123,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dead_process_leaves_nothing_but_what_cannot_be_read_again() {
+    fn folder_of_a_dead_process_is_removed_but_for_whole_input() {
         let work = tempfile::tempdir().expect("a folder");
-        let living = Scratch::create(work.path()).expect("own folder");
+        let living = ScratchFolder::create(work.path()).expect("own folder");
         fs::write(living.path(INPUT), "half").expect("own folder");
         for (folder, file) in [("attaching-1", INPUT), ("attaching-2", "ticket.json")] {
             fs::create_dir_all(work.path().join(folder).join(DRAFT)).expect("own folder");
             fs::write(work.path().join(folder).join(file), "bytes").expect("own folder");
         }
-        drop(Scratch::create(work.path()).expect("own folder"));
+        drop(ScratchFolder::create(work.path()).expect("own folder"));
         assert!(living.path(INPUT).exists());
         assert_eq!(
             fs::read(work.path().join("not-attached-2/ticket.json")).expect("it is kept"),
@@ -134,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sealed_is_kept_if_it_was_read_to_its_end() {
+    fn only_input_that_was_read_to_its_end_is_preserved() {
         let work = tempfile::tempdir().expect("a folder");
-        let scratch = Scratch::create(work.path()).expect("own folder");
+        let scratch = ScratchFolder::create(work.path()).expect("own folder");
         fs::write(scratch.path(INPUT), "half").expect("own folder");
-        assert_eq!(scratch.keep_input(), None);
+        assert_eq!(scratch.preserve_input(), None);
         fs::rename(scratch.path(INPUT), scratch.path("ticket.json")).expect("own folder");
-        let kept = scratch.keep_input().expect("whole");
+        let kept = scratch.preserve_input().expect("whole");
         drop(scratch);
         assert_eq!(fs::read(kept).expect("it is kept"), b"half");
     }

@@ -1,82 +1,83 @@
-//! Stopping: captures that somebody has asked for and wants no more.
+//! Stops the captures of an incident.
 //!
-//! The wish stands in the journal, so that every process that works on the incident sees it, also
-//! one that starts later. It is about all that was asked for before it; who asks again captures
-//! again.
+//! The stop is an entry of the journal, so that every process which works on the incident sees it,
+//! also one that starts later. It concerns the capture requests before it; later ones are captured.
 
 use std::time::Duration;
 
 use evidence_format::id::IncidentId;
 use tokio_util::sync::CancellationToken;
 
-use super::numbers::Number;
+use super::pass_number::PassNumber;
 use super::{Pipeline, PipelineError};
 use domain::incident::{IncidentEvent, JournalEntry, Name};
 use store::ledger::PassKey;
 
-/// Between two looks at the journal while a pass runs.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the journal is read for a stop while a pass runs.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reads a journal for the wish to stop what one ask has begun.
-struct Watch {
-    /// The number of the ask.
-    ask: usize,
-    /// Asks seen.
-    asks: usize,
-    /// Entries seen.
+/// Reads a journal for a stop of one capture request.
+struct StopWatcher {
+    /// The number of the capture request.
+    request: usize,
+    /// Capture requests read so far.
+    requests: usize,
+    /// The last entry read.
     seq: u64,
 }
 
 impl Pipeline {
-    /// Ends all captures that were asked for: those that run seal what is there, within a second,
-    /// and those that wait, later looks at the same sources too, are not begun.
+    /// Stops all captures that have been requested. Running passes stop within a second and seal
+    /// what they have; waiting ones, settle passes included, are given up.
     ///
     /// # Errors
     /// The store failed.
     pub async fn stop_captures(&self, id: &IncidentId, by: &Name) -> Result<(), PipelineError> {
         self.record(id, by, IncidentEvent::CaptureStopped {})
             .await?;
-        // unless somebody has begun it meanwhile
-        Ok(self.parts.ledger.give_up_waiting(id).await?)
+        // a pass that is begun meanwhile reads the journal and stops by itself
+        Ok(self.parts.ledger.cancel_waiting_passes(id).await?)
     }
 
-    /// True if a pass is of an ask that was stopped.
+    /// True if the capture request of a pass was stopped.
     pub(super) async fn is_stopped(&self, key: &PassKey) -> Result<bool, PipelineError> {
-        Ok(Watch::new(key).sees(&self.entries(&key.incident).await?))
+        Ok(StopWatcher::new(key).finds_stop_in(&self.entries(&key.incident).await?))
     }
 
-    /// Cancels `stop` once somebody has stopped the ask that the pass is of.
-    pub(super) async fn stop_when_told(self, key: PassKey, stop: CancellationToken) {
-        let mut watch = Watch::new(&key);
+    /// Cancels `stop` once the capture request of the pass is stopped.
+    pub(super) async fn cancel_when_stopped(self, key: PassKey, stop: CancellationToken) {
+        let mut watcher = StopWatcher::new(&key);
         loop {
-            // what cannot be read now is read at the next look
-            if let Ok(entries) = self.entries_after(&key.incident, watch.seq).await
-                && watch.sees(&entries)
+            // what cannot be read now is read the next time
+            if let Ok(entries) = self.entries_after(&key.incident, watcher.seq).await
+                && watcher.finds_stop_in(&entries)
             {
                 return stop.cancel();
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }
 
-impl Watch {
+impl StopWatcher {
     fn new(key: &PassKey) -> Self {
         Self {
-            ask: Number::of(key.pass).ask as usize,
-            asks: 0,
+            request: PassNumber::of(key.pass).request as usize,
+            requests: 0,
             seq: 0,
         }
     }
 
-    /// True if one of these entries, which follow on those that were seen, stops the ask.
-    fn sees(&mut self, entries: &[JournalEntry]) -> bool {
+    /// True if one of `entries`, which follow those read before, stops the capture request.
+    fn finds_stop_in(&mut self, entries: &[JournalEntry]) -> bool {
         for entry in entries {
             self.seq = entry.seq;
-            match &entry.change {
-                IncidentEvent::CaptureAsked { .. } => self.asks += 1,
-                IncidentEvent::CaptureStopped {} if self.asks > self.ask => return true,
-                _ => {}
+            if matches!(entry.change, IncidentEvent::CaptureAsked { .. }) {
+                self.requests += 1;
+            }
+            let is_stop = matches!(entry.change, IncidentEvent::CaptureStopped {});
+            if is_stop && self.requests > self.request {
+                return true;
             }
         }
         false
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wish_reads_back_from_the_journal() {
+    fn stop_event_is_read_back_from_json() {
         let json = serde_json::to_string(&IncidentEvent::CaptureStopped {}).expect("JSON");
         assert_eq!(json, r#"{"type":"capture.stopped"}"#);
         assert_eq!(
@@ -129,11 +130,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_after_a_stop_is_captured() {
-        let key = |ask: usize| PassKey {
+    fn stop_does_not_concern_later_requests() {
+        let key = |request: usize| PassKey {
             incident: "INC-1".parse().expect("an id"),
             source: "host".to_owned(),
-            pass: Number::of_ask(ask).expect("a small number"),
+            pass: PassNumber::of_request(request).expect("a small number"),
         };
         let stopped = entries(vec![
             asked(),
@@ -141,15 +142,15 @@ mod tests {
             IncidentEvent::CaptureStopped {},
             asked(),
         ]);
-        let is_stopped = |ask| Watch::new(&key(ask)).sees(&stopped);
+        let is_stopped = |request| StopWatcher::new(&key(request)).finds_stop_in(&stopped);
         assert_eq!(
             [is_stopped(0), is_stopped(1), is_stopped(2)],
             [true, true, false]
         );
-        let mut watch = Watch::new(&key(0));
+        let mut watcher = StopWatcher::new(&key(0));
         assert!(
-            !watch.sees(&stopped[..2]) && watch.sees(&stopped[2..]),
-            "also piece by piece"
+            !watcher.finds_stop_in(&stopped[..2]) && watcher.finds_stop_in(&stopped[2..]),
+            "the request and its stop are read in two parts"
         );
     }
 }

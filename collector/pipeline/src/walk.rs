@@ -1,8 +1,9 @@
-//! From wherever a pass stands to its end: `Waiting → Captured → Signed → Published → Derived`.
+//! Walks a pass from its current stage to the last: `Waiting → Captured → Signed → Published →
+//! Derived`.
 //!
-//! Each service takes the value of one stage and gives that of the next; the ledger's row says the
-//! same in the transaction that makes it true. Recovery is the same loop: [`Pipeline::resume`] says
-//! where a pass stands, be it new or left by a process that died.
+//! Each function takes the value of one stage and returns that of the next; the ledger's row
+//! changes its stage in the transaction that makes it true. Recovery is the same loop:
+//! [`Pipeline::resume`] finds the stage of a pass, new or left by a process that died.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -13,9 +14,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{Instrument as _, info, instrument};
 
-use super::{ATTACHED, Pipeline, PipelineError, events, widest};
-use crate::capture::{self, Task};
-use crate::seal::{BundleContext, Published, Signed, StoredBundle};
+use super::{ATTACHMENT_SOURCE, Pipeline, PipelineError, events, requested_window};
+use crate::capture::{self, CaptureTask};
+use crate::seal::{BundleContext, PublishedBundle, SignedBundle, StoredBundle};
 use crate::timeline;
 use domain::plan::{CapturePass, CapturePlan};
 use evidence_format::bundle::DraftBundle;
@@ -23,26 +24,26 @@ use platform::clock;
 use sources::Source;
 use store::ledger::{PassKey, PassRow, PassStage};
 
-/// A pass that this process has leased, and what it is to capture.
+/// A pass that this process has leased, with its plan.
 #[derive(Clone)]
-struct Work {
+struct LeasedPass {
     row: Arc<PassRow>,
     source: &'static dyn Source,
     plan: Arc<CapturePlan>,
     pass: Arc<CapturePass>,
 }
 
-/// Where a pass stands.
-enum Stage {
-    /// Its source is to be asked, perhaps from a stored cursor on.
+/// The stage of a pass, with what the next one needs.
+enum WalkState {
+    /// Its source is to be asked, from a stored cursor if there is one.
     Waiting,
-    Captured(Captured),
-    Published(Published),
+    Captured(CapturedDraft),
+    Published(PublishedBundle),
     Derived,
 }
 
-/// A draft with all that a source gave, and what its bundle says beside it.
-struct Captured {
+/// A draft with all that was captured, and the context that is sealed with it.
+struct CapturedDraft {
     draft: DraftBundle,
     context: BundleContext,
 }
@@ -51,12 +52,13 @@ impl Pipeline {
     /// Walks a leased pass to its end.
     #[instrument(name = "run_pass", skip_all, fields(incident = %row.key.incident, source = %row.key.source, pass = row.key.pass))]
     pub(super) async fn walk(&self, row: PassRow) -> Result<(), PipelineError> {
-        if row.key.source == ATTACHED {
-            return self.tidy_up_attachment(&row).await;
+        if row.key.source == ATTACHMENT_SOURCE {
+            return self.end_abandoned_attachment(&row).await;
         }
-        let source = sources::find(&row.key.source)
+        let source = self
+            .find_source(&row.key.source)
             .ok_or_else(|| PipelineError::UnknownSource(row.key.source.clone()))?;
-        // one that somebody had begun before has something to seal
+        // a pass that was begun before may have pages, which are sealed in spite of the stop
         let is_first_lease = row.fencing_token == 1;
         if is_first_lease && self.is_stopped(&row.key).await? {
             return Ok(self
@@ -66,47 +68,66 @@ impl Pipeline {
                 .await?);
         }
         let Some((plan, pass)) = self.planned(&row, source).await? else {
-            return Ok(()); // its source has nothing to ask
+            return Ok(()); // nothing to capture
         };
-        let work = Work {
+        let leased = LeasedPass {
             row: Arc::new(row),
             source,
             plan: Arc::new(plan),
             pass: Arc::new(pass),
         };
-        let mut stage = self.resume(&work.row).await?;
+        let mut stage = self.resume(&leased.row).await?;
         loop {
             stage = match stage {
-                Stage::Waiting => Stage::Captured(self.capture(&work).await?),
-                Stage::Captured(captured) => Stage::Published(self.seal(&work, captured).await?),
-                Stage::Published(published) => self.derive(&work, &published).await?,
-                Stage::Derived => return Ok(()),
+                WalkState::Waiting => WalkState::Captured(self.capture(&leased).await?),
+                WalkState::Captured(captured) => {
+                    WalkState::Published(self.seal(&leased, captured).await?)
+                }
+                WalkState::Published(published) => self.derive(&leased, &published).await?,
+                WalkState::Derived => return Ok(()),
             }
         }
     }
 
-    /// Where a pass stands.
-    async fn resume(&self, row: &PassRow) -> Result<Stage, PipelineError> {
+    /// Finds the stage from which a pass goes on.
+    async fn resume(&self, row: &PassRow) -> Result<WalkState, PipelineError> {
         Ok(match row.stage {
-            // what is stored of a captured pass is packed again
-            PassStage::Waiting | PassStage::Captured => Stage::Waiting,
-            // it may have been published by a process that could not say so any more; a bundle that
-            // another store has signed is for that store to publish or abort, and may duplicate
-            // ours
-            PassStage::Signed | PassStage::Published => match self.published(&row.key).await? {
-                Some(published) => Stage::Published(published),
-                None => Stage::Waiting,
+            // The draft of a captured pass died with its process. Its pages are stored: to capture
+            // again packs them and asks for nothing.
+            PassStage::Waiting | PassStage::Captured => WalkState::Waiting,
+            // A process that died may have published it and not said so. A bundle that another
+            // store has signed is for that store to publish or abort: we capture meanwhile, and the
+            // later of the two bundles becomes the duplicate.
+            PassStage::Signed => match self.recovered_bundle(&row.key).await? {
+                Some(published) => WalkState::Published(published),
+                None => WalkState::Waiting,
             },
-            PassStage::Derived | PassStage::Failed => Stage::Derived,
+            // the commit that made it so has left nothing to recover
+            PassStage::Published => match self.published_bundle(&row.key).await? {
+                Some(published) => WalkState::Published(published),
+                None => WalkState::Waiting,
+            },
+            PassStage::Derived | PassStage::Failed => WalkState::Derived,
         })
     }
 
-    /// The bundle of a pass, also if it was published by a process that died before its commit.
-    pub(super) async fn published(
+    /// The bundle of a pass, also if a process died between its publication and its commit.
+    ///
+    /// Waits until nobody seals with this store's key: what is pending under that lock has been
+    /// left behind.
+    pub(super) async fn recovered_bundle(
         &self,
         key: &PassKey,
-    ) -> Result<Option<Published>, PipelineError> {
-        drop(self.acquire_seal_lock().await?); // what was pending is committed now, or aborted
+    ) -> Result<Option<PublishedBundle>, PipelineError> {
+        drop(self.acquire_seal_lock().await?); // commits or aborts what was pending
+        self.published_bundle(key).await
+    }
+
+    /// The first bundle of a pass that the ledger has.
+    async fn published_bundle(
+        &self,
+        key: &PassKey,
+    ) -> Result<Option<PublishedBundle>, PipelineError> {
         let bundles = self.parts.ledger.bundles(&key.incident).await?;
         let first = bundles
             .into_iter()
@@ -117,101 +138,123 @@ impl Pipeline {
         }
     }
 
-    /// `Waiting → Captured`: asks the source for what is not stored yet, and packs all of it.
-    async fn capture(&self, work: &Work) -> Result<Captured, PipelineError> {
-        let (row, key) = (&work.row, &work.row.key);
+    /// `Waiting → Captured`: asks the source for what is not stored yet, and packs it all.
+    async fn capture(&self, leased: &LeasedPass) -> Result<CapturedDraft, PipelineError> {
+        let (row, key) = (&leased.row, &leased.row.key);
         let mut began = clock::reading("begin");
         if row.fencing_token > 1 {
             began.event = format!("begin of attempt {}", row.fencing_token);
         }
         self.journal_start(row).await?;
-        let preface = self.preface(row, &work.plan, &work.pass).await?;
-        let progress = self.progress.begin(key);
+        let incident_context = self
+            .incident_context(row, &leased.plan, &leased.pass)
+            .await?;
+        let guard = self.progress.begin(key);
         let stop = self.stop.child_token();
-        let mut watching = JoinSet::new(); // ends with this pass
-        watching.spawn(self.clone().stop_when_told(key.clone(), stop.clone()));
-        let task = Task {
+        let mut stop_watcher = JoinSet::new(); // aborts its task when it is dropped
+        stop_watcher.spawn(self.clone().cancel_when_stopped(key.clone(), stop.clone()));
+        let task = CaptureTask {
             incident: &key.incident,
             key,
             token: row.fencing_token,
-            pass: &work.pass,
-            source: work.source,
-            preface: &preface,
-            deadline: deadline(&work.plan, row.began_at.unwrap_or_else(clock::now)),
+            pass: &leased.pass,
+            source: leased.source,
+            incident_context: &incident_context,
+            deadline: deadline(&leased.plan, row.began_at.unwrap_or_else(clock::now)),
             stop: &stop,
-            meter: &progress.meter,
+            progress: &guard.counter,
         };
-        let captured = capture::run(&self.parts, &task).await?;
+        let draft = capture::run(&self.parts, &task).await?;
         self.parts
             .ledger
             .set_captured(key, row.fencing_token)
             .await?;
         let context = BundleContext {
             incident: key.incident.clone(),
-            window: widest(&work.pass),
-            plan: work.pass.sealed(Some(work.plan.budget.deadline_seconds)),
+            window: requested_window(&leased.pass),
+            plan: leased
+                .pass
+                .sealed_plan(Some(leased.plan.budget.deadline_seconds)),
             supplements: row.supplements,
             began,
         };
-        Ok(Captured {
-            draft: captured.draft,
-            context,
-        })
+        Ok(CapturedDraft { draft, context })
     }
 
-    /// `Captured → Signed → Published`, in a task of its own: dropped while it publishes, its
-    /// bundle could come into the store after its place in the stream was given to another.
-    async fn seal(&self, work: &Work, captured: Captured) -> Result<Published, PipelineError> {
-        let (pipeline, row) = (self.clone(), Arc::clone(&work.row));
+    /// `Captured → Signed → Published`, in a task of its own, which outlives this future. Dropped
+    /// while it publishes, its bundle could appear in the store after another bundle had got its
+    /// sequence number.
+    async fn seal(
+        &self,
+        leased: &LeasedPass,
+        captured: CapturedDraft,
+    ) -> Result<PublishedBundle, PipelineError> {
+        let (pipeline, row) = (self.clone(), Arc::clone(&leased.row));
         let sealing = async move {
             let signed = pipeline.sign(&row, captured).await?;
-            // a log's proof will enter here: after the signature, before anybody can see the bundle
             pipeline.publish(signed).await
         };
         let sealed = tokio::spawn(sealing.in_current_span()).await;
-        sealed.unwrap_or_else(|failed| resume_unwind(failed.into_panic())) // nobody aborts it
+        // nobody aborts the task, so it can only have panicked
+        sealed.unwrap_or_else(|failed| resume_unwind(failed.into_panic()))
     }
 
-    async fn sign(&self, row: &PassRow, captured: Captured) -> Result<Signed, PipelineError> {
-        let Captured { draft, context } = captured;
+    async fn sign(
+        &self,
+        row: &PassRow,
+        captured: CapturedDraft,
+    ) -> Result<SignedBundle, PipelineError> {
+        let CapturedDraft { draft, context } = captured;
         let lock = self.acquire_seal_lock().await?;
         let lease = (&row.key, row.fencing_token);
         Ok(self.sealer().sign(lock, lease, draft, context).await?)
     }
 
-    async fn publish(&self, signed: Signed) -> Result<Published, PipelineError> {
-        let published = self.sealer().publish(signed, events::of_bundle).await?;
+    async fn publish(&self, signed: SignedBundle) -> Result<PublishedBundle, PipelineError> {
+        let published = self
+            .sealer()
+            .publish(signed, events::sealed_entries)
+            .await?;
         info!(bundle = %published.row.id, bytes = published.row.bytes, "sealed");
         Ok(published)
     }
 
-    /// `Published → Derived`: the timeline, what follows, what asking again has shown. Doing it
-    /// again changes nothing.
-    async fn derive(&self, work: &Work, published: &Published) -> Result<Stage, PipelineError> {
-        let (row, key) = (&work.row, &work.row.key);
-        // what follows is done for the first bundle of a pass, also if whoever sealed it has died
+    /// `Published → Derived`: schedules follow-ups, derives the timeline, and compares a settle
+    /// pass with earlier ones. Idempotent.
+    async fn derive(
+        &self,
+        leased: &LeasedPass,
+        published: &PublishedBundle,
+    ) -> Result<WalkState, PipelineError> {
+        let (row, key) = (&leased.row, &leased.row.key);
+        // Follow-ups belong to the first bundle of a pass, also if the process that sealed it has
+        // died.
         let first = match published.row.duplicate_of {
-            Some(_) => self.published(key).await?,
+            Some(_) => self.published_bundle(key).await?,
             None => None,
         };
         let published = first.as_ref().unwrap_or(published);
-        self.schedule_followups(row, work.source, &work.plan, published)
+        self.schedule_followups(row, leased.source, &leased.plan, published)
             .await?;
         let bundle = &published.row;
-        let stored =
-            StoredBundle::open(&self.parts.blobs, &bundle.object_key, &self.parts.work).await?;
+        let stored = StoredBundle::open(
+            &self.parts.blobs,
+            &bundle.object_key,
+            &self.parts.work_folder,
+        )
+        .await?;
         let public_key = self.public_key(bundle).await?;
         timeline::derive(&self.parts.ledger, bundle, stored, &public_key).await?;
-        capture::forget_pages(&self.parts, &bundle.pass).await?;
-        self.compare_with_earlier(row, &work.pass, published)
+        capture::delete_pages(&self.parts, &bundle.pass).await?;
+        self.compare_with_earlier(row, &leased.pass, published)
             .await?;
         self.parts.ledger.set_derived(key).await?;
-        Ok(Stage::Derived)
+        Ok(WalkState::Derived)
     }
 }
 
-/// When a pass has to be over: the plan's seconds after its first lease, which a restart does not
-/// move.
+/// When a pass seals what it has: the plan's deadline, counted from the first lease, so that a
+/// restart does not extend it.
 fn deadline(plan: &CapturePlan, began_at: Timestamp) -> Instant {
     let since = clock::now().unix_nanoseconds() - began_at.unix_nanoseconds();
     let since = Duration::from_nanos(u64::try_from(since.max(0)).unwrap_or(u64::MAX));

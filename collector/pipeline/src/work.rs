@@ -1,8 +1,8 @@
-//! Workers: they lease what is due, walk it through its stages, and give it back.
+//! The worker loop: leases passes that are due, walks them through their stages, and releases them.
 //!
-//! Each queue has places of its own. A pass that asks a server waits most of its time, and one that
-//! reads this machine computes all of it: when many incidents are declared at once, those that
-//! compute must not keep the API from answering, nor captures of cloud accounts from starting.
+//! Each queue has slots of its own. A pass that asks a server mostly waits; a pass that reads this
+//! machine keeps a processor busy. When many incidents are declared at once, the latter must not
+//! keep the API from answering, nor captures of cloud accounts from starting.
 
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -18,71 +18,73 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Pipeline, PipelineError};
+use platform::backoff::Backoff;
 use platform::clock;
-use store::ledger::{LeaseRequest, LedgerError, PassKey, PassRow, Queue};
+use store::ledger::{LeaseRequest, LedgerError, PassKey, PassQueue, PassRow};
 
-/// Passes that ask servers at once.
+/// Passes that ask servers at the same time.
 const REMOTE_MAX: usize = 16;
-/// One pass that reads this machine for so many processors: the others are for those who ask us.
+/// Processors for each pass that reads this machine: half of them stay free for the API.
 const PROCESSORS_EACH: usize = 2;
 
-/// How often the database is asked for passes that have become due, or that other processes have
-/// added. What this process adds is leased at once.
-const POLL: Duration = Duration::from_secs(1);
-/// How often it is asked whether all is done: often once a pass has ended, then ever more seldom,
-/// for what other processes do.
-const IDLE_POLL_MIN: Duration = Duration::from_millis(20);
-const IDLE_POLL_MAX: Duration = Duration::from_millis(500);
-/// A lease is renewed so often before it ends.
+/// How often the ledger is polled for passes that have become due, or that other processes have
+/// added. Passes that this process adds are leased at once.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the ledger is polled for the end of all work: soon after a pass has ended, then less
+/// and less, since only other processes can change the answer.
+const IDLE_POLL: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
+/// How often a lease is renewed before it would end: a slow answer or two must not lose it.
 const RENEWALS: u32 = 4;
-/// Pauses before a pass that failed is tried again double from the one to the other.
-const PAUSE_SECONDS_MIN: u64 = 1;
-const PAUSE_SECONDS_MAX: u64 = 300;
+/// Waits before a pass that failed is tried again.
+const FAILURE_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
 
 /// When [`Pipeline::work`] returns.
 #[derive(Clone, Debug)]
-pub enum Until {
-    /// No pass is due or leased, by whomever; passes that are due later may be left.
+pub enum WorkUntil {
+    /// No pass is due, and no process has leased one. Passes that are due later may be left.
     Idle,
-    /// Somebody asks for it. Passes that are worked on have half of a lease to end; what has not
-    /// ended then is dropped, and free for other workers.
+    /// The token is cancelled. Running passes then have half a lease to end; those that have not
+    /// are dropped, and free for other workers.
     Cancelled(CancellationToken),
 }
 
 /// The passes that one call of [`Pipeline::work`] works on.
-struct Workers<'p> {
+struct WorkerLoop<'p> {
     pipeline: &'p Pipeline,
     tasks: JoinSet<()>,
-    leased: HashMap<Id, (Queue, PassKey, u64)>,
+    /// The lease of each task: queue, pass and fencing token.
+    leased: HashMap<Id, (PassQueue, PassKey, u64)>,
 }
 
 impl Pipeline {
-    /// Works on all passes that are due. What fails is journaled, and tried again later. While the
-    /// database is away, it waits for it.
-    pub async fn work(&self, until: Until) {
-        let mut workers = Workers {
+    /// Works on all passes that are due. Failures go into the journal and are retried later; while
+    /// the database does not answer, this waits for it.
+    pub async fn work(&self, until: WorkUntil) {
+        let mut workers = WorkerLoop {
             pipeline: self,
             tasks: JoinSet::new(),
             leased: HashMap::new(),
         };
         match until {
-            Until::Idle => workers.run_until_idle().await,
-            Until::Cancelled(token) => workers.run_until_cancelled(&token).await,
+            WorkUntil::Idle => workers.run_until_idle().await,
+            WorkUntil::Cancelled(token) => workers.run_until_cancelled(&token).await,
         }
     }
 
-    /// Works on one pass until nothing is left to do, its lease is lost, or it fails.
+    /// Works on one pass until it is done, its lease is lost, or it fails.
     async fn work_on(self, row: PassRow) {
         let (key, token) = (row.key.clone(), row.fencing_token);
         let failures = row.failures;
+        // A bug in the walk of one pass fails that pass, and no other. Unwind safety: what the walk
+        // owns is dropped, and what it shares is behind locks that ignore poisoning.
         let walked = AssertUnwindSafe(self.walk(row)).catch_unwind();
         let result = tokio::select! {
             walked = walked => walked.unwrap_or(Err(PipelineError::Crashed)),
-            () = self.keep_lease(&key, token) => Err(PipelineError::LeaseLost),
+            () = self.renew_until_lost(&key, token) => Err(PipelineError::LeaseLost),
         };
-        let given_back = match result {
+        let released = match result {
             Ok(()) => self.parts.ledger.release_lease(&key, token).await,
-            // another worker has the pass; what this one had in hand is dropped
+            // another worker has the pass: this one has nothing to release or to report
             Err(error) if error.is_lease_lost() => {
                 let (incident, source, pass) = (&key.incident, &key.source, key.pass);
                 warn!(%incident, %source, pass, "lease lost: this process was silent for longer than its lease");
@@ -93,60 +95,59 @@ impl Pipeline {
                 let (incident, source, pass) = (&key.incident, &key.source, key.pass);
                 warn!(%incident, %source, pass, error = error_text, "pass failed");
                 self.journal_failure(&key, &error).await;
-                let retry_at = after(clock::now(), pause(failures));
+                let retry_at = after(clock::now(), failure_delay(failures));
                 self.parts.ledger.postpone(&key, token, retry_at).await
             }
         };
-        if let Err(error) = given_back {
+        if let Err(error) = released {
             warn!(
                 error = platform::chain(&error),
-                "cannot give a lease back; it ends by itself"
+                "cannot release a lease; it ends by itself"
             );
         }
     }
 
-    /// Renews a lease for as long as it is held. Returns when it is lost.
-    pub(super) async fn keep_lease(&self, key: &PassKey, token: u64) {
+    /// Renews a lease while it is held. Returns when it is lost.
+    pub(super) async fn renew_until_lost(&self, key: &PassKey, token: u64) {
         loop {
             sleep(self.lease / RENEWALS).await;
             match self.parts.ledger.renew_lease(key, token, self.lease).await {
                 Ok(true) => {}
                 Ok(false) => return,
-                // whoever cannot reach the database cannot know; what it writes is refused if the
-                // lease is lost
+                // the lease may still be ours; if not, the fencing token has our writes rejected
                 Err(error) => warn!(error = platform::chain(&error), "cannot renew a lease"),
             }
         }
     }
 
-    /// Tells the workers of this process that something may be due.
+    /// Has the workers of this process look for passes that are due.
     pub(super) fn wake_workers(&self) {
         self.wake.send_modify(|count| *count += 1);
     }
 }
 
-impl Workers<'_> {
+impl WorkerLoop<'_> {
     async fn run_until_idle(&mut self) {
         let mut woken = self.pipeline.wake.subscribe();
-        let mut pause = IDLE_POLL_MIN;
-        self.free_the_dead().await;
+        let mut idle_polls = 0;
+        self.free_leases_of_the_dead().await;
         let mut freed = Instant::now();
         loop {
-            woken.borrow_and_update();
+            woken.borrow_and_update(); // first: what is added from here on wakes us again
             self.lease_all().await;
             if self.tasks.is_empty() && self.is_idle().await {
                 return;
             }
             tokio::select! {
                 Some(ended) = self.tasks.join_next_with_id() => {
-                    self.forget(ended);
-                    pause = IDLE_POLL_MIN;
+                    self.remove_ended(ended);
+                    idle_polls = 0;
                 }
                 _ = woken.changed() => {}
-                () = sleep(pause) => pause = (pause * 2).min(IDLE_POLL_MAX),
+                () = sleep(IDLE_POLL.delay(idle_polls)) => idle_polls += 1,
             }
             if freed.elapsed() > self.pipeline.lease {
-                self.free_the_dead().await;
+                self.free_leases_of_the_dead().await;
                 freed = Instant::now();
             }
         }
@@ -157,34 +158,31 @@ impl Workers<'_> {
         let mut freed = None::<Instant>;
         while !token.is_cancelled() {
             if freed.is_none_or(|freed| freed.elapsed() > self.pipeline.lease) {
-                self.free_the_dead().await;
+                self.free_leases_of_the_dead().await;
                 freed = Some(Instant::now());
             }
             woken.borrow_and_update();
             self.lease_all().await;
             tokio::select! {
-                Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
+                Some(ended) = self.tasks.join_next_with_id() => self.remove_ended(ended),
                 _ = woken.changed() => {}
-                () = sleep(POLL) => {}
+                () = sleep(POLL_INTERVAL) => {}
                 () = token.cancelled() => {}
             }
         }
         self.drain().await;
     }
 
-    /// Leases passes of every queue that has places left.
+    /// Leases passes of each queue that has free slots.
     async fn lease_all(&mut self) {
-        for queue in Queue::ALL {
-            while self.working_on(queue) < places(queue) {
+        for queue in PassQueue::ALL {
+            while self.running(queue) < slots(queue) {
                 match self.lease(queue).await {
                     Ok(Some(row)) => self.spawn(queue, row),
                     Ok(None) => break,
                     Err(error) => {
-                        warn!(
-                            error = platform::chain(&error),
-                            "cannot ask the database for what is due"
-                        );
-                        sleep(POLL).await;
+                        warn!(error = platform::chain(&error), "cannot lease passes");
+                        sleep(POLL_INTERVAL).await;
                         return;
                     }
                 }
@@ -192,31 +190,31 @@ impl Workers<'_> {
         }
     }
 
-    async fn lease(&self, queue: Queue) -> Result<Option<PassRow>, LedgerError> {
+    async fn lease(&self, queue: PassQueue) -> Result<Option<PassRow>, LedgerError> {
         let pipeline = self.pipeline;
         let request = LeaseRequest {
             worker: &pipeline.worker,
             queue,
             now: clock::now(),
             lease: pipeline.lease,
-            // a person who stops wants what is there, and nothing more
+            // a stop asks for what has been captured so far, and for nothing new
             only_begun: pipeline.stop.is_cancelled(),
         };
         pipeline.parts.ledger.lease_next(&request).await
     }
 
-    fn spawn(&mut self, queue: Queue, row: PassRow) {
+    fn spawn(&mut self, queue: PassQueue, row: PassRow) {
         let (key, token) = (row.key.clone(), row.fencing_token);
         let task = self.tasks.spawn(self.pipeline.clone().work_on(row));
         self.leased.insert(task.id(), (queue, key, token));
     }
 
-    fn forget(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
+    fn remove_ended(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
         let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
         self.leased.remove(&id);
     }
 
-    fn working_on(&self, queue: Queue) -> usize {
+    fn running(&self, queue: PassQueue) -> usize {
         let of_queue = self.leased.values().filter(|(other, ..)| *other == queue);
         of_queue.count()
     }
@@ -234,41 +232,41 @@ impl Workers<'_> {
             Err(error) => {
                 warn!(
                     error = platform::chain(&error),
-                    "cannot see whether all is done"
+                    "cannot find out whether passes are left"
                 );
                 false
             }
         }
     }
 
-    /// Processes of this machine that have ended hold nobody up until their leases end.
-    async fn free_the_dead(&self) {
+    /// Frees the passes of processes of this machine that have ended, before their leases end.
+    async fn free_leases_of_the_dead(&self) {
         let ledger = &self.pipeline.parts.ledger;
-        if let Err(error) = ledger.free_leases_of_the_dead(&self.pipeline.worker).await {
+        if let Err(error) = ledger.release_dead_leases(&self.pipeline.worker).await {
             warn!(
                 error = platform::chain(&error),
-                "cannot look for leases of processes that have ended"
+                "cannot free the leases of processes that have ended"
             );
         }
     }
 
-    /// Waits for what is worked on, but not for long, and gives the rest back.
+    /// Gives running passes half a lease to end, and releases those that have not.
     async fn drain(&mut self) {
         let ended = timeout(self.pipeline.lease / 2, async {
             while let Some(ended) = self.tasks.join_next_with_id().await {
-                self.forget(ended);
+                self.remove_ended(ended);
             }
         });
         if ended.await.is_ok() {
             return;
         }
-        warn!("captures did not end in time, and are given back");
-        self.tasks.shutdown().await;
+        warn!("captures did not end in time: another worker will resume them");
+        self.tasks.shutdown().await; // before their leases go: nothing may run without one
         for (_, key, token) in self.leased.values() {
             if let Err(error) = self.pipeline.parts.ledger.release_lease(key, *token).await {
                 warn!(
                     error = platform::chain(&error),
-                    "cannot give a lease back; it ends by itself"
+                    "cannot release a lease; it ends by itself"
                 );
             }
         }
@@ -276,23 +274,22 @@ impl Workers<'_> {
 }
 
 /// How many passes of `queue` this process works on at once.
-fn places(queue: Queue) -> usize {
+pub(super) fn slots(queue: PassQueue) -> usize {
     match queue {
-        Queue::Remote => REMOTE_MAX,
-        Queue::Local => {
+        PassQueue::Remote => REMOTE_MAX,
+        PassQueue::Local => {
             let processors = thread::available_parallelism().map_or(1, NonZero::get);
             (processors / PROCESSORS_EACH).max(1)
         }
-        Queue::Attached => 1, // it only tidies up
+        PassQueue::Attached => 1, // only ends abandoned attachments, which is quick
     }
 }
 
-fn pause(failures: u64) -> Duration {
-    let doublings = u32::try_from(failures).unwrap_or(u32::MAX).min(16);
-    Duration::from_secs((PAUSE_SECONDS_MIN << doublings).min(PAUSE_SECONDS_MAX))
+fn failure_delay(failures: u64) -> Duration {
+    FAILURE_BACKOFF.delay(u32::try_from(failures).unwrap_or(u32::MAX))
 }
 
-/// `time` after `pause`; the same time where no later one can be written.
+/// `pause` after `time`; `time` itself if that is beyond the last time that can be written.
 fn after(time: Timestamp, pause: Duration) -> Timestamp {
     let nanoseconds = i128::try_from(pause.as_nanos()).unwrap_or(0);
     Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() + nanoseconds).unwrap_or(time)
@@ -304,7 +301,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_five_minutes() {
-        let seconds = [0, 1, 2, 8, 9, u64::MAX].map(|failures| pause(failures).as_secs());
+        let seconds = [0, 1, 2, 8, 9, u64::MAX].map(|failures| failure_delay(failures).as_secs());
         assert_eq!(seconds, [1, 2, 4, 256, 300, 300]);
     }
 }

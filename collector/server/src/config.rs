@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use serde::Deserialize;
 use domain::token::TokenRole;
+use serde::Deserialize;
 
 /// `[serve]`: the API of `exhibit serve`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

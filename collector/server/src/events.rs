@@ -1,143 +1,34 @@
-//! An incident's journal as it grows, and how far captures are: server-sent events.
-//!
-//! `entry` has a line of the timeline, and the entry's number as its id, from which `Last-Event-ID`
-//! goes on after a break. `progress` has what runs now; it has no id, as nobody needs an old one.
+//! The events of an incident as they happen: new journal entries, and the progress of its captures.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Extension;
-use axum::extract::State;
-use axum::response::IntoResponse;
-use axum::response::sse::{Event, KeepAlive, Sse};
 use evidence_format::id::IncidentId;
-use futures::stream;
-use http::HeaderMap;
-use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tokio::time::Instant;
 
-use super::Api;
-use super::error::{Code, Problem};
-use super::query::Query;
-use domain::incident::Incident;
+use crate::responses::capture_progress;
+use api::{CaptureProgress, StreamEvent};
 use domain::incident::TimelineRow;
-use pipeline::{ATTACHED, PassProgress, Pipeline, PipelineError};
-use platform::chain;
+use pipeline::{ATTACHMENT_SOURCE, Pipeline, PipelineError};
 use store::ledger::{PassKey, PassState};
 
-/// Between two looks: people see it as at once.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Between two looks at the captures of other processes, whose pages the database has to count.
-const OTHERS_EVERY: Duration = Duration::from_secs(3);
-/// Between two signs of life where nothing happens: proxies cut what is silent for a minute.
-const ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// How often the captures of other processes are looked up: the database has to count their pages.
+const OTHERS_INTERVAL: Duration = Duration::from_secs(3);
 
-/// How far a capture is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// Its name for people.
-    pub source: String,
-    pub pass: u32,
-    /// Pages, or probes.
-    pub pages: u64,
-    /// Bytes before compression.
-    pub bytes: u64,
-}
-
-/// What happens to an incident.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Happened {
-    /// An entry of the journal, and its number.
-    Entry { seq: u64, row: Box<TimelineRow> },
-    /// What runs now, all of it.
-    Progress(Vec<Progress>),
-}
-
-/// Looks at an incident for what is new. Captures of its own process count as they go, those of
-/// others by what they have kept.
-pub struct Watching {
+/// Polls an incident for events. The captures of this process report their progress themselves;
+/// that of other processes is what they have stored.
+pub struct EventWatcher {
     pipeline: Pipeline,
     incident: IncidentId,
-    /// Entries told.
+    /// The last journal entry that was returned.
     seq: u64,
-    progress: Vec<Progress>,
-    /// How far the captures of other processes were, and when that was.
-    others: Option<(Instant, Vec<Progress>)>,
+    progress: Vec<CaptureProgress>,
+    /// The captures of other processes, and when they were looked up.
+    others: Option<(Instant, Vec<CaptureProgress>)>,
 }
 
-/// What is going to be told to one client.
-struct Following {
-    watching: Watching,
-    waiting: VecDeque<Event>,
-    look: Interval,
-    drain: CancellationToken,
-}
-
-/// `GET /v1/incidents/{id}/events`.
-pub(crate) async fn follow(
-    State(api): State<Api>,
-    Extension(incident): Extension<Incident>,
-    headers: HeaderMap,
-    query: Query,
-) -> Result<impl IntoResponse, Problem> {
-    query.done()?;
-    let seq = last_seen(&headers)?;
-    let mut look = interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let watching = Watching::new(api.pipeline().clone(), incident.id, seq);
-    let following = Following {
-        watching,
-        waiting: VecDeque::new(),
-        look,
-        drain: api.drain().clone(),
-    };
-    let events = stream::unfold(following, |mut following| async move {
-        let event = following.next().await?;
-        Some((Ok::<_, Infallible>(event), following))
-    });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE_EVERY)))
-}
-
-/// The number of the last entry that the client has; 0 is none.
-fn last_seen(headers: &HeaderMap) -> Result<u64, Problem> {
-    let Some(value) = headers.get("last-event-id") else {
-        return Ok(0);
-    };
-    let wrong = || Problem::new(Code::Invalid, "Last-Event-ID is none that this stream gave");
-    value
-        .to_str()
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(wrong)
-}
-
-impl Following {
-    /// The next event; `None` if the stream is to end: the client comes again, and goes on where it
-    /// was.
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.waiting.pop_front() {
-                return Some(event);
-            }
-            tokio::select! {
-                () = self.drain.cancelled() => return None,
-                _ = self.look.tick() => match self.watching.look().await {
-                    Ok(happened) => self.waiting.extend(happened.iter().map(event)),
-                    Err(error) => {
-                        warn!(error = %chain(&error), "a stream of events ends, as the journal cannot be read");
-                        return None;
-                    }
-                },
-            }
-        }
-    }
-}
-
-impl Watching {
-    /// Looks at `incident` for what is behind its entry `seq`; 0 is all.
+impl EventWatcher {
+    /// Watches `incident` from the journal entry after `seq`; 0 is from its beginning.
+    #[must_use]
     pub fn new(pipeline: Pipeline, incident: IncidentId, seq: u64) -> Self {
         Self {
             pipeline,
@@ -148,79 +39,77 @@ impl Watching {
         }
     }
 
-    /// What is new.
+    /// The events since the last poll. Progress is reported only if it has changed.
     ///
     /// # Errors
-    /// The store failed.
-    pub async fn look(&mut self) -> Result<Vec<Happened>, PipelineError> {
-        let mut happened = Vec::new();
-        for entry in self
-            .pipeline
-            .entries_after(&self.incident, self.seq)
-            .await?
-        {
+    /// The ledger failed.
+    pub async fn poll(&mut self) -> Result<Vec<StreamEvent>, PipelineError> {
+        let mut events = Vec::new();
+        let entries = self.pipeline.entries_after(&self.incident, self.seq);
+        for entry in entries.await? {
             self.seq = entry.seq;
-            happened.push(Happened::Entry {
+            events.push(StreamEvent::JournalEntry {
                 seq: entry.seq,
                 row: Box::new(TimelineRow::from(entry)),
             });
         }
-        if !happened.is_empty() {
-            self.others = None; // one of them may have ended
+        if !events.is_empty() {
+            self.others = None; // an entry may say that one of them has ended
         }
-        let progress = self.progress().await?;
+        let progress = self.all_progress().await?;
         if progress != self.progress {
             self.progress.clone_from(&progress);
-            happened.push(Happened::Progress(progress));
+            events.push(StreamEvent::Progress(progress));
         }
-        Ok(happened)
+        Ok(events)
     }
 
-    /// How far all captures are that run now.
-    async fn progress(&mut self) -> Result<Vec<Progress>, PipelineError> {
-        let watched = self
-            .pipeline
-            .progress
-            .watch()
-            .into_iter()
-            .filter(|watched| watched.pass.incident == self.incident);
-        let own: Vec<Progress> = watched.map(progress).collect();
-        let others = match self.others.take() {
-            Some((at, others)) if at.elapsed() < OTHERS_EVERY => (at, others),
-            _ => (Instant::now(), self.others(&own).await?),
-        };
-        let is_own = |other: &&Progress| {
-            own.iter()
-                .any(|own| own.source == other.source && own.pass == other.pass)
-        };
-        let all = own
-            .iter()
-            .chain(others.1.iter().filter(|other| !is_own(other)))
-            .cloned()
+    async fn all_progress(&mut self) -> Result<Vec<CaptureProgress>, PipelineError> {
+        let running = self.pipeline.progress.running().into_iter();
+        let mut progress: Vec<_> = running
+            .filter(|running| running.pass.incident == self.incident)
+            .map(capture_progress)
             .collect();
+        let others = match self.others.take() {
+            Some((at, others)) if at.elapsed() < OTHERS_INTERVAL => (at, others),
+            Some(_) | None => (Instant::now(), self.progress_of_others(&progress).await?),
+        };
+        for other in &others.1 {
+            // It may have moved to this process since; its own report is newer.
+            if !progress.iter().any(|own| is_same_pass(own, other)) {
+                progress.push(other.clone());
+            }
+        }
         self.others = Some(others);
-        Ok(all)
+        Ok(progress)
     }
 
-    /// How far all captures are but these.
-    async fn others(&self, own: &[Progress]) -> Result<Vec<Progress>, PipelineError> {
-        let mut others = self.pipeline.parts.ledger.passes(&self.incident).await?;
-        others.retain(|row| row.state() == PassState::Capturing && row.key.source != ATTACHED);
-        others.retain(|row| {
-            !own.iter()
-                .any(|own| own.source == row.key.source && own.pass == row.key.pass)
+    /// The progress of the captures that run, but for those of this process, `own`.
+    async fn progress_of_others(
+        &self,
+        own: &[CaptureProgress],
+    ) -> Result<Vec<CaptureProgress>, PipelineError> {
+        let ledger = &self.pipeline.parts.ledger;
+        let mut rows = ledger.passes(&self.incident).await?;
+        rows.retain(|row| {
+            row.state() == PassState::Capturing && row.key.source != ATTACHMENT_SOURCE
         });
-        if others.is_empty() {
+        rows.retain(|row| {
+            let is_same =
+                |own: &CaptureProgress| own.source == row.key.source && own.pass == row.key.pass;
+            !own.iter().any(is_same)
+        });
+        if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let fetched = self.pipeline.parts.ledger.fetched(&self.incident).await?;
-        let progress = others.into_iter().map(|row| {
+        let stored = ledger.staged_pages(&self.incident).await?;
+        let progress = rows.into_iter().map(|row| {
             let PassKey { source, pass, .. } = row.key;
-            let kept = fetched
+            let stored = stored
                 .iter()
-                .find(|kept| kept.source == source && kept.pass == pass);
-            let (pages, bytes) = kept.map_or((0, 0), |kept| (kept.pages, kept.bytes));
-            Progress {
+                .find(|stored| stored.source == source && stored.pass == pass);
+            let (pages, bytes) = stored.map_or((0, 0), |stored| (stored.pages, stored.bytes));
+            CaptureProgress {
                 source,
                 pass,
                 pages,
@@ -231,28 +120,6 @@ impl Watching {
     }
 }
 
-fn event(happened: &Happened) -> Event {
-    match happened {
-        Happened::Entry { seq, row } => Event::default()
-            .event("entry")
-            .id(seq.to_string())
-            .data(json(row)),
-        Happened::Progress(progress) => Event::default().event("progress").data(json(progress)),
-    }
-}
-
-fn progress(watched: PassProgress) -> Progress {
-    let PassProgress {
-        pass, pages, bytes, ..
-    } = watched;
-    Progress {
-        source: pass.source,
-        pass: pass.pass,
-        pages,
-        bytes,
-    }
-}
-
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("texts and numbers are JSON")
+fn is_same_pass(a: &CaptureProgress, b: &CaptureProgress) -> bool {
+    a.source == b.source && a.pass == b.pass
 }

@@ -1,10 +1,8 @@
-//! What Prometheus is told: numbers, and no name of an incident or a person.
+//! Metrics for Prometheus: numbers only, without names of incidents or people.
 
+use std::fmt;
 use std::sync::atomic::AtomicU64;
 
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -13,61 +11,59 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Api;
-use super::error::Problem;
 use domain::incident::BundleCoverage;
+use store::ledger::{Backlog, LedgerTotals};
 
-/// Bounds of the time that answers take, in seconds: from a look at the database to a download.
+/// Bucket bounds for the duration of requests, in seconds: from a database query to a download.
 const SECONDS: [f64; 10] = [0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
-/// The format of the answer (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The media type (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
+pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A request, as far as it is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
+struct RequestLabels {
     method: String,
-    /// The line of the table of routes, so that nobody can make more of them.
+    /// The path in the table of routes: its number is bounded, whatever clients send.
     route: String,
     status: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
+struct RouteLabel {
     route: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct InState {
+struct StateLabel {
     state: &'static str,
 }
 
-type Number = Gauge<u64, AtomicU64>;
+type U64Gauge = Gauge<u64, AtomicU64>;
 
-/// What is counted, and what is looked up when somebody asks.
-pub(super) struct Metrics {
+/// Counters of requests, and gauges that each scrape updates.
+pub(crate) struct Metrics {
     registry: Registry,
-    requests: Family<Answered, Counter>,
-    seconds: Family<Route, Histogram, fn() -> Histogram>,
-    incidents: Number,
-    passes: Family<InState, Number>,
-    bundles: Number,
-    bytes: Number,
-    gaps: Number,
-    jobs: Family<InState, Number>,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
+    incidents: U64Gauge,
+    passes: Family<StateLabel, U64Gauge>,
+    bundles: U64Gauge,
+    bytes: U64Gauge,
+    gaps: U64Gauge,
+    jobs: Family<StateLabel, U64Gauge>,
 }
 
 impl Metrics {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let seconds: fn() -> Histogram = || Histogram::new(SECONDS);
         let mut metrics = Self {
             registry: Registry::with_prefix("exhibit"),
             requests: Family::default(),
             seconds: Family::new_with_constructor(seconds),
-            incidents: Number::default(),
+            incidents: U64Gauge::default(),
             passes: Family::default(),
-            bundles: Number::default(),
-            bytes: Number::default(),
-            gaps: Number::default(),
+            bundles: U64Gauge::default(),
+            bytes: U64Gauge::default(),
+            gaps: U64Gauge::default(),
             jobs: Family::default(),
         };
         let registry = &mut metrics.registry;
@@ -78,41 +74,42 @@ impl Metrics {
         );
         registry.register_with_unit(
             "http_request",
-            "Time to the answer's header",
+            "Time to the response header",
             Unit::Seconds,
             metrics.seconds.clone(),
         );
         registry.register("incidents", "Incidents declared", metrics.incidents.clone());
         registry.register(
             "passes",
-            "Captures of one source, by how far they are",
+            "Captures of one source, by state",
             metrics.passes.clone(),
         );
         registry.register("bundles", "Bundles sealed", metrics.bundles.clone());
-        registry.register_with_unit("bundles", "Their bytes", Unit::Bytes, metrics.bytes.clone());
-        registry.register(
-            "gaps",
-            "What they state to be missing",
-            metrics.gaps.clone(),
+        registry.register_with_unit(
+            "bundles",
+            "Bytes of all bundles",
+            Unit::Bytes,
+            metrics.bytes.clone(),
         );
+        registry.register("gaps", "Gaps stated in all bundles", metrics.gaps.clone());
         registry.register(
             "jobs",
-            "Captures to be made, later looks at a source among them",
+            "Captures that wait or run, including settle passes",
             metrics.jobs.clone(),
         );
         metrics
     }
 
     /// Counts a request.
-    pub(super) fn answered(&self, method: &str, route: &str, status: u16, seconds: f64) {
+    pub(crate) fn count_request(&self, method: &str, route: &str, status: u16, seconds: f64) {
         let (method, route) = (method.to_owned(), route.to_owned());
         self.seconds
-            .get_or_create(&Route {
+            .get_or_create(&RouteLabel {
                 route: route.clone(),
             })
             .observe(seconds);
         self.requests
-            .get_or_create(&Answered {
+            .get_or_create(&RequestLabels {
                 method,
                 route,
                 status,
@@ -120,38 +117,29 @@ impl Metrics {
             .inc();
     }
 
-    async fn look(&self, api: &Api) -> Result<(), Problem> {
-        let totals = api.ledger().totals().await?;
+    /// Sets the gauges.
+    pub(crate) fn update(&self, totals: LedgerTotals, backlog: &Backlog) {
         self.incidents.set(totals.incidents);
         self.bundles.set(totals.coverages.len() as u64);
         self.bytes.set(totals.bytes);
-        self.gaps.set(
-            totals
-                .coverages
-                .iter()
-                .map(|json| BundleCoverage::from_json(json).missing)
-                .fold(0, u64::saturating_add),
-        );
+        let gaps = totals
+            .coverages
+            .iter()
+            .map(|json| BundleCoverage::from_json(json).missing);
+        self.gaps.set(gaps.fold(0, u64::saturating_add));
         for (state, count) in totals.passes {
-            self.passes
-                .get_or_create(&InState {
-                    state: state.as_str(),
-                })
-                .set(count);
+            let state = state.as_str();
+            self.passes.get_or_create(&StateLabel { state }).set(count);
         }
-        let backlog = api.ledger().backlog().await?;
         for (state, count) in [("waiting", backlog.waiting), ("running", backlog.leased)] {
-            self.jobs.get_or_create(&InState { state }).set(count);
+            self.jobs.get_or_create(&StateLabel { state }).set(count);
         }
-        Ok(())
     }
-}
 
-/// `GET /metrics`.
-pub(super) async fn read(State(api): State<Api>) -> Result<Response, Problem> {
-    let metrics = api.metrics();
-    metrics.look(&api).await?;
-    let mut text = String::new();
-    encode(&mut text, &metrics.registry).map_err(|error| Problem::internal(&error))?;
-    Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response())
+    /// All metrics in the format of [`OPEN_METRICS`].
+    pub(crate) fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
 }

@@ -1,5 +1,5 @@
-//! What is known of every request: an id that its answer carries, and a line in the log without
-//! anything of its content.
+//! Every request gets an id, which its response carries, and one line in the log, without any of
+//! its content.
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -8,44 +8,44 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use data_encoding::HEXLOWER;
 use futures::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, header};
 use tracing::{Instrument as _, field, info, info_span};
 
-use super::Api;
-use super::error::Problem;
+use crate::problem::Problem;
+use crate::state::ServerState;
 
-/// The header with the id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Where no route leads. The path itself is the client's text, and stays out of logs.
+/// The route of unknown paths: the path itself comes from the client, and stays out of logs.
 const NO_ROUTE: &str = "none";
 
-/// Runs a request inside a span of its own.
-pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let Ok(id) = platform::random::<8>().map(|bytes| HEXLOWER.encode(&bytes)) else {
-        return Problem::internal(&io::Error::other("the system has no randomness"))
-            .into_response();
+/// Runs a request in a span of its own. A handler that panics answers 500.
+pub(crate) async fn observe(
+    State(state): State<ServerState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let Ok(id) = platform::random_hex::<8>() else {
+        let error = io::Error::other("the operating system has no randomness");
+        return Problem::internal(&error).into_response();
     };
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or(NO_ROUTE.to_owned(), |path| path.as_str().to_owned());
-    let method = request.method().clone();
-    let span = info_span!("request", id = %id, method = counted(&method), route = %route, caller = field::Empty, incident = field::Empty);
+    let method = method_label(request.method());
+    let span = info_span!("request", id = %id, method, route = %route, caller = field::Empty, incident = field::Empty);
     let answered = async {
-        let ran = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-        let crashed = |_| {
-            Problem::internal(&io::Error::other(
-                "the handler crashed, which is this program's fault",
-            ))
-            .into_response()
-        };
-        let response = ran.unwrap_or_else(crashed);
-        let (status, time) = (response.status().as_u16(), begun.elapsed());
-        api.metrics()
-            .answered(counted(&method), &route, status, time.as_secs_f64());
+        let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        let response = response.unwrap_or_else(|_| {
+            let error = io::Error::other("the handler panicked: this is a bug of the collector");
+            Problem::internal(&error).into_response()
+        });
+        let (status, time) = (response.status().as_u16(), started.elapsed());
+        state
+            .metrics()
+            .count_request(method, &route, status, time.as_secs_f64());
         info!(
             status,
             milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
@@ -66,9 +66,8 @@ pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next
     response
 }
 
-/// The method, as far as it is one that is taken anywhere: a client can make up as many as it
-/// likes.
-fn counted(method: &Method) -> &'static str {
+/// The method for logs and metrics. Clients can invent methods, so unknown ones count as one.
+fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

@@ -21,13 +21,14 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{debug, warn};
-use url::{Host, Url};
+use url::Url;
 
-use super::auth::Caller;
+use crate::caller::Caller;
 use crate::config::OidcConfig;
 use domain::incident::Name;
-use platform::chain;
 use domain::token::TokenRole;
+use platform::chain;
+use platform::loopback::is_loopback_host;
 
 /// How long keys are used before they are asked for again: what the issuer withdraws is worth
 /// nothing after that.
@@ -61,21 +62,21 @@ pub enum OidcError {
 
 /// A token was not taken.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Rejected {
+pub(crate) enum TokenError {
     /// The client's fault: whatever it is, he is told the same.
     #[error("the token is worth nothing: {0}")]
-    Token(&'static str),
+    Invalid(&'static str),
     /// It could not be decided.
     #[error("cannot get the issuer's keys")]
-    Keys(#[source] AskError),
+    Keys(#[source] KeyFetchError),
 }
 
 /// The issuer did not give its keys.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AskError {
+pub(crate) enum KeyFetchError {
     /// It did not answer.
     #[error("cannot ask {url}")]
-    Ask {
+    Request {
         /// Which URL.
         url: Url,
         /// Why.
@@ -84,7 +85,7 @@ pub(super) enum AskError {
     },
     /// It answered something else.
     #[error("{url} answers {what}")]
-    Answer {
+    Response {
         /// Which URL.
         url: Url,
         /// What.
@@ -93,7 +94,7 @@ pub(super) enum AskError {
 }
 
 /// An identity provider.
-pub(super) struct Oidc {
+pub(crate) struct Oidc {
     config: OidcConfig,
     issuer: Url,
     client: reqwest::Client,
@@ -139,7 +140,7 @@ impl Oidc {
     ///
     /// # Errors
     /// See [`OidcError`].
-    pub(super) fn new(config: OidcConfig) -> Result<Self, OidcError> {
+    pub(crate) fn new(config: OidcConfig) -> Result<Self, OidcError> {
         let wrong = || OidcError::Issuer(config.issuer.clone());
         let issuer: Url = config.issuer.parse().map_err(|_| wrong())?;
         if !is_safe(&issuer) {
@@ -160,18 +161,18 @@ impl Oidc {
     /// Who holds a token.
     ///
     /// # Errors
-    /// See [`Rejected`].
-    pub(super) async fn caller(&self, token: &str) -> Result<Caller, Rejected> {
+    /// See [`TokenError`].
+    pub(crate) async fn caller(&self, token: &str) -> Result<Caller, TokenError> {
         let header = decode_header(token)
-            .map_err(|_| Rejected::Token("it is no JWT of a known algorithm"))?;
+            .map_err(|_| TokenError::Invalid("it is no JWT of a known algorithm"))?;
         let claims = self
             .claims(token, header.kid.as_deref(), header.alg)
             .await?;
         let role = self
             .role(&claims.other)
-            .ok_or(Rejected::Token("no role is configured for its holder"))?;
+            .ok_or(TokenError::Invalid("no role is configured for its holder"))?;
         let expires_at = Timestamp::from_unix_nanoseconds(i128::from(claims.exp) * 1_000_000_000);
-        let expires_at = expires_at.ok_or(Rejected::Token("it expires in no year"))?;
+        let expires_at = expires_at.ok_or(TokenError::Invalid("it expires in no year"))?;
         let subject = shortened(&claims.sub);
         let name = Name::escaped(&format!(
             "{subject} ({})",
@@ -191,10 +192,10 @@ impl Oidc {
         token: &str,
         kid: Option<&str>,
         alg: Algorithm,
-    ) -> Result<Claims, Rejected> {
+    ) -> Result<Claims, TokenError> {
         let mut tried = None;
         for newest in [false, true] {
-            let keys = self.keys(newest).await.map_err(Rejected::Keys)?;
+            let keys = self.keys(newest).await.map_err(TokenError::Keys)?;
             if tried
                 .as_ref()
                 .is_some_and(|tried| Arc::ptr_eq(tried, &keys))
@@ -209,11 +210,11 @@ impl Oidc {
                 .peekable();
             if fitting.peek().is_some() {
                 let claims = fitting.find_map(|key| self.verified(token, key, alg));
-                return claims.ok_or(Rejected::Token("its signature or a claim is wrong"));
+                return claims.ok_or(TokenError::Invalid("its signature or a claim is wrong"));
             }
             tried = Some(keys); // the issuer may have new keys
         }
-        Err(Rejected::Token("no key of the issuer fits"))
+        Err(TokenError::Invalid("no key of the issuer fits"))
     }
 
     fn verified(&self, token: &str, key: &Jwk, alg: Algorithm) -> Option<Claims> {
@@ -256,7 +257,7 @@ impl Oidc {
 
     /// The issuer's keys: those that are known, unless they are old or `newest` are wanted. One
     /// request at a time.
-    async fn keys(&self, newest: bool) -> Result<Arc<Vec<Jwk>>, AskError> {
+    async fn keys(&self, newest: bool) -> Result<Arc<Vec<Jwk>>, KeyFetchError> {
         let mut known = self.keys.lock().await;
         let is_within = |since: Option<Instant>, seconds| {
             since.is_some_and(|at| at.elapsed() < Duration::from_secs(seconds))
@@ -267,7 +268,7 @@ impl Oidc {
             return Ok(Arc::clone(&known.keys));
         }
         known.asked = Some(Instant::now());
-        match self.ask().await {
+        match self.fetch_keys().await {
             Ok(keys) => {
                 let now = Some(Instant::now());
                 *known = Keys {
@@ -284,14 +285,14 @@ impl Oidc {
         Ok(Arc::clone(&known.keys))
     }
 
-    async fn ask(&self) -> Result<Vec<Jwk>, AskError> {
+    async fn fetch_keys(&self) -> Result<Vec<Jwk>, KeyFetchError> {
         let mut url = self.issuer.clone();
         url.set_path(&format!(
             "{}/.well-known/openid-configuration",
             url.path().trim_end_matches('/')
         ));
         let discovery: Discovery = self.get(&url).await?;
-        let answer = |what: &str| AskError::Answer {
+        let answer = |what: &str| KeyFetchError::Response {
             url: url.clone(),
             what: what.to_owned(),
         };
@@ -309,12 +310,12 @@ impl Oidc {
         Ok(keys.filter(|key| algorithm(key).is_some()).collect())
     }
 
-    async fn get<T: serde::de::DeserializeOwned>(&self, url: &Url) -> Result<T, AskError> {
-        let failed = |cause| AskError::Ask {
+    async fn get<T: serde::de::DeserializeOwned>(&self, url: &Url) -> Result<T, KeyFetchError> {
+        let failed = |cause| KeyFetchError::Request {
             url: url.clone(),
             cause,
         };
-        let answer = |what: String| AskError::Answer {
+        let answer = |what: String| KeyFetchError::Response {
             url: url.clone(),
             what,
         };
@@ -336,12 +337,11 @@ impl Oidc {
 
 /// HTTPS; or this machine, where nobody is on the way.
 fn is_safe(url: &Url) -> bool {
-    let is_here = match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+    match url.scheme() {
+        "https" => url.has_host(),
+        "http" => url.host_str().is_some_and(is_loopback_host),
         _ => false,
-    };
-    url.scheme() == "https" && url.host().is_some() || url.scheme() == "http" && is_here
+    }
 }
 
 /// The one algorithm that a key is good for here; `None` for keys of other kinds, secrets of an
@@ -409,6 +409,7 @@ mod tests {
             "https://login.example.com",
             "https://login.example.com/realms/x",
             "http://127.0.0.1:8080",
+            "http://localhost:8080",
             "http://[::1]/",
         ] {
             assert!(Oidc::new(config(good)).is_ok(), "{good}");

@@ -1,121 +1,74 @@
-//! The description of the API, made of the table of routes and of the types that they take and
-//! give. `openapi.json` beside this file is what it says now; a test holds it current, so that a
-//! change of the API is seen in review.
+//! The OpenAPI description, built from the table of routes and the schemas of the types that they
+//! take and return. `openapi.json` beside this file is its current form; a test keeps it current, so
+//! that reviews see every change of the API.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use axum::Extension;
 use http::{Method, StatusCode};
+use utoipa::PartialSchema as _;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{
     HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
 };
-use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::request_body::{RequestBody as OpenApiBody, RequestBodyBuilder};
+use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     Components, ComponentsBuilder, ContentBuilder, Info, InfoBuilder, License, OpenApi,
     OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, Response, ResponseBuilder,
     Schema, Server,
 };
-use utoipa::{PartialSchema, ToSchema};
 
-use super::body::Json;
-use super::error::{Code, PROBLEM_JSON, ProblemBody};
-use super::routes::{ROUTES, ResourceScope, Route};
-use super::shapes::texts::{DigestText, IncidentIdText, TokenIdText, several, text, word};
-use super::shapes::{Schemas, add};
-use domain::trigger::Vendor;
+use crate::json::Json;
+use crate::problem::Problem;
+use crate::problem::status;
+use crate::query::Query;
+use crate::route::{Param, RequestBody, ResourceScope, ResponseBody, Route, SchemaFn, schema_of};
+use api::problem::PROBLEM_JSON;
+use api::{ProblemCode, ProblemDocument};
 
-/// The name of how a client says who it is.
+/// The name of the security scheme.
 const BEARER: &str = "token";
 
-/// The schema of a type, by its name, and those that it names in turn.
-pub(super) type Shape = fn() -> Schemas;
-
-/// [`Shape`] of a type.
-pub(super) fn shape<T: ToSchema>() -> Schemas {
-    let mut schemas = Schemas::new();
-    add::<T>(&mut schemas);
-    schemas
-}
-
-/// What a request has in its body.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Takes {
-    Nothing,
-    Json(Shape),
-    Bytes,
-}
-
-/// What an answer has in its body, and its media type.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Gives {
-    Nothing,
-    Json(Shape),
-    Text(&'static str),
-    Bytes(&'static str),
-}
-
-/// A parameter of a URL, or a line of a header.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Param {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    pub(super) about: &'static str,
-}
-
-/// What a parameter is.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
-    One(fn() -> RefOr<Schema>),
-    /// It may be repeated.
-    Many(fn() -> RefOr<Schema>),
-}
-
-impl Kind {
-    fn schema(self) -> RefOr<Schema> {
-        match self {
-            Self::One(schema) => schema(),
-            Self::Many(schema) => several(schema()),
-        }
-    }
-}
-
 /// `GET /v1/openapi.json`.
-pub(super) async fn read() -> Json<OpenApi> {
-    Json(document())
+pub(crate) async fn read(
+    Extension(document): Extension<Arc<OpenApi>>,
+    query: Query,
+) -> Result<Json<OpenApi>, Problem> {
+    query.finish()?;
+    Ok(Json(OpenApi::clone(&document)))
 }
 
-/// The whole description.
-pub(super) fn document() -> OpenApi {
+/// The description of `routes`.
+pub(crate) fn document(routes: &[Route]) -> OpenApi {
     let mut paths = PathsBuilder::new();
-    let mut schemas: BTreeMap<String, RefOr<Schema>> = shape::<ProblemBody>().into_iter().collect();
-    for route in ROUTES {
-        if let Takes::Json(shape) = route.takes {
-            schemas.extend(shape());
+    let mut schemas: BTreeMap<String, RefOr<Schema>> =
+        schema_of::<ProblemDocument>().into_iter().collect();
+    for route in routes {
+        if let RequestBody::Json(schema) = route.request {
+            schemas.extend(schema());
         }
-        for (_, gives) in route.gives {
-            if let Gives::Json(shape) = gives {
-                schemas.extend(shape());
+        for (_, body) in route.responses {
+            if let ResponseBody::Json(schema) = body {
+                schemas.extend(schema());
             }
         }
         paths = paths.path(
             route.path,
-            PathItem::new(method(&route.method), operation(route)),
+            PathItem::new(http_method(&route.method), operation(route)),
         );
     }
-    let here = Server::new("/");
     OpenApiBuilder::new()
         .info(info())
-        .servers(Some([here]))
+        .servers(Some([Server::new("/")]))
         .paths(paths)
         .components(Some(components(schemas)))
         .build()
 }
 
 fn info() -> Info {
-    let about = "Declares incidents, captures their evidence, and gives it out. What is added to an answer is no new version; nothing \
-        is renamed or removed.";
     let license = License::builder()
         .name("Apache-2.0")
         .identifier(Some("Apache-2.0"))
@@ -123,16 +76,20 @@ fn info() -> Info {
     InfoBuilder::new()
         .title("Exhibit")
         .version("1")
-        .description(Some(about))
+        .description(Some(
+            "Declares incidents, captures their evidence and serves it. Responses may gain members; \
+             no member is ever renamed or removed.",
+        ))
         .license(Some(license))
         .build()
 }
 
 fn components(schemas: BTreeMap<String, RefOr<Schema>>) -> Components {
-    let about = "A token of `exhibit token create`, or one of the configured identity provider.";
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some(about))
+        .description(Some(
+            "A token of `exhibit token create`, or one of the configured identity provider.",
+        ))
         .build();
     ComponentsBuilder::new()
         .schemas_from_iter(schemas)
@@ -140,7 +97,7 @@ fn components(schemas: BTreeMap<String, RefOr<Schema>>) -> Components {
         .build()
 }
 
-fn method(method: &Method) -> HttpMethod {
+fn http_method(method: &Method) -> HttpMethod {
     match *method {
         Method::POST => HttpMethod::Post,
         Method::PATCH => HttpMethod::Patch,
@@ -151,136 +108,145 @@ fn method(method: &Method) -> HttpMethod {
 
 fn operation(route: &Route) -> Operation {
     let mut operation = OperationBuilder::new()
-        .summary(Some(route.about))
-        .operation_id(Some(name(route)));
-    if route.who.is_empty() {
-        operation = operation.securities(Some([])); // said, so that nobody takes it for forgotten
+        .summary(Some(route.summary))
+        .operation_id(Some(operation_id(route)))
+        .request_body(request_body(route.request));
+    if route.roles.is_empty() {
+        operation = operation.securities(Some([])); // explicit, since absent means forgotten
     } else {
-        let roles: Vec<_> = route.who.iter().map(|role| role.as_str()).collect();
-        operation = operation.description(Some(format!("Roles: {}.", roles.join(", "))));
-        operation = operation.security(SecurityRequirement::new(BEARER, Vec::<String>::new()));
+        let roles: Vec<_> = route.roles.iter().map(|role| role.as_str()).collect();
+        operation = operation
+            .description(Some(format!("Roles: {}.", roles.join(", "))))
+            .security(SecurityRequirement::new(BEARER, Vec::<String>::new()));
     }
-    operation = named(route)
-        .into_iter()
-        .fold(operation, OperationBuilder::parameter);
-    for (place, params) in [
-        (ParameterIn::Query, route.query),
-        (ParameterIn::Header, route.sends),
-    ] {
-        let params = params.iter().map(|param| parameter(param, place.clone()));
-        operation = params.fold(operation, OperationBuilder::parameter);
+    if let Some(parameter) = path_parameter(route) {
+        operation = operation.parameter(parameter);
     }
-    let content = match route.takes {
-        Takes::Nothing => None,
-        Takes::Json(shape) => Some((
-            "application/json",
-            ContentBuilder::new().schema(Some(reference(shape))).build(),
-        )),
-        Takes::Bytes => Some(("application/octet-stream", ContentBuilder::new().build())),
-    };
-    let required = if matches!(route.takes, Takes::Bytes) {
-        Required::False
-    } else {
-        Required::True
-    }; // no bytes are bytes, too
-    let body = content.map(|(kind, content)| {
-        RequestBodyBuilder::new()
-            .content(kind, content)
-            .required(Some(required))
-            .build()
-    });
-    operation = operation.request_body(body);
-    let statuses: BTreeSet<u16> = route.gives.iter().map(|(status, _)| *status).collect();
+    for param in route.query {
+        operation = operation.parameter(parameter(param, ParameterIn::Query));
+    }
+    for param in route.request_headers {
+        operation = operation.parameter(parameter(param, ParameterIn::Header));
+    }
+    let statuses: BTreeSet<u16> = route.responses.iter().map(|(status, _)| *status).collect();
     for status in statuses {
-        operation = operation.response(status.to_string(), answer(route, status));
+        operation = operation.response(status.to_string(), response(route, status));
     }
     for (status, titles) in problems(route) {
         let content = ContentBuilder::new()
-            .schema(Some(reference(shape::<ProblemBody>)))
+            .schema(Some(reference(schema_of::<ProblemDocument>)))
             .build();
         let response = ResponseBuilder::new()
             .description(titles)
             .content(PROBLEM_JSON, content);
-        operation = operation.response(status.as_str(), with_id(response).build());
+        operation = operation.response(status.as_str(), with_request_id(response).build());
     }
     operation.build()
 }
 
-/// What the path names.
-fn named(route: &Route) -> Option<Parameter> {
+fn request_body(body: RequestBody) -> Option<OpenApiBody> {
+    let (media_type, content, required) = match body {
+        RequestBody::None => return None,
+        RequestBody::Json(schema) => {
+            let content = ContentBuilder::new().schema(Some(reference(schema)));
+            ("application/json", content, Required::True)
+        }
+        // An empty body is valid, too.
+        RequestBody::Bytes => (
+            "application/octet-stream",
+            ContentBuilder::new(),
+            Required::False,
+        ),
+    };
+    let body = RequestBodyBuilder::new()
+        .content(media_type, content.build())
+        .required(Some(required));
+    Some(body.build())
+}
+
+fn path_parameter(route: &Route) -> Option<Parameter> {
     let (_, rest) = route.path.split_once('{')?;
     let name = rest.split('}').next().unwrap_or_default();
-    let schema = match (name, route.reach) {
-        ("vendor", _) => word(Vendor::ALL.map(Vendor::name)),
-        (_, ResourceScope::Incident) => IncidentIdText::schema(),
-        (_, ResourceScope::Bundle) => DigestText::schema(),
-        _ => TokenIdText::schema(),
-    };
+    let schema = route
+        .path_schema
+        .expect("a route with a path parameter has its schema");
     let parameter = ParameterBuilder::new()
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
-        .name(name);
-    Some(parameter.schema(Some(schema)).build())
+        .name(name)
+        .schema(Some(schema()));
+    Some(parameter.build())
 }
 
-/// `readIncident`: the last words of the path, after what is done.
-fn name(route: &Route) -> String {
-    let verb = match route.method {
-        Method::POST => "post",
-        Method::PATCH => "patch",
-        Method::DELETE => "delete",
-        _ => "get",
-    };
+fn parameter(param: &Param, location: ParameterIn) -> Parameter {
+    ParameterBuilder::new()
+        .parameter_in(location)
+        .name(param.name)
+        .description(Some(param.description))
+        .schema(Some(param_schema(param)))
+        .build()
+}
+
+fn param_schema(param: &Param) -> RefOr<Schema> {
+    let schema = (param.schema)();
+    if param.may_repeat {
+        ArrayBuilder::new().items(schema).into()
+    } else {
+        schema
+    }
+}
+
+/// Such as `getIncidentsOneBundles`: the method and the words of the path.
+fn operation_id(route: &Route) -> String {
+    let mut id = route.method.as_str().to_lowercase();
     let words = route
         .path
         .split('/')
         .filter(|word| !word.is_empty() && *word != "v1");
-    let word = |word: &str| {
+    for word in words {
         let word = if word.starts_with('{') {
             "one"
         } else {
             word.trim_end_matches(".json")
         };
-        word[..1].to_uppercase() + &word[1..]
-    };
-    words.fold(verb.to_owned(), |name, part| name + &word(part))
+        id += &word[..1].to_uppercase();
+        id += &word[1..];
+    }
+    id
 }
 
-fn parameter(param: &Param, place: ParameterIn) -> Parameter {
-    let parameter = ParameterBuilder::new()
-        .parameter_in(place)
-        .name(param.name)
-        .description(Some(param.about));
-    parameter.schema(Some(param.kind.schema())).build()
-}
-
-/// An answer of this status, in each form that it has.
-fn answer(route: &Route, status: u16) -> Response {
+/// The response of a status, with all its alternatives.
+fn response(route: &Route, status: u16) -> Response {
     let reason = StatusCode::from_u16(status)
         .ok()
         .and_then(|status| status.canonical_reason())
         .unwrap_or_default();
-    let mut response = with_id(ResponseBuilder::new().description(reason));
-    for tells in route.tells.iter().filter(|tells| tells.0 == status) {
+    let mut response = with_request_id(ResponseBuilder::new().description(reason));
+    for (_, param) in route
+        .response_headers
+        .iter()
+        .filter(|(of, _)| *of == status)
+    {
         let header = HeaderBuilder::new()
-            .schema(Some(tells.1.kind.schema()))
-            .description(Some(tells.1.about));
-        response = response.header(tells.1.name, header.build());
+            .schema(Some(param_schema(param)))
+            .description(Some(param.description));
+        response = response.header(param.name, header.build());
     }
     let mut json = Vec::new();
-    for (_, gives) in route.gives.iter().filter(|gives| gives.0 == status) {
-        response = match gives {
-            Gives::Nothing => response,
-            Gives::Json(shape) => {
-                json.push(reference(*shape));
-                response
+    for (_, body) in route.responses.iter().filter(|(of, _)| *of == status) {
+        let (media_type, content) = match body {
+            ResponseBody::None => continue,
+            ResponseBody::Json(schema) => {
+                json.push(reference(*schema));
+                continue;
             }
-            Gives::Text(kind) => response.content(
-                *kind,
-                ContentBuilder::new().schema(Some(String::schema())).build(),
-            ),
-            Gives::Bytes(kind) => response.content(*kind, ContentBuilder::new().build()),
+            ResponseBody::Text(media_type) => {
+                let content = ContentBuilder::new().schema(Some(String::schema()));
+                (*media_type, content)
+            }
+            ResponseBody::Bytes(media_type) => (*media_type, ContentBuilder::new()),
         };
+        response = response.content(media_type, content.build());
     }
     let schema = match json.len() {
         0 => return response.build(),
@@ -290,88 +256,67 @@ fn answer(route: &Route, status: u16) -> Response {
             .fold(AnyOfBuilder::new(), AnyOfBuilder::item)
             .into(),
     };
-    response
-        .content(
-            "application/json",
-            ContentBuilder::new().schema(Some(schema)).build(),
-        )
-        .build()
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    response.content("application/json", content).build()
 }
 
-/// What every answer tells.
-fn with_id(response: ResponseBuilder) -> ResponseBuilder {
+/// Every response has the id of its request.
+fn with_request_id(response: ResponseBuilder) -> ResponseBuilder {
     let header = HeaderBuilder::new()
-        .schema(Some(text()))
-        .description(Some("Names the request in the collector's log"));
+        .schema(Some(String::schema()))
+        .description(Some("The id of the request in the collector's log"));
     response.header("X-Request-Id", header.build())
 }
 
-fn reference(shape: Shape) -> RefOr<Schema> {
-    let (name, _) = shape()
-        .into_iter()
-        .next()
-        .expect("the type itself comes first");
+fn reference(schema: SchemaFn) -> RefOr<Schema> {
+    let (name, _) = schema().swap_remove(0); // the type itself comes first
     RefOr::Ref(Ref::from_schema_name(name))
 }
 
-/// What may be answered instead, by status: what each of its codes means.
+/// The problems that a route can answer with: the titles of their codes, by status.
 fn problems(route: &Route) -> BTreeMap<StatusCode, String> {
-    let mut codes = Vec::new();
-    if !route.who.is_empty() {
+    let mut codes = route.problems.to_vec();
+    if !route.roles.is_empty() {
         codes.extend([
-            Code::Unauthenticated,
-            Code::Forbidden,
-            Code::Invalid,
-            Code::Unavailable,
-            Code::Internal,
+            ProblemCode::Unauthenticated,
+            ProblemCode::Forbidden,
+            ProblemCode::Invalid,
+            ProblemCode::Unavailable,
+            ProblemCode::Internal,
         ]);
     }
     if route.path.contains('{') {
-        codes.push(Code::NotFound);
+        codes.push(ProblemCode::NotFound);
     }
-    match route.path {
-        "/v1/hooks/{vendor}" => {
-            codes.extend([
-                Code::Unauthenticated,
-                Code::Invalid,
-                Code::Refused,
-                Code::Unavailable,
-                Code::Internal,
-            ]);
-        }
-        "/metrics" => codes.extend([Code::Unavailable, Code::Internal]),
-        _ => {}
+    match route.request {
+        RequestBody::None => {}
+        RequestBody::Bytes => codes.extend([
+            ProblemCode::Timeout,
+            ProblemCode::TooLarge,
+            ProblemCode::Malformed,
+        ]),
+        RequestBody::Json(_) => codes.extend([
+            ProblemCode::Timeout,
+            ProblemCode::TooLarge,
+            ProblemCode::UnsupportedMediaType,
+            ProblemCode::Malformed,
+            ProblemCode::Conflict,
+            ProblemCode::Refused,
+        ]),
     }
-    match route.takes {
-        Takes::Nothing => {}
-        Takes::Bytes => codes.extend([Code::Timeout, Code::TooLarge, Code::Malformed]),
-        Takes::Json(_) => {
-            codes.extend([
-                Code::Timeout,
-                Code::TooLarge,
-                Code::UnsupportedMediaType,
-                Code::Malformed,
-                Code::Conflict,
-                Code::Refused,
-            ]);
-        }
-    }
-    if route.path.ends_with("/close") {
-        codes.push(Code::NotReadyToClose);
-    }
-    if route.reach == ResourceScope::Bundle {
-        codes.push(Code::RangeNotSatisfiable);
+    if route.scope == ResourceScope::Bundle {
+        codes.push(ProblemCode::RangeNotSatisfiable);
     }
     let mut problems: BTreeMap<StatusCode, String> = BTreeMap::new();
-    for (_, status, name, title) in Code::ALL
+    for code in ProblemCode::ALL
         .into_iter()
-        .filter(|(code, ..)| codes.contains(code))
+        .filter(|code| codes.contains(code))
     {
-        let said = problems.entry(status).or_default();
-        *said += &format!(
-            "{}{title} ({name})",
-            if said.is_empty() { "" } else { "; " }
-        );
+        let titles = problems.entry(status(code)).or_default();
+        if !titles.is_empty() {
+            titles.push_str("; ");
+        }
+        *titles += &format!("{} ({})", code.title(), code.as_str());
     }
     problems
 }
@@ -383,15 +328,16 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::routes::ROUTES;
 
     const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/openapi.json");
 
-    /// Set to anything, the file is written anew.
+    /// If set, the test rewrites the file.
     const UPDATE: &str = "EXHIBIT_UPDATE_SNAPSHOTS";
 
     #[test]
-    fn the_file_says_what_the_code_says() {
-        let current = serde_json::to_string_pretty(&document()).expect("JSON") + "\n";
+    fn openapi_json_is_current() {
+        let current = serde_json::to_string_pretty(&document(ROUTES)).expect("JSON") + "\n";
         if std::env::var_os(UPDATE).is_some() {
             fs::write(SNAPSHOT, &current).expect("own file");
         }
@@ -403,8 +349,8 @@ mod tests {
     }
 
     #[test]
-    fn every_route_is_described_once_and_every_reference_leads_somewhere() {
-        let json = serde_json::to_value(document()).expect("JSON");
+    fn describes_every_route_once_and_resolves_every_reference() {
+        let json = serde_json::to_value(document(ROUTES)).expect("JSON");
         assert!(
             json["openapi"]
                 .as_str()
@@ -426,7 +372,7 @@ mod tests {
             );
             assert_eq!(
                 operation["security"].as_array().map(Vec::is_empty),
-                Some(route.who.is_empty()),
+                Some(route.roles.is_empty()),
                 "{operation}"
             );
             assert!(
@@ -438,7 +384,7 @@ mod tests {
             let refuses = ["401", "403"]
                 .iter()
                 .all(|status| operation["responses"][status].is_object());
-            assert!(refuses || route.who.is_empty(), "{operation}");
+            assert!(refuses || route.roles.is_empty(), "{operation}");
         }
         let mut references = 0;
         each(&json, &mut |value| {

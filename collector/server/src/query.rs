@@ -1,4 +1,4 @@
-//! Parameters of a URL: each is known, and given once unless it may repeat.
+//! Query parameters: unknown ones are rejected, and so are repetitions where one value is expected.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -8,13 +8,14 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use url::form_urlencoded;
 
-use super::error::{Code, Problem};
-use domain::incident::{did_you_mean, nearest};
+use crate::problem::Problem;
+use api::ProblemCode;
+use domain::spelling::{did_you_mean, nearest};
 
-/// The parameters of a request that nobody has asked for yet.
+/// The parameters of a request that no handler has read yet.
 #[derive(Debug)]
-pub(super) struct Query {
-    left: Vec<(String, String)>,
+pub(crate) struct Query {
+    unread: Vec<(String, String)>,
     known: Vec<&'static str>,
 }
 
@@ -29,7 +30,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 impl Query {
     fn parse(text: &str) -> Self {
         Self {
-            left: form_urlencoded::parse(text.as_bytes())
+            unread: form_urlencoded::parse(text.as_bytes())
                 .into_owned()
                 .collect(),
             known: Vec::new(),
@@ -37,7 +38,7 @@ impl Query {
     }
 
     /// The parameter `name`, if it is given.
-    pub(super) fn one<T: FromStr<Err: Display>>(
+    pub(crate) fn one<T: FromStr<Err: Display>>(
         &mut self,
         name: &'static str,
     ) -> Result<Option<T>, Problem> {
@@ -45,44 +46,44 @@ impl Query {
         match (values.pop(), values.len()) {
             (value, 0) => Ok(value),
             _ => Err(Problem::new(
-                Code::Invalid,
+                ProblemCode::Invalid,
                 format!("parameter {name} is given more than once"),
             )),
         }
     }
 
     /// All values of the parameter `name`.
-    pub(super) fn many<T: FromStr<Err: Display>>(
+    pub(crate) fn many<T: FromStr<Err: Display>>(
         &mut self,
         name: &'static str,
     ) -> Result<Vec<T>, Problem> {
         self.known.push(name);
         let values = self
-            .left
+            .unread
             .extract_if(.., |(other, _)| other == name)
             .map(|(_, value)| value);
         let parse = |value: String| {
             value
                 .parse()
-                .map_err(|e| Problem::new(Code::Invalid, format!("parameter {name}: {e}")))
+                .map_err(|e| Problem::new(ProblemCode::Invalid, format!("parameter {name}: {e}")))
         };
         values.map(parse).collect()
     }
 
-    /// Refuses what nobody has asked for.
-    pub(super) fn done(self) -> Result<(), Problem> {
-        let Some((unknown, _)) = self.left.first() else {
+    /// Rejects parameters that no handler has read.
+    pub(crate) fn finish(self) -> Result<(), Problem> {
+        let Some((unknown, _)) = self.unread.first() else {
             return Ok(());
         };
         let near = did_you_mean(nearest(unknown, self.known.iter().copied()));
         let known = if self.known.is_empty() {
-            "none is taken".to_owned()
+            "this path takes none".to_owned()
         } else {
-            format!("there are: {}", self.known.join(", "))
+            format!("known: {}", self.known.join(", "))
         };
         Err(Problem::new(
-            Code::Invalid,
-            format!("there is no parameter {unknown:?}{near}; {known}"),
+            ProblemCode::Invalid,
+            format!("unknown parameter {unknown:?}{near}; {known}"),
         ))
     }
 }
@@ -92,26 +93,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_taken_one_by_one() {
+    fn reads_single_and_repeated_parameters() {
         let mut query = Query::parse("limit=5&kind=a%2e&kind=b+c");
         assert_eq!(query.one::<u32>("limit").expect("a number"), Some(5));
         assert_eq!(query.one::<u32>("cursor").expect("absent"), None);
         assert_eq!(query.many::<String>("kind").expect("texts"), ["a.", "b c"]);
-        query.done().expect("nothing is left");
+        query.finish().expect("all are read");
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn names_repeated_unknown_and_invalid_parameters() {
         let mut query = Query::parse("limit=5&limit=6&kinds=x");
         assert_eq!(
             query.one::<u32>("limit").expect_err("twice").to_string(),
             "parameter limit is given more than once"
         );
         assert!(query.many::<String>("kind").expect("none").is_empty());
-        let text = query.done().expect_err("unknown").to_string();
+        let text = query.finish().expect_err("unknown").to_string();
         assert_eq!(
             text,
-            r#"there is no parameter "kinds" (did you mean "kind"?); there are: limit, kind"#
+            r#"unknown parameter "kinds" (did you mean "kind"?); known: limit, kind"#
         );
         let text = Query::parse("limit=x")
             .one::<u32>("limit")

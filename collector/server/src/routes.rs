@@ -1,423 +1,485 @@
-//! Which path there is, who may ask for it, and what answers. Everything else follows from this
-//! table.
+//! The table of routes: paths, who may use them, their handlers, and what they take and return. The
+//! router and the OpenAPI description are built from it.
 
-use axum::Router;
-use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, patch, post};
+use evidence_format::digest::Digest;
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
 use http::Method;
-use utoipa::PartialSchema as _;
+use utoipa::PartialSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 
-use super::error::{Code, Problem};
-use super::openapi::{Gives, Kind, Param, Takes, shape};
-use super::shapes::PlanShape;
-use super::shapes::texts::{
-    IncidentIdText, LineText, PivotText, PlayText, SourceText, StatusText, Time, count,
-    idempotency_key, text, word,
+use crate::handlers::{
+    attachments, bundles, captures, checklists, events, health, incidents, metrics, plays, sources,
+    timeline, tokens, webhooks,
 };
-use super::{
-    Api, auth, checklist, download, events, evidence, health, hooks, incidents, metrics, openapi,
-    plays, sources, timeline, tokens,
+use crate::openapi;
+use crate::route::RequestBody::{Bytes, Json as JsonRequest};
+use crate::route::{Param, ResourceScope, ResponseBody, Route, param, repeated, schema_of};
+use crate::state::ServerState;
+use api::{
+    AttachmentReceipt, BundleList, CallerInfo, CaptureAccepted, CaptureOptions, ChangeResponse,
+    ChecklistPatch, Checklists, CloseRequest, CreatedToken, DeclareRequest, DeclareResponse,
+    IncidentDetails, IncidentPage, IncidentPatch, IncidentSummary, NoteRequest, PlayList,
+    ProblemCode, SlackReply, SourceList, TimelinePage, TokenList, TokenRequest, WebhookReceipt,
 };
+use domain::incident::{IncidentStatus, Line, Pivot, PlayName, SourceName};
+use domain::plan::CapturePlan;
+use domain::token::TokenId;
 use domain::token::TokenRole::{self, Admin, Auditor, Automation, Commander, Owner};
+use domain::trigger::Vendor;
 
-/// Everybody with a token.
-const EVERYBODY: &[TokenRole] = &[Automation, Owner, Commander, Auditor, Admin];
-/// Whoever declares.
+/// No token is needed.
+const PUBLIC: &[TokenRole] = &[];
+const EVERY_ROLE: &[TokenRole] = &[Automation, Owner, Commander, Auditor, Admin];
+/// May declare incidents.
 const DECLARERS: &[TokenRole] = &[Automation, Owner, Commander, Admin];
-/// Whoever may see incidents and evidence.
+/// May see incidents and evidence.
 const READERS: &[TokenRole] = &[Owner, Commander, Auditor, Admin];
-/// Whoever may add to them.
+/// May add to incidents and evidence.
 const WRITERS: &[TokenRole] = &[Owner, Commander, Admin];
-/// Whoever says how bad it is, and that it is over.
-pub(super) const DECIDERS: &[TokenRole] = &[Commander, Admin];
-/// Whoever makes tokens.
+/// May change severity and status; the same roles as [`Caller::may_decide`](crate::caller::Caller).
+const DECIDERS: &[TokenRole] = &[Commander, Admin];
 const ADMINS: &[TokenRole] = &[Admin];
 
-/// A line of the table.
-#[derive(Debug)]
-pub(super) struct Route {
-    pub(super) method: Method,
-    pub(super) path: &'static str,
-    /// Which roles may; none is everybody, without a token.
-    pub(super) who: &'static [TokenRole],
-    pub(super) reach: ResourceScope,
-    pub(super) handler: fn() -> MethodRouter<Api>,
-    /// What it is for, for people.
-    pub(super) about: &'static str,
-    pub(super) query: &'static [Param],
-    /// Lines of the request's header.
-    pub(super) sends: &'static [Param],
-    pub(super) takes: Takes,
-    /// By status; several of one are forms that the client may choose among.
-    pub(super) gives: &'static [(u16, Gives)],
-    /// Lines of the answer's header, by status.
-    pub(super) tells: &'static [(u16, Param)],
-}
+const TEXT: ResponseBody = ResponseBody::Text("text/plain; charset=utf-8");
+const PEM: ResponseBody = ResponseBody::Bytes(plays::PEM);
+const TAR: ResponseBody = ResponseBody::Bytes("application/x-tar");
 
-/// What of the collector a route reaches: what a token for one incident may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ResourceScope {
-    /// What the caller sees anyway.
-    Itself,
-    /// More than one incident.
-    All,
-    /// The incident in the path.
-    Incident,
-    /// The bundle in the path, and so its incident.
-    Bundle,
-}
-
-impl Route {
-    const fn new(
-        method: Method,
-        path: &'static str,
-        who: &'static [TokenRole],
-        reach: ResourceScope,
-        about: &'static str,
-        handler: fn() -> MethodRouter<Api>,
-    ) -> Self {
-        Self {
-            method,
-            path,
-            who,
-            reach,
-            handler,
-            about,
-            query: &[],
-            sends: &[],
-            takes: Takes::Nothing,
-            gives: &[],
-            tells: &[],
-        }
-    }
-
-    const fn query(mut self, query: &'static [Param]) -> Self {
-        self.query = query;
-        self
-    }
-
-    const fn sends(mut self, sends: &'static [Param]) -> Self {
-        self.sends = sends;
-        self
-    }
-
-    const fn takes(mut self, takes: Takes) -> Self {
-        self.takes = takes;
-        self
-    }
-
-    const fn gives(mut self, gives: &'static [(u16, Gives)]) -> Self {
-        self.gives = gives;
-        self
-    }
-
-    const fn tells(mut self, tells: &'static [(u16, Param)]) -> Self {
-        self.tells = tells;
-        self
-    }
-}
-
-const fn param(name: &'static str, kind: Kind, about: &'static str) -> Param {
-    Param { name, kind, about }
-}
-
-const CURSOR: &str = "The `next` of the previous page";
-const LIMIT: Param = param(
-    "limit",
-    ONE_COUNT,
-    "The number of items on a page; values out of range are clamped",
+const CURSOR_DESCRIPTION: &str = "The `next` of the previous page";
+const LIMIT: Param = param("limit", count, "Page size; values out of range are clamped");
+const LOCATION: Param = param("Location", text, "The path of the incident");
+const ETAG: Param = param("ETag", text, "The bundle's id; it never changes");
+const FROM: Param = param("from", Timestamp::schema, "Start of the window");
+const UNTIL: Param = param("until", Timestamp::schema, "End of the window, exclusive");
+const SOURCE: Param = repeated("source", SourceName::schema, "Only these sources");
+const ACCOUNT: Param = repeated("account", text, "Only these accounts");
+const REGION: Param = repeated("region", text, "Only these regions");
+const DEADLINE: Param = param(
+    "deadlineSeconds",
+    count,
+    "Seconds after which the evidence captured so far is sealed",
 );
-const ONE_TEXT: Kind = Kind::One(text);
-const ONE_COUNT: Kind = Kind::One(count);
-const ONE_PLAY: Kind = Kind::One(PlayText::schema);
-const ONE_TIME: Kind = Kind::One(Time::schema);
-const LOCATION: Param = param("Location", ONE_TEXT, "Where the incident is");
-const ETAG: Param = param("ETag", ONE_TEXT, "The bundle's id: it never changes");
-const CAPTURE: [Param; 6] = [
-    param("from", ONE_TIME, "Start of the window"),
-    param("until", ONE_TIME, "End of the window, exclusive"),
-    param(
-        "source",
-        Kind::Many(SourceText::schema),
-        "Only this source; may be repeated",
-    ),
-    param(
-        "account",
-        Kind::Many(text),
-        "Only this account; may be repeated",
-    ),
-    param(
-        "region",
-        Kind::Many(text),
-        "Only this region; may be repeated",
-    ),
-    param(
-        "deadlineSeconds",
-        ONE_COUNT,
-        "Seconds after which the evidence captured so far is sealed",
-    ),
-];
-const TEXT: &str = "text/plain; charset=utf-8";
+
+const fn json<T: utoipa::ToSchema>() -> ResponseBody {
+    ResponseBody::Json(schema_of::<T>)
+}
+
+fn text() -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(Type::String).into()
+}
+
+fn count() -> RefOr<Schema> {
+    let integer = ObjectBuilder::new().schema_type(Type::Integer);
+    integer.minimum(Some(0)).into()
+}
+
+fn one_of<T: ToString>(words: impl IntoIterator<Item = T>) -> RefOr<Schema> {
+    let words: Vec<String> = words.into_iter().map(|word| word.to_string()).collect();
+    let string = ObjectBuilder::new().schema_type(Type::String);
+    string.enum_values(Some(words)).into()
+}
 
 fn audience() -> RefOr<Schema> {
-    word(["internal", "external"])
+    one_of(["internal", "external"])
 }
 
-/// The table.
-pub(super) static ROUTES: &[Route] = &[
-    Route::new(Method::GET, "/healthz", &[], ResourceScope::Itself, "Reports that the process runs", || get(health::alive))
-        .gives(&[(200, Gives::Text(TEXT))]),
-    Route::new(Method::GET, "/readyz", &[], ResourceScope::Itself, "Reports whether the database and the blob store respond", || {
-        get(health::ready)
-    })
-    .gives(&[(200, Gives::Text(TEXT)), (503, Gives::Text(TEXT))]),
-    Route::new(Method::GET, "/metrics", &[], ResourceScope::Itself, "Metrics for Prometheus", || get(metrics::read))
-        .gives(&[(200, Gives::Bytes("application/openmetrics-text"))]),
-    Route::new(
+fn vendor() -> RefOr<Schema> {
+    one_of(Vendor::ALL.map(Vendor::name))
+}
+
+fn idempotency_key() -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^[ -~]{1,256}$"))
+        .description(Some("1 to 256 visible ASCII characters"))
+        .into()
+}
+
+/// A route to what every caller may see.
+const fn caller_route(
+    method: Method,
+    path: &'static str,
+    roles: &'static [TokenRole],
+    summary: &'static str,
+    handler: fn() -> MethodRouter<ServerState>,
+) -> Route {
+    Route::new(method, path, roles, ResourceScope::Caller, summary, handler)
+}
+
+/// A route to more than one incident.
+const fn global_route(
+    method: Method,
+    path: &'static str,
+    roles: &'static [TokenRole],
+    summary: &'static str,
+    handler: fn() -> MethodRouter<ServerState>,
+) -> Route {
+    Route::new(method, path, roles, ResourceScope::All, summary, handler)
+}
+
+/// A route to the incident in its path.
+const fn incident_route(
+    method: Method,
+    path: &'static str,
+    roles: &'static [TokenRole],
+    summary: &'static str,
+    handler: fn() -> MethodRouter<ServerState>,
+) -> Route {
+    let scope = ResourceScope::Incident;
+    Route::new(method, path, roles, scope, summary, handler).path_schema(IncidentId::schema)
+}
+
+/// A route to the bundle in its path.
+const fn bundle_route(
+    path: &'static str,
+    summary: &'static str,
+    handler: fn() -> MethodRouter<ServerState>,
+) -> Route {
+    let scope = ResourceScope::Bundle;
+    Route::new(Method::GET, path, READERS, scope, summary, handler).path_schema(Digest::schema)
+}
+
+pub(crate) static ROUTES: &[Route] = &[
+    caller_route(
+        Method::GET,
+        "/healthz",
+        PUBLIC,
+        "Reports that the process runs",
+        || get(health::is_alive),
+    )
+    .responses(&[(200, TEXT)]),
+    caller_route(
+        Method::GET,
+        "/readyz",
+        PUBLIC,
+        "Reports whether the database and the blob store respond",
+        || get(health::is_ready),
+    )
+    .responses(&[(200, TEXT), (503, TEXT)]),
+    caller_route(
+        Method::GET,
+        "/metrics",
+        PUBLIC,
+        "Returns metrics for Prometheus",
+        || get(metrics::read),
+    )
+    .responses(&[(200, ResponseBody::Bytes("application/openmetrics-text"))])
+    .problems(&[ProblemCode::Unavailable, ProblemCode::Internal]),
+    caller_route(
         Method::POST,
         "/v1/hooks/{vendor}",
-        &[],
-        ResourceScope::Itself,
+        PUBLIC,
         "Receives a vendor's webhook, verified by the vendor's own scheme",
-        || post(hooks::receive),
+        || post(webhooks::receive),
     )
-    .takes(Takes::Bytes)
-    .gives(&[
-        (200, Gives::Json(shape::<hooks::LocalContext>)),
-        (200, Gives::Json(shape::<hooks::Shown>)),
-        (200, Gives::Text(TEXT)),
-        (201, Gives::Json(shape::<hooks::LocalContext>)),
+    .path_schema(vendor)
+    .request(Bytes)
+    .responses(&[
+        (200, json::<WebhookReceipt>()),
+        (200, json::<SlackReply>()),
+        (200, TEXT),
+        (201, json::<WebhookReceipt>()),
+    ])
+    .problems(&[
+        ProblemCode::Unauthenticated,
+        ProblemCode::Invalid,
+        ProblemCode::Refused,
+        ProblemCode::Unavailable,
+        ProblemCode::Internal,
     ]),
-    Route::new(Method::GET, "/v1/openapi.json", &[], ResourceScope::Itself, "This description", || get(openapi::read))
-        .gives(&[(200, Gives::Bytes("application/json"))]),
-    Route::new(Method::GET, "/v1/whoami", EVERYBODY, ResourceScope::Itself, "Returns the caller of the token, with its role", || {
-        get(tokens::whoami)
-    })
-    .gives(&[(200, Gives::Json(shape::<tokens::Who>))]),
-    Route::new(Method::GET, "/v1/key", EVERYBODY, ResourceScope::Itself, "Returns the public key of the collector, as PEM", || {
-        get(plays::key)
-    })
-    .gives(&[(200, Gives::Bytes(plays::PEM))]),
-    Route::new(Method::GET, "/v1/plays", EVERYBODY, ResourceScope::Itself, "Lists the plays", || get(plays::list))
-        .gives(&[(200, Gives::Json(shape::<plays::List>))]),
-    Route::new(
+    caller_route(
+        Method::GET,
+        "/v1/openapi.json",
+        PUBLIC,
+        "Returns this description",
+        || get(openapi::read),
+    )
+    .responses(&[(200, ResponseBody::Bytes("application/json"))])
+    .problems(&[ProblemCode::Invalid]),
+    caller_route(
+        Method::GET,
+        "/v1/whoami",
+        EVERY_ROLE,
+        "Returns the holder of the token, and the token's role",
+        || get(tokens::whoami),
+    )
+    .responses(&[(200, json::<CallerInfo>())]),
+    caller_route(
+        Method::GET,
+        "/v1/key",
+        EVERY_ROLE,
+        "Returns the collector's public key, as PEM",
+        || get(plays::key),
+    )
+    .responses(&[(200, PEM)]),
+    caller_route(
+        Method::GET,
+        "/v1/plays",
+        EVERY_ROLE,
+        "Lists the plays",
+        || get(plays::list),
+    )
+    .responses(&[(200, json::<PlayList>())]),
+    global_route(
         Method::GET,
         "/v1/sources",
         READERS,
-        ResourceScope::All,
-        "Tries each source, read-only: whether it would work, and what to grant if not, as of at most 20 s ago",
+        "Checks the readiness of each source, read-only; results are up to 20 s old",
         || get(sources::check),
     )
-    .query(&[param("play", ONE_PLAY, "Hold each source's retention against the window of this play")])
-    .gives(&[(200, Gives::Json(shape::<sources::List>))]),
-    Route::new(Method::GET, "/v1/plan", READERS, ResourceScope::All, "Plans a capture without an incident", || {
-        get(sources::plan)
-    })
+    .query(&[param(
+        "play",
+        PlayName::schema,
+        "Compare each source's retention with the window of this play",
+    )])
+    .responses(&[(200, json::<SourceList>())]),
+    global_route(
+        Method::GET,
+        "/v1/plan",
+        READERS,
+        "Plans a capture without an incident",
+        || get(sources::plan),
+    )
     .query(&[
-        param("play", ONE_PLAY, "How it is going to be responded to"),
-        param("pivot", Kind::Many(PivotText::schema), "What to look for in particular; may be repeated"),
-        CAPTURE[0],
-        CAPTURE[1],
-        CAPTURE[2],
-        CAPTURE[3],
-        CAPTURE[4],
-        CAPTURE[5],
+        param("play", PlayName::schema, "The play to plan for"),
+        repeated("pivot", Pivot::schema, "What to look for in particular"),
+        FROM,
+        UNTIL,
+        SOURCE,
+        ACCOUNT,
+        REGION,
+        DEADLINE,
     ])
-    .gives(&[(200, Gives::Json(shape::<PlanShape>))]),
-    Route::new(Method::GET, "/v1/incidents", READERS, ResourceScope::Itself, "Lists incidents, the last declared first", || {
-        get(incidents::list)
-    })
+    .responses(&[(200, json::<CapturePlan>())]),
+    caller_route(
+        Method::GET,
+        "/v1/incidents",
+        READERS,
+        "Lists incidents, the most recently declared first",
+        || get(incidents::list),
+    )
     .query(&[
-        param("status", Kind::One(StatusText::schema), "Only those whose response is so far"),
-        param("cursor", Kind::One(IncidentIdText::schema), CURSOR),
+        param("status", IncidentStatus::schema, "Only incidents of this status"),
+        param("cursor", IncidentId::schema, CURSOR_DESCRIPTION),
         LIMIT,
     ])
-    .gives(&[(200, Gives::Json(shape::<incidents::Page>))]),
-    Route::new(
+    .responses(&[(200, json::<IncidentPage>())]),
+    global_route(
         Method::POST,
         "/v1/incidents",
         DECLARERS,
-        ResourceScope::All,
-        "Declares an incident and captures its evidence; the same `Idempotency-Key` twice is the same incident",
+        "Declares an incident and captures its evidence",
         || post(incidents::declare),
     )
-    .sends(&[param("Idempotency-Key", Kind::One(idempotency_key), "The same one twice is one declaration")])
-    .takes(Takes::Json(shape::<incidents::Declare>))
-    .gives(&[(200, Gives::Json(shape::<incidents::Declared>)), (201, Gives::Json(shape::<incidents::Declared>))])
-    .tells(&[(200, LOCATION), (201, LOCATION)]),
-    Route::new(
+    .request_headers(&[param(
+        "Idempotency-Key",
+        idempotency_key,
+        "Repeating a key returns the incident that it declared first",
+    )])
+    .request(JsonRequest(schema_of::<DeclareRequest>))
+    .responses(&[
+        (200, json::<DeclareResponse>()),
+        (201, json::<DeclareResponse>()),
+    ])
+    .response_headers(&[(200, LOCATION), (201, LOCATION)]),
+    incident_route(
         Method::GET,
         "/v1/incidents/{id}",
-        EVERYBODY,
-        ResourceScope::Incident,
+        EVERY_ROLE,
         "Returns an incident; automation gets a summary of those that it declared",
         || get(incidents::read),
     )
-    .gives(&[(200, Gives::Json(shape::<incidents::Full>)), (200, Gives::Json(shape::<incidents::Glance>))]),
-    Route::new(
+    .responses(&[
+        (200, json::<IncidentDetails>()),
+        (200, json::<IncidentSummary>()),
+    ]),
+    incident_route(
         Method::PATCH,
         "/v1/incidents/{id}",
         WRITERS,
-        ResourceScope::Incident,
         "Changes an incident atomically",
         || patch(incidents::change),
     )
-    .takes(Takes::Json(shape::<incidents::Patch>))
-    .gives(&[(200, Gives::Json(shape::<incidents::Changed>))]),
-    Route::new(
+    .request(JsonRequest(schema_of::<IncidentPatch>))
+    .responses(&[(200, json::<ChangeResponse>())]),
+    incident_route(
         Method::POST,
         "/v1/incidents/{id}/close",
         DECIDERS,
-        ResourceScope::Incident,
         "Closes an incident if its closure checklist is complete",
         || post(incidents::close),
     )
-    .takes(Takes::Json(shape::<incidents::Close>))
-    .gives(&[(200, Gives::Json(shape::<incidents::Changed>))]),
-    Route::new(Method::GET, "/v1/incidents/{id}/brief", READERS, ResourceScope::Incident, "Returns a status update in the runbook's form", || {
-        get(incidents::brief)
-    })
-    .query(&[param("audience", Kind::One(audience), "`external` is without names, and facts apart from hypotheses")])
-    .gives(&[(200, Gives::Text(TEXT))]),
-    Route::new(Method::POST, "/v1/incidents/{id}/notes", WRITERS, ResourceScope::Incident, "Adds a note to the journal", || {
-        post(incidents::note)
-    })
-    .takes(Takes::Json(shape::<incidents::Note>))
-    .gives(&[(201, Gives::Json(shape::<incidents::Changed>))]),
-    Route::new(
+    .request(JsonRequest(schema_of::<CloseRequest>))
+    .responses(&[(200, json::<ChangeResponse>())])
+    .problems(&[ProblemCode::NotReadyToClose]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/brief",
+        READERS,
+        "Returns a status update in the runbook's form",
+        || get(incidents::brief),
+    )
+    .query(&[param(
+        "audience",
+        audience,
+        "`external` omits names and separates facts from hypotheses",
+    )])
+    .responses(&[(200, TEXT)]),
+    incident_route(
+        Method::POST,
+        "/v1/incidents/{id}/notes",
+        WRITERS,
+        "Adds a note to the journal",
+        || post(incidents::add_note),
+    )
+    .request(JsonRequest(schema_of::<NoteRequest>))
+    .responses(&[(201, json::<ChangeResponse>())]),
+    incident_route(
         Method::GET,
         "/v1/incidents/{id}/checklist",
         READERS,
-        ResourceScope::Incident,
         "Returns the checklists with their progress",
-        || get(checklist::read),
+        || get(checklists::read),
     )
-    .gives(&[(200, Gives::Json(shape::<checklist::Lists>))]),
-    Route::new(
+    .responses(&[(200, json::<Checklists>())]),
+    incident_route(
         Method::PATCH,
         "/v1/incidents/{id}/checklist",
         WRITERS,
-        ResourceScope::Incident,
         "Updates checklist steps atomically",
-        || patch(checklist::change),
+        || patch(checklists::change),
     )
-    .takes(Takes::Json(shape::<checklist::Patch>))
-    .gives(&[(200, Gives::Json(shape::<incidents::Changed>))]),
-    Route::new(Method::GET, "/v1/incidents/{id}/plan", READERS, ResourceScope::Incident, "Plans a capture", || {
-        get(evidence::plan)
-    })
-    .query(&CAPTURE)
-    .gives(&[(200, Gives::Json(shape::<PlanShape>))]),
-    Route::new(Method::POST, "/v1/incidents/{id}/captures", WRITERS, ResourceScope::Incident, "Starts another capture", || {
-        post(evidence::capture)
-    })
-    .takes(Takes::Json(shape::<incidents::Capture>))
-    .gives(&[(202, Gives::Json(shape::<evidence::Accepted>))]),
-    Route::new(
+    .request(JsonRequest(schema_of::<ChecklistPatch>))
+    .responses(&[(200, json::<ChangeResponse>())]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/plan",
+        READERS,
+        "Plans a capture",
+        || get(captures::plan),
+    )
+    .query(&[FROM, UNTIL, SOURCE, ACCOUNT, REGION, DEADLINE])
+    .responses(&[(200, json::<CapturePlan>())]),
+    incident_route(
+        Method::POST,
+        "/v1/incidents/{id}/captures",
+        WRITERS,
+        "Starts another capture",
+        || post(captures::start),
+    )
+    .request(JsonRequest(schema_of::<CaptureOptions>))
+    .responses(&[(202, json::<CaptureAccepted>())]),
+    incident_route(
         Method::DELETE,
         "/v1/incidents/{id}/captures",
         WRITERS,
-        ResourceScope::Incident,
         "Stops all captures and seals what they have",
-        || delete(evidence::stop),
+        || delete(captures::stop),
     )
-    .gives(&[(202, Gives::Json(shape::<evidence::Accepted>))]),
-    Route::new(
+    .responses(&[(202, json::<CaptureAccepted>())]),
+    incident_route(
         Method::POST,
         "/v1/incidents/{id}/attachments",
         WRITERS,
-        ResourceScope::Incident,
-        "Seals the body into a bundle of its own",
-        || post(evidence::attach),
+        "Seals the request's body into a bundle of its own",
+        || post(attachments::attach),
     )
-    .query(&[param("name", Kind::One(LineText::schema), "What it is called on the timeline")])
-    .takes(Takes::Bytes)
-    .gives(&[(201, Gives::Json(shape::<evidence::Receipt>))]),
-    Route::new(Method::GET, "/v1/incidents/{id}/bundles", READERS, ResourceScope::Incident, "Lists the bundles of an incident", || {
-        get(evidence::bundles)
-    })
-    .gives(&[(200, Gives::Json(shape::<evidence::List>))]),
-    Route::new(
+    .query(&[param("name", Line::schema, "Its name on the timeline")])
+    .request(Bytes)
+    .responses(&[(201, json::<AttachmentReceipt>())]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/bundles",
+        READERS,
+        "Lists the bundles of an incident",
+        || get(bundles::list),
+    )
+    .responses(&[(200, json::<BundleList>())]),
+    incident_route(
         Method::GET,
         "/v1/incidents/{id}/timeline",
         READERS,
-        ResourceScope::Incident,
-        "The journal, and every event that the evidence tells of; all of it with `Accept: application/x-ndjson`",
+        "Returns journal entries and captured events in order; `Accept: application/x-ndjson` returns all of them",
         || get(timeline::read),
     )
     .query(&[
-        param("from", ONE_TIME, "From then"),
-        param("until", ONE_TIME, "Before then"),
-        param("kind", Kind::Many(text), "Only kinds that begin so, such as `aws.` or `finding`; may be repeated"),
-        param("contains", ONE_TEXT, "Only lines that contain this, whatever the case"),
-        param("cursor", ONE_TEXT, CURSOR),
+        FROM,
+        UNTIL,
+        repeated(
+            "kind",
+            text,
+            "Only kinds with this prefix, such as `aws.` or `finding`",
+        ),
+        param("contains", text, "Only rows that contain this text, in any case"),
+        param("cursor", text, CURSOR_DESCRIPTION),
         LIMIT,
     ])
-    .gives(&[(200, Gives::Json(shape::<timeline::Page>)), (200, Gives::Bytes("application/x-ndjson"))]),
-    Route::new(
+    .responses(&[
+        (200, json::<TimelinePage>()),
+        (200, ResponseBody::Bytes("application/x-ndjson")),
+    ]),
+    incident_route(
         Method::GET,
         "/v1/incidents/{id}/events",
         READERS,
-        ResourceScope::Incident,
-        "Streams journal entries and the progress of captures; resumes after `Last-Event-ID`",
-        || get(events::follow),
+        "Streams journal entries and the progress of captures",
+        || get(events::stream_events),
     )
-    .sends(&[param("Last-Event-ID", ONE_COUNT, "The number of the last entry that the client has")])
-    .gives(&[(200, Gives::Bytes("text/event-stream"))]),
-    Route::new(Method::GET, "/v1/bundles/{id}", READERS, ResourceScope::Bundle, "Downloads a bundle; supports ranges", || {
-        get(download::bundle)
-    })
-    .sends(&[
-        param("Range", ONE_TEXT, "`bytes=512-`: from where an earlier download broke off"),
-        param("If-Range", ONE_TEXT, "The `ETag` of that download"),
-        param("If-None-Match", ONE_TEXT, "`ETag`s of what the client has"),
+    .request_headers(&[param(
+        "Last-Event-ID",
+        count,
+        "Resume after this entry",
+    )])
+    .responses(&[(200, ResponseBody::Bytes("text/event-stream"))]),
+    bundle_route(
+        "/v1/bundles/{id}",
+        "Downloads a bundle; supports ranges",
+        || get(bundles::download),
+    )
+    .request_headers(&[
+        param("Range", text, "`bytes=512-` resumes an interrupted download"),
+        param("If-Range", text, "The `ETag` of that download"),
+        param("If-None-Match", text, "The `ETag`s that the client has"),
     ])
-    .gives(&[(200, Gives::Bytes("application/x-tar")), (206, Gives::Bytes("application/x-tar")), (304, Gives::Nothing)])
-    .tells(&[(200, ETAG), (206, ETAG), (304, ETAG), (206, param("Content-Range", ONE_TEXT, "Which bytes these are"))]),
-    Route::new(
-        Method::GET,
+    .responses(&[(200, TAR), (206, TAR), (304, ResponseBody::None)])
+    .response_headers(&[
+        (200, ETAG),
+        (206, ETAG),
+        (304, ETAG),
+        (206, param("Content-Range", text, "The bytes of this response")),
+    ]),
+    bundle_route(
         "/v1/bundles/{id}/key",
-        READERS,
-        ResourceScope::Bundle,
-        "The public half of the key that a bundle is signed with, as PEM: each collector has its own",
-        || get(download::key),
+        "Returns the public key that verifies a bundle, as PEM; each collector has its own",
+        || get(bundles::key),
     )
-    .gives(&[(200, Gives::Bytes(plays::PEM))]),
-    Route::new(Method::GET, "/v1/tokens", ADMINS, ResourceScope::All, "Lists tokens without their secrets", || get(tokens::list))
-        .gives(&[(200, Gives::Json(shape::<tokens::List>))]),
-    Route::new(Method::POST, "/v1/tokens", ADMINS, ResourceScope::All, "Creates a token; the secret is shown only once", || post(tokens::create))
-        .takes(Takes::Json(shape::<tokens::Create>))
-        .gives(&[(201, Gives::Json(shape::<tokens::Created>))]),
-    Route::new(Method::DELETE, "/v1/tokens/{id}", ADMINS, ResourceScope::All, "Revokes a token", || delete(tokens::revoke))
-        .gives(&[(204, Gives::Nothing)]),
+    .responses(&[(200, PEM)]),
+    global_route(
+        Method::GET,
+        "/v1/tokens",
+        ADMINS,
+        "Lists tokens without their secrets",
+        || get(tokens::list),
+    )
+    .responses(&[(200, json::<TokenList>())]),
+    global_route(
+        Method::POST,
+        "/v1/tokens",
+        ADMINS,
+        "Creates a token; the secret is shown only once",
+        || post(tokens::create),
+    )
+    .request(JsonRequest(schema_of::<TokenRequest>))
+    .responses(&[(201, json::<CreatedToken>())]),
+    global_route(
+        Method::DELETE,
+        "/v1/tokens/{id}",
+        ADMINS,
+        "Revokes a token",
+        || delete(tokens::revoke),
+    )
+    .path_schema(TokenId::schema)
+    .responses(&[(204, ResponseBody::None)]),
 ];
-
-/// The router of the table. What needs a token has its guard before it.
-pub(super) fn router(api: &Api) -> Router<Api> {
-    ROUTES.iter().fold(Router::new(), |router, route| {
-        let handler = (route.handler)();
-        let guarded = if route.who.is_empty() {
-            handler
-        } else {
-            handler.route_layer(from_fn_with_state((api.clone(), route), auth::guard))
-        };
-        router.route(route.path, guarded)
-    })
-}
-
-/// Where no route leads.
-pub(super) async fn unknown() -> Problem {
-    Problem::new(
-        Code::NotFound,
-        "there is no such path: /v1/openapi.json lists them",
-    )
-}
-
-/// Where a route leads, by another method.
-pub(super) async fn not_done() -> Problem {
-    Problem::new(
-        Code::MethodNotAllowed,
-        "the header Allow has the methods that are taken here",
-    )
-}

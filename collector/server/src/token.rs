@@ -11,8 +11,8 @@ use evidence_format::time::Timestamp;
 use subtle::ConstantTimeEq as _;
 
 use domain::incident::{BoundedText, Name};
-use platform::clock;
 use domain::token::{TokenId, TokenRole};
+use platform::clock;
 use store::ledger::{Ledger, LedgerError, TokenRow};
 
 /// What every token begins with, so that whoever scans for leaked secrets knows ours.
@@ -39,7 +39,7 @@ pub struct Secret {
 
 /// A token to be made.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct NewToken {
     /// What it may do.
     pub role: TokenRole,
     /// Whose it is.
@@ -128,21 +128,21 @@ impl FromStr for Secret {
 ///
 /// # Errors
 /// See [`IssueError`].
-pub async fn issue(ledger: &Ledger, wanted: Wanted) -> Result<(TokenRow, Secret), IssueError> {
+pub async fn issue(ledger: &Ledger, new: NewToken) -> Result<(TokenRow, Secret), IssueError> {
     let secret = Secret::draw().map_err(IssueError::Random)?;
     let created_at = clock::now();
-    let nanoseconds = i128::try_from(wanted.valid.as_nanos()).unwrap_or(i128::MAX);
+    let nanoseconds = i128::try_from(new.valid.as_nanos()).unwrap_or(i128::MAX);
     let expires_at =
         Timestamp::from_unix_nanoseconds(created_at.unix_nanoseconds().saturating_add(nanoseconds));
     let expires_at = expires_at
-        .filter(|_| wanted.valid <= VALID_MAX)
+        .filter(|_| new.valid <= VALID_MAX)
         .ok_or(IssueError::TooLong)?;
     let row = TokenRow {
         id: secret.id.clone(),
         secret_digest: Digest::of(&secret.secret),
-        role: wanted.role,
-        label: wanted.label.as_str().to_owned(),
-        incident: wanted.incident,
+        role: new.role,
+        label: new.label.as_str().to_owned(),
+        incident: new.incident,
         created_at,
         expires_at,
         revoked_at: None,
@@ -153,7 +153,7 @@ pub async fn issue(ledger: &Ledger, wanted: Wanted) -> Result<(TokenRow, Secret)
 
 /// Who does what the holder of a token does, for journals.
 #[must_use]
-pub fn name_of(row: &TokenRow) -> Name {
+pub fn caller_name(row: &TokenRow) -> Name {
     Name::escaped(&format!("{} (token {})", row.label, row.id))
 }
 
@@ -162,8 +162,8 @@ mod tests {
     use super::*;
     use store::testing::sqlite;
 
-    fn wanted(valid: Duration) -> Wanted {
-        Wanted {
+    fn new_token(valid: Duration) -> NewToken {
+        NewToken {
             role: TokenRole::Owner,
             label: "laptop".parse().expect("a label"),
             incident: None,
@@ -174,10 +174,10 @@ mod tests {
     #[tokio::test]
     async fn a_token_is_found_by_its_text_and_nothing_of_it_is_kept() {
         let (ledger, folder) = sqlite().await;
-        let (row, secret) = issue(&ledger, wanted(VALID_BY_DEFAULT))
+        let (row, secret) = issue(&ledger, new_token(VALID_BY_DEFAULT))
             .await
             .expect("a database");
-        let (other, _) = issue(&ledger, wanted(VALID_BY_DEFAULT))
+        let (other, _) = issue(&ledger, new_token(VALID_BY_DEFAULT))
             .await
             .expect("a database");
         let text = secret.text();
@@ -209,13 +209,13 @@ mod tests {
     #[tokio::test]
     async fn a_token_expires() {
         let (ledger, _folder) = sqlite().await;
-        let (row, _) = issue(&ledger, wanted(VALID_BY_DEFAULT))
+        let (row, _) = issue(&ledger, new_token(VALID_BY_DEFAULT))
             .await
             .expect("a database");
         let days = (row.expires_at.unix_nanoseconds() - row.created_at.unix_nanoseconds())
             / 86_400_000_000_000;
         assert_eq!(days, 90);
-        let forever = issue(&ledger, wanted(VALID_MAX + Duration::from_secs(1))).await;
+        let forever = issue(&ledger, new_token(VALID_MAX + Duration::from_secs(1))).await;
         assert!(matches!(forever, Err(IssueError::TooLong)));
     }
 
@@ -250,7 +250,7 @@ mod tests {
             revoked_at: None,
         };
         assert!(
-            name_of(&row)
+            caller_name(&row)
                 .as_str()
                 .ends_with("x (token abababababababab)")
         );

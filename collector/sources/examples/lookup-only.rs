@@ -1,8 +1,8 @@
-//! Pages through LookupEvents with the AWS SDK alone, at 2 requests a second and region, and keeps
-//! nothing: what a page costs before any of our work, for `benches/capture.py`.
+//! Pages through LookupEvents with nothing but the AWS SDK, at 2 requests per second and region,
+//! and discards the pages. `benches/capture.py` compares a capture with it.
 //!
-//! AWS_ENDPOINT_URL=… lookup-only FROM UNTIL REGION...      (seconds since 1970; runs until it is
-//! killed)
+//! Usage: `AWS_ENDPOINT_URL=… lookup-only FROM UNTIL REGION...`, with times in seconds since 1970.
+//! Runs until it is killed.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ use aws_smithy_types::body::SdkBody;
 use futures::future::join_all;
 use http_body_util::BodyExt;
 
-/// Between two requests to one region.
-const PACE: Duration = Duration::from_millis(500);
+/// From one request to a region to the next.
+const REQUEST_INTERVAL: Duration = Duration::from_millis(500);
 
-/// reqwest under the SDK, as the recorder has it.
+/// Sends the SDK's requests with reqwest, as the recorder does.
 #[derive(Clone, Debug)]
-struct Plain(reqwest::Client);
+struct ReqwestConnector(reqwest::Client);
 
-impl HttpClient for Plain {
+impl HttpClient for ReqwestConnector {
     fn http_connector(
         &self,
         _: &HttpConnectorSettings,
@@ -37,7 +37,7 @@ impl HttpClient for Plain {
     }
 }
 
-impl HttpConnector for Plain {
+impl HttpConnector for ReqwestConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let client = self.0.clone();
         HttpConnectorFuture::new(async move {
@@ -54,22 +54,32 @@ async fn send(client: reqwest::Client, request: HttpRequest) -> Result<HttpRespo
     let response = client
         .execute(http::Request::from_parts(parts, body).try_into()?)
         .await?;
-    let mut answer = http::Response::new(());
-    (*answer.status_mut(), *answer.headers_mut()) = (response.status(), response.headers().clone());
+    let mut sdk_response = http::Response::new(());
+    *sdk_response.status_mut() = response.status();
+    *sdk_response.headers_mut() = response.headers().clone();
     let body = response.bytes().await?;
-    Ok(answer.map(|()| SdkBody::from(body)).try_into()?)
+    Ok(sdk_response.map(|()| SdkBody::from(body)).try_into()?)
 }
 
-async fn pages(config: &SdkConfig, region: String, from: i64, until: i64) -> Result<(), BoxError> {
+async fn page_through(
+    config: &SdkConfig,
+    region: String,
+    from: i64,
+    until: i64,
+) -> Result<(), BoxError> {
     let client = Client::from_conf(Builder::from(config).region(Region::new(region)).build());
-    let (mut token, mut pace) = (None, tokio::time::interval(PACE));
+    let (mut token, mut ticks) = (None, tokio::time::interval(REQUEST_INTERVAL));
     loop {
-        pace.tick().await;
-        let ask = client
+        ticks.tick().await;
+        let page = client
             .lookup_events()
             .start_time(DateTime::from_secs(from))
-            .end_time(DateTime::from_secs(until));
-        let page = ask.max_results(50).set_next_token(token).send().await?;
+            .end_time(DateTime::from_secs(until))
+            .max_results(50)
+            .set_next_token(token)
+            .send()
+            .await?;
+        // after the last page there is no token, and it begins anew
         token = page.next_token().map(str::to_owned);
     }
 }
@@ -87,9 +97,9 @@ async fn main() -> Result<(), BoxError> {
     };
     let (from, until) = (number()?, number()?);
     let config = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(Plain(reqwest::Client::new()))
+        .http_client(ReqwestConnector(reqwest::Client::new()))
         .load()
         .await;
-    let regions = arguments.map(|region| pages(&config, region, from, until));
+    let regions = arguments.map(|region| page_through(&config, region, from, until));
     join_all(regions).await.into_iter().collect()
 }

@@ -1,31 +1,29 @@
-//! What can be said about sources in `exhibit.toml`.
+//! The `[sources]` section of `exhibit.toml`.
 
 use serde::Deserialize;
 
-/// `[sources]`. Trusted: whoever edits it decides what evidence is taken, and as whom.
+/// `[sources]`. Trusted: whoever edits it decides what evidence is captured, and under which
+/// identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SourcesConfig {
-    /// `[sources.aws_cloudtrail]`.
-    #[serde(rename = "aws_cloudtrail")] // sources keep the name that evidence has for them
+    #[serde(rename = "aws_cloudtrail")] // sections are called as their sources are in evidence
     pub aws_cloudtrail: AwsConfig,
-    /// `[sources.host]`.
-    pub host: HostConfig,
+    pub(crate) host: HostConfig,
 }
 
 /// `[sources.aws_cloudtrail]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct AwsConfig {
-    /// False: it is not asked.
     pub enabled: bool,
     /// Roles to assume from the default credentials, one for each further account.
     pub roles: Vec<String>,
-    /// Profiles of the shared AWS configuration; absent is all of them.
+    /// Profiles of the shared AWS configuration; all of them if absent.
     pub profiles: Option<Vec<String>>,
-    /// Regions; absent is all that each account has enabled.
+    /// Regions; all that each account has enabled if absent.
     pub regions: Option<Vec<String>>,
-    /// Requests a second for each account and region. AWS allows 2.
+    /// For each account and region. AWS allows 2.
     pub requests_per_second: u32,
 }
 
@@ -41,14 +39,13 @@ impl Default for AwsConfig {
     }
 }
 
-/// `[sources.host]`.
+/// `[sources.host]`: the collector's own machine.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
-pub struct HostConfig {
-    /// False: the collector's own machine is not captured.
-    pub enabled: bool,
-    /// Take the values of environment variables too, which often are passwords.
-    pub environment_values: bool,
+pub(crate) struct HostConfig {
+    pub(crate) enabled: bool,
+    /// Capture the values of environment variables too. They often are passwords.
+    pub(crate) environment_values: bool,
 }
 
 impl Default for HostConfig {

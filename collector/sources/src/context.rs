@@ -1,4 +1,4 @@
-//! What a source has in hand while it captures a step.
+//! What a remote source needs while it captures a step.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,62 +14,67 @@ use super::recorder::Recorder;
 use platform::chain;
 use platform::progress::ProgressCounter;
 
-/// Where the bytes of a step go. The capture stage puts the store behind it.
+/// Where a step's pages go. The pipeline implements it over the store, of which sources know
+/// nothing.
 #[async_trait]
 pub trait PageSink: Send + Sync {
-    /// Keeps `warc`, whole WARC records, and that a restart goes on at `cursor`. Durable when it
-    /// returns: either both or neither is there after a crash.
+    /// Persists `warc` (whole WARC records) together with `cursor`, from which a restart resumes.
+    /// Both are durable when this returns; after a crash, either both exist or neither does.
     ///
     /// # Errors
-    /// Nothing of this call is kept.
-    async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), PageSinkError>;
+    /// Nothing of this call was persisted.
+    async fn persist(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), PageSinkError>;
 }
 
-/// A page is not kept.
+/// A page was not persisted.
 #[derive(Debug, thiserror::Error)]
 pub enum PageSinkError {
-    /// The store refused it until the step was told to stop: what comes next can be had later.
-    #[error("the store took no more until the end")]
+    /// The store failed until the step was stopped. A later pass can capture the rest.
+    #[error("the store accepted no page before the step was stopped")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It cannot be, as when another worker captures the same.
-    #[error("cannot keep what was captured")]
+    /// It can never be persisted, for instance because another worker has taken over the pass.
+    #[error("cannot persist captured pages")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What a source has in hand while it captures a step.
-pub struct Context {
-    /// The incident: sessions and user agents carry its name, so that our own calls can be told
-    /// from others'.
+/// What a remote source needs while it captures a step.
+pub struct CaptureContext {
+    /// Part of session names and user agents, so that the provider's log tells our requests from
+    /// those of others.
     pub incident: IncidentId,
-    /// What is configured.
     pub config: Arc<SourcesConfig>,
-    /// Under the source's clients.
+    /// The HTTP client to use: it records what it sends and receives.
     pub recorder: Recorder,
-    /// Where an earlier run of this step stopped; what [`Self::keep`] was given last.
+    /// Where an earlier run of this step stopped: the last cursor given to [`Self::persist`].
     pub cursor: Option<String>,
-    /// Bytes before compression at which the step stops.
+    /// Bytes before compression after which the step stops.
     pub bytes_max: u64,
-    /// What this step has taken.
-    pub meter: Arc<ProgressCounter>,
-    /// What all steps of the pass have taken.
-    pub all: Arc<ProgressCounter>,
-    /// Where it goes.
-    pub tape: Arc<dyn PageSink>,
+    /// What this step has captured.
+    pub progress: Arc<ProgressCounter>,
+    /// What all steps of the pass have captured.
+    pub pass_progress: Arc<ProgressCounter>,
+    pub sink: Arc<dyn PageSink>,
 }
 
-impl Context {
-    /// Makes durable what `recorder` has recorded since the last time, together with the place
-    /// where a restart goes on.
+impl CaptureContext {
+    /// Persists what `recorder` has buffered, together with the cursor from which a restart
+    /// resumes.
     ///
     /// # Errors
-    /// [`Incomplete`]: the store took no more, or the step has reached its limit.
-    pub async fn keep(&self, recorder: &Recorder, cursor: Option<&str>) -> Result<(), Incomplete> {
-        let warc = Bytes::from(recorder.take());
+    /// [`Incomplete`] if the sink failed, or if the step has now exceeded its byte limit. In the
+    /// latter case the page is persisted.
+    pub async fn persist(
+        &self,
+        recorder: &Recorder,
+        cursor: Option<&str>,
+    ) -> Result<(), Incomplete> {
+        let warc = Bytes::from(recorder.take_buffered());
         if warc.is_empty() {
             return Ok(());
         }
         let bytes = warc.len() as u64;
-        self.tape.keep(warc, cursor).await.map_err(|error| {
+        self.sink.persist(warc, cursor).await.map_err(|error| {
+            // a store that is only away leaves a gap that the next pass can fill
             let (ended, reason) = match error {
                 PageSinkError::Refused(_) => (EndReason::Deadline, GapReason::Deadline),
                 PageSinkError::Failed(_) => (EndReason::Failed, GapReason::Crashed),
@@ -80,9 +85,10 @@ impl Context {
                 what: chain(&error),
             }
         })?;
-        self.meter.add_page(bytes);
-        self.all.add_page(bytes);
-        if self.meter.bytes.load(Ordering::Relaxed) > self.bytes_max {
+        self.progress.add_page(bytes);
+        self.pass_progress.add_page(bytes);
+        // checked after the page is durable: what has been received is evidence, even over budget
+        if self.progress.bytes.load(Ordering::Relaxed) > self.bytes_max {
             let what = format!("more than the plan's {} bytes", self.bytes_max);
             return Err(Incomplete {
                 ended: EndReason::Limit,

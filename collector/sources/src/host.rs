@@ -1,4 +1,4 @@
-//! The collector's own machine, through the agent's probes.
+//! The collector's own machine, captured by the agent's probes.
 
 use std::sync::LazyLock;
 
@@ -11,14 +11,13 @@ use domain::plan::{
     CaptureStep, CaptureTarget, EvidenceLifetime, Offer, Readiness, ReadinessState, TargetEstimate,
 };
 
-/// The source.
-pub static SOURCE: Host = Host;
+pub(crate) static SOURCE: HostSource = HostSource;
 
-/// See the module.
+/// The source `host`.
 #[derive(Debug)]
-pub struct Host;
+pub(crate) struct HostSource;
 
-/// Name of the source, and of each item before the probe's.
+/// The source's name, and that of its items before the probe's name.
 const NAME: &str = "host";
 
 /// One offer for each probe, in the agent's order.
@@ -27,10 +26,11 @@ static OFFERS: LazyLock<Vec<Offer>> = LazyLock::new(|| capture::probes().map(off
 fn offer(probe: &'static Probe) -> Offer {
     Offer {
         source: NAME,
-        item: String::leak(probe.item().to_string()), // once in a process
+        // offers are static in all sources; this one leaks a name for each probe, once per process
+        item: String::leak(probe.item().to_string()),
         api: probe.api,
         what: probe.what,
-        lifetime: EvidenceLifetime::State(probe.lasts_seconds),
+        lifetime: EvidenceLifetime::State(probe.lifetime_seconds),
         citation: "https://www.rfc-editor.org/rfc/rfc3227#section-2.1",
         arrives_late_seconds: None,
         settles: &[],
@@ -41,12 +41,12 @@ fn offer(probe: &'static Probe) -> Offer {
 }
 
 #[async_trait]
-impl Source for Host {
+impl Source for HostSource {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn what(&self) -> &'static str {
+    fn description(&self) -> &'static str {
         "volatile state of the collector's own machine"
     }
 
@@ -54,15 +54,16 @@ impl Source for Host {
         &OFFERS
     }
 
-    async fn look(&self, cx: &ReadinessProbe) -> Readiness {
+    async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness {
         if !cx.config.host.enabled {
             return not_configured(self, "switched off in the configuration");
         }
-        let root = rustix::process::geteuid().is_root();
-        let problems = if root {
+        // without root most probes still work, so the source is ready, but says what will be
+        // missing
+        let problems = if rustix::process::geteuid().is_root() {
             vec![]
         } else {
-            vec!["not root: what other users' processes have open is hidden".to_owned()]
+            vec!["not root: open files and sockets of other users' processes are hidden".to_owned()]
         };
         let targets = vec![TargetEstimate {
             target: CaptureTarget::default(),
@@ -81,25 +82,25 @@ impl Source for Host {
     }
 }
 
-impl LocalSource for Host {
+impl LocalSource for HostSource {
     fn capture(
         &self,
         draft: &mut DraftBundle,
         steps: &[CaptureStep],
-        told: &LocalContext<'_>,
+        cx: &LocalContext<'_>,
     ) -> Result<(), BundleError> {
-        let is_asked = |probe: &Probe| steps.iter().any(|step| step.item == probe.item());
+        let planned = capture::probes()
+            .filter(|probe| steps.iter().any(|step| step.item == probe.item()))
+            .map(|probe| probe.name.to_owned());
         let options = CaptureOptions {
-            only: capture::probes()
-                .filter(|probe| is_asked(probe))
-                .map(|probe| probe.name.to_owned())
-                .collect(),
-            deadline: told.deadline,
-            environment_values: told.config.host.environment_values,
+            only: planned.collect(),
+            deadline: cx.deadline,
+            environment_values: cx.config.host.environment_values,
             ..CaptureOptions::default()
         };
-        let plan = capture::plan(&options).expect("they are names of probes");
-        let mut progress = |now: CaptureProgress<'_>| told.meter.set(now.step as u64, now.bytes);
-        capture::capture(draft, &plan, &options, told.stop, &mut progress)
+        // the agent orders its steps itself, as the planner does
+        let plan = capture::plan(&options).expect("only names of the agent's own probes");
+        let mut progress = |now: CaptureProgress<'_>| cx.progress.set(now.step as u64, now.bytes);
+        capture::capture(draft, &plan, &options, cx.stop, &mut progress)
     }
 }

@@ -1,18 +1,18 @@
 //! Where evidence comes from: one folder for each source.
 //!
-//! A source says what it offers, looks (without changing anything) what of it can be had now, and
-//! captures one step at a time. It sees neither the store nor the bundle: what it asks goes through
-//! the [`recorder`], which writes what comes back.
+//! A source publishes what it offers, checks without side effects which of it is available now, and
+//! captures one step at a time. It knows neither the store nor the bundle: it sends its requests
+//! through the [`recorder`], which writes down every exchange.
 //!
 //! To add a source, add its folder, its `mod` line and its line in [`ALL`].
 
-pub mod aws_cloudtrail;
+mod aws_cloudtrail;
 pub mod config;
 pub mod context;
+pub mod coverage;
 pub mod crypto;
-pub mod host;
+mod host;
 pub mod recorder;
-pub mod tally;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,7 +26,7 @@ use evidence_format::time::Timestamp;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 
 use config::SourcesConfig;
-use context::Context;
+use context::CaptureContext;
 use domain::plan::{CaptureStep, Offer, Readiness, ReadinessState};
 use platform::progress::ProgressCounter;
 use recorder::{CallError, Transport};
@@ -40,152 +40,158 @@ pub fn find(name: &str) -> Option<&'static dyn Source> {
     ALL.iter().copied().find(|source| source.name() == name)
 }
 
-/// One source of evidence. Stateless: configuration and clients come in contexts.
+/// One source of evidence. Stateless: configuration and clients come with each call.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Name in plans, bundles and configuration, `[a-z][a-z0-9_]{0,31}`. Sealed into evidence:
-    /// never renamed or reused.
+    /// Name in plans, bundles and configuration, `[a-z][a-z0-9_]{0,31}`. Sealed into evidence, so
+    /// it is never changed or reused.
     fn name(&self) -> &'static str;
 
-    /// What it is, for people.
-    fn what(&self) -> &'static str;
+    /// What the source holds, in a few words for people.
+    fn description(&self) -> &'static str;
 
-    /// What can be captured and how fast each of it vanishes. The planner orders steps by it.
+    /// What can be captured, and how fast it vanishes. The planner orders steps by the latter.
     fn offers(&self) -> &'static [Offer];
 
-    /// Finds out what can be asked now, as whom, and what is missing for it. Asks read-only
-    /// questions, and few.
-    async fn look(&self, cx: &ReadinessProbe) -> Readiness;
+    /// Finds out which targets are available now, under which identity, and which permissions are
+    /// missing. Sends few requests, and only reading ones.
+    async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness;
 
-    /// How it captures.
+    /// How this source captures.
     fn capture_mode(&self) -> CaptureMode<'_>;
 }
 
 /// The two ways to capture.
 #[derive(Clone, Copy)]
 pub enum CaptureMode<'s> {
-    /// Page by page from a server, for as long as it takes, and on from where a restart finds it.
+    /// Page by page from a provider's API. A restart resumes after the last persisted page.
     Remote(&'s dyn RemoteSource),
-    /// In one go on this machine.
+    /// In one run, on this machine. A restart begins anew.
     Local(&'s dyn LocalSource),
 }
 
-/// A source that answers in pages.
+/// A source that is paged through over the network.
 #[async_trait]
 pub trait RemoteSource: Send + Sync {
-    /// Captures `step`: asks through the recorder in `cx`, and calls [`Context::keep`] after each
-    /// page. An empty answer is `Ok`.
+    /// Captures `step` through the recorder in `cx`, and calls [`CaptureContext::persist`] after
+    /// each page. A window without events is a success.
     ///
     /// # Errors
-    /// [`Incomplete`], if it did not come to the step's end: a gap to seal, not an error to log.
-    async fn capture(&self, step: &CaptureStep, cx: &Context) -> Result<(), Incomplete>;
+    /// [`Incomplete`], if the step ended early. The caller seals it as a gap.
+    async fn capture(&self, step: &CaptureStep, cx: &CaptureContext) -> Result<(), Incomplete>;
 
-    /// Tells `each` of every event in the body of one answer, in its order: its time and its id.
-    /// Pure. False if the body is no page of events, but says who we are, or why not.
-    fn page(&self, body: &[u8], each: &mut dyn FnMut(Option<Timestamp>, Option<&str>)) -> bool;
+    /// Calls `visit` with the time and the id of every event in `body`, in order. `body` is that of
+    /// one recorded response. Returns false if it is no page of events, such as the answer to an
+    /// identity request. Pure.
+    fn for_each_event(
+        &self,
+        body: &[u8],
+        visit: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
+    ) -> bool;
 
-    /// What one record says. Pure. `None` where a record is no event.
-    fn event(&self, record: &[u8]) -> Option<Event>;
+    /// Reads one record of an item; `None` if it is not an event. Pure.
+    fn parse_event(&self, record: &[u8]) -> Option<ProviderEvent>;
 }
 
 /// A source on this machine.
 pub trait LocalSource: Send + Sync {
-    /// Captures all of `steps` into `draft`.
+    /// Captures all of `steps` into `draft`. What cannot be read becomes a gap there.
     ///
     /// # Errors
-    /// The draft cannot be written. What cannot be read is no error.
+    /// The draft cannot be written.
     fn capture(
         &self,
         draft: &mut DraftBundle,
         steps: &[CaptureStep],
-        told: &LocalContext<'_>,
+        cx: &LocalContext<'_>,
     ) -> Result<(), BundleError>;
 }
 
-/// What a local source is told.
+/// What a local source needs for a capture.
 pub struct LocalContext<'t> {
-    /// What is configured.
     pub config: &'t SourcesConfig,
-    /// From now; then, what is there is kept and the rest becomes gaps.
+    /// Time from now after which the capture stops; what it has by then is kept, and the rest
+    /// becomes gaps.
     pub deadline: Duration,
-    /// The same, once it is true.
+    /// Set to true by another thread to stop the capture early, as the deadline does.
     pub stop: &'t AtomicBool,
-    /// What has been taken, for whoever watches.
-    pub meter: &'t ProgressCounter,
+    pub progress: &'t ProgressCounter,
 }
 
-/// Something that happened, as one record of evidence tells it.
+/// One event of a provider's log, read from one record of evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// When, by the source.
+pub struct ProviderEvent {
+    /// When it happened, by the provider's clock.
     pub time: Timestamp,
-    /// What: `aws.ConsoleLogin`.
+    /// The provider and its name for the event: `aws.ConsoleLogin`.
     pub kind: String,
-    /// A line for people. It is hostile: whoever acted chose parts of it.
+    /// One line for people. Hostile text: the event's actor chose parts of it.
     pub summary: String,
-    /// The source's own id of the event, by which a second delivery is known.
+    /// The provider's id of the event; two records with the same id are one event, delivered twice.
     pub id: Option<String>,
 }
 
-/// What a source looks around with.
+/// What a source needs for a check of its readiness.
 pub struct ReadinessProbe {
-    /// For which incident; `None` where a person only asks what would work.
+    /// The incident that the check is for; `None` if there is none yet.
     pub incident: Option<IncidentId>,
-    /// What is configured.
     pub config: Arc<SourcesConfig>,
-    /// What requests go over.
-    pub wire: Arc<Transport>,
-    /// It may spend a request for each target to estimate how much this window holds, and whether
-    /// it may be asked.
+    pub transport: Arc<Transport>,
+    /// Spend one request for each target, to see whether it may be captured, and to estimate how
+    /// many requests this window takes.
     pub estimate: Option<TimeWindow>,
 }
 
-/// Why a step did not come to its end.
+/// Why a step ended early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incomplete {
-    /// As the step's coverage says it.
+    /// Becomes `ended` of the step's coverage.
     pub ended: EndReason,
-    /// What is missing, and why.
+    /// Becomes the gap's reason.
     pub reason: GapReason,
-    /// In words: what was asked, what came.
+    /// Becomes the gap's text: the operation, and what came of it.
     pub what: String,
 }
 
 impl Incomplete {
-    /// What the recorder's error means for a step. Whether a stop was the deadline's or a person's,
-    /// the stage knows.
+    /// Translates the recorder's error. A stop counts as the deadline's here: only the caller knows
+    /// whether a person stopped the pass.
     #[must_use]
-    pub fn of_call(error: &CallError, asked: &str) -> Self {
+    pub(crate) fn from_call_error(error: &CallError, operation: &str) -> Self {
         match error {
             CallError::Stopped { throttled: true } => Self {
                 ended: EndReason::Throttled,
                 reason: GapReason::RateLimited,
-                what: format!("{asked}: the limit left no time"),
+                what: format!("{operation}: the rate limit left no time"),
             },
             CallError::Stopped { throttled: false } => Self {
                 ended: EndReason::Deadline,
                 reason: GapReason::Deadline,
-                what: asked.to_owned(),
+                what: operation.to_owned(),
             },
             CallError::GaveUp { reason, .. } => Self {
                 ended: EndReason::Failed,
                 reason: *reason,
-                what: format!("{asked}: {error}"),
+                what: format!("{operation}: {error}"),
             },
         }
     }
 }
 
-/// Runs all of `work` at once, as `join_all` does; but what wakes one wakes no other. Of a hundred
-/// chains that wait for pages, each page would else have all others looked at.
-pub async fn all_at_once<F: Future>(work: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    work.into_iter()
+/// Runs all futures concurrently and returns their results in order, as `join_all` does. But
+/// `join_all` polls all of up to 30 futures whenever one of them wakes; here only the one that woke
+/// is polled. Slices that wait for their pages wake often.
+pub async fn join_all_independently<F: Future>(
+    futures: impl IntoIterator<Item = F>,
+) -> Vec<F::Output> {
+    futures
+        .into_iter()
         .collect::<FuturesOrdered<F>>()
         .collect()
         .await
 }
 
-/// The offer that `step` takes; `None` where another version of this program planned it.
+/// The offer that `step` was planned from; `None` if another version of this program planned it.
 #[must_use]
 pub fn offer_of(source: &dyn Source, step: &CaptureStep) -> Option<&'static Offer> {
     source
@@ -194,13 +200,13 @@ pub fn offer_of(source: &dyn Source, step: &CaptureStep) -> Option<&'static Offe
         .find(|offer| offer.item == step.offer)
 }
 
-/// What a source says that nobody has set up, and why.
-fn not_configured(source: &dyn Source, why: &str) -> Readiness {
+/// The readiness of a source that is not set up.
+fn not_configured(source: &dyn Source, problem: &str) -> Readiness {
     let source = source.name().parse().expect("names of sources are names");
     Readiness {
         source,
         state: ReadinessState::NotConfigured,
         targets: Vec::new(),
-        problems: vec![why.to_owned()],
+        problems: vec![problem.to_owned()],
     }
 }

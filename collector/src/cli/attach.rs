@@ -1,4 +1,4 @@
-//! `exhibit attach`.
+//! `exhibit attach`: seals a file that people bring.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,23 +12,23 @@ use anyhow::{Context, Result};
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
-use platform::terminal::{ProgressLine as Progress, size};
+use platform::terminal::{ProgressLine, size};
 
-use super::backend::{AttachRequest, AttachmentReceipt};
+use super::backend::{AttachRequest, AttachmentResult};
 use super::{GlobalOptions, print, print_json, require_incident, standard_input};
 use domain::incident::Line;
-use pipeline::Content;
+use pipeline::AttachmentContent;
 use platform::progress::ProgressCounter;
-use server::answers::Receipt;
 
-/// What standard input is called.
+/// The name of content from standard input, unless the user names it.
 pub(super) const STANDARD_INPUT: &str = "standard input";
-/// Between two drawings of the line that says how far it is.
-const DRAW_EVERY: Duration = Duration::from_millis(100);
+/// How often the progress line is redrawn.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Seals a file into a signed bundle of its own: a screenshot, a ticket, a command history
+/// Attaches a file to an incident: a screenshot, a ticket, a command history
 ///
-/// Of any size. The incident's timeline names the bundle, and the SHA-256 of the file's bytes.
+/// The file, of any size, is sealed into a signed bundle of its own. The timeline shows the bundle
+/// and the file's SHA-256.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -36,11 +36,11 @@ Examples:
   history | exhibit attach INC-2026-042 - --name shell-history.txt
   tar -c mails | exhibit attach INC-2026-042 - --name mails.tar")]
 pub(super) struct AttachArgs {
-    /// The incident
+    /// Incident id
     incident: IncidentId,
-    /// The file, or - for standard input
+    /// File to attach, or - for standard input
     file: PathBuf,
-    /// What it is called on the timeline [default: the file's name]
+    /// Name on the timeline [default: the file's name]
     #[arg(long, value_name = "TEXT")]
     name: Option<Line>,
 }
@@ -48,61 +48,69 @@ pub(super) struct AttachArgs {
 pub(super) async fn run(global: &GlobalOptions, arguments: &AttachArgs) -> Result<()> {
     let backend = global.backend().await?;
     require_incident(&*backend, &arguments.incident).await?;
-    let (content, name) = open(&arguments.file)
+    let (content, name) = open_input(&arguments.file)
         .with_context(|| format!("cannot open {}", arguments.file.display()))?;
-    let meter = Arc::new(ProgressCounter::default());
-    let attaching = AttachRequest {
+    let counter = Arc::new(ProgressCounter::default());
+    let request = AttachRequest {
         content,
         name: arguments.name.clone().or(name),
-        meter: Arc::clone(&meter),
+        progress: Arc::clone(&counter),
     };
-    let progress = tokio::spawn(draw(meter, global.quiet));
-    let attached = backend.attach(&arguments.incident, attaching).await;
-    progress.abort();
-    let _ = progress.await; // the line is gone from the terminal
+    let drawing = tokio::spawn(draw_progress(counter, global.quiet));
+    let attached = backend.attach(&arguments.incident, request).await;
+    drawing.abort();
+    let _ = drawing.await; // the aborted task erases its line before others write
     let what = if arguments.file == Path::new("-") {
         STANDARD_INPUT.into()
     } else {
         arguments.file.to_string_lossy()
     };
-    let AttachmentReceipt { receipt, gaps } =
+    let AttachmentResult { receipt, gaps } =
         attached.with_context(|| format!("cannot attach {what}"))?;
-    let (bundle, key) = (backend.locate(&receipt.id).await?, backend.key().await?);
+    let (bundle, key) = (
+        backend.location_of(&receipt.id).await?,
+        backend.public_key_file().await?,
+    );
     if global.json {
-        return print_json(&json(&receipt, gaps, &bundle, &key));
+        return print_json(&output(&receipt, gaps, &bundle, &key));
     }
     print(&summary(&receipt, gaps, &bundle, &key))
 }
 
-/// What to read, and its name where it has none of its own.
-fn open(path: &Path) -> io::Result<(Content, Option<Line>)> {
+/// Opens the content, and names it if it is not a file with a name.
+fn open_input(path: &Path) -> io::Result<(AttachmentContent, Option<Line>)> {
     if path == Path::new("-") {
         return Ok((
-            Content::Stream(Box::new(standard_input())),
+            AttachmentContent::Stream(Box::new(standard_input())),
             Some(Line::escaped(STANDARD_INPUT)),
         ));
     }
-    // a shell's <(command) is a FIFO too
+    // A shell's <(command) is a FIFO, too.
     if fs::metadata(path)?.file_type().is_fifo() {
         return Ok((
-            Content::Stream(Box::new(File::open(path)?)),
+            AttachmentContent::Stream(Box::new(File::open(path)?)),
             Some(Line::escaped(&path.to_string_lossy())),
         ));
     }
-    Ok((Content::File(path.to_owned()), None))
+    Ok((AttachmentContent::File(path.to_owned()), None))
 }
 
-async fn draw(meter: Arc<ProgressCounter>, quiet: bool) {
-    let mut line = Progress::new(quiet);
+async fn draw_progress(counter: Arc<ProgressCounter>, quiet: bool) {
+    let mut line = ProgressLine::new(quiet);
     loop {
-        line.draw(|| format!("read {}", size(meter.bytes.load(Ordering::Relaxed))));
-        tokio::time::sleep(DRAW_EVERY).await;
+        line.draw(|| format!("read {}", size(counter.bytes.load(Ordering::Relaxed))));
+        tokio::time::sleep(REDRAW_INTERVAL).await;
     }
 }
 
-/// What `--json` prints. Fields are added, never renamed or removed.
-fn json(receipt: &Receipt, gaps: u64, bundle: &str, key: &Path) -> serde_json::Value {
-    let Receipt {
+/// The output of `--json`. Members are added, never renamed or removed.
+fn output(
+    receipt: &api::AttachmentReceipt,
+    gaps: u64,
+    bundle: &str,
+    key: &Path,
+) -> serde_json::Value {
+    let api::AttachmentReceipt {
         incident,
         id,
         name,
@@ -117,12 +125,12 @@ fn json(receipt: &Receipt, gaps: u64, bundle: &str, key: &Path) -> serde_json::V
         "gaps": gaps,
         "id": id,
         "bundle": bundle,
-        "public_key": key,
+        "publicKey": key,
     })
 }
 
-fn summary(receipt: &Receipt, gaps: u64, bundle: &str, key: &Path) -> String {
-    let Receipt {
+fn summary(receipt: &api::AttachmentReceipt, gaps: u64, bundle: &str, key: &Path) -> String {
+    let api::AttachmentReceipt {
         incident,
         id,
         name,
@@ -130,11 +138,11 @@ fn summary(receipt: &Receipt, gaps: u64, bundle: &str, key: &Path) -> String {
         sha256,
     } = receipt;
     let mut text = format!(
-        "{name} is attached to {incident}\n\nbytes   {bytes}\nsha256  {}\nbundle  {id}\n",
+        "attached {name} to {incident}\n\nbytes   {bytes}\nsha256  {}\nbundle  {id}\n",
         sha256.hex()
     );
     if gaps > 0 {
-        text.push_str("\nnot all of it: the file became shorter, or could not be read to its end, and the bundle says so\n");
+        text.push_str("\nincomplete: the file shrank or could not be read to its end; the bundle records this gap\n");
     }
     let verify = if bundle.starts_with('/') {
         format!(

@@ -1,4 +1,4 @@
-//! `exhibit brief`: the runbook's update, ready to be sent.
+//! `exhibit brief`: the runbook's update about an incident.
 
 use anyhow::Result;
 use clap::Args;
@@ -6,19 +6,19 @@ use evidence_format::id::IncidentId;
 
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
 
-/// Prints an update in the runbook's form: what is known, and what is not
+/// Prints an update about an incident in the runbook's form
 ///
-/// The internal one says who does what. The external one is a draft: it keeps confirmed facts and
-/// hypotheses apart, and names nobody. What goes into both is set with `exhibit change`.
+/// The internal update says who does what. The external one is a draft: it separates confirmed
+/// facts from hypotheses and contains no names. `exhibit change` sets the content of both.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   exhibit brief
   exhibit brief INC-2026-042 --external > draft.txt")]
 pub(super) struct BriefArgs {
-    /// The incident; the only open one if there is just one
+    /// Incident id [default: the only open incident]
     incident: Option<IncidentId>,
-    /// For outside: confirmed facts apart from hypotheses, and no name of ours
+    /// Draft for people outside: facts and hypotheses separated, no names
     #[arg(long)]
     external: bool,
 }

@@ -1,8 +1,9 @@
-//! `exhibit bundles`, `exhibit fetch`.
+//! `exhibit bundles` and `exhibit fetch`.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
+use api::{BundleCoverage, BundleSummary};
 use clap::Args;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -11,36 +12,36 @@ use serde::Serialize;
 
 use super::capture::bundles_table;
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
-use domain::incident::BundleCoverage;
-use server::answers::Bundle;
 
 /// Lists the bundles of an incident
 #[derive(Args)]
 pub(super) struct BundlesArgs {
-    /// The incident; the only open one if there is just one
+    /// Incident id [default: the only open incident]
     incident: Option<IncidentId>,
 }
 
-/// Copies a bundle out of the store or from the server, which is entered into the journal
+/// Copies a bundle into a file, and records that in the journal
 ///
-/// From a server it is checked while it arrives, and has its name when it is whole. If the
-/// connection breaks, the same command goes on behind what has arrived.
+/// A bundle from a server is verified while it arrives, and the file gets its name when it is
+/// complete. If the connection breaks, repeat the command: it resumes the download.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
   exhibit fetch sha256:3f2a --out /mnt/usb/bundle.tar")]
 pub(super) struct FetchArgs {
-    /// The bundle's id, or enough of its beginning
+    /// Bundle id, or an unambiguous beginning of it
     bundle: String,
-    /// The new file [default: the id and .tar, in this folder]
+    /// File to create [default: ID.tar in the current folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-/// What `--json` prints for each bundle. Fields are added, never renamed or removed.
+/// The output of `--json` for each bundle. Members are added, never renamed or removed.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct BundleOutput<'a> {
     id: Digest,
+    /// The bundle's file, or its URL.
     bundle: String,
     incident: &'a IncidentId,
     source: &'a str,
@@ -51,7 +52,7 @@ struct BundleOutput<'a> {
     size: u64,
     coverage: &'a BundleCoverage,
     #[serde(skip_serializing_if = "Option::is_none")]
-    doubles: Option<Digest>,
+    duplicate_of: Option<Digest>,
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &BundlesArgs) -> Result<()> {
@@ -60,19 +61,22 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &BundlesArgs) -> Resu
     let bundles = backend.bundles(&incident).await?;
     if !global.json {
         return print(&if bundles.is_empty() {
-            "nothing is captured or attached yet\n".to_owned()
+            "no bundles yet\n".to_owned()
         } else {
             bundles_table(&bundles)
         });
     }
     for bundle in &bundles {
-        print_json(&bundle_output(bundle, backend.locate(&bundle.id).await?))?;
+        print_json(&bundle_output(
+            bundle,
+            backend.location_of(&bundle.id).await?,
+        ))?;
     }
     Ok(())
 }
 
-fn bundle_output(bundle: &Bundle, location: String) -> BundleOutput<'_> {
-    let Bundle {
+fn bundle_output(bundle: &BundleSummary, location: String) -> BundleOutput<'_> {
+    let BundleSummary {
         id,
         incident,
         source,
@@ -81,7 +85,7 @@ fn bundle_output(bundle: &Bundle, location: String) -> BundleOutput<'_> {
         sealed_at,
         size,
         coverage,
-        doubles,
+        duplicate_of,
     } = bundle;
     let (name, sealed_at) = (name.as_deref(), *sealed_at);
     BundleOutput {
@@ -94,18 +98,18 @@ fn bundle_output(bundle: &Bundle, location: String) -> BundleOutput<'_> {
         sealed_at,
         size: *size,
         coverage,
-        doubles: *doubles,
+        duplicate_of: *duplicate_of,
     }
 }
 
 pub(super) async fn fetch(global: &GlobalOptions, arguments: &FetchArgs) -> Result<()> {
     let backend = global.backend().await?;
     let (id, to) = backend
-        .fetch(&arguments.bundle, arguments.out.as_deref(), global.quiet)
+        .fetch_bundle(&arguments.bundle, arguments.out.as_deref(), global.quiet)
         .await?;
-    let key = backend.key_of(&id, &to).await?;
+    let key = backend.public_key_file_of(&id, &to).await?;
     if global.json {
-        return print_json(&serde_json::json!({"bundle": to, "id": id, "public_key": key}));
+        return print_json(&serde_json::json!({"bundle": to, "id": id, "publicKey": key}));
     }
     print(&format!(
         "{id}\n\nverify with\n  exhibit-audit verify {} --key {}\n",

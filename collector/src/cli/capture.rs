@@ -1,8 +1,10 @@
-//! `exhibit capture`: declare, plan, capture, seal, timeline: in this process, or looked on while a
-//! server does it.
+//! `exhibit capture`: declares an incident and captures its evidence, in this process or on a
+//! server.
 
 use anyhow::Result;
+use api::BundleSummary;
 use clap::Args;
+use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use platform::terminal::size;
@@ -13,23 +15,29 @@ use super::declare::{CaptureFlags, IncidentOptions};
 use super::table::format_table;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, print, print_json, require_incident};
-use server::answers::Bundle;
 
-/// Characters of an id in tables: `sha256:` and 12 digits.
-const SHORT_CHARS: usize = 19;
+/// Characters of a bundle's id in tables: `sha256:` and 12 digits.
+const SHORT_ID_CHARS: usize = 19;
 
-/// Declares an incident, captures its evidence, signs it, and puts it on the timeline
+/// Declares an incident, captures its evidence, and seals it into signed bundles
 ///
-/// With nothing configured it captures this machine and every AWS account whose credentials it
-/// finds. Visitor source makes a bundle of its own as soon as it is through. Ctrl-C seals what is
-/// there by then; a second Ctrl-C gives up at once, and `exhibit settle` goes on later. A server
-/// goes on by itself: there, Ctrl-C ends looking on, and `exhibit stop` the capture.
+/// Without configuration, it captures this machine and every AWS account for which it finds
+/// credentials. Each source is sealed into its own bundle as soon as it is done, and its events
+/// appear on the timeline. With --incident and without --title, it captures again for an incident
+/// that is already declared.
+///
+/// Ctrl-C seals what has been captured so far; a second Ctrl-C quits at once, and `exhibit settle`
+/// continues later. A server captures by itself: there, Ctrl-C only stops watching, and `exhibit
+/// stop` ends the captures.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  exhibit capture --title 'Suspicious admin' --sev 1 --play cloud-admin --pivot user=mallory
-  exhibit capture --title 'Leaked key' --sev 2 --play leaked-secret --last 3d --json | jq -r '.bundles[].bundle'
-  exhibit capture --incident INC-2026-042 --source aws_cloudtrail --region eu-west-1")]
+  exhibit capture --title 'Suspicious admin' --sev 1 --play cloud-admin \\
+    --pivot user=mallory
+  exhibit capture --title 'Leaked key' --sev 2 --play leaked-secret --last 3d \\
+    --json | jq -r '.bundles[].bundle'
+  exhibit capture --incident INC-2026-042 --source aws_cloudtrail \\
+    --region eu-west-1")]
 pub(super) struct CaptureArgs {
     #[command(flatten)]
     incident: IncidentOptions,
@@ -37,8 +45,9 @@ pub(super) struct CaptureArgs {
     capture: CaptureFlags,
 }
 
-/// What `--json` prints. Fields are added, never renamed or removed.
+/// The output of `--json`. Members are added, never renamed or removed.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct CaptureOutput<'a> {
     incident: &'a IncidentId,
     bundles: Vec<BundleReceipt>,
@@ -48,16 +57,18 @@ struct CaptureOutput<'a> {
 
 #[derive(Serialize)]
 struct BundleReceipt {
+    /// The bundle's file, or its URL.
     bundle: String,
-    id: evidence_format::digest::Digest,
+    id: Digest,
     source: String,
     complete: bool,
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Result<()> {
     let backend = global.interruptible_backend().await?;
-    let capture = arguments.capture.wanted(&*backend).await?;
-    let incident = match &arguments.incident {
+    let capture = arguments.capture.options(&*backend).await?;
+    let (incident, what) = match &arguments.incident {
+        // An id without a title names an incident that was declared before.
         IncidentOptions {
             incident: Some(id),
             title: None,
@@ -65,26 +76,20 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
         } => {
             require_incident(&*backend, id).await?;
             backend.capture(id, capture).await?;
-            id.clone()
+            (id.clone(), "is captured again")
         }
-        _ => {
-            backend
-                .declare(
-                    arguments
-                        .incident
-                        .declaring(&*backend, Some(capture))
-                        .await?,
-                )
-                .await?
-                .id
+        options => {
+            let options = options.clone();
+            let declaration = options.declaration(&*backend, Some(capture)).await?;
+            (backend.declare(declaration).await?.id, "declared")
         }
     };
     if !global.quiet && !global.json {
-        print(&format!("{incident} declared\n"))?;
+        print(&format!("{incident} {what}\n"))?;
     }
-    backend.finish(&incident, global.quiet).await?;
-    let Some(bundles) = backend.bundles_if_seen(&incident).await? else {
-        return unseen(global, &incident);
+    backend.finish_captures(&incident, global.quiet).await?;
+    let Some(bundles) = backend.bundles_if_permitted(&incident).await? else {
+        return print_without_bundles(global, &incident);
     };
     let receipt = receipt(&*backend, &incident, &bundles).await?;
     if global.json {
@@ -97,19 +102,23 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
 async fn receipt<'a>(
     backend: &dyn Backend,
     incident: &'a IncidentId,
-    bundles: &[Bundle],
+    bundles: &[BundleSummary],
 ) -> Result<CaptureOutput<'a>> {
     let mut listed = Vec::new();
     for bundle in bundles {
         listed.push(BundleReceipt {
-            bundle: backend.locate(&bundle.id).await?,
+            bundle: backend.location_of(&bundle.id).await?,
             id: bundle.id,
             source: bundle.source.clone(),
             complete: bundle.coverage.complete,
         });
     }
     let gaps = bundles.iter().map(|bundle| bundle.coverage.missing).sum();
-    let public_key = backend.key().await?.to_string_lossy().into_owned();
+    let public_key = backend
+        .public_key_file()
+        .await?
+        .to_string_lossy()
+        .into_owned();
     Ok(CaptureOutput {
         incident,
         bundles: listed,
@@ -118,82 +127,50 @@ async fn receipt<'a>(
     })
 }
 
-/// What whoever may declare and not see is told.
-fn unseen(global: &GlobalOptions, incident: &IncidentId) -> Result<()> {
+/// The result for a token that may declare incidents but not read them.
+fn print_without_bundles(global: &GlobalOptions, incident: &IncidentId) -> Result<()> {
     if global.json {
         return print_json(
-            &serde_json::json!({"incident": incident, "bundles": [], "public_key": null, "gaps": null}),
+            &serde_json::json!({"incident": incident, "bundles": [], "publicKey": null, "gaps": null}),
         );
     }
     print(&format!(
-        "\ncaptures of {incident} are over; this token may not list their bundles\n"
+        "\nthe captures of {incident} have ended; this token may not list their bundles\n"
     ))
 }
 
-fn summary(receipt: &CaptureOutput<'_>, bundles: &[Bundle]) -> String {
+fn summary(receipt: &CaptureOutput<'_>, bundles: &[BundleSummary]) -> String {
     let CaptureOutput {
         incident,
         public_key,
         ..
     } = receipt;
     if bundles.is_empty() {
-        return format!("\nnothing was captured: see `exhibit timeline {incident}` for why\n");
+        return format!("\nnothing was captured: `exhibit timeline {incident}` shows why\n");
     }
     let mut text = format!("\n{}\nverify with\n", bundles_table(bundles));
-    let is_file = |location: &str| location.starts_with('/');
     for BundleReceipt { bundle, id, .. } in &receipt.bundles {
-        if is_file(bundle) {
+        // A bundle on a server must be fetched before it can be verified.
+        if bundle.starts_with('/') {
             text.push_str(&format!(
                 "  exhibit-audit verify {} --key {}\n",
                 safe(bundle),
                 safe(public_key)
             ));
         } else {
-            let short: String = id.to_string().chars().take(SHORT_CHARS).collect();
-            text.push_str(&format!("  exhibit fetch {short}\n"));
+            text.push_str(&format!("  exhibit fetch {}\n", short_id(id)));
         }
     }
     text + &format!("\nsee\n  exhibit timeline {incident}\n  exhibit status {incident}\n")
 }
 
-/// Bundles as a table; attachments by their names.
-pub(super) fn bundles_table(bundles: &[Bundle]) -> String {
-    let row = |bundle: &Bundle| {
-        let Bundle {
-            id,
-            source,
-            pass,
-            name,
-            sealed_at,
-            size: bytes,
-            coverage,
-            ..
-        } = bundle;
-        let gaps = if coverage.complete {
-            "none".to_owned()
-        } else {
-            coverage.missing.to_string()
-        };
-        let until = coverage
-            .provisional_until
-            .map(|until| to_whole_seconds(until).to_string())
-            .unwrap_or_default();
-        [
-            id.to_string().chars().take(SHORT_CHARS).collect(),
-            to_whole_seconds(*sealed_at).to_string(),
-            name.as_ref().map_or_else(
-                || safe(source),
-                |name| format!("{} {}", safe(source), safe(name)),
-            ),
-            pass.to_string(),
-            coverage.items.to_string(),
-            coverage.records.to_string(),
-            size(*bytes),
-            gaps,
-            until,
-        ]
-    };
-    let rows: Vec<_> = bundles.iter().map(row).collect();
+fn short_id(id: &Digest) -> String {
+    id.to_string().chars().take(SHORT_ID_CHARS).collect()
+}
+
+/// Formats bundles as a table, in which attachments have their names.
+pub(super) fn bundles_table(bundles: &[BundleSummary]) -> String {
+    let rows: Vec<_> = bundles.iter().map(bundle_row).collect();
     format_table(
         [
             "bundle",
@@ -204,8 +181,44 @@ pub(super) fn bundles_table(bundles: &[Bundle]) -> String {
             "records",
             "size",
             "gaps",
-            "more may come until",
+            "more may arrive until",
         ],
         &rows,
     )
+}
+
+fn bundle_row(bundle: &BundleSummary) -> [String; 9] {
+    let BundleSummary {
+        id,
+        source,
+        pass,
+        name,
+        sealed_at,
+        size: bytes,
+        coverage,
+        ..
+    } = bundle;
+    let gaps = if coverage.complete {
+        "none".to_owned()
+    } else {
+        coverage.missing.to_string()
+    };
+    let until = coverage
+        .provisional_until
+        .map(|until| to_whole_seconds(until).to_string())
+        .unwrap_or_default();
+    [
+        short_id(id),
+        to_whole_seconds(*sealed_at).to_string(),
+        name.as_ref().map_or_else(
+            || safe(source),
+            |name| format!("{} {}", safe(source), safe(name)),
+        ),
+        pass.to_string(),
+        coverage.items.to_string(),
+        coverage.records.to_string(),
+        size(*bytes),
+        gaps,
+        until,
+    ]
 }

@@ -1,4 +1,4 @@
-//! `exhibit change`: what is known of an incident, and who does what about it.
+//! `exhibit change`: updates what is known about an incident and who works on it.
 
 use std::str::FromStr;
 
@@ -16,49 +16,51 @@ use domain::incident::{
     PlayName, PotentialImpact, Prose, Severity, StatementStanding, StatementTopic,
 };
 
-/// Changes what is known of an incident, or who does what about it
+/// Updates an incident: severity, status, roles, statements, actions
 ///
-/// All that one call asks for is changed together, or nothing is.
+/// Applies all changes of one call, or none.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   exhibit change INC-2026-042 --role commander=alice --role technical-lead=bob
-  exhibit change INC-2026-042 --sev 1 --reason 'Customer data was read' --customer-data yes
-  exhibit change INC-2026-042 --status contained --next-update 1h --doing 'Rotate the key' --owner bob
+  exhibit change INC-2026-042 --sev 1 --reason 'Customer data was read' \\
+    --customer-data yes
+  exhibit change INC-2026-042 --status contained --next-update 1h \\
+    --doing 'Rotate the key' --owner bob
   exhibit change INC-2026-042 --hypothesis 'Artifacts may have been replaced'
   exhibit change INC-2026-042 --confirm 2 --done 1")]
 pub(super) struct ChangeArgs {
-    /// The incident
+    /// Incident id
     incident: IncidentId,
     #[command(flatten)]
-    wanted: ChangeOptions,
+    options: ChangeOptions,
     #[command(flatten)]
     details: ChangeDetails,
 }
 
-/// What is to be changed.
+/// The changes.
 #[derive(Args, Clone, Default, PartialEq)]
 struct ChangeOptions {
-    /// Its short name
+    /// New title
     #[arg(long, value_name = "TEXT")]
     title: Option<Name>,
-    /// Its severity, with a --reason
+    /// New severity, 1 to 4; needs --reason
     #[arg(long, value_name = "SEV", requires = "reason")]
     sev: Option<Severity>,
-    /// How far the response is: investigating (again: with a --reason), contained, recovering
+    /// New status: investigating, contained, recovering; a step back needs --reason
     #[arg(long)]
     status: Option<IncidentStatus>,
-    /// When it started
+    /// When the incident started
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     started: Option<Timestamp>,
-    /// By which play it is responded to, with a --reason
+    /// New play; needs --reason
     #[arg(long, value_name = "NAME", requires = "reason")]
     play: Option<PlayName>,
-    /// Who has a role: commander, technical-lead, communications-lead, evidence-owner,
-    /// business-owner; `ROLE=` is nobody; may be repeated
+    /// Assign a role: commander, technical-lead, communications-lead, evidence-owner,
+    /// business-owner; `ROLE=` unassigns it; may be repeated
     #[arg(long, value_name = "ROLE=NAME")]
     role: Vec<RoleAssignment>,
-    /// What to look for in particular, such as access-key=AKIA… or user=alice; may be repeated
+    /// What to search for, such as access-key=AKIA… or user=alice; may be repeated
     #[arg(long, value_name = "KIND=VALUE")]
     pivot: Vec<Pivot>,
     #[command(flatten)]
@@ -79,92 +81,91 @@ struct ReportOptions {
     /// When it was reported
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     reported_at: Option<Timestamp>,
-    /// One more affected system; may be repeated
+    /// Add an affected system; may be repeated
     #[arg(long, value_name = "NAME")]
     affected: Vec<Name>,
-    /// The suspected impact
+    /// Suspected impact
     #[arg(long, value_name = "TEXT")]
     suspected_impact: Option<Line>,
-    /// The current evidence
+    /// Current evidence
     #[arg(long, value_name = "TEXT")]
     evidence: Option<Prose>,
 }
 
-/// What may be affected.
+/// The answers to what may be affected.
 #[derive(Args, Clone, Default, PartialEq)]
 #[command(next_help_heading = "What may be affected")]
 struct AffectsOptions {
-    /// Customer data: yes, no, unknown
+    /// Is customer data affected: yes, no, unknown
     #[arg(long, value_name = "ANSWER")]
     customer_data: Option<ImpactAnswer>,
-    /// Production availability
+    /// Is production availability affected: yes, no, unknown
     #[arg(long, value_name = "ANSWER")]
     availability: Option<ImpactAnswer>,
-    /// Privileged access
+    /// Is privileged access affected: yes, no, unknown
     #[arg(long, value_name = "ANSWER")]
     privileged_access: Option<ImpactAnswer>,
 }
 
-/// What updates say.
+/// The content of updates.
 #[derive(Args, Clone, Default, PartialEq)]
-#[command(next_help_heading = "What updates say")]
+#[command(next_help_heading = "Content of updates")]
 struct UpdateOptions {
-    /// A confirmed fact: which data or services are affected
+    /// Confirmed impact: which data or services are affected
     #[arg(long, value_name = "TEXT")]
     impact: Vec<Line>,
-    /// A confirmed fact: what happened
+    /// Confirmed fact: what happened
     #[arg(long, value_name = "TEXT")]
     happened: Vec<Line>,
     /// What customers should do
     #[arg(long, value_name = "TEXT")]
     advice: Vec<Line>,
-    /// What is thought and not known; once it is confirmed, it is a fact about the impact, or what
-    /// --about says
+    /// Unconfirmed statement, about the impact or what --about names
     #[arg(long, value_name = "TEXT")]
     hypothesis: Vec<Line>,
-    /// The statement of this number is a fact now (`exhibit status` has the numbers)
+    /// Confirm the statement with this number (`exhibit status` shows the numbers)
     #[arg(long, value_name = "ID")]
     confirm: Vec<u64>,
-    /// The statement of this number no longer holds; of a fact, with a --reason
+    /// Withdraw the statement with this number; a confirmed one needs --reason
     #[arg(long, value_name = "ID")]
     withdraw: Vec<u64>,
-    /// What somebody does now, or next
+    /// Current or next action
     #[arg(long, value_name = "TEXT")]
     doing: Option<Line>,
-    /// The action of this number is done, or given up
+    /// End the action with this number
     #[arg(long, value_name = "ID")]
     done: Vec<u64>,
-    /// When the next update is due: a time, or from now on, such as 30m; none
+    /// When the next update is due: a time, a duration from now such as 30m, or none
     #[arg(long, value_name = "TIME")]
     next_update: Option<NextUpdateTime>,
 }
 
-/// What says more about a change.
+/// Details of the changes.
 #[derive(Args, Clone)]
-#[command(next_help_heading = "More about these")]
+#[command(next_help_heading = "Details")]
 struct ChangeDetails {
-    /// Why
+    /// Reason for a change
     #[arg(long, value_name = "TEXT")]
     reason: Option<Line>,
-    /// Who does what --doing says
+    /// Owner of the --doing action
     #[arg(long, value_name = "NAME", requires = "doing")]
     owner: Option<Name>,
-    /// What --hypothesis is about: impact, what-happened, customer-action
+    /// Topic of --hypothesis: impact, what-happened, customer-action
     #[arg(long, value_name = "TOPIC", requires = "hypothesis", value_parser = topic, default_value = "impact")]
     about: StatementTopic,
-    /// What came of what is --done
+    /// Outcome of the --done action
     #[arg(long, value_name = "TEXT", requires = "done")]
     outcome: Option<Line>,
 }
 
-/// A role and who has it.
+/// A role and its holder; `None` unassigns the role.
 #[derive(Clone, PartialEq)]
 struct RoleAssignment {
     role: IncidentRole,
     to: Option<Name>,
 }
 
-/// When the next update is due.
+/// When the next update is due; `None` for no time.
 #[derive(Clone, Copy, PartialEq)]
 struct NextUpdateTime(Option<Timestamp>);
 
@@ -211,72 +212,74 @@ fn topic(text: &str) -> Result<StatementTopic, String> {
 pub(super) async fn run(global: &GlobalOptions, arguments: ChangeArgs) -> Result<()> {
     let ChangeArgs {
         incident: id,
-        wanted,
+        options,
         details,
     } = arguments;
-    if wanted == ChangeOptions::default() {
+    if options == ChangeOptions::default() {
         bail!(
-            "say what to change, such as --role commander=alice: `exhibit change --help` tells all that can be"
+            "say what to change, such as --role commander=alice (`exhibit change --help` lists all options)"
         )
     }
     let backend = global.backend().await?;
     require_incident(&*backend, &id).await?;
-    let reported_at = reported_at(&*backend, wanted.report.reported_by.as_ref()).await?;
-    let wishes = wanted.wishes(&backend.incident(&id).await?.view, reported_at, &details);
-    print_changes(global, &id, &backend.apply(&id, &wishes).await?)
+    let reported_at = reported_at(&*backend, options.report.reported_by.as_ref()).await?;
+    let commands = options.commands(&backend.incident(&id).await?.view, reported_at, &details);
+    print_changes(global, &id, &backend.apply(&id, &commands).await?)
 }
 
 impl ChangeOptions {
-    /// In this order: what is closed has to be opened before anything else of it changes.
-    fn wishes(
+    /// The status comes first: a closed incident must be reopened before anything else can change.
+    fn commands(
         self,
         incident: &IncidentView,
         reported_at: Option<Timestamp>,
         details: &ChangeDetails,
     ) -> Vec<Command> {
-        let reason = || details.reason.clone();
-        let given = |what: &str| {
-            reason().unwrap_or_else(|| unreachable!("the command line asks for a reason of {what}"))
+        let required_reason = || {
+            let reason = details.reason.clone();
+            reason.expect("clap requires --reason with --sev and --play")
         };
-        let mut wishes = Vec::new();
-        wishes.extend(self.status.map(|to| Command::ChangeStatus {
+        let mut commands = Vec::new();
+        commands.extend(self.status.map(|to| Command::ChangeStatus {
             to,
-            reason: reason(),
+            reason: details.reason.clone(),
         }));
-        wishes.extend(self.title.map(|to| Command::Rename { to }));
-        wishes.extend(self.sev.map(|to| Command::ChangeSeverity {
+        commands.extend(self.title.map(|to| Command::Rename { to }));
+        commands.extend(self.sev.map(|to| Command::ChangeSeverity {
             to,
-            reason: given("--sev"),
+            reason: required_reason(),
         }));
-        wishes.extend(self.started.map(|to| Command::SetStarted { to }));
-        wishes.extend(self.play.map(|to| Command::ChangePlay {
+        commands.extend(self.started.map(|to| Command::SetStarted { to }));
+        commands.extend(self.play.map(|to| Command::ChangePlay {
             to,
-            reason: given("--play"),
+            reason: required_reason(),
         }));
-        wishes.extend(
+        commands.extend(
             self.role
                 .into_iter()
                 .map(|RoleAssignment { role, to }| Command::AssignRole { role, to }),
         );
-        wishes.push(Command::ChangeReport {
-            to: self.report.over(&incident.report, reported_at),
+        // Unchanged reports and answers cause no event, so these two need no condition.
+        commands.push(Command::ChangeReport {
+            to: self.report.merged_into(&incident.report, reported_at),
         });
-        wishes.push(Command::ChangePotentialImpact {
-            to: self.affects.over(incident.affects),
+        commands.push(Command::ChangePotentialImpact {
+            to: self.affects.merged_into(incident.affects),
         });
-        wishes.extend(
+        commands.extend(
             self.pivot
                 .into_iter()
                 .map(|pivot| Command::AddPivot { pivot }),
         );
-        wishes.extend(self.updates.wishes(details));
-        wishes
+        commands.extend(self.updates.commands(details));
+        commands
     }
 }
 
 impl ReportOptions {
-    /// The report that there is, with what is new.
-    fn over(self, report: &InitialReport, reported_at: Option<Timestamp>) -> InitialReport {
+    /// `report` with the new values.
+    fn merged_into(self, report: &InitialReport, reported_at: Option<Timestamp>) -> InitialReport {
+        // Systems are added; every other value replaces the old one.
         let mut affected_systems = report.affected_systems.clone();
         affected_systems.extend(
             self.affected
@@ -285,7 +288,7 @@ impl ReportOptions {
         );
         InitialReport {
             reported_by: self.reported_by.or_else(|| report.reported_by.clone()),
-            reported_at: self.reported_at.or(report.reported_at).or(reported_at), // as when an incident is declared
+            reported_at: self.reported_at.or(report.reported_at).or(reported_at),
             affected_systems,
             suspected_impact: self
                 .suspected_impact
@@ -296,7 +299,7 @@ impl ReportOptions {
 }
 
 impl AffectsOptions {
-    fn over(&self, affects: PotentialImpact) -> PotentialImpact {
+    fn merged_into(&self, affects: PotentialImpact) -> PotentialImpact {
         PotentialImpact {
             customer_data: self.customer_data.unwrap_or(affects.customer_data),
             production_availability: self.availability.unwrap_or(affects.production_availability),
@@ -306,63 +309,62 @@ impl AffectsOptions {
 }
 
 impl UpdateOptions {
-    fn wishes(self, details: &ChangeDetails) -> Vec<Command> {
-        let reason = || details.reason.clone();
-        let state = |topic, standing| {
+    fn commands(self, details: &ChangeDetails) -> Vec<Command> {
+        let add = |topic, standing| {
             move |text| Command::AddStatement {
                 topic,
                 standing,
                 text,
             }
         };
-        let stand = |to| {
+        let change_to = |to| {
             move |id| Command::ChangeStanding {
                 id,
                 to,
-                reason: reason(),
+                reason: details.reason.clone(),
             }
         };
-        let mut wishes = Vec::new();
-        wishes.extend(self.happened.into_iter().map(state(
+        let mut commands = Vec::new();
+        commands.extend(self.happened.into_iter().map(add(
             StatementTopic::WhatHappened,
             StatementStanding::Confirmed,
         )));
-        wishes.extend(
+        commands.extend(
             self.impact
                 .into_iter()
-                .map(state(StatementTopic::Impact, StatementStanding::Confirmed)),
+                .map(add(StatementTopic::Impact, StatementStanding::Confirmed)),
         );
-        wishes.extend(self.advice.into_iter().map(state(
+        commands.extend(self.advice.into_iter().map(add(
             StatementTopic::CustomerAction,
             StatementStanding::Confirmed,
         )));
-        wishes.extend(
+        commands.extend(
             self.hypothesis
                 .into_iter()
-                .map(state(details.about, StatementStanding::Hypothesis)),
+                .map(add(details.about, StatementStanding::Hypothesis)),
         );
-        wishes.extend(
+        commands.extend(
             self.confirm
                 .into_iter()
-                .map(stand(StatementStanding::Confirmed)),
+                .map(change_to(StatementStanding::Confirmed)),
         );
-        wishes.extend(
+        commands.extend(
             self.withdraw
                 .into_iter()
-                .map(stand(StatementStanding::Withdrawn)),
+                .map(change_to(StatementStanding::Withdrawn)),
         );
-        wishes.extend(self.done.into_iter().map(|id| Command::EndAction {
+        commands.extend(self.done.into_iter().map(|id| Command::EndAction {
             id,
             outcome: details.outcome.clone(),
         }));
-        wishes.extend(self.doing.map(|text| Command::StartAction {
+        commands.extend(self.doing.map(|text| Command::StartAction {
             text,
             owner: details.owner.clone(),
         }));
-        wishes.extend(
+        commands.extend(
             self.next_update
                 .map(|NextUpdateTime(to)| Command::SetNextUpdate { to }),
         );
-        wishes
+        commands
     }
 }

@@ -1,7 +1,7 @@
-//! `exhibit checklist`: what is to be done, how far it is, and what is missing before the incident
-//! may be closed.
+//! `exhibit checklist`: the steps of an incident, their progress, and what is missing before it can
+//! be closed.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{ArgGroup, Args};
 use evidence_format::id::IncidentId;
 
@@ -11,60 +11,64 @@ use domain::incident::{
     ClosureItem, Command, CorrectiveAction, Day, Line, Name, StepId, StepState,
 };
 
-/// Shows an incident's checklists, or goes on with one thing of them
+/// Shows an incident's checklists, or updates one entry
 ///
-/// The lists are those of the runbook: the first 15 minutes, the investigation, the response play,
-/// the closure. Corrective actions stand behind them.
+/// The checklists are the runbook's: first 15 minutes, investigation, response play, closure. The
+/// corrective actions follow.
 #[derive(Args)]
 #[command(
     group = ArgGroup::new("what").args(["step", "give", "waive", "withdraw", "action", "assign", "action_done"]),
     after_help = "\
 Examples:
   exhibit checklist
-  exhibit checklist INC-2026-042 first-15-1 --state done --owner alice --note 'Channel #inc-042'
-  exhibit checklist INC-2026-042 --give root-cause --note 'A key in a public repository'
-  exhibit checklist INC-2026-042 --waive notifications --reason 'No customer is affected' --by-whom 'Carol, legal'
-  exhibit checklist INC-2026-042 --action 'Scan repositories for keys' --owner bob --due 2026-12-18"
+  exhibit checklist INC-2026-042 first-15-1 --state done --owner alice \\
+    --note 'Channel #inc-042'
+  exhibit checklist INC-2026-042 --give root-cause \\
+    --note 'A key in a public repository'
+  exhibit checklist INC-2026-042 --waive notifications \\
+    --reason 'No customer is affected' --by-whom 'Carol, legal'
+  exhibit checklist INC-2026-042 --action 'Scan repositories for keys' \\
+    --owner bob --due 2026-12-18"
 )]
 pub(super) struct ChecklistArgs {
-    /// The incident; the only open one if there is just one
+    /// Incident id [default: the only open incident]
     incident: Option<IncidentId>,
-    /// A step, by its id
+    /// Id of the step to update
     step: Option<StepId>,
-    /// How far the step is: open, doing, done, not-applicable (with a --note)
+    /// New state of the step: open, doing, done, not-applicable (needs --note)
     #[arg(long, requires = "step")]
     state: Option<StepState>,
-    /// Who does the step, or the corrective action
+    /// Owner of the step or corrective action
     #[arg(long, value_name = "NAME", conflicts_with_all = ["give", "waive", "withdraw", "action_done"], requires = "what")]
     owner: Option<Name>,
-    /// What came of it
+    /// Result of the step, closure item or corrective action
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["waive", "withdraw", "action", "assign"], requires = "what")]
     note: Option<Line>,
-    /// Fulfil an item of the closure checklist, with a --note
+    /// Complete an item of the closure checklist; needs --note
     #[arg(long, value_name = "ITEM", requires = "note")]
     give: Option<ClosureItem>,
-    /// Waive an item of the closure checklist, with a --reason
+    /// Waive an item of the closure checklist; needs --reason
     #[arg(long, value_name = "ITEM", requires = "reason")]
     waive: Option<ClosureItem>,
-    /// Take either back, with a --reason
+    /// Reopen an item that was completed or waived; needs --reason
     #[arg(long, value_name = "ITEM", requires = "reason")]
     withdraw: Option<ClosureItem>,
-    /// Why
+    /// Reason for --waive or --withdraw
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["step", "give", "action", "assign", "action_done"], requires = "what")]
     reason: Option<Line>,
-    /// Who answers for what is waived [default: who types this]
+    /// Who decided to waive the item [default: the author]
     #[arg(long, value_name = "NAME", requires = "waive")]
     by_whom: Option<Name>,
     /// Add a corrective action
     #[arg(long, value_name = "TEXT")]
     action: Option<Line>,
-    /// Give the corrective action of this number an --owner, or another date
+    /// Set the --owner or --due date of the corrective action with this number
     #[arg(long, value_name = "ID")]
     assign: Option<u64>,
-    /// The corrective action of this number is done
+    /// Finish the corrective action with this number
     #[arg(long, value_name = "ID")]
     action_done: Option<u64>,
-    /// Until when the corrective action is to be done: 2026-12-18
+    /// Due date of the corrective action, such as 2026-12-18
     #[arg(long, value_name = "DATE", conflicts_with_all = ["step", "give", "waive", "withdraw", "action_done"], requires = "what")]
     due: Option<Day>,
 }
@@ -72,12 +76,12 @@ pub(super) struct ChecklistArgs {
 pub(super) async fn run(global: &GlobalOptions, arguments: ChecklistArgs) -> Result<()> {
     let backend = global.backend().await?;
     let id = incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
-    if let Some(wish) = arguments.wish()? {
-        return print_changes(global, &id, &backend.apply(&id, &[wish]).await?);
+    if let Some(command) = arguments.command()? {
+        return print_changes(global, &id, &backend.apply(&id, &[command]).await?);
     }
     let view = backend.incident(&id).await?.view;
     if !global.json {
-        return print(&lists(&view));
+        return print(&format_checklists(&view));
     }
     print_json(&serde_json::json!({
         "incident": view.incident,
@@ -88,8 +92,8 @@ pub(super) async fn run(global: &GlobalOptions, arguments: ChecklistArgs) -> Res
 }
 
 impl ChecklistArgs {
-    /// What is wished for; `None` is to be shown the lists.
-    fn wish(self) -> Result<Option<Command>> {
+    /// The command that the arguments stand for; `None` to show the checklists.
+    fn command(self) -> Result<Option<Command>> {
         let Self {
             step,
             state,
@@ -106,14 +110,12 @@ impl ChecklistArgs {
             due,
             ..
         } = self;
-        let note_of = |note: Option<Line>| {
-            note.ok_or_else(|| anyhow::anyhow!("a closure item is given with a --note"))
-        };
-        let reason_of =
-            |reason: Option<Line>| reason.ok_or_else(|| anyhow::anyhow!("say why with a --reason"));
+        let required_reason =
+            |reason: Option<Line>| reason.context("a closure item needs a --reason for this");
+        // The argument group lets clap accept only one of these.
         Ok(Some(match (step, give, waive, withdraw) {
             (Some(step), ..) if state.is_none() && owner.is_none() && note.is_none() => {
-                bail!("what about step {step}? give it a --state, an --owner or a --note")
+                bail!("nothing to update in step {step}: give it a --state, an --owner or a --note")
             }
             (Some(step), ..) => Command::ChangeStep {
                 step,
@@ -123,35 +125,35 @@ impl ChecklistArgs {
             },
             (_, Some(item), ..) => Command::CompleteClosureItem {
                 item,
-                note: note_of(note)?,
+                note: note.context("a closure item needs a --note")?,
             },
             (_, _, Some(item), _) => Command::WaiveClosureItem {
                 item,
-                reason: reason_of(reason)?,
+                reason: required_reason(reason)?,
                 by: by_whom,
             },
             (_, _, _, Some(item)) => Command::ReopenClosureItem {
                 item,
-                reason: reason_of(reason)?,
+                reason: required_reason(reason)?,
             },
-            _ => match (action, assign, action_done) {
+            (None, None, None, None) => match (action, assign, action_done) {
                 (Some(what), ..) => Command::AddCorrectiveAction { what, owner, due },
                 (_, Some(id), _) => Command::AssignCorrectiveAction { id, owner, due },
                 (_, _, Some(id)) => Command::FinishCorrectiveAction { id, note },
-                _ => return Ok(None),
+                (None, None, None) => return Ok(None),
             },
         }))
     }
 }
 
-/// All lists for people. Texts in it were parsed, and hold no control characters.
-fn lists(view: &IncidentView) -> String {
+/// Formats all checklists. The types of its texts exclude control characters.
+fn format_checklists(view: &IncidentView) -> String {
     let mut text = format!(
         "{} {} ({}, {})\n",
         view.incident, view.name, view.severity, view.status
     );
     for list in &view.checklists {
-        text.push_str(&list_text(list));
+        text.push_str(&format_list(list));
     }
     let (closure, required) = (
         &view.closure,
@@ -165,12 +167,12 @@ fn lists(view: &IncidentView) -> String {
     closure
         .items
         .iter()
-        .for_each(|item| text.push_str(&item_text(item)));
+        .for_each(|item| text.push_str(&format_item(item)));
     if let Some(due) = closure.review_due {
         text.push_str(&format!(
-            "  review is due by {due}{}\n",
+            "  review due by {due}{}\n",
             if closure.review_late {
-                ", which has passed"
+                " (overdue)"
             } else {
                 ""
             }
@@ -182,11 +184,11 @@ fn lists(view: &IncidentView) -> String {
     }
     view.corrective_actions
         .iter()
-        .for_each(|action| text.push_str(&action_text(action)));
+        .for_each(|action| text.push_str(&format_action(action)));
     text
 }
 
-fn list_text(list: &ChecklistView) -> String {
+fn format_list(list: &ChecklistView) -> String {
     let width = list
         .steps
         .iter()
@@ -196,7 +198,7 @@ fn list_text(list: &ChecklistView) -> String {
     let steps: String = list
         .steps
         .iter()
-        .map(|step| step_text(step, width))
+        .map(|step| format_step(step, width))
         .collect();
     format!(
         "\n{}: {} of {}\n{steps}",
@@ -206,11 +208,11 @@ fn list_text(list: &ChecklistView) -> String {
     )
 }
 
-fn step_text(step: &StepView, width: usize) -> String {
+fn format_step(step: &StepView, width: usize) -> String {
     let StepView { step, progress } = step;
     let state = match progress.state {
-        StepState::NotApplicable => "n/a", // the word would push all others aside
-        state => state.as_str(),
+        StepState::NotApplicable => "n/a", // the full word would widen the column
+        StepState::Open | StepState::Doing | StepState::Done => progress.state.as_str(),
     };
     let owner = progress
         .owner
@@ -224,12 +226,12 @@ fn step_text(step: &StepView, width: usize) -> String {
     text
 }
 
-fn item_text(item: &ClosureItemView) -> String {
+fn format_item(item: &ClosureItemView) -> String {
     let state = match &item.answered {
         Some(answered) if answered.waived => "waived",
         Some(_) => "given",
         None if item.required => "missing",
-        None => "not asked",
+        None => "optional",
     };
     let mut text = format!("  {state:<9}  {:<18}  {}\n", item.item, item.text);
     if let Some(answered) = &item.answered {
@@ -241,7 +243,7 @@ fn item_text(item: &ClosureItemView) -> String {
     text
 }
 
-fn action_text(action: &CorrectiveAction) -> String {
+fn format_action(action: &CorrectiveAction) -> String {
     let state = if action.done.is_some() {
         "done"
     } else {

@@ -1,26 +1,27 @@
-//! `exhibit close`.
+//! `exhibit close`: closes an incident, or lists what is missing.
 
 use anyhow::{Result, bail};
 use clap::Args;
 use evidence_format::id::IncidentId;
 
 use super::{GlobalOptions, print, print_changes, print_json, require_incident};
-use domain::incident::view::{ClosureItemView, IncidentView};
+use domain::incident::view::IncidentView;
 use domain::incident::{ClosureItem, Line};
 
-/// Closes an incident, if its closure checklist is done
+/// Closes an incident whose closure checklist is complete
 ///
-/// If it is not, everything that is missing is printed, with the command that gives it. `exhibit
-/// change --status investigating` opens the incident again.
+/// Otherwise lists what is missing, and the commands that complete it. `exhibit change --status
+/// investigating` reopens a closed incident.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   exhibit close INC-2026-042
-  exhibit change INC-2026-042 --status investigating --reason 'The key was used again'")]
+  exhibit change INC-2026-042 --status investigating \\
+    --reason 'The key was used again'")]
 pub(super) struct CloseArgs {
-    /// The incident
+    /// Incident id
     incident: IncidentId,
-    /// Why, where it needs saying
+    /// Reason for closing
     #[arg(long, value_name = "TEXT")]
     reason: Option<Line>,
 }
@@ -31,11 +32,12 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &CloseArgs) -> Result
     require_incident(&*backend, id).await?;
     match backend.close(id, arguments.reason.clone()).await? {
         Some(changes) => print_changes(global, id, &changes),
-        None => refuse(global, &backend.incident(id).await?.view),
+        None => print_missing(global, &backend.incident(id).await?.view),
     }
 }
 
-fn refuse(global: &GlobalOptions, view: &IncidentView) -> Result<()> {
+fn print_missing(global: &GlobalOptions, view: &IncidentView) -> Result<()> {
+    // What is missing is the result, on standard output; the error sets the exit code.
     let (id, missing) = (&view.incident, &view.closure.missing);
     if global.json {
         print_json(&serde_json::json!({"incident": id, "changes": [], "missing": missing}))?;
@@ -46,7 +48,7 @@ fn refuse(global: &GlobalOptions, view: &IncidentView) -> Result<()> {
             .collect();
         print(&format!(
             "missing before {id} can be closed:\n{lines}\n{}",
-            remedy(view)
+            next_commands(view)
         ))?;
     }
     let count = missing.len();
@@ -56,7 +58,8 @@ fn refuse(global: &GlobalOptions, view: &IncidentView) -> Result<()> {
     )
 }
 
-fn remedy(view: &IncidentView) -> String {
+/// The commands that complete the checklist.
+fn next_commands(view: &IncidentView) -> String {
     let (id, items) = (&view.incident, &view.closure.items);
     let mut text = String::new();
     if let Some(item) = items
@@ -65,24 +68,25 @@ fn remedy(view: &IncidentView) -> String {
     {
         let item = item.item;
         text.push_str(&format!(
-            "give each, or waive it, as in\n  exhibit checklist {id} --give {item} --note '…'\n  exhibit checklist {id} --waive {item} --reason '…'\n"
+            "complete or waive each item, such as\n  exhibit checklist {id} --give {item} --note '…'\n  exhibit checklist {id} --waive {item} --reason '…'\n"
         ));
     }
-    let is_waived = |item: &ClosureItemView| {
+    // If the item of corrective actions is waived, they need neither owners nor dates.
+    let are_actions_waived = items.iter().any(|item| {
         item.item == ClosureItem::CorrectiveActions
             && item
                 .answered
                 .as_ref()
                 .is_some_and(|answered| answered.waived)
-    };
+    });
     let unassigned = view
         .corrective_actions
         .iter()
         .find(|action| action.owner.is_none() || action.due.is_none());
-    if let Some(action) = unassigned.filter(|_| !items.iter().any(is_waived)) {
+    if let Some(action) = unassigned.filter(|_| !are_actions_waived) {
         let action = action.id;
         text.push_str(&format!(
-            "assign corrective actions, as in\n  exhibit checklist {id} --assign {action} --owner NAME --due DATE\n"
+            "assign corrective actions, such as\n  exhibit checklist {id} --assign {action} --owner NAME --due DATE\n"
         ));
     }
     text

@@ -1,8 +1,9 @@
-//! `exhibit declare`, and what it has in common with `exhibit capture`.
+//! `exhibit declare`, and the options that it shares with `exhibit capture` and `exhibit plan`.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use api::{CaptureOptions, DeclareResponse};
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
@@ -15,98 +16,98 @@ use domain::incident::{
     ImpactAnswer, InitialReport, Line, Name, Pivot, PlayName, PotentialImpact, Prose, Severity,
     SourceName,
 };
-use server::answers::{Capture, Declared};
 
-/// Declares an incident without capturing anything yet
+/// Declares an incident without capturing evidence yet
 #[derive(Args)]
 #[command(after_help = "\
 Example:
-  exhibit declare --title 'Leaked deploy key' --sev 2 --play leaked-secret --pivot access-key=AKIAIOSFODNN7EXAMPLE")]
+  exhibit declare --title 'Leaked deploy key' --sev 2 --play leaked-secret \\
+    --pivot access-key=AKIAIOSFODNN7EXAMPLE")]
 pub(super) struct DeclareArgs {
     #[command(flatten)]
     incident: IncidentOptions,
 }
 
-/// What is known of an incident when it is declared.
+/// What is known about an incident when it is declared.
 #[derive(Args, Clone)]
 pub(super) struct IncidentOptions {
-    /// The incident's short name, for people
+    /// Title of the incident
     #[arg(long, value_name = "TEXT", required_unless_present = "incident")]
     pub(super) title: Option<Name>,
-    /// Severity: 1 to 4, as in the runbook
+    /// Severity, 1 to 4 as in the runbook
     #[arg(long, value_name = "SEV", required_unless_present = "incident")]
     pub(super) sev: Option<Severity>,
-    /// The play: general, leaked-secret, ci-token, cloud-admin, or one of your own
+    /// Play, such as leaked-secret (`exhibit plays` lists all)
     #[arg(long, value_name = "NAME", default_value = "general")]
     play: PlayName,
-    /// Its id, such as INC-2026-042; one is drawn if there is none
+    /// Incident id, such as INC-2026-042 [default: generated]
     #[arg(long, value_name = "ID")]
     pub(super) incident: Option<IncidentId>,
-    /// When it started
+    /// When the incident started
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     started: Option<Timestamp>,
     /// Who reported it
     #[arg(long, value_name = "NAME")]
     reported_by: Option<Name>,
-    /// An affected system; may be repeated
+    /// Affected system; may be repeated
     #[arg(long, value_name = "NAME")]
     affected: Vec<Name>,
-    /// The suspected impact
+    /// Suspected impact
     #[arg(long, value_name = "TEXT", visible_alias = "suspected-impact")]
     impact: Option<Line>,
-    /// The current evidence
+    /// Current evidence
     #[arg(long, value_name = "TEXT")]
     evidence: Option<Prose>,
-    /// Customer data may be affected: yes, no, unknown
+    /// Is customer data affected: yes, no, unknown
     #[arg(long, value_name = "ANSWER", default_value = "unknown")]
     customer_data: ImpactAnswer,
-    /// Production availability may be affected
+    /// Is production availability affected: yes, no, unknown
     #[arg(long, value_name = "ANSWER", default_value = "unknown")]
     availability: ImpactAnswer,
-    /// Privileged access may be affected
+    /// Is privileged access affected: yes, no, unknown
     #[arg(long, value_name = "ANSWER", default_value = "unknown")]
     privileged_access: ImpactAnswer,
-    /// What to look for in particular, such as access-key=AKIA… or user=alice; may be repeated
+    /// What to search for, such as access-key=AKIA… or user=alice; may be repeated
     #[arg(long, value_name = "KIND=VALUE")]
     pivot: Vec<Pivot>,
-    /// The same key twice is the same incident
+    /// Declare only one incident for all calls with this key
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 }
 
-/// What is to be captured.
+/// What to capture.
 #[derive(Args, Clone)]
 pub(super) struct CaptureFlags {
-    /// This source and no other; may be repeated [default: those of the play]
+    /// Capture only this source; may be repeated [default: the sources of the play]
     #[arg(long, value_name = "NAME")]
     source: Vec<SourceName>,
-    /// This account and no other; may be repeated
+    /// Capture only this account; may be repeated
     #[arg(long, value_name = "ID")]
     account: Vec<String>,
-    /// This region and no other; may be repeated
+    /// Capture only this region; may be repeated
     #[arg(long, value_name = "NAME")]
     region: Vec<String>,
-    /// What happened in this time before now: 6h, 3d [default: the play's window]
+    /// Window before now, such as 6h or 3d [default: the play's]
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["from", "until"])]
     last: Option<Duration>,
-    /// What happened from then: 2026-11-23T13:00:00Z
+    /// Start of the window, such as 2026-11-23T13:00:00Z
     #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "until")]
     from: Option<Timestamp>,
-    /// What happened before then
+    /// End of the window, exclusive
     #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "from")]
     until: Option<Timestamp>,
-    /// Seal what there is after this long, and go on into a supplement [default: 15m, or the
-    /// configuration's]
+    /// When to seal what has been captured; the rest follows as a supplement [default: from
+    /// exhibit.toml, else 15m]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     deadline: Option<Duration>,
 }
 
 impl IncidentOptions {
-    /// The declaration, and what is to be captured at once.
-    pub(super) async fn declaring(
+    /// The declaration, with what to capture at once.
+    pub(super) async fn declaration(
         self,
         backend: &dyn Backend,
-        capture: Option<Capture>,
+        capture: Option<CaptureOptions>,
     ) -> Result<NewDeclaration> {
         let reported_at = reported_at(backend, self.reported_by.as_ref()).await?;
         let report = InitialReport {
@@ -123,8 +124,8 @@ impl IncidentOptions {
         };
         Ok(NewDeclaration {
             id: self.incident,
-            title: self.title.context("an incident needs a --title")?,
-            severity: self.sev.context("an incident needs a --sev")?,
+            title: self.title.context("a new incident needs a --title")?,
+            severity: self.sev.context("a new incident needs a --sev")?,
             play: self.play,
             started: self.started,
             report,
@@ -137,24 +138,25 @@ impl IncidentOptions {
 }
 
 impl CaptureFlags {
-    /// What is asked for.
-    pub(super) async fn wanted(&self, backend: &dyn Backend) -> Result<Capture> {
+    /// The options as the API takes them. `--last` ends now, by the backend's clock.
+    pub(super) async fn options(&self, backend: &dyn Backend) -> Result<CaptureOptions> {
         let (from, until) = match self.last {
             None => (self.from, self.until),
             Some(last) => {
+                // The backend's clock decides: this machine's may differ from the server's.
                 let until = backend.now().await?;
                 let from =
                     until.unix_nanoseconds() - i128::try_from(last.as_nanos()).unwrap_or(i128::MAX);
                 (
                     Some(
                         Timestamp::from_unix_nanoseconds(from)
-                            .context("--last goes back too far")?,
+                            .context("--last reaches too far back")?,
                     ),
                     Some(until),
                 )
             }
         };
-        Ok(Capture {
+        Ok(CaptureOptions {
             from,
             until,
             sources: self.source.clone(),
@@ -165,7 +167,7 @@ impl CaptureFlags {
     }
 }
 
-/// When whoever is named here reported it, if nobody says: now.
+/// The default time of the report: now if a reporter is named, else none.
 pub(super) async fn reported_at(
     backend: &dyn Backend,
     by: Option<&Name>,
@@ -178,8 +180,8 @@ pub(super) async fn reported_at(
 
 pub(super) async fn run(global: &GlobalOptions, arguments: DeclareArgs) -> Result<()> {
     let backend = global.backend().await?;
-    let declaring = arguments.incident.declaring(&*backend, None).await?;
-    let Declared { id: incident, new } = backend.declare(declaring).await?;
+    let declaration = arguments.incident.declaration(&*backend, None).await?;
+    let DeclareResponse { id: incident, new } = backend.declare(declaration).await?;
     if global.json {
         return print_json(&serde_json::json!({"incident": incident, "new": new}));
     }

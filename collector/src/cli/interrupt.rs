@@ -1,5 +1,4 @@
-//! Ctrl-C: the first seals what is there, the second gives up at once and loses nothing that was
-//! kept. Where a server does the work, it ends looking on.
+//! Signals: the first one ends the work in an orderly way, the second one ends the process.
 
 use std::io::{self, Write};
 use std::process;
@@ -7,11 +6,29 @@ use std::process;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// 128 and the number of SIGINT, as shells have it.
-pub(super) const INTERRUPTED: i32 = 130;
+/// The exit code after SIGINT, as shells have it: 128 and the signal's number.
+pub(super) const EXIT_INTERRUPTED: i32 = 130;
 
-/// A token that the first Ctrl-C, or a service manager's SIGTERM, cancels.
+/// A token for captures of this process: SIGINT or SIGTERM cancels it, and the captures seal what
+/// they have.
 pub(super) fn seal_on_interrupt() -> io::Result<CancellationToken> {
+    cancel_on_signal(
+        || {
+            let _ = writeln!(
+                io::stderr(),
+                "\rexhibit: sealing what has been captured; interrupt again to quit at once"
+            );
+        },
+        "\rexhibit: interrupted; captured data is kept, `exhibit settle` continues",
+    )
+}
+
+/// A token that the first SIGINT or SIGTERM cancels, after it has called `on_first`. The second one
+/// prints `farewell` and ends the process, which loses nothing that is persisted.
+pub(super) fn cancel_on_signal(
+    on_first: impl FnOnce() + Send + 'static,
+    farewell: &'static str,
+) -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let token = stop.clone();
     let (mut interrupt, mut terminate) = (
@@ -22,29 +39,23 @@ pub(super) fn seal_on_interrupt() -> io::Result<CancellationToken> {
         let mut next =
             async || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
         next().await;
-        let _ = writeln!(
-            io::stderr(),
-            "\rexhibit: stopping, and sealing what is there; once more gives up at once"
-        );
+        on_first();
         token.cancel();
         next().await;
-        let _ = writeln!(
-            io::stderr(),
-            "\rexhibit: interrupted; what was captured is kept, `exhibit settle` goes on"
-        );
-        process::exit(INTERRUPTED);
+        let _ = writeln!(io::stderr(), "{farewell}");
+        process::exit(EXIT_INTERRUPTED);
     });
     Ok(stop)
 }
 
-/// A token that Ctrl-C cancels, for who only looks on.
+/// A token that Ctrl-C cancels, for commands that only watch.
 pub(super) fn cancel_on_interrupt() -> io::Result<CancellationToken> {
-    let looking = CancellationToken::new();
-    let token = looking.clone();
+    let interrupted = CancellationToken::new();
+    let token = interrupted.clone();
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
         interrupt.recv().await;
         token.cancel();
     });
-    Ok(looking)
+    Ok(interrupted)
 }

@@ -1,9 +1,10 @@
-//! `exhibit login` and `exhibit logout`: which servers this user asks, and as whom.
+//! `exhibit login` and `exhibit logout`: profiles of servers in client.toml.
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::process;
 
 use anyhow::{Context, Result, bail};
+use api::CallerInfo;
 use clap::Args;
 use evidence_format::safe::safe;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -12,41 +13,42 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend as _, RemoteBackend, config_path};
-use super::interrupt::INTERRUPTED;
+use super::interrupt::EXIT_INTERRUPTED;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, print, print_json};
-use crate::client::config::{ClientConfig, Profile, ProfileName};
-use crate::client::{ApiCall, ApiClient, BearerToken, ServerUrl};
-use server::answers::Who;
+use client::config::{ClientConfig, Profile, ProfileName};
+use client::{ApiCall, ApiClient, BearerToken, ServerUrl};
 
-/// Bytes of standard input that are looked at for a token.
+/// Limit of what is read from standard input.
 const INPUT_BYTES_MAX: u64 = 64 * 1024;
 
-/// Stores a token for a server in client.toml, once the server has taken it
+/// Stores a token for a server in client.toml, after the server has accepted it
 ///
-/// The token is read from standard standard_input, where no list of processes and no history of a shell has
-/// it. The first profile that is stored is the default. The key that the server signs with is
-/// remembered: if it is another one later, commands say so.
+/// Reads the token from standard input, so that neither the process list nor the shell's history
+/// shows it. The first profile becomes the default. The server's public key is stored, too:
+/// commands warn if it changes.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   exhibit login https://exhibit.example.com --profile production
-  pass show exhibit | exhibit login https://exhibit.example.com --profile production --ca /etc/exhibit/ca.pem")]
+  pass show exhibit | exhibit login https://exhibit.example.com \\
+    --profile production --ca /etc/exhibit/ca.pem")]
 pub(super) struct LoginArgs {
-    /// The server's URL
+    /// URL of the server
     #[arg(value_name = "SERVER")]
     url: String,
 }
 
-/// Takes a profile out of client.toml: that of --profile, or the default one
+/// Removes a profile from client.toml: that of --profile, or the default
 ///
-/// Its token is still good: `exhibit token revoke`, by who may, makes it worth nothing.
+/// Its token stays valid until it expires or an administrator revokes it with `exhibit token
+/// revoke`.
 #[derive(Args)]
 pub(super) struct LogoutArgs {}
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result<()> {
     if global.store.is_some() || global.server.is_some() {
-        bail!("a login is for the server that it names: leave --store and --server out")
+        bail!("login takes the server as argument: remove --store and --server")
     }
     let name = global
         .profile
@@ -54,11 +56,12 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
         .unwrap_or_else(|| "default".parse().expect("a name"));
     let server = ServerUrl::parse(&arguments.url, global.insecure_http)?;
     let path = config_path()?;
-    ClientConfig::read(&path)?; // what is wrong with it shows before anybody types a token
-    let token: BearerToken = read()
+    ClientConfig::read(&path)?; // an invalid file fails before anybody types a token
+    let token: BearerToken = read_token()
         .await?
         .parse()
-        .context("cannot use what standard input has")?;
+        .context("cannot use the token from standard input")?;
+    // The profile is used from other folders, too.
     let ca = global
         .ca
         .as_ref()
@@ -66,15 +69,16 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
         .transpose()
         .context("cannot use the CA certificate")?;
     let client = ApiClient::new(server.clone(), token.clone(), ca.as_deref())?;
-    let who: Who = client.json(&ApiCall::get("v1/whoami")).await?;
+    let caller: CallerInfo = client.json(&ApiCall::get("v1/whoami")).await?;
     let quiet = global.quiet || global.json;
+    // The key is remembered at the first contact, before any bundle is trusted.
     let key = RemoteBackend {
         client,
-        by: global.by(),
+        by: global.user(),
         quiet,
-        looking: CancellationToken::new(),
+        interrupted: CancellationToken::new(),
     }
-    .key()
+    .public_key_file()
     .await?;
     let profile = Profile {
         server: server.to_string(),
@@ -89,22 +93,22 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
     if global.json {
         let server = server.to_string();
         return print_json(
-            &serde_json::json!({"profile": name, "server": server, "caller": who, "public_key": key}),
+            &serde_json::json!({"profile": name, "server": server, "caller": caller, "publicKey": key}),
         );
     }
-    print(&summary(&name, &server, &who))
+    print(&summary(&name, &server, &caller))
 }
 
-fn summary(name: &ProfileName, server: &ServerUrl, who: &Who) -> String {
-    let incident = who
+fn summary(name: &ProfileName, server: &ServerUrl, caller: &CallerInfo) -> String {
+    let incident = caller
         .incident
         .as_ref()
         .map_or("all incidents".to_owned(), ToString::to_string);
     format!(
-        "{server} takes the token: {}, {} of {incident}, until {}\n\nuse it with\n  exhibit status --profile {name}\n",
-        safe(who.name.as_str()),
-        who.role,
-        to_whole_seconds(who.expires)
+        "{server} accepts the token: {}, {} of {incident}, until {}\n\nuse it with\n  exhibit status --profile {name}\n",
+        safe(caller.name.as_str()),
+        caller.role,
+        to_whole_seconds(caller.expires_at)
     )
 }
 
@@ -121,12 +125,12 @@ pub(super) fn logout(global: &GlobalOptions) -> Result<()> {
         return print_json(&serde_json::json!({"profile": name}));
     }
     print(&format!(
-        "profile {name} is gone; its token is still good: `exhibit token revoke` makes it worth nothing\n"
+        "profile {name} is removed; its token stays valid until `exhibit token revoke`\n"
     ))
 }
 
-/// A line of a terminal, which does not show it, or all of standard input.
-async fn read() -> Result<String> {
+/// Reads a line from a terminal without showing it, or all of standard input.
+async fn read_token() -> Result<String> {
     let failed = "cannot read standard input";
     let mut text = String::new();
     if !io::stdin().is_terminal() {
@@ -137,8 +141,8 @@ async fn read() -> Result<String> {
         return Ok(text);
     }
     let _ = write!(io::stderr(), "token: ");
-    let hidden = HiddenInput::begin().context(failed)?;
-    // Ctrl-C would leave the terminal as it is; from here on it is for this task
+    let hidden = HiddenInput::start().context(failed)?;
+    // Without this task, Ctrl-C would leave the terminal without echo.
     let (mut interrupt, shown) = (
         signal(SignalKind::interrupt()).context(failed)?,
         hidden.0.clone(),
@@ -147,7 +151,7 @@ async fn read() -> Result<String> {
         interrupt.recv().await;
         drop(HiddenInput(shown));
         let _ = writeln!(io::stderr());
-        process::exit(INTERRUPTED);
+        process::exit(EXIT_INTERRUPTED);
     });
     let read = spawn_blocking(move || io::stdin().read_line(&mut text).map(|_| text)).await;
     drop(hidden);
@@ -155,11 +159,11 @@ async fn read() -> Result<String> {
     read.context(failed)?.context(failed)
 }
 
-/// A terminal that does not show what is typed, until this, which it was before, is dropped.
+/// Switches the terminal's echo off until it is dropped; holds the settings from before.
 struct HiddenInput(Termios);
 
 impl HiddenInput {
-    fn begin() -> io::Result<Self> {
+    fn start() -> io::Result<Self> {
         let shown = tcgetattr(io::stdin())?;
         let mut hidden = shown.clone();
         hidden.local_modes -= LocalModes::ECHO;

@@ -1,4 +1,4 @@
-//! The command line: one file for each thing that can be asked.
+//! The command line: a file for each subcommand.
 
 mod attach;
 mod backend;
@@ -42,68 +42,70 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use self::backend::Backend;
 use self::output::{print, print_changes, print_json, standard_input};
-use crate::client::config::ProfileName;
-use domain::incident::{IncidentStatus, Name, nearest};
-use server::answers::Listed;
+use client::config::ProfileName;
+use domain::incident::{IncidentStatus, Name};
+use domain::spelling::nearest;
 use server::telemetry::Telemetry;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    done; what a capture lacks stands in its bundles, in their list and on the timeline
-  1    it failed or was refused
-  2    the command line was wrong
-  130  interrupted; what was captured is kept, and `exhibit settle`, or the server, goes on
+  0    success, even if a capture has gaps: bundles and timeline list them
+  1    failed or refused
+  2    invalid command line
+  130  interrupted; captured data is kept, and `exhibit settle` or the server
+       continues
 
-Where incidents are:
-  in a store of this machine (--store), or on a server (--server, --profile); if nothing says so, on the server of the default
-  profile in ~/.config/exhibit/client.toml, which `exhibit login` writes; without one, in the default store
+Where incidents are kept:
+  In a store on this machine (--store) or on a server (--server, --profile).
+  If neither the command line nor the environment says which, the default
+  profile of ~/.config/exhibit/client.toml applies (`exhibit login` creates it),
+  and without one the default store.
 
 Environment:
-  EXHIBIT_STORE    folder of incidents and evidence, instead of --store
-  EXHIBIT_SERVER   URL of a server, instead of --server
-  EXHIBIT_PROFILE  a profile of client.toml, instead of --profile
-  EXHIBIT_TOKEN    the token for --server, or for a profile that has none
-  EXHIBIT_LOG      what to log, such as info or pipeline=debug";
+  EXHIBIT_STORE    folder of a store, like --store
+  EXHIBIT_SERVER   URL of a server, like --server
+  EXHIBIT_PROFILE  profile in client.toml, like --profile
+  EXHIBIT_TOKEN    token for --server, or for a profile without a token
+  EXHIBIT_LOG      log filter, such as info or pipeline=debug";
 
 /// Captures volatile evidence when an incident is declared, signs it, and keeps the incident's
 /// timeline.
 #[derive(Parser)]
 #[command(name = "exhibit", version, after_help = EXIT_CODES)]
-pub(crate) struct Cli {
+pub(crate) struct CommandLine {
     #[command(flatten)]
     global: GlobalOptions,
     #[command(subcommand)]
     command: CliCommand,
 }
 
-/// What every command knows.
+/// Options of every command.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Options of every command")]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalOptions {
-    /// Folder of incidents and evidence; made if absent [default: /var/lib/exhibit/store, or
-    /// ~/.local/state/exhibit/store]
+    /// Folder with incidents and evidence; created if absent [default: /var/lib/exhibit/store for
+    /// root, else ~/.local/state/exhibit/store]
     #[arg(long, value_name = "DIR", global = true)]
     store: Option<PathBuf>,
-    /// URL of a server that has the incidents, instead of a store
+    /// Server to use instead of a store
     #[arg(long, value_name = "URL", global = true)]
     server: Option<String>,
-    /// A server and a token of client.toml, instead of a store
+    /// Profile in client.toml (server and token) to use instead of a store
     #[arg(long, value_name = "NAME", global = true)]
     profile: Option<ProfileName>,
-    /// The CA that signed the server's certificate, as PEM [default: those that this machine
-    /// trusts]
+    /// PEM file of the CA that signed the server's certificate [default: the system's CAs]
     #[arg(long, value_name = "FILE", global = true)]
     ca: Option<PathBuf>,
-    /// Send the token over plain HTTP beyond this machine, where others can read it
+    /// Send the token over plain HTTP, where others on the network can read it
     #[arg(long, global = true)]
     insecure_http: bool,
-    /// Print JSON, for programs
+    /// Print JSON
     #[arg(long, global = true)]
     json: bool,
-    /// Print nothing but errors and what was asked for
+    /// Print only results and errors
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// Who does this, for the journal of an incident in a store [default: the user]
+    /// Author of journal entries, only for a store [default: the user]
     #[arg(long, value_name = "NAME", global = true)]
     by: Option<Name>,
 }
@@ -136,48 +138,50 @@ enum CliCommand {
     Man(reference::ManArgs),
 }
 
-/// Does what the command line asks.
+/// Runs the command that the arguments of this process name.
 ///
 /// # Errors
-/// What went wrong, for people.
+/// The command failed; the chain of causes is for people.
 pub fn run() -> Result<()> {
-    let Cli { global, command } = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
-    let telemetry = log(&command);
-    // kube's, reqwest's and the AWS SDK's TLS all take this one, and so do tokens
+    let CommandLine { global, command } =
+        CommandLine::try_parse().unwrap_or_else(|error| exit_with_usage(&error));
+    let telemetry = init_logging(&command);
+    // kube, reqwest and the AWS SDK take the process's default provider of cryptography, and so
+    // does the verification of tokens.
     ::sources::crypto::install_provider();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(command, CliCommand::Serve(_)) {
-        // what computes has threads of its own, and each hop to another one costs as much as
-        // keeping a tenth of a page
+        // Work that computes has its own threads. A second worker only moves tasks between threads,
+        // each time at the cost of storing a tenth of a page.
         runtime.worker_threads(1);
     }
     let runtime = runtime.enable_all().build().context("cannot start")?;
     let done = runtime.block_on(dispatch(&global, command, &telemetry));
-    runtime.shutdown_background(); // a request that hangs keeps nobody waiting
+    runtime.shutdown_background(); // does not wait for requests that hang
     done
 }
 
-/// Our crates that log, as targets of logs and traces.
-const CRATES: [&str; 6] = [
+/// Our crates that log: their names are the targets of logs and traces.
+const CRATES: [&str; 7] = [
     "collector",
     "server",
+    "client",
     "pipeline",
     "store",
     "sources",
     "agent",
 ];
 
-/// Logs to standard error: what is wrong, and of a service also what it does, which may be sent as
-/// traces too.
-fn log(command: &CliCommand) -> Telemetry {
+/// Sets up logging to standard error: warnings, and for `exhibit serve` also what it does and
+/// spans, which may be exported as traces.
+fn init_logging(command: &CliCommand) -> Telemetry {
     let quiet = "warn,aws_config=error".to_owned();
-    let (default, json, spans) = match command {
-        CliCommand::Serve(arguments) => {
-            let ours = CRATES.map(|name| format!(",{name}=info")).concat();
-            (quiet + &ours, arguments.log_json, LevelFilter::INFO)
-        }
-        // nobody takes spans of other commands, and each costs something
-        _ => (quiet, false, LevelFilter::OFF),
+    let (default, json, spans) = if let CliCommand::Serve(arguments) = command {
+        let ours = CRATES.map(|name| format!(",{name}=info")).concat();
+        (quiet + &ours, arguments.log_json, LevelFilter::INFO)
+    } else {
+        // Spans cost time, and only a service exports them.
+        (quiet, false, LevelFilter::OFF)
     };
     let filter = EnvFilter::try_from_env("EXHIBIT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
@@ -195,10 +199,11 @@ fn log(command: &CliCommand) -> Telemetry {
     telemetry
 }
 
-/// Says what is wrong with the command line, which may hold what an attacker wrote: a terminal must
-/// not obey it.
-fn refuse(error: &clap::Error) -> ! {
+/// Prints help, or what is wrong with the command line. An attacker may have written a part of it,
+/// so it is escaped for the terminal.
+fn exit_with_usage(error: &clap::Error) -> ! {
     let text = error.render().to_string();
+    // Only errors quote arguments; help is printed as it is.
     let lines: String = text.lines().map(|line| safe(line) + "\n").collect();
     let _ = if error.use_stderr() {
         io::stderr().write_all(lines.as_bytes())
@@ -241,7 +246,7 @@ async fn dispatch(
     }
 }
 
-/// The incident meant by a command: the one that is named, or the only open one.
+/// The incident that a command names, or the only open one if it names none.
 async fn incident_or_only_open(
     backend: &dyn Backend,
     given: Option<&IncidentId>,
@@ -255,27 +260,24 @@ async fn incident_or_only_open(
     match (open.pop(), open.len()) {
         (Some(only), 0) => Ok(only.id),
         (None, _) => bail!(
-            "there is no open incident: declare one with `exhibit capture --title … --sev …`, or name a closed one of `exhibit status`"
+            "no incident is open: declare one with `exhibit capture --title … --sev …`, or name a closed one (`exhibit status` lists them)"
         ),
         (Some(_), more) => bail!(
-            "{} incidents are open: name the one that you mean (`exhibit status` lists them)",
+            "{} incidents are open: name one (`exhibit status` lists them)",
             more + 1
         ),
     }
 }
 
-/// An error if there is no such incident, with the one that was probably meant.
+/// Fails if there is no such incident, and suggests the one with the nearest id.
 async fn require_incident(backend: &dyn Backend, id: &IncidentId) -> Result<()> {
-    if backend.has(id).await? {
+    if backend.has_incident(id).await? {
         return Ok(());
     }
-    let all = backend.incidents().await.unwrap_or_default(); // not everybody may list them
-    let meant = nearest(
-        id.as_str(),
-        all.iter().map(|incident: &Listed| incident.id.as_str()),
-    );
-    let meant = meant
+    let all = backend.incidents().await.unwrap_or_default(); // the token may lack that right
+    let ids = all.iter().map(|incident| incident.id.as_str());
+    let suggestion = nearest(id.as_str(), ids)
         .map(|near| format!("did you mean {near}? "))
         .unwrap_or_default();
-    bail!("there is no incident {id}: {meant}`exhibit status` lists them")
+    bail!("there is no incident {id}: {suggestion}`exhibit status` lists them")
 }

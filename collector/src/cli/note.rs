@@ -1,4 +1,4 @@
-//! `exhibit note`.
+//! `exhibit note`: adds a note to the timeline.
 
 use std::io::Read;
 
@@ -9,16 +9,16 @@ use evidence_format::id::IncidentId;
 use super::{GlobalOptions, print_changes, require_incident, standard_input};
 use domain::incident::{Command, PROSE_BYTES_MAX, Prose};
 
-/// Writes something down on an incident's timeline
+/// Adds a note to an incident's timeline
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   exhibit note INC-2026-042 'Key AKIA… was last used on Friday, says Bob'
   kubectl get events | exhibit note INC-2026-042 -")]
 pub(super) struct NoteArgs {
-    /// The incident
+    /// Incident id
     incident: IncidentId,
-    /// The words, or - for standard input
+    /// Text of the note, or - for standard input
     #[arg(required = true)]
     text: Vec<String>,
 }
@@ -30,13 +30,12 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &NoteArgs) -> Result<
         [dash] if dash == "-" => read()?,
         words => words.join(" "),
     };
-    let hint = || {
+    let text: Prose = text.parse().with_context(|| {
         format!(
-            "cannot note that: what is long or no plain text is attached, with `exhibit attach {} FILE`",
+            "a note must be short plain text: attach anything else with `exhibit attach {} FILE`",
             arguments.incident
         )
-    };
-    let text: Prose = text.parse().with_context(hint)?;
+    })?;
     print_changes(
         global,
         &arguments.incident,
@@ -52,5 +51,5 @@ fn read() -> Result<String> {
         .take(PROSE_BYTES_MAX as u64 + 1)
         .read_to_end(&mut bytes)
         .context("cannot read standard input")?;
-    String::from_utf8(bytes).context("standard input is no text: attach it with `exhibit attach`")
+    String::from_utf8(bytes).context("standard input is not text: attach it with `exhibit attach`")
 }

@@ -1,4 +1,4 @@
-//! `exhibit plan`: what would be captured, without capturing.
+//! `exhibit plan`: plans a capture without running it.
 
 use anyhow::Result;
 use clap::Args;
@@ -11,18 +11,18 @@ use super::{GlobalOptions, print, print_json, require_incident};
 use domain::incident::{Pivot, PlayName};
 use domain::plan;
 
-/// Shows what a capture would take: order, windows, requests and time at quota, countdown to loss
+/// Shows what a capture would request: order, windows, requests, time, countdown to loss
 ///
-/// Visitor source is looked at, and asked for one page where it is paged, to estimate how much there
-/// is. Nothing is kept.
+/// Checks each source, and requests one page where a source is paged, to estimate the amount of
+/// data. Stores nothing.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
   exhibit plan --play cloud-admin --last 7d --pivot user=mallory")]
 pub(super) struct PlanArgs {
-    /// For an incident that was declared: with its play and pivots
+    /// Plan for this incident, with its play and pivots
     incident: Option<IncidentId>,
-    /// The play, where there is no incident yet
+    /// Play to plan for, without an incident
     #[arg(
         long,
         value_name = "NAME",
@@ -30,7 +30,7 @@ pub(super) struct PlanArgs {
         conflicts_with = "incident"
     )]
     play: PlayName,
-    /// What to look for in particular; may be repeated
+    /// Pivot to plan with, such as user=alice, without an incident; may be repeated
     #[arg(long, value_name = "KIND=VALUE", conflicts_with = "incident")]
     pivot: Vec<Pivot>,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub(super) struct PlanArgs {
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &PlanArgs) -> Result<()> {
     let backend = global.backend().await?;
-    let of = match &arguments.incident {
+    let target = match &arguments.incident {
         Some(id) => {
             require_incident(&*backend, id).await?;
             PlanTarget::Incident(id.clone())
@@ -47,11 +47,11 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &PlanArgs) -> Result<
         None => PlanTarget::Play(arguments.play.clone(), arguments.pivot.clone()),
     };
     let plan = backend
-        .plan(&of, arguments.capture.wanted(&*backend).await?)
+        .plan(&target, arguments.capture.options(&*backend).await?)
         .await?;
     if global.json {
         print_json(&plan)
     } else {
-        print(&shorten_times(&plan::table(&plan)))
+        print(&shorten_times(&plan::render_table(&plan)))
     }
 }

@@ -1,6 +1,7 @@
-//! `exhibit plays`: how incidents are responded to.
+//! `exhibit plays`: lists plays, which say how each kind of incident is responded to.
 
 use anyhow::Result;
+use api::PlayDetails;
 use clap::Args;
 use evidence_format::safe::safe;
 use serde::Serialize;
@@ -10,57 +11,63 @@ use super::{GlobalOptions, print, print_json};
 use domain::incident::{
     Checklist, ChecklistStep, Line, PivotKind, PlayName, SourceName, UnknownPlay,
 };
-use domain::plan::span;
-use server::answers::PlayView;
+use domain::plan::format_duration;
+use domain::spelling::comma_separated;
 
-/// Lists the plays, or shows one: its steps, and the sources that it captures
+/// Lists all plays, or shows the steps and sources of one
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   exhibit plays
   exhibit plays leaked-secret")]
 pub(super) struct PlaysArgs {
-    /// The play; all of them if none is named
+    /// Name of the play [default: list all]
     name: Option<PlayName>,
 }
 
-/// What `--json` prints for each play. Fields are added, never renamed or removed.
+/// The output of `--json` for each play. Members are added, never renamed or removed.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct PlayOutput<'a> {
     name: &'a PlayName,
     title: &'a Line,
     window_hours: u32,
     sources: &'a [SourceName],
     pivots: &'a [PivotKind],
-    /// With the steps that every incident has.
+    /// Includes the steps of every incident.
     steps: &'a [ChecklistStep],
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &PlaysArgs) -> Result<()> {
     let plays = global.backend().await?.plays().await?;
     match &arguments.name {
-        Some(name) if global.json => print_json(&json(find(&plays, name)?)),
-        Some(name) => print(&full(find(&plays, name)?)),
-        None if global.json => plays.iter().try_for_each(|play| print_json(&json(play))),
+        Some(name) if global.json => print_json(&play_output(find_play(&plays, name)?)),
+        Some(name) => print(&format_play(find_play(&plays, name)?)),
+        None if global.json => plays
+            .iter()
+            .try_for_each(|play| print_json(&play_output(play))),
         None => {
-            let rows: Vec<_> = plays.iter().map(row).collect();
+            let rows: Vec<_> = plays.iter().map(table_row).collect();
             print(&format!(
-                "{}\nsee one with\n  exhibit plays NAME\n",
+                "{}\nshow one with\n  exhibit plays NAME\n",
                 format_table(["play", "window", "sources", "title"], &rows)
             ))
         }
     }
 }
 
-fn find<'p>(plays: &'p [PlayView], name: &PlayName) -> Result<&'p PlayView, UnknownPlay> {
+fn find_play<'p>(
+    plays: &'p [PlayDetails],
+    name: &PlayName,
+) -> Result<&'p PlayDetails, UnknownPlay> {
     plays.iter().find(|play| play.name == *name).ok_or_else(|| {
         let known: Vec<PlayName> = plays.iter().map(|play| play.name.clone()).collect();
-        UnknownPlay::among(name, known)
+        UnknownPlay::new(name, known)
     })
 }
 
-fn json(play: &PlayView) -> PlayOutput<'_> {
-    let PlayView {
+fn play_output(play: &PlayDetails) -> PlayOutput<'_> {
+    let PlayDetails {
         name,
         title,
         window_hours,
@@ -79,38 +86,30 @@ fn json(play: &PlayView) -> PlayOutput<'_> {
     }
 }
 
-fn row(play: &PlayView) -> [String; 4] {
-    let here = play.sources.len() - play.absent.len();
-    let window = span(u64::from(play.window_hours) * 3600);
+fn table_row(play: &PlayDetails) -> [String; 4] {
+    let available = play.sources.len() - play.absent.len();
+    let window = format_duration(u64::from(play.window_hours) * 3600);
     [
         play.name.to_string(),
         window,
-        format!("{here} of {}", play.sources.len()),
+        format!("{available} of {}", play.sources.len()),
         safe(play.title.as_str()),
     ]
 }
 
-fn full(play: &PlayView) -> String {
-    let here = play
+fn format_play(play: &PlayDetails) -> String {
+    let available: Vec<_> = play
         .sources
         .iter()
         .filter(|name| !play.absent.contains(name))
         .collect();
-    let names = |names: Vec<&SourceName>| {
-        names
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let pivots: Vec<_> = play.pivots.iter().map(ToString::to_string).collect();
     let mut text = format!("{}: {}\n\n", play.name, safe(play.title.as_str()));
-    let window = span(u64::from(play.window_hours) * 3600);
+    let window = format_duration(u64::from(play.window_hours) * 3600);
     for (what, value) in [
-        ("looks back", window),
-        ("captures", names(here)),
-        ("not in this version", names(play.absent.iter().collect())),
-        ("helped by --pivot", pivots.join(", ")),
+        ("window", window),
+        ("sources", comma_separated(&available)),
+        ("not in this version", comma_separated(&play.absent)),
+        ("useful pivots", comma_separated(&play.pivots)),
     ] {
         if !value.is_empty() {
             text.push_str(&format!("{what:<20} {value}\n"));

@@ -1,4 +1,4 @@
-//! What the program says about itself: shell completions, manual pages.
+//! Shell completions and manual pages.
 
 use std::fs;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::Cli;
+use super::CommandLine;
 
 /// Prints a completion script for a shell
 #[derive(Args)]
@@ -16,18 +16,18 @@ use super::Cli;
 Example:
   exhibit completions bash > /etc/bash_completion.d/exhibit")]
 pub(super) struct CompletionsArgs {
-    /// The shell
+    /// Shell
     shell: Shell,
 }
 
-/// Prints the manual page, or writes one for each command
+/// Prints the manual page, or writes the pages of all commands
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   exhibit man | man -l -
   exhibit man --out /usr/local/share/man/man1")]
 pub(super) struct ManArgs {
-    /// Folder for the pages of all commands; made if absent
+    /// Folder for the pages of all commands; created if absent
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -36,8 +36,8 @@ pub(super) fn completions(arguments: &CompletionsArgs) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(
         arguments.shell,
-        &mut Cli::command(),
-        pipeline::seal::NAME,
+        &mut CommandLine::command(),
+        pipeline::seal::PROGRAM_NAME,
         &mut script,
     );
     Ok(io::stdout().write_all(&script)?)
@@ -45,13 +45,11 @@ pub(super) fn completions(arguments: &CompletionsArgs) -> Result<()> {
 
 pub(super) fn man(arguments: &ManArgs) -> Result<()> {
     match &arguments.out {
-        None => Ok(clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?),
+        None => Ok(clap_mangen::Man::new(CommandLine::command()).render(&mut io::stdout())?),
         Some(folder) => {
-            let write = || {
-                fs::create_dir_all(folder)?;
-                clap_mangen::generate_to(Cli::command(), folder)
-            };
-            write().with_context(|| format!("cannot write manual pages to {}", folder.display()))
+            let written = fs::create_dir_all(folder)
+                .and_then(|()| clap_mangen::generate_to(CommandLine::command(), folder));
+            written.with_context(|| format!("cannot write manual pages to {}", folder.display()))
         }
     }
 }
@@ -61,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definitions_are_consistent() {
-        Cli::command().debug_assert();
+    fn command_line_definition_is_consistent() {
+        CommandLine::command().debug_assert();
     }
 }

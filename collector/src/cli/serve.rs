@@ -1,41 +1,39 @@
 //! `exhibit serve`: the collector as a service.
 
-use std::io::{self, Write as _};
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::interrupt::cancel_on_signal;
 use super::{GlobalOptions, print, print_json};
-use pipeline::Until;
+use pipeline::WorkUntil;
 use server::telemetry::{Destination, Telemetry};
-use server::{Api, Listener};
+use server::{Listener, ServerState};
 
-/// Answers the API, and captures what is due, until it is told to stop
+/// Runs the collector as a service: captures what is due, and serves the API
 ///
-/// Beyond this machine it listens only with TLS ([serve.tls] in the configuration). SIGTERM or
-/// Ctrl-C ends it: requests that are under way are answered, and captures are handed back, so that
-/// the next `exhibit serve` goes on where they are. So it does after kill -9.
+/// Listens beyond this machine only with TLS ([serve.tls] in exhibit.toml). On SIGTERM or Ctrl-C it
+/// finishes running requests and releases its captures. The next `exhibit serve` resumes them, also
+/// after kill -9.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   exhibit token create --role automation --label pagerduty
   exhibit serve --listen 127.0.0.1:8080
-  curl -H 'Authorization: Bearer exh_…' -H 'Content-Type: application/json' \\
+  curl -H 'Authorization: Bearer exh_…' -H 'AttachmentContent-Type: application/json' \\
     -d '{\"title\": \"Leaked key\", \"severity\": 2, \"play\": \"leaked-secret\"}' \\
     http://127.0.0.1:8080/v1/incidents")]
 pub(super) struct ServeArgs {
-    /// Where to listen; port 0 is any that is free [default: 127.0.0.1:8080, or the
-    /// configuration's]
+    /// Address to listen on; port 0 takes any free port [default: from exhibit.toml, else
+    /// 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// Listen beyond this machine without TLS: where a proxy before it has it
+    /// Listen beyond this machine without TLS, behind a proxy that terminates TLS
     #[arg(long)]
     insecure_listen: bool,
-    /// Log a JSON document a line
+    /// Write each log line as JSON
     #[arg(long)]
     pub(super) log_json: bool,
 }
@@ -45,11 +43,14 @@ pub(super) async fn run(
     arguments: &ServeArgs,
     telemetry: &Telemetry,
 ) -> Result<()> {
-    let drain = told_to_stop().context("cannot wait for signals")?;
-    // Captures are not told to stop: what they have is kept, and whoever comes next goes on behind
-    // it.
+    let drain = cancel_on_signal(
+        || info!("stopping: no new requests, running ones are finished"),
+        "exhibit: interrupted; captured data is kept, the next `exhibit serve` continues",
+    )
+    .context("cannot wait for signals")?;
+    // `drain` does not make captures seal what they have: another `exhibit serve` resumes them.
     let app = global
-        .only_local("`exhibit serve` serves a store of this machine")
+        .require_store("`exhibit serve` serves a store of this machine")
         .await?;
     let mut config = app.config.serve.clone();
     config.listen = arguments.listen.unwrap_or(config.listen);
@@ -57,9 +58,9 @@ pub(super) async fn run(
         Ok(destination) => destination
             .into_iter()
             .for_each(|destination| telemetry.start(destination)),
-        Err(error) => warn!(%error, "no traces are sent"), // evidence is captured even so
+        Err(error) => warn!(%error, "traces are not exported"), // not a reason to capture nothing
     }
-    let hooks = app.config.hooks()?;
+    let hooks = app.config.hooks_with_secrets()?;
     let listener = Listener::bind(&config, arguments.insecure_listen).await?;
     let url = listener.url();
     info!(%url, version = env!("CARGO_PKG_VERSION"), "listening");
@@ -68,36 +69,17 @@ pub(super) async fn run(
     } else if !global.quiet {
         print(&format!("listening on {url}\n"))?;
     }
-    let router = Api::new(app.pipeline.clone(), config, hooks, drain.clone())?.router();
-    let work = app.pipeline.work(Until::Cancelled(drain.clone()));
+    let router = server::router(&ServerState::new(
+        app.pipeline.clone(),
+        config,
+        hooks,
+        drain.clone(),
+    )?);
+    // Captures run in this task while the listener serves; both end after `drain`.
+    let work = app.pipeline.work(WorkUntil::Cancelled(drain.clone()));
     tokio::join!(work, listener.serve(router, drain.clone()));
     app.pipeline.parts.ledger.close().await;
     telemetry.end().await;
     info!("stopped");
     Ok(())
-}
-
-/// A token that SIGTERM or Ctrl-C cancels. The second ends the process at once; nothing that was
-/// kept is lost by that.
-fn told_to_stop() -> io::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let token = stop.clone();
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
-    tokio::spawn(async move {
-        let mut next =
-            async || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
-        next().await;
-        info!("stopping: no more is taken, and what is under way is ended");
-        token.cancel();
-        next().await;
-        let _ = writeln!(
-            io::stderr(),
-            "exhibit: interrupted; what was captured is kept, and the next one goes on"
-        );
-        std::process::exit(super::interrupt::INTERRUPTED);
-    });
-    Ok(stop)
 }

@@ -1,4 +1,4 @@
-//! `exhibit settle`: what is due, where no daemon runs.
+//! `exhibit settle`: runs due captures where no `exhibit serve` runs.
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -6,32 +6,32 @@ use clap::Args;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, interrupt, print, print_json};
 
-/// Does what is due: sources that are asked again for what came late, and captures that were cut
-/// off
+/// Runs due captures: further passes over sources that deliver late, and interrupted captures
 #[derive(Args)]
 pub(super) struct SettleArgs {}
 
 pub(super) async fn run(global: &GlobalOptions, _: &SettleArgs) -> Result<()> {
     if let Some(server) = global.remote()? {
         bail!(
-            "{} does what is due by itself: `exhibit status INCIDENT` says when, `exhibit watch` looks on; to settle a store of this machine, name it with --store",
+            "{} runs due captures by itself: `exhibit status INCIDENT` shows when, `exhibit watch` watches them; for a store of this machine, use --store",
             server.client.server()
         )
     }
-    let local = global.local(interrupt::seal_on_interrupt()?).await?;
+    let local = global.open_local(interrupt::seal_on_interrupt()?).await?;
     let app = &local.app;
     let ledger = &app.pipeline.parts.ledger;
+    // Bundles are numbered, so those after this one were sealed during this run.
     let before = ledger.last_bundle_number().await?;
     local.work_until_idle(global.quiet).await;
     let sealed = ledger.bundles_after(before).await?;
     let next = app.pipeline.next_due().await?;
     if global.json {
         let ids: Vec<_> = sealed.iter().map(|row| row.id).collect();
-        return print_json(&serde_json::json!({"bundles": ids, "next_due": next}));
+        return print_json(&serde_json::json!({"bundles": ids, "nextDueAt": next}));
     }
     let next = next.map_or_else(
-        || "nothing is due later".to_owned(),
-        |next| format!("the next is due at {}", to_whole_seconds(next)),
+        || "no capture is scheduled".to_owned(),
+        |next| format!("the next capture is due at {}", to_whole_seconds(next)),
     );
-    print(&format!("{} bundles sealed; {next}\n", sealed.len()))
+    print(&format!("sealed {} bundles; {next}\n", sealed.len()))
 }

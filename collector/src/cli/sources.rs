@@ -1,18 +1,18 @@
-//! `exhibit sources check`: what would work now.
+//! `exhibit sources check`: checks the readiness of sources.
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use api::SourceStatus;
 use clap::{Args, Subcommand};
 use evidence_format::safe::safe;
 use serde::Serialize;
 
 use super::{GlobalOptions, print, print_json};
 use domain::incident::PlayName;
-use domain::plan::{CaptureTarget, ReadinessState, span};
-use server::answers::SourceView;
+use domain::plan::{CaptureTarget, ReadinessState, format_duration};
 
-/// Tells about the sources of evidence
+/// Checks the sources of evidence
 #[derive(Args)]
 pub(super) struct SourcesArgs {
     #[command(subcommand)]
@@ -21,19 +21,20 @@ pub(super) struct SourcesArgs {
 
 #[derive(Subcommand)]
 enum SourcesCommand {
-    /// Tries each source, read-only: whether it would work now, and what to grant if not
+    /// Checks, read-only, whether each source would work now, and which permissions are missing
     Check(CheckSourcesArgs),
 }
 
 #[derive(Args)]
 struct CheckSourcesArgs {
-    /// Hold each source's retention against the window of this play
+    /// Play whose window is compared with each source's retention
     #[arg(long, value_name = "NAME", default_value = "general")]
     play: PlayName,
 }
 
-/// What `--json` prints for each source. Fields are added, never renamed or removed.
+/// The output of `--json` for each source. Members are added, never renamed or removed.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct SourceOutput<'a> {
     source: &'a str,
     state: ReadinessState,
@@ -45,19 +46,22 @@ struct SourceOutput<'a> {
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &SourcesArgs) -> Result<()> {
     let SourcesCommand::Check(arguments) = &arguments.command;
-    let (backend, json) = (global.backend().await?, global.json);
-    let mut each = |source: SourceView| {
-        if json {
-            print_json(&checked(&source))
-        } else {
-            print(&lines(&source))
-        }
-    };
-    backend.sources(&arguments.play, &mut each).await
+    let backend = global.backend().await?;
+    let json = global.json;
+    // Each source is printed as soon as it is checked: some answer slowly.
+    backend
+        .check_sources(&arguments.play, &mut |source| {
+            if json {
+                print_json(&source_output(&source))
+            } else {
+                print(&format_source(&source))
+            }
+        })
+        .await
 }
 
-fn checked(source: &SourceView) -> SourceOutput<'_> {
-    let SourceView {
+fn source_output(source: &SourceStatus) -> SourceOutput<'_> {
+    let SourceStatus {
         source,
         state,
         targets,
@@ -77,8 +81,8 @@ fn checked(source: &SourceView) -> SourceOutput<'_> {
     }
 }
 
-fn lines(view: &SourceView) -> String {
-    let SourceView {
+fn format_source(view: &SourceStatus) -> String {
+    let SourceStatus {
         source,
         what,
         state,
@@ -91,35 +95,38 @@ fn lines(view: &SourceView) -> String {
     let state = match state {
         ReadinessState::Ready => "ready",
         ReadinessState::NotConfigured => "not configured",
-        ReadinessState::Unavailable => "not available now",
+        ReadinessState::Unavailable => "unavailable",
     };
     let mut text = format!("{source:<20} {state}, {} targets: {what}\n", targets.len());
-    let named = |target: &CaptureTarget| {
-        Some(format!(
-            "account {} as {}",
-            target.account.as_ref()?,
-            target.identity.as_ref()?
-        ))
-    };
-    let accounts: BTreeSet<_> = targets.iter().filter_map(named).collect();
+    // The regions of an account are targets of their own, with the same identity.
+    let accounts: BTreeSet<_> = targets
+        .iter()
+        .filter_map(|target| {
+            let (account, identity) = (target.account.as_ref()?, target.identity.as_ref()?);
+            Some(format!("account {account} as {identity}"))
+        })
+        .collect();
     for line in accounts.iter().chain(problems) {
         text.push_str(&format!("{:<20}   {}\n", "", safe(line)));
     }
     match (is_state, retention_seconds) {
-        (true, _) => text.push_str(&format!("{:<20}   state: there is only a present\n", "")),
-        (_, Some(kept)) if kept < window_seconds => {
+        (true, _) => text.push_str(&format!("{:<20}   current state only, no history\n", "")),
+        (false, Some(seconds)) if seconds < window_seconds => {
             text.push_str(&format!(
-                "{:<20}   kept {}, but the play asks for {}\n",
+                "{:<20}   retention {}, shorter than the play's window of {}\n",
                 "",
-                span(*kept),
-                span(*window_seconds)
+                format_duration(*seconds),
+                format_duration(*window_seconds)
             ));
         }
-        (_, kept) => text.push_str(&format!(
-            "{:<20}   kept {}\n",
-            "",
-            kept.map_or_else(|| "until deleted".to_owned(), span)
-        )),
+        (false, Some(seconds)) => {
+            text.push_str(&format!(
+                "{:<20}   retention {}\n",
+                "",
+                format_duration(*seconds)
+            ));
+        }
+        (false, None) => text.push_str(&format!("{:<20}   kept until deleted\n", "")),
     }
     text
 }

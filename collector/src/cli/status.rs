@@ -1,6 +1,7 @@
-//! `exhibit status`: one incident in full, or all in a list.
+//! `exhibit status`: shows one incident, or lists all.
 
 use anyhow::Result;
+use api::{CaptureKind, CapturePass, CaptureState, IncidentDetails, IncidentListItem};
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
@@ -13,25 +14,24 @@ use super::times::{shorten_times, to_whole_seconds};
 use super::{GlobalOptions, print, print_json, require_incident};
 use domain::incident::StatementStanding;
 use domain::incident::view::IncidentView;
-use pipeline::ATTACHED;
+use pipeline::ATTACHMENT_SOURCE;
 use platform::clock;
-use server::answers::{Full, Listed, Pass};
-use store::ledger::PassState;
 
-/// Shows what is known of an incident and its evidence, or lists all incidents
+/// Shows an incident and the state of its captures, or lists all incidents
 #[derive(Args)]
 pub(super) struct StatusArgs {
-    /// The incident; all of them if none is named
+    /// Incident id [default: list all]
     incident: Option<IncidentId>,
 }
 
-/// A pass for programs.
+/// The output of `--json` for each pass. Members are added, never renamed or removed.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct PassOutput<'a> {
     source: &'a str,
     pass: u32,
-    kind: &'a str,
-    state: &'a str,
+    kind: CaptureKind,
+    state: CaptureState,
     due_at: Timestamp,
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Resul
         return list(global, &*backend).await;
     };
     require_incident(&*backend, id).await?;
-    let Full { view, passes, .. } = backend.incident(id).await?;
+    let IncidentDetails { view, passes, .. } = backend.incident(id).await?;
     if global.json {
         let passes: Vec<_> = passes.iter().map(pass_output).collect();
         let mut json = serde_json::to_value(&view)?;
@@ -50,15 +50,16 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Resul
     }
     print(&format!(
         "{}{}{}",
-        full(&view),
-        passes_table(&passes, backend.due()),
-        more(id)
+        format_incident(&view),
+        passes_table(&passes, backend.due_now_hint()),
+        next_commands(id)
     ))
 }
 
 async fn list(global: &GlobalOptions, backend: &dyn Backend) -> Result<()> {
     let incidents = backend.incidents().await?;
     if global.json {
+        // Programs get every incident in full; the list has only an overview of each.
         for incident in &incidents {
             print_json(&backend.incident(&incident.id).await?.view)?;
         }
@@ -67,18 +68,7 @@ async fn list(global: &GlobalOptions, backend: &dyn Backend) -> Result<()> {
     if incidents.is_empty() {
         return print("no incident has been declared\n");
     }
-    let row = |incident: &Listed| {
-        [
-            incident.id.to_string(),
-            incident.severity.to_string(),
-            incident.status.to_string(),
-            to_whole_seconds(incident.declared_at).to_string(),
-            incident.evidence.bundles.to_string(),
-            incident.evidence.gaps.to_string(),
-            safe(incident.name.as_str()),
-        ]
-    };
-    let rows: Vec<_> = incidents.iter().map(row).collect();
+    let rows: Vec<_> = incidents.iter().map(list_row).collect();
     print(&format_table(
         [
             "incident", "severity", "status", "declared", "bundles", "gaps", "name",
@@ -87,8 +77,20 @@ async fn list(global: &GlobalOptions, backend: &dyn Backend) -> Result<()> {
     ))
 }
 
-fn pass_output(pass: &Pass) -> PassOutput<'_> {
-    let Pass {
+fn list_row(incident: &IncidentListItem) -> [String; 7] {
+    [
+        incident.id.to_string(),
+        incident.severity.to_string(),
+        incident.status.to_string(),
+        to_whole_seconds(incident.declared_at).to_string(),
+        incident.evidence.bundles.to_string(),
+        incident.evidence.gaps.to_string(),
+        safe(incident.name.as_str()),
+    ]
+}
+
+fn pass_output(pass: &CapturePass) -> PassOutput<'_> {
+    let CapturePass {
         source,
         pass,
         kind,
@@ -99,64 +101,68 @@ fn pass_output(pass: &Pass) -> PassOutput<'_> {
     PassOutput {
         source,
         pass: *pass,
-        kind,
-        state,
+        kind: *kind,
+        state: *state,
         due_at: *due_at,
     }
 }
 
-/// Captures, and what of attachments did not come to be.
-fn passes_table(passes: &[Pass], due_now: &str) -> String {
-    let is = |pass: &Pass, state: PassState| pass.state == state.as_str();
-    let is_shown = |pass: &&Pass| pass.source != ATTACHED || !is(pass, PassState::Sealed);
-    let row = |pass: &Pass| {
-        let due = match &pass.why {
-            Some(why) => shorten_times(why),
-            None if !is(pass, PassState::Waiting) => String::new(),
-            None if pass.due_at <= clock::now() => due_now.to_owned(),
-            None => to_whole_seconds(pass.due_at).to_string(),
-        };
-        [
-            safe(&pass.source),
-            pass.pass.to_string(),
-            safe(&pass.kind),
-            safe(&pass.state),
-            safe(&due),
-        ]
-    };
-    let rows: Vec<_> = passes.iter().filter(is_shown).map(row).collect();
+/// Formats the passes as a table. Sealed attachments are left out: `exhibit bundles` lists them.
+fn passes_table(passes: &[CapturePass], due_now_hint: &str) -> String {
+    let rows: Vec<_> = passes
+        .iter()
+        .filter(|pass| pass.source != ATTACHMENT_SOURCE || pass.state != CaptureState::Sealed)
+        .map(|pass| pass_row(pass, due_now_hint))
+        .collect();
     if rows.is_empty() {
         return String::new();
     }
     "\n".to_owned()
         + &format_table(
-            ["source", "pass", "kind", "state", "due, or why not"],
+            ["source", "pass", "kind", "state", "due, or failure"],
             &rows,
         )
 }
 
-fn more(id: &IncidentId) -> String {
+fn pass_row(pass: &CapturePass, due_now_hint: &str) -> [String; 5] {
+    let due = match &pass.why {
+        Some(why) => shorten_times(why),
+        None if pass.state != CaptureState::Waiting => String::new(),
+        None if pass.due_at <= clock::now() => due_now_hint.to_owned(),
+        None => to_whole_seconds(pass.due_at).to_string(),
+    };
+    [
+        safe(&pass.source),
+        pass.pass.to_string(),
+        pass.kind.to_string(),
+        pass.state.to_string(),
+        safe(&due),
+    ]
+}
+
+/// The commands that show more of the incident.
+fn next_commands(id: &IncidentId) -> String {
     format!("\nsee\n  exhibit checklist {id}\n  exhibit bundles {id}\n  exhibit timeline {id}\n")
 }
 
-/// The incident for people. Names and texts in it were parsed, and hold no control characters.
-fn full(view: &IncidentView) -> String {
+/// Formats an incident. The types of its names and texts exclude control characters.
+fn format_incident(view: &IncidentView) -> String {
     let mut text = format!("{} {}\n\n", view.incident, view.name);
-    for (what, value) in facts(view).into_iter().chain(who(view)) {
+    for (what, value) in fact_lines(view).into_iter().chain(response_lines(view)) {
         text.push_str(&format!("{what:<20} {value}\n"));
     }
     let statements: Vec<_> = view
         .statements
         .iter()
-        .filter(|said| said.standing != StatementStanding::Withdrawn)
+        .filter(|statement| statement.standing != StatementStanding::Withdrawn)
         .collect();
     if !statements.is_empty() {
         text.push_str("\nstatements\n");
     }
-    for said in statements {
+    for statement in statements {
         text.push_str(&format!(
             "  {:>3}  {:<10}  {}: {}\n",
-            said.id, said.standing, said.topic, said.text
+            statement.id, statement.standing, statement.topic, statement.text
         ));
     }
     if !view.actions.is_empty() {
@@ -172,7 +178,8 @@ fn full(view: &IncidentView) -> String {
     text
 }
 
-fn facts(view: &IncidentView) -> Vec<(&'static str, String)> {
+/// Labels and values: what is known about the incident.
+fn fact_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
     let due = view
         .response_due
         .map(|day| format!(", by {day}"))
@@ -189,7 +196,7 @@ fn facts(view: &IncidentView) -> Vec<(&'static str, String)> {
     let evidence = &view.evidence;
     let more = evidence
         .provisional_until
-        .map(|until| format!("; more may come until {}", to_whole_seconds(until)))
+        .map(|until| format!("; more may arrive until {}", to_whole_seconds(until)))
         .unwrap_or_default();
     vec![
         (
@@ -209,15 +216,15 @@ fn facts(view: &IncidentView) -> Vec<(&'static str, String)> {
         ),
         ("play", view.play.to_string()),
         (
-            "looked for",
+            "pivots",
             if pivots.is_empty() {
-                "nothing in particular".to_owned()
+                "none".to_owned()
             } else {
                 pivots.join(", ")
             },
         ),
         ("may be affected", view.affects.to_string()),
-        ("initial report", report(view)),
+        ("initial report", format_report(view)),
         (
             "evidence",
             format!(
@@ -236,7 +243,8 @@ fn facts(view: &IncidentView) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn who(view: &IncidentView) -> Vec<(&'static str, String)> {
+/// Labels and values: who responds, and how far the checklists are.
+fn response_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
     let mut lines: Vec<_> = view
         .roles
         .iter()
@@ -245,14 +253,14 @@ fn who(view: &IncidentView) -> Vec<(&'static str, String)> {
                 role.role.as_str(),
                 role.holder
                     .as_ref()
-                    .map_or("nobody".to_owned(), ToString::to_string),
+                    .map_or("unassigned".to_owned(), ToString::to_string),
             )
         })
         .collect();
     let first = &view.first_minutes;
     let left = match first.minutes_left {
         _ if first.settled == first.steps => String::new(),
-        0 => "; the time is over".to_owned(),
+        0 => "; the 15 minutes are over".to_owned(),
         left => format!("; {left} minutes left"),
     };
     lines.push((
@@ -264,7 +272,7 @@ fn who(view: &IncidentView) -> Vec<(&'static str, String)> {
         format!(
             "; review due by {day}{}",
             if view.closure.review_late {
-                ", which has passed"
+                " (overdue)"
             } else {
                 ""
             }
@@ -273,17 +281,17 @@ fn who(view: &IncidentView) -> Vec<(&'static str, String)> {
     let ready = if missing == 0 {
         "ready".to_owned()
     } else {
-        format!("{missing} things missing")
+        format!("{missing} missing")
     };
     lines.push(("closure", ready + &review.unwrap_or_default()));
     lines
 }
 
-fn report(view: &IncidentView) -> String {
+fn format_report(view: &IncidentView) -> String {
     let report = &view.report;
-    let mut said = Vec::new();
-    said.extend(report.reported_by.as_ref().map(|by| format!("by {by}")));
-    said.extend(
+    let mut parts = Vec::new();
+    parts.extend(report.reported_by.as_ref().map(|by| format!("by {by}")));
+    parts.extend(
         report
             .reported_at
             .map(|at| format!("at {}", to_whole_seconds(at))),
@@ -294,24 +302,24 @@ fn report(view: &IncidentView) -> String {
             .iter()
             .map(ToString::to_string)
             .collect();
-        said.push(format!("about {}", systems.join(", ")));
+        parts.push(format!("about {}", systems.join(", ")));
     }
-    said.extend(
+    parts.extend(
         report
             .suspected_impact
             .as_ref()
             .map(|impact| format!("impact: {impact}")),
     );
-    said.extend(
+    parts.extend(
         report
             .current_evidence
             .as_ref()
             .map(|evidence| format!("evidence: {}", safe(evidence.as_str()))),
     );
     if !view.report_missing.is_empty() {
-        said.push(format!("not said: {}", view.report_missing.join(", ")));
+        parts.push(format!("missing: {}", view.report_missing.join(", ")));
     }
-    said.join("; ")
+    parts.join("; ")
 }
 
 fn or_not_set(time: Option<Timestamp>) -> String {

@@ -1,4 +1,4 @@
-//! `exhibit stop`.
+//! `exhibit stop`: ends the captures of an incident.
 
 use anyhow::Result;
 use clap::Args;
@@ -6,23 +6,23 @@ use evidence_format::id::IncidentId;
 
 use super::{GlobalOptions, print, print_json, require_incident};
 
-/// Ends the captures of an incident, and seals what is there
+/// Ends the captures of an incident, and seals what they have captured
 ///
-/// What runs ends within a second, wherever it runs; what waits, later looks at the same sources
-/// too, is not begun. `exhibit capture --incident` captures again.
+/// Running captures end within a second, on every machine that shares the incident. Scheduled
+/// captures are cancelled. `exhibit capture --incident` captures again.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
   exhibit stop INC-2026-042")]
 pub(super) struct StopArgs {
-    /// The incident
+    /// Incident id
     incident: IncidentId,
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &StopArgs) -> Result<()> {
     let (backend, id) = (global.backend().await?, &arguments.incident);
     require_incident(&*backend, id).await?;
-    backend.stop(id).await?;
+    backend.stop_captures(id).await?;
     if global.json {
         return print_json(&serde_json::json!({"incident": id}));
     }
@@ -30,7 +30,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StopArgs) -> Result<
         Ok(())
     } else {
         print(&format!(
-            "{id}: captures end, and what is there is sealed\n"
+            "{id}: captures are ending and seal what they have\n"
         ))
     }
 }

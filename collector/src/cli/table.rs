@@ -1,19 +1,19 @@
-//! Columns for people.
+//! Tables for people.
 
 use std::fmt::Write as _;
 
-/// Rows under titles, each column as wide as its widest cell. Cells must be safe to show.
+/// Formats rows below their titles, with each column as wide as its widest cell. Cells must be
+/// escaped.
 pub(super) fn format_table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
+    let titles = titles.map(str::to_owned);
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        let cells = [&titles].into_iter().chain(rows);
         cells
-            .chain([titles[column].chars().count()])
+            .map(|row| row[column].chars().count())
             .max()
             .unwrap_or(0)
-    };
-    let widths: [usize; N] = std::array::from_fn(width);
+    });
     let mut text = String::new();
-    let titles = titles.map(str::to_owned);
     for row in [&titles].into_iter().chain(rows) {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_what_is_in_them() {
+    fn columns_fit_their_widest_cell() {
         let rows = [
             ["1".to_owned(), "a".to_owned()],
             ["100".to_owned(), String::new()],

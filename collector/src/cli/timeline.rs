@@ -1,6 +1,7 @@
-//! `exhibit timeline`: what happened, and what was done about it.
+//! `exhibit timeline`: shows an incident's timeline.
 
 use anyhow::Result;
+use api::TimelineRow;
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
@@ -8,28 +9,28 @@ use evidence_format::time::Timestamp;
 
 use super::times::{format_milliseconds, parse_time, shorten_times};
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
-use domain::incident::TimelineRow;
-use pipeline::timeline::Filter;
+use pipeline::timeline::TimelineFilter;
 
-/// Shows an incident's timeline: its journal, and every event that its evidence tells of
+/// Shows an incident's timeline: its journal, and the events in its evidence
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   exhibit timeline INC-2026-042 --kind incident --kind evidence
-  exhibit timeline INC-2026-042 --kind aws.ConsoleLogin --json | jq -r .summary")]
+  exhibit timeline INC-2026-042 --kind aws.ConsoleLogin --json \\
+    | jq -r .summary")]
 pub(super) struct TimelineArgs {
-    /// The incident; the only open one if there is just one
+    /// Incident id [default: the only open incident]
     incident: Option<IncidentId>,
-    /// From then: 2026-11-23T13:00:00Z
+    /// Only rows from this time on, such as 2026-11-23T13:00:00Z
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     from: Option<Timestamp>,
-    /// KeyHistory then
+    /// Only rows before this time
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<Timestamp>,
-    /// Only kinds that begin so, such as aws. or finding; may be repeated
+    /// Only rows whose kind begins with this, such as aws. or finding; may be repeated
     #[arg(long, value_name = "KIND")]
     kind: Vec<String>,
-    /// Only lines that contain this
+    /// Only rows that contain this text
     #[arg(long, value_name = "TEXT")]
     contains: Option<String>,
 }
@@ -44,7 +45,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
         contains,
     } = arguments;
     let incident = incident_or_only_open(&*backend, incident.as_ref()).await?;
-    let filter = Filter {
+    let filter = TimelineFilter {
         from,
         until,
         kinds: kind,
@@ -52,20 +53,20 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
     };
     let json = global.json;
     backend
-        .timeline(&incident, filter, &mut |row| {
+        .read_timeline(&incident, filter, &mut |row| {
             if json {
                 print_json(&row)
             } else {
-                print(&line(&row))
+                print(&format_row(&row))
             }
         })
         .await
 }
 
-/// A line for people.
-pub(super) fn line(row: &TimelineRow) -> String {
-    let own = row.by.is_some(); // what evidence says is shown as it is
-    let summary = if own {
+/// Formats a row for people.
+pub(super) fn format_row(row: &TimelineRow) -> String {
+    // Evidence is shown as it is; only our own entries get shorter times.
+    let summary = if row.by.is_some() {
         shorten_times(&row.summary)
     } else {
         row.summary.clone()

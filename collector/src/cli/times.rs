@@ -1,4 +1,4 @@
-//! Times as people write and read them. Programs get them in full, as RFC 3339 in UTC.
+//! Times for people. Programs get them with all digits, as RFC 3339 in UTC.
 
 use evidence_format::time::Timestamp;
 
@@ -7,16 +7,16 @@ use platform::clock;
 /// Nanoseconds of a second, and of a millisecond.
 const SECOND: i128 = 1_000_000_000;
 const MILLISECOND: i128 = 1_000_000;
-/// Digits behind a second that people are shown.
-const DIGITS: usize = 3;
+/// Decimal places of a second in output for people.
+const DECIMAL_PLACES: usize = 3;
 
-/// `time` to the second: `2026-11-23T13:40:17Z`.
+/// Rounds `time` down to the second: `2026-11-23T13:40:17Z`.
 pub(super) fn to_whole_seconds(time: Timestamp) -> Timestamp {
     let whole = time.unix_nanoseconds().div_euclid(SECOND) * SECOND;
     Timestamp::from_unix_nanoseconds(whole).unwrap_or(time)
 }
 
-/// `time` to the millisecond, always as wide: `2026-11-23T13:40:17.250Z`.
+/// Formats `time` to the millisecond, in a fixed width: `2026-11-23T13:40:17.250Z`.
 pub(super) fn format_milliseconds(time: Timestamp) -> String {
     let millisecond = time.unix_nanoseconds().rem_euclid(SECOND) / MILLISECOND;
     format!(
@@ -25,22 +25,23 @@ pub(super) fn format_milliseconds(time: Timestamp) -> String {
     )
 }
 
-/// `text` with the times that our own entries write into it cut to the millisecond.
+/// Cuts the times in `text`, which our own entries write with nanoseconds, to the millisecond.
 pub(super) fn shorten_times(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
+    // Our times end in Z, so only the words before a Z can be times.
     while let Some(at) = rest.find('Z') {
-        let (word, behind) = rest.split_at(at + 1);
-        let begin = word.rfind(' ').map_or(0, |blank| blank + 1);
-        out.push_str(&word[..begin]);
-        match (word[begin..].parse::<Timestamp>(), word.rfind('.')) {
-            (Ok(_), Some(point)) if word.len() - point > DIGITS + 2 => {
-                out.push_str(&word[begin..=point + DIGITS]);
+        let (word, remainder) = rest.split_at(at + 1);
+        let start = word.rfind(' ').map_or(0, |blank| blank + 1);
+        out.push_str(&word[..start]);
+        match (word[start..].parse::<Timestamp>(), word.rfind('.')) {
+            (Ok(_), Some(point)) if word.len() - point > DECIMAL_PLACES + 2 => {
+                out.push_str(&word[start..=point + DECIMAL_PLACES]);
                 out.push('Z');
             }
-            _ => out.push_str(&word[begin..]),
+            _ => out.push_str(&word[start..]),
         }
-        rest = behind;
+        rest = remainder;
     }
     out + rest
 }
@@ -58,18 +59,18 @@ pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     })
 }
 
-/// Reads a time that is going to be: as [`parse_time`] does, or from now on, such as `30m`.
+/// Reads a time as [`parse_time`] does, or a duration from now, such as `30m`.
 pub(super) fn parse_future_time(text: &str) -> Result<Timestamp, String> {
     let Ok(from_now) = platform::terminal::duration(text) else {
         return parse_time(text)
-            .map_err(|error| format!("{error}, or how long from now, such as 30m"));
+            .map_err(|error| format!("{error}, or a duration from now, such as 30m"));
     };
     let nanoseconds = i128::try_from(from_now.as_nanos()).unwrap_or(i128::MAX);
     let at = Timestamp::from_unix_nanoseconds(
         clock::now().unix_nanoseconds().saturating_add(nanoseconds),
     );
     at.map(to_whole_seconds)
-        .ok_or_else(|| "that is too far ahead".to_owned())
+        .ok_or_else(|| "the time is too far ahead".to_owned())
 }
 
 #[cfg(test)]
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_no_nanoseconds() {
+    fn rounds_down_also_before_1970() {
         assert_eq!(
             format_milliseconds(time("2026-11-23T13:40:17Z")),
             "2026-11-23T13:40:17.000Z"
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn times_in_a_summary_are_cut_and_nothing_else_is() {
+    fn shortens_times_and_nothing_else() {
         for (text, expected) in [
             (
                 "next update from not set to 2026-11-23T15:00:00.123456789Z",
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_has_a_zone() {
+    fn rejects_times_without_zone() {
         let full = time("2026-11-23T13:00:00Z");
         for good in [
             "2026-11-23T13:00:00Z",

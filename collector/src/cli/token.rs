@@ -1,23 +1,20 @@
-//! `exhibit token`: who may ask the API.
+//! `exhibit token`: manages the tokens of the API.
 
 use std::time::Duration;
 
 use anyhow::Result;
+use api::{CreatedToken, TokenId, TokenInfo, TokenLabel, TokenRequest, TokenRole};
 use clap::{Args, Subcommand};
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use platform::terminal::duration;
 
-use super::backend::TokenRequest;
 use super::table::format_table;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, print, print_json, require_incident};
-use domain::token::{TokenId, TokenRole};
 use platform::clock;
-use server::answers::{Created, Token};
-use server::token::Label;
 
-/// Makes, lists and revokes tokens for the API of `exhibit serve`
+/// Creates, lists and revokes tokens for the API of `exhibit serve`
 #[derive(Args)]
 pub(super) struct TokenArgs {
     #[command(subcommand)]
@@ -31,42 +28,45 @@ enum TokenCommand {
     Revoke(RevokeTokenArgs),
 }
 
-/// Makes a token, and prints it this once
+/// Creates a token; its secret is shown only once
 #[derive(Args)]
 #[command(after_help = "\
 Roles:
-  automation  declares incidents, and sees how far those are that it has declared
-  owner       everything about incidents and evidence, but not severity, status and closing
-  commander   what an owner may, and severity, status and closing
+  automation  declares incidents, and reads the status of its own
+  owner       works on incidents and evidence, but cannot change severity or
+              status, nor close incidents
+  commander   like owner, and can also change severity and status, and close
+              incidents
   auditor     reads and downloads
-  admin       everything, tokens among it
+  admin       everything, including tokens
 
 Examples:
   exhibit token create --role automation --label pagerduty
-  exhibit token create --role auditor --incident INC-2026-042 --expires 30d --json | jq -r .token")]
+  exhibit token create --role auditor --incident INC-2026-042 --expires 30d \\
+    --json | jq -r .token")]
 struct CreateTokenArgs {
-    /// What its holder may do
+    /// What the holder may do
     #[arg(long, value_name = "ROLE")]
     role: TokenRole,
-    /// The only incident that its holder may see [default: all]
+    /// The only incident that the holder may see [default: all]
     #[arg(long, value_name = "ID")]
     incident: Option<IncidentId>,
-    /// How long it is good, up to 366d
+    /// Validity, up to 366d
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "90d")]
     expires: Duration,
-    /// Whose it is, for journals [default: who makes it]
+    /// Label that names the holder in journals [default: the user]
     #[arg(long, value_name = "TEXT")]
-    label: Option<Label>,
+    label: Option<TokenLabel>,
 }
 
-/// Lists all tokens, without their secrets
+/// Lists all tokens without their secrets
 #[derive(Args)]
 struct ListTokensArgs {}
 
-/// Makes a token worth nothing, at once and for good
+/// Revokes a token at once and for good
 #[derive(Args)]
 struct RevokeTokenArgs {
-    /// Its id, as `exhibit token list` shows it
+    /// Token id, as in `exhibit token list`
     id: TokenId,
 }
 
@@ -89,27 +89,28 @@ async fn create(global: &GlobalOptions, arguments: CreateTokenArgs) -> Result<()
     if let Some(incident) = &incident {
         require_incident(&*backend, incident).await?;
     }
-    let label = label.unwrap_or_else(|| Label::escaped(backend.by().as_str()));
+    let label = label.unwrap_or_else(|| TokenLabel::escaped(backend.user().as_str()));
     let created = backend
-        .issue(TokenRequest {
+        .create_token(TokenRequest {
             role,
             label,
             incident,
-            valid,
+            valid_seconds: Some(valid.as_secs()),
         })
         .await?;
     if global.json {
         return print_json(&created);
     }
-    let Created {
-        token,
-        row: Token {
-            id, label, expires, ..
-        },
-    } = created;
-    let until = to_whole_seconds(expires);
+    let CreatedToken { token, info } = created;
+    let TokenInfo {
+        id,
+        label,
+        expires_at,
+        ..
+    } = info;
+    let until = to_whole_seconds(expires_at);
     print(&format!(
-        "{token}\n\nid       {id}\nrole     {role}\nlabel    {}\nexpires  {until}\n\nit is not shown again; revoke it with\n  exhibit token revoke {id}\n",
+        "{token}\n\nid       {id}\nrole     {role}\nlabel    {}\nexpires  {until}\n\nthe secret is not shown again; revoke the token with\n  exhibit token revoke {id}\n",
         safe(&label)
     ))
 }
@@ -120,50 +121,53 @@ async fn list(global: &GlobalOptions) -> Result<()> {
         return tokens.iter().try_for_each(print_json);
     }
     if tokens.is_empty() {
-        return print("there is no token: make one with `exhibit token create`\n");
+        return print("no tokens: create one with `exhibit token create`\n");
     }
-    let row = |token: &Token| {
-        let Token {
-            id,
-            role,
-            label,
-            incident,
-            created,
-            expires,
-            revoked,
-        } = token;
-        let state = match revoked {
-            Some(at) => format!("revoked at {}", to_whole_seconds(*at)),
-            None if clock::now() < *expires => format!("good until {}", to_whole_seconds(*expires)),
-            None => format!("expired at {}", to_whole_seconds(*expires)),
-        };
-        let incident = incident
-            .as_ref()
-            .map_or("all".to_owned(), ToString::to_string);
-        [
-            id.to_string(),
-            role.to_string(),
-            incident,
-            to_whole_seconds(*created).to_string(),
-            state,
-            safe(label),
-        ]
-    };
-    let rows: Vec<_> = tokens.iter().map(row).collect();
+    let rows: Vec<_> = tokens.iter().map(token_row).collect();
     print(&format_table(
-        ["id", "role", "incident", "made", "state", "label"],
+        ["id", "role", "incident", "created", "state", "label"],
         &rows,
     ))
 }
 
+fn token_row(token: &TokenInfo) -> [String; 6] {
+    let TokenInfo {
+        id,
+        role,
+        label,
+        incident,
+        created_at,
+        expires_at,
+        revoked_at,
+    } = token;
+    let state = match revoked_at {
+        Some(at) => format!("revoked at {}", to_whole_seconds(*at)),
+        None if clock::now() < *expires_at => {
+            format!("valid until {}", to_whole_seconds(*expires_at))
+        }
+        None => format!("expired at {}", to_whole_seconds(*expires_at)),
+    };
+    let incident = incident
+        .as_ref()
+        .map_or("all".to_owned(), ToString::to_string);
+    [
+        id.to_string(),
+        role.to_string(),
+        incident,
+        to_whole_seconds(*created_at).to_string(),
+        state,
+        safe(label),
+    ]
+}
+
 async fn revoke(global: &GlobalOptions, arguments: &RevokeTokenArgs) -> Result<()> {
-    let revoked = global.backend().await?.revoke(&arguments.id).await?;
+    let revoked_at = global.backend().await?.revoke_token(&arguments.id).await?;
     if global.json {
-        return print_json(&serde_json::json!({"id": arguments.id, "revoked": revoked}));
+        return print_json(&serde_json::json!({"id": arguments.id, "revokedAt": revoked_at}));
     }
     print(&format!(
-        "{} is worth nothing since {}\n",
+        "token {} is revoked since {}\n",
         arguments.id,
-        to_whole_seconds(revoked)
+        to_whole_seconds(revoked_at)
     ))
 }

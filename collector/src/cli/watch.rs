@@ -1,59 +1,58 @@
-//! `exhibit watch`: an incident as it goes on.
+//! `exhibit watch`: shows events of an incident as they happen.
 
 use std::io::{self, Write as _};
 use std::time::Duration;
 
 use anyhow::Result;
+use api::{CaptureProgress, StreamEvent, TimelineRow};
 use clap::Args;
 use evidence_format::id::IncidentId;
 use platform::terminal::ProgressLine;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::backend::{Backend, describe};
-use super::interrupt::{self, INTERRUPTED};
-use super::timeline::line;
+use super::backend::{Backend, describe_progress};
+use super::interrupt::{self, EXIT_INTERRUPTED};
+use super::timeline::format_row;
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
-use domain::incident::TimelineRow;
-use server::answers::{Happened, Progress};
 
-/// Between two looks whether captures are over, and how soon behind an event.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-const LOOK_SOON: Duration = Duration::from_millis(200);
-/// How long the last events may be on their way, when captures are over.
-const LOOK_LAST: Duration = Duration::from_secs(1);
+/// How often the end of captures is checked without events, and how soon after an event.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+const POLL_AFTER_EVENT: Duration = Duration::from_millis(200);
+/// How long the last events may take to arrive after the captures have ended.
+const LAST_EVENTS_WAIT: Duration = Duration::from_secs(1);
 
-/// Shows an incident's journal as it grows, and how far its captures are
+/// Shows new journal entries and the progress of captures as they happen
 ///
-/// It ends when no capture is under way any more. Ctrl-C ends looking on, and nothing else.
+/// Ends when no capture is running or due. Ctrl-C ends only the watching.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   exhibit watch
-  exhibit watch INC-2026-042 --follow --after 17 --json | jq -r 'select(.event == \"entry\").summary'")]
+  exhibit watch INC-2026-042 --follow --after 17 --json \\
+    | jq -r 'select(.event == \"entry\").summary'")]
 pub(super) struct WatchArgs {
-    /// The incident; the only open one if there is just one
+    /// Incident id [default: the only open incident]
     incident: Option<IncidentId>,
-    /// Go on when captures are over, until Ctrl-C
+    /// Keep watching after the captures have ended, until Ctrl-C
     #[arg(long)]
     follow: bool,
-    /// Only entries behind the one of this number: for those who come again
+    /// Show only journal entries after this number, to continue an earlier watch
     #[arg(long, value_name = "NUMBER", default_value = "0")]
     after: u64,
 }
 
-/// What `--json` prints, one a line. Fields are added, never renamed or removed.
+/// The output of `--json`, one a line. Members are added, never renamed or removed.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum WatchOutput<'a> {
-    /// An entry of the journal.
     Entry {
         seq: u64,
         #[serde(flatten)]
         row: &'a TimelineRow,
     },
-    /// All captures that run now, and how far they are.
-    Progress { captures: &'a [Progress] },
+    /// All running captures.
+    Progress { captures: &'a [CaptureProgress] },
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &WatchArgs) -> Result<()> {
@@ -63,8 +62,8 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &WatchArgs) -> Result
     tokio::select! {
         watched = watch(global, &*backend, &id, arguments) => watched,
         () = interrupted.cancelled() => {
-            let _ = writeln!(io::stderr(), "\rexhibit: no longer looking on; captures go on");
-            std::process::exit(INTERRUPTED)
+            let _ = writeln!(io::stderr(), "\rexhibit: stopped watching; captures continue");
+            std::process::exit(EXIT_INTERRUPTED)
         }
     }
 }
@@ -77,24 +76,30 @@ async fn watch(
 ) -> Result<()> {
     let (mut progress, mut events) = (
         ProgressLine::new(global.quiet || global.json),
-        backend.follow(id, arguments.after),
+        backend.subscribe(id, arguments.after),
     );
-    let mut poll = interval(LOOK_EVERY);
+    let mut poll = interval(POLL_INTERVAL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    poll.reset(); // what has happened already is shown first
+    poll.reset(); // past events are shown before the first check
     let mut is_over = false;
     loop {
         tokio::select! {
-            biased; // all that is there is shown before it is over
-            happened = events.next() => match happened? {
-                Happened::Entry { seq, row } => {
+            biased; // events that are there already are shown before the end
+            event = events.next() => match event? {
+                StreamEvent::JournalEntry { seq, row } => {
                     progress.clear();
-                    if global.json { print_json(&WatchOutput::Entry { seq, row: &row })? } else { print(&line(&row))? }
+                    if global.json {
+                        print_json(&WatchOutput::Entry { seq, row: &row })?;
+                    } else {
+                        print(&format_row(&row))?;
+                    }
                     is_over = false;
-                    poll.reset_after(LOOK_SOON);
+                    poll.reset_after(POLL_AFTER_EVENT);
                 }
-                Happened::Progress(captures) if global.json => print_json(&WatchOutput::Progress { captures: &captures })?,
-                Happened::Progress(captures) => progress.draw(|| describe(&captures)),
+                StreamEvent::Progress(captures) if global.json => {
+                    print_json(&WatchOutput::Progress { captures: &captures })?;
+                }
+                StreamEvent::Progress(captures) => progress.draw(|| describe_progress(&captures)),
             },
             _ = poll.tick(), if !arguments.follow => {
                 if is_over {
@@ -102,7 +107,8 @@ async fn watch(
                 }
                 is_over = !backend.is_under_way(id).await?;
                 if is_over {
-                    poll.reset_after(LOOK_LAST); // what came meanwhile is on its way
+                    // Their last events may still be on the way.
+                    poll.reset_after(LAST_EVENTS_WAIT);
                 }
             }
         }

@@ -1,31 +1,31 @@
--- What the collector must not forget, in SQL that SQLite and PostgreSQL both take.
--- Times are nanoseconds since 1970-01-01T00:00:00Z. Digests are 64 hex digits. JSON is text: the ledger does not look inside.
--- On PostgreSQL every TEXT is made TEXT COLLATE "C" (store/database/connect.rs), so that both databases order by bytes.
+-- The tables of the ledger, in SQL that both SQLite and PostgreSQL accept.
+-- Times are nanoseconds since 1970-01-01T00:00:00Z. Digests are 64 hex digits. JSON is stored as text: no query looks inside.
+-- On PostgreSQL, every TEXT becomes TEXT COLLATE "C" (src/database/connect.rs), so that both databases order by bytes.
 
 CREATE TABLE incidents (
     id TEXT NOT NULL PRIMARY KEY,
     declared_at BIGINT NOT NULL,
-    entries BIGINT NOT NULL, -- how many there are, which is the seq of the next
-    status TEXT NOT NULL, -- the overview's, for lists
-    overview TEXT NOT NULL -- what lists show: a projection of the entries, written with each of them
+    entries BIGINT NOT NULL, -- number of entries, and the seq of the next one
+    status TEXT NOT NULL, -- status of the overview, for filtering lists
+    overview TEXT NOT NULL -- JSON; a projection of the entries for lists, updated with each append
 );
 
 CREATE INDEX incidents_newest ON incidents (declared_at, id);
 CREATE INDEX incidents_newest_by_status ON incidents (status, declared_at, id);
 
--- Who has declared which incident, by the digest of the key that makes a declaration idempotent.
+-- Idempotency keys of declarations, and keys of messages about an incident. Only the digest of a key is stored.
 CREATE TABLE declarations (
     key_digest TEXT NOT NULL PRIMARY KEY,
     incident TEXT NOT NULL REFERENCES incidents (id)
 );
 
--- The last number drawn for each name, in the transaction that uses it: a number is never drawn twice, and none is lost.
+-- Counters. The transaction that uses a number also draws it: none is used twice, and a rollback leaves no hole.
 CREATE TABLE numbers (
     name TEXT NOT NULL PRIMARY KEY,
     last BIGINT NOT NULL
 );
 
--- The journal of each incident. Append-only.
+-- The journals of incidents. Append-only; seq counts from 0.
 CREATE TABLE entries (
     incident TEXT NOT NULL REFERENCES incidents (id),
     seq BIGINT NOT NULL,
@@ -35,31 +35,31 @@ CREATE TABLE entries (
     PRIMARY KEY (incident, seq)
 );
 
--- One capture of one source for one incident: what is to be done, how far it is, and who does it now. See ledger/passes.rs.
+-- Passes, each one capture of one source for one incident: the work, its progress, its worker. See src/ledger/passes/mod.rs.
 CREATE TABLE passes (
     incident TEXT NOT NULL REFERENCES incidents (id),
     source TEXT NOT NULL,
     pass BIGINT NOT NULL,
     kind TEXT NOT NULL, -- first, continuation, settle, again
-    queue TEXT NOT NULL, -- remote, local, attached: which workers may lease it
+    queue TEXT NOT NULL, -- remote, local, attached: the workers that may lease it
     stage TEXT NOT NULL, -- waiting, captured, signed, published, derived, failed
     due_at BIGINT NOT NULL,
-    retry_at BIGINT, -- after a failure: not before this time
-    failures BIGINT NOT NULL,
-    worker TEXT, -- who has leased it
-    leased_until BIGINT, -- milliseconds since 1970 by the clock of the database
-    fencing_token BIGINT NOT NULL, -- raised by each lease; only the holder of the last one may write
-    began_at BIGINT, -- when it was leased first
-    plan TEXT, -- never changed once set
-    supplements TEXT,
+    retry_at BIGINT, -- after a failure: not leased before this time
+    failures BIGINT NOT NULL, -- since the pass entered its stage
+    worker TEXT, -- holder of the lease; NULL if it is free
+    leased_until BIGINT, -- milliseconds since 1970, by the clock of the database
+    fencing_token BIGINT NOT NULL, -- raised by each lease; only the holder of the last lease may write
+    began_at BIGINT, -- time of the first lease
+    plan TEXT, -- JSON; never changes once set
+    supplements TEXT, -- the bundle that the bundle of this pass supplements
     PRIMARY KEY (incident, source, pass)
 );
 
--- What is left to do, the next first. Passes that are done do not slow it down.
+-- Partial indexes: they hold only passes that are leased or not done, and stay small as finished passes accumulate.
 CREATE INDEX passes_leased ON passes (worker) WHERE worker IS NOT NULL;
 CREATE INDEX passes_to_do ON passes (queue, due_at) WHERE stage IN ('waiting', 'captured', 'signed', 'published');
 
--- What has been fetched and is durable in the blob store, until it is sealed.
+-- Pages that are durable in the blob store and not sealed yet.
 CREATE TABLE pages (
     incident TEXT NOT NULL,
     source TEXT NOT NULL,
@@ -73,7 +73,7 @@ CREATE TABLE pages (
     FOREIGN KEY (incident, source, pass) REFERENCES passes (incident, source, pass)
 );
 
--- Steps that have ended; their pages are complete.
+-- Steps that have ended: their pages are complete.
 CREATE TABLE steps (
     incident TEXT NOT NULL,
     source TEXT NOT NULL,
@@ -84,8 +84,8 @@ CREATE TABLE steps (
     FOREIGN KEY (incident, source, pass) REFERENCES passes (incident, source, pass)
 );
 
--- Where each signing key stands: its next bundle's number, and the bundle before. And whose it is: the store that signs with it,
--- and what others check its bundles by.
+-- The stream of each signing key: its next sequence number and its last bundle; the store that owns the key; and the public key, by
+-- which other stores verify its bundles.
 CREATE TABLE streams (
     key_id TEXT NOT NULL PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -95,7 +95,7 @@ CREATE TABLE streams (
     prev TEXT
 );
 
--- The one bundle of each stream that is signed, may have been published, and is not committed yet.
+-- The prepared bundle of each stream, at most one: signed, perhaps published, not committed yet.
 CREATE TABLE pending (
     key_id TEXT NOT NULL PRIMARY KEY REFERENCES streams (key_id),
     seq BIGINT NOT NULL,
@@ -107,8 +107,9 @@ CREATE TABLE pending (
     FOREIGN KEY (incident, source, pass) REFERENCES passes (incident, source, pass)
 );
 
+-- Committed bundles.
 CREATE TABLE bundles (
-    number BIGINT NOT NULL PRIMARY KEY, -- in the order of their commits, over all streams
+    number BIGINT NOT NULL PRIMARY KEY, -- commit number, over all streams
     id TEXT NOT NULL UNIQUE,
     incident TEXT NOT NULL,
     source TEXT NOT NULL,
@@ -121,15 +122,15 @@ CREATE TABLE bundles (
     object_key TEXT NOT NULL,
     bytes BIGINT NOT NULL,
     coverage TEXT NOT NULL,
-    duplicate_of TEXT, -- the bundle of the same pass that was committed before this one
+    duplicate_of TEXT, -- the first bundle of the same pass, if this is a later one
     UNIQUE (stream, seq),
     FOREIGN KEY (incident, source, pass) REFERENCES passes (incident, source, pass)
 );
 
 CREATE UNIQUE INDEX bundle_of_pass ON bundles (incident, source, pass) WHERE duplicate_of IS NULL;
 
--- The timeline. Derived from bundles by pure code, so it can be made again. Facts come by the million: each index costs a third
--- of their speed.
+-- The timeline. Pure code derives it from bundles, so it can be rebuilt. A capture may add millions of facts, and each index costs a
+-- third of the insert speed.
 CREATE TABLE facts (
     bundle BIGINT NOT NULL REFERENCES bundles (number),
     item TEXT NOT NULL,

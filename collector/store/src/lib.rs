@@ -1,7 +1,7 @@
-//! Ports out: where the collector keeps what it must not lose.
+//! Persistent storage of the collector.
 //!
-//! [`ledger`] is the database: incidents and their journals, passes and who works on them, what has
-//! been staged and sealed, the timeline. [`blobs`] has the bytes.
+//! [`ledger`] is the database: incidents and their journals, passes and their leases, staged pages,
+//! sealed bundles, the timeline. [`blobs`] stores the bytes.
 
 pub mod blobs;
 pub mod database;
@@ -9,10 +9,11 @@ pub mod ledger;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-/// Runs what waits for a disk where that is no harm.
+/// Runs `work`, which waits for a disk, on a thread that may block.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()), // it is never cancelled
+        // Nothing aborts the task, so the error can only be a panic.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

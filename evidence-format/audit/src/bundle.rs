@@ -76,22 +76,22 @@ impl AuditedBundle {
     }
 
     /// For commands that show content. They verify the bundle first, so it must be readable twice.
-    pub(crate) fn lasting(args: &BundleArgs) -> Result<Self, AuditError> {
-        let subject = Self::new(args)?;
+    pub(crate) fn new_rereadable(args: &BundleArgs) -> Result<Self, AuditError> {
+        let bundle = Self::new(args)?;
         // A FIFO or /dev/stdin is not a regular file and can be read only once.
-        let lasts = match &subject.origin {
+        let is_rereadable = match &bundle.origin {
             BundleLocation::Folder(_) => true,
             BundleLocation::Tar(path) => {
                 fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
             }
             BundleLocation::StandardInput => false,
         };
-        if !lasts {
+        if !is_rereadable {
             let text = "this command needs the bundle in a folder or a file, since it verifies all of it before it shows anything; \
                         store the stream first";
             return Err(AuditError::Usage(text.to_owned()));
         }
-        Ok(subject)
+        Ok(bundle)
     }
 
     /// Verifies the bundle.

@@ -26,11 +26,11 @@ pub(crate) struct CatArgs {
 
 pub(crate) fn run(args: &CatArgs) -> Result<ExitCode, AuditError> {
     output::allow_raw(args.force)?;
-    let mut subject = AuditedBundle::lasting(&args.bundle)?;
-    let report = subject.verify_to_show()?;
+    let mut bundle = AuditedBundle::new_rereadable(&args.bundle)?;
+    let report = bundle.verify_to_show()?;
     item_of(&report, &args.item)?;
     let mut all = StdoutCopy(output::StdoutStream::new());
-    subject.show(&report, &args.item, &mut all)?;
+    bundle.show(&report, &args.item, &mut all)?;
     all.0.finish()?;
     Ok(ExitCode::SUCCESS)
 }

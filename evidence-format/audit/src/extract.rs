@@ -40,24 +40,24 @@ pub(crate) struct ExtractArgs {
 }
 
 pub(crate) fn run(args: &ExtractArgs) -> Result<ExitCode, AuditError> {
-    let mut subject = AuditedBundle::lasting(&args.bundle)?;
+    let mut bundle = AuditedBundle::new_rereadable(&args.bundle)?;
     let unfinished = UnfinishedFolder::create(&args.to)?;
     // Shared by the visitors of all items, which the verification calls one after the other.
-    let tally = RefCell::new(ExtractionSummary::default());
-    let report = subject.verify_and_view(&mut |item| {
-        if tally.borrow().failure.is_some() {
+    let summary = RefCell::new(ExtractionSummary::default());
+    let report = bundle.verify_and_view(&mut |item| {
+        if summary.borrow().failure.is_some() {
             return None;
         }
-        match visitor(unfinished.path(), item, args.warc, &tally) {
+        match visitor(unfinished.path(), item, args.warc, &summary) {
             Ok(visit) => Some(visit),
             Err(cause) => {
-                tally.borrow_mut().failure = Some(cause);
+                summary.borrow_mut().failure = Some(cause);
                 None
             }
         }
     })?;
-    let mut tally = tally.into_inner();
-    if let Some(cause) = tally.failure.take() {
+    let mut summary = summary.into_inner();
+    if let Some(cause) = summary.failure.take() {
         return Err(AuditError::Write {
             path: args.to.clone(),
             cause,
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &ExtractArgs) -> Result<ExitCode, AuditError> {
     // Dropping `unfinished` removes what was written, unless the bundle is verified.
     verdict::allow_showing(&report)?;
     unfinished.publish(&args.to)?;
-    output::print(&tally.text(&args.to))?;
+    output::print(&summary.text(&args.to))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -178,15 +178,15 @@ fn visitor<'t>(
     root: &Path,
     item: &ItemEntry,
     warc: bool,
-    tally: &'t RefCell<ExtractionSummary>,
+    summary: &'t RefCell<ExtractionSummary>,
 ) -> io::Result<Box<dyn PieceVisitor + 't>> {
     if warc {
         let file = create_file(&root.join(format!("{}.warc", item.name)))?;
-        tally.borrow_mut().files += 1;
+        summary.borrow_mut().files += 1;
         return Ok(Box::new(WarcFileWriter {
             file,
             left: item.bytes,
-            tally,
+            summary,
         }));
     }
     let folder = root.join(item.name.as_str());
@@ -195,10 +195,10 @@ fn visitor<'t>(
         folder,
         number: 0,
         open: None,
-        tally,
+        summary,
     };
     Ok(Box::new(BlockExtractor {
-        walker: WarcParser::new(),
+        parser: WarcParser::new(),
         files,
     }))
 }
@@ -209,7 +209,7 @@ struct WarcFileWriter<'t> {
     /// Bytes still to come. After the last one the file is flushed, while an error can still be
     /// reported.
     left: u64,
-    tally: &'t RefCell<ExtractionSummary>,
+    summary: &'t RefCell<ExtractionSummary>,
 }
 
 impl PieceVisitor for WarcFileWriter<'_> {
@@ -221,24 +221,24 @@ impl PieceVisitor for WarcFileWriter<'_> {
         } else {
             written
         };
-        self.tally.borrow_mut().bytes += bytes.len() as u64;
-        keep_failure(written, self.tally)
+        self.summary.borrow_mut().bytes += bytes.len() as u64;
+        store_failure(written, self.summary)
     }
 }
 
 /// Writes the blocks of an item as files.
 struct BlockExtractor<'t> {
-    walker: WarcParser,
+    parser: WarcParser,
     files: BlockFiles<'t>,
 }
 
 impl PieceVisitor for BlockExtractor<'_> {
     fn piece(&mut self, _: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
         // A malformed item also fails verification, which reports it better.
-        self.walker
+        self.parser
             .push(bytes, &mut self.files)
             .map_err(io::Error::other)?;
-        match &self.files.tally.borrow().failure {
+        match &self.files.summary.borrow().failure {
             Some(failure) => Err(failure.kind().into()),
             None => Ok(()),
         }
@@ -246,10 +246,10 @@ impl PieceVisitor for BlockExtractor<'_> {
 }
 
 /// Keeps the first error for the end of the command, and returns one that stops the verification.
-fn keep_failure(result: io::Result<()>, tally: &RefCell<ExtractionSummary>) -> io::Result<()> {
+fn store_failure(result: io::Result<()>, summary: &RefCell<ExtractionSummary>) -> io::Result<()> {
     result.map_err(|cause| {
         let kind = cause.kind();
-        tally.borrow_mut().failure.get_or_insert(cause);
+        summary.borrow_mut().failure.get_or_insert(cause);
         kind.into()
     })
 }
@@ -260,22 +260,22 @@ struct BlockFiles<'t> {
     /// Index of the current WARC record.
     number: u64,
     open: Option<BufWriter<File>>,
-    tally: &'t RefCell<ExtractionSummary>,
+    summary: &'t RefCell<ExtractionSummary>,
 }
 
 impl BlockFiles<'_> {
     fn begin(&mut self, fields: &WarcFields) -> io::Result<()> {
-        let mut tally = self.tally.borrow_mut();
+        let mut summary = self.summary.borrow_mut();
         if is_gap(fields) {
-            tally.gaps += 1;
+            summary.gaps += 1;
             return Ok(());
         }
         if fields.get("WARC-Type") == Some("warcinfo") {
             return Ok(()); // describes the item and is not evidence; `--warc` includes it
         }
-        tally.files += 1;
-        tally.partial += u64::from(fields.get("WARC-Truncated").is_some());
-        drop(tally);
+        summary.files += 1;
+        summary.partial += u64::from(fields.get("WARC-Truncated").is_some());
+        drop(summary);
         let parts = target(fields, self.number);
         let (name, folders) = parts.split_last().expect("a target has a name");
         let mut folder = self.folder.clone();
@@ -317,15 +317,15 @@ impl BlockFiles<'_> {
         let Some(file) = &mut self.open else {
             return Ok(());
         };
-        self.tally.borrow_mut().bytes += bytes.len() as u64;
+        self.summary.borrow_mut().bytes += bytes.len() as u64;
         file.write_all(bytes)
     }
 
     /// Runs a step unless an earlier one failed.
     fn attempt(&mut self, what: impl FnOnce(&mut Self) -> io::Result<()>) {
-        if self.tally.borrow().failure.is_none() {
+        if self.summary.borrow().failure.is_none() {
             let result = what(self);
-            let _ = keep_failure(result, self.tally); // `BlockExtractor` checks it
+            let _ = store_failure(result, self.summary); // `BlockExtractor` checks it
         }
     }
 }

@@ -137,7 +137,7 @@ Examples:
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return explain(&error),
+        Err(error) => return print_usage_error(&error),
     };
     match run(&cli.command) {
         Ok(code) => code,
@@ -166,7 +166,7 @@ fn run(command: &AuditCommand) -> Result<ExitCode, AuditError> {
 
 /// Prints help and version, or what is wrong with the command line. Such messages quote arguments,
 /// and a shell's `*` may have expanded to a hostile file name, so they are escaped.
-fn explain(error: &clap::Error) -> ExitCode {
+fn print_usage_error(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     if error.use_stderr() {
         let lines: Vec<_> = text

@@ -48,18 +48,18 @@ impl StdoutStream {
 
 impl Write for StdoutStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        or_end(self.0.write(bytes))
+        exit_if_closed(self.0.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        or_end(self.0.flush())
+        exit_if_closed(self.0.flush())
     }
 }
 
 /// Exits if the reader has closed the pipe. An error would have to pass through the verification,
 /// which would needlessly read the rest of the bundle. Exiting is safe, since the bundle was
 /// verified before anything was written.
-fn or_end<T>(result: io::Result<T>) -> io::Result<T> {
+fn exit_if_closed<T>(result: io::Result<T>) -> io::Result<T> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => process::exit(0),
         other => other,

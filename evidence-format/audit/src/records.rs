@@ -49,8 +49,8 @@ pub(crate) fn run(args: &RecordsArgs) -> Result<ExitCode, AuditError> {
     if raw {
         output::allow_raw(args.force)?;
     }
-    let mut subject = AuditedBundle::lasting(&args.bundle)?;
-    let report = subject.verify_to_show()?;
+    let mut bundle = AuditedBundle::new_rereadable(&args.bundle)?;
+    let report = bundle.verify_to_show()?;
     check_number(args.record, item_of(&report, &args.item)?)?;
     if raw {
         let mut bytes = RecordBytesWriter {
@@ -58,11 +58,11 @@ pub(crate) fn run(args: &RecordsArgs) -> Result<ExitCode, AuditError> {
             only: args.record,
             number: 0,
         };
-        subject.show(&report, &args.item, &mut bytes)?;
+        bundle.show(&report, &args.item, &mut bytes)?;
         bytes.out.finish()?;
     } else {
         let mut list = RecordLister::new(if args.json { json_line } else { text_line });
-        subject.show(&report, &args.item, &mut list)?;
+        bundle.show(&report, &args.item, &mut list)?;
         list.out.finish()?;
     }
     Ok(ExitCode::SUCCESS)
@@ -105,7 +105,7 @@ impl PieceVisitor for RecordBytesWriter {
 struct RecordLister {
     out: output::StdoutStream,
     line: fn(&RecordLine) -> String,
-    walker: WarcParser,
+    parser: WarcParser,
     uri: UriTracker,
     /// Bytes of the item that have been read.
     bytes: u64,
@@ -145,7 +145,7 @@ impl RecordVisitor for UriTracker {
 
 impl RecordLister {
     fn new(line: fn(&RecordLine) -> String) -> Self {
-        let (walker, uri, row) = (
+        let (parser, uri, row) = (
             WarcParser::new(),
             UriTracker::default(),
             RecordLine::default(),
@@ -153,7 +153,7 @@ impl RecordLister {
         Self {
             out: output::StdoutStream::new(),
             line,
-            walker,
+            parser,
             uri,
             bytes: 0,
             segments: 0,
@@ -161,7 +161,7 @@ impl RecordLister {
         }
     }
 
-    fn begin_record(&mut self) {
+    fn start_record(&mut self) {
         self.row.leaf = self.segments;
         self.row.offset = self.bytes;
         self.row.bytes = 0;
@@ -181,9 +181,9 @@ impl PieceVisitor for RecordLister {
         let is_record = piece.kind == SegmentKind::Record;
         if is_record && piece.starts {
             // Before the parser reads the piece: the record belongs to the header before it.
-            self.begin_record();
+            self.start_record();
         }
-        self.walker
+        self.parser
             .push(bytes, &mut self.uri)
             .map_err(io::Error::other)?;
         self.bytes += bytes.len() as u64;

@@ -10,7 +10,7 @@ use crate::output;
 
 /// The verdict, the bundle's id, and a line for each finding.
 pub(crate) fn text(report: &VerificationReport) -> String {
-    let mut text = format!("{}\n", in_words(report.verdict()));
+    let mut text = format!("{}\n", verdict_text(report.verdict()));
     let id = report.bundle.map_or(
         "unknown, since no bundle manifest was read".to_owned(),
         |id| id.to_string(),
@@ -43,7 +43,7 @@ fn finding<P>(finding: &Finding<P>) -> String {
     }
 }
 
-fn in_words(exit: Verdict) -> &'static str {
+fn verdict_text(exit: Verdict) -> &'static str {
     match exit {
         Verdict::Holds => {
             "OK: the bundle is unchanged, signed by a key that you gave, and complete"

@@ -4,7 +4,6 @@ use std::io::{self, Read};
 
 use memchr::memmem;
 
-use super::StopError;
 use crate::segment::{SNIFF_BYTES, Segmenter};
 
 /// Longest head of an HTTP response that is separated from its body, in bytes including the empty
@@ -14,11 +13,18 @@ const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// The end of an HTTP response's head (RFC 9112 §2.1).
 const HTTP_HEAD_END: &[u8] = b"\r\n\r\n";
 
+/// The error that a reader returns (inside an [`io::Error`]) when the capture is stopped. It ends
+/// the item at once. After any other error the rest of the block is written as zeros, which takes
+/// minutes for a disk image.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+pub struct StopError;
+
 /// How much of a streamed block was read.
 #[derive(Debug)]
 pub struct StreamedBlock {
-    /// Bytes that the reader delivered. If they are fewer than announced, zero bytes stand in for
-    /// the rest, and the caller states the gap.
+    /// Bytes that the reader delivered. If they are fewer than the block has, the rest is zero
+    /// bytes, and the caller states the gap.
     pub kept: u64,
     /// The reader's error, if it failed rather than ended early.
     pub error: Option<io::Error>,

@@ -10,10 +10,10 @@ mod read;
 mod workers;
 mod write;
 
-pub use block::StreamedBlock;
+pub use block::{StopError, StreamedBlock};
 pub use read::{ItemContents, ItemError, PieceVisitor, SegmentPiece, read_item};
 pub use workers::{CompressionPool, WorkerPool};
-pub use write::{FinishedItem, ItemWriter, StopError, WriteItemError};
+pub use write::{FinishedItem, ItemWriter, WriteItemError};
 
 use crate::container::zstd::FrameError;
 use crate::digest::{Digest, Hasher};
@@ -54,11 +54,11 @@ impl FrameChunk {
             Vec::with_capacity(self.pieces.len()),
         );
         for piece in &self.pieces {
-            let (bytes, behind) = rest.split_at(piece.len as usize);
+            let (bytes, after) = rest.split_at(piece.len as usize);
             if piece.starts && piece.ends {
                 segments.push(bytes);
             }
-            rest = behind;
+            rest = after;
         }
         // A segment that began in an earlier chunk takes the first leaf index.
         let skipped = self

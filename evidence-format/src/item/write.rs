@@ -40,7 +40,7 @@ pub enum WriteItemError {
         #[source]
         cause: FrameError,
     },
-    /// The reader of a block returned [`StopError`].
+    /// The reader of a block returned [`StopError`](super::StopError).
     #[error("capture of item {item} was stopped")]
     Stopped {
         /// The item.
@@ -65,13 +65,6 @@ pub enum WriteItemError {
         cause: WarcError,
     },
 }
-
-/// The error that a reader returns (inside an [`io::Error`]) when the capture is stopped. It ends
-/// the item at once. After any other error the rest of the announced bytes is written as zeros,
-/// which takes minutes for a disk image.
-#[derive(Debug, thiserror::Error)]
-#[error("stopped")]
-pub struct StopError;
 
 /// A finished item, with everything that the config states about it.
 #[derive(Debug, Clone, PartialEq, Eq)]

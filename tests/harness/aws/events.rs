@@ -1,4 +1,4 @@
-//! What a corpus of CloudTrail events is to the server: numbered places, and in each its events by
+//! The interface of an event corpus: numbered places (account and region), each with its events by
 //! position, newest first.
 
 use std::borrow::Cow;
@@ -6,17 +6,16 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Where events are looked up: limits, tokens and the truth are kept for each place.
+/// Where events are looked up. Quotas, page tokens and counts are kept for each place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Place {
+pub struct AccountRegion {
     /// Twelve digits.
     pub account: String,
     /// Such as `us-east-1`.
     pub region: String,
 }
 
-impl Place {
-    /// A place by its names.
+impl AccountRegion {
     #[must_use]
     pub fn new(account: &str, region: &str) -> Self {
         Self {
@@ -26,22 +25,22 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for AccountRegion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.account, self.region)
     }
 }
 
-/// An event as LookupEvents lists it, without its time, which [`Events::time`] gives.
+/// An event as LookupEvents lists it, without its time: see [`EventCorpus::time`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Event<'a> {
-    /// A UUID. Two positions with one id hold the same event, delivered twice.
+pub struct LookupEvent<'a> {
+    /// A UUID. Positions with the same id hold the same event, delivered more than once.
     pub id: Cow<'a, str>,
     /// Such as `ConsoleLogin`.
     pub name: Cow<'a, str>,
     /// Such as `signin.amazonaws.com`.
     pub source: Cow<'a, str>,
-    /// Absent where the record does not say.
+    /// Absent if the record does not say.
     pub read_only: Option<bool>,
     /// Absent for events that a service caused.
     pub access_key_id: Option<Cow<'a, str>>,
@@ -53,39 +52,38 @@ pub struct Event<'a> {
     pub record: Vec<u8>,
 }
 
-impl Event<'_> {
-    /// True if LookupEvents lists the event for this attribute.
+impl LookupEvent<'_> {
+    /// True if LookupEvents returns the event for this attribute.
     #[must_use]
     pub fn has(&self, attribute: &Attribute) -> bool {
         let value = attribute.value.as_str();
         match attribute.key {
-            Key::EventId => self.id == value,
-            Key::EventName => self.name == value,
-            Key::EventSource => self.source == value,
-            Key::ReadOnly => self
+            AttributeKey::EventId => self.id == value,
+            AttributeKey::EventName => self.name == value,
+            AttributeKey::EventSource => self.source == value,
+            AttributeKey::ReadOnly => self
                 .read_only
                 .is_some_and(|read_only| value == if read_only { "true" } else { "false" }),
-            Key::AccessKeyId => self.access_key_id.as_deref() == Some(value),
-            Key::Username => self.username.as_deref() == Some(value),
-            Key::ResourceType => self.resources.iter().any(|(kind, _)| kind == value),
-            Key::ResourceName => self.resources.iter().any(|(_, name)| name == value),
+            AttributeKey::AccessKeyId => self.access_key_id.as_deref() == Some(value),
+            AttributeKey::Username => self.username.as_deref() == Some(value),
+            AttributeKey::ResourceType => self.resources.iter().any(|(kind, _)| kind == value),
+            AttributeKey::ResourceName => self.resources.iter().any(|(_, name)| name == value),
         }
     }
 }
 
-/// The one lookup attribute of a request.
+/// The lookup attribute of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attribute {
-    /// What is compared.
-    pub key: Key,
-    /// With what, exactly.
+    pub key: AttributeKey,
+    /// Compared exactly.
     pub value: String,
 }
 
-/// What LookupEvents can look for.
+/// The attributes that LookupEvents can filter by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
 #[expect(missing_docs, reason = "the names are the service's own")]
-pub enum Key {
+pub enum AttributeKey {
     EventId,
     EventName,
     ReadOnly,
@@ -96,23 +94,22 @@ pub enum Key {
     AccessKeyId,
 }
 
-/// A corpus. Positions of a place run from 0, its newest event, and times never grow with them.
-pub trait Events: Send + Sync {
-    /// Every place that has events. Other methods take a place by its index here.
-    fn places(&self) -> &[Place];
+/// A corpus of events. In each place, position 0 is the newest event, and times never increase with
+/// the position.
+pub trait EventCorpus: Send + Sync {
+    /// All places with events. The other methods take an index into this list.
+    fn places(&self) -> &[AccountRegion];
 
-    /// How many events a place has, duplicates counted.
+    /// The number of events of a place, including duplicates.
     fn count(&self, place: usize) -> u64;
 
-    /// When the event happened, in seconds since 1970: finer times are not in CloudTrail's records.
+    /// The time of the event in seconds since 1970. CloudTrail's records have no finer times.
     fn time(&self, place: usize, position: u64) -> i64;
 
-    /// The first position that holds this event: the position itself, or a smaller one if this is a
-    /// duplicate.
+    /// The first position with this event: a smaller one than `position` if this is a duplicate.
     fn first(&self, place: usize, position: u64) -> u64;
 
-    /// The event.
-    fn event(&self, place: usize, position: u64) -> Event<'_>;
+    fn event(&self, place: usize, position: u64) -> LookupEvent<'_>;
 
     /// True if the event has the attribute.
     fn has(&self, place: usize, position: u64, attribute: &Attribute) -> bool {
@@ -120,9 +117,10 @@ pub trait Events: Send + Sync {
     }
 }
 
-/// Positions of a place from the newest event at or before `end` to the oldest at or after `start`.
+/// The positions of a place from the newest event at or before `end` to the oldest at or after
+/// `start`.
 pub(super) fn positions(
-    events: &dyn Events,
+    events: &dyn EventCorpus,
     place: usize,
     start: f64,
     end: f64,
@@ -136,8 +134,8 @@ pub(super) fn positions(
     first..past.max(first)
 }
 
-/// The first position of `0..count` for which `before` is false, if it is false for all that
-/// follow.
+/// The first position in `0..count` for which `before` is false. `before` must be false for all
+/// later positions too.
 fn partition_point(count: u64, before: impl Fn(u64) -> bool) -> u64 {
     let (mut low, mut high) = (0, count);
     while low < high {
@@ -151,7 +149,7 @@ fn partition_point(count: u64, before: impl Fn(u64) -> bool) -> u64 {
     low
 }
 
-/// A number that looks random and is always the same for the same parts (splitmix64, folded).
+/// A pseudorandom number that depends only on `parts` (splitmix64, folded).
 pub(super) fn mix(parts: &[u64]) -> u64 {
     parts.iter().fold(0x9e37_79b9_7f4a_7c15, |state, part| {
         let mut z = (state ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -1,12 +1,11 @@
-//! What goes wrong, when: rules that look at nothing but the number of a request, so that a run can
-//! be repeated.
+//! Scripted faults. A rule depends only on the number of a request, so that a run can be repeated.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::events::{Place, mix, mix_text};
+use super::events::{AccountRegion, mix, mix_text};
 
-/// What the server can be asked.
+/// The operations of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the names are the services' own")]
 pub enum Operation {
@@ -17,7 +16,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Its name.
+    /// Its name in the service's API.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -29,38 +28,34 @@ impl Operation {
     }
 }
 
-/// Which requests something happens to. The first rule that fits a request is the one that is
-/// followed.
+/// A fault and the requests that it applies to. The first rule that matches a request applies.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
-    /// Requests of this operation.
+pub struct FaultRule {
     pub operation: Operation,
-    /// Of this account, or of any.
+    /// `None` matches every account.
     pub account: Option<String>,
-    /// In this region, or in any.
+    /// `None` matches every region.
     pub region: Option<String>,
-    /// By their number among the requests of one operation in one place, from 1; refused ones
-    /// count.
-    pub when: When,
-    /// What happens.
+    /// Requests are numbered from 1 for each operation and place, including rejected ones.
+    pub when: RequestNumbers,
     pub fault: Fault,
 }
 
-/// Numbers of requests.
+/// A set of request numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum When {
-    /// From the first to the second, inclusive.
+pub enum RequestNumbers {
+    /// From the first to the second number, inclusive.
     Between(u64, u64),
-    /// Every so many.
+    /// The multiples of this number.
     Every(u64),
-    /// So many of a million, chosen by the server's seed.
+    /// This many per million, chosen by the server's seed.
     Chance(u64),
 }
 
-/// What can go wrong.
+/// A fault that the server can inject.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
-    /// `ThrottlingException`, whatever the quota says.
+    /// `ThrottlingException`, even within the quota.
     Throttle,
     /// A server error, perhaps with `Retry-After`.
     Status(u16, Option<RetryAfter>),
@@ -72,44 +67,44 @@ pub enum Fault {
     RegionDisabled,
     /// `InvalidNextTokenException`, as if the token had expired.
     InvalidToken,
-    /// The connection ends, without an answer.
+    /// The connection is closed without a response.
     Close,
-    /// The connection is reset, without an answer.
+    /// The connection is reset without a response.
     Reset,
-    /// So many bytes of the body are sent and all are announced; then the connection ends.
+    /// Only this many bytes of the body are sent, with the `content-length` of all of it. Then the
+    /// connection is closed.
     Truncate(u64),
-    /// There is no answer, and the connection stays.
+    /// There is no response, and the connection stays open.
     Hang,
-    /// The body comes whole, so many bytes at a time with a pause between.
+    /// The whole body is sent, this many bytes at a time, with a pause in between.
     Trickle(u64, Duration),
-    /// The answer comes whole, after a time between these.
+    /// The whole response is sent, after a random delay between these two.
     Slow(Duration, Duration),
-    /// The body is no JSON.
+    /// The body is not JSON.
     Malformed,
-    /// Each event's `ReadOnly` is a number, where the API's model has a text. No error: providers
-    /// change what they answer.
+    /// Each event's `ReadOnly` is a number, although the API's model has a string. The page counts
+    /// as served: providers do change their types.
     Retyped,
-    /// The page's `NextToken` is the one that it was asked for with: paging never ends. From a
-    /// query's second page on.
+    /// From a query's second page on, the page's `NextToken` is the token of the request, so paging
+    /// never ends.
     EndlessToken,
-    /// The page has at most so many events and a token for the rest. No error: the service does
-    /// that too.
+    /// The page has at most this many events, and a token for the rest. The page counts as served:
+    /// the service does this too.
     Short(u64),
-    /// A body of so many blanks.
+    /// The body is this many blanks.
     Blanks(u64),
 }
 
-/// How `Retry-After` is written (RFC 9110 §10.2.3).
+/// The form of `Retry-After` (RFC 9110 §10.2.3).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RetryAfter {
-    /// A number of seconds.
     Seconds(u64),
-    /// The date so many seconds from now, by the server's clock.
+    /// The date this many seconds from now, by the server's clock.
     Date(u64),
 }
 
 impl Fault {
-    /// What the truth calls it.
+    /// Its name in [`GroundTruth`](super::GroundTruth).
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -134,26 +129,26 @@ impl Fault {
     }
 }
 
-impl Rule {
-    /// Something that happens to every lookup, until the other methods say to which.
+impl FaultRule {
+    /// A rule for all lookups. The other methods restrict it.
     #[must_use]
     pub fn lookup(fault: Fault) -> Self {
         Self {
             operation: Operation::LookupEvents,
             account: None,
             region: None,
-            when: When::Every(1),
+            when: RequestNumbers::Every(1),
             fault,
         }
     }
 
-    /// To requests of another operation.
+    /// Applies the rule to another operation.
     #[must_use]
     pub fn on(self, operation: Operation) -> Self {
         Self { operation, ..self }
     }
 
-    /// To requests of this account only.
+    /// Restricts the rule to this account.
     #[must_use]
     pub fn account(self, account: &str) -> Self {
         Self {
@@ -162,7 +157,7 @@ impl Rule {
         }
     }
 
-    /// To requests in this region only.
+    /// Restricts the rule to this region.
     #[must_use]
     pub fn region(self, region: &str) -> Self {
         Self {
@@ -171,46 +166,46 @@ impl Rule {
         }
     }
 
-    /// To the request of this number only.
+    /// Restricts the rule to this request number.
     #[must_use]
     pub fn at(self, number: u64) -> Self {
         self.between(number, number)
     }
 
-    /// To requests of these numbers only, both inclusive.
+    /// Restricts the rule to these request numbers, both inclusive.
     #[must_use]
     pub fn between(self, first: u64, last: u64) -> Self {
         Self {
-            when: When::Between(first, last),
+            when: RequestNumbers::Between(first, last),
             ..self
         }
     }
 
-    /// To every so many requests only.
+    /// Restricts the rule to multiples of this number.
     #[must_use]
     pub fn every(self, number: u64) -> Self {
         Self {
-            when: When::Every(number),
+            when: RequestNumbers::Every(number),
             ..self
         }
     }
 
-    /// To so many of a million requests only.
+    /// Restricts the rule to this many random requests per million.
     #[must_use]
     pub fn per_million(self, chance: u64) -> Self {
         Self {
-            when: When::Chance(chance),
+            when: RequestNumbers::Chance(chance),
             ..self
         }
     }
 
-    fn fits(&self, operation: Operation, place: &Place, number: u64, chance: u64) -> bool {
+    fn fits(&self, operation: Operation, place: &AccountRegion, number: u64, chance: u64) -> bool {
         let same =
             |ours: &Option<String>, theirs: &str| ours.as_ref().is_none_or(|ours| ours == theirs);
         let now = match self.when {
-            When::Between(first, last) => (first..=last).contains(&number),
-            When::Every(every) => number.is_multiple_of(every),
-            When::Chance(per_million) => chance % 1_000_000 < per_million,
+            RequestNumbers::Between(first, last) => (first..=last).contains(&number),
+            RequestNumbers::Every(every) => number.is_multiple_of(every),
+            RequestNumbers::Chance(per_million) => chance % 1_000_000 < per_million,
         };
         now && self.operation == operation
             && same(&self.account, &place.account)
@@ -218,38 +213,39 @@ impl Rule {
     }
 }
 
-/// What happens to a request, if anything does.
-pub(super) fn struck(
-    rules: &[Rule],
+/// The fault of a request, if a rule matches it.
+pub(super) fn fault_for(
+    rules: &[FaultRule],
     seed: u64,
     operation: Operation,
-    place: &Place,
+    place: &AccountRegion,
     number: u64,
 ) -> Option<Fault> {
     let base = mix_text(mix_text(seed, &place.account), &place.region);
-    let chance = |index: usize| mix(&[base, operation as u64, number, index as u64]);
-    let mut rules = rules.iter().enumerate();
-    rules
-        .find(|(index, rule)| rule.fits(operation, place, number, chance(*index)))
-        .map(|(_, rule)| rule.fault)
+    for (index, rule) in rules.iter().enumerate() {
+        let chance = mix(&[base, operation as u64, number, index as u64]);
+        if rule.fits(operation, place, number, chance) {
+            return Some(rule.fault);
+        }
+    }
+    None
 }
 
-/// A rule as the command line has it: `[ACCOUNT/]REGION@WHEN=FAULT`, for lookups.
+/// Parses a rule for lookups: `[ACCOUNT/]REGION@WHEN=FAULT`.
 ///
-/// `REGION` and `ACCOUNT` may be `*`; `WHEN` is `3`, `3-7`, `3-`, `/10` (every tenth) or `0.5%`;
+/// `REGION` and `ACCOUNT` may be `*`. `WHEN` is `3`, `3-7`, `3-`, `/10` (every tenth) or `0.5%`.
 /// `FAULT` is `throttle`, `500`, `503:2` (Retry-After in seconds), `503:date:2` (as a date),
 /// `expired`, `denied`, `disabled`, `token`, `close`, `reset`, `truncate:BYTES`, `hang`,
 /// `trickle:BYTES:MS`, `slow:MS:MS`, `malformed`, `retyped`, `endless`, `short:EVENTS` or
 /// `blanks:BYTES`.
-impl FromStr for Rule {
+impl FromStr for FaultRule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parsed = text.split_once('=').and_then(|(which, fault)| {
             let (place, when) = which.split_once('@')?;
             let (account, region) = place.split_once('/').unwrap_or(("*", place));
-            let name = |name: &str| (name != "*").then(|| name.to_owned());
-            let (account, region) = (name(account), name(region));
+            let (account, region) = (unless_any(account), unless_any(region));
             Some(Self {
                 operation: Operation::LookupEvents,
                 account,
@@ -262,7 +258,7 @@ impl FromStr for Rule {
     }
 }
 
-impl FromStr for When {
+impl FromStr for RequestNumbers {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -293,7 +289,6 @@ impl FromStr for Fault {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let words: Vec<&str> = text.split(':').collect();
-        let ms = |text: &str| number(text).map(Duration::from_millis);
         let parsed = match words[..] {
             ["throttle"] => Some(Self::Throttle),
             ["expired"] => Some(Self::ExpiredToken),
@@ -305,9 +300,11 @@ impl FromStr for Fault {
             ["truncate", bytes] => number(bytes).map(Self::Truncate),
             ["hang"] => Some(Self::Hang),
             ["trickle", bytes, pause] => number(bytes)
-                .zip(ms(pause))
+                .zip(milliseconds(pause))
                 .map(|(bytes, pause)| Self::Trickle(bytes, pause)),
-            ["slow", from, to] => ms(from).zip(ms(to)).map(|(from, to)| Self::Slow(from, to)),
+            ["slow", from, to] => milliseconds(from)
+                .zip(milliseconds(to))
+                .map(|(from, to)| Self::Slow(from, to)),
             ["malformed"] => Some(Self::Malformed),
             ["retyped"] => Some(Self::Retyped),
             ["endless"] => Some(Self::EndlessToken),
@@ -330,6 +327,15 @@ impl FromStr for Fault {
     }
 }
 
+/// `None` for `*`, which matches any name.
+fn unless_any(name: &str) -> Option<String> {
+    (name != "*").then(|| name.to_owned())
+}
+
+fn milliseconds(text: &str) -> Option<Duration> {
+    number(text).map(Duration::from_millis)
+}
+
 fn number(text: &str) -> Option<u64> {
     text.parse().ok()
 }
@@ -339,9 +345,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_are_read_as_they_are_documented() {
-        let rule = |text: &str| text.parse::<Rule>();
-        let throttle = Rule::lookup(Fault::Throttle);
+    fn parses_documented_rules() {
+        let rule = |text: &str| text.parse::<FaultRule>();
+        let throttle = FaultRule::lookup(Fault::Throttle);
         assert_eq!(rule("*@/1=throttle"), Ok(throttle.clone()));
         assert_eq!(
             rule("1/eu-west-1@3-=throttle"),
@@ -353,10 +359,10 @@ mod tests {
         let date = Fault::Status(503, Some(RetryAfter::Date(2)));
         assert_eq!(
             rule("*@0.5%=503:date:2"),
-            Ok(Rule::lookup(date).per_million(5_000))
+            Ok(FaultRule::lookup(date).per_million(5_000))
         );
         let slow = Fault::Slow(Duration::from_millis(200), Duration::from_millis(4000));
-        assert_eq!(rule("*@3=slow:200:4000"), Ok(Rule::lookup(slow).at(3)));
+        assert_eq!(rule("*@3=slow:200:4000"), Ok(FaultRule::lookup(slow).at(3)));
         for bad in [
             "",
             "*@3",
@@ -371,14 +377,14 @@ mod tests {
     }
 
     #[test]
-    fn chance_is_the_same_for_the_same_seed_and_about_what_was_asked_for() {
+    fn chance_is_deterministic_and_near_its_rate() {
         let (rules, place) = (
-            [Rule::lookup(Fault::Close).per_million(100_000)],
-            Place::new("1", "eu-west-1"),
+            [FaultRule::lookup(Fault::Close).per_million(100_000)],
+            AccountRegion::new("1", "eu-west-1"),
         );
         let hits = |seed| -> Vec<u64> {
             (1..=10_000)
-                .filter(|n| struck(&rules, seed, Operation::LookupEvents, &place, *n).is_some())
+                .filter(|n| fault_for(&rules, seed, Operation::LookupEvents, &place, *n).is_some())
                 .collect()
         };
         assert_eq!(hits(1), hits(1));

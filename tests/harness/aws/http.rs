@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as the SDKs speak, and no library between the server's faults and the
+//! The part of HTTP/1.1 that the SDKs use, written by hand so that faults can act on the
 //! connection.
 
 use std::io;
@@ -7,16 +7,15 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::service::{Delivery, Reply};
+use super::service::{Delivery, HttpReply};
 
-/// Bytes of a request's line and headers. The SDKs' are below 3 kB.
+/// Limit of a request's line and headers. Those of the SDKs are below 3 kB.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes of a request's body. The largest is a lookup with a token.
+/// Limit of a request's body. The largest are lookups with a page token.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// A request, whole.
-pub(super) struct Request {
+pub(super) struct HttpRequest {
     pub(super) method: String,
     pub(super) target: String,
     /// Names in lower case.
@@ -24,7 +23,7 @@ pub(super) struct Request {
     pub(super) body: Vec<u8>,
 }
 
-impl Request {
+impl HttpRequest {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -33,12 +32,12 @@ impl Request {
     }
 }
 
-/// The next request of a connection, or nothing at its end. `rest` is what was read beyond the
-/// request before.
+/// Reads the next request of a connection, or `None` at its end. `rest` has the bytes that were
+/// read past the previous request.
 pub(super) async fn read(
     stream: &mut TcpStream,
     rest: &mut Vec<u8>,
-) -> io::Result<Option<Request>> {
+) -> io::Result<Option<HttpRequest>> {
     let mut searched = 0;
     let head_end = loop {
         if let Some(at) = rest[searched..]
@@ -49,7 +48,7 @@ pub(super) async fn read(
         }
         searched = rest.len().saturating_sub(3);
         if rest.len() > HEAD_BYTES_MAX {
-            return Err(bad("a head without end"));
+            return Err(invalid("the head is too long"));
         }
         if stream.read_buf(rest).await? == 0 {
             return if rest.is_empty() {
@@ -59,13 +58,13 @@ pub(super) async fn read(
             };
         }
     };
-    let mut request = head(&rest[..head_end])?;
+    let mut request = parse_head(&rest[..head_end])?;
     let length = request
         .header("content-length")
         .map_or(Ok(0), str::parse)
-        .map_err(|_| bad("a length that is no number"))?;
+        .map_err(|_| invalid("content-length is not a number"))?;
     if length > BODY_BYTES_MAX || request.header("transfer-encoding").is_some() {
-        return Err(bad("a body too long or in pieces"));
+        return Err(invalid("the body is too long or chunked"));
     }
     while rest.len() < head_end + length {
         if stream.read_buf(rest).await? == 0 {
@@ -77,13 +76,13 @@ pub(super) async fn read(
     Ok(Some(request))
 }
 
-fn head(bytes: &[u8]) -> io::Result<Request> {
-    let text = std::str::from_utf8(bytes).map_err(|_| bad("a head that is not UTF-8"))?;
+fn parse_head(bytes: &[u8]) -> io::Result<HttpRequest> {
+    let text = std::str::from_utf8(bytes).map_err(|_| invalid("the head is not UTF-8"))?;
     let mut lines = text.trim_end().split("\r\n");
     let mut line = lines.next().unwrap_or_default().split(' ');
     let (Some(method), Some(target), Some("HTTP/1.1")) = (line.next(), line.next(), line.next())
     else {
-        return Err(bad("no request line of HTTP/1.1"));
+        return Err(invalid("not an HTTP/1.1 request line"));
     };
     let header = |line: &str| {
         line.split_once(':')
@@ -92,8 +91,8 @@ fn head(bytes: &[u8]) -> io::Result<Request> {
     let headers = lines
         .map(header)
         .collect::<Option<_>>()
-        .ok_or_else(|| bad("a header without a colon"))?;
-    Ok(Request {
+        .ok_or_else(|| invalid("a header has no colon"))?;
+    Ok(HttpRequest {
         method: method.to_owned(),
         target: target.to_owned(),
         headers,
@@ -101,68 +100,68 @@ fn head(bytes: &[u8]) -> io::Result<Request> {
     })
 }
 
-fn bad(what: &'static str) -> io::Error {
+fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// What becomes of the connection after an answer.
+/// What happens to the connection after a reply.
 #[derive(PartialEq)]
-pub(super) enum After {
+pub(super) enum AfterReply {
     /// It serves the next request.
-    Stays,
-    /// It ends: the answer was not one.
-    Ends,
+    KeepAlive,
+    /// It is closed, because the reply was incomplete.
+    Close,
 }
 
-/// Sends an answer, or what is to come in its place.
-pub(super) async fn write(stream: &mut TcpStream, reply: &Reply) -> io::Result<After> {
+/// Sends a reply, or the fault in its place.
+pub(super) async fn write(stream: &mut TcpStream, reply: &HttpReply) -> io::Result<AfterReply> {
     let length = if let Delivery::Blanks(bytes) = reply.delivery {
         bytes
     } else {
         reply.body.len() as u64
     };
-    let mut answer = format!("HTTP/1.1 {} {}\r\n", reply.status, reason(reply.status)).into_bytes();
+    let mut head = format!("HTTP/1.1 {} {}\r\n", reply.status, reason(reply.status)).into_bytes();
     for (name, value) in &reply.headers {
-        answer.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
     }
-    answer.extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes());
+    head.extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes());
     match reply.delivery {
         Delivery::Whole => {
-            answer.extend_from_slice(&reply.body);
-            stream.write_all(&answer).await?;
+            head.extend_from_slice(&reply.body);
+            stream.write_all(&head).await?;
         }
         Delivery::After(pause) => {
-            rest_for(stream, pause).await?;
-            answer.extend_from_slice(&reply.body);
-            stream.write_all(&answer).await?;
+            pause_for(stream, pause).await?;
+            head.extend_from_slice(&reply.body);
+            stream.write_all(&head).await?;
         }
-        Delivery::Close => return Ok(After::Ends),
+        Delivery::Close => return Ok(AfterReply::Close),
         Delivery::Reset => {
             stream.set_zero_linger()?;
-            return Ok(After::Ends);
+            return Ok(AfterReply::Close);
         }
         Delivery::Truncate(bytes) => {
-            answer.extend_from_slice(
+            head.extend_from_slice(
                 &reply.body[..reply.body.len().saturating_sub(1).min(bytes as usize)],
             );
-            stream.write_all(&answer).await?;
-            return Ok(After::Ends);
+            stream.write_all(&head).await?;
+            return Ok(AfterReply::Close);
         }
         Delivery::Hang => {
             while stream.read(&mut [0; 1024]).await? > 0 {}
-            return Ok(After::Ends);
+            return Ok(AfterReply::Close);
         }
         Delivery::Trickle(bytes, pause) => {
-            stream.write_all(&answer).await?;
+            stream.write_all(&head).await?;
             for (i, piece) in reply.body.chunks(bytes.max(1) as usize).enumerate() {
                 if i > 0 {
-                    rest_for(stream, pause).await?;
+                    pause_for(stream, pause).await?;
                 }
                 stream.write_all(piece).await?;
             }
         }
         Delivery::Blanks(bytes) => {
-            stream.write_all(&answer).await?;
+            stream.write_all(&head).await?;
             let blanks = [b' '; 64 * 1024];
             let mut left = bytes;
             while left > 0 {
@@ -172,14 +171,14 @@ pub(super) async fn write(stream: &mut TcpStream, reply: &Reply) -> io::Result<A
             }
         }
     }
-    Ok(After::Stays)
+    Ok(AfterReply::KeepAlive)
 }
 
-/// Waits, but not for a client that has gone.
-async fn rest_for(stream: &TcpStream, pause: Duration) -> io::Result<()> {
+/// Pauses, and fails at once if the client closes the connection.
+async fn pause_for(stream: &TcpStream, pause: Duration) -> io::Result<()> {
     let gone = async {
         match stream.peek(&mut [0]).await {
-            Ok(1..) => std::future::pending().await, // its next request, early
+            Ok(1..) => std::future::pending().await, // a pipelined request
             _ => io::Error::from(io::ErrorKind::ConnectionAborted),
         }
     };

@@ -1,46 +1,46 @@
-//! Who asks: keys that the server handed out, and what STS says of them.
+//! Access keys that the server has issued, and their identities in STS.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::events::mix;
 
-/// How long the keys of sessions live. Long-lived keys of an account never expire.
+/// When session keys expire. An account's own keys never do.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Expiry {
-    /// After so many requests with the key, although its `Expiration` says an hour: a session that
-    /// is revoked.
+pub struct KeyExpiry {
+    /// After this many requests, although the key's `Expiration` is an hour away: like a revoked
+    /// session.
     pub requests: Option<u64>,
-    /// After so long, as its `Expiration` says.
+    /// After this time, which is also the key's `Expiration`.
     pub after: Option<Duration>,
 }
 
-/// A key as a client has it.
+/// A key as a client uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
-    /// `AKIA…` for an account's own, `ASIA…` for a session's.
+    /// `AKIA…` for an account's key, `ASIA…` for a session's.
     pub access_key_id: String,
-    /// What requests are signed with. The server does not check signatures.
+    /// The signing key. The server does not check signatures.
     pub secret_access_key: String,
-    /// Of a session.
+    /// Only for sessions.
     pub session_token: Option<String>,
-    /// Of a session: for how long the key is said to live, in seconds.
+    /// Only for sessions: the announced lifetime in seconds.
     pub lifetime_seconds: Option<u64>,
 }
 
-/// What the server knows of a key.
+/// A key as the server knows it.
 #[derive(Clone, Debug)]
-pub(super) struct Grant {
+pub(super) struct IssuedKey {
     pub(super) account: String,
-    /// Role and session name, for a session.
+    /// The role and session name of a session.
     pub(super) session: Option<(String, String)>,
     token: Option<String>,
     requests: u64,
     since: Instant,
-    expiry: Expiry,
+    expiry: KeyExpiry,
 }
 
-impl Grant {
+impl IssuedKey {
     /// The caller's ARN.
     pub(super) fn arn(&self) -> String {
         let account = &self.account;
@@ -59,10 +59,10 @@ impl Grant {
     }
 }
 
-/// Whom an account's own key belongs to.
+/// The user of an account's own key.
 const USER: &str = "replay";
 
-/// How long a session is said to live, unless it was asked for another time.
+/// The announced lifetime of a session, unless the request has another one.
 const SESSION_SECONDS: u64 = 3600;
 
 /// A role's unique id.
@@ -71,19 +71,19 @@ pub(super) fn role_id(role: &str) -> String {
     format!("AROA{number:017X}").chars().take(21).collect()
 }
 
-/// Every key that the server handed out.
+/// All keys that the server has issued.
 #[derive(Default)]
-pub(super) struct Keys {
-    grants: HashMap<String, Grant>,
+pub(super) struct IssuedKeys {
+    grants: HashMap<String, IssuedKey>,
     sessions: u64,
 }
 
-impl Keys {
-    /// The key of an account itself: always the same.
+impl IssuedKeys {
+    /// The account's own key, which is always the same.
     pub(super) fn of_account(&mut self, account: &str, now: Instant) -> Credentials {
         let access_key_id = format!("AKIATEST{account}");
-        let (token, expiry) = (None, Expiry::default());
-        let grant = Grant {
+        let (token, expiry) = (None, KeyExpiry::default());
+        let grant = IssuedKey {
             account: account.to_owned(),
             session: None,
             token,
@@ -108,13 +108,13 @@ impl Keys {
         account: &str,
         role: &str,
         name: &str,
-        (expiry, now): (Expiry, Instant),
+        (expiry, now): (KeyExpiry, Instant),
     ) -> Credentials {
         self.sessions += 1;
         let access_key_id = format!("ASIATEST{:012}", self.sessions);
         let number = mix(&[self.sessions, 20]);
         let token = format!("IQoJb3JpZ2luX2VjE{number:016x}{}", "A".repeat(300));
-        let grant = Grant {
+        let grant = IssuedKey {
             account: account.to_owned(),
             session: Some((role.to_owned(), name.to_owned())),
             token: Some(token.clone()),
@@ -135,14 +135,14 @@ impl Keys {
         }
     }
 
-    /// Takes a request that was signed with this key: whose it is, and whether it has expired.
-    /// Nothing if the key is not known.
-    pub(super) fn take(
+    /// Counts a request that was signed with this key, and returns the key and whether it has
+    /// expired. `None` if the key is unknown.
+    pub(super) fn use_key(
         &mut self,
         access_key_id: &str,
         token: Option<&str>,
         now: Instant,
-    ) -> Option<(Grant, bool)> {
+    ) -> Option<(IssuedKey, bool)> {
         let grant = self
             .grants
             .get_mut(access_key_id)

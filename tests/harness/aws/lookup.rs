@@ -1,56 +1,56 @@
-//! LookupEvents, without HTTP: which page a request asks for, and its bytes. Pure.
+//! LookupEvents without HTTP: computes the page for a request, as bytes. Pure.
 
 use std::io::Write as _;
 
 use data_encoding::BASE64;
 use serde::Deserialize;
 
-use super::events::{Attribute, Event, Events, Key, mix, mix_text, positions};
+use super::events::{Attribute, AttributeKey, EventCorpus, LookupEvent, mix, mix_text, positions};
 
-/// The service's own limit of a page.
+/// The service's limit for a page.
 pub const PAGE_EVENTS_MAX: u64 = 50;
 
 /// How long the service keeps events, in seconds: 90 days.
 const RETENTION_SECONDS: i64 = 90 * 86_400;
 
-/// An error of the service: its code and its message.
-pub(super) type Refusal = (&'static str, String);
+/// An error of the service: its code and message.
+pub(super) type ServiceError = (&'static str, String);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Input {
+struct LookupInput {
     start_time: Option<f64>,
     end_time: Option<f64>,
     event_category: Option<String>,
     #[serde(default)]
-    lookup_attributes: Vec<InputAttribute>,
+    lookup_attributes: Vec<LookupAttribute>,
     max_results: Option<i64>,
     next_token: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct InputAttribute {
+struct LookupAttribute {
     attribute_key: String,
     attribute_value: String,
 }
 
-/// A request that the service would answer with a page.
-pub(super) struct Query {
+/// A valid request for a page.
+pub(super) struct LookupQuery {
     start: f64,
     end: f64,
     insights: bool,
     attribute: Option<Attribute>,
     size: u64,
     token: Option<String>,
-    /// Of everything that a token is bound to, but its place.
+    /// A hash of everything that page tokens are bound to, except the place.
     parameters: u64,
 }
 
-impl Query {
-    /// Reads a request's body.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        let input: Input =
+impl LookupQuery {
+    /// Parses a request's body.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, ServiceError> {
+        let input: LookupInput =
             serde_json::from_slice(body).map_err(|e| ("SerializationException", e.to_string()))?;
         let (start, end) = (
             input.start_time.unwrap_or(f64::MIN),
@@ -101,25 +101,25 @@ impl Query {
         })
     }
 
-    /// The token that the request came with.
+    /// The page token in the request.
     pub(super) fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
 }
 
-fn attribute(mut given: Vec<InputAttribute>) -> Result<Option<Attribute>, Refusal> {
+fn attribute(mut given: Vec<LookupAttribute>) -> Result<Option<Attribute>, ServiceError> {
     let invalid = |message: String| Err(("InvalidLookupAttributesException", message));
     if given.len() > 1 {
         return invalid("You can specify only one lookup attribute.".to_owned());
     }
-    let Some(InputAttribute {
+    let Some(LookupAttribute {
         attribute_key,
         attribute_value,
     }) = given.pop()
     else {
         return Ok(None);
     };
-    match serde_json::from_value::<Key>(attribute_key.clone().into()) {
+    match serde_json::from_value::<AttributeKey>(attribute_key.clone().into()) {
         Ok(key) if !attribute_value.is_empty() => Ok(Some(Attribute {
             key,
             value: attribute_value,
@@ -129,16 +129,15 @@ fn attribute(mut given: Vec<InputAttribute>) -> Result<Option<Attribute>, Refusa
     }
 }
 
-/// What tokens are made with, and how long they live.
-pub(super) struct Tokens {
-    /// Of the server, so that another server's tokens are unknown to it.
+/// Creates and checks page tokens.
+pub(super) struct PageTokens {
+    /// The server's secret, so that it rejects tokens of other servers.
     pub(super) secret: u64,
-    /// In milliseconds.
     pub(super) lifetime_ms: u64,
 }
 
-impl Tokens {
-    /// A token says where the next page begins, and proves that we gave it, when and for which
+impl PageTokens {
+    /// Creates a token with the start of the next page and the time, authenticated for these
     /// parameters.
     fn make(&self, position: u64, now_ms: u64, bound: u64) -> String {
         let proof = mix(&[self.secret, position, now_ms, bound]);
@@ -156,7 +155,7 @@ impl Tokens {
         BASE64.encode(&bytes)
     }
 
-    fn read(&self, token: &str, now_ms: u64, bound: u64) -> Result<u64, Refusal> {
+    fn read(&self, token: &str, now_ms: u64, bound: u64) -> Result<u64, ServiceError> {
         let position = BASE64
             .decode(token.as_bytes())
             .ok()
@@ -176,54 +175,51 @@ impl Tokens {
 }
 
 /// A page of events.
-pub(super) struct Page {
-    /// The answer's body.
+pub(super) struct LookupPage {
+    /// The body of the reply.
     pub(super) body: Vec<u8>,
-    /// For each event, the first position that holds it.
+    /// The first position of each event.
     pub(super) firsts: Vec<u64>,
-    /// Times of the newest and the oldest event.
+    /// The times of the newest and the oldest event.
     pub(super) times: Option<(i64, i64)>,
     /// True if there is no next page.
     pub(super) last: bool,
 }
 
-/// How a page is to differ from what was asked for.
+/// Deviations of a page from the request.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Twist {
-    /// At most so many events, with a token for the rest: the service may do that.
+pub(super) struct PageFault {
+    /// At most this many events, with a token for the rest. The service may do this.
     pub(super) short: Option<u64>,
-    /// The token that the request came with is the answer's too, if it came with one.
+    /// The reply repeats the page token of the request, if there is one.
     pub(super) same_token: bool,
 }
 
-/// What is served, to whom, and when it is.
-pub(super) struct Shelf<'a> {
-    /// The corpus.
-    pub(super) events: &'a dyn Events,
-    /// The place's index, if the corpus has it.
+/// The corpus, the place and the time of a lookup.
+pub(super) struct LookupContext<'a> {
+    pub(super) events: &'a dyn EventCorpus,
+    /// The index of the place, if the corpus has it.
     pub(super) place: Option<usize>,
-    /// Of the place's name.
     pub(super) place_hash: u64,
-    /// From when retention is counted, in seconds since 1970.
+    /// The end of the retention period, in seconds since 1970.
     pub(super) present: i64,
-    /// By the server's clock.
     pub(super) now_ms: u64,
 }
 
-/// The page that `query` asks for.
+/// Computes the page for `query`.
 pub(super) fn page(
-    shelf: &Shelf<'_>,
-    tokens: &Tokens,
-    query: &Query,
-    twist: Twist,
-) -> Result<Page, Refusal> {
+    shelf: &LookupContext<'_>,
+    tokens: &PageTokens,
+    query: &LookupQuery,
+    twist: PageFault,
+) -> Result<LookupPage, ServiceError> {
     let bound = mix(&[shelf.place_hash, query.parameters]);
     let from = query
         .token
         .as_ref()
         .map(|token| tokens.read(token, shelf.now_ms, bound))
         .transpose()?;
-    let mut page = Page {
+    let mut page = LookupPage {
         body: br#"{"Events":["#.to_vec(),
         firsts: Vec::new(),
         times: None,
@@ -260,8 +256,8 @@ pub(super) fn page(
     Ok(page)
 }
 
-impl Page {
-    fn push(&mut self, events: &dyn Events, place: usize, position: u64) {
+impl LookupPage {
+    fn push(&mut self, events: &dyn EventCorpus, place: usize, position: u64) {
         if !self.firsts.is_empty() {
             self.body.push(b',');
         }
@@ -272,9 +268,9 @@ impl Page {
     }
 }
 
-/// Members as the service writes them: flags as text, times with one decimal, nothing for what is
-/// unknown.
-fn write_event(body: &mut Vec<u8>, event: &Event<'_>, time: i64) {
+/// Writes an event in the service's format: flags are strings, times have one decimal, and unknown
+/// members are absent.
+fn write_event(body: &mut Vec<u8>, event: &LookupEvent<'_>, time: i64) {
     let text = |body: &mut Vec<u8>, name: &str, value: &[u8]| {
         let _ = write!(body, r#""{name}":""#);
         escape(body, value);
@@ -308,7 +304,7 @@ fn write_event(body: &mut Vec<u8>, event: &Event<'_>, time: i64) {
     body.push(b'}');
 }
 
-/// Text as the inside of a JSON string.
+/// Escapes text for a JSON string.
 fn escape(body: &mut Vec<u8>, text: &[u8]) {
     let mut from = 0;
     for (i, byte) in text.iter().enumerate() {

@@ -1,32 +1,32 @@
-//! A stand-in for AWS: CloudTrail's LookupEvents, and what of STS and Account a client of it needs,
-//! on one loopback port.
+//! A stand-in for AWS on one loopback port: CloudTrail's LookupEvents, and the operations of STS
+//! and Account that its clients need.
 //!
-//! It serves a corpus of events ([`Synthetic`], [`Files`]) with the service's own limits, breaks
-//! down when a script says so ([`Rule`]), and knows exactly what it served ([`Truth`]). Region and
-//! account of a request are those of its signature, which is not checked otherwise. Wire shapes are
-//! those of the Rust SDK and of botocore.
+//! It serves a corpus of events ([`SyntheticEvents`], [`RecordedEvents`]) under the service's
+//! limits, injects scripted faults ([`FaultRule`]), and counts exactly what it has served
+//! ([`GroundTruth`]). It takes the region and account of a request from its signature, which it
+//! does not verify. Messages have the format of the Rust SDK and of botocore.
 //!
 //! ```
-//! use tests::aws::{Config, Fault, Rule, Server, Synthetic};
+//! use tests::aws::{Config, Fault, FaultRule, Server, SyntheticEvents};
 //!
-//! let rules = vec![Rule::lookup(Fault::Throttle).region("eu-west-1").at(3)];
-//! let server = Server::start(Config { limit: None, rules, ..Config::new(Synthetic::new(1000)) });
+//! let rules = vec![FaultRule::lookup(Fault::Throttle).region("eu-west-1").at(3)];
+//! let server = Server::start(Config { limit: None, rules, ..Config::new(SyntheticEvents::new(1000)) });
 //! let key = server.account_key("111122223333");
-//! // ... point a client at `server.url()` with `key`, and then:
+//! // Point a client at `server.url()` with `key`, and then:
 //! assert_eq!(server.truth().place("111122223333", "eu-west-1").requests, 0);
 //! ```
 
 mod events;
 mod faults;
-mod files;
 mod http;
 mod identity;
-mod limit;
 mod lookup;
+mod protocols;
+mod rate_limit;
+mod recorded;
 mod service;
 mod synthetic;
 mod truth;
-mod wire;
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
@@ -37,47 +37,46 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-pub use events::{Attribute, Event, Events, Key, Place};
-pub use faults::{Fault, Operation, RetryAfter, Rule, When};
-pub use files::Files;
-pub use identity::{Credentials, Expiry};
-pub use limit::Limit;
+pub use events::{AccountRegion, Attribute, AttributeKey, EventCorpus, LookupEvent};
+pub use faults::{Fault, FaultRule, Operation, RequestNumbers, RetryAfter};
+pub use identity::{Credentials, KeyExpiry};
 pub use lookup::PAGE_EVENTS_MAX;
-pub use synthetic::Synthetic;
-pub use truth::{Seen, Served, Session, Struck, Truth};
+pub use rate_limit::RateLimit;
+pub use recorded::RecordedEvents;
+pub use synthetic::SyntheticEvents;
+pub use truth::{AssumedSession, GroundTruth, InjectedFault, RequestRecord, ServedCounts};
 
 use service::Service;
 
-/// What a server serves, and how.
+/// The configuration of a server.
 pub struct Config {
-    /// The corpus.
-    pub events: Arc<dyn Events>,
-    /// Quota of lookups for each place, or none. The service's own by default.
-    pub limit: Option<Limit>,
-    /// What goes wrong. Nothing by default.
-    pub rules: Vec<Rule>,
-    /// Of everything that a rule leaves to chance.
+    pub events: Arc<dyn EventCorpus>,
+    /// The quota of lookups for each place; the service's own by default. `None` is no limit.
+    pub limit: Option<RateLimit>,
+    /// Scripted faults; none by default.
+    pub rules: Vec<FaultRule>,
+    /// The seed of random faults.
     pub seed: u64,
-    /// How far the server's clock is ahead, in seconds.
+    /// How far the server's clock is ahead of the real time.
     pub clock_skew_seconds: i64,
-    /// From when the 90 days of retention are counted back, in seconds since 1970. By default the
-    /// corpus's newest event.
+    /// The end of the 90 days of retention, in seconds since 1970. By default, the time of the
+    /// newest event.
     pub present: Option<i64>,
-    /// How long a `NextToken` is good for. An hour by default.
+    /// How long a `NextToken` is valid; an hour by default.
     pub token_lifetime: Duration,
-    /// How long keys of sessions live.
-    pub sessions: Expiry,
-    /// What ListRegions lists, in order. By default the corpus's regions, us-east-1 and eu-north-1,
-    /// which are enabled, and me-south-1, which is not.
+    /// When session keys expire.
+    pub sessions: KeyExpiry,
+    /// The regions of ListRegions, in order. By default, these are the corpus's regions, us-east-1
+    /// and eu-north-1, which are enabled, and me-south-1, which is not.
     pub regions: Vec<Region>,
-    /// Where to listen. By default a free port of 127.0.0.1.
+    /// The address to listen on; by default a free port of 127.0.0.1.
     pub address: SocketAddr,
-    /// How many requests are kept for [`Server::requests`]. 100,000 by default.
+    /// The most requests that are recorded for [`Server::requests`]; 100,000 by default.
     pub requests_kept_max: usize,
 }
 
-/// First and last second of the last whole day (UTC), in seconds since 1970: recent enough for
-/// every retention. The same for a whole test, also over midnight.
+/// The first and last second of yesterday (UTC), in seconds since 1970. It is within every
+/// retention period, and does not change during a test that runs past midnight.
 #[must_use]
 pub fn yesterday() -> (i64, i64) {
     static TODAY: LazyLock<i64> =
@@ -85,7 +84,7 @@ pub fn yesterday() -> (i64, i64) {
     (*TODAY - 86_400, *TODAY - 1)
 }
 
-/// The options by which `exhibit` asks for [`yesterday`].
+/// The options of `exhibit capture` for [`yesterday`].
 #[must_use]
 pub fn yesterday_options() -> [String; 4] {
     let (first, last) = yesterday();
@@ -107,8 +106,8 @@ pub fn yesterday_options() -> [String; 4] {
 pub struct Region {
     /// Such as `us-east-1`.
     pub name: String,
-    /// Such as `ENABLED_BY_DEFAULT` or `DISABLED`. Only in a region whose status begins with
-    /// `ENABLED` are keys known.
+    /// Such as `ENABLED_BY_DEFAULT` or `DISABLED`. Keys are only valid in regions whose status
+    /// begins with `ENABLED`.
     pub status: &'static str,
 }
 
@@ -119,9 +118,9 @@ impl Region {
 }
 
 impl Config {
-    /// The service's own limits, and no faults.
+    /// A configuration with the service's own limits, and no faults.
     #[must_use]
-    pub fn new(events: impl Events + 'static) -> Self {
+    pub fn new(events: impl EventCorpus + 'static) -> Self {
         let names: BTreeSet<&str> = events
             .places()
             .iter()
@@ -140,13 +139,13 @@ impl Config {
             .collect();
         Self {
             events: Arc::new(events),
-            limit: Some(Limit::default()),
+            limit: Some(RateLimit::default()),
             rules: Vec::new(),
             seed: 1,
             clock_skew_seconds: 0,
             present: None,
             token_lifetime: Duration::from_secs(3600),
-            sessions: Expiry::default(),
+            sessions: KeyExpiry::default(),
             regions,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             requests_kept_max: 100_000,
@@ -154,7 +153,7 @@ impl Config {
     }
 }
 
-/// A server that runs until it is dropped.
+/// A running server, stopped on drop.
 pub struct Server {
     service: Arc<Service>,
     address: SocketAddr,
@@ -163,15 +162,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server on a thread of its own; it accepts connections when this returns.
+    /// Starts a server on its own thread. It accepts connections when this returns.
     ///
     /// # Panics
-    /// The address is taken.
+    /// If the address is in use.
     #[must_use]
     pub fn start(config: Config) -> Self {
         let listener = TcpListener::bind(config.address).expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        listener.set_nonblocking(true).expect("a socket of ours");
+        let address = listener.local_addr().expect("the socket is bound");
+        listener.set_nonblocking(true).expect("a local socket");
         let service = Arc::new(Service::new(config));
         let (stop, stopped) = oneshot::channel();
         let theirs = Arc::clone(&service);
@@ -195,13 +194,12 @@ impl Server {
         }
     }
 
-    /// What to give a client as its endpoint, for all three services.
+    /// The endpoint of all three services.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -213,31 +211,31 @@ impl Server {
         self.service.account_key(account)
     }
 
-    /// A new key for a session of a role, as AssumeRole would give it, for a file of credentials.
+    /// A new key for a session of a role, as from AssumeRole.
     #[must_use]
     pub fn session_key(&self, account: &str, role: &str, name: &str) -> Credentials {
         self.service.session_key(account, role, name)
     }
 
-    /// What was served so far.
+    /// Counts of everything served so far.
     #[must_use]
-    pub fn truth(&self) -> Truth {
+    pub fn truth(&self) -> GroundTruth {
         self.service.truth()
     }
 
-    /// Requests so far, in the order of their answers; those for `/_truth` and `/_credentials` are
-    /// left out.
+    /// The requests so far, in the order of their replies, without those for `/_truth` and
+    /// `/_credentials`.
     #[must_use]
-    pub fn requests(&self) -> Vec<Seen> {
+    pub fn requests(&self) -> Vec<RequestRecord> {
         self.service.seen()
     }
 
-    /// What there is to serve of a place between two times, both inclusive, in seconds since 1970:
-    /// ids, newest first, with duplicates.
+    /// The event ids of a place between two times, both inclusive, in seconds since 1970: newest
+    /// first, with duplicates.
     #[must_use]
-    pub fn ids(&self, account: &str, region: &str, start: i64, end: i64) -> Vec<String> {
+    pub fn event_ids(&self, account: &str, region: &str, start: i64, end: i64) -> Vec<String> {
         let events = &*self.service.config.events;
-        let place = Place::new(account, region);
+        let place = AccountRegion::new(account, region);
         let Some(place) = events.places().iter().position(|other| *other == place) else {
             return Vec::new();
         };
@@ -252,13 +250,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // a panic in there has been printed
+            let _ = thread.join(); // a panic of the thread has been printed
         }
     }
 }
 
 async fn accept(listener: TcpListener, service: Arc<Service>) {
-    let listener = tokio::net::TcpListener::from_std(listener).expect("a socket of ours");
+    let listener = tokio::net::TcpListener::from_std(listener).expect("a local socket");
     loop {
         if let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(serve(stream, Arc::clone(&service)));
@@ -266,7 +264,7 @@ async fn accept(listener: TcpListener, service: Arc<Service>) {
     }
 }
 
-/// Serves one connection to its end. What is not HTTP ends it.
+/// Serves one connection until it is closed, or until it receives something that is not HTTP.
 async fn serve(mut stream: TcpStream, service: Arc<Service>) {
     let _ = stream.set_nodelay(true);
     let mut rest = Vec::new();
@@ -274,11 +272,11 @@ async fn serve(mut stream: TcpStream, service: Arc<Service>) {
         let last = request
             .header("connection")
             .is_some_and(|value| value.eq_ignore_ascii_case("close"));
-        let reply = service.answer(request);
+        let reply = service.handle(request);
         match http::write(&mut stream, &reply).await {
-            Ok(http::After::Stays) if !last => {}
+            Ok(http::AfterReply::KeepAlive) if !last => {}
             Ok(_) => return,
-            Err(_) => return service.undo(&reply),
+            Err(_) => return service.uncount(&reply),
         }
     }
 }

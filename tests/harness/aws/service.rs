@@ -1,5 +1,5 @@
-//! From a request to an answer: which operation, by whom, what strikes it, what the quota says, and
-//! what is written down of it.
+//! From a request to a reply: identifies the operation and the caller, applies faults and quotas,
+//! and records the request.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -11,31 +11,36 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Config;
-use super::events::{Place, mix, mix_text};
-use super::faults::{Fault, Operation, RetryAfter, struck};
-use super::http::Request;
-use super::identity::{Credentials, Grant, Keys, role_id};
-use super::limit::Bucket;
-use super::lookup::{Page, Query, Refusal, Shelf, Tokens, Twist, page};
+use super::events::{AccountRegion, mix, mix_text};
+use super::faults::{Fault, Operation, RetryAfter, fault_for};
+use super::http::HttpRequest;
+use super::identity::{Credentials, IssuedKey, IssuedKeys, role_id};
+use super::lookup::{
+    LookupContext, LookupPage, LookupQuery, PageFault, PageTokens, ServiceError, page,
+};
+use super::protocols::{
+    content_type, error_reply, operation_of, service_of, signature_scope, sts_response,
+};
+use super::rate_limit::TokenBucket;
 use super::synthetic::uuid;
-use super::truth::{Added, Ledger, Seen, Session, Struck, Truth};
-use super::wire::{content_type, operation_of, refuse, scope, service_of, sts};
+use super::truth::{
+    AssumedSession, GroundTruth, InjectedFault, PageCounts, RequestRecord, ServedLedger,
+};
 
-/// Regions on a page of ListRegions at most, so that some ten regions have two pages. The service's
-/// own limit is 50.
+/// The most regions on a page of ListRegions. The service's limit is 50; with 10, a test needs
+/// fewer regions for a second page.
 const REGIONS_PAGE_MAX: usize = 10;
 
-/// An answer, and how it is sent.
-pub(super) struct Reply {
+/// A reply, and how it is delivered.
+pub(super) struct HttpReply {
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Vec<u8>,
     pub(super) delivery: Delivery,
-    /// The page that was counted as served.
-    counted: Option<(Place, Added)>,
+    /// What the page has added to the counts.
+    counted: Option<(AccountRegion, PageCounts)>,
 }
 
-/// How an answer is sent.
 #[derive(Clone, Copy)]
 pub(super) enum Delivery {
     Whole,
@@ -61,7 +66,17 @@ impl Delivery {
                 Self::After(from + Duration::from_millis(chance % (range_ms + 1)))
             }
             Fault::Blanks(bytes) => Self::Blanks(bytes),
-            _ => Self::Whole,
+            // Errors, and faults of the page itself.
+            Fault::Throttle
+            | Fault::Status(..)
+            | Fault::ExpiredToken
+            | Fault::AccessDenied
+            | Fault::RegionDisabled
+            | Fault::InvalidToken
+            | Fault::Malformed
+            | Fault::Retyped
+            | Fault::EndlessToken
+            | Fault::Short(_) => Self::Whole,
         }
     }
 
@@ -71,43 +86,44 @@ impl Delivery {
 }
 
 #[derive(Default)]
-struct State {
-    keys: Keys,
+struct ServiceState {
+    keys: IssuedKeys,
     requests: BTreeMap<&'static str, u64>,
-    numbers: HashMap<(Operation, Place), u64>,
-    buckets: HashMap<Place, Bucket>,
-    ledgers: BTreeMap<Place, Ledger>,
-    sessions: Vec<Session>,
-    seen: Vec<Seen>,
+    numbers: HashMap<(Operation, AccountRegion), u64>,
+    buckets: HashMap<AccountRegion, TokenBucket>,
+    ledgers: BTreeMap<AccountRegion, ServedLedger>,
+    sessions: Vec<AssumedSession>,
+    seen: Vec<RequestRecord>,
 }
 
-/// The server without its connections.
+/// The server, without its connections.
 pub(super) struct Service {
     pub(super) config: Config,
-    tokens: Tokens,
-    places: HashMap<Place, usize>,
+    tokens: PageTokens,
+    places: HashMap<AccountRegion, usize>,
     accounts: HashSet<String>,
     present: i64,
-    answers: AtomicU64,
-    state: Mutex<State>,
+    replies: AtomicU64,
+    state: Mutex<ServiceState>,
 }
 
-/// A request whose key is known.
-struct Caller {
-    grant: Grant,
-    place: Place,
+/// A request with a known key.
+struct IdentifiedRequest {
+    grant: IssuedKey,
+    place: AccountRegion,
     number: u64,
     fault: Option<Fault>,
-    refusal: Option<Refusal>,
+    error: Option<ServiceError>,
 }
 
-/// What an operation answers: a body, and for a lookup the page that it is.
-type Answer = Result<(Vec<u8>, Option<Page>), Refusal>;
+/// The body of an operation's reply, or the page of a lookup.
+type OperationResult = Result<(Vec<u8>, Option<LookupPage>), ServiceError>;
 
 impl Service {
     pub(super) fn new(config: Config) -> Self {
         let events = &config.events;
-        let places: HashMap<Place, usize> = events.places().iter().cloned().zip(0..).collect();
+        let places: HashMap<AccountRegion, usize> =
+            events.places().iter().cloned().zip(0..).collect();
         let newest = places
             .values()
             .filter(|place| events.count(**place) > 0)
@@ -116,7 +132,7 @@ impl Service {
         let present = config.present.or(newest).unwrap_or_default();
         let accounts = places.keys().map(|place| place.account.clone()).collect();
         let secret = mix(&[config.seed, u64::from(std::process::id()), unix_ms()]);
-        let tokens = Tokens {
+        let tokens = PageTokens {
             secret,
             lifetime_ms: config.token_lifetime.as_millis() as u64,
         };
@@ -126,18 +142,18 @@ impl Service {
             places,
             accounts,
             present,
-            answers: AtomicU64::new(0),
+            replies: AtomicU64::new(0),
             state: Mutex::default(),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ServiceState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn truth(&self) -> Truth {
+    pub(super) fn truth(&self) -> GroundTruth {
         let state = self.state();
-        Truth {
+        GroundTruth {
             requests: state.requests.clone(),
             places: state
                 .ledgers
@@ -148,7 +164,7 @@ impl Service {
         }
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(super) fn seen(&self) -> Vec<RequestRecord> {
         self.state().seen.clone()
     }
 
@@ -162,8 +178,8 @@ impl Service {
             .of_session(account, role, name, (self.config.sessions, Instant::now()))
     }
 
-    /// Takes a page out of the truth: its client has gone.
-    pub(super) fn undo(&self, reply: &Reply) {
+    /// Removes a page from the counts, because its client has closed the connection.
+    pub(super) fn uncount(&self, reply: &HttpReply) {
         if let Some((place, added)) = &reply.counted
             && let Some(ledger) = self.state().ledgers.get_mut(place)
         {
@@ -171,28 +187,28 @@ impl Service {
         }
     }
 
-    /// Answers a request, and writes down what it was and what it got.
-    pub(super) fn answer(&self, request: Request) -> Reply {
+    /// Replies to a request, and records it.
+    pub(super) fn handle(&self, request: HttpRequest) -> HttpReply {
         let (at, now) = (SystemTime::now(), Instant::now());
-        if let Some(body) = self.about_itself(&request) {
-            return Reply {
+        if let Some(body) = self.control_endpoint(&request) {
+            return HttpReply {
                 status: 200,
                 headers: vec![("content-type", "application/json".to_owned())],
-                ..Reply::of(body)
+                ..HttpReply::of(body)
             };
         }
         let operation = operation_of(&request);
         let mut seen = seen(&request, operation, at, self.request_id());
         let Some(operation) = operation else {
-            let refusal = (
+            let error = (
                 "UnknownOperationException",
-                "The operation is not one of this server's.".to_owned(),
+                "This server does not have the operation.".to_owned(),
             );
-            return self.finish(refuse(Operation::LookupEvents, &refusal), seen);
+            return self.finish(error_reply(Operation::LookupEvents, &error), seen);
         };
-        let caller = match self.admit(operation, &request, &mut seen, now) {
+        let caller = match self.identify(operation, &request, &mut seen, now) {
             Ok(caller) => caller,
-            Err(refusal) => return self.finish(refuse(operation, &refusal), seen),
+            Err(error) => return self.finish(error_reply(operation, &error), seen),
         };
         let chance = mix(&[
             self.config.seed,
@@ -201,15 +217,15 @@ impl Service {
             30,
         ]);
         let mut fault = caller.fault;
-        let mut reply = if let Some(refusal) = fault.and_then(|fault| scripted(fault, &caller)) {
-            refuse(operation, &refusal)
+        let mut reply = if let Some(error) = fault.and_then(|fault| scripted(fault, &caller)) {
+            error_reply(operation, &error)
         } else {
-            let answer = caller.refusal.clone().map_or_else(
+            let result = caller.error.clone().map_or_else(
                 || self.perform(operation, &caller, &request, &mut fault),
                 Err,
             );
             let delivery = fault.map_or(Delivery::Whole, |fault| Delivery::of(fault, chance));
-            self.settle(operation, &caller, answer, (fault, delivery))
+            self.reply(operation, &caller, result, (fault, delivery))
         };
         if let Some(Fault::Status(status, retry_after)) = fault {
             reply.status = status;
@@ -220,7 +236,7 @@ impl Service {
         if let Some(fault) = fault
             && operation == Operation::LookupEvents
         {
-            let struck = Struck {
+            let struck = InjectedFault {
                 request: caller.number,
                 kind: fault.name(),
             };
@@ -230,26 +246,29 @@ impl Service {
         self.finish(reply, seen)
     }
 
-    /// An id for the next answer, never given before.
+    /// A unique id for the next reply.
     fn request_id(&self) -> String {
-        let count = self.answers.fetch_add(1, Ordering::Relaxed);
+        let count = self.replies.fetch_add(1, Ordering::Relaxed);
         uuid(
             mix(&[self.tokens.secret, count]),
             mix(&[self.tokens.secret, count, 1]),
         )
     }
 
-    /// Who asks, where, the how-manieth time, and what stands against it.
-    fn admit(
+    /// Identifies the caller and place of a request, counts it, and finds the fault or error that
+    /// it gets.
+    fn identify(
         &self,
         operation: Operation,
-        request: &Request,
-        seen: &mut Seen,
+        request: &HttpRequest,
+        seen: &mut RequestRecord,
         now: Instant,
-    ) -> Result<Caller, Refusal> {
+    ) -> Result<IdentifiedRequest, ServiceError> {
         let mut state = self.state();
         *state.requests.entry(operation.name()).or_default() += 1;
-        let Some((key, region, service)) = request.header("authorization").and_then(scope) else {
+        let Some((key, region, service)) =
+            request.header("authorization").and_then(signature_scope)
+        else {
             return Err((
                 "MissingAuthenticationTokenException",
                 "Missing Authentication Token".to_owned(),
@@ -258,14 +277,14 @@ impl Service {
         seen.access_key_id = Some(key.to_owned());
         let taken = state
             .keys
-            .take(key, request.header("x-amz-security-token"), now);
+            .use_key(key, request.header("x-amz-security-token"), now);
         let (grant, expired) = taken.ok_or_else(unrecognized)?;
-        let place = Place::new(&grant.account, region);
+        let place = AccountRegion::new(&grant.account, region);
         let number = state.numbers.entry((operation, place.clone())).or_default();
         *number += 1;
         let number = *number;
         (seen.place, seen.number) = (Some(place.clone()), number);
-        let fault = struck(
+        let fault = fault_for(
             &self.config.rules,
             self.config.seed,
             operation,
@@ -273,7 +292,7 @@ impl Service {
             number,
         );
         let in_quota = operation != Operation::LookupEvents || self.count(&mut state, &place, now);
-        let refusal = if expired {
+        let error = if expired {
             Some((
                 "ExpiredTokenException",
                 "The security token included in the request is expired".to_owned(),
@@ -294,21 +313,21 @@ impl Service {
         } else {
             (!in_quota).then(|| ("ThrottlingException", "Rate exceeded".to_owned()))
         };
-        Ok(Caller {
+        Ok(IdentifiedRequest {
             grant,
             place,
             number,
             fault,
-            refusal,
+            error,
         })
     }
 
-    /// Counts a lookup; false if it is over the quota.
-    fn count(&self, state: &mut State, place: &Place, now: Instant) -> bool {
+    /// Counts a lookup; false if it exceeds the quota.
+    fn count(&self, state: &mut ServiceState, place: &AccountRegion, now: Instant) -> bool {
         state
             .ledgers
             .entry(place.clone())
-            .or_insert_with(|| Ledger::new(place.clone()))
+            .or_insert_with(|| ServedLedger::new(place.clone()))
             .served
             .requests += 1;
         let Some(limit) = self.config.limit else {
@@ -317,25 +336,25 @@ impl Service {
         state
             .buckets
             .entry(place.clone())
-            .or_insert_with(|| Bucket::new(limit, now))
+            .or_insert_with(|| TokenBucket::new(limit, now))
             .take(limit, now)
     }
 
     fn perform(
         &self,
         operation: Operation,
-        caller: &Caller,
-        request: &Request,
+        caller: &IdentifiedRequest,
+        request: &HttpRequest,
         fault: &mut Option<Fault>,
-    ) -> Answer {
+    ) -> OperationResult {
         match operation {
             Operation::LookupEvents => self.lookup(caller, request, fault),
             Operation::ListRegions => self.list_regions(request),
             Operation::GetCallerIdentity => {
-                let Grant { account, .. } = &caller.grant;
+                let IssuedKey { account, .. } = &caller.grant;
                 let (arn, id) = (caller.grant.arn(), caller.grant.user_id());
                 Ok((
-                    sts(
+                    sts_response(
                         operation,
                         &format!(
                             "<Arn>{arn}</Arn><UserId>{id}</UserId><Account>{account}</Account>"
@@ -348,12 +367,17 @@ impl Service {
         }
     }
 
-    fn lookup(&self, caller: &Caller, request: &Request, fault: &mut Option<Fault>) -> Answer {
-        let query = Query::parse(&request.body)?;
+    fn lookup(
+        &self,
+        caller: &IdentifiedRequest,
+        request: &HttpRequest,
+        fault: &mut Option<Fault>,
+    ) -> OperationResult {
+        let query = LookupQuery::parse(&request.body)?;
         if *fault == Some(Fault::EndlessToken) && query.token().is_none() {
-            *fault = None; // a query's first page has no token to repeat
+            *fault = None; // the first page of a query has no token to repeat
         }
-        let twist = Twist {
+        let twist = PageFault {
             short: if let Some(Fault::Short(events)) = fault {
                 Some(*events)
             } else {
@@ -361,7 +385,7 @@ impl Service {
             },
             same_token: *fault == Some(Fault::EndlessToken),
         };
-        let shelf = Shelf {
+        let shelf = LookupContext {
             events: &*self.config.events,
             place: self.places.get(&caller.place).copied(),
             place_hash: mix_text(mix_text(0, &caller.place.account), &caller.place.region),
@@ -372,7 +396,7 @@ impl Service {
         Ok((Vec::new(), Some(page)))
     }
 
-    fn list_regions(&self, request: &Request) -> Answer {
+    fn list_regions(&self, request: &HttpRequest) -> OperationResult {
         let input: Value = serde_json::from_slice(&request.body)
             .map_err(|e| ("ValidationException", format!("not a request: {e}")))?;
         let from = match input["NextToken"].as_str() {
@@ -398,21 +422,24 @@ impl Service {
             .iter()
             .map(|r| json!({ "RegionName": r.name, "RegionOptStatus": r.status }))
             .collect();
-        let mut answer = json!({ "Regions": regions });
+        let mut page_json = json!({ "Regions": regions });
         if from + page.len() < wanted.len() {
-            answer["NextToken"] = format!("regions-from-{}", from + page.len()).into();
+            page_json["NextToken"] = format!("regions-from-{}", from + page.len()).into();
         }
-        Ok((answer.to_string().into_bytes(), None))
+        Ok((page_json.to_string().into_bytes(), None))
     }
 
-    fn assume_role(&self, caller: &Caller, request: &Request) -> Answer {
+    fn assume_role(&self, caller: &IdentifiedRequest, request: &HttpRequest) -> OperationResult {
         let form: HashMap<_, _> = url::form_urlencoded::parse(&request.body)
             .into_owned()
             .collect();
         let given = |name: &str| form.get(name).cloned().unwrap_or_default();
         let (role_arn, name) = (given("RoleArn"), given("RoleSessionName"));
-        let valid = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
-        if !(2..=64).contains(&name.len()) || !name.chars().all(valid) {
+        let is_valid = (2..=64).contains(&name.len())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c));
+        if !is_valid {
             return Err((
                 "ValidationError",
                 "roleSessionName must have 2 to 64 of [\\w+=,.@-]".to_owned(),
@@ -431,7 +458,7 @@ impl Service {
         };
         let role = role.rsplit('/').next().unwrap_or(role);
         let key = self.session_key(account, role, &name);
-        self.state().sessions.push(Session {
+        self.state().sessions.push(AssumedSession {
             role_arn: role_arn.clone(),
             name: name.clone(),
             caller_arn: caller.grant.arn(),
@@ -454,42 +481,41 @@ impl Service {
                 asked_seconds.filter(|_| self.config.sessions.after.is_none())
             ),
         );
-        Ok((sts(Operation::AssumeRole, &text), None))
+        Ok((sts_response(Operation::AssumeRole, &text), None))
     }
 
-    /// Makes an operation's answer a reply, and counts it.
-    fn settle(
+    /// Makes a reply of an operation's result, and counts its page.
+    fn reply(
         &self,
         operation: Operation,
-        caller: &Caller,
-        answer: Answer,
-        strike: (Option<Fault>, Delivery),
-    ) -> Reply {
-        let (fault, delivery) = strike;
-        let (body, page) = match answer {
+        caller: &IdentifiedRequest,
+        result: OperationResult,
+        (fault, delivery): (Option<Fault>, Delivery),
+    ) -> HttpReply {
+        let (body, page) = match result {
             Ok((body, None)) => (body, None),
             Ok((_, Some(mut page))) => {
                 let whole = delivery.is_whole() && fault != Some(Fault::Malformed);
                 let added = whole.then(|| self.ledger(&caller.place, |ledger| ledger.add(&page)));
                 (std::mem::take(&mut page.body), added)
             }
-            Err(refusal) => {
+            Err(error) => {
                 if operation == Operation::LookupEvents {
-                    self.ledger(&caller.place, |ledger| match refusal.0 {
+                    self.ledger(&caller.place, |ledger| match error.0 {
                         "ThrottlingException" => ledger.served.throttled += 1,
                         code => *ledger.served.refused.entry(code).or_default() += 1,
                     });
                 }
-                return Reply {
+                return HttpReply {
                     delivery,
-                    ..refuse(operation, &refusal)
+                    ..error_reply(operation, &error)
                 };
             }
         };
-        let mut reply = Reply {
+        let mut reply = HttpReply {
             delivery,
             counted: page.map(|added| (caller.place.clone(), added)),
-            ..Reply::of(body)
+            ..HttpReply::of(body)
         };
         if fault == Some(Fault::Malformed) {
             reply.body.truncate(reply.body.len() / 2);
@@ -497,7 +523,7 @@ impl Service {
         }
         if fault == Some(Fault::Retyped) {
             let body = String::from_utf8(reply.body).expect("JSON");
-            let body = body.replace(r#""ReadOnly":"true""#, r#""ReadOnly":111111"#); // as long as it was
+            let body = body.replace(r#""ReadOnly":"true""#, r#""ReadOnly":111111"#); // keeps the body's length
             reply.body = body
                 .replace(r#""ReadOnly":"false""#, r#""ReadOnly":0.00000"#)
                 .into_bytes();
@@ -508,16 +534,16 @@ impl Service {
         reply
     }
 
-    fn ledger<T>(&self, place: &Place, act: impl FnOnce(&mut Ledger) -> T) -> T {
+    fn ledger<T>(&self, place: &AccountRegion, act: impl FnOnce(&mut ServedLedger) -> T) -> T {
         act(self
             .state()
             .ledgers
             .entry(place.clone())
-            .or_insert_with(|| Ledger::new(place.clone())))
+            .or_insert_with(|| ServedLedger::new(place.clone())))
     }
 
-    /// Adds what every answer has, and writes the request down.
-    fn finish(&self, mut reply: Reply, mut seen: Seen) -> Reply {
+    /// Adds the headers of every reply, and records the request.
+    fn finish(&self, mut reply: HttpReply, mut seen: RequestRecord) -> HttpReply {
         reply
             .headers
             .push(("x-amzn-requestid", seen.request_id.clone()));
@@ -532,7 +558,7 @@ impl Service {
         reply
     }
 
-    /// What the server's clock says, with its skew.
+    /// The time by the server's clock.
     fn clock(&self) -> SystemTime {
         let skew = Duration::from_secs(self.config.clock_skew_seconds.unsigned_abs());
         if self.config.clock_skew_seconds < 0 {
@@ -551,21 +577,23 @@ impl Service {
         }
     }
 
-    /// `GET /_truth`, and `GET /_credentials/ACCOUNT` as `credential_process` and the container's
-    /// endpoint give them.
-    fn about_itself(&self, request: &Request) -> Option<Vec<u8>> {
+    /// Answers `GET /_truth`, and `GET /_credentials/ACCOUNT` in the format of `credential_process`
+    /// and of the container endpoint.
+    fn control_endpoint(&self, request: &HttpRequest) -> Option<Vec<u8>> {
         if request.method != "GET" {
             return None;
         }
         if request.target == "/_truth" {
-            return Some(serde_json::to_vec_pretty(&self.truth()).expect("a truth is JSON"));
+            return Some(
+                serde_json::to_vec_pretty(&self.truth()).expect("counts serialise to JSON"),
+            );
         }
         let account = request
             .target
             .strip_prefix("/_credentials/")
             .filter(|account| self.accounts.contains(*account))?;
         let key = self.session_key(account, "replay", "credentials");
-        let answer = json!({
+        let credentials = json!({
             "Version": 1,
             "AccessKeyId": key.access_key_id,
             "SecretAccessKey": key.secret_access_key,
@@ -573,11 +601,11 @@ impl Service {
             "Token": key.session_token,
             "Expiration": expiration(&key, None),
         });
-        Some(answer.to_string().into_bytes())
+        Some(credentials.to_string().into_bytes())
     }
 }
 
-impl Reply {
+impl HttpReply {
     pub(super) fn of(body: Vec<u8>) -> Self {
         Self {
             status: 200,
@@ -589,14 +617,14 @@ impl Reply {
     }
 }
 
-/// What is written down of a request before anything is known of it.
+/// The record of a request before it is processed.
 fn seen(
-    request: &Request,
+    request: &HttpRequest,
     operation: Option<Operation>,
     at: SystemTime,
     request_id: String,
-) -> Seen {
-    Seen {
+) -> RequestRecord {
+    RequestRecord {
         at,
         operation,
         place: None,
@@ -612,16 +640,16 @@ fn seen(
     }
 }
 
-fn unrecognized() -> Refusal {
+fn unrecognized() -> ServiceError {
     (
         "UnrecognizedClientException",
         "The security token included in the request is invalid.".to_owned(),
     )
 }
 
-/// The refusal that a script asks for.
-fn scripted(fault: Fault, caller: &Caller) -> Option<Refusal> {
-    let refusal = match fault {
+/// The error of a scripted fault, if it has one.
+fn scripted(fault: Fault, caller: &IdentifiedRequest) -> Option<ServiceError> {
+    let error = match fault {
         Fault::Throttle => ("ThrottlingException", "Rate exceeded".to_owned()),
         Fault::ExpiredToken => (
             "ExpiredTokenException",
@@ -641,17 +669,27 @@ fn scripted(fault: Fault, caller: &Caller) -> Option<Refusal> {
             "InternalFailure",
             "The request processing has failed because of an unknown error.".to_owned(),
         ),
-        _ => return None,
+        Fault::Close
+        | Fault::Reset
+        | Fault::Truncate(_)
+        | Fault::Hang
+        | Fault::Trickle(..)
+        | Fault::Slow(..)
+        | Fault::Malformed
+        | Fault::Retyped
+        | Fault::EndlessToken
+        | Fault::Short(_)
+        | Fault::Blanks(_) => return None,
     };
-    Some(refusal)
+    Some(error)
 }
 
-/// When a session's key expires, RFC 3339.
+/// The expiration of a session's key, RFC 3339.
 fn expiration(key: &Credentials, seconds: Option<u64>) -> String {
     let seconds = seconds.or(key.lifetime_seconds).unwrap_or_default();
     let at = (unix_ms() / 1000 + seconds) as i64;
     Timestamp::from_second(at)
-        .expect("a time of this century")
+        .expect("a time in range")
         .to_string()
 }
 

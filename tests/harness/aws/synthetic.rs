@@ -1,43 +1,43 @@
-//! Events made up on demand: any number of them, of realistic shape and size, from a seed. Nothing
-//! is kept in memory.
+//! Synthetic events: any number, of realistic format and size, generated from a seed on demand.
+//! Nothing is kept in memory.
 //!
-//! What makes real lookups hard is there: many events in one second (more than a page of them),
-//! duplicates that a page boundary can part, services as actors without key or name, errors, text
-//! outside ASCII and text that wants to be HTML.
+//! They have what makes real lookups hard: more than a page of events in one second, duplicates
+//! across page boundaries, services as actors without key or name, errors, text outside ASCII, and
+//! HTML in text.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::events::{Attribute, Event, Events, Place, mix, mix_text};
+use super::events::{AccountRegion, Attribute, EventCorpus, LookupEvent, mix, mix_text};
 
-/// Positions in a row of which some rows share one second: more than a page of LookupEvents.
+/// Consecutive positions that may share one second. It is more than a page of LookupEvents.
 const BURST: u64 = 64;
 
-/// One row in so many is a burst.
+/// One in this many rows of [`BURST`] positions shares one second.
 const BURST_EVERY: u64 = 8;
 
-/// Actors of an account.
+/// The number of actors of an account.
 const ACTORS: u64 = 48;
 
-/// How far behind the original a duplicate comes: it may be on the next page.
+/// The largest distance between an event and its duplicate, which may be on the next page.
 const DUPLICATE_DISTANCE_MAX: u64 = 60;
 
 /// A generator of events.
 #[derive(Clone, Debug)]
-pub struct Synthetic {
+pub struct SyntheticEvents {
     seed: u64,
     start: i64,
     end: i64,
     duplicates_per_mille: u64,
-    places: Vec<Place>,
+    places: Vec<AccountRegion>,
     counts: Vec<u64>,
     actors: Vec<Vec<Actor>>,
 }
 
-impl Synthetic {
-    /// `events` events of one account in four regions of different size, in the day before
+impl SyntheticEvents {
+    /// This many events of one account in four regions of different size, on the day before
     /// 2026-09-01T00:00:00Z.
     #[must_use]
     pub fn new(events: u64) -> Self {
@@ -64,8 +64,8 @@ impl Synthetic {
         )
     }
 
-    /// `events` events over these accounts equally, and in each over these regions by weight; what
-    /// does not divide is the first's.
+    /// Distributes this many events equally over the accounts, and by weight over the regions. The
+    /// first place gets the remainder.
     #[must_use]
     pub fn spread(mut self, events: u64, accounts: &[&str], regions: &[(&str, u64)]) -> Self {
         let weights: u64 =
@@ -73,7 +73,7 @@ impl Synthetic {
         let places = accounts.iter().flat_map(|account| {
             regions
                 .iter()
-                .map(|(region, weight)| (Place::new(account, region), *weight))
+                .map(|(region, weight)| (AccountRegion::new(account, region), *weight))
         });
         (self.places, self.counts) = places
             .map(|(place, weight)| (place, events * weight / weights))
@@ -91,20 +91,20 @@ impl Synthetic {
         self
     }
 
-    /// From `start` to `end`, seconds since 1970, both inclusive.
+    /// Sets the times of the events: from `start` to `end`, both inclusive, in seconds since 1970.
     #[must_use]
     pub fn window(self, start: i64, end: i64) -> Self {
         Self { start, end, ..self }
     }
 
-    /// Another corpus of the same shape.
+    /// Makes another corpus with the same distribution.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// How many of a thousand events are duplicates, where an event of the same second comes before
-    /// them.
+    /// Sets how many of a thousand events are duplicates. Only an event that follows another one of
+    /// the same second can be a duplicate.
     #[must_use]
     pub fn duplicates_per_mille(self, duplicates_per_mille: u64) -> Self {
         Self {
@@ -113,12 +113,12 @@ impl Synthetic {
         }
     }
 
-    /// A number of this event's own; `what` tells one such number from another.
-    fn number(&self, place: usize, position: u64, what: u64) -> u64 {
-        mix(&[self.seed, place as u64, position, what])
+    /// A pseudorandom number of an event; each `purpose` gives another one.
+    fn number(&self, place: usize, position: u64, purpose: u64) -> u64 {
+        mix(&[self.seed, place as u64, position, purpose])
     }
 
-    /// How far behind its original this position is, if it is to be a duplicate.
+    /// The distance to the original, if this position is meant to be a duplicate.
     fn duplicate_distance(&self, place: usize, position: u64) -> Option<u64> {
         let number = self.number(place, position, 1);
         let distance = if number & 1 == 0 {
@@ -130,14 +130,14 @@ impl Synthetic {
             .then_some(distance)
     }
 
-    /// All of the event but its record.
-    fn head(&self, place: usize, position: u64) -> (Event<'_>, Made<'_>) {
+    /// The event without its record, and the ingredients of the record.
+    fn head(&self, place: usize, position: u64) -> (LookupEvent<'_>, EventParts<'_>) {
         let position = self.first(place, position);
         let number = self.number(place, position, 2);
         let kind = &KINDS[(number % KINDS.len() as u64) as usize];
         let actor = &self.actors[place][(mix(&[number, 3]) % ACTORS) as usize];
         let resource = format!("{}-{:06x}", kind.prefix, mix(&[number, 4]) % 4096);
-        let event = Event {
+        let event = LookupEvent {
             id: uuid(mix(&[number, 5]), mix(&[number, 6])).into(),
             name: kind.name.into(),
             source: kind.source.into(),
@@ -153,7 +153,7 @@ impl Synthetic {
         };
         (
             event,
-            Made {
+            EventParts {
                 number,
                 kind,
                 actor,
@@ -163,16 +163,16 @@ impl Synthetic {
     }
 }
 
-/// What the head of an event was made of, for its record.
-struct Made<'a> {
+/// The choices from which an event is generated.
+struct EventParts<'a> {
     number: u64,
-    kind: &'static Kind,
+    kind: &'static EventKind,
     actor: &'a Actor,
     resource: String,
 }
 
-impl Events for Synthetic {
-    fn places(&self) -> &[Place] {
+impl EventCorpus for SyntheticEvents {
+    fn places(&self) -> &[AccountRegion] {
         &self.places
     }
 
@@ -187,8 +187,7 @@ impl Events for Synthetic {
         } else {
             position
         };
-        // Every position has its slot of the window and a place in it: so times never grow with
-        // positions.
+        // Each position has its own slot of the window, so times never increase with the position.
         let window_ms = (self.end - self.start) as u128 * 1000 + 999;
         let slot_ms = (window_ms / u128::from(self.counts[place])).max(1) as u64;
         let back_ms = (u128::from(position) * window_ms / u128::from(self.counts[place])) as u64;
@@ -197,17 +196,21 @@ impl Events for Synthetic {
     }
 
     fn first(&self, place: usize, position: u64) -> u64 {
-        let original = self
-            .duplicate_distance(place, position)
-            .map(|distance| position - distance);
-        let same = |other: &u64| {
-            self.duplicate_distance(place, *other).is_none()
-                && self.time(place, *other) == self.time(place, position)
+        let Some(distance) = self.duplicate_distance(place, position) else {
+            return position;
         };
-        original.filter(same).unwrap_or(position)
+        let original = position - distance;
+        // A duplicate of a duplicate, or one of another second, would not be the same event.
+        if self.duplicate_distance(place, original).is_none()
+            && self.time(place, original) == self.time(place, position)
+        {
+            original
+        } else {
+            position
+        }
     }
 
-    fn event(&self, place: usize, position: u64) -> Event<'_> {
+    fn event(&self, place: usize, position: u64) -> LookupEvent<'_> {
         let (mut event, made) = self.head(place, position);
         event.record = record(
             &self.places[place],
@@ -224,7 +227,6 @@ impl Events for Synthetic {
     }
 }
 
-/// Who did it.
 #[derive(Clone, Debug)]
 struct Actor {
     identity: String,
@@ -299,9 +301,9 @@ impl Actor {
     }
 }
 
-/// A kind of event. In `request` and `response`, `$R` stands for the name of the resource and `$A`
-/// for the account.
-struct Kind {
+/// A kind of event. In `request` and `response`, `$R` is replaced by the name of the resource and
+/// `$A` by the account.
+struct EventKind {
     source: &'static str,
     name: &'static str,
     read_only: bool,
@@ -315,8 +317,8 @@ const fn kind(
     [source, name, resource_type, prefix]: [&'static str; 4],
     read_only: bool,
     [request, response]: [&'static str; 2],
-) -> Kind {
-    Kind {
+) -> EventKind {
+    EventKind {
         source,
         name,
         read_only,
@@ -327,7 +329,7 @@ const fn kind(
     }
 }
 
-static KINDS: &[Kind] = &[
+static KINDS: &[EventKind] = &[
     kind(
         ["sts.amazonaws.com", "AssumeRole", "AWS::IAM::Role", "svc"],
         true,
@@ -460,8 +462,7 @@ static KINDS: &[Kind] = &[
     ),
 ];
 
-/// User agents. The last two are what an attacker writes there; both are the insides of JSON
-/// strings.
+/// User agents, escaped for JSON strings. The last two are what an attacker might write.
 const AGENTS: &[&str] = &[
     "aws-sdk-go-v2/1.30.3 os/linux lang/go#1.22.5 md/GOOS#linux md/GOARCH#amd64 api/sts#1.30.3",
     "Boto3/1.34.140 md/Botocore#1.34.140 ua/2.0 os/linux#6.1.97 md/arch#x86_64 lang/python#3.12.4 cfg/retry-mode#standard",
@@ -472,14 +473,14 @@ const AGENTS: &[&str] = &[
     r"curl/8.5.0 Z\u00fcrich Zürich \u202e\u001b[31m",
 ];
 
-fn record(place: &Place, time: i64, id: &str, made: &Made<'_>) -> String {
-    let Made {
+fn record(place: &AccountRegion, time: i64, id: &str, made: &EventParts<'_>) -> String {
+    let EventParts {
         number,
         kind,
         actor,
         resource,
     } = made;
-    let Place { account, region } = place;
+    let AccountRegion { account, region } = place;
     let service = kind.source.split('.').next().unwrap_or_default();
     let seldom = mix(&[*number, 9]);
     let agent = AGENTS[if seldom.is_multiple_of(64) {
@@ -548,7 +549,7 @@ fn fill(text: &mut String, template: &str, resource: &str, account: &str) {
     }
 }
 
-/// Random in all bits but those that say so: version 4.
+/// A version 4 UUID from 128 bits.
 pub(super) fn uuid(high: u64, low: u64) -> String {
     format!(
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
@@ -560,7 +561,7 @@ pub(super) fn uuid(high: u64, low: u64) -> String {
     )
 }
 
-/// Letters and digits as in the ids of IAM.
+/// Letters and digits, as in the ids of IAM.
 fn name_of_21(number: u64) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     (0..21)

@@ -1,39 +1,38 @@
-//! What the server has really served: the denominators that a client's own counts are checked
-//! against.
+//! Counts of what the server has really served, to check a client's own counts.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::events::Place;
+use super::events::AccountRegion;
 use super::faults::{Fault, Operation};
-use super::lookup::Page;
+use super::lookup::LookupPage;
 
-/// Everything that was served so far.
+/// Counts of everything served so far.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Truth {
-    /// Requests of each operation, of whatever account, refused ones too.
+pub struct GroundTruth {
+    /// Requests for each operation, of all accounts, including rejected ones.
     pub requests: BTreeMap<&'static str, u64>,
-    /// Lookups by place, of places that were asked for.
-    pub places: Vec<Served>,
-    /// Sessions that AssumeRole began, in order.
-    pub sessions: Vec<Session>,
+    /// Lookups, for each place that was requested.
+    pub places: Vec<ServedCounts>,
+    /// Sessions that AssumeRole has created, in order.
+    pub sessions: Vec<AssumedSession>,
 }
 
-impl Truth {
-    /// What was served of a place.
+impl GroundTruth {
+    /// The counts of a place.
     #[must_use]
-    pub fn place(&self, account: &str, region: &str) -> Served {
-        let place = Place::new(account, region);
+    pub fn counts(&self, account: &str, region: &str) -> ServedCounts {
+        let place = AccountRegion::new(account, region);
         self.places
             .iter()
             .find(|served| served.place == place)
             .cloned()
-            .unwrap_or_else(|| Served::new(place))
+            .unwrap_or_else(|| ServedCounts::new(place))
     }
 
-    /// Events served, duplicates counted, and distinct ones, of all places.
+    /// The served events of all places, and how many of them are distinct.
     #[must_use]
     pub fn events(&self) -> (u64, u64) {
         self.places
@@ -44,26 +43,25 @@ impl Truth {
     }
 }
 
-/// What was served to lookups in one place.
+/// Counts of the lookups in one place.
 ///
-/// A page counts as served whole once all of it was handed to the connection: no server knows more.
-/// A page whose client was seen to leave before is taken out again.
+/// A page counts as served once all of it was written to the connection; no server can know more.
+/// It is removed again if the client closed the connection before.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Served {
-    /// Where.
+pub struct ServedCounts {
     #[serde(flatten)]
-    pub place: Place,
+    pub place: AccountRegion,
     /// Requests with a key of the account.
     pub requests: u64,
-    /// Pages served whole.
+    /// Completely served pages.
     pub pages: u64,
-    /// Of them, those without a token for a next page.
+    /// Those of them without a token for a next page.
     pub last_pages: u64,
-    /// Events in pages served whole.
+    /// Events in completely served pages.
     pub events: u64,
-    /// Of them, distinct ones by their id.
+    /// Those of them with distinct ids.
     pub distinct: u64,
-    /// Bytes of bodies of pages served whole.
+    /// Bytes of completely served bodies.
     pub bytes: u64,
     /// Time of the newest event served, in seconds since 1970.
     pub newest: Option<i64>,
@@ -71,15 +69,14 @@ pub struct Served {
     pub oldest: Option<i64>,
     /// Requests over the quota. Scripted throttling is a fault instead.
     pub throttled: u64,
-    /// Requests refused for other reasons, by the error's code. Scripted refusals are faults
-    /// instead.
+    /// Requests rejected for other reasons, by error code. Scripted errors are faults instead.
     pub refused: BTreeMap<&'static str, u64>,
-    /// Every fault, in order.
-    pub faults: Vec<Struck>,
+    /// All faults, in order.
+    pub faults: Vec<InjectedFault>,
 }
 
-impl Served {
-    fn new(place: Place) -> Self {
+impl ServedCounts {
+    fn new(place: AccountRegion) -> Self {
         let (requests, pages, last_pages, events, distinct, bytes, throttled) = Default::default();
         let (newest, oldest, refused, faults) = Default::default();
         Self {
@@ -98,9 +95,9 @@ impl Served {
         }
     }
 
-    /// How often this fault struck.
+    /// How often this fault has happened.
     #[must_use]
-    pub fn struck(&self, kind: &str) -> usize {
+    pub fn fault_count(&self, kind: &str) -> usize {
         self.faults
             .iter()
             .filter(|fault| fault.kind == kind)
@@ -108,60 +105,53 @@ impl Served {
     }
 }
 
-/// A fault that happened.
+/// A fault that has happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Struck {
+pub struct InjectedFault {
     /// The request's number in its place, from 1.
     pub request: u64,
-    /// [`Fault::name`].
+    /// See [`Fault::name`].
     pub kind: &'static str,
 }
 
-/// A session that AssumeRole began.
+/// A session that AssumeRole has created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Session {
-    /// The role.
+pub struct AssumedSession {
     pub role_arn: String,
-    /// What the caller called it.
+    /// The session name that the caller gave.
     pub name: String,
-    /// As whom the caller asked.
     pub caller_arn: String,
-    /// As the caller gave it.
     pub external_id: Option<String>,
-    /// The session's key.
     pub access_key_id: String,
 }
 
-/// A request, as it came.
+/// A request as it was received.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    /// When it was read whole.
+pub struct RequestRecord {
+    /// When all of it was received.
     pub at: SystemTime,
-    /// What it asked for, if that is known.
+    /// `None` if it is unknown.
     pub operation: Option<Operation>,
-    /// Account and region, if the key is known.
-    pub place: Option<Place>,
-    /// Its number among those of its operation in its place, from 1; 0 if the key is not known.
+    /// `None` if the key is unknown.
+    pub place: Option<AccountRegion>,
+    /// Its number among the requests of its operation and place, from 1; 0 if the key is unknown.
     pub number: u64,
-    /// From its signature.
     pub access_key_id: Option<String>,
-    /// Such as `POST`.
     pub method: String,
     /// Path and query.
     pub target: String,
-    /// Names in lower case, in order.
+    /// In order, with names in lower case.
     pub headers: Vec<(String, String)>,
-    /// As sent.
     pub body: Vec<u8>,
-    /// Of the answer.
+    /// The status of the reply.
     pub status: u16,
-    /// Of the answer: its `x-amzn-RequestId`.
+    /// The `x-amzn-RequestId` of the reply.
     pub request_id: String,
-    /// What struck it.
+    /// The fault that was injected.
     pub fault: Option<Fault>,
 }
 
-impl Seen {
+impl RequestRecord {
     /// The value of a header, by its name in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -172,32 +162,32 @@ impl Seen {
     }
 }
 
-/// [`Served`], with what is needed to count on.
-pub(super) struct Ledger {
-    pub(super) served: Served,
-    /// A bit for each position, set if the event there was served.
+/// [`ServedCounts`], with the state for further counting.
+pub(super) struct ServedLedger {
+    pub(super) served: ServedCounts,
+    /// A bit for each position, set once its event was served.
     seen: Vec<u64>,
 }
 
-/// What a page added, to take it out again.
-pub(super) struct Added {
+/// What a page has added to the counts, to remove it again.
+pub(super) struct PageCounts {
     events: u64,
     last: bool,
     bytes: u64,
     new: Vec<u64>,
-    /// What was counted before: pages, and times of the newest and oldest event.
+    /// The earlier state: pages, and the times of the newest and oldest event.
     before: (u64, Option<i64>, Option<i64>),
 }
 
-impl Ledger {
-    pub(super) fn new(place: Place) -> Self {
+impl ServedLedger {
+    pub(super) fn new(place: AccountRegion) -> Self {
         Self {
-            served: Served::new(place),
+            served: ServedCounts::new(place),
             seen: Vec::new(),
         }
     }
 
-    pub(super) fn add(&mut self, page: &Page) -> Added {
+    pub(super) fn add(&mut self, page: &LookupPage) -> PageCounts {
         let served = &mut self.served;
         let before = (served.pages, served.newest, served.oldest);
         let new: Vec<u64> = page
@@ -206,7 +196,7 @@ impl Ledger {
             .copied()
             .filter(|first| mark(&mut self.seen, *first))
             .collect();
-        let added = Added {
+        let added = PageCounts {
             events: page.firsts.len() as u64,
             last: page.last,
             bytes: page.body.len() as u64,
@@ -225,9 +215,9 @@ impl Ledger {
         added
     }
 
-    /// Takes out a page that its client did not wait for. Times are put back if no other page came
-    /// between.
-    pub(super) fn take_out(&mut self, added: &Added) {
+    /// Removes a page that its client did not wait for. Restores the times if there was no other
+    /// page in the meantime.
+    pub(super) fn take_out(&mut self, added: &PageCounts) {
         for first in &added.new {
             self.seen[(first / 64) as usize] &= !(1 << (first % 64));
         }

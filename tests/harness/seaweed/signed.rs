@@ -1,5 +1,5 @@
-//! One request to an S3, signed (AWS Signature Version 4, "Create a signed AWS API request", read
-//! 2026-11), by no code of the collector.
+//! Sends one signed request to an S3 server, without code of the collector (AWS Signature Version
+//! 4, "Create a signed AWS API request", read 2026-11).
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -10,31 +10,29 @@ use evidence_format::digest::Digest;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// Any region: SeaweedFS has none.
+/// SeaweedFS accepts any region.
 const REGION: &str = "us-east-1";
 
 /// A request without a body.
-pub(super) struct Request<'r> {
+pub(super) struct S3Request<'r> {
     pub(super) address: SocketAddr,
-    /// The access key, and its secret.
+    /// The access key and its secret.
     pub(super) key: (&'r str, &'r str),
     pub(super) method: &'r str,
     pub(super) path: &'r str,
-    /// By name, with each value [`encoded`].
+    /// Sorted by name, with values encoded by [`percent_encode`].
     pub(super) query: &'r str,
-    /// Names in lower case, that come before `x-amz-c` in their order.
+    /// Sorted, with names in lower case that sort before `x-amz-c`.
     pub(super) headers: &'r [(&'r str, &'r str)],
 }
 
-/// What it says.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct S3Response {
     pub(super) status: u16,
     pub(super) body: String,
 }
 
-/// Sends it.
-pub(super) fn ask(request: &Request<'_>) -> io::Result<Answer> {
+pub(super) fn send(request: &S3Request<'_>) -> io::Result<S3Response> {
     let now = jiff::Timestamp::now()
         .strftime("%Y%m%dT%H%M%SZ")
         .to_string();
@@ -50,7 +48,7 @@ pub(super) fn ask(request: &Request<'_>) -> io::Result<Answer> {
         .chain(fixed)
         .collect();
     let authorization = authorization(request, &headers, &now);
-    // of HTTP/1.0 no answer comes in chunks
+    // Responses of HTTP/1.0 are never chunked.
     let mut text = format!(
         "{} {}?{} HTTP/1.0\r\nauthorization: {authorization}\r\n",
         request.method, request.path, request.query
@@ -70,13 +68,13 @@ pub(super) fn ask(request: &Request<'_>) -> io::Result<Answer> {
     let (status, (_, body)) = status
         .zip(answer.split_once("\r\n\r\n"))
         .ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Answer {
+    Ok(S3Response {
         status,
         body: body.to_owned(),
     })
 }
 
-fn authorization(request: &Request<'_>, headers: &[(&str, &str)], now: &str) -> String {
+fn authorization(request: &S3Request<'_>, headers: &[(&str, &str)], now: &str) -> String {
     let (access_key, secret) = request.key;
     let day = &now[..8];
     let names = headers
@@ -119,13 +117,16 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// For a query: all but the unreserved characters of RFC 3986 in percent.
-pub(super) fn encoded(text: &str) -> String {
-    let encoded = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-            char::from(byte).to_string()
+/// Percent-encodes all but the unreserved characters of RFC 3986.
+pub(super) fn percent_encode(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
         }
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encoded).collect()
+    }
+    encoded
 }

@@ -1,56 +1,44 @@
-//! From entries to an incident. Every entry says what was before; one that contradicts what went
-//! before it is refused, since then entries are missing, doubled or altered.
+//! Replays a journal into an incident. An event states the values that it replaces; if they differ
+//! from the incident's, entries are missing, duplicated or altered, and the replay fails.
 
 use evidence_format::time::Timestamp;
 
-use super::checklist::{ClosureAnswer, CorrectiveAction};
+use super::checklist::{ClosureAnswer, ClosureItem, CorrectiveAction, StepProgress};
 use super::entry::{Declaration, IncidentEvent, JournalEntry};
-use super::severity::IncidentStatus;
+use super::names::StepId;
+use super::severity::{IncidentRole, IncidentStatus};
 use super::statement::{CurrentAction, UpdateStatement};
+use super::text::{Line, Name};
 use super::{EvidenceCount, Incident};
 
-/// Entries do not make an incident.
+/// A journal cannot be replayed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ReplayError {
-    /// There are none.
     #[error("incident has no entries")]
     Empty,
-    /// It does not begin with its declaration.
     #[error("incident begins with {found}, not with its declaration")]
     NotDeclared {
         /// The first entry's kind.
         found: &'static str,
     },
-    /// It is declared again.
     #[error("entry {seq} declares the incident for the second time")]
-    DeclaredTwice {
-        /// The entry.
-        seq: u64,
-    },
-    /// An entry is missing or doubled.
+    DeclaredTwice { seq: u64 },
     #[error(
-        "entry {found} stands where entry {expected} should: entries are missing, doubled or reordered"
+        "expected entry {expected}, found entry {found}: entries are missing, duplicated or reordered"
     )]
-    Sequence {
-        /// The number that should be.
-        expected: u64,
-        /// The number that is.
-        found: u64,
-    },
-    /// An entry says that something was otherwise than the entries before it say.
+    Sequence { expected: u64, found: u64 },
+    /// An event states another old value than the incident has.
     #[error("entry {seq} ({kind}) contradicts the entries before it: {what}")]
     Contradicts {
-        /// The entry.
         seq: u64,
-        /// Its kind.
         kind: &'static str,
-        /// In what.
+        /// What differs.
         what: &'static str,
     },
 }
 
 impl Incident {
-    /// What follows from all entries of an incident, in their order.
+    /// Replays all entries of an incident, in order.
     ///
     /// # Errors
     /// See [`ReplayError`].
@@ -109,11 +97,10 @@ impl Incident {
         }
     }
 
-    /// Adds one entry.
+    /// Applies the next entry.
     ///
     /// # Errors
-    /// It does not follow on the last one, or contradicts those before it; then nothing has
-    /// changed.
+    /// The entry is not the next one, or contradicts earlier ones. Then the incident is unchanged.
     pub fn apply(&mut self, entry: &JournalEntry) -> Result<(), ReplayError> {
         if entry.seq != self.seq + 1 {
             return Err(ReplayError::Sequence {
@@ -121,39 +108,33 @@ impl Incident {
                 found: entry.seq,
             });
         }
-        let contradicts = |what| ReplayError::Contradicts {
-            seq: entry.seq,
-            kind: entry.kind(),
-            what,
-        };
-        match &entry.change {
-            IncidentEvent::Declared(_) => {
-                return Err(ReplayError::DeclaredTwice { seq: entry.seq });
-            }
-            change if self.apply_facts(change, entry).map_err(contradicts)? => {}
-            change if self.apply_lists(change, entry).map_err(contradicts)? => {}
-            change => self.evidence.count(change),
+        if let IncidentEvent::Declared(_) = &entry.change {
+            return Err(ReplayError::DeclaredTwice { seq: entry.seq });
         }
+        self.apply_event(entry)
+            .map_err(|what| ReplayError::Contradicts {
+                seq: entry.seq,
+                kind: entry.kind(),
+                what,
+            })?;
         (self.seq, self.changed_at) = (entry.seq, entry.at);
         Ok(())
     }
 
-    /// Applies changes of the incident's facts; false if this is none.
-    fn apply_facts(
-        &mut self,
-        change: &IncidentEvent,
-        entry: &JournalEntry,
-    ) -> Result<bool, &'static str> {
-        match change.clone() {
-            IncidentEvent::Renamed { from, to } => replace(&mut self.name, &from, to)?,
+    /// Changes the incident only if the event fits; otherwise says what does not.
+    fn apply_event(&mut self, entry: &JournalEntry) -> Result<(), &'static str> {
+        // Long, but a table: each event says here which field it changes.
+        match &entry.change {
+            IncidentEvent::Declared(_) => return Err("it was declared before"),
+            IncidentEvent::Renamed { from, to } => replace(&mut self.name, from, to.clone())?,
             IncidentEvent::SeverityChanged { from, to, .. } => {
-                replace(&mut self.severity, &from, to)?
+                replace(&mut self.severity, from, *to)?
             }
             IncidentEvent::StatusChanged { from, to, .. } => {
-                self.apply_status(from, to, entry.at)?
+                self.apply_status(*from, *to, entry.at)?
             }
             IncidentEvent::StartedChanged { from, to } => {
-                replace(&mut self.started, &from, Some(to))?
+                replace(&mut self.started, from, Some(*to))?
             }
             IncidentEvent::PlayChanged {
                 from,
@@ -161,27 +142,106 @@ impl Incident {
                 checklist,
                 ..
             } => {
-                replace(&mut self.play, &from, to)?;
-                self.checklist = checklist;
+                replace(&mut self.play, from, to.clone())?;
+                self.checklist.clone_from(checklist);
             }
             IncidentEvent::RoleAssigned { role, from, to } => {
-                if self.roles.get(&role) != from.as_ref() {
-                    return Err("who had the role");
-                }
-                match to {
-                    Some(name) => self.roles.insert(role, name),
-                    None => self.roles.remove(&role),
-                };
+                self.apply_role(*role, from.as_ref(), to.clone())?
             }
-            IncidentEvent::ReportChanged { from, to } => replace(&mut self.report, &from, *to)?,
+            IncidentEvent::ReportChanged { from, to } => {
+                replace(&mut self.report, from, (**to).clone())?
+            }
             IncidentEvent::PotentialImpactChanged { from, to } => {
-                replace(&mut self.affects, &from, to)?
+                replace(&mut self.affects, from, *to)?
             }
-            IncidentEvent::PivotAdded { pivot } => self.pivots.push(pivot),
-            IncidentEvent::NextUpdateSet { from, to } => replace(&mut self.next_update, &from, to)?,
-            _ => return Ok(false),
+            IncidentEvent::PivotAdded { pivot } => self.pivots.push(pivot.clone()),
+            IncidentEvent::StepChanged { step, from, to } => self.apply_step(step, from, to)?,
+            IncidentEvent::ClosureItemCompleted { item, note } => {
+                self.answer(*item, false, note, &entry.by, entry.at);
+            }
+            IncidentEvent::ClosureItemWaived { item, reason, by } => {
+                self.answer(*item, true, reason, by, entry.at);
+            }
+            IncidentEvent::ClosureItemReopened { item, .. } => {
+                self.closure.remove(item).ok_or("the item had no answer")?;
+            }
+            IncidentEvent::CorrectiveActionAdded {
+                id,
+                what,
+                owner,
+                due,
+            } => {
+                let action = CorrectiveAction {
+                    id: *id,
+                    what: what.clone(),
+                    owner: owner.clone(),
+                    due: *due,
+                    done: None,
+                };
+                append(&mut self.corrective_actions, *id, action)?;
+            }
+            IncidentEvent::CorrectiveActionAssigned {
+                id,
+                from_owner,
+                from_due,
+                owner,
+                due,
+            } => {
+                let action = numbered(&mut self.corrective_actions, *id)?;
+                let mut due_before = action.due;
+                replace(&mut due_before, from_due, *due)?;
+                replace(&mut action.owner, from_owner, owner.clone())?;
+                action.due = due_before;
+            }
+            IncidentEvent::CorrectiveActionDone { id, .. } => {
+                numbered(&mut self.corrective_actions, *id)?.done = Some(entry.at);
+            }
+            IncidentEvent::StatementAdded {
+                id,
+                topic,
+                standing,
+                text,
+            } => {
+                let statement = UpdateStatement {
+                    id: *id,
+                    topic: *topic,
+                    standing: *standing,
+                    text: text.clone(),
+                };
+                append(&mut self.statements, *id, statement)?;
+            }
+            IncidentEvent::StandingChanged { id, from, to, .. } => {
+                replace(
+                    &mut numbered(&mut self.statements, *id)?.standing,
+                    from,
+                    *to,
+                )?;
+            }
+            IncidentEvent::ActionStarted { id, text, owner } => {
+                let action = CurrentAction {
+                    id: *id,
+                    text: text.clone(),
+                    owner: owner.clone(),
+                    ended: false,
+                };
+                append(&mut self.actions, *id, action)?;
+            }
+            IncidentEvent::ActionEnded { id, .. } => numbered(&mut self.actions, *id)?.ended = true,
+            IncidentEvent::NextUpdateSet { from, to } => replace(&mut self.next_update, from, *to)?,
+            IncidentEvent::Note { .. } => {}
+            IncidentEvent::Attached { .. }
+            | IncidentEvent::CaptureAsked { .. }
+            | IncidentEvent::CaptureStopped {}
+            | IncidentEvent::CapturePlanned { .. }
+            | IncidentEvent::CaptureStarted { .. }
+            | IncidentEvent::CaptureFailed { .. }
+            | IncidentEvent::EvidenceSealed { .. }
+            | IncidentEvent::EvidenceRead { .. }
+            | IncidentEvent::EvidenceExported { .. }
+            | IncidentEvent::EvidenceVerified { .. }
+            | IncidentEvent::Finding { .. } => self.evidence.count(&entry.change),
         }
-        Ok(true)
+        Ok(())
     }
 
     fn apply_status(
@@ -193,131 +253,59 @@ impl Incident {
         replace(&mut self.status, &from, to)?;
         self.closed_at = (to == IncidentStatus::Closed).then_some(at);
         if from == IncidentStatus::Closed {
-            // What was answered so that it could be closed did not hold: each item must be answered
-            // anew.
+            // The answers that allowed the closure turned out not to hold: ask for each again.
             self.closure.clear();
             self.opened_at = at;
         }
         Ok(())
     }
 
-    /// Applies changes of lists: steps, closure items, actions, statements; false if this is none.
-    fn apply_lists(
+    fn apply_role(
         &mut self,
-        change: &IncidentEvent,
-        entry: &JournalEntry,
-    ) -> Result<bool, &'static str> {
-        match change.clone() {
-            IncidentEvent::StepChanged { step, from, to } => {
-                if self.progress_of(&step) != from {
-                    return Err("how far the step was");
-                }
-                self.progress.insert(step, to);
-            }
-            IncidentEvent::ClosureItemCompleted { item, note } => {
-                let by = entry.by.clone();
-                self.closure.insert(
-                    item,
-                    ClosureAnswer {
-                        waived: false,
-                        note,
-                        by,
-                        at: entry.at,
-                    },
-                );
-            }
-            IncidentEvent::ClosureItemWaived { item, reason, by } => {
-                self.closure.insert(
-                    item,
-                    ClosureAnswer {
-                        waived: true,
-                        note: reason,
-                        by,
-                        at: entry.at,
-                    },
-                );
-            }
-            IncidentEvent::ClosureItemReopened { item, .. } => {
-                self.closure.remove(&item).ok_or("the item had no answer")?;
-            }
-            _ => return self.apply_numbered(change, entry),
+        role: IncidentRole,
+        from: Option<&Name>,
+        to: Option<Name>,
+    ) -> Result<(), &'static str> {
+        if self.roles.get(&role) != from {
+            return Err("who had the role");
         }
-        Ok(true)
+        match to {
+            Some(name) => self.roles.insert(role, name),
+            None => self.roles.remove(&role),
+        };
+        Ok(())
     }
 
-    /// Applies changes of things that are numbered from 1.
-    fn apply_numbered(
+    fn apply_step(
         &mut self,
-        change: &IncidentEvent,
-        entry: &JournalEntry,
-    ) -> Result<bool, &'static str> {
-        match change.clone() {
-            IncidentEvent::CorrectiveActionAdded {
-                id,
-                what,
-                owner,
-                due,
-            } => {
-                follows(id, self.corrective_actions.len())?;
-                self.corrective_actions.push(CorrectiveAction {
-                    id,
-                    what,
-                    owner,
-                    due,
-                    done: None,
-                });
-            }
-            IncidentEvent::CorrectiveActionAssigned {
-                id,
-                from_owner,
-                from_due,
-                owner,
-                due,
-            } => {
-                let action = numbered(&mut self.corrective_actions, id)?;
-                replace(&mut action.owner, &from_owner, owner)?;
-                replace(&mut action.due, &from_due, due)?;
-            }
-            IncidentEvent::CorrectiveActionDone { id, .. } => {
-                numbered(&mut self.corrective_actions, id)?.done = Some(entry.at)
-            }
-            IncidentEvent::StatementAdded {
-                id,
-                topic,
-                standing,
-                text,
-            } => {
-                follows(id, self.statements.len())?;
-                self.statements.push(UpdateStatement {
-                    id,
-                    topic,
-                    standing,
-                    text,
-                });
-            }
-            IncidentEvent::StandingChanged { id, from, to, .. } => {
-                replace(&mut numbered(&mut self.statements, id)?.standing, &from, to)?;
-            }
-            IncidentEvent::ActionStarted { id, text, owner } => {
-                follows(id, self.actions.len())?;
-                self.actions.push(CurrentAction {
-                    id,
-                    text,
-                    owner,
-                    ended: false,
-                });
-            }
-            IncidentEvent::ActionEnded { id, .. } => numbered(&mut self.actions, id)?.ended = true,
-            _ => return Ok(false),
+        step: &StepId,
+        from: &StepProgress,
+        to: &StepProgress,
+    ) -> Result<(), &'static str> {
+        if self.step_progress(step) != *from {
+            return Err("how far the step was");
         }
-        Ok(true)
+        self.progress.insert(step.clone(), to.clone());
+        Ok(())
+    }
+
+    /// Records the answer to a closure item; a later answer replaces an earlier one.
+    fn answer(&mut self, item: ClosureItem, waived: bool, note: &Line, by: &Name, at: Timestamp) {
+        let answer = ClosureAnswer {
+            waived,
+            note: note.clone(),
+            by: by.clone(),
+            at,
+        };
+        self.closure.insert(item, answer);
     }
 }
 
 impl EvidenceCount {
-    /// Counts what is done with evidence; there is nothing in it to contradict.
-    pub(super) fn count(&mut self, change: &IncidentEvent) {
-        match change {
+    /// Counts an event about evidence. No such event can contradict earlier ones.
+    pub(super) fn count(&mut self, event: &IncidentEvent) {
+        match event {
+            // Records and gaps of a copy were counted with the bundle that it duplicates.
             IncidentEvent::EvidenceSealed { is_copy: true, .. } => self.bundles += 1,
             IncidentEvent::EvidenceSealed {
                 records,
@@ -335,12 +323,41 @@ impl EvidenceCount {
             IncidentEvent::Attached { .. } => self.bundles += 1,
             IncidentEvent::CaptureFailed { .. } => self.failed += 1,
             IncidentEvent::Finding { .. } => self.findings += 1,
-            _ => {}
+            IncidentEvent::Declared(_)
+            | IncidentEvent::Renamed { .. }
+            | IncidentEvent::SeverityChanged { .. }
+            | IncidentEvent::StatusChanged { .. }
+            | IncidentEvent::StartedChanged { .. }
+            | IncidentEvent::PlayChanged { .. }
+            | IncidentEvent::RoleAssigned { .. }
+            | IncidentEvent::ReportChanged { .. }
+            | IncidentEvent::PotentialImpactChanged { .. }
+            | IncidentEvent::PivotAdded { .. }
+            | IncidentEvent::StepChanged { .. }
+            | IncidentEvent::ClosureItemCompleted { .. }
+            | IncidentEvent::ClosureItemWaived { .. }
+            | IncidentEvent::ClosureItemReopened { .. }
+            | IncidentEvent::CorrectiveActionAdded { .. }
+            | IncidentEvent::CorrectiveActionAssigned { .. }
+            | IncidentEvent::CorrectiveActionDone { .. }
+            | IncidentEvent::StatementAdded { .. }
+            | IncidentEvent::StandingChanged { .. }
+            | IncidentEvent::ActionStarted { .. }
+            | IncidentEvent::ActionEnded { .. }
+            | IncidentEvent::NextUpdateSet { .. }
+            | IncidentEvent::Note { .. }
+            | IncidentEvent::CaptureAsked { .. }
+            | IncidentEvent::CaptureStopped {}
+            | IncidentEvent::CapturePlanned { .. }
+            | IncidentEvent::CaptureStarted { .. }
+            | IncidentEvent::EvidenceRead { .. }
+            | IncidentEvent::EvidenceExported { .. }
+            | IncidentEvent::EvidenceVerified { .. } => {}
         }
     }
 }
 
-/// Puts `to` into `slot`, if it holds `from`.
+/// Sets `slot` to `to` if it holds `from`.
 fn replace<T: PartialEq>(slot: &mut T, from: &T, to: T) -> Result<(), &'static str> {
     if slot != from {
         return Err("what was there before");
@@ -349,15 +366,16 @@ fn replace<T: PartialEq>(slot: &mut T, from: &T, to: T) -> Result<(), &'static s
     Ok(())
 }
 
-fn follows(id: u64, count: usize) -> Result<(), &'static str> {
-    if id == count as u64 + 1 {
-        Ok(())
-    } else {
-        Err("its number does not follow on the last one")
+/// Adds the item with the number `id`, which must be the next one.
+fn append<T>(list: &mut Vec<T>, id: u64, item: T) -> Result<(), &'static str> {
+    if id != list.len() as u64 + 1 {
+        return Err("its number does not follow on the last one");
     }
+    list.push(item);
+    Ok(())
 }
 
-/// The thing of a number from 1.
+/// The item with the number `id`, from 1.
 fn numbered<T>(list: &mut [T], id: u64) -> Result<&mut T, &'static str> {
     let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
     index
@@ -374,7 +392,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_make_an_incident() {
+    fn replay_applies_every_entry() {
         let incident = Incident::replay(&samples::entries()).expect("good entries");
         assert_eq!(
             (incident.severity, incident.status),
@@ -399,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_bundle_of_a_pass_counts_unless_it_is_of_the_same_pages() {
+    fn second_bundle_of_pass_counts_unless_it_has_same_pages() {
         let first = samples::changes()
             .into_iter()
             .find(|change| matches!(change, IncidentEvent::EvidenceSealed { .. }));
@@ -454,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn no_entry_can_be_left_out_doubled_or_swapped() {
+    fn rejects_missing_duplicated_and_swapped_entries() {
         let good = samples::entries();
         assert_eq!(Incident::replay(&[]), Err(ReplayError::Empty));
         for index in 0..good.len() - 1 {
@@ -474,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_contradicts_changes_nothing() {
+    fn contradicting_entry_changes_nothing() {
         let mut incident = Incident::replay(&samples::entries()).expect("good entries");
         let before = incident.clone();
         let wrong = IncidentEvent::SeverityChanged {
@@ -519,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn reopening_asks_for_every_closure_item_anew() {
+    fn reopening_withdraws_every_closure_answer() {
         let mut incident = Incident::replay(&samples::entries()).expect("good entries");
         assert!(!incident.closure.is_empty());
         let status = |from, to| IncidentEvent::StatusChanged {

@@ -1,5 +1,5 @@
-//! Updates for inside and outside, in the runbook's form. They say what is recorded: what is
-//! missing is said to be, never guessed.
+//! The internal and the external update, in the runbook's form. They contain only what is recorded,
+//! and say what is missing.
 
 use std::fmt::Write as _;
 
@@ -11,17 +11,17 @@ use super::severity::IncidentRole;
 use super::statement::{StatementStanding, StatementTopic};
 use super::text::or;
 
-/// What stands where nobody has said anything.
+/// In place of a value that nobody has given.
 const NOT_SET: &str = "not set";
 
-/// Nanoseconds of a second.
-const SECOND: i128 = 1_000_000_000;
+const NANOSECONDS_PER_SECOND: i128 = 1_000_000_000;
 
-/// The incident as an update tells of it: people see no fractions of seconds.
+/// The incident with the times that an update mentions cut to whole seconds.
 #[must_use]
-pub fn to_the_second(incident: Incident) -> Incident {
+pub fn truncate_to_seconds(incident: Incident) -> Incident {
     let seconds = |time: Timestamp| {
-        let whole = time.unix_nanoseconds().div_euclid(SECOND) * SECOND;
+        let whole =
+            time.unix_nanoseconds().div_euclid(NANOSECONDS_PER_SECOND) * NANOSECONDS_PER_SECOND;
         Timestamp::from_unix_nanoseconds(whole).unwrap_or(time)
     };
     Incident {
@@ -32,7 +32,7 @@ pub fn to_the_second(incident: Incident) -> Incident {
     }
 }
 
-/// The internal update: the runbook's fields, in its order.
+/// The internal update: the runbook's fields, in the runbook's order.
 #[must_use]
 pub fn internal(incident: &Incident) -> String {
     let started = match incident.started {
@@ -57,7 +57,7 @@ pub fn internal(incident: &Incident) -> String {
         .collect()
 }
 
-/// What is confirmed, and nothing else.
+/// Confirmed statements only.
 fn known_impact(incident: &Incident) -> String {
     let confirmed = statements(
         incident,
@@ -71,7 +71,6 @@ fn known_impact(incident: &Incident) -> String {
     }
 }
 
-/// Owners and next actions.
 fn current_actions(incident: &Incident) -> String {
     let running = incident.actions.iter().filter(|action| !action.ended);
     let actions: Vec<String> = running
@@ -84,8 +83,8 @@ fn current_actions(incident: &Incident) -> String {
     }
 }
 
-/// A draft of the external update: confirmed facts apart from hypotheses, and no name of ours. The
-/// communications lead finishes it, and the business owner decides whether it is sent.
+/// A draft of the external update. It separates confirmed facts from hypotheses, and names no
+/// person. The communications lead finishes it, and the business owner decides whether to send it.
 #[must_use]
 pub fn external(incident: &Incident) -> String {
     let mut text = format!(
@@ -109,7 +108,7 @@ pub fn external(incident: &Incident) -> String {
             NOT_SET,
         ),
     ] {
-        write_part(
+        write_section(
             &mut text,
             title,
             &statements(incident, StatementStanding::Confirmed, Some(topic)),
@@ -118,19 +117,22 @@ pub fn external(incident: &Incident) -> String {
     }
     text.push_str("\nInvestigation hypotheses (not confirmed)\n");
     let mut hypotheses = statements(incident, StatementStanding::Hypothesis, None);
-    let may_be = incident
-        .affects
-        .answers()
-        .into_iter()
-        .filter(|(_, answer)| *answer == ImpactAnswer::Yes);
-    hypotheses.extend(may_be.map(|(what, _)| format!("{} may be affected.", capitalised(what))));
+    // An answer of "yes" in the potential impact is no confirmed fact: it means "may be".
+    hypotheses.extend(
+        incident
+            .affects
+            .answers()
+            .into_iter()
+            .filter(|(_, answer)| *answer == ImpactAnswer::Yes)
+            .map(|(what, _)| format!("{} may be affected.", capitalised(what))),
+    );
     write_lines(&mut text, &hypotheses, "none recorded");
     let next_update = incident.next_update.map(|at| format!("{at} (UTC)"));
     let _ = writeln!(text, "\nNext update: {}", or(next_update.as_ref(), NOT_SET));
     text
 }
 
-fn write_part(text: &mut String, title: &str, lines: &[String], none: &str) {
+fn write_section(text: &mut String, title: &str, lines: &[String], none: &str) {
     let _ = writeln!(text, "\n{title}:");
     write_lines(text, lines, none);
 }
@@ -142,7 +144,7 @@ fn write_lines(text: &mut String, lines: &[String], none: &str) {
     }
 }
 
-/// Statements of a standing, on one topic or on all.
+/// The statements with this standing, on one topic or on all.
 fn statements(
     incident: &Incident,
     standing: StatementStanding,
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_internal_update_has_the_runbooks_fields_in_its_order() {
+    fn internal_update_has_runbook_fields_in_order() {
         let expected = "\
 Incident: Leaked deploy key (INC-2026-042)
 Severity: SEV-2
@@ -260,7 +262,7 @@ Next update: 2026-11-23T15:00:00Z (UTC)
     }
 
     #[test]
-    fn what_nobody_said_is_said_to_be_missing() {
+    fn updates_say_what_is_missing() {
         let expected = "\
 Incident: Leaked deploy key (INC-2026-042)
 Severity: SEV-2
@@ -295,7 +297,7 @@ Next update: not set
     }
 
     #[test]
-    fn the_external_update_keeps_facts_and_hypotheses_apart_and_names_nobody() {
+    fn external_update_separates_facts_from_hypotheses_and_names_nobody() {
         let expected = "\
 Security incident INC-2026-042: draft of an external update
 

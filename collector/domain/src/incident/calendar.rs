@@ -1,5 +1,4 @@
-//! Days, for what is due: business days are Monday to Friday, in UTC. Public holidays differ by
-//! place and are not known here.
+//! Days, for due dates. Business days are Monday to Friday in UTC; public holidays are not known.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +12,7 @@ use jiff::tz::Offset;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(Date);
 
-/// The text is not a day.
+/// A text is not a day.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{text:?} is not a day such as 2026-11-23")]
 pub struct ParseDayError {
@@ -21,7 +20,7 @@ pub struct ParseDayError {
 }
 
 impl Day {
-    /// The day in UTC on which `time` is.
+    /// The day of `time` in UTC.
     #[must_use]
     pub fn of(time: Timestamp) -> Self {
         let nanoseconds = time.unix_nanoseconds();
@@ -30,14 +29,13 @@ impl Day {
         Self(Offset::UTC.to_datetime(time).date())
     }
 
-    /// True on Monday to Friday.
     #[must_use]
     pub fn is_business_day(self) -> bool {
         !matches!(self.0.weekday(), Weekday::Saturday | Weekday::Sunday)
     }
 
-    /// The `count`-th business day after this day; for 0, this day or the first business day after
-    /// it.
+    /// The `count`-th business day after this day. For 0, this day if it is a business day, else
+    /// the next one. Stops at the last day of the year 9999.
     #[must_use]
     pub fn plus_business_days(self, count: u32) -> Self {
         let mut day = self;
@@ -112,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_is_one_in_utc_and_has_one_form() {
+    fn day_is_in_utc_and_has_one_text_form() {
         assert_eq!(
             Day::of("2026-11-23T23:59:59.9Z".parse().expect("a time")),
             day("2026-11-23")

@@ -1,5 +1,4 @@
-//! Checklists: what the runbook asks to do in the incident, and what it asks to have before it is
-//! closed.
+//! Checklists: the runbook's steps during an incident, and its requirements for closing one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,16 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use super::calendar::Day;
 use super::names::StepId;
-use super::nearest::{comma_separated, did_you_mean, nearest};
 use super::text::{Line, Name};
+use crate::spelling::{comma_separated, did_you_mean, nearest};
 
-/// Minutes of the first of the lists.
+/// Minutes for the first checklist.
 pub const FIRST_MINUTES: u64 = 15;
-/// Business days from the incident's (re)opening within which the review of a SEV-1 or SEV-2 is to
-/// be completed.
+/// Business days after the declaration, or the last reopening, in which the review of a SEV-1 or
+/// SEV-2 must be completed.
 pub const REVIEW_BUSINESS_DAYS: u32 = 5;
 
-/// Which list a step is on.
+/// The checklist that a step is on.
 #[derive(
     Debug,
     Clone,
@@ -37,25 +36,24 @@ pub const REVIEW_BUSINESS_DAYS: u32 = 5;
 #[schema(as = ChecklistName)]
 #[serde(rename_all = "kebab-case")]
 pub enum Checklist {
-    /// What is done first in every incident.
+    /// The first steps of every incident.
     #[serde(rename = "first-15-minutes")]
     FirstFifteenMinutes,
     /// The questions that every investigation answers.
     Investigation,
-    /// The steps of the play.
+    /// The play's own steps.
     #[default]
     Response,
 }
 
 impl Checklist {
-    /// All, in their order.
+    /// In the order in which they are shown.
     pub const ALL: [Self; 3] = [
         Self::FirstFifteenMinutes,
         Self::Investigation,
         Self::Response,
     ];
 
-    /// For people.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -66,30 +64,28 @@ impl Checklist {
     }
 }
 
-/// A step as the play has it.
+/// A step, as in its play.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ChecklistStep)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ChecklistStep {
-    /// Unique among all plays that can meet in one incident.
+    /// Unique within an incident.
     pub id: StepId,
-    /// Its list.
     #[serde(default)]
     pub list: Checklist,
-    /// What is to be done.
     pub text: Line,
 }
 
-/// How far a step is.
+/// The state of a step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepState {
-    /// Nobody has begun.
+    /// Nobody has begun it.
     #[default]
     Open,
-    /// Somebody is on it.
+    /// Somebody is working on it.
     Doing,
-    /// Done.
+    /// It is done.
     Done,
     /// It does not apply here; the note says why.
     NotApplicable,
@@ -98,7 +94,6 @@ pub enum StepState {
 impl StepState {
     const ALL: [Self; 4] = [Self::Open, Self::Doing, Self::Done, Self::NotApplicable];
 
-    /// As it is written.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -116,7 +111,7 @@ impl StepState {
     }
 }
 
-/// What is recorded of a step.
+/// The recorded progress of a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = StepProgress)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -196,7 +191,7 @@ impl ClosureItem {
     }
 }
 
-/// There is no such closure item or state of a step.
+/// A text is no closure item or no state of a step.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{text:?} is not a {what}{}; there are: {}", did_you_mean(*nearest), comma_separated(known))]
 pub struct ParseChecklistError {
@@ -248,32 +243,29 @@ impl fmt::Display for StepState {
     }
 }
 
-/// How a closure item was answered.
+/// The answer to a closure item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ClosureAnswer)]
 #[serde(rename_all = "camelCase")]
 pub struct ClosureAnswer {
-    /// True if it was waived, false if it was given.
+    /// True if the item was waived, false if it was completed.
     pub waived: bool,
     /// What was done, or why it was waived.
     pub note: Line,
     /// Who answers for it.
     pub by: Name,
-    /// When.
     pub at: Timestamp,
 }
 
-/// Something to be done so that it does not happen again.
+/// A measure against recurrence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CorrectiveAction {
     /// From 1, in the order in which they were added.
     pub id: u64,
-    /// What is to be done.
     pub what: Line,
-    /// By whom.
     pub owner: Option<Name>,
-    /// Until when.
+    /// The day by which it must be done.
     pub due: Option<Day>,
     /// When it was done.
     pub done: Option<Timestamp>,
@@ -284,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_read_back_and_misspelled_ones_are_helped() {
+    fn keywords_round_trip_and_error_suggests_nearest() {
         assert!(
             ClosureItem::ALL
                 .iter()
@@ -306,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steps_unknown_field_is_refused() {
+    fn rejects_unknown_field_of_step() {
         assert!(serde_json::from_str::<ChecklistStep>(r#"{"id":"a-1","text":"x"}"#).is_ok());
         assert!(
             serde_json::from_str::<ChecklistStep>(r#"{"id":"a-1","text":"x","owner":"y"}"#)

@@ -1,4 +1,4 @@
-//! When an incident may be closed: the runbook's closure checklist, and what of it is missing.
+//! Whether an incident may be closed: the runbook's closure checklist, and what it still lacks.
 
 use std::fmt;
 
@@ -6,19 +6,17 @@ use super::Incident;
 use super::calendar::Day;
 use super::checklist::{ClosureItem, REVIEW_BUSINESS_DAYS};
 
-/// One thing that stands between an incident and its closure.
+/// A reason why an incident cannot be closed yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClosureBlocker {
-    /// An item of the closure checklist has no answer.
-    Item(ClosureItem),
-    /// A corrective action has no owner.
-    Owner {
-        /// Its number.
+    /// A required item of the closure checklist has no answer.
+    UnansweredItem(ClosureItem),
+    ActionWithoutOwner {
+        /// The number of the corrective action.
         action: u64,
     },
-    /// A corrective action has no date.
-    Due {
-        /// Its number.
+    ActionWithoutDueDate {
+        /// The number of the corrective action.
         action: u64,
     },
 }
@@ -26,44 +24,49 @@ pub enum ClosureBlocker {
 impl fmt::Display for ClosureBlocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Item(item) => write!(f, "{item}: {}", item.text().trim_end_matches('.')),
-            Self::Owner { action } => write!(f, "corrective action {action} has no owner"),
-            Self::Due { action } => write!(f, "corrective action {action} has no due date"),
+            Self::UnansweredItem(item) => {
+                write!(f, "{item}: {}", item.text().trim_end_matches('.'))
+            }
+            Self::ActionWithoutOwner { action } => {
+                write!(f, "corrective action {action} has no owner")
+            }
+            Self::ActionWithoutDueDate { action } => {
+                write!(f, "corrective action {action} has no due date")
+            }
         }
     }
 }
 
 impl Incident {
-    /// False where the runbook does not ask for an item: the review of a SEV-3 or SEV-4.
+    /// False only for the review of a SEV-3 or SEV-4, which the runbook does not require.
     #[must_use]
-    pub fn closure_asks_for(&self, item: ClosureItem) -> bool {
-        item != ClosureItem::Review || self.severity.needs_review()
+    pub fn requires_closure_item(&self, item: ClosureItem) -> bool {
+        item != ClosureItem::Review || self.severity.requires_review()
     }
 
     /// The day on which the post-incident review is due; `None` for SEV-3 and SEV-4.
     ///
-    /// The runbook says "within five business days", and asks for the review before the incident is
-    /// closed, so the days cannot be counted from the closure. They are counted from the
-    /// declaration (or the last reopening): the one moment that every incident has and nobody can
-    /// move, and the strictest reading, so that who keeps it keeps every other. Days are Monday to
-    /// Friday, in UTC.
+    /// The runbook says "within five business days", and requires the review before the closure, so
+    /// the days cannot be counted from the closure. They are counted from the declaration, or the
+    /// last reopening: every incident has that time, nobody can move it, and it is the strictest
+    /// reading of the rule. Business days are Monday to Friday in UTC.
     #[must_use]
     pub fn review_due(&self) -> Option<Day> {
         self.severity
-            .needs_review()
+            .requires_review()
             .then(|| Day::of(self.opened_at).plus_business_days(REVIEW_BUSINESS_DAYS))
     }
 
-    /// All that is missing before the incident may be closed; empty if it may.
+    /// What must be done before the incident may be closed; empty if it may be closed now.
     ///
-    /// An owner and a date of each corrective action are asked for unless that item is waived: then
-    /// somebody answers for it by name.
+    /// Each corrective action needs an owner and a due date, unless the item for corrective actions
+    /// is waived: then whoever waived it answers for that.
     #[must_use]
-    pub fn missing_to_close(&self) -> Vec<ClosureBlocker> {
+    pub fn closure_blockers(&self) -> Vec<ClosureBlocker> {
         let mut missing = Vec::new();
         for item in ClosureItem::ALL {
-            if self.closure_asks_for(item) && !self.closure.contains_key(&item) {
-                missing.push(ClosureBlocker::Item(item));
+            if self.requires_closure_item(item) && !self.closure.contains_key(&item) {
+                missing.push(ClosureBlocker::UnansweredItem(item));
             }
         }
         if self
@@ -74,18 +77,12 @@ impl Incident {
             return missing;
         }
         for action in &self.corrective_actions {
-            missing.extend(
-                action
-                    .owner
-                    .is_none()
-                    .then_some(ClosureBlocker::Owner { action: action.id }),
-            );
-            missing.extend(
-                action
-                    .due
-                    .is_none()
-                    .then_some(ClosureBlocker::Due { action: action.id }),
-            );
+            if action.owner.is_none() {
+                missing.push(ClosureBlocker::ActionWithoutOwner { action: action.id });
+            }
+            if action.due.is_none() {
+                missing.push(ClosureBlocker::ActionWithoutDueDate { action: action.id });
+            }
         }
         missing
     }
@@ -107,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn every_item_is_asked_for_and_the_review_only_where_the_runbook_does() {
+    fn every_item_is_required_except_review_of_lesser_incidents() {
         let mut incident = samples::incident();
         for (severity, count) in [
             (Severity::Sev1, 8),
@@ -116,18 +113,18 @@ mod tests {
             (Severity::Sev4, 7),
         ] {
             incident.severity = severity;
-            assert_eq!(incident.missing_to_close().len(), count, "{severity}");
+            assert_eq!(incident.closure_blockers().len(), count, "{severity}");
             assert_eq!(incident.review_due().is_some(), count == 8, "{severity}");
         }
         incident.closure = ClosureItem::ALL
             .into_iter()
             .map(|item| (item, answered(false)))
             .collect();
-        assert_eq!(incident.missing_to_close(), []);
+        assert_eq!(incident.closure_blockers(), []);
     }
 
     #[test]
-    fn corrective_actions_need_an_owner_and_a_date() {
+    fn corrective_actions_need_owner_and_due_date() {
         let mut incident = samples::incident();
         incident.closure = ClosureItem::ALL
             .into_iter()
@@ -142,20 +139,20 @@ mod tests {
         };
         incident.corrective_actions.push(action);
         assert_eq!(
-            incident.missing_to_close(),
+            incident.closure_blockers(),
             [
-                ClosureBlocker::Owner { action: 1 },
-                ClosureBlocker::Due { action: 1 }
+                ClosureBlocker::ActionWithoutOwner { action: 1 },
+                ClosureBlocker::ActionWithoutDueDate { action: 1 }
             ]
         );
         incident
             .closure
             .insert(ClosureItem::CorrectiveActions, answered(true));
-        assert_eq!(incident.missing_to_close(), []);
+        assert_eq!(incident.closure_blockers(), []);
     }
 
     #[test]
-    fn the_review_is_due_five_business_days_after_the_opening() {
+    fn review_is_due_five_business_days_after_opening() {
         let mut incident = samples::incident(); // declared on Monday, 2026-11-23
         assert_eq!(
             incident.review_due().map(|day| day.to_string()).as_deref(),

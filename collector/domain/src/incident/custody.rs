@@ -1,4 +1,4 @@
-//! What is done with evidence, as the pipeline writes it into the incident's timeline.
+//! Terms of the journal's events about evidence, which the pipeline writes.
 
 use std::fmt;
 
@@ -6,20 +6,20 @@ use evidence_format::digest::Digest;
 use evidence_format::id::ItemName;
 use serde::{Deserialize, Serialize};
 
-/// Points into a bundle.
+/// Refers to a bundle, or to an item or record in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = EvidencePointer)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EvidenceRef {
     /// The bundle's id.
     pub bundle: Digest,
-    /// The item in it; `None` is the whole bundle.
+    /// `None` is the whole bundle.
     pub item: Option<ItemName>,
-    /// The record in the item, from 0; `None` is the whole item.
+    /// The number of the record in the item, from 0; `None` is the whole item.
     pub record: Option<u64>,
 }
 
-/// Why a source is asked.
+/// Why a source is captured.
 #[derive(
     Debug,
     Clone,
@@ -36,16 +36,15 @@ pub struct EvidenceRef {
 #[schema(as = PlanPassKind)]
 #[serde(rename_all = "kebab-case")]
 pub enum PassKind {
-    /// For the first time.
+    /// The first capture.
     First,
-    /// Again, because evidence arrives late at this source.
+    /// Captured again, because evidence arrives late at this source.
     Settle,
-    /// For the rest, after a deadline cut an earlier pass.
+    /// The rest of an earlier pass that its deadline cut off.
     Continuation,
 }
 
 impl PassKind {
-    /// As it is written.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -56,26 +55,25 @@ impl PassKind {
     }
 }
 
-/// What was found about the evidence itself.
+/// The kind of a finding about the evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FindingKind {
-    /// It belongs to the window of an earlier pass, and was not there then.
+    /// A record in the window of an earlier pass appeared only later.
     Late,
-    /// An earlier pass has it, and the source no longer does.
+    /// A record of an earlier pass is no longer at the source.
     Gone,
-    /// The source gives other bytes for it than before.
+    /// The source returns other bytes for a record than before.
     Changed,
-    /// It could not be captured.
+    /// Evidence could not be captured.
     Gap,
     /// A clock is wrong.
     Clock,
-    /// It shows use of what the incident is about.
+    /// A record matches a pivot of the incident.
     Pivot,
 }
 
 impl FindingKind {
-    /// All.
     pub const ALL: [Self; 6] = [
         Self::Late,
         Self::Gone,
@@ -85,7 +83,7 @@ impl FindingKind {
         Self::Pivot,
     ];
 
-    /// The kind of an entry with such a finding.
+    /// The [kind](super::JournalEntry::kind) of an entry with such a finding.
     #[must_use]
     pub fn entry_kind(self) -> &'static str {
         match self {
@@ -99,17 +97,17 @@ impl FindingKind {
     }
 }
 
-/// What a verification said.
+/// The result of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VerificationOutcome {
-    /// All that was asked holds.
+    /// Every requested check passed.
     Sound,
-    /// Sound, but something is missing that was planned.
+    /// Sound, but planned evidence is missing.
     Incomplete,
-    /// It cannot be decided with the trust material given.
+    /// The trust material given is not enough to decide.
     Undecided,
-    /// Tampered or invalid.
+    /// Tampered with, or invalid.
     Failed,
 }
 

@@ -1,8 +1,8 @@
-//! What people want of an incident, and what follows: changes, or a refusal that says what to do
-//! instead.
+//! Decides on commands: an incident accepts one as events, or rejects it with an error that says
+//! what to do instead.
 //!
-//! What the pipeline writes about evidence is no wish: it has happened, and becomes an entry as it
-//! is.
+//! What the pipeline reports about evidence is not a command. It has happened, so it becomes an
+//! event without a decision.
 
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,21 +13,20 @@ use super::checklist::{ClosureItem, StepProgress, StepState};
 use super::closure::ClosureBlocker;
 use super::entry::{Declaration, IncidentEvent};
 use super::names::{PlayName, StepId};
-use super::nearest::{comma_separated, did_you_mean, nearest};
 use super::pivot::Pivot;
 use super::plays::{Plays, UnknownPlay};
 use super::report::{InitialReport, PotentialImpact, SYSTEMS_MAX};
 use super::severity::{IncidentRole, IncidentStatus, Severity};
 use super::statement::{StatementStanding, StatementTopic};
 use super::text::{Line, Name, Prose};
+use crate::spelling::{comma_separated, did_you_mean, nearest};
 
-/// Statements, actions, or corrective actions of one incident: above that, something writes them in
-/// a loop.
+/// Statements, actions, or corrective actions of one incident: more than that come from a loop.
 const NUMBERED_MAX: usize = 1000;
-/// Pivots of one incident: each is asked of each target of each source that can.
+/// Pivots of one incident: each adds a step for every target of every source that can filter by it.
 const PIVOTS_MAX: usize = 64;
 
-/// What somebody wants.
+/// A request to change an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(
     tag = "type",
@@ -37,23 +36,23 @@ const PIVOTS_MAX: usize = 64;
 )]
 #[allow(
     missing_docs,
-    reason = "fields are those of the change of the same name"
+    reason = "fields are those of the event of the same name"
 )]
 pub enum Command {
-    /// Give it another short name.
+    /// Give the incident another short name.
     Rename { to: Name },
-    /// Raise or lower its severity.
+    /// Raise or lower the severity.
     ChangeSeverity { to: Severity, reason: Line },
-    /// Go on, go back, close or reopen. Back needs a reason.
+    /// Advance, go back, close or reopen. Going back and reopening need a reason.
     ChangeStatus {
         to: IncidentStatus,
         reason: Option<Line>,
     },
-    /// Say when it started.
+    /// Say when the incident started.
     SetStarted { to: Timestamp },
-    /// Respond by another play.
+    /// Respond with another play.
     ChangePlay { to: PlayName, reason: Line },
-    /// Give a role to somebody, or to nobody.
+    /// Assign a role, or with `None` unassign it.
     AssignRole {
         role: IncidentRole,
         to: Option<Name>,
@@ -64,22 +63,22 @@ pub enum Command {
     ChangePotentialImpact { to: PotentialImpact },
     /// Ask for evidence about one more thing.
     AddPivot { pivot: Pivot },
-    /// Go on with a step of a checklist; `None` leaves as it is.
+    /// Update a checklist step; `None` keeps the value.
     ChangeStep {
         step: StepId,
         state: Option<StepState>,
         owner: Option<Name>,
         note: Option<Line>,
     },
-    /// Fulfil an item of the closure checklist.
+    /// Complete an item of the closure checklist.
     CompleteClosureItem { item: ClosureItem, note: Line },
-    /// Waive it; `None` is by the one who wishes.
+    /// Waive an item; `by` is who answers for that, by default the acting user.
     WaiveClosureItem {
         item: ClosureItem,
         reason: Line,
         by: Option<Name>,
     },
-    /// Take either back.
+    /// Withdraw the answer to an item.
     ReopenClosureItem { item: ClosureItem, reason: Line },
     /// Add a corrective action.
     AddCorrectiveAction {
@@ -87,15 +86,15 @@ pub enum Command {
         owner: Option<Name>,
         due: Option<Day>,
     },
-    /// Give it an owner or a date; `None` leaves as it is.
+    /// Set the owner or due date of a corrective action; `None` keeps the value.
     AssignCorrectiveAction {
         id: u64,
         owner: Option<Name>,
         due: Option<Day>,
     },
-    /// Say that it is done.
+    /// Record that a corrective action is done.
     FinishCorrectiveAction { id: u64, note: Option<Line> },
-    /// State something for updates.
+    /// Add a statement for updates.
     AddStatement {
         topic: StatementTopic,
         standing: StatementStanding,
@@ -107,102 +106,126 @@ pub enum Command {
         to: StatementStanding,
         reason: Option<Line>,
     },
-    /// Begin to do something.
+    /// Record that somebody begins an action.
     StartAction { text: Line, owner: Option<Name> },
-    /// End it.
+    /// Record that an action has ended.
     EndAction { id: u64, outcome: Option<Line> },
-    /// Say when the next update is due, or that none is.
+    /// Set when the next update is due; `None` if none is.
     SetNextUpdate { to: Option<Timestamp> },
-    /// Write something down.
+    /// Add a note.
     Note { text: Prose },
 }
 
-/// A wish cannot be fulfilled. For whoever wishes.
+impl Command {
+    /// True if it needs the authority of a commander: it changes severity or status.
+    #[must_use]
+    pub fn is_decision(&self) -> bool {
+        match self {
+            Self::ChangeSeverity { .. } | Self::ChangeStatus { .. } => true,
+            Self::Rename { .. }
+            | Self::SetStarted { .. }
+            | Self::ChangePlay { .. }
+            | Self::AssignRole { .. }
+            | Self::ChangeReport { .. }
+            | Self::ChangePotentialImpact { .. }
+            | Self::AddPivot { .. }
+            | Self::ChangeStep { .. }
+            | Self::CompleteClosureItem { .. }
+            | Self::WaiveClosureItem { .. }
+            | Self::ReopenClosureItem { .. }
+            | Self::AddCorrectiveAction { .. }
+            | Self::AssignCorrectiveAction { .. }
+            | Self::FinishCorrectiveAction { .. }
+            | Self::AddStatement { .. }
+            | Self::ChangeStanding { .. }
+            | Self::StartAction { .. }
+            | Self::EndAction { .. }
+            | Self::SetNextUpdate { .. }
+            | Self::Note { .. } => false,
+        }
+    }
+
+    /// True if it changes a checklist, the closure checklist or a corrective action.
+    #[must_use]
+    pub fn is_on_checklists(&self) -> bool {
+        match self {
+            Self::ChangeStep { .. }
+            | Self::CompleteClosureItem { .. }
+            | Self::WaiveClosureItem { .. }
+            | Self::ReopenClosureItem { .. }
+            | Self::AddCorrectiveAction { .. }
+            | Self::AssignCorrectiveAction { .. }
+            | Self::FinishCorrectiveAction { .. } => true,
+            Self::Rename { .. }
+            | Self::ChangeSeverity { .. }
+            | Self::ChangeStatus { .. }
+            | Self::SetStarted { .. }
+            | Self::ChangePlay { .. }
+            | Self::AssignRole { .. }
+            | Self::ChangeReport { .. }
+            | Self::ChangePotentialImpact { .. }
+            | Self::AddPivot { .. }
+            | Self::AddStatement { .. }
+            | Self::ChangeStanding { .. }
+            | Self::StartAction { .. }
+            | Self::EndAction { .. }
+            | Self::SetNextUpdate { .. }
+            | Self::Note { .. } => false,
+        }
+    }
+}
+
+/// The incident rejects a command. The texts are for the user who gave it.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum CommandError {
-    /// The status does not go there from here.
-    #[error("status cannot go from {from} to {to}; it can go to: {}", comma_separated(from.next()))]
+    /// The lifecycle has no such transition.
+    #[error("status cannot go from {from} to {to}; it can go to: {}", comma_separated(from.allowed_next()))]
     Transition {
-        /// From here.
         from: IncidentStatus,
-        /// There.
         to: IncidentStatus,
     },
-    /// Without a reason nobody will understand it later.
+    /// Without a reason, nobody could understand the change later.
     #[error("{what} needs a reason")]
-    ReasonMissing {
-        /// What.
-        what: &'static str,
-    },
-    /// The closure checklist is not done.
+    ReasonMissing { what: &'static str },
+    /// The closure checklist is incomplete.
     #[error(
         "incident cannot be closed yet, missing:{}\ngive each with a note, or waive it with a reason",
         lines(missing)
     )]
-    NotReadyToClose {
-        /// All that is missing.
-        missing: Vec<ClosureBlocker>,
-    },
-    /// It was closed on what this would change.
+    NotReadyToClose { missing: Vec<ClosureBlocker> },
+    /// The incident was closed on the strength of what this would change.
     #[error("incident is closed: {what} cannot change unless it is reopened")]
-    Closed {
-        /// What would change.
-        what: &'static str,
-    },
-    /// No step has this id.
+    Closed { what: &'static str },
+    /// No checklist step has this id.
     #[error("no step of this incident is called {step}{}", did_you_mean(nearest.as_ref().map(StepId::as_str)))]
     UnknownStep {
-        /// What was given.
         step: StepId,
-        /// What was probably meant.
+        /// The id that was probably meant.
         nearest: Option<StepId>,
     },
-    /// Nothing has this number.
+    /// No statement, action or corrective action has this number.
     #[error("there is no {what} {id}, the last is {count}")]
     UnknownNumber {
-        /// What was meant.
         what: &'static str,
-        /// Its number.
         id: u64,
-        /// How many there are.
         count: u64,
     },
-    /// The closure item has no answer that could be taken back.
+    /// The closure item has no answer to withdraw.
     #[error("closure item {item} is neither given nor waived")]
-    NotAnswered {
-        /// The item.
-        item: ClosureItem,
-    },
-    /// It is earlier than it can be.
+    NotAnswered { item: ClosureItem },
+    /// A time that must be in the future has passed.
     #[error("{what} {at} is in the past")]
-    Past {
-        /// What.
-        what: &'static str,
-        /// When it would be.
-        at: String,
-    },
-    /// It is later than it can be.
+    Past { what: &'static str, at: String },
+    /// A time that must have passed is in the future.
     #[error("{what} {at} is in the future")]
-    Future {
-        /// What.
-        what: &'static str,
-        /// When it would be.
-        at: Timestamp,
-    },
-    /// More of something than there may be.
-    #[error("incident has {max} {what}, which is the most")]
-    TooMany {
-        /// Of what.
-        what: &'static str,
-        /// How many there may be.
-        max: usize,
-    },
-    /// There is no such play.
+    Future { what: &'static str, at: Timestamp },
+    /// A limit on the number of something.
+    #[error("too many {what}: an incident has at most {max}")]
+    TooMany { what: &'static str, max: usize },
     #[error(transparent)]
     Play(#[from] UnknownPlay),
 }
 
-/// Each on a line of its own.
 fn lines(missing: &[ClosureBlocker]) -> String {
     missing
         .iter()
@@ -212,20 +235,20 @@ fn lines(missing: &[ClosureBlocker]) -> String {
 
 type Decision = Result<Vec<IncidentEvent>, CommandError>;
 
-/// Declares an incident: the change that is its first entry. Its checklist becomes the play's,
-/// whatever it was.
+/// Decides on a declaration: the event that is the incident's first. Replaces the declaration's
+/// checklist by the play's.
 ///
 /// # Errors
-/// The play does not exist, or the declaration has too much of something or a time in the future.
+/// The play does not exist, a list is too long, or a time is in the future.
 pub fn declare(
     declaration: Declaration,
     plays: &Plays,
     now: Timestamp,
 ) -> Result<IncidentEvent, CommandError> {
     let checklist = plays.checklist(plays.get(&declaration.play)?);
-    not_future("start", declaration.started, now)?;
+    check_not_future("start", declaration.started, now)?;
     check_report(&declaration.report, now)?;
-    at_most("pivots", declaration.pivots.len(), PIVOTS_MAX)?;
+    check_count("pivots", declaration.pivots.len(), PIVOTS_MAX)?;
     Ok(IncidentEvent::Declared(Box::new(Declaration {
         checklist,
         ..declaration
@@ -233,76 +256,77 @@ pub fn declare(
 }
 
 impl Incident {
-    /// What follows if `by` wishes `wish` at `now`: the changes to append, none if all is so
-    /// already.
+    /// Decides on a command that `by` gives at `now`: the events to append. There are none if the
+    /// incident is already as the command wants it.
     ///
     /// # Errors
     /// See [`CommandError`].
-    pub fn decide(&self, wish: Command, plays: &Plays, by: &Name, now: Timestamp) -> Decision {
-        match wish {
-            Command::Rename { to } => Ok(change(self.name != to, || IncidentEvent::Renamed {
-                from: self.name.clone(),
-                to,
-            })),
-            Command::ChangeSeverity { to, reason } => {
-                self.open("severity")?;
-                let from = self.severity;
-                Ok(change(from != to, || IncidentEvent::SeverityChanged {
-                    from,
-                    to,
-                    reason,
-                }))
-            }
+    pub fn decide(&self, command: Command, plays: &Plays, by: &Name, now: Timestamp) -> Decision {
+        match command {
+            Command::Rename { to } => Ok(self.decide_name(to)),
+            Command::ChangeSeverity { to, reason } => self.decide_severity(to, reason),
             Command::ChangeStatus { to, reason } => self.decide_status(to, reason),
-            Command::SetStarted { to } => {
-                not_future("start", Some(to), now)?;
-                Ok(change(self.started != Some(to), || {
-                    IncidentEvent::StartedChanged {
-                        from: self.started,
-                        to,
-                    }
-                }))
-            }
+            Command::SetStarted { to } => self.decide_started(to, now),
             Command::ChangePlay { to, reason } => self.decide_play(to, plays, reason),
-            Command::AssignRole { role, to } => {
-                let from = self.roles.get(&role).cloned();
-                Ok(change(from != to, || IncidentEvent::RoleAssigned {
-                    role,
-                    from,
-                    to,
-                }))
-            }
-            Command::ChangeReport { to } => {
-                check_report(&to, now)?;
-                let from = || Box::new(self.report.clone());
-                Ok(change(self.report != to, || IncidentEvent::ReportChanged {
-                    from: from(),
-                    to: Box::new(to),
-                }))
-            }
-            Command::ChangePotentialImpact { to } => Ok(change(self.affects != to, || {
-                IncidentEvent::PotentialImpactChanged {
-                    from: self.affects,
-                    to,
-                }
-            })),
-            Command::AddPivot { pivot } => {
-                at_most("pivots", self.pivots.len() + 1, PIVOTS_MAX)?;
-                Ok(change(!self.pivots.contains(&pivot), || {
-                    IncidentEvent::PivotAdded { pivot }
-                }))
-            }
+            Command::AssignRole { role, to } => Ok(self.decide_role(role, to)),
+            Command::ChangeReport { to } => self.decide_report(to, now),
+            Command::ChangePotentialImpact { to } => Ok(self.decide_potential_impact(to)),
+            Command::AddPivot { pivot } => self.decide_pivot(pivot),
             Command::ChangeStep {
                 step,
                 state,
                 owner,
                 note,
             } => self.decide_step(step, state, owner, note),
-            Command::CompleteClosureItem { .. }
-            | Command::WaiveClosureItem { .. }
-            | Command::ReopenClosureItem { .. } => self.decide_closure(wish, by),
-            _ => self.decide_work(wish, now),
+            Command::CompleteClosureItem { item, note } => {
+                self.require_open("closure checklist")?;
+                Ok(vec![IncidentEvent::ClosureItemCompleted { item, note }])
+            }
+            Command::WaiveClosureItem {
+                item,
+                reason,
+                by: who,
+            } => {
+                self.require_open("closure checklist")?;
+                let by = who.unwrap_or_else(|| by.clone());
+                Ok(vec![IncidentEvent::ClosureItemWaived { item, reason, by }])
+            }
+            Command::ReopenClosureItem { item, reason } => self.decide_reopening(item, reason),
+            Command::AddCorrectiveAction { what, owner, due } => {
+                self.decide_corrective_action(what, owner, due, now)
+            }
+            Command::AssignCorrectiveAction { id, owner, due } => {
+                self.decide_assignment(id, owner, due, now)
+            }
+            Command::FinishCorrectiveAction { id, note } => self.decide_finish(id, note),
+            Command::AddStatement {
+                topic,
+                standing,
+                text,
+            } => self.decide_statement(topic, standing, text),
+            Command::ChangeStanding { id, to, reason } => self.decide_standing(id, to, reason),
+            Command::StartAction { text, owner } => self.decide_action(text, owner),
+            Command::EndAction { id, outcome } => self.decide_action_end(id, outcome),
+            Command::SetNextUpdate { to } => self.decide_next_update(to, now),
+            Command::Note { text } => Ok(vec![IncidentEvent::Note { text }]),
         }
+    }
+
+    fn decide_name(&self, to: Name) -> Vec<IncidentEvent> {
+        event_if(self.name != to, || IncidentEvent::Renamed {
+            from: self.name.clone(),
+            to,
+        })
+    }
+
+    fn decide_severity(&self, to: Severity, reason: Line) -> Decision {
+        self.require_open("severity")?;
+        let from = self.severity;
+        Ok(event_if(from != to, || IncidentEvent::SeverityChanged {
+            from,
+            to,
+            reason,
+        }))
     }
 
     fn decide_status(&self, to: IncidentStatus, reason: Option<Line>) -> Decision {
@@ -310,9 +334,11 @@ impl Incident {
         if from == to {
             return Ok(Vec::new());
         }
-        if !from.next().contains(&to) {
+        if !from.allowed_next().contains(&to) {
             return Err(CommandError::Transition { from, to });
         }
+        // The only way back, from any status. Without a reason, nobody could later tell why the
+        // incident counted as contained in between.
         if to == IncidentStatus::Investigating && reason.is_none() {
             let what = if from == IncidentStatus::Closed {
                 "reopening"
@@ -321,22 +347,64 @@ impl Incident {
             };
             return Err(CommandError::ReasonMissing { what });
         }
-        let missing = self.missing_to_close();
+        let missing = self.closure_blockers();
         if to == IncidentStatus::Closed && !missing.is_empty() {
             return Err(CommandError::NotReadyToClose { missing });
         }
         Ok(vec![IncidentEvent::StatusChanged { from, to, reason }])
     }
 
+    fn decide_started(&self, to: Timestamp, now: Timestamp) -> Decision {
+        check_not_future("start", Some(to), now)?;
+        let from = self.started;
+        Ok(event_if(from != Some(to), || {
+            IncidentEvent::StartedChanged { from, to }
+        }))
+    }
+
     fn decide_play(&self, to: PlayName, plays: &Plays, reason: Line) -> Decision {
-        self.open("play")?;
+        self.require_open("play")?;
         let checklist = plays.checklist(plays.get(&to)?);
         let from = self.play.clone();
-        Ok(change(from != to, || IncidentEvent::PlayChanged {
+        Ok(event_if(from != to, || IncidentEvent::PlayChanged {
             from,
             to,
             checklist,
             reason,
+        }))
+    }
+
+    fn decide_role(&self, role: IncidentRole, to: Option<Name>) -> Vec<IncidentEvent> {
+        let from = self.roles.get(&role).cloned();
+        event_if(from != to, || IncidentEvent::RoleAssigned {
+            role,
+            from,
+            to,
+        })
+    }
+
+    fn decide_report(&self, to: InitialReport, now: Timestamp) -> Decision {
+        check_report(&to, now)?;
+        Ok(event_if(self.report != to, || {
+            IncidentEvent::ReportChanged {
+                from: Box::new(self.report.clone()),
+                to: Box::new(to),
+            }
+        }))
+    }
+
+    fn decide_potential_impact(&self, to: PotentialImpact) -> Vec<IncidentEvent> {
+        let from = self.affects;
+        event_if(from != to, || IncidentEvent::PotentialImpactChanged {
+            from,
+            to,
+        })
+    }
+
+    fn decide_pivot(&self, pivot: Pivot) -> Decision {
+        check_count("pivots", self.pivots.len() + 1, PIVOTS_MAX)?;
+        Ok(event_if(!self.pivots.contains(&pivot), || {
+            IncidentEvent::PivotAdded { pivot }
         }))
     }
 
@@ -347,13 +415,13 @@ impl Incident {
         owner: Option<Name>,
         note: Option<Line>,
     ) -> Decision {
-        self.open("checklist")?;
+        self.require_open("checklist")?;
         if !self.checklist.iter().any(|known| known.id == step) {
             let known = self.checklist.iter().map(|known| known.id.as_str());
             let nearest = nearest(step.as_str(), known).and_then(|id| id.parse().ok());
             return Err(CommandError::UnknownStep { step, nearest });
         }
-        let from = self.progress_of(&step);
+        let from = self.step_progress(&step);
         let state = state.unwrap_or(from.state);
         if state == StepState::NotApplicable && from.state != state && note.is_none() {
             return Err(CommandError::ReasonMissing {
@@ -365,93 +433,94 @@ impl Incident {
             owner: owner.or(from.owner.clone()),
             note: note.or(from.note.clone()),
         };
-        Ok(change(from != to, || IncidentEvent::StepChanged {
+        Ok(event_if(from != to, || IncidentEvent::StepChanged {
             step,
             from,
             to,
         }))
     }
 
-    fn decide_closure(&self, wish: Command, by: &Name) -> Decision {
-        self.open("closure checklist")?;
-        Ok(vec![match wish {
-            Command::CompleteClosureItem { item, note } => {
-                IncidentEvent::ClosureItemCompleted { item, note }
-            }
-            Command::WaiveClosureItem {
-                item,
-                reason,
-                by: who,
-            } => IncidentEvent::ClosureItemWaived {
-                item,
-                reason,
-                by: who.unwrap_or_else(|| by.clone()),
-            },
-            Command::ReopenClosureItem { item, .. } if !self.closure.contains_key(&item) => {
-                return Err(CommandError::NotAnswered { item });
-            }
-            Command::ReopenClosureItem { item, reason } => {
-                IncidentEvent::ClosureItemReopened { item, reason }
-            }
-            _ => return Ok(Vec::new()),
+    fn decide_reopening(&self, item: ClosureItem, reason: Line) -> Decision {
+        self.require_open("closure checklist")?;
+        if !self.closure.contains_key(&item) {
+            return Err(CommandError::NotAnswered { item });
+        }
+        Ok(vec![IncidentEvent::ClosureItemReopened { item, reason }])
+    }
+
+    // What follows is also decided after the closure: corrective actions and updates go on then.
+
+    fn decide_corrective_action(
+        &self,
+        what: Line,
+        owner: Option<Name>,
+        due: Option<Day>,
+        now: Timestamp,
+    ) -> Decision {
+        check_due(due, now)?;
+        let id = next_number("corrective actions", self.corrective_actions.len())?;
+        Ok(vec![IncidentEvent::CorrectiveActionAdded {
+            id,
+            what,
+            owner,
+            due,
         }])
     }
 
-    /// Decides on what is done and said about the incident, which goes on after it is closed.
-    fn decide_work(&self, wish: Command, now: Timestamp) -> Decision {
-        match wish {
-            Command::AddStatement {
-                topic,
-                standing,
-                text,
-            } => {
-                let id = next_number("statements", self.statements.len())?;
-                Ok(vec![IncidentEvent::StatementAdded {
-                    id,
-                    topic,
-                    standing,
-                    text,
-                }])
+    fn decide_assignment(
+        &self,
+        id: u64,
+        owner: Option<Name>,
+        due: Option<Day>,
+        now: Timestamp,
+    ) -> Decision {
+        check_due(due, now)?;
+        let action = numbered("corrective action", &self.corrective_actions, id)?;
+        let (from_owner, from_due) = (action.owner.clone(), action.due);
+        let (owner, due) = (owner.or(from_owner.clone()), due.or(from_due));
+        let changes = owner != from_owner || due != from_due;
+        Ok(event_if(changes, || {
+            IncidentEvent::CorrectiveActionAssigned {
+                id,
+                from_owner,
+                from_due,
+                owner,
+                due,
             }
-            Command::ChangeStanding { id, to, reason } => self.decide_standing(id, to, reason),
-            Command::StartAction { text, owner } => {
-                let id = next_number("actions", self.actions.len())?;
-                Ok(vec![IncidentEvent::ActionStarted { id, text, owner }])
-            }
-            Command::EndAction { id, outcome } => {
-                let action = numbered("action", &self.actions, id)?;
-                Ok(change(!action.ended, || IncidentEvent::ActionEnded {
-                    id,
-                    outcome,
-                }))
-            }
-            Command::SetNextUpdate { to } => {
-                if let Some(at) = to.filter(|at| *at <= now) {
-                    return Err(CommandError::Past {
-                        what: "next update",
-                        at: at.to_string(),
-                    });
-                }
-                Ok(change(self.next_update != to, || {
-                    IncidentEvent::NextUpdateSet {
-                        from: self.next_update,
-                        to,
-                    }
-                }))
-            }
-            Command::Note { text } => Ok(vec![IncidentEvent::Note { text }]),
-            _ => self.decide_corrective(wish, now),
-        }
+        }))
+    }
+
+    fn decide_finish(&self, id: u64, note: Option<Line>) -> Decision {
+        let action = numbered("corrective action", &self.corrective_actions, id)?;
+        Ok(event_if(action.done.is_none(), || {
+            IncidentEvent::CorrectiveActionDone { id, note }
+        }))
+    }
+
+    fn decide_statement(
+        &self,
+        topic: StatementTopic,
+        standing: StatementStanding,
+        text: Line,
+    ) -> Decision {
+        let id = next_number("statements", self.statements.len())?;
+        Ok(vec![IncidentEvent::StatementAdded {
+            id,
+            topic,
+            standing,
+            text,
+        }])
     }
 
     fn decide_standing(&self, id: u64, to: StatementStanding, reason: Option<Line>) -> Decision {
         let from = numbered("statement", &self.statements, id)?.standing;
+        // Customers may have been told a confirmed statement.
         if from == StatementStanding::Confirmed && from != to && reason.is_none() {
             return Err(CommandError::ReasonMissing {
                 what: "taking back a confirmed statement",
             });
         }
-        Ok(change(from != to, || IncidentEvent::StandingChanged {
+        Ok(event_if(from != to, || IncidentEvent::StandingChanged {
             id,
             from,
             to,
@@ -459,45 +528,34 @@ impl Incident {
         }))
     }
 
-    fn decide_corrective(&self, wish: Command, now: Timestamp) -> Decision {
-        match wish {
-            Command::AddCorrectiveAction { what, owner, due } => {
-                not_past(due, now)?;
-                let id = next_number("corrective actions", self.corrective_actions.len())?;
-                Ok(vec![IncidentEvent::CorrectiveActionAdded {
-                    id,
-                    what,
-                    owner,
-                    due,
-                }])
-            }
-            Command::AssignCorrectiveAction { id, owner, due } => {
-                not_past(due, now)?;
-                let action = numbered("corrective action", &self.corrective_actions, id)?;
-                let (from_owner, from_due) = (action.owner.clone(), action.due);
-                let (owner, due) = (owner.or(from_owner.clone()), due.or(from_due));
-                let changed = owner != from_owner || due != from_due;
-                Ok(change(changed, || {
-                    IncidentEvent::CorrectiveActionAssigned {
-                        id,
-                        from_owner,
-                        from_due,
-                        owner,
-                        due,
-                    }
-                }))
-            }
-            Command::FinishCorrectiveAction { id, note } => {
-                let action = numbered("corrective action", &self.corrective_actions, id)?;
-                Ok(change(action.done.is_none(), || {
-                    IncidentEvent::CorrectiveActionDone { id, note }
-                }))
-            }
-            _ => Ok(Vec::new()),
-        }
+    fn decide_action(&self, text: Line, owner: Option<Name>) -> Decision {
+        let id = next_number("actions", self.actions.len())?;
+        Ok(vec![IncidentEvent::ActionStarted { id, text, owner }])
     }
 
-    fn open(&self, what: &'static str) -> Result<(), CommandError> {
+    fn decide_action_end(&self, id: u64, outcome: Option<Line>) -> Decision {
+        let action = numbered("action", &self.actions, id)?;
+        Ok(event_if(!action.ended, || IncidentEvent::ActionEnded {
+            id,
+            outcome,
+        }))
+    }
+
+    fn decide_next_update(&self, to: Option<Timestamp>, now: Timestamp) -> Decision {
+        if let Some(at) = to.filter(|at| *at <= now) {
+            return Err(CommandError::Past {
+                what: "next update",
+                at: at.to_string(),
+            });
+        }
+        let from = self.next_update;
+        Ok(event_if(from != to, || IncidentEvent::NextUpdateSet {
+            from,
+            to,
+        }))
+    }
+
+    fn require_open(&self, what: &'static str) -> Result<(), CommandError> {
         if self.status == IncidentStatus::Closed {
             Err(CommandError::Closed { what })
         } else {
@@ -507,20 +565,20 @@ impl Incident {
 }
 
 /// One change, if there is something to change.
-fn change(changed: bool, make: impl FnOnce() -> IncidentEvent) -> Vec<IncidentEvent> {
+fn event_if(changed: bool, make: impl FnOnce() -> IncidentEvent) -> Vec<IncidentEvent> {
     if changed { vec![make()] } else { Vec::new() }
 }
 
 fn check_report(report: &InitialReport, now: Timestamp) -> Result<(), CommandError> {
-    not_future("report", report.reported_at, now)?;
-    at_most(
+    check_not_future("report", report.reported_at, now)?;
+    check_count(
         "affected systems",
         report.affected_systems.len(),
         SYSTEMS_MAX,
     )
 }
 
-fn not_future(
+fn check_not_future(
     what: &'static str,
     at: Option<Timestamp>,
     now: Timestamp,
@@ -531,7 +589,7 @@ fn not_future(
     }
 }
 
-fn not_past(due: Option<Day>, now: Timestamp) -> Result<(), CommandError> {
+fn check_due(due: Option<Day>, now: Timestamp) -> Result<(), CommandError> {
     match due.filter(|due| *due < Day::of(now)) {
         Some(due) => Err(CommandError::Past {
             what: "due date",
@@ -541,7 +599,7 @@ fn not_past(due: Option<Day>, now: Timestamp) -> Result<(), CommandError> {
     }
 }
 
-fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), CommandError> {
+fn check_count(what: &'static str, count: usize, max: usize) -> Result<(), CommandError> {
     if count <= max {
         Ok(())
     } else {
@@ -550,11 +608,11 @@ fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), CommandEr
 }
 
 fn next_number(what: &'static str, count: usize) -> Result<u64, CommandError> {
-    at_most(what, count + 1, NUMBERED_MAX)?;
+    check_count(what, count + 1, NUMBERED_MAX)?;
     Ok(count as u64 + 1)
 }
 
-/// The thing of a number from 1.
+/// The item with the number `id`, from 1.
 fn numbered<'l, T>(what: &'static str, list: &'l [T], id: u64) -> Result<&'l T, CommandError> {
     let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
     let found = index.and_then(|index| list.get(index));

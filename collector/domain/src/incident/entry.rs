@@ -1,8 +1,7 @@
-//! The entries of an incident's timeline. Everything that is known of an incident follows from
-//! them, in their order.
+//! The entries of an incident's journal. Replaying them in order gives the incident's state.
 //!
-//! Entries are stored as JSON and never rewritten: variants and fields are added, not renamed or
-//! removed.
+//! Entries are stored as JSON and never rewritten, so variants and fields are only added, never
+//! renamed or removed.
 
 use evidence_format::coverage::TimeWindow;
 use evidence_format::digest::Digest;
@@ -10,8 +9,8 @@ use evidence_format::id::{IncidentId, ItemName};
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ask::CaptureRequest;
 use super::calendar::Day;
+use super::capture_request::CaptureRequest;
 use super::checklist::{ChecklistStep, ClosureItem, StepProgress};
 use super::custody::{EvidenceRef, FindingKind, PassKind, VerificationOutcome};
 use super::names::{PlayName, SourceName, StepId};
@@ -21,47 +20,39 @@ use super::severity::{IncidentRole, IncidentStatus, Severity};
 use super::statement::{StatementStanding, StatementTopic};
 use super::text::{Line, Name, Prose};
 
-/// Who changed what, and when.
+/// One entry of the journal: an event, who caused it, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JournalEntry {
-    /// From 1, without holes.
+    /// From 1, without gaps.
     pub seq: u64,
-    /// The collector's clock when it was written.
+    /// By the collector's clock, when the entry was written.
     pub at: Timestamp,
-    /// The person or the program.
+    /// The person or program that caused the event.
     pub by: Name,
-    /// What.
     pub change: IncidentEvent,
 }
 
-/// What an incident begins with.
+/// The content of the first event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Declaration {
-    /// The incident.
     pub incident: IncidentId,
-    /// Its short name.
     pub name: Name,
-    /// How bad it is.
     pub severity: Severity,
-    /// How it is responded to.
     pub play: PlayName,
-    /// The steps of all its lists, as they were that day: a play edited later does not change what
-    /// was asked then.
+    /// A copy of the steps of all checklists: later edits of a play do not change what this
+    /// incident asked for.
     pub checklist: Vec<ChecklistStep>,
-    /// When it started, which is usually before it was declared; `None` if nobody said.
+    /// When the incident itself began, usually before the declaration.
     pub started: Option<Timestamp>,
-    /// The initial report.
     #[serde(default)]
     pub report: InitialReport,
-    /// What may be affected.
     #[serde(default)]
     pub affects: PotentialImpact,
-    /// What evidence is asked for in particular.
     #[serde(default)]
     pub pivots: Vec<Pivot>,
-    /// What set it off: a webhook, a command, a drill.
+    /// What triggered the declaration: a webhook, a command, a drill.
     pub trigger: Option<Line>,
 }
 
@@ -70,36 +61,36 @@ pub struct Declaration {
 #[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
 #[allow(
     missing_docs,
-    reason = "fields are named as in the runbook; from and to are the values before and after"
+    reason = "fields have the runbook's names; `from` and `to` are the values before and after"
 )]
 pub enum IncidentEvent {
-    /// It was declared. Always the first entry, and only that.
+    /// Always the first event, and never a later one.
     #[serde(rename = "incident.declared")]
     Declared(Box<Declaration>),
-    /// It has another short name.
+    /// The incident has another short name.
     #[serde(rename = "incident.name")]
     Renamed { from: Name, to: Name },
-    /// It is worse or less bad than thought.
+    /// The incident is worse, or less bad, than thought.
     #[serde(rename = "incident.severity")]
     SeverityChanged {
         from: Severity,
         to: Severity,
         reason: Line,
     },
-    /// The response went on, or back. Back to Investigating has a reason.
+    /// The response advanced or went back. Going back to Investigating has a reason.
     #[serde(rename = "incident.status")]
     StatusChanged {
         from: IncidentStatus,
         to: IncidentStatus,
         reason: Option<Line>,
     },
-    /// It started at another time than thought.
+    /// The incident began at another time than thought.
     #[serde(rename = "incident.started")]
     StartedChanged {
         from: Option<Timestamp>,
         to: Timestamp,
     },
-    /// It is responded to by another play. Steps of both keep their progress.
+    /// Another play applies. Steps that both plays have keep their progress.
     #[serde(rename = "incident.play")]
     PlayChanged {
         from: PlayName,
@@ -107,7 +98,7 @@ pub enum IncidentEvent {
         checklist: Vec<ChecklistStep>,
         reason: Line,
     },
-    /// A role went to somebody; `None` is nobody.
+    /// A role has another holder; `None` is nobody.
     #[serde(rename = "incident.role")]
     RoleAssigned {
         role: IncidentRole,
@@ -129,27 +120,27 @@ pub enum IncidentEvent {
     /// Evidence is asked for about one more thing.
     #[serde(rename = "incident.pivot")]
     PivotAdded { pivot: Pivot },
-    /// A step of a checklist went on.
+    /// The state, owner or note of a checklist step changed.
     #[serde(rename = "checklist.step")]
     StepChanged {
         step: StepId,
         from: StepProgress,
         to: StepProgress,
     },
-    /// An item of the closure checklist is fulfilled.
+    /// An item of the closure checklist was completed.
     #[serde(rename = "closure.given")]
     ClosureItemCompleted { item: ClosureItem, note: Line },
-    /// An item of the closure checklist was waived by the person who answers for that.
+    /// An item of the closure checklist was waived; `by` answers for that.
     #[serde(rename = "closure.waived")]
     ClosureItemWaived {
         item: ClosureItem,
         reason: Line,
         by: Name,
     },
-    /// An answer to the closure checklist no longer holds.
+    /// The answer to an item of the closure checklist was withdrawn.
     #[serde(rename = "closure.withdrawn")]
     ClosureItemReopened { item: ClosureItem, reason: Line },
-    /// Something is to be done so that it does not happen again.
+    /// A measure against recurrence was added.
     #[serde(rename = "corrective.added")]
     CorrectiveActionAdded {
         id: u64,
@@ -157,7 +148,7 @@ pub enum IncidentEvent {
         owner: Option<Name>,
         due: Option<Day>,
     },
-    /// A corrective action has another owner or date.
+    /// A corrective action has another owner or due date.
     #[serde(rename = "corrective.assigned")]
     CorrectiveActionAssigned {
         id: u64,
@@ -166,10 +157,10 @@ pub enum IncidentEvent {
         owner: Option<Name>,
         due: Option<Day>,
     },
-    /// A corrective action is done.
+    /// A corrective action was done.
     #[serde(rename = "corrective.done")]
     CorrectiveActionDone { id: u64, note: Option<Line> },
-    /// A statement for updates.
+    /// A statement for updates was added.
     #[serde(rename = "update.stated")]
     StatementAdded {
         id: u64,
@@ -185,26 +176,26 @@ pub enum IncidentEvent {
         to: StatementStanding,
         reason: Option<Line>,
     },
-    /// Somebody does something about it.
+    /// Somebody began an action.
     #[serde(rename = "update.action")]
     ActionStarted {
         id: u64,
         text: Line,
         owner: Option<Name>,
     },
-    /// That is done, or was given up.
+    /// An action was finished or given up.
     #[serde(rename = "update.action-ended")]
     ActionEnded { id: u64, outcome: Option<Line> },
-    /// When the next update is due.
+    /// The next update is due at another time.
     #[serde(rename = "update.next")]
     NextUpdateSet {
         from: Option<Timestamp>,
         to: Option<Timestamp>,
     },
-    /// Somebody wrote something down.
+    /// Somebody wrote a note.
     #[serde(rename = "note")]
     Note { text: Prose },
-    /// Somebody added a screenshot, a ticket, a command history.
+    /// Somebody attached a file: a screenshot, a ticket, a command history.
     #[serde(rename = "evidence.attached")]
     Attached {
         bundle: Digest,
@@ -212,13 +203,13 @@ pub enum IncidentEvent {
         bytes: u64,
         sha256: Digest,
     },
-    /// Evidence is asked for: at the declaration, or once more.
+    /// A capture was requested, at the declaration or later.
     #[serde(rename = "capture.asked")]
     CaptureAsked { ask: Box<CaptureRequest> },
-    /// Captures that were asked for are ended: what is there is sealed.
+    /// All captures were stopped: each pass seals what it has, and no new pass begins.
     #[serde(rename = "capture.stopped")]
     CaptureStopped {},
-    /// What is to be captured was decided.
+    /// A capture was planned.
     #[serde(rename = "capture.planned")]
     CapturePlanned {
         window: Option<TimeWindow>,
@@ -227,21 +218,21 @@ pub enum IncidentEvent {
         left_out: u64,
         unavailable: Vec<SourceName>,
     },
-    /// A source is being asked.
+    /// The capture of a source began.
     #[serde(rename = "capture.started")]
     CaptureStarted {
         source: SourceName,
         pass: u64,
         kind: PassKind,
     },
-    /// A source could not be captured, or its bundle not sealed.
+    /// The capture of a source failed, or sealing its bundle did.
     #[serde(rename = "capture.failed")]
     CaptureFailed {
         source: SourceName,
         pass: u64,
         error: Line,
     },
-    /// A source's answers are signed.
+    /// A bundle was sealed with what a source returned.
     #[serde(rename = "evidence.sealed")]
     EvidenceSealed {
         bundle: Digest,
@@ -251,30 +242,30 @@ pub enum IncidentEvent {
         gaps: u64,
         complete: bool,
         provisional_until: Option<Timestamp>,
-        /// The bundle of the same pass that was sealed before: two collectors had the pass.
+        /// The bundle that was sealed first, if two collectors captured the same pass.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         doubles: Option<Digest>,
-        /// True if it is of the same pages as the bundle that it doubles, whose records and gaps
-        /// are counted already. Where each collector has read its own machine, it is not.
+        /// True if both bundles hold the same pages, so that records and gaps are counted already.
+        /// False if each collector read its own machine.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_copy: bool,
     },
-    /// Somebody looked at evidence.
+    /// Somebody read evidence.
     #[serde(rename = "evidence.read")]
     EvidenceRead {
         bundle: Digest,
         item: Option<ItemName>,
     },
-    /// Evidence left the collector.
+    /// Evidence was exported from the collector.
     #[serde(rename = "evidence.exported")]
     EvidenceExported { bundle: Digest, to: Line },
-    /// Evidence was checked.
+    /// A bundle was verified.
     #[serde(rename = "evidence.verified")]
     EvidenceVerified {
         bundle: Digest,
         result: VerificationOutcome,
     },
-    /// The evidence shows something about itself.
+    /// Evidence was missing, late, altered, or matched a pivot.
     #[serde(rename = "finding")]
     Finding {
         kind: FindingKind,
@@ -284,52 +275,60 @@ pub enum IncidentEvent {
 }
 
 impl JournalEntry {
-    /// What it is, for filters and icons: the change's `type`, and for findings also their kind
-    /// (`finding.late`).
+    /// The event's `type`, for filters and icons; of a finding, its kind too (`finding.late`).
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.change.kind()
     }
 
-    /// One line for people: no control characters, no line ends.
-    #[must_use]
-    pub fn summary(&self) -> String {
-        self.change.summary()
-    }
-
-    /// The evidence that it is about.
+    /// The evidence that the event is about.
     #[must_use]
     pub fn evidence(&self) -> Option<EvidenceRef> {
-        let whole = |bundle: &Digest| {
-            Some(EvidenceRef {
-                bundle: *bundle,
-                item: None,
-                record: None,
-            })
-        };
-        match &self.change {
-            IncidentEvent::Finding { evidence, .. } => evidence.clone(),
-            IncidentEvent::EvidenceRead { bundle, item } => Some(EvidenceRef {
-                bundle: *bundle,
-                item: item.clone(),
-                record: None,
-            }),
+        let (bundle, item) = match &self.change {
+            IncidentEvent::Finding { evidence, .. } => return evidence.clone(),
+            IncidentEvent::EvidenceRead { bundle, item } => (bundle, item.clone()),
             IncidentEvent::Attached { bundle, .. }
             | IncidentEvent::EvidenceSealed { bundle, .. }
             | IncidentEvent::EvidenceExported { bundle, .. }
-            | IncidentEvent::EvidenceVerified { bundle, .. } => whole(bundle),
-            _ => None,
-        }
+            | IncidentEvent::EvidenceVerified { bundle, .. } => (bundle, None),
+            IncidentEvent::Declared(_)
+            | IncidentEvent::Renamed { .. }
+            | IncidentEvent::SeverityChanged { .. }
+            | IncidentEvent::StatusChanged { .. }
+            | IncidentEvent::StartedChanged { .. }
+            | IncidentEvent::PlayChanged { .. }
+            | IncidentEvent::RoleAssigned { .. }
+            | IncidentEvent::ReportChanged { .. }
+            | IncidentEvent::PotentialImpactChanged { .. }
+            | IncidentEvent::PivotAdded { .. }
+            | IncidentEvent::StepChanged { .. }
+            | IncidentEvent::ClosureItemCompleted { .. }
+            | IncidentEvent::ClosureItemWaived { .. }
+            | IncidentEvent::ClosureItemReopened { .. }
+            | IncidentEvent::CorrectiveActionAdded { .. }
+            | IncidentEvent::CorrectiveActionAssigned { .. }
+            | IncidentEvent::CorrectiveActionDone { .. }
+            | IncidentEvent::StatementAdded { .. }
+            | IncidentEvent::StandingChanged { .. }
+            | IncidentEvent::ActionStarted { .. }
+            | IncidentEvent::ActionEnded { .. }
+            | IncidentEvent::NextUpdateSet { .. }
+            | IncidentEvent::Note { .. }
+            | IncidentEvent::CaptureAsked { .. }
+            | IncidentEvent::CaptureStopped {}
+            | IncidentEvent::CapturePlanned { .. }
+            | IncidentEvent::CaptureStarted { .. }
+            | IncidentEvent::CaptureFailed { .. } => return None,
+        };
+        Some(EvidenceRef {
+            bundle: *bundle,
+            item,
+            record: None,
+        })
     }
 }
 
 impl IncidentEvent {
-    /// See [`JournalEntry::summary`].
-    #[must_use]
-    pub fn summary(&self) -> String {
-        super::summary::of(self)
-    }
-
     /// See [`JournalEntry::kind`].
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -378,7 +377,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_read_back_and_their_kind_is_their_type() {
+    fn entries_survive_round_trip_and_their_kind_is_their_type() {
         let mut kinds = std::collections::BTreeSet::new();
         for entry in samples::entries() {
             let json = serde_json::to_value(&entry).expect("JSON");
@@ -398,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_field_is_refused_at_every_level() {
+    fn rejects_unknown_field_at_every_level() {
         for entry in samples::entries() {
             let good = serde_json::to_value(&entry).expect("JSON");
             for place in ["", "/change"] {
@@ -417,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_about_evidence_point_to_it() {
+    fn only_events_about_evidence_refer_to_it() {
         let pointing: Vec<_> = samples::entries()
             .into_iter()
             .filter(|entry| entry.evidence().is_some())

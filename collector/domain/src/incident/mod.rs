@@ -1,22 +1,21 @@
-//! The incident: who declared what, how bad it is, who answers for it, what is done, and when it
-//! may be closed.
+//! The incident: its severity, status, roles, checklists, statements and evidence.
 //!
-//! Its entries are the truth; an [`Incident`] is what follows from them ([`Incident::replay`]).
-//! Whoever wants something asks [`Incident::decide`], which answers with changes or a refusal; the
-//! ledger appends the changes as entries. All of it is pure: the time comes in as a value.
+//! Event-sourced: the journal is the truth, and an [`Incident`] is its projection
+//! ([`Incident::replay`]). A user's [`Command`] goes to [`Incident::decide`], which returns events
+//! or an error; the ledger appends the events to the journal as entries.
 
 mod apply;
-mod ask;
 pub mod brief;
 mod calendar;
+mod capture_request;
 mod checklist;
 mod closure;
 mod coverage;
 mod custody;
 mod decide;
+mod draft;
 mod entry;
 mod names;
-mod nearest;
 mod overview;
 mod pivot;
 mod play;
@@ -38,8 +37,8 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
 pub use apply::ReplayError;
-pub use ask::CaptureRequest;
 pub use calendar::{Day, ParseDayError};
+pub use capture_request::CaptureRequest;
 pub use checklist::{
     Checklist, ChecklistStep, ClosureAnswer, ClosureItem, CorrectiveAction, FIRST_MINUTES,
     ParseChecklistError, REVIEW_BUSINESS_DAYS, StepProgress, StepState,
@@ -48,13 +47,13 @@ pub use closure::ClosureBlocker;
 pub use coverage::BundleCoverage;
 pub use custody::{EvidenceRef, FindingKind, PassKind, VerificationOutcome};
 pub use decide::{Command, CommandError, declare};
+pub use draft::DeclarationDraft;
 pub use entry::{Declaration, IncidentEvent, JournalEntry};
 pub use names::{ParseNameError, PlayName, SourceName, StepId};
-pub use nearest::{comma_separated, did_you_mean, nearest, suggested_key};
 pub use overview::IncidentOverview;
 pub use pivot::{PIVOT_BYTES_MAX, ParsePivotError, Pivot, PivotKind};
-pub use play::{PLAY_BYTES_MAX, PLAYS_MAX, Play, PlayError, STEPS_MAX, WINDOW_HOURS_MAX};
-pub use plays::{Plays, UnknownPlay};
+pub use play::{PLAY_BYTES_MAX, Play, PlayError};
+pub use plays::{PlayFile, Plays, UnknownPlay};
 pub use report::{
     ImpactAnswer, InitialReport, ParseImpactAnswerError, PotentialImpact, SYSTEMS_MAX,
 };
@@ -65,72 +64,60 @@ pub use text::{
 };
 pub use timeline::TimelineRow;
 
-/// What is known of an incident after its last entry. Made by [`Incident::replay`].
+/// The state of an incident after the last entry of its journal, made by [`Incident::replay`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incident {
-    /// Its id.
     pub id: IncidentId,
-    /// Its short name.
     pub name: Name,
-    /// How bad it is.
     pub severity: Severity,
-    /// How far the response is.
     pub status: IncidentStatus,
-    /// When it was declared.
     pub declared_at: Timestamp,
-    /// By whom.
     pub declared_by: Name,
-    /// What set it off.
+    /// What triggered the declaration: a webhook, a command, a drill.
     pub trigger: Option<Line>,
-    /// When it was declared or, later, last reopened.
+    /// When it was declared or, if later, last reopened.
     pub opened_at: Timestamp,
-    /// When it was closed; `None` while it is open.
+    /// `None` while the incident is open.
     pub closed_at: Option<Timestamp>,
-    /// When it started; `None` if nobody said.
+    /// When the incident itself began, usually before the declaration.
     pub started: Option<Timestamp>,
-    /// How it is responded to.
     pub play: PlayName,
-    /// The initial report.
     pub report: InitialReport,
-    /// What may be affected.
     pub affects: PotentialImpact,
-    /// What evidence is asked for in particular, in the order in which it was named.
+    /// In the order in which they were added.
     pub pivots: Vec<Pivot>,
-    /// Who answers for what. A role without an entry is not assigned.
+    /// Who has which role. A role without an entry is not assigned.
     pub roles: BTreeMap<IncidentRole, Name>,
-    /// The steps of all its lists, in order.
+    /// The steps of all checklists, in order.
     pub checklist: Vec<ChecklistStep>,
-    /// What is recorded of steps. A step without an entry is open.
+    /// A step without an entry is open.
     pub progress: BTreeMap<StepId, StepProgress>,
-    /// The closure checklist's answers.
+    /// The answers to the closure checklist.
     pub closure: BTreeMap<ClosureItem, ClosureAnswer>,
-    /// What is to be done so that it does not happen again.
     pub corrective_actions: Vec<CorrectiveAction>,
-    /// What is said about it.
     pub statements: Vec<UpdateStatement>,
-    /// What is and was done about it.
+    /// Running and ended ones.
     pub actions: Vec<CurrentAction>,
-    /// When the next update is due; `None` if nobody said.
+    /// When the next update is due.
     pub next_update: Option<Timestamp>,
-    /// What was done with its evidence, in numbers.
     pub evidence: EvidenceCount,
-    /// The number of its last entry.
+    /// The number of the last entry.
     pub seq: u64,
-    /// The time of its last entry.
+    /// The time of the last entry.
     pub changed_at: Timestamp,
 }
 
-/// The evidence of an incident in numbers.
+/// Counts of an incident's evidence.
 #[derive(
     Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub struct EvidenceCount {
-    /// Bundles sealed, attachments among them.
+    /// Sealed bundles, including attachments.
     pub bundles: u64,
-    /// Records in them.
+    /// Records in all bundles.
     pub records: u64,
-    /// Gaps in them.
+    /// Gaps in all bundles.
     pub gaps: u64,
     /// Bundles with gaps.
     pub incomplete: u64,
@@ -138,27 +125,27 @@ pub struct EvidenceCount {
     pub failed: u64,
     /// Findings about the evidence.
     pub findings: u64,
-    /// Until then more may arrive; `None` if nothing is expected.
+    /// More evidence may arrive until this time; `None` if none is expected.
     pub provisional_until: Option<Timestamp>,
 }
 
 impl Incident {
-    /// What is recorded of a step; nothing yet is [`StepProgress::default`].
+    /// The progress of a step, by default open without an owner.
     #[must_use]
-    pub fn progress_of(&self, step: &StepId) -> StepProgress {
+    pub fn step_progress(&self, step: &StepId) -> StepProgress {
         self.progress.get(step).cloned().unwrap_or_default()
     }
 
-    /// Gives changes that were decided here the numbers that follow, and who and when.
+    /// Makes decided events the next entries of the journal.
     #[must_use]
     pub fn entries(
         &self,
-        changes: Vec<IncidentEvent>,
+        events: Vec<IncidentEvent>,
         by: &Name,
         at: Timestamp,
     ) -> Vec<JournalEntry> {
         (self.seq + 1..)
-            .zip(changes)
+            .zip(events)
             .map(|(seq, change)| JournalEntry {
                 seq,
                 at,

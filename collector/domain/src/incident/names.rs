@@ -1,26 +1,26 @@
-//! Names that the program itself gives a meaning: of sources, plays and checklist steps.
+//! Names of sources, plays and checklist steps.
 
 use std::fmt;
 use std::str::FromStr;
 
 use evidence_format::serde_as_text;
 
-/// Bytes of such a name: the longest of ours has 18.
+/// Bytes of a name. The longest built-in one has 18.
 const NAME_BYTES_MAX: usize = 32;
 
-/// A source of evidence: `aws_cloudtrail`. `[a-z][a-z0-9_]{0,31}`; sealed into evidence.
+/// The name of an evidence source: `aws_cloudtrail`. `[a-z][a-z0-9_]{0,31}`; sealed into evidence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceName(String);
 
-/// A response play: `leaked-secret`. `[a-z][a-z0-9-]{0,31}`.
+/// The name of a response play: `leaked-secret`. `[a-z][a-z0-9-]{0,31}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlayName(String);
 
-/// A step of a checklist: `leaked-secret-3`. `[a-z][a-z0-9-]{0,31}`.
+/// The id of a checklist step: `leaked-secret-3`. `[a-z][a-z0-9-]{0,31}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId(String);
 
-/// A text is not such a name.
+/// A text is not a name of the wanted kind.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{text:?} is not a {what}: a letter of a-z, then at most 31 of {more}")]
 pub struct ParseNameError {
@@ -36,8 +36,8 @@ fn parse(
     more: &'static str,
 ) -> Result<String, ParseNameError> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == separator;
-    let begins = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
-    if begins && text.len() <= NAME_BYTES_MAX && text.bytes().all(allowed) {
+    let starts_with_letter = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+    if starts_with_letter && text.len() <= NAME_BYTES_MAX && text.bytes().all(allowed) {
         return Ok(text.to_owned());
     }
     Err(ParseNameError {
@@ -48,7 +48,6 @@ fn parse(
 }
 
 impl SourceName {
-    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -56,7 +55,6 @@ impl SourceName {
 }
 
 impl PlayName {
-    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -64,7 +62,6 @@ impl PlayName {
 }
 
 impl StepId {
-    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -122,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_have_one_form() {
+    fn rejects_other_characters_and_lengths() {
         for good in ["host", "aws_cloudtrail", "s3"] {
             assert_eq!(good.parse::<SourceName>().expect("a source").as_str(), good);
         }

@@ -2,7 +2,7 @@
 //!
 //! The store writes an overview in the transaction that appends journal entries, so a list never
 //! replays journals. An overview holds nothing that its incident does not: a row that is missing or
-//! does not parse can be built again from the journal.
+//! does not parse can be rebuilt from the journal.
 
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
@@ -50,10 +50,11 @@ impl IncidentOverview {
         }
     }
 
-    /// Includes one more entry: what [`Incident::apply`] makes of it, without the whole journal.
+    /// Includes the next entry, with the same result as [`Incident::apply`] but without the
+    /// journal.
     ///
     /// # Errors
-    /// It does not follow on the last one; then nothing has changed.
+    /// The entry is not the next one. Then the overview is unchanged.
     pub fn apply(&mut self, entry: &JournalEntry) -> Result<(), ReplayError> {
         if entry.seq != self.last_seq + 1 {
             return Err(ReplayError::Sequence {
@@ -66,7 +67,37 @@ impl IncidentOverview {
             IncidentEvent::SeverityChanged { to, .. } => self.severity = *to,
             IncidentEvent::StatusChanged { to, .. } => self.status = *to,
             IncidentEvent::PlayChanged { to, .. } => self.play = to.clone(),
-            other => self.evidence.count(other),
+            // A list shows nothing of these.
+            IncidentEvent::Declared(_)
+            | IncidentEvent::StartedChanged { .. }
+            | IncidentEvent::RoleAssigned { .. }
+            | IncidentEvent::ReportChanged { .. }
+            | IncidentEvent::PotentialImpactChanged { .. }
+            | IncidentEvent::PivotAdded { .. }
+            | IncidentEvent::StepChanged { .. }
+            | IncidentEvent::ClosureItemCompleted { .. }
+            | IncidentEvent::ClosureItemWaived { .. }
+            | IncidentEvent::ClosureItemReopened { .. }
+            | IncidentEvent::CorrectiveActionAdded { .. }
+            | IncidentEvent::CorrectiveActionAssigned { .. }
+            | IncidentEvent::CorrectiveActionDone { .. }
+            | IncidentEvent::StatementAdded { .. }
+            | IncidentEvent::StandingChanged { .. }
+            | IncidentEvent::ActionStarted { .. }
+            | IncidentEvent::ActionEnded { .. }
+            | IncidentEvent::NextUpdateSet { .. }
+            | IncidentEvent::Note { .. } => {}
+            IncidentEvent::Attached { .. }
+            | IncidentEvent::CaptureAsked { .. }
+            | IncidentEvent::CaptureStopped {}
+            | IncidentEvent::CapturePlanned { .. }
+            | IncidentEvent::CaptureStarted { .. }
+            | IncidentEvent::CaptureFailed { .. }
+            | IncidentEvent::EvidenceSealed { .. }
+            | IncidentEvent::EvidenceRead { .. }
+            | IncidentEvent::EvidenceExported { .. }
+            | IncidentEvent::EvidenceVerified { .. }
+            | IncidentEvent::Finding { .. } => self.evidence.count(&entry.change),
         }
         (self.last_seq, self.last_entry_at) = (entry.seq, entry.at);
         Ok(())

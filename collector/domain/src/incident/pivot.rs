@@ -1,4 +1,4 @@
-//! Pivots: the one key, person, token or thing that evidence is asked for in particular.
+//! Pivots: the key, user, token or resource that evidence is searched for.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,12 +6,12 @@ use std::str::FromStr;
 use evidence_format::safe::safe;
 use evidence_format::serde_as_text;
 
-use super::nearest::{comma_separated, did_you_mean, nearest};
+use crate::spelling::{comma_separated, did_you_mean, nearest};
 
-/// Bytes of a pivot's value: an ARN of an assumed role has up to about 230.
+/// Bytes of a pivot's value. The ARN of an assumed role has up to about 230.
 pub const PIVOT_BYTES_MAX: usize = 512;
 
-/// What a [`Pivot`] is about.
+/// What a [`Pivot`] identifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PivotKind {
     /// The public id of an access key: `AKIA…`.
@@ -22,16 +22,16 @@ pub enum PivotKind {
     Token,
     /// A repository: `owner/name`.
     Repository,
-    /// What runs: `namespace/kind/name`.
+    /// A workload in Kubernetes: `namespace/kind/name`.
     Workload,
-    /// What was done: `ConsoleLogin`.
+    /// An action: `ConsoleLogin`.
     EventName,
-    /// What it was done to: an ARN, a bucket, a table.
+    /// What was acted on: an ARN, a bucket, a table.
     Resource,
 }
 
-/// One thing that evidence is asked for: everything that this key did, everything that was done to
-/// this bucket. Text form: `access-key=AKIA…`.
+/// One thing to search evidence for: everything that this key did, or that was done to this bucket.
+/// Text form: `access-key=AKIA…`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pivot {
     kind: PivotKind,
@@ -46,40 +46,33 @@ pub enum ParsePivotError {
         "{text:?} is not a pivot: write it as kind=value, such as access-key=AKIAIOSFODNN7EXAMPLE"
     )]
     NoValue {
-        /// Its beginning, escaped.
+        /// The start of the text, escaped.
         text: String,
     },
-    /// No pivot of this kind.
+    /// No such kind.
     #[error("no pivot is of kind {kind:?}{}; there are: {}", did_you_mean(*nearest), comma_separated(&PivotKind::ALL))]
     UnknownKind {
-        /// What was given.
         kind: String,
-        /// What was probably meant.
+        /// The kind that was probably meant.
         nearest: Option<&'static str>,
     },
-    /// Nothing, too much, or characters that cannot be seen.
+    /// The value is empty, too long, or has control or invisible characters.
     #[error(
         "the value of pivot {kind} has {bytes} bytes, limit is {PIVOT_BYTES_MAX}, or control characters"
     )]
-    Value {
-        /// Its kind.
-        kind: PivotKind,
-        /// Bytes of the value.
-        bytes: usize,
-    },
-    /// It would be written into the ledger and into requests.
+    Value { kind: PivotKind, bytes: usize },
+    /// The value is a secret, which the ledger and requests to providers would then contain.
     #[error(
         "the value of pivot {kind} looks like a secret itself ({prefix}…): give its id, or its SHA-256 in base64"
     )]
     Secret {
-        /// Its kind.
         kind: PivotKind,
-        /// By what it was known.
+        /// What the secret was recognised by.
         prefix: &'static str,
     },
 }
 
-/// How secrets begin that people paste: GitHub's and GitLab's tokens, Slack's, private keys, JSON
+/// Prefixes of secrets that people paste: tokens of GitHub, GitLab and Slack, private keys, JSON
 /// Web Tokens.
 const SECRET_PREFIXES: [&str; 11] = [
     "ghp_",
@@ -96,7 +89,6 @@ const SECRET_PREFIXES: [&str; 11] = [
 ];
 
 impl PivotKind {
-    /// All of them.
     pub const ALL: [Self; 7] = [
         Self::AccessKey,
         Self::User,
@@ -107,7 +99,6 @@ impl PivotKind {
         Self::Resource,
     ];
 
-    /// As it is written.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -143,13 +134,11 @@ impl FromStr for PivotKind {
 serde_as_text!(PivotKind);
 
 impl Pivot {
-    /// What it is about.
     #[must_use]
     pub fn kind(&self) -> PivotKind {
         self.kind
     }
 
-    /// What is looked for.
     #[must_use]
     pub fn value(&self) -> &str {
         &self.value
@@ -160,10 +149,11 @@ impl FromStr for Pivot {
     type Err = ParsePivotError;
 
     fn from_str(text: &str) -> Result<Self, ParsePivotError> {
-        let no_value = || ParsePivotError::NoValue {
-            text: safe(&text.chars().take(80).collect::<String>()),
-        };
-        let (kind, value) = text.split_once('=').ok_or_else(no_value)?;
+        let (kind, value) = text
+            .split_once('=')
+            .ok_or_else(|| ParsePivotError::NoValue {
+                text: safe(&text.chars().take(80).collect::<String>()),
+            })?;
         let (kind, value) = (kind.trim().parse::<PivotKind>()?, value.trim());
         if let Some(prefix) = SECRET_PREFIXES
             .into_iter()
@@ -197,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pivot_is_a_kind_and_a_value() {
+    fn parses_kind_and_value() {
         let pivot: Pivot = "access-key=AKIAIOSFODNN7EXAMPLE".parse().expect("a pivot");
         assert_eq!(
             (pivot.kind(), pivot.value()),
@@ -230,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_no_pivot() {
+    fn rejects_secret_without_repeating_it() {
         let refused = "token=ghp_0123456789"
             .parse::<Pivot>()
             .expect_err("a token itself")

@@ -1,96 +1,71 @@
-//! A response play: which sources are asked, how far back, about what; and the runbook's steps.
-//! Data, not code.
+//! A response play, as data: the sources to capture, how far back, the useful pivots, and the
+//! runbook's steps.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::checklist::ChecklistStep;
 use super::names::{PlayName, SourceName};
-use super::nearest::{comma_separated, did_you_mean, nearest};
 use super::pivot::PivotKind;
 use super::text::Line;
+use crate::spelling::{comma_separated, did_you_mean, nearest};
 
-/// Bytes of one play's file: ours have 3 KiB.
+/// Bytes of one play's file. The built-in plays have at most 3 KiB.
 pub const PLAY_BYTES_MAX: u64 = 64 * 1024;
-/// Plays of one folder: more than anybody can choose from under stress.
-pub const PLAYS_MAX: usize = 100;
-/// Steps of one play: they are copied into each incident.
-pub const STEPS_MAX: usize = 100;
-/// Longest window of a play: ten years, above any retention of a source.
-pub const WINDOW_HOURS_MAX: u32 = 10 * 366 * 24;
+/// Steps of one play. They are copied into each of its incidents.
+const STEPS_MAX: usize = 100;
+/// Ten years: longer than any source keeps evidence.
+const WINDOW_HOURS_MAX: u32 = 10 * 366 * 24;
 
-/// How one kind of incident is responded to.
+/// The response to one kind of incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Play {
-    /// Its name: that of its file.
+    /// The name of its file, without the extension.
     pub name: PlayName,
-    /// For people.
     pub title: Line,
-    /// Sources to ask, also those that this version does not have: they are shown as not available.
+    /// The sources to capture. Those that this version lacks are shown as not available.
     pub sources: Vec<SourceName>,
-    /// Hours back from the declaration, unless somebody says otherwise.
+    /// The default window, in hours before the declaration.
     pub window_hours: u32,
-    /// What it helps to know: kinds of things that its evidence is asked for.
+    /// The kinds of pivots that narrow the search for this play's evidence.
     pub pivots: Vec<PivotKind>,
-    /// What is to be done.
     pub steps: Vec<ChecklistStep>,
 }
 
-/// A play cannot be read.
+/// A play is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum PlayError {
-    /// The folder or a file in it cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
-    /// More of something than there may be.
     #[error("{file} has more than {max} {what}")]
     TooMuch {
-        /// The file or folder.
         file: String,
-        /// Of what.
         what: &'static str,
-        /// How much there may be.
         max: u64,
     },
     /// A key that plays do not have.
     #[error("{file}:{line}: no key is called {key:?}{}; there are: {}", did_you_mean(*nearest), comma_separated(known))]
     UnknownKey {
-        /// The file.
         file: String,
         /// From 1.
         line: usize,
-        /// The key.
         key: String,
-        /// What was probably meant.
+        /// The key that was probably meant.
         nearest: Option<&'static str>,
-        /// What there is.
         known: &'static [&'static str],
     },
-    /// It is not TOML, or a value is not what it should be.
+    /// The file is not TOML, or a value is invalid.
     #[error("{file}:{line}: {message}")]
     Invalid {
-        /// The file.
         file: String,
         /// From 1.
         line: usize,
-        /// What is wrong.
         message: String,
     },
 }
 
-/// A play's file.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct PlayFile {
+struct PlayToml {
     title: Line,
     sources: Vec<SourceName>,
     window_hours: toml::Spanned<u32>,
@@ -103,11 +78,18 @@ const KEYS: &[&str] = &["title", "sources", "window-hours", "pivots", "steps"];
 const STEP_KEYS: &[&str] = &["id", "list", "text"];
 
 impl Play {
-    /// Reads a play from the text of its file; `file` is for errors.
+    /// Parses the text of a play's file; `file` names it in errors.
     ///
     /// # Errors
-    /// It is not TOML, has a key that plays do not have, or a value is not what it should be.
+    /// The text is too long or no TOML, has an unknown key, or a value is invalid.
     pub fn parse(name: &PlayName, file: &str, text: &str) -> Result<Self, PlayError> {
+        if text.len() as u64 > PLAY_BYTES_MAX {
+            return Err(PlayError::TooMuch {
+                file: file.to_owned(),
+                what: "bytes",
+                max: PLAY_BYTES_MAX,
+            });
+        }
         let invalid = |at: usize, message: String| PlayError::Invalid {
             file: file.to_owned(),
             line: line_of(text, at),
@@ -121,7 +103,7 @@ impl Play {
         };
         let table = toml::de::DeTable::parse(text).map_err(from_toml)?;
         check_keys(file, text, table.get_ref())?;
-        let play: PlayFile = toml::from_str(text).map_err(from_toml)?;
+        let play: PlayToml = toml::from_str(text).map_err(from_toml)?;
         if !(1..=WINDOW_HOURS_MAX).contains(play.window_hours.get_ref()) {
             return Err(invalid(
                 play.window_hours.span().start,
@@ -143,7 +125,7 @@ impl Play {
         {
             return Err(invalid(
                 step.span().start,
-                format!("step {} stands here for the second time", step.get_ref().id),
+                format!("step id {} is used twice", step.get_ref().id),
             ));
         }
         Ok(Self {
@@ -161,7 +143,7 @@ impl Play {
     }
 }
 
-/// Looks for misspelled keys before serde does, which can name neither the line nor what was meant.
+/// Finds misspelled keys before serde does, which would name neither the line nor the right key.
 fn check_keys(file: &str, text: &str, table: &toml::de::DeTable<'_>) -> Result<(), PlayError> {
     check_table(file, text, table, KEYS)?;
     let steps = table
@@ -194,7 +176,7 @@ fn check_table(
     })
 }
 
-/// The line, from 1, of the byte at `at`.
+/// The line, from 1, of the byte at offset `at`.
 fn line_of(text: &str, at: usize) -> usize {
     text.as_bytes()
         .iter()
@@ -215,7 +197,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_named_with_its_line_and_what_was_meant() {
+    fn error_names_unknown_key_its_line_and_nearest_key() {
         let refused = parse(&GOOD.replace("sources", "source"))
             .expect_err("misspelled")
             .to_string();
@@ -233,7 +215,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn wrong_values_are_named_with_their_line() {
+    fn error_names_line_of_wrong_value() {
         for (from, to, line) in [
             ("[\"host\"]", "[\"Host\"]", 2),
             ("= 24", "= 0", 3),
@@ -257,7 +239,7 @@ pub(super) mod tests {
             parse(&twice)
                 .expect_err("twice")
                 .to_string()
-                .starts_with("ours.toml:7: step ours-1 stands")
+                .starts_with("ours.toml:7: step id ours-1 is used twice")
         );
     }
 }

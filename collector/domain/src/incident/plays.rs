@@ -1,18 +1,14 @@
-//! All plays: four built in, in the runbook's words. A folder of the operator's own adds more, or
-//! replaces one by a file of the same name. That folder is trusted: whoever writes it decides what
-//! evidence is taken.
+//! All plays: four built-in ones, in the runbook's words, and the operator's, which are trusted:
+//! whoever writes them decides what evidence is taken.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 
 use super::checklist::{Checklist, ChecklistStep};
 use super::names::{ParseNameError, PlayName};
-use super::nearest::{comma_separated, did_you_mean, nearest};
-use super::play::{PLAY_BYTES_MAX, PLAYS_MAX, Play, PlayError};
+use super::play::{Play, PlayError};
+use crate::spelling::{comma_separated, did_you_mean, nearest};
 
-/// The play whose first 15 minutes and investigation checklist are part of every incident.
+/// The play whose first 15 minutes and investigation checklist every incident has.
 const GENERAL: &str = "general";
 const BUILT_IN: [(&str, &str); 4] = [
     ("general", include_str!("../../plays/general.toml")),
@@ -24,26 +20,34 @@ const BUILT_IN: [(&str, &str); 4] = [
     ("cloud-admin", include_str!("../../plays/cloud-admin.toml")),
 ];
 
-/// All plays that there are.
+/// The text of a play, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayFile {
+    /// The path, for error messages.
+    pub path: String,
+    /// The file's name without its extension, which becomes the play's name.
+    pub stem: String,
+    pub text: String,
+}
+
+/// All plays, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plays(BTreeMap<PlayName, Play>);
 
-/// There is no such play.
+/// No play has this name.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("no play is called {name}{}; there are: {}", did_you_mean(nearest.as_ref().map(PlayName::as_str)), comma_separated(known))]
 pub struct UnknownPlay {
-    /// What was asked for.
     pub name: PlayName,
-    /// What was probably meant.
+    /// The play that was probably meant.
     pub nearest: Option<PlayName>,
-    /// What there is.
     pub known: Vec<PlayName>,
 }
 
 impl UnknownPlay {
-    /// None of `known` is called `name`.
+    /// Finds the nearest of the `known` plays.
     #[must_use]
-    pub fn among(name: &PlayName, known: Vec<PlayName>) -> Self {
+    pub fn new(name: &PlayName, known: Vec<PlayName>) -> Self {
         let nearest =
             nearest(name.as_str(), known.iter().map(PlayName::as_str)).and_then(|n| n.parse().ok());
         Self {
@@ -55,64 +59,61 @@ impl UnknownPlay {
 }
 
 impl Plays {
-    /// Those of the runbook.
+    /// The runbook's plays.
     #[must_use]
     pub fn built_in() -> Self {
-        let play = |(name, text): (&str, &str)| {
+        let plays = BUILT_IN.into_iter().map(|(name, text)| {
             let name: PlayName = name.parse().expect("the built-in names are names");
             let play = Play::parse(&name, &format!("plays/{name}.toml"), text)
                 .expect("tests read the built-in plays");
             (name, play)
-        };
-        Self(BUILT_IN.into_iter().map(play).collect())
+        });
+        Self(plays.collect())
     }
 
-    /// The built-in plays, and those of a folder's `*.toml` over them.
+    /// The built-in plays and the operator's, which replace those of the same name.
     ///
     /// # Errors
-    /// The folder, a file or a play cannot be read. A play that is wrong is never left out in
-    /// silence.
-    pub fn load(folder: &Path) -> Result<Self, PlayError> {
+    /// A file is no play, or a step's id would not be unique in an incident. A wrong play is never
+    /// left out silently.
+    pub fn with_files(files: &[PlayFile]) -> Result<Self, PlayError> {
         let mut plays = Self::built_in();
-        for path in files(folder)? {
-            let file = path.display().to_string();
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            let invalid = |message: String| PlayError::Invalid {
-                file: file.clone(),
-                line: 1,
-                message,
-            };
-            let name: PlayName = stem
-                .parse()
-                .map_err(|e: ParseNameError| invalid(e.to_string()))?;
-            plays.insert(Play::parse(&name, &file, &read(&path)?)?);
+        for file in files {
+            let name: PlayName =
+                file.stem
+                    .parse()
+                    .map_err(|e: ParseNameError| PlayError::Invalid {
+                        file: file.path.clone(),
+                        line: 1,
+                        message: e.to_string(),
+                    })?;
+            plays.insert(Play::parse(&name, &file.path, &file.text)?);
         }
         plays.check()?;
         Ok(plays)
     }
 
-    /// Adds a play, or replaces the one of its name.
-    pub fn insert(&mut self, play: Play) {
+    fn insert(&mut self, play: Play) {
         self.0.insert(play.name.clone(), play);
     }
 
-    /// The play of a name.
+    /// Finds a play by name.
     ///
     /// # Errors
-    /// There is none.
+    /// No play has this name.
     pub fn get(&self, name: &PlayName) -> Result<&Play, UnknownPlay> {
         self.0
             .get(name)
-            .ok_or_else(|| UnknownPlay::among(name, self.0.keys().cloned().collect()))
+            .ok_or_else(|| UnknownPlay::new(name, self.0.keys().cloned().collect()))
     }
 
-    /// All of them, by name.
+    /// All plays, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &Play> {
         self.0.values()
     }
 
-    /// What an incident of this play asks to do: the first 15 minutes and the investigation of the
-    /// general play, then its own.
+    /// The steps of an incident with this play: the first 15 minutes and the investigation of the
+    /// general play, then the play's own.
     #[must_use]
     pub fn checklist(&self, play: &Play) -> Vec<ChecklistStep> {
         let general = self
@@ -129,11 +130,11 @@ impl Plays {
             .chain(&play.steps)
             .cloned()
             .collect();
-        steps.sort_by_key(|step| step.list); // stable: inside a list the order is the plays'
+        steps.sort_by_key(|step| step.list); // stable, so each list keeps the plays' order
         steps
     }
 
-    /// Steps that meet in one incident must have ids of their own.
+    /// Checks that step ids are unique within the checklist of every play.
     fn check(&self) -> Result<(), PlayError> {
         for play in self.iter() {
             let mut ids = BTreeSet::new();
@@ -143,7 +144,7 @@ impl Plays {
                 .find(|step| !ids.insert(step.id.clone()))
             {
                 let message = format!(
-                    "step {} of play {} stands in play {GENERAL} too",
+                    "step id {} of play {} is used in play {GENERAL} too",
                     step.id, play.name
                 );
                 return Err(PlayError::Invalid {
@@ -154,52 +155,6 @@ impl Plays {
             }
         }
         Ok(())
-    }
-}
-
-/// The folder's plays, by name, so that errors do not depend on the disk.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, PlayError> {
-    let failed = |cause| PlayError::Read {
-        path: folder.to_owned(),
-        cause,
-    };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
-            files.push(path);
-        }
-        if files.len() > PLAYS_MAX {
-            let file = folder.display().to_string();
-            return Err(PlayError::TooMuch {
-                file,
-                what: "plays",
-                max: PLAYS_MAX as u64,
-            });
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-fn read(path: &Path) -> Result<String, PlayError> {
-    let mut text = String::new();
-    let read =
-        File::open(path).and_then(|file| file.take(PLAY_BYTES_MAX + 1).read_to_string(&mut text));
-    match read {
-        Ok(bytes) if bytes as u64 > PLAY_BYTES_MAX => Err(PlayError::TooMuch {
-            file: path.display().to_string(),
-            what: "bytes",
-            max: PLAY_BYTES_MAX,
-        }),
-        Ok(_) => Ok(text),
-        Err(cause) => Err(PlayError::Read {
-            path: path.to_owned(),
-            cause,
-        }),
     }
 }
 
@@ -214,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_plays_say_what_the_runbook_says() {
+    fn built_in_plays_have_runbooks_words() {
         let plays = Plays::built_in();
         let steps = |name: &str| {
             plays.0[&self::name(name)]
@@ -234,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn every_incident_has_the_first_15_minutes() {
+    fn every_checklist_begins_with_first_15_minutes() {
         let plays = Plays::built_in();
         for play in plays.iter() {
             let steps = plays.checklist(play);
@@ -256,66 +211,57 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_folder_replaces_and_adds() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("ours.toml"), GOOD).expect("written");
-        std::fs::write(folder.path().join("ci-token.toml"), GOOD).expect("written");
-        std::fs::write(folder.path().join("readme.md"), "no play").expect("written");
-        let plays = Plays::load(folder.path()).expect("good plays");
-        assert_eq!(
-            plays
-                .iter()
-                .map(|play| play.name.as_str())
-                .collect::<Vec<_>>(),
-            {
-                [
-                    "ci-token",
-                    "cloud-admin",
-                    "general",
-                    "leaked-secret",
-                    "ours",
-                ]
-            }
-        );
-        assert_eq!(
-            plays
-                .get(&name("ci-token"))
-                .expect("it is there")
-                .title
-                .as_str(),
-            "Ours"
-        );
-        let refused = plays
-            .get(&name("leaked-secrets"))
-            .expect_err("misspelled")
-            .to_string();
-        assert!(refused.starts_with("no play is called leaked-secrets (did you mean \"leaked-secret\"?); there are: ci-token,"));
-        assert!(matches!(
-            Plays::load(&folder.path().join("none")),
-            Err(PlayError::Read { .. })
-        ));
+    fn file(stem: &str, text: &str) -> PlayFile {
+        PlayFile {
+            path: format!("{stem}.toml"),
+            stem: stem.to_owned(),
+            text: text.to_owned(),
+        }
     }
 
     #[test]
-    fn a_folder_of_wrong_plays_is_refused() {
-        for (file, text, part) in [
-            ("Ours.toml", GOOD.to_owned(), "is not a play"),
+    fn files_add_plays_and_replace_built_in_ones() {
+        let plays =
+            Plays::with_files(&[file("ci-token", GOOD), file("ours", GOOD)]).expect("good plays");
+        let names: Vec<_> = plays.iter().map(|play| play.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "ci-token",
+                "cloud-admin",
+                "general",
+                "leaked-secret",
+                "ours"
+            ]
+        );
+        let replaced = plays.get(&name("ci-token")).expect("it is there");
+        assert_eq!(replaced.title.as_str(), "Ours");
+        let error = plays
+            .get(&name("leaked-secrets"))
+            .expect_err("misspelled")
+            .to_string();
+        assert!(error.starts_with("no play is called leaked-secrets (did you mean \"leaked-secret\"?); there are: ci-token,"));
+    }
+
+    #[test]
+    fn rejects_wrong_files() {
+        for (stem, text, part) in [
+            ("Ours", GOOD.to_owned(), "is not a play"),
             (
-                "ours.toml",
+                "ours",
                 GOOD.replace("ours-1", "first-15-1"),
-                "stands in play general too",
+                "is used in play general too",
             ),
             (
-                "ours.toml",
+                "ours",
                 "#".repeat(PLAY_BYTES_MAX as usize + 1),
                 "more than 65536 bytes",
             ),
         ] {
-            let folder = tempfile::tempdir().expect("a folder");
-            std::fs::write(folder.path().join(file), text).expect("written");
-            let refused = Plays::load(folder.path()).expect_err(part).to_string();
-            assert!(refused.contains(part), "{refused}");
+            let error = Plays::with_files(&[file(stem, &text)])
+                .expect_err(part)
+                .to_string();
+            assert!(error.contains(part), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What was known when the incident was declared: the initial report, and what may be affected.
+//! The initial report of an incident, and what it may affect.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,39 +8,36 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{Line, Name, Prose};
 
-/// Systems that one report names: more is a statement about everything, and is written as one line.
+/// Systems that one report names. A report about more of them can say so in its impact.
 pub const SYSTEMS_MAX: usize = 256;
 
-/// The runbook's initial report. What nobody said stays `None`.
+/// The runbook's initial report. `None` is not known yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InitialReport {
-    /// Who reported.
     pub reported_by: Option<Name>,
-    /// When.
     pub reported_at: Option<Timestamp>,
-    /// Affected systems, at most [`SYSTEMS_MAX`].
+    /// At most [`SYSTEMS_MAX`].
     #[serde(default)]
     pub affected_systems: Vec<Name>,
-    /// Suspected impact.
     pub suspected_impact: Option<Line>,
-    /// Current evidence.
     pub current_evidence: Option<Prose>,
 }
 
 impl InitialReport {
-    /// What of the runbook's five points is not said.
+    /// Those of the runbook's five points that the report lacks.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
-        let said = [
+        let points = [
             ("who reported", self.reported_by.is_some()),
             ("when", self.reported_at.is_some()),
             ("affected systems", !self.affected_systems.is_empty()),
             ("suspected impact", self.suspected_impact.is_some()),
             ("current evidence", self.current_evidence.is_some()),
         ];
-        said.into_iter()
-            .filter(|(_, said)| !said)
+        points
+            .into_iter()
+            .filter(|(_, given)| !given)
             .map(|(what, _)| what)
             .collect()
     }
@@ -50,11 +47,11 @@ impl InitialReport {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ImpactAnswer {
-    /// It is, or may be.
+    /// It is or may be affected.
     Yes,
-    /// It is not.
+    /// It is not affected.
     No,
-    /// Nobody has said.
+    /// Nobody has answered.
     #[default]
     Unknown,
 }
@@ -63,19 +60,16 @@ pub enum ImpactAnswer {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PotentialImpact {
-    /// Customer data.
     #[serde(default)]
     pub customer_data: ImpactAnswer,
-    /// Production availability.
     #[serde(default)]
     pub production_availability: ImpactAnswer,
-    /// Privileged access.
     #[serde(default)]
     pub privileged_access: ImpactAnswer,
 }
 
 impl PotentialImpact {
-    /// Each question with its answer, in the runbook's order.
+    /// Each question and its answer, in the runbook's order.
     #[must_use]
     pub fn answers(&self) -> [(&'static str, ImpactAnswer); 3] {
         [
@@ -87,7 +81,6 @@ impl PotentialImpact {
 }
 
 impl ImpactAnswer {
-    /// As it is written.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -98,7 +91,7 @@ impl ImpactAnswer {
     }
 }
 
-/// The text is neither yes, no nor unknown.
+/// A text is neither yes, no nor unknown.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the answer is yes, no or unknown")]
 pub struct ParseImpactAnswerError;
@@ -137,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_says_what_it_lacks() {
+    fn report_lists_missing_points_and_rejects_unknown_field() {
         let report = InitialReport {
             reported_by: Some("Ann".parse().expect("a name")),
             ..InitialReport::default()
@@ -159,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_said_is_unknown() {
+    fn missing_answers_are_unknown() {
         let affects: PotentialImpact =
             serde_json::from_str(r#"{"customerData":"yes"}"#).expect("an answer");
         assert_eq!(

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use evidence_format::safe::safe;
 use evidence_format::serde_as_text;
 
-/// How bad it is. Text form: `SEV-1` to `SEV-4`; `1`, `sev1` and `sev-1` are read too.
+/// How bad an incident is. Text form: `SEV-1` to `SEV-4`; `1`, `sev1` and `sev-1` parse too. The
+/// worst is the smallest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// Active or likely customer-impacting compromise.
@@ -22,17 +23,17 @@ pub enum Severity {
 /// How far the response is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IncidentStatus {
-    /// What happened, and how far it reaches, is being found out.
+    /// What happened, and what is affected, is being found out.
     Investigating,
-    /// The actor can do no more.
+    /// The attacker can do no further harm.
     Contained,
     /// Systems are being brought back to a trusted state.
     Recovering,
-    /// Every item of the closure checklist is given or waived.
+    /// Every required item of the closure checklist is completed or waived.
     Closed,
 }
 
-/// What a person answers for.
+/// What a person is responsible for in an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IncidentRole {
     /// Owns severity, timeline, decisions, and handoffs.
@@ -47,7 +48,7 @@ pub enum IncidentRole {
     BusinessOwner,
 }
 
-/// A text is none of the few that there are.
+/// A text is no severity, status or role.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{text:?} is not a {what}; there are: {known}")]
 pub struct ParseKeywordError {
@@ -67,7 +68,7 @@ impl ParseKeywordError {
 }
 
 impl Severity {
-    /// All, worst first.
+    /// Worst first.
     pub const ALL: [Self; 4] = [Self::Sev1, Self::Sev2, Self::Sev3, Self::Sev4];
 
     /// As the runbook writes it.
@@ -118,9 +119,9 @@ impl Severity {
         }
     }
 
-    /// True if the runbook asks for a post-incident review within five business days.
+    /// True if the runbook requires a post-incident review.
     #[must_use]
-    pub fn needs_review(self) -> bool {
+    pub fn requires_review(self) -> bool {
         matches!(self, Self::Sev1 | Self::Sev2)
     }
 }
@@ -144,7 +145,7 @@ impl FromStr for Severity {
 }
 
 impl IncidentStatus {
-    /// All, in the order of a response.
+    /// In the order of a response.
     pub const ALL: [Self; 4] = [
         Self::Investigating,
         Self::Contained,
@@ -163,11 +164,11 @@ impl IncidentStatus {
         }
     }
 
-    /// Where it may go from here. Forward by any number of steps: who finds a false alarm must not
-    /// have to claim on the timeline that something was contained. Back only to Investigating, and
-    /// then with a reason.
+    /// The statuses that may follow. Forward, steps may be skipped: closing a false alarm must not
+    /// force anybody to record that something was contained. Back leads only to Investigating, and
+    /// needs a reason.
     #[must_use]
-    pub fn next(self) -> &'static [Self] {
+    pub fn allowed_next(self) -> &'static [Self] {
         match self {
             Self::Investigating => &[Self::Contained, Self::Recovering, Self::Closed],
             Self::Contained => &[Self::Recovering, Self::Closed, Self::Investigating],
@@ -189,7 +190,7 @@ impl FromStr for IncidentStatus {
 }
 
 impl IncidentRole {
-    /// All, as the runbook lists them.
+    /// In the runbook's order.
     pub const ALL: [Self; 5] = [
         Self::IncidentCommander,
         Self::TechnicalLead,
@@ -198,7 +199,7 @@ impl IncidentRole {
         Self::BusinessOwner,
     ];
 
-    /// For commands and JSON.
+    /// The form in commands and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -222,7 +223,7 @@ impl IncidentRole {
         }
     }
 
-    /// The runbook's responsibility.
+    /// What the runbook makes the role responsible for.
     #[must_use]
     pub fn responsibility(self) -> &'static str {
         match self {
@@ -244,7 +245,7 @@ impl IncidentRole {
 impl FromStr for IncidentRole {
     type Err = ParseKeywordError;
 
-    /// Reads `incident-commander`, `Incident commander`, and `commander` alone.
+    /// Parses `incident-commander`, `Incident commander`, and `commander`.
     fn from_str(text: &str) -> Result<Self, ParseKeywordError> {
         let word = text.trim().to_ascii_lowercase().replace([' ', '_'], "-");
         let known = Self::ALL
@@ -281,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn severities_are_read_as_people_type_them() {
+    fn parses_severities_as_people_type_them() {
         for text in ["SEV-2", "sev-2", "sev2", "Sev2", "2", " 2 "] {
             assert_eq!(text.parse(), Ok(Severity::Sev2), "{text}");
         }
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_reads_back() {
+    fn every_keyword_round_trips() {
         assert!(
             Severity::ALL
                 .iter()
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_goes_forward_or_back_to_investigating() {
+    fn status_advances_or_goes_back_to_investigating() {
         for from in IncidentStatus::ALL {
             for to in IncidentStatus::ALL {
                 let expected = match (from, to) {
@@ -327,7 +328,11 @@ mod tests {
                     (from, IncidentStatus::Investigating) => from != IncidentStatus::Investigating,
                     (from, to) => to > from,
                 };
-                assert_eq!(from.next().contains(&to), expected, "{from} to {to}");
+                assert_eq!(
+                    from.allowed_next().contains(&to),
+                    expected,
+                    "{from} to {to}"
+                );
             }
         }
     }

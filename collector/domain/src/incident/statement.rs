@@ -1,5 +1,4 @@
-//! What is said about the incident inside and outside: statements, each confirmed or not, and what
-//! is being done.
+//! Statements and actions, from which internal and external updates are drafted.
 
 use std::fmt;
 
@@ -7,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{Line, Name};
 
-/// What a statement is about: the runbook's parts of an external update, and the rest of the
-/// investigation.
+/// The section of an external update that a statement belongs to.
 #[derive(
     Debug,
     Clone,
@@ -26,49 +24,44 @@ use super::text::{Line, Name};
 pub enum StatementTopic {
     /// What happened.
     WhatHappened,
-    /// Which data or services were affected: the known impact.
+    /// Which data or services are affected.
     Impact,
     /// What customers should do.
     CustomerAction,
 }
 
-/// Whether a statement may be told as a fact.
+/// Whether a statement counts as a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StatementStanding {
-    /// Known, not guessed.
+    /// It is known to be true.
     Confirmed,
-    /// A hypothesis of the investigation.
+    /// The investigation assumes it.
     Hypothesis,
-    /// No longer held.
+    /// It no longer holds.
     Withdrawn,
 }
 
-/// One statement.
+/// A statement for updates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateStatement {
     /// From 1, in the order in which they were made.
     pub id: u64,
-    /// What it is about.
     pub topic: StatementTopic,
-    /// Whether it is known.
     pub standing: StatementStanding,
-    /// What it says.
     pub text: Line,
 }
 
-/// What somebody does about the incident now.
+/// Something that somebody does about the incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CurrentAction {
-    /// From 1, in the order in which they were begun.
+    /// From 1, in the order in which they began.
     pub id: u64,
-    /// What is done.
     pub text: Line,
-    /// By whom.
     pub owner: Option<Name>,
-    /// False while it is being done.
+    /// False while the action is running.
     pub ended: bool,
 }
 

@@ -1,238 +1,235 @@
-//! One line for each change, for timelines. All texts in it are parsed ones, so the line is safe to
-//! show.
+//! One line for each event, for timelines. The line is safe to show: every text in it was parsed
+//! or is escaped here.
 
 use std::fmt::Display;
 
 use evidence_format::safe::safe;
 
 use super::checklist::StepProgress;
-use super::entry::IncidentEvent;
-use super::names::SourceName;
+use super::entry::{Declaration, IncidentEvent, JournalEntry};
+use super::names::{SourceName, StepId};
+use super::report::PotentialImpact;
 use super::text::or;
+use crate::spelling::comma_separated;
 
-/// Characters of a note that stand in the timeline; the entry has all of it.
+/// Characters of a note that its summary shows; the entry has all of them.
 const NOTE_CHARS_MAX: usize = 160;
 
-/// The line.
-pub(super) fn of(change: &IncidentEvent) -> String {
-    match change {
-        IncidentEvent::Declared(d) => {
-            let trigger = d
-                .trigger
-                .as_ref()
-                .map(|trigger| format!(" ({trigger})"))
-                .unwrap_or_default();
-            format!(
-                "declared {} {:?}, play {}{trigger}",
-                d.severity, d.name, d.play
-            )
-        }
-        IncidentEvent::Renamed { from, to } => format!("name from {from:?} to {to:?}"),
-        IncidentEvent::SeverityChanged { from, to, reason } => {
-            format!("severity from {from} to {to}: {reason}")
-        }
-        IncidentEvent::StatusChanged { from, to, reason } => {
-            format!("status from {from} to {to}{}", because(reason.as_ref()))
-        }
-        IncidentEvent::StartedChanged { from, to } => {
-            format!("started from {} to {to}", or(from.as_ref(), "not set"))
-        }
-        IncidentEvent::PlayChanged {
-            from, to, reason, ..
-        } => format!("play from {from} to {to}: {reason}"),
-        IncidentEvent::RoleAssigned { role, from, to } => {
-            let (from, to) = (or(from.as_ref(), "nobody"), or(to.as_ref(), "nobody"));
-            format!("{} from {from} to {to}", role.title().to_lowercase())
-        }
-        IncidentEvent::ReportChanged { to, .. } => {
-            format!("initial report changed{}", lacking(&to.missing()))
-        }
-        IncidentEvent::PotentialImpactChanged { from, to } => {
-            let answers = from
-                .answers()
-                .into_iter()
-                .zip(to.answers())
-                .filter(|(from, to)| from != to);
-            let changed: Vec<String> = answers
-                .map(|((what, from), (_, to))| format!("{what} from {from} to {to}"))
-                .collect();
-            format!("may be affected: {}", changed.join(", "))
-        }
-        IncidentEvent::PivotAdded { pivot } => {
-            format!("evidence asked for about {}", safe(&pivot.to_string()))
-        }
-        IncidentEvent::StepChanged { step, from, to } => step_changed(step.as_str(), from, to),
-        IncidentEvent::ClosureItemCompleted { item, note } => {
-            format!("closure item {item} given: {note}")
-        }
-        IncidentEvent::ClosureItemWaived { item, reason, by } => {
-            format!("closure item {item} waived by {by}: {reason}")
-        }
-        IncidentEvent::ClosureItemReopened { item, reason } => {
-            format!("closure item {item} withdrawn: {reason}")
-        }
-        _ => of_work(change),
+impl JournalEntry {
+    /// What happened, in one line without control characters.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        self.change.summary()
     }
 }
 
-/// What is done and said about the incident.
-fn of_work(change: &IncidentEvent) -> String {
-    match change {
-        IncidentEvent::CorrectiveActionAdded {
-            id,
-            what,
-            owner,
-            due,
-        } => {
-            format!(
+impl IncidentEvent {
+    /// See [`JournalEntry::summary`].
+    #[must_use]
+    pub fn summary(&self) -> String {
+        // Long, but a table: each event has its line here, in the order of their definition.
+        match self {
+            Self::Declared(declaration) => declared(declaration),
+            Self::Renamed { from, to } => format!("name from {from:?} to {to:?}"),
+            Self::SeverityChanged { from, to, reason } => {
+                format!("severity from {from} to {to}: {reason}")
+            }
+            Self::StatusChanged { from, to, reason } => {
+                format!("status from {from} to {to}{}", after_colon(reason.as_ref()))
+            }
+            Self::StartedChanged { from, to } => {
+                format!("started from {} to {to}", or_not_set(from.as_ref()))
+            }
+            Self::PlayChanged {
+                from,
+                to,
+                reason,
+                checklist: _,
+            } => format!("play from {from} to {to}: {reason}"),
+            Self::RoleAssigned { role, from, to } => {
+                let (from, to) = (or(from.as_ref(), "nobody"), or(to.as_ref(), "nobody"));
+                format!("{} from {from} to {to}", role.title().to_lowercase())
+            }
+            Self::ReportChanged { from: _, to } => {
+                format!("initial report changed{}", missing_points(&to.missing()))
+            }
+            Self::PotentialImpactChanged { from, to } => impact_changed(*from, *to),
+            Self::PivotAdded { pivot } => {
+                format!("evidence asked for about {}", safe(&pivot.to_string()))
+            }
+            Self::StepChanged { step, from, to } => step_changed(step, from, to),
+            Self::ClosureItemCompleted { item, note } => {
+                format!("closure item {item} given: {note}")
+            }
+            Self::ClosureItemWaived { item, reason, by } => {
+                format!("closure item {item} waived by {by}: {reason}")
+            }
+            Self::ClosureItemReopened { item, reason } => {
+                format!("closure item {item} withdrawn: {reason}")
+            }
+            Self::CorrectiveActionAdded {
+                id,
+                what,
+                owner,
+                due,
+            } => format!(
                 "corrective action {id}, owner {}, due {}: {what}",
-                or(owner.as_ref(), "not set"),
-                or(due.as_ref(), "not set")
-            )
-        }
-        IncidentEvent::CorrectiveActionAssigned {
-            id,
-            from_owner,
-            from_due,
-            owner,
-            due,
-        } => format!(
-            "corrective action {id}: owner from {} to {}, due from {} to {}",
-            or(from_owner.as_ref(), "not set"),
-            or(owner.as_ref(), "not set"),
-            or(from_due.as_ref(), "not set"),
-            or(due.as_ref(), "not set")
-        ),
-        IncidentEvent::CorrectiveActionDone { id, note } => {
-            format!("corrective action {id} done{}", because(note.as_ref()))
-        }
-        IncidentEvent::StatementAdded {
-            id,
-            topic,
-            standing,
-            text,
-        } => format!("statement {id} on {topic} ({standing}): {text}"),
-        IncidentEvent::StandingChanged {
-            id,
-            from,
-            to,
-            reason,
-        } => {
-            format!(
-                "statement {id} from {from} to {to}{}",
-                because(reason.as_ref())
-            )
-        }
-        IncidentEvent::ActionStarted { id, text, owner } => format!(
-            "action {id}, owner {}: {text}",
-            or(owner.as_ref(), "not set")
-        ),
-        IncidentEvent::ActionEnded { id, outcome } => {
-            format!("action {id} ended{}", because(outcome.as_ref()))
-        }
-        IncidentEvent::NextUpdateSet { from, to } => {
-            format!(
+                or_not_set(owner.as_ref()),
+                or_not_set(due.as_ref())
+            ),
+            Self::CorrectiveActionAssigned {
+                id,
+                from_owner,
+                from_due,
+                owner,
+                due,
+            } => format!(
+                "corrective action {id}: owner from {} to {}, due from {} to {}",
+                or_not_set(from_owner.as_ref()),
+                or_not_set(owner.as_ref()),
+                or_not_set(from_due.as_ref()),
+                or_not_set(due.as_ref())
+            ),
+            Self::CorrectiveActionDone { id, note } => {
+                format!("corrective action {id} done{}", after_colon(note.as_ref()))
+            }
+            Self::StatementAdded {
+                id,
+                topic,
+                standing,
+                text,
+            } => format!("statement {id} on {topic} ({standing}): {text}"),
+            Self::StandingChanged {
+                id,
+                from,
+                to,
+                reason,
+            } => {
+                format!(
+                    "statement {id} from {from} to {to}{}",
+                    after_colon(reason.as_ref())
+                )
+            }
+            Self::ActionStarted { id, text, owner } => {
+                format!("action {id}, owner {}: {text}", or_not_set(owner.as_ref()))
+            }
+            Self::ActionEnded { id, outcome } => {
+                format!("action {id} ended{}", after_colon(outcome.as_ref()))
+            }
+            Self::NextUpdateSet { from, to } => format!(
                 "next update from {} to {}",
-                or(from.as_ref(), "not set"),
-                or(to.as_ref(), "not set")
-            )
+                or_not_set(from.as_ref()),
+                or_not_set(to.as_ref())
+            ),
+            Self::Note { text } => format!("note: {}", shortened(text.as_str())),
+            Self::Attached {
+                name,
+                bytes,
+                sha256,
+                bundle: _,
+            } => format!("attached {name} ({bytes} bytes, {sha256})"),
+            Self::CaptureAsked { ask } => {
+                format!("evidence asked for{}", from_sources(&ask.sources))
+            }
+            Self::CaptureStopped {} => {
+                "captures stopped: what is there is sealed, and nothing more is begun".to_owned()
+            }
+            Self::CapturePlanned {
+                passes,
+                steps,
+                left_out,
+                unavailable,
+                window: _,
+            } => format!(
+                "capture planned: passes {passes}, steps {steps}, left out {left_out}{}",
+                without_sources(unavailable)
+            ),
+            Self::CaptureStarted { source, pass, kind } => {
+                format!("capture of {source} started, pass {pass} ({kind})")
+            }
+            Self::CaptureFailed {
+                source,
+                pass,
+                error,
+            } => format!("capture of {source} failed, pass {pass}: {error}"),
+            Self::EvidenceSealed {
+                bundle,
+                source,
+                pass,
+                records,
+                gaps,
+                complete,
+                provisional_until,
+                doubles,
+                is_copy,
+            } => {
+                let found = match (doubles, is_copy) {
+                    // The first bundle of these pages has their records and gaps already.
+                    (Some(first), true) => {
+                        return format!(
+                            "sealed {source} pass {pass} a second time, as two collectors had it: {bundle} doubles {first}"
+                        );
+                    }
+                    (Some(first), false) => {
+                        format!("{bundle} beside {first}, as two collectors had it")
+                    }
+                    (None, _) => bundle.to_string(),
+                };
+                let coverage = if *complete {
+                    "complete".to_owned()
+                } else {
+                    format!("incomplete, {gaps} gaps")
+                };
+                let until = provisional_until
+                    .map(|time| format!(", provisional until {time}"))
+                    .unwrap_or_default();
+                format!(
+                    "sealed {source} pass {pass}: {records} records, {coverage}{until}; {found}"
+                )
+            }
+            Self::EvidenceRead {
+                bundle,
+                item: Some(item),
+            } => format!("read {item} of {bundle}"),
+            Self::EvidenceRead { bundle, item: None } => format!("read {bundle}"),
+            Self::EvidenceExported { bundle, to } => format!("exported {bundle} to {to}"),
+            Self::EvidenceVerified { bundle, result } => format!("verified {bundle}: {result}"),
+            Self::Finding {
+                kind,
+                text,
+                evidence: _,
+            } => format!("{kind}: {text}"),
         }
-        IncidentEvent::Note { text } => format!("note: {}", shortened(text.as_str())),
-        _ => of_custody(change),
     }
 }
 
-/// What is done with evidence.
-fn of_custody(change: &IncidentEvent) -> String {
-    match change {
-        IncidentEvent::Attached {
-            name,
-            bytes,
-            sha256,
-            ..
-        } => format!("attached {name} ({bytes} bytes, {sha256})"),
-        IncidentEvent::CaptureAsked { ask } => {
-            format!("evidence asked for{}", of_sources(&ask.sources))
-        }
-        IncidentEvent::CaptureStopped {} => {
-            "captures stopped: what is there is sealed, and nothing more is begun".to_owned()
-        }
-        IncidentEvent::CapturePlanned {
-            passes,
-            steps,
-            left_out,
-            unavailable,
-            ..
-        } => {
-            let names: Vec<String> = unavailable.iter().map(ToString::to_string).collect();
-            let without = if names.is_empty() {
-                String::new()
-            } else {
-                format!(", without {}", names.join(", "))
-            };
-            format!("capture planned: passes {passes}, steps {steps}, left out {left_out}{without}")
-        }
-        IncidentEvent::CaptureStarted { source, pass, kind } => {
-            format!("capture of {source} started, pass {pass} ({kind})")
-        }
-        IncidentEvent::CaptureFailed {
-            source,
-            pass,
-            error,
-        } => format!("capture of {source} failed, pass {pass}: {error}"),
-        IncidentEvent::EvidenceSealed {
-            source,
-            pass,
-            doubles: Some(first),
-            is_copy: true,
-            bundle,
-            ..
-        } => {
-            format!(
-                "sealed {source} pass {pass} a second time, as two collectors had it: {bundle} doubles {first}"
-            )
-        }
-        IncidentEvent::EvidenceSealed {
-            source,
-            pass,
-            records,
-            gaps,
-            complete,
-            provisional_until,
-            bundle,
-            doubles,
-            is_copy: _,
-        } => {
-            let whole = if *complete {
-                "complete".to_owned()
-            } else {
-                format!("incomplete, {gaps} gaps")
-            };
-            let until = provisional_until
-                .map(|time| format!(", provisional until {time}"))
-                .unwrap_or_default();
-            let beside = doubles
-                .map(|first| format!(" beside {first}, as two collectors had it"))
-                .unwrap_or_default();
-            format!(
-                "sealed {source} pass {pass}: {records} records, {whole}{until}; {bundle}{beside}"
-            )
-        }
-        IncidentEvent::EvidenceRead {
-            bundle,
-            item: Some(item),
-        } => format!("read {item} of {bundle}"),
-        IncidentEvent::EvidenceRead { bundle, item: None } => format!("read {bundle}"),
-        IncidentEvent::EvidenceExported { bundle, to } => format!("exported {bundle} to {to}"),
-        IncidentEvent::EvidenceVerified { bundle, result } => {
-            format!("verified {bundle}: {result}")
-        }
-        IncidentEvent::Finding { kind, text, .. } => format!("{kind}: {text}"),
-        other => other.kind().to_owned(),
-    }
+fn declared(declaration: &Declaration) -> String {
+    let Declaration {
+        severity,
+        name,
+        play,
+        trigger,
+        ..
+    } = declaration;
+    let trigger = trigger
+        .as_ref()
+        .map(|trigger| format!(" ({trigger})"))
+        .unwrap_or_default();
+    format!("declared {severity} {name:?}, play {play}{trigger}")
 }
 
-fn step_changed(step: &str, from: &StepProgress, to: &StepProgress) -> String {
+fn impact_changed(from: PotentialImpact, to: PotentialImpact) -> String {
+    let changed: Vec<String> = from
+        .answers()
+        .into_iter()
+        .zip(to.answers())
+        .filter(|(from, to)| from != to)
+        .map(|((what, from), (_, to))| format!("{what} from {from} to {to}"))
+        .collect();
+    format!("may be affected: {}", changed.join(", "))
+}
+
+fn step_changed(step: &StepId, from: &StepProgress, to: &StepProgress) -> String {
     let state = if from.state == to.state {
         to.state.to_string()
     } else {
@@ -240,34 +237,45 @@ fn step_changed(step: &str, from: &StepProgress, to: &StepProgress) -> String {
     };
     format!(
         "step {step} {state}, owner {}{}",
-        or(to.owner.as_ref(), "not set"),
-        because(to.note.as_ref())
+        or_not_set(to.owner.as_ref()),
+        after_colon(to.note.as_ref())
     )
 }
 
-fn of_sources(sources: &[SourceName]) -> String {
-    let names: Vec<&str> = sources.iter().map(SourceName::as_str).collect();
-    if names.is_empty() {
+fn from_sources(sources: &[SourceName]) -> String {
+    if sources.is_empty() {
         String::new()
     } else {
-        format!(" from {}", names.join(", "))
+        format!(" from {}", comma_separated(sources))
     }
 }
 
-fn because<T: Display>(reason: Option<&T>) -> String {
-    reason
-        .map(|reason| format!(": {reason}"))
-        .unwrap_or_default()
-}
-
-fn lacking(missing: &[&str]) -> String {
-    if missing.is_empty() {
+fn without_sources(unavailable: &[SourceName]) -> String {
+    if unavailable.is_empty() {
         String::new()
     } else {
-        format!(", not said: {}", missing.join(", "))
+        format!(", without {}", comma_separated(unavailable))
     }
 }
 
+fn missing_points(points: &[&str]) -> String {
+    if points.is_empty() {
+        String::new()
+    } else {
+        format!(", not said: {}", points.join(", "))
+    }
+}
+
+/// `: text`, or nothing.
+fn after_colon<T: Display>(text: Option<&T>) -> String {
+    text.map(|text| format!(": {text}")).unwrap_or_default()
+}
+
+fn or_not_set<T: Display>(value: Option<&T>) -> String {
+    or(value, "not set")
+}
+
+/// The note on one line, at most [`NOTE_CHARS_MAX`] characters of it.
 fn shortened(text: &str) -> String {
     let line = text.lines().map(safe).collect::<Vec<_>>().join(" / ");
     match line.char_indices().nth(NOTE_CHARS_MAX) {
@@ -285,8 +293,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_change_has_a_line_of_its_own() {
-        let lines: Vec<String> = samples::changes().iter().map(of).collect();
+    fn every_event_has_its_own_line() {
+        let lines: Vec<String> = samples::changes()
+            .iter()
+            .map(IncidentEvent::summary)
+            .collect();
         let bundle = Digest::of(b"bundle").to_string();
         let shown: Vec<String> = lines
             .iter()
@@ -300,11 +311,12 @@ mod tests {
     }
 
     #[test]
-    fn a_long_note_is_cut_and_its_lines_are_joined() {
+    fn long_note_is_cut_and_its_lines_joined() {
         let text = format!("one\n\ttwo {}", "x".repeat(200));
-        let line = of(&IncidentEvent::Note {
+        let line = IncidentEvent::Note {
             text: text.parse().expect("a note"),
-        });
+        }
+        .summary();
         assert!(line.starts_with(r"note: one / \ttwo xxx"), "{line}");
         assert_eq!(line.chars().count(), "note: ".len() + NOTE_CHARS_MAX + 1);
     }

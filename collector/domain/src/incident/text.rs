@@ -1,8 +1,8 @@
 //! Texts that people and programs write into an incident, each with its limit.
 //!
-//! They are shown on terminals, in chats and on pages, and some come from an attacker (names of
-//! files, errors of a provider). So a text is parsed once: nothing in it steers a terminal, forges
-//! a line, or hides (see [`evidence_format::safe`]).
+//! They are shown on terminals, in chats and on web pages, and an attacker controls some of them
+//! (file names, error messages of a provider). Parsing therefore rejects characters that control a
+//! terminal, forge a line, or are invisible (see [`evidence_format::safe`]).
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,62 +10,55 @@ use std::str::FromStr;
 use evidence_format::safe::{is_unsafe, safe};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Bytes of a [`Name`]: longer names of people, systems and incidents break every table, and 128
-/// bytes are 42 Chinese characters.
+/// Bytes of a [`Name`]. Longer names of people, systems and incidents break every table; 128 bytes
+/// still hold 42 Chinese characters.
 pub const NAME_BYTES_MAX: usize = 128;
-/// Bytes of a [`Line`]: a long sentence or two. What needs more is a [`Prose`], or an attachment.
+/// Bytes of a [`Line`]: a long sentence or two. Longer texts are a [`Prose`] or an attachment.
 pub const LINE_BYTES_MAX: usize = 1024;
-/// Bytes of a [`Prose`]: some pages. An incident of 10,000 such notes still fits into memory.
+/// Bytes of a [`Prose`]: a few pages. An incident with 10,000 such notes still fits into memory.
 pub const PROSE_BYTES_MAX: usize = 16 * 1024;
-/// Bytes of a refused text that its error repeats.
+/// Bytes of a rejected text that its error shows.
 const SHOWN_BYTES_MAX: usize = 60;
 
-/// A text of 1 to `BYTES_MAX` bytes without blanks at its ends and without unsafe characters; line
-/// ends only if `LINES`.
+/// A text of 1 to `BYTES_MAX` bytes, trimmed, without unsafe characters. It has line ends and tabs
+/// only if `LINES`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BoundedText<const BYTES_MAX: usize, const LINES: bool>(String);
 
-/// Names a person, a system or an incident.
+/// The name of a person, a system or an incident.
 pub type Name = BoundedText<NAME_BYTES_MAX, false>;
 /// One line: a reason, an action, an impact.
 pub type Line = BoundedText<LINE_BYTES_MAX, false>;
-/// Some lines: a note.
+/// One or more lines: a note.
 pub type Prose = BoundedText<PROSE_BYTES_MAX, true>;
 
-/// A text was refused.
+/// A text was rejected.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TextError {
-    /// Nothing, or nothing but blanks.
+    /// Nothing but white space.
     #[error("text is empty")]
     Empty,
-    /// More than its kind may have.
     #[error("text has {bytes} bytes, limit is {bytes_max}")]
-    TooLong {
-        /// Bytes that it has.
-        bytes: usize,
-        /// Bytes that it may have.
-        bytes_max: usize,
-    },
-    /// A terminal would obey it, or nobody would see it.
+    TooLong { bytes: usize, bytes_max: usize },
+    /// A terminal would interpret the character, or nobody would see it.
     #[error("text has the control or invisible character {character}: {text}")]
     Unsafe {
-        /// The character, escaped.
+        /// Escaped.
         character: String,
-        /// The beginning of the text, escaped.
+        /// The start of the text, escaped.
         text: String,
     },
 }
 
 impl<const BYTES_MAX: usize, const LINES: bool> BoundedText<BYTES_MAX, LINES> {
-    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Makes a text of whatever a machine said: unsafe characters are escaped, what is too long is
-    /// cut and ends in `…`, and nothing becomes `(empty)`. For what people write, use
-    /// [`str::parse`], which refuses.
+    /// Accepts any text of a machine: escapes unsafe characters, cuts what is too long and ends it
+    /// in `…`, and replaces an empty text by `(empty)`. For what people type use [`str::parse`],
+    /// which rejects such texts.
     #[must_use]
     pub fn escaped(text: &str) -> Self {
         let lines: Vec<String> = if LINES {
@@ -84,8 +77,7 @@ impl<const BYTES_MAX: usize, const LINES: bool> BoundedText<BYTES_MAX, LINES> {
         Self(format!("{}…", whole[..end].trim_end()))
     }
 
-    /// A character that may not stand in such a text.
-    fn refused(c: char) -> bool {
+    fn is_forbidden(c: char) -> bool {
         is_unsafe(c) && !(LINES && matches!(c, '\n' | '\t'))
     }
 }
@@ -104,7 +96,7 @@ impl<const BYTES_MAX: usize, const LINES: bool> FromStr for BoundedText<BYTES_MA
                 bytes_max: BYTES_MAX,
             });
         }
-        match text.chars().find(|c| Self::refused(*c)) {
+        match text.chars().find(|c| Self::is_forbidden(*c)) {
             Some(c) => Err(TextError::Unsafe {
                 character: safe(&c.to_string()),
                 text: beginning(text),
@@ -114,7 +106,7 @@ impl<const BYTES_MAX: usize, const LINES: bool> FromStr for BoundedText<BYTES_MA
     }
 }
 
-/// `value`, or what stands in its place.
+/// The text of `value`, or `otherwise`.
 pub(super) fn or<T: fmt::Display>(value: Option<&T>, otherwise: &str) -> String {
     value.map_or_else(|| otherwise.to_owned(), ToString::to_string)
 }
@@ -201,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machines_text_is_always_taken() {
+    fn escaped_accepts_any_text() {
         assert_eq!(Line::escaped("403\n\u{1b}[0m").as_str(), r"403\n\u{1b}[0m");
         assert_eq!(Prose::escaped("a\r\nb\u{7}").as_str(), "a\nb\\u{7}");
         assert_eq!(Line::escaped("  ").as_str(), "(empty)");
@@ -220,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_parsed_as_strictly() {
+    fn json_is_parsed_as_strictly_as_text() {
         assert!(serde_json::from_str::<Line>(r#""a\u001bb""#).is_err());
         assert_eq!(
             serde_json::from_str::<Line>(r#""a""#).expect("a line"),

@@ -1,5 +1,5 @@
-//! The incident at a glance: what `exhibit status` shows, and what programs read as JSON. Derived;
-//! nothing in it is a fact of its own.
+//! The incident as `exhibit status` and the API show it. Everything here is derived from an
+//! [`Incident`] and the time.
 
 use std::borrow::Cow;
 
@@ -20,125 +20,107 @@ use super::statement::{CurrentAction, UpdateStatement};
 use super::text::{Line, Name};
 use super::{EvidenceCount, Incident};
 
-/// Nanoseconds of a minute.
-const MINUTE: i128 = 60_000_000_000;
+const NANOSECONDS_PER_MINUTE: i128 = 60_000_000_000;
 
-/// The incident at one time. Fields are added, never renamed or removed.
+/// An incident at one point in time. Fields are added, never renamed or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = IncidentView)]
 #[serde(rename_all = "camelCase")]
 pub struct IncidentView {
-    /// Its id.
     pub incident: IncidentId,
-    /// Its short name.
     pub name: Name,
-    /// How bad it is.
     pub severity: Severity,
-    /// The runbook's definition of that.
+    /// The runbook's definition of the severity.
     pub definition: Cow<'static, str>,
-    /// The runbook's response target for that.
+    /// The runbook's response target for the severity.
     pub response_target: Cow<'static, str>,
-    /// The business day by whose end that is met: SEV-2 the day of the declaration, SEV-3 the next;
-    /// `None` where the runbook names no day.
+    /// The business day on which the response is due: of a SEV-2 the day of the declaration, of a
+    /// SEV-3 the next; `None` where the runbook names no day.
     pub response_due: Option<Day>,
-    /// How far the response is.
     pub status: IncidentStatus,
-    /// Where it may go from here.
+    /// The statuses that may follow.
     pub next_statuses: Cow<'static, [IncidentStatus]>,
-    /// When it started.
+    /// When the incident itself began.
     pub started: Option<Timestamp>,
-    /// When it was declared.
     pub declared_at: Timestamp,
-    /// By whom.
     pub declared_by: Name,
-    /// When it was closed.
     pub closed_at: Option<Timestamp>,
-    /// How it is responded to.
     pub play: PlayName,
     /// What evidence is asked for in particular.
     pub pivots: Vec<Pivot>,
     /// What may be affected.
     pub affects: PotentialImpact,
-    /// What set it off.
+    /// What triggered the declaration.
     pub trigger: Option<Line>,
-    /// The initial report.
     pub report: InitialReport,
-    /// What the initial report does not say.
+    /// The points that the initial report lacks.
     pub report_missing: Vec<Cow<'static, str>>,
-    /// All roles.
+    /// All roles, assigned or not.
     pub roles: Vec<RoleView>,
-    /// The first list, which has a time.
+    /// Progress of the first checklist, which has a deadline.
     pub first_minutes: FirstMinutes,
-    /// The lists.
+    /// The checklists that have steps.
     pub checklists: Vec<ChecklistView>,
-    /// The closure checklist.
     pub closure: ClosureView,
-    /// What is to be done so that it does not happen again.
     pub corrective_actions: Vec<CorrectiveAction>,
-    /// What is said about it.
+    /// Statements for updates.
     pub statements: Vec<UpdateStatement>,
-    /// What is done about it now.
+    /// The actions that are running.
     pub actions: Vec<CurrentAction>,
     /// When the next update is due.
     pub next_update: Option<Timestamp>,
-    /// True if that time has passed.
+    /// True if `nextUpdate` has passed.
     pub update_overdue: bool,
-    /// What was done with its evidence.
     pub evidence: EvidenceCount,
-    /// The number of its last entry.
+    /// The number of the last journal entry.
     pub seq: u64,
 }
 
-/// A role, and who has it.
+/// A role and its holder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleView {
-    /// Which.
     pub role: IncidentRole,
-    /// The runbook's words for it.
+    /// The runbook's name of the role.
     pub title: Cow<'static, str>,
-    /// The runbook's responsibility.
+    /// What the runbook makes the role responsible for.
     pub responsibility: Cow<'static, str>,
-    /// Who; `None` is nobody.
+    /// `None` if the role is not assigned.
     pub holder: Option<Name>,
 }
 
-/// How the first 15 minutes go.
+/// Progress of the first 15 minutes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FirstMinutes {
-    /// Steps done, or not applicable.
+    /// Steps that are done or not applicable.
     pub settled: u64,
-    /// All steps.
+    /// All steps of the checklist.
     pub steps: u64,
-    /// When the time is over.
+    /// When the 15 minutes end.
     pub until: Timestamp,
-    /// Whole minutes left; 0 if it is over.
+    /// Whole minutes left; 0 after the end.
     pub minutes_left: u64,
 }
 
-/// A list and how far it is.
+/// A checklist and its progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Checklist)]
 #[serde(rename_all = "camelCase")]
 pub struct ChecklistView {
-    /// Which.
     pub list: Checklist,
-    /// For people.
     pub title: Cow<'static, str>,
-    /// Steps done, or not applicable.
+    /// Steps that are done or not applicable.
     pub settled: u64,
     /// The steps, in order.
     pub steps: Vec<StepView>,
 }
 
-/// A step and how far it is.
+/// A checklist step and its progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepView {
-    /// What is to be done.
     pub step: ChecklistStep,
-    /// What is recorded of it.
     pub progress: StepProgress,
 }
 
@@ -147,15 +129,15 @@ pub struct StepView {
 #[schema(as = Closure)]
 #[serde(rename_all = "camelCase")]
 pub struct ClosureView {
-    /// True if the incident may be closed.
+    /// True if the incident may be closed now.
     pub ready: bool,
-    /// What is missing, for people.
+    /// What must be done before the incident may be closed, in words.
     pub missing: Vec<String>,
     /// The items, in the runbook's order.
     pub items: Vec<ClosureItemView>,
-    /// When the post-incident review is due; `None` if none is asked for.
+    /// When the post-incident review is due; `None` if the severity requires none.
     pub review_due: Option<Day>,
-    /// True if that day has passed, and the review is missing or came after it.
+    /// True if the review was not completed by the end of that day.
     pub review_late: bool,
 }
 
@@ -163,13 +145,12 @@ pub struct ClosureView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClosureItemView {
-    /// Which.
     pub item: ClosureItem,
     /// The runbook's words.
     pub text: Cow<'static, str>,
-    /// False if the severity does not ask for it.
+    /// False if the severity does not require the item.
     pub required: bool,
-    /// The answer; `None` is none yet.
+    /// `None` if the item has no answer yet.
     pub answered: Option<ClosureAnswer>,
 }
 
@@ -185,7 +166,7 @@ impl IncidentView {
             response_target: incident.severity.response_target().into(),
             response_due: response_due(incident),
             status: incident.status,
-            next_statuses: incident.status.next().into(),
+            next_statuses: incident.status.allowed_next().into(),
             started: incident.started,
             declared_at: incident.declared_at,
             declared_by: incident.declared_by.clone(),
@@ -224,7 +205,7 @@ impl IncidentView {
         }
     }
 
-    /// Roles that nobody has.
+    /// The roles that are not assigned.
     pub fn roles_missing(&self) -> impl Iterator<Item = IncidentRole> {
         self.roles
             .iter()
@@ -243,33 +224,40 @@ fn response_due(incident: &Incident) -> Option<Day> {
 }
 
 fn roles(incident: &Incident) -> Vec<RoleView> {
-    let view = |role: IncidentRole| RoleView {
-        role,
-        title: role.title().into(),
-        responsibility: role.responsibility().into(),
-        holder: incident.roles.get(&role).cloned(),
-    };
-    IncidentRole::ALL.into_iter().map(view).collect()
+    IncidentRole::ALL
+        .into_iter()
+        .map(|role| RoleView {
+            role,
+            title: role.title().into(),
+            responsibility: role.responsibility().into(),
+            holder: incident.roles.get(&role).cloned(),
+        })
+        .collect()
 }
 
 fn first_minutes(incident: &Incident, now: Timestamp) -> FirstMinutes {
     let list = list_view(incident, Checklist::FirstFifteenMinutes);
-    let until = incident.declared_at.unix_nanoseconds() + i128::from(FIRST_MINUTES) * MINUTE;
+    let until = incident.declared_at.unix_nanoseconds()
+        + i128::from(FIRST_MINUTES) * NANOSECONDS_PER_MINUTE;
     FirstMinutes {
         settled: list.settled,
         steps: list.steps.len() as u64,
         until: Timestamp::from_unix_nanoseconds(until).unwrap_or(incident.declared_at),
-        minutes_left: u64::try_from((until - now.unix_nanoseconds()) / MINUTE).unwrap_or(0),
+        minutes_left: u64::try_from((until - now.unix_nanoseconds()) / NANOSECONDS_PER_MINUTE)
+            .unwrap_or(0),
     }
 }
 
 fn list_view(incident: &Incident, list: Checklist) -> ChecklistView {
-    let own = incident.checklist.iter().filter(|step| step.list == list);
-    let view = |step: &ChecklistStep| StepView {
-        step: step.clone(),
-        progress: incident.progress_of(&step.id),
-    };
-    let steps: Vec<StepView> = own.map(view).collect();
+    let steps: Vec<StepView> = incident
+        .checklist
+        .iter()
+        .filter(|step| step.list == list)
+        .map(|step| StepView {
+            step: step.clone(),
+            progress: incident.step_progress(&step.id),
+        })
+        .collect();
     let settled = steps
         .iter()
         .filter(|step| step.progress.state.is_settled())
@@ -283,25 +271,26 @@ fn list_view(incident: &Incident, list: Checklist) -> ChecklistView {
 }
 
 fn closure(incident: &Incident, now: Timestamp) -> ClosureView {
-    let view = |item: ClosureItem| ClosureItemView {
+    let items = ClosureItem::ALL.into_iter().map(|item| ClosureItemView {
         item,
         text: item.text().into(),
-        required: incident.closure_asks_for(item),
+        required: incident.requires_closure_item(item),
         answered: incident.closure.get(&item).cloned(),
-    };
-    let missing = incident.missing_to_close();
-    let reviewed = incident
+    });
+    let missing = incident.closure_blockers();
+    // Without a review, it is late as soon as its day has passed.
+    let reviewed_at = incident
         .closure
         .get(&ClosureItem::Review)
         .map_or(now, |answered| answered.at);
     ClosureView {
         ready: missing.is_empty(),
         missing: missing.iter().map(ToString::to_string).collect(),
-        items: ClosureItem::ALL.into_iter().map(view).collect(),
+        items: items.collect(),
         review_due: incident.review_due(),
         review_late: incident
             .review_due()
-            .is_some_and(|due| Day::of(reviewed) > due),
+            .is_some_and(|due| Day::of(reviewed_at) > due),
     }
 }
 
@@ -316,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_view_says_what_is_missing() {
+    fn view_lists_what_is_missing() {
         let view = IncidentView::of(&samples::incident(), time("2026-11-23T13:43:17.5Z"));
         assert_eq!(view.roles_missing().count(), 5);
         assert_eq!(view.report_missing.len(), 5);
@@ -347,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_counted_and_what_does_not_apply_is_settled() {
+    fn steps_that_do_not_apply_count_as_settled() {
         let mut incident = samples::incident();
         for (step, state) in [
             ("first-15-1", StepState::Done),
@@ -382,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_due_by_severity() {
+    fn due_days_depend_on_severity() {
         let mut incident = samples::incident(); // declared on Monday, 2026-11-23
         for (severity, due, review) in [
             (Severity::Sev1, None, Some("2026-11-30")),
@@ -409,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_review_is_late_if_its_day_passed_before_it() {
+    fn review_is_late_once_its_day_has_passed() {
         let mut incident = samples::incident();
         let late = |incident: &Incident, now: &str| {
             IncidentView::of(incident, time(now)).closure.review_late

@@ -1,22 +1,20 @@
-//! Who gets how much of the budget: in the plan's order, so that what is most volatile is served
-//! first.
+//! Allots the budget to the steps, in the plan's order: the most volatile are served first.
 
-use super::shape::{CaptureBudget, CaptureStep, LeftOutReason, StepLimits};
+use super::capture_plan::{CaptureBudget, CaptureStep, LeftOutReason, StepLimits};
 use crate::incident::SourceName;
 
-/// A step may take so many times what was expected: estimates come from small samples.
+/// A step may take this multiple of what was expected, since estimates come from small samples.
 const SLACK: u64 = 2;
-/// Bytes that a step of unknown size needs at the least: some pages of any API.
+/// Least bytes for a step of unknown size: a few pages of any API.
 const UNKNOWN_BYTES_MIN: u64 = 1 << 20;
-/// Requests that a step of unknown size needs at the least: a page, and one more to see that there
-/// is none.
+/// Least requests for a step of unknown size: one page, and another to see that it was the last.
 const UNKNOWN_REQUESTS_MIN: u64 = 2;
 
 /// What is left of one resource.
 struct ResourcePool {
     left: u64,
     unknown_min: u64,
-    /// Steps of unknown need that were served, and share what remains in the end.
+    /// Served steps of unknown need, which share what is left in the end.
     unknown: u64,
 }
 
@@ -34,14 +32,14 @@ impl ResourcePool {
         need
     }
 
-    /// What each step of unknown need gets on top.
+    /// What each step of unknown need gets in addition.
     fn share(&self) -> u64 {
         self.left.checked_div(self.unknown).unwrap_or(0)
     }
 }
 
-/// Gives each step its limits, or leaves it out. Together the limits stay within `budget`: what a
-/// step is expected to need is doubled, and steps of which nothing is known share what remains. A
+/// Gives each step its limits, or leaves it out. The sum of the limits stays within `budget`: a
+/// step gets twice what it is expected to need, and steps of unknown need share what is left. A
 /// step that does not fit leaves room for smaller ones after it.
 pub(super) fn allot(steps: &mut [(SourceName, CaptureStep)], budget: &CaptureBudget) {
     let mut bytes = ResourcePool {
@@ -63,6 +61,7 @@ pub(super) fn allot(steps: &mut [(SourceName, CaptureStep)], budget: &CaptureBud
             step.limits.requests_max = requests_max.and(Some(allotted));
         }
     }
+    // Only now is it known what is left to share.
     for (_, step) in steps.iter_mut().filter(|(_, step)| step.left_out.is_none()) {
         let StepLimits {
             item_bytes_max,

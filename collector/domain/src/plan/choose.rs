@@ -1,13 +1,14 @@
-//! Which sources and targets are asked, and which are not and why.
+//! Chooses the sources and targets to ask, and records why others are not asked.
 
 use std::collections::BTreeSet;
 
+use super::capture_plan::{PlanNotice, UnavailableReason, UnavailableSource};
 use super::offer::{Offer, Readiness, ReadinessState, TargetEstimate};
-use super::shape::{PlanNotice, UnavailableReason, UnavailableSource};
 use super::{PlanError, PlanRequest, STEPS_MAX};
-use crate::incident::{Pivot, SourceName, nearest};
+use crate::incident::{Pivot, SourceName};
+use crate::spelling::nearest;
 
-/// A place to ask.
+/// An offer at one of its targets, which may become steps.
 #[derive(Clone)]
 pub(super) struct Candidate<'a> {
     pub(super) source: &'a SourceName,
@@ -15,27 +16,33 @@ pub(super) struct Candidate<'a> {
     pub(super) estimate: &'a TargetEstimate,
 }
 
-/// What is asked there.
+/// A candidate and what to ask it for; one step.
 pub(super) struct StepQuestion<'a> {
-    pub(super) place: Candidate<'a>,
+    pub(super) candidate: Candidate<'a>,
+    /// `None` takes all.
     pub(super) pivot: Option<Pivot>,
 }
 
 pub(super) struct Selection<'a> {
-    pub(super) places: Vec<Candidate<'a>>,
+    pub(super) candidates: Vec<Candidate<'a>>,
     pub(super) unavailable: Vec<UnavailableSource>,
     pub(super) notices: Vec<PlanNotice>,
 }
 
-/// Chooses the places to ask, by the play, the scope, and what is ready.
+/// Chooses the candidates by the play, the scope, and what is ready.
 pub(super) fn choose<'a>(
-    ask: &PlanRequest<'_>,
+    request: &PlanRequest<'_>,
     offers: &'a [(&'a Offer, Readiness)],
 ) -> Result<Selection<'a>, PlanError> {
-    check_names(ask, offers)?;
-    let named: BTreeSet<&SourceName> = ask.play.sources.iter().chain(&ask.scope.only).collect();
+    check_names(request, offers)?;
+    let named: BTreeSet<&SourceName> = request
+        .play
+        .sources
+        .iter()
+        .chain(&request.scope.only)
+        .collect();
     let mut chosen = Selection {
-        places: Vec::new(),
+        candidates: Vec::new(),
         unavailable: Vec::new(),
         notices: Vec::new(),
     };
@@ -50,8 +57,8 @@ pub(super) fn choose<'a>(
             .iter()
             .filter(|(_, ready)| ready.source == *source)
             .collect();
-        let wanted = ask.scope.only.is_empty() || ask.scope.only.contains(source);
-        if !wanted || ask.scope.except.contains(source) {
+        let wanted = request.scope.only.is_empty() || request.scope.only.contains(source);
+        if !wanted || request.scope.except.contains(source) {
             chosen
                 .unavailable
                 .push(unavailable(UnavailableReason::Scope));
@@ -64,11 +71,14 @@ pub(super) fn choose<'a>(
                 .for_each(|(offer, ready)| chosen.add(offer, ready));
         }
     }
-    narrow(&mut chosen, "account", &ask.scope.accounts, |place| {
-        place.estimate.target.account.as_deref()
-    });
-    narrow(&mut chosen, "region", &ask.scope.regions, |place| {
-        place.estimate.target.region.as_deref()
+    narrow(
+        &mut chosen,
+        "account",
+        &request.scope.accounts,
+        |candidate| candidate.estimate.target.account.as_deref(),
+    );
+    narrow(&mut chosen, "region", &request.scope.regions, |candidate| {
+        candidate.estimate.target.region.as_deref()
     });
     chosen.notices.sort();
     chosen.notices.dedup();
@@ -82,12 +92,12 @@ impl<'a> Selection<'a> {
         let source = &ready.source;
         let why = match ready.state {
             ReadinessState::Ready if !ready.targets.is_empty() => {
-                let notice = |text: &String| PlanNotice {
-                    source: Some(source.clone()),
-                    text: text.clone(),
-                };
-                self.notices.extend(ready.problems.iter().map(notice));
-                self.places
+                self.notices
+                    .extend(ready.problems.iter().map(|text| PlanNotice {
+                        source: Some(source.clone()),
+                        text: text.clone(),
+                    }));
+                self.candidates
                     .extend(ready.targets.iter().map(|estimate| Candidate {
                         source,
                         offer,
@@ -109,13 +119,14 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// The scope must name what there is: a misspelled `--except` would take what was not to be taken.
-fn check_names(ask: &PlanRequest<'_>, offers: &[(&Offer, Readiness)]) -> Result<(), PlanError> {
+/// Rejects unknown sources in the scope: a misspelled `--except` would capture what it should not.
+fn check_names(request: &PlanRequest<'_>, offers: &[(&Offer, Readiness)]) -> Result<(), PlanError> {
     let offered = offers.iter().map(|(_, ready)| &ready.source);
-    let known: BTreeSet<&SourceName> = ask.play.sources.iter().chain(offered).collect();
-    let Some(name) = super::sorted(&[ask.scope.only.clone(), ask.scope.except.clone()].concat())
-        .into_iter()
-        .find(|n| !known.contains(n))
+    let known: BTreeSet<&SourceName> = request.play.sources.iter().chain(offered).collect();
+    let Some(name) =
+        super::sorted(&[request.scope.only.clone(), request.scope.except.clone()].concat())
+            .into_iter()
+            .find(|n| !known.contains(n))
     else {
         return Ok(());
     };
@@ -128,42 +139,42 @@ fn check_names(ask: &PlanRequest<'_>, offers: &[(&Offer, Readiness)]) -> Result<
     })
 }
 
-/// Keeps the places whose value is in `filter`, at sources that have such a place at all: a region
-/// of AWS says nothing about a host. What a filter leaves out is said, and so is a filter that fits
-/// nothing: then more is captured than was wanted, never less.
+/// Keeps the candidates whose `value` is in `filter`, at each source that has at least one of them:
+/// a region of AWS says nothing about a host. Notices tell what was left out, and which filter
+/// matched nothing; such a filter captures more than was wanted, never less.
 fn narrow<'a>(
     chosen: &mut Selection<'a>,
     what: &str,
     filter: &[String],
     value: impl for<'p> Fn(&'p Candidate<'a>) -> Option<&'p str>,
 ) {
-    let fits = |place: &Candidate<'a>| {
-        value(place).is_some_and(|value| filter.iter().any(|wanted| wanted == value))
+    let fits = |candidate: &Candidate<'a>| {
+        value(candidate).is_some_and(|value| filter.iter().any(|wanted| wanted == value))
     };
     let narrowed: BTreeSet<SourceName> = chosen
-        .places
+        .candidates
         .iter()
         .filter(|p| fits(p))
         .map(|p| p.source.clone())
         .collect();
     for wanted in super::sorted(filter) {
         if !chosen
-            .places
+            .candidates
             .iter()
-            .any(|place| value(place) == Some(wanted.as_str()))
+            .any(|candidate| value(candidate) == Some(wanted.as_str()))
         {
             let text = format!("no target is of {what} {wanted}: it narrows nothing");
             chosen.notices.push(PlanNotice { source: None, text });
         }
     }
     for source in narrowed {
-        let own = |place: &&Candidate<'a>| *place.source == source;
-        let all = chosen.places.iter().filter(own).count();
+        let own = |candidate: &&Candidate<'a>| *candidate.source == source;
+        let all = chosen.candidates.iter().filter(own).count();
         let kept = chosen
-            .places
+            .candidates
             .iter()
             .filter(own)
-            .filter(|place| fits(place))
+            .filter(|candidate| fits(candidate))
             .count();
         if kept < all {
             let text = format!("asked at {kept} of {all} places: the scope names the {what}");
@@ -173,51 +184,56 @@ fn narrow<'a>(
             });
         }
         chosen
-            .places
-            .retain(|place| *place.source != source || fits(place));
+            .candidates
+            .retain(|candidate| *candidate.source != source || fits(candidate));
     }
 }
 
-/// Every place with each pivot that its offer can filter by, and without. In an order of their own,
-/// each once.
+/// Every candidate once without a pivot, and once with each pivot that its offer can filter by.
+/// Sorted and deduplicated.
 pub(super) fn questions<'a>(
-    places: &[Candidate<'a>],
+    candidates: &[Candidate<'a>],
     pivots: &[Pivot],
 ) -> Result<Vec<StepQuestion<'a>>, PlanError> {
-    let able = |place: &Candidate<'a>| {
+    let usable = |candidate: &Candidate<'a>| {
         pivots
             .iter()
-            .filter(|pivot| place.offer.pivots.contains(&pivot.kind()))
-            .count()
+            .filter(|pivot| candidate.offer.pivots.contains(&pivot.kind()))
+            .cloned()
+            .collect::<Vec<_>>()
     };
-    let steps = places.iter().map(|place| able(place) + 1).sum();
+    // Counted first, so that an absurd request fails before it takes memory.
+    let steps = candidates
+        .iter()
+        .map(|candidate| usable(candidate).len() + 1)
+        .sum();
     if steps > STEPS_MAX {
         return Err(PlanError::TooManySteps { steps });
     }
     let mut questions = Vec::with_capacity(steps);
-    for place in places {
-        let able = pivots
-            .iter()
-            .filter(|pivot| place.offer.pivots.contains(&pivot.kind()));
-        for pivot in able.cloned().map(Some).chain([None]) {
+    for candidate in candidates {
+        for pivot in usable(candidate).into_iter().map(Some).chain([None]) {
             questions.push(StepQuestion {
-                place: place.clone(),
+                candidate: candidate.clone(),
                 pivot,
             });
         }
     }
-    // Of the same question with two estimates the larger one stays.
+    // If a question occurs with two estimates, the larger one stays.
     questions.sort_by(|a, b| {
-        a.identity()
-            .cmp(&b.identity())
-            .then(b.place.estimate.requests.cmp(&a.place.estimate.requests))
+        a.identity().cmp(&b.identity()).then(
+            b.candidate
+                .estimate
+                .requests
+                .cmp(&a.candidate.estimate.requests),
+        )
     });
     questions.dedup_by(|a, b| a.identity() == b.identity());
     Ok(questions)
 }
 
 impl StepQuestion<'_> {
-    /// What makes it the same question.
+    /// Two questions are the same if their identity is.
     fn identity(
         &self,
     ) -> (
@@ -228,10 +244,10 @@ impl StepQuestion<'_> {
         &Option<Pivot>,
     ) {
         (
-            self.place.source,
-            self.place.offer.item,
-            self.place.offer.api,
-            &self.place.estimate.target,
+            self.candidate.source,
+            self.candidate.offer.item,
+            self.candidate.offer.api,
+            &self.candidate.estimate.target,
             &self.pivot,
         )
     }

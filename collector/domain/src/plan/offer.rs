@@ -1,5 +1,5 @@
-//! What sources say of themselves, before anybody asks them for evidence: what there is to capture
-//! and how long it lives, and whether they are ready.
+//! What a source declares about itself: the evidence it offers, how long that lives, and whether
+//! the source is ready.
 
 use evidence_format::limits::JSON_INTEGER_MAX;
 use evidence_format::time::Timestamp;
@@ -7,33 +7,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::incident::{PivotKind, SourceName};
 
-/// One kind of evidence that a source can capture. Constant, and published: each number has its
-/// citation.
+/// One kind of evidence that a source can capture. Its numbers are published by the provider, and
+/// have a citation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Offer {
-    /// The source: the same for all its offers. `[a-z][a-z0-9_]{0,31}`; sealed into evidence.
+    /// The source, which may have several offers. `[a-z][a-z0-9_]{0,31}`; sealed into evidence.
     pub source: &'static str,
-    /// What its items are called, before the target's name: `aws_cloudtrail`, `github-runs`. Of
-    /// `a-z 0-9 . _ -`, at most 44 bytes; no other offer has it. Sealed into evidence.
+    /// The start of its items' names, before the target's name: `aws_cloudtrail`, `github-runs`. Of
+    /// `a-z 0-9 . _ -`, at most 44 bytes, unique among all offers. Sealed into evidence.
     pub item: &'static str,
-    /// By which interface it is asked: `cloudtrail:LookupEvents`.
+    /// The API that is called: `cloudtrail:LookupEvents`.
     pub api: &'static str,
-    /// What it is, for people.
+    /// What the evidence is, in words.
     pub what: &'static str,
-    /// How long it lives at the source.
     pub lifetime: EvidenceLifetime,
-    /// Who says so: the address of the provider's page.
+    /// The address of the provider's page that publishes the lifetime.
     pub citation: &'static str,
-    /// How long after it happened it may still appear, as published; `None` if nobody says, or it
+    /// How late an event may appear after it happened, as published; `None` if unpublished or if it
     /// cannot be late.
     pub arrives_late_seconds: Option<u64>,
-    /// When it is worth asking again for what came late.
+    /// When to ask again for what came late.
     pub settles: &'static [SettleRule],
-    /// How fast it may be asked; `None` if nobody says.
+    /// `None` if unpublished.
     pub quota: Option<RequestQuota>,
-    /// Kinds of pivots that the source itself can filter by.
+    /// Kinds of pivots by which the source filters on its side.
     pub pivots: &'static [PivotKind],
-    /// Bytes of a full page, as seen; `None` if unknown. For estimates.
+    /// Bytes of a full page, as observed, for estimates; `None` if unknown.
     pub page_bytes: Option<u64>,
 }
 
@@ -41,39 +40,38 @@ pub struct Offer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum EvidenceLifetime {
-    /// It is state: there is no past to ask for, and it is gone when it changes. The seconds are
-    /// the order of magnitude for which such a thing stays as it is (a socket 1, a process 60, a
-    /// role 86,400): nobody publishes them, and they only serve to sort by.
+    /// State, which has no past and is lost when it changes. The seconds are the order of magnitude
+    /// for which it stays the same (a socket 1, a process 60, a role 86,400). Nobody publishes
+    /// them; they only serve for sorting.
     State(u64),
-    /// It is deleted so many seconds after it happened.
+    /// Deleted this many seconds after it happened.
     Seconds(u64),
-    /// It is deleted so many days after it happened.
+    /// Deleted this many days after it happened.
     Days(u64),
-    /// It stays until somebody deletes it, or a rule of the owner's does.
+    /// Kept until the owner, or a rule of the owner, deletes it.
     Forever,
 }
 
-/// One more look at a source, for what came late.
+/// When to capture a source again, and how much of the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SettleRule {
-    /// After the pass before was sealed.
+    /// Seconds after the incident's declaration.
     pub after_seconds: u64,
-    /// How much of the window's end is asked for again; `None` is all of it.
+    /// Seconds at the window's end to ask for again; `None` is the whole window.
     pub look_back_seconds: Option<u64>,
 }
 
-/// How fast a source may be asked, as published. The provider's answers may say otherwise later.
+/// A published rate limit. The provider's responses may announce another one at run time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RequestQuota {
-    /// Requests per second, in the long run.
+    /// Sustained requests per second.
     pub per_second: f64,
-    /// Requests at once.
+    /// Requests that may be sent at once.
     pub burst: u64,
-    /// Records in one full page.
     pub records_per_page: u64,
 }
 
-/// One place to ask: an account in a region, an organisation, a cluster, a host.
+/// Where an offer is asked: an account in a region, an organisation, a cluster, a host.
 #[derive(
     Debug,
     Clone,
@@ -91,59 +89,55 @@ pub struct RequestQuota {
 pub struct CaptureTarget {
     /// Account, tenant or organisation.
     pub account: Option<String>,
-    /// Region.
     pub region: Option<String>,
-    /// As whom it is asked.
+    /// The identity that asks.
     pub identity: Option<String>,
-    /// By which credentials it is entered, in the source's own words: `profile:prod`.
+    /// The credentials that are used, in the source's own terms: `profile:prod`.
     #[serde(default)]
     pub access: Option<String>,
-    /// What its items are called, after the offer's name: `123456789012-eu-west-1`. `None` if there
-    /// is only one target. Characters that item names do not have are replaced, and names that
-    /// would meet are told apart: it need not be unique.
+    /// The end of its items' names, after the offer's: `123456789012-eu-west-1`. `None` if there is
+    /// only one target. It need not be unique or valid: item names are made distinct, and
+    /// characters that they may not contain are replaced.
     pub name: Option<String>,
 }
 
-/// A target and what it is expected to cost.
+/// A target and its expected cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetEstimate {
-    /// Where.
     pub target: CaptureTarget,
-    /// Requests for the whole window, estimated from a sample; `None` if nothing was sampled.
+    /// Requests for the whole window, estimated from a sample; `None` without a sample.
     pub requests: Option<u64>,
 }
 
-/// Whether an offer can be taken now. Found out before the incident, and again when it is declared.
+/// Whether an offer can be captured now. Checked before incidents, and again at the declaration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
-    /// The source, as in the offer.
     pub source: SourceName,
-    /// Whether it can be asked.
     pub state: ReadinessState,
-    /// Where. Only what is [`ReadinessState::Ready`] has targets.
+    /// Empty unless the state is [`ReadinessState::Ready`].
     pub targets: Vec<TargetEstimate>,
-    /// What is missing, and what to grant. A ready source can have problems too: one account of
-    /// many that cannot be entered.
+    /// What is missing, and which permission to grant. A ready source can have problems too, such
+    /// as one account of many that denies access.
     pub problems: Vec<String>,
 }
 
-/// Whether a source can be asked.
+/// Whether a source can be captured.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
 )]
 #[schema(as = SourceState)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReadinessState {
-    /// It answers, and lets us read.
+    /// It responds and grants read access.
     Ready,
-    /// Nobody has configured it.
+    /// It is not configured.
     NotConfigured,
-    /// It does not answer, or does not let us read.
+    /// It does not respond, or denies read access.
     Unavailable,
 }
 
 impl EvidenceLifetime {
-    /// Seconds, for sorting: the shorter the more volatile.
+    /// Seconds, for sorting: the fewer, the more volatile.
     #[must_use]
     pub fn seconds(self) -> u64 {
         match self {
@@ -153,7 +147,7 @@ impl EvidenceLifetime {
         }
     }
 
-    /// Seconds after which the past is deleted; `None` if there is no past, or nobody deletes it.
+    /// Seconds after which the source deletes an event; `None` for state, and if it never does.
     #[must_use]
     pub fn retention_seconds(self) -> Option<u64> {
         match self {
@@ -162,17 +156,16 @@ impl EvidenceLifetime {
         }
     }
 
-    /// The oldest moment of which something can be left at `now`; `None` if there is no such
-    /// border.
+    /// The oldest time from which evidence can be left at `now`; `None` without a retention.
     #[must_use]
     pub fn oldest(self, now: Timestamp) -> Option<Timestamp> {
         self.retention_seconds()
-            .map(|seconds| super::window::earlier(now, seconds))
+            .map(|seconds| super::duration::earlier(now, seconds))
     }
 }
 
 impl RequestQuota {
-    /// Seconds that so many requests take at the least; `None` if the quota is none.
+    /// The least seconds that this many requests take; `None` if the quota is no positive number.
     #[must_use]
     pub fn seconds_for(&self, requests: u64) -> Option<u64> {
         let seconds = (requests.saturating_sub(self.burst) as f64 / self.per_second).ceil();
@@ -186,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_at_quota_is_what_arithmetic_says() {
+    fn seconds_at_quota_are_computed_and_bad_quota_gives_none() {
         let lookup_events = RequestQuota {
             per_second: 2.0,
             burst: 2,

@@ -1,4 +1,4 @@
-//! Later passes: again, for what arrives late; and further, where a deadline cut.
+//! Plans later passes: to settle what arrives late, and to continue what a deadline cut off.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,81 +6,78 @@ use evidence_format::coverage::{EndReason, TimeWindow};
 use evidence_format::id::ItemName;
 use evidence_format::time::Timestamp;
 
+use super::capture_plan::{CapturePass, CaptureStep, LeftOutReason};
+use super::duration::{earlier, later};
 use super::offer::{Offer, SettleRule};
-use super::shape::{CapturePass, CaptureStep, LeftOutReason};
-use super::window::{clip, earlier, later};
+use super::window::clip;
 use crate::incident::PassKind;
 
-/// A pass, and when to begin it.
+/// A pass and when it is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduledPass {
-    /// The pass.
     pub pass: CapturePass,
-    /// When.
-    pub at: Timestamp,
+    pub due_at: Timestamp,
 }
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepOutcome {
-    /// The step's item.
     pub item: ItemName,
-    /// Why it ended.
     pub ended: EndReason,
-    /// Where it stopped, in the source's own words; `None` if it must begin anew.
+    /// Where the step stopped, in the source's own format; `None` if it must start again.
     pub cursor: Option<String>,
 }
 
-/// When to ask again what `first` asked, since evidence arrives late: one pass for each time that
-/// the source's offers name, soonest first. `next_number` is the number of the first of them. Steps
-/// that were left out are not asked again.
+/// The passes that repeat `first`, because evidence arrives late: one for each time that a
+/// [`SettleRule`] of the source's offers names, soonest first, numbered from `next_number`. Their
+/// delays count from `start`. Steps that were left out are not repeated.
 #[must_use]
 pub fn settle_passes(
     first: &CapturePass,
     offers: &[Offer],
-    sealed_at: Timestamp,
+    start: Timestamp,
     next_number: u64,
 ) -> Vec<ScheduledPass> {
-    let own = |step: &CaptureStep| {
-        offers
-            .iter()
-            .find(|offer| first.source.as_str() == offer.source && offer.item == step.offer)
-    };
     let mut due: BTreeMap<u64, Vec<CaptureStep>> = BTreeMap::new();
     for step in first.steps.iter().filter(|step| step.left_out.is_none()) {
-        for settle in own(step).map(|offer| offer.settles).unwrap_or_default() {
+        let offer = offers
+            .iter()
+            .find(|offer| first.source.as_str() == offer.source && offer.item == step.offer);
+        for settle in offer.map(|offer| offer.settles).unwrap_or_default() {
             due.entry(settle.after_seconds).or_default().push(settled(
                 step,
                 *settle,
-                later(sealed_at, settle.after_seconds),
+                later(start, settle.after_seconds),
             ));
         }
     }
-    let pass = |(number, (after, steps)): (u64, (u64, Vec<CaptureStep>))| ScheduledPass {
-        pass: CapturePass {
-            source: first.source.clone(),
-            number,
-            kind: PassKind::Settle,
-            steps,
-        },
-        at: later(sealed_at, after),
-    };
-    (next_number..).zip(due).map(pass).collect()
+    (next_number..)
+        .zip(due)
+        .map(|(number, (after_seconds, steps))| ScheduledPass {
+            pass: CapturePass {
+                source: first.source.clone(),
+                number,
+                kind: PassKind::Settle,
+                steps,
+            },
+            due_at: later(start, after_seconds),
+        })
+        .collect()
 }
 
 fn settled(step: &CaptureStep, settle: SettleRule, at: Timestamp) -> CaptureStep {
-    let look_back = |asked: TimeWindow| match settle.look_back_seconds {
+    let asked = step.asked.map(|asked| match settle.look_back_seconds {
         Some(seconds) => TimeWindow {
             from: asked.from.max(earlier(asked.until, seconds)),
             until: asked.until,
         },
         None => asked,
-    };
-    again(step, step.asked.map(look_back), None, at)
+    });
+    repeat(step, asked, None, at)
 }
 
-/// The rest of a pass: the steps that its deadline or the source's rate limit cut, each from where
-/// it stopped, and those that had not begun. `None` if there is no such step.
+/// The rest of a pass: the steps that its deadline or the source's rate limit cut off, each from
+/// where it stopped, and the steps that had not begun. `None` if all steps finished.
 #[must_use]
 pub fn continuation(
     pass: &CapturePass,
@@ -106,7 +103,7 @@ pub fn continuation(
             let cursor = ended
                 .get(&step.item)
                 .map_or(&step.cursor, |outcome| &outcome.cursor);
-            again(step, step.asked, cursor.clone(), now)
+            repeat(step, step.asked, cursor.clone(), now)
         })
         .collect();
     (!steps.is_empty()).then(|| CapturePass {
@@ -121,9 +118,9 @@ fn was_cut(ended: EndReason) -> bool {
     matches!(ended, EndReason::Deadline | EndReason::Throttled)
 }
 
-/// `step` asked once more at `at`. What it costs was estimated for all of the first question, and
-/// holds no longer.
-fn again(
+/// The step, asked again at `at`. The estimates are dropped: they were for the whole first
+/// question.
+fn repeat(
     step: &CaptureStep,
     asked: Option<TimeWindow>,
     cursor: Option<String>,

@@ -115,7 +115,7 @@ fn shuffled(offers: &[(&'static Offer, Readiness)], seed: u64) -> Vec<(&'static 
 
 proptest! {
     #[test]
-    fn a_plan_depends_on_no_order(offers in readiness(), scope in scope(), budget in budget(), seed: u64) {
+    fn plan_is_independent_of_order(offers in readiness(), scope in scope(), budget in budget(), seed: u64) {
         let play = play();
         let first = plan(&PlanRequest { scope: scope.clone(), budget, ..ask(&play) }, &offers).expect("a plan");
         let mut turned = play.clone();
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_dropped_in_silence(offers in readiness(), scope in scope(), budget in budget()) {
+    fn nothing_is_omitted_silently(offers in readiness(), scope in scope(), budget in budget()) {
         let play = play();
         let scope = PlanScope { accounts: Vec::new(), regions: Vec::new(), ..scope };
         let plan = plan(&PlanRequest { scope, budget, ..ask(&play) }, &offers).expect("a plan");
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn steps_are_in_order_have_names_of_their_own_and_keep_to_the_budget(
+    fn steps_are_ordered_uniquely_named_and_within_budget(
         offers in readiness(), scope in scope(), budget in budget()
     ) {
         let play = play();

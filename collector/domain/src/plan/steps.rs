@@ -1,4 +1,4 @@
-//! From questions to steps: each gets its item's name, its window, and its place in the order.
+//! Turns questions into steps: their item names, windows, and order.
 
 use std::cmp::Reverse;
 
@@ -7,29 +7,30 @@ use evidence_format::id::ItemName;
 use evidence_format::limits::JSON_INTEGER_MAX;
 
 use super::PlanRequest;
+use super::capture_plan::{CaptureStep, StepLimits};
 use super::choose::StepQuestion;
-use super::name::names;
+use super::item_names::item_names;
 use super::offer::EvidenceLifetime;
-use super::shape::{CaptureStep, StepLimits};
 use super::window::clip;
 use crate::incident::SourceName;
 
-/// The steps, in their order.
-pub(super) fn steps(
+/// The steps, most volatile first.
+pub(super) fn build_steps(
     questions: &[StepQuestion<'_>],
     window: TimeWindow,
-    ask: &PlanRequest<'_>,
+    request: &PlanRequest<'_>,
 ) -> Vec<(SourceName, CaptureStep)> {
-    let names = names(questions);
-    let step = |(question, item): (&StepQuestion<'_>, ItemName)| {
-        (
-            question.place.source.clone(),
-            step(question, item, window, ask),
-        )
-    };
-    let mut steps: Vec<(SourceName, CaptureStep)> = questions.iter().zip(names).map(step).collect();
+    let names = item_names(questions);
+    let mut steps: Vec<(SourceName, CaptureStep)> = questions
+        .iter()
+        .zip(names)
+        .map(|(question, item)| {
+            let source = question.candidate.source.clone();
+            (source, build_step(question, item, window, request))
+        })
+        .collect();
     steps.sort_by_cached_key(|(source, step)| {
-        let cheap = (
+        let cost = (
             Reverse(step.pivot.is_some()),
             step.requests_expected.unwrap_or(u64::MAX),
         );
@@ -37,7 +38,7 @@ pub(super) fn steps(
             step.lifetime.seconds(),
             step.expires.is_none(),
             step.expires,
-            cheap,
+            cost,
             source.clone(),
             step.item.clone(),
         )
@@ -45,20 +46,21 @@ pub(super) fn steps(
     steps
 }
 
-fn step(
+fn build_step(
     question: &StepQuestion<'_>,
     item: ItemName,
     window: TimeWindow,
-    ask: &PlanRequest<'_>,
+    request: &PlanRequest<'_>,
 ) -> CaptureStep {
-    let (offer, estimate) = (question.place.offer, question.place.estimate);
+    let (offer, estimate) = (question.candidate.offer, question.candidate.estimate);
+    // State has no past, so there is no window to ask for.
     let asked = (!matches!(offer.lifetime, EvidenceLifetime::State(_))).then_some(window);
-    let clipped = asked.map(|asked| clip(asked, offer.lifetime, ask.now));
-    let whole = question.pivot.is_none();
+    let clipped = asked.map(|asked| clip(asked, offer.lifetime, request.now));
+    // The estimate was sampled from all records; what a pivot matches is unknown.
     let requests_expected = estimate
         .requests
-        .filter(|_| whole)
-        .map(|requests| requests.min(JSON_INTEGER_MAX)); // the sample was of everything
+        .filter(|_| question.pivot.is_none())
+        .map(|requests| requests.min(JSON_INTEGER_MAX));
     CaptureStep {
         item,
         offer: offer.item.to_owned(),
@@ -83,7 +85,7 @@ fn step(
             )
         }),
         limits: StepLimits {
-            object_bytes_max: ask.budget.object_bytes_max,
+            object_bytes_max: request.budget.object_bytes_max,
             item_bytes_max: 0,
             requests_max: None,
         },

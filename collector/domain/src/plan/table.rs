@@ -1,4 +1,4 @@
-//! The plan for people: what is asked in which order, what it costs, and how soon it is lost.
+//! The plan as a table for people: steps in order, their cost, and how soon their evidence is lost.
 
 use std::fmt::Write as _;
 
@@ -6,27 +6,13 @@ use evidence_format::coverage::TimeWindow;
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 
+use super::capture_plan::{CapturePass, CapturePlan, CaptureStep, UnavailableSource};
+use super::duration::{format_duration, later, seconds_between};
 use super::offer::EvidenceLifetime;
-use super::shape::{CapturePass, CapturePlan, CaptureStep, UnavailableSource};
-use super::window::{later, seconds_between};
 
-/// `seconds` in the one unit that says most, rounded down: a countdown must not promise more than
-/// there is.
+/// The plan as a table for a terminal.
 #[must_use]
-pub fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} m", seconds / 60),
-        _ if seconds < 2 * 86_400 && !seconds.is_multiple_of(86_400) => {
-            format!("{} h", seconds / 3600)
-        }
-        _ => format!("{} d", seconds / 86_400),
-    }
-}
-
-/// The plan as a table, for a terminal.
-#[must_use]
-pub fn table(plan: &CapturePlan) -> String {
+pub fn render_table(plan: &CapturePlan) -> String {
     let mut text = head(plan);
     let taken = plan
         .passes
@@ -67,26 +53,19 @@ fn head(plan: &CapturePlan) -> String {
     let _ = writeln!(
         text,
         "window   {from} to {until} ({})",
-        span(seconds_between(from, until))
+        format_duration(seconds_between(from, until))
     );
     let _ = writeln!(
         text,
         "deadline {} (in {})\n",
         plan.deadline,
-        span(seconds_between(plan.planned, plan.deadline))
+        format_duration(seconds_between(plan.planned, plan.deadline))
     );
     text
 }
 
 fn row(plan: &CapturePlan, number: u64, pass: &CapturePass, step: &CaptureStep) -> [String; 7] {
     let unknown = || "?".to_owned();
-    let late = |seconds: &u64| {
-        if *seconds > plan.budget.deadline_seconds {
-            ", after deadline"
-        } else {
-            ""
-        }
-    };
     [
         number.to_string(),
         pass.source.to_string(),
@@ -95,15 +74,20 @@ fn row(plan: &CapturePlan, number: u64, pass: &CapturePass, step: &CaptureStep) 
         step.requests_expected
             .map_or_else(unknown, |requests| requests.to_string()),
         step.seconds_expected.map_or_else(unknown, |seconds| {
-            format!("{}{}", span(seconds), late(&seconds))
+            let late = if seconds > plan.budget.deadline_seconds {
+                ", after deadline"
+            } else {
+                ""
+            };
+            format!("{}{late}", format_duration(seconds))
         }),
-        dies(step, plan.planned),
+        expiry(step, plan.planned),
     ]
 }
 
 /// `now`, `3 d`, or `1 h of 3 d`.
 fn window(step: &CaptureStep) -> String {
-    let length = |window: TimeWindow| span(seconds_between(window.from, window.until));
+    let length = |window: TimeWindow| format_duration(seconds_between(window.from, window.until));
     match (step.asked, step.effective) {
         (None, _) => "now".to_owned(),
         (Some(asked), Some(effective)) if effective == asked => length(asked),
@@ -112,17 +96,17 @@ fn window(step: &CaptureStep) -> String {
     }
 }
 
-fn dies(step: &CaptureStep, now: Timestamp) -> String {
+fn expiry(step: &CaptureStep, now: Timestamp) -> String {
     match (step.expires, step.lifetime) {
         (Some(expires), lifetime) if expires <= now => all_gone(step, lifetime, now),
-        (Some(expires), _) => span(seconds_between(now, expires)),
+        (Some(expires), _) => format_duration(seconds_between(now, expires)),
         (None, EvidenceLifetime::State(_)) => "any moment".to_owned(),
         (None, _) => "not by itself".to_owned(),
     }
 }
 
-/// Of what is older than its lifetime, some is lost already and more is every moment: then the end
-/// counts.
+/// If the oldest part has expired, more is lost every moment; then the time counts at which all of
+/// it is gone.
 fn all_gone(step: &CaptureStep, lifetime: EvidenceLifetime, now: Timestamp) -> String {
     let gone = step
         .effective
@@ -130,7 +114,12 @@ fn all_gone(step: &CaptureStep, lifetime: EvidenceLifetime, now: Timestamp) -> S
         .map(|(effective, seconds)| later(effective.until, seconds));
     gone.map_or_else(
         || "now".to_owned(),
-        |gone| format!("now, all in {}", span(seconds_between(now, gone))),
+        |gone| {
+            format!(
+                "now, all in {}",
+                format_duration(seconds_between(now, gone))
+            )
+        },
     )
 }
 
@@ -200,15 +189,14 @@ fn write_list(text: &mut String, title: &str, lines: impl Iterator<Item = String
     }
 }
 
-/// Columns with two blanks between; numbers of steps and requests stand to the right.
+/// Columns with two spaces between them. Numbers of steps and requests are right-aligned.
 fn write_columns(text: &mut String, rows: &[[String; 7]]) {
-    let width = |column: usize| {
+    let widths: [usize; 7] = std::array::from_fn(|column| {
         rows.iter()
             .map(|row| row[column].chars().count())
             .max()
             .unwrap_or(0)
-    };
-    let widths: [usize; 7] = std::array::from_fn(width);
+    });
     for row in rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {

@@ -22,7 +22,7 @@ fn pass<'p>(plan: &'p CapturePlan, name: &str) -> &'p CapturePass {
 }
 
 #[test]
-fn the_most_volatile_comes_first_then_the_cheapest() {
+fn most_volatile_step_comes_first_then_cheapest() {
     let play = play();
     let plan = plan(&ask(&play), &offers()).expect("a plan");
     let east = "aws_cloudtrail-111122223333-us-east-1";
@@ -49,7 +49,7 @@ fn the_most_volatile_comes_first_then_the_cheapest() {
 }
 
 #[test]
-fn the_table_says_it_to_people() {
+fn table_matches_sample() {
     let play = play();
     let mut ask = ask(&play);
     ask.budget.bytes_max = 1 << 30;
@@ -57,13 +57,13 @@ fn the_table_says_it_to_people() {
     ask.scope.regions = vec!["us-east-1".to_owned(), "us-east-9".to_owned()];
     ask.scope.except = vec![];
     assert_eq!(
-        table(&plan(&ask, &offers()).expect("a plan")),
+        render_table(&plan(&ask, &offers()).expect("a plan")),
         include_str!("samples/table.txt")
     );
 }
 
 #[test]
-fn a_source_that_is_not_asked_is_named_with_its_reason() {
+fn unavailable_source_has_its_reason() {
     let play = play();
     let mut offers = offers();
     offers[4].1.targets.clear();
@@ -91,7 +91,7 @@ fn a_source_that_is_not_asked_is_named_with_its_reason() {
 }
 
 #[test]
-fn the_scope_may_name_a_source_outside_the_play_but_none_that_there_is_not() {
+fn scope_may_add_sources_but_rejects_unknown_ones() {
     let mut play = play();
     play.sources = vec![source("okta")];
     let mut ask = ask(&play);
@@ -115,7 +115,7 @@ fn the_scope_may_name_a_source_outside_the_play_but_none_that_there_is_not() {
 }
 
 #[test]
-fn filters_narrow_the_sources_that_have_such_a_place() {
+fn filters_narrow_only_sources_with_matching_target() {
     let play = play();
     let mut ask = ask(&play);
     ask.scope = PlanScope {
@@ -157,7 +157,7 @@ fn filters_narrow_the_sources_that_have_such_a_place() {
 }
 
 #[test]
-fn a_window_without_time_is_refused() {
+fn rejects_empty_and_future_windows() {
     let play = play();
     let mut ask = ask(&play);
     for (from, until) in [
@@ -191,7 +191,7 @@ fn a_window_without_time_is_refused() {
 }
 
 #[test]
-fn the_budget_serves_the_most_volatile_first_and_names_the_rest() {
+fn budget_serves_most_volatile_first_and_leaves_out_rest() {
     let play = play();
     let mut ask = ask(&play);
     ask.scope = PlanScope::default();
@@ -253,7 +253,7 @@ fn the_budget_serves_the_most_volatile_first_and_names_the_rest() {
 }
 
 #[test]
-fn names_of_targets_are_made_fit_and_told_apart() {
+fn item_names_are_sanitized_and_distinct() {
     let play = play();
     let ask = ask(&play);
     let long = "x".repeat(300);
@@ -287,7 +287,7 @@ fn names_of_targets_are_made_fit_and_told_apart() {
 }
 
 #[test]
-fn nobody_takes_a_name_that_was_made() {
+fn target_cannot_take_generated_name() {
     let play = play();
     let of = |names: &[&str]| {
         let targets = names
@@ -309,11 +309,11 @@ fn nobody_takes_a_name_that_was_made() {
 }
 
 #[test]
-fn what_is_sealed_has_every_step() {
+fn sealed_plan_has_every_step() {
     let play = play();
     let planned = plan(&ask(&play), &offers()).expect("a plan");
     let host = pass(&planned, "host");
-    let sealed = host.sealed(Some(900));
+    let sealed = host.sealed_plan(Some(900));
     assert_eq!(sealed.steps.len(), 2);
     assert_eq!(
         (&sealed.steps[0].item, sealed.deadline_seconds),
@@ -326,7 +326,7 @@ fn what_is_sealed_has_every_step() {
 }
 
 #[test]
-fn more_items_than_a_bundle_holds_make_more_passes() {
+fn steps_beyond_bundle_limit_make_more_passes() {
     let play = play();
     let targets = (0..ITEMS_MAX + 1)
         .map(|n| estimate(Some(&format!("c{n}")), None))
@@ -358,7 +358,7 @@ fn more_items_than_a_bundle_holds_make_more_passes() {
 }
 
 #[test]
-fn what_arrives_late_is_asked_again() {
+fn settle_passes_repeat_what_arrives_late() {
     let play = play();
     let planned = plan(&ask(&play), &offers()).expect("a plan");
     let sealed_at = time("2026-11-23T14:00:00Z");
@@ -366,7 +366,7 @@ fn what_arrives_late_is_asked_again() {
     let due = settle_passes(first, &[CLOUDTRAIL, EVENTS], sealed_at, 2);
     let times: Vec<_> = due
         .iter()
-        .map(|due| (due.pass.number, due.pass.kind, due.at))
+        .map(|due| (due.pass.number, due.pass.kind, due.due_at))
         .collect();
     let expected = [
         (2, time("2026-11-23T14:15:00Z")),
@@ -420,7 +420,7 @@ fn what_arrives_late_is_asked_again() {
 }
 
 #[test]
-fn what_a_deadline_cut_goes_on_where_it_stopped() {
+fn continuation_resumes_where_deadline_cut() {
     let play = play();
     let planned = plan(&ask(&play), &offers()).expect("a plan");
     let first = pass(&planned, "aws_cloudtrail");
@@ -488,7 +488,7 @@ fn largest(json: &serde_json::Value) -> u64 {
 }
 
 #[test]
-fn a_budget_without_end_can_still_be_sealed() {
+fn unlimited_budget_can_be_sealed() {
     let play = play();
     let mut ask = ask(&play);
     ask.budget = CaptureBudget {

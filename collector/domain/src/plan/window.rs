@@ -1,55 +1,30 @@
-//! Windows of time: what is asked, what of it a source can still have, and when that dies.
+//! Clips a requested window to what a source still has.
 
 use evidence_format::coverage::TimeWindow;
 use evidence_format::time::Timestamp;
 
+use super::duration::{format_duration, later};
 use super::offer::EvidenceLifetime;
-use super::table::span;
 
-const NANOSECONDS: i128 = 1_000_000_000;
-
-/// `seconds` before `time`; the first moment that there is, if that is before it.
-pub(super) fn earlier(time: Timestamp, seconds: u64) -> Timestamp {
-    let first = "0001-01-01T00:00:00Z"
-        .parse()
-        .expect("the first moment is a time");
-    Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() - i128::from(seconds) * NANOSECONDS)
-        .unwrap_or(first)
-}
-
-/// `seconds` after `time`; the last whole second that there is, if that is after it.
-pub(super) fn later(time: Timestamp, seconds: u64) -> Timestamp {
-    let last = "9998-12-31T23:59:59Z"
-        .parse()
-        .expect("the last second is a time");
-    Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() + i128::from(seconds) * NANOSECONDS)
-        .unwrap_or(last)
-}
-
-/// Whole seconds from `from` to `until`; 0 if that is before it.
-pub(super) fn seconds_between(from: Timestamp, until: Timestamp) -> u64 {
-    u64::try_from((until.unix_nanoseconds() - from.unix_nanoseconds()) / NANOSECONDS).unwrap_or(0)
-}
-
-/// What of a window a source can still have.
+/// The part of a window that a source still has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClippedWindow {
-    /// `None` if nothing.
+    /// `None` if nothing is left.
     pub(super) effective: Option<TimeWindow>,
-    /// Why it is less than was asked; `None` if it is not.
+    /// Why it is shorter than the requested window; `None` if it is not.
     pub(super) why: Option<String>,
-    /// When the oldest of it dies; `None` if it does not.
+    /// When the source deletes the oldest part; `None` if it never does.
     pub(super) expires: Option<Timestamp>,
 }
 
-/// Clips `asked` to what has happened by `now` and is not deleted yet.
+/// Clips `asked` to what has happened by `now` and is not yet deleted.
 pub(super) fn clip(asked: TimeWindow, lifetime: EvidenceLifetime, now: Timestamp) -> ClippedWindow {
     let oldest = lifetime.oldest(now).filter(|oldest| *oldest > asked.from);
     let window = TimeWindow {
         from: oldest.unwrap_or(asked.from),
         until: asked.until.min(now),
     };
-    let kept = span(lifetime.retention_seconds().unwrap_or(0));
+    let kept = format_duration(lifetime.retention_seconds().unwrap_or(0));
     if window.from >= window.until {
         let why = if asked.from >= now {
             "has not happened yet".to_owned()
@@ -91,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_clipped_to_what_is_left() {
+    fn clips_window_to_retention() {
         let now = time("2026-11-23T12:00:00Z");
         let asked = TimeWindow {
             from: time("2026-11-23T10:00:00Z"),
@@ -124,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_deleted_or_has_not_happened_is_said_to_be() {
+    fn says_why_window_is_shorter_or_empty() {
         let now = time("2026-11-23T12:00:00Z");
         let old = TimeWindow {
             from: time("2026-11-20T10:00:00Z"),
@@ -153,13 +128,5 @@ mod tests {
             clipped.why.as_deref(),
             Some("after 2026-11-23T12:00:00Z nothing has happened yet")
         );
-    }
-
-    #[test]
-    fn times_stop_at_the_ends_of_time() {
-        let now = time("2026-11-23T12:00:00Z");
-        assert_eq!(earlier(now, u64::MAX), time("0001-01-01T00:00:00Z"));
-        assert_eq!(later(now, u64::MAX), time("9998-12-31T23:59:59Z"));
-        assert_eq!(seconds_between(now, earlier(now, 5)), 0);
     }
 }

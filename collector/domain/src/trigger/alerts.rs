@@ -1,28 +1,27 @@
-//! Groups of alerts, as Alertmanager sends them and Grafana after it.
+//! Groups of alerts, in the format of Alertmanager, which Grafana has adopted.
 //!
-//! An incident is a group from the moment at which its first alert fires. Which alerts a group has
-//! changes while it fires: if the one that fired first is resolved and leaves the group before the
-//! others, what still fires is another incident.
+//! An incident is identified by its group and the time at which the group's first alert fired. The
+//! alerts of a group change while it fires: if the first one is resolved and leaves the group
+//! before the others do, the rest counts as another incident.
 
 use serde_json::Value;
 
-use super::read::{IncidentFields, JsonNode, PIVOTS_MAX, VendorEvent, time};
+use super::payload::{IncidentFields, JsonNode, PIVOTS_MAX, VendorEvent, parse_time};
 use super::{HookContext, WebhookError, WebhookOutcome};
 use crate::incident::{Line, Pivot};
 
-/// Alerts of a group that the evidence lists; all of them are in the vendor's own records.
+/// Alerts of a group that the report lists. The vendor has all of them.
 const LISTED_MAX: usize = 32;
 
-/// What comes of a group.
 pub(super) fn receive(
     hook: &HookContext<'_>,
     group: JsonNode<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
-    let key = group.needed("/groupKey", "group key")?;
-    let status = group.needed("/status", "status")?;
+    let key = group.required_text("/groupKey", "group key")?;
+    let status = group.required_text("/status", "status")?;
     let first = group
         .list("/alerts")
-        .filter_map(|alert| alert.text("/startsAt").and_then(time))
+        .filter_map(|alert| alert.text("/startsAt").and_then(parse_time))
         .min();
     let first = first.ok_or(WebhookError::Malformed {
         missing: "alert with a start",
@@ -35,9 +34,9 @@ pub(super) fn receive(
     };
     match status {
         "firing" => {
-            let mut told = told(hook, group);
-            told.started = Some(first);
-            Ok(WebhookOutcome::Declare(hook.trigger(&event, told)))
+            let mut fields = incident_fields(hook, group);
+            fields.started = Some(first);
+            Ok(WebhookOutcome::Declare(hook.trigger(&event, fields)))
         }
         "resolved" => {
             let what = title(group).unwrap_or("group of alerts");
@@ -46,7 +45,7 @@ pub(super) fn receive(
             )))
         }
         _ => Ok(WebhookOutcome::Ignored {
-            why: "neither firing nor resolved",
+            reason: "the group is neither firing nor resolved",
         }),
     }
 }
@@ -56,19 +55,20 @@ fn title<'g>(group: JsonNode<'g>) -> Option<&'g str> {
         .list("/alerts")
         .next()
         .unwrap_or(JsonNode(&Value::Null));
-    let common = group.first(&["/commonAnnotations/summary", "/commonLabels/alertname"]);
+    let common = group.first_text(&["/commonAnnotations/summary", "/commonLabels/alertname"]);
     common
-        .or_else(|| first.first(&["/annotations/summary", "/labels/alertname"]))
+        .or_else(|| first.first_text(&["/annotations/summary", "/labels/alertname"]))
         .or_else(|| group.text("/title"))
 }
 
-fn told<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentFields<'g> {
+fn incident_fields<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentFields<'g> {
     let firing = || {
         group
             .list("/alerts")
             .filter(|alert| alert.text("/status") != Some("resolved"))
     };
-    let of_each = hook.worst(firing().filter_map(|alert| alert.word("/labels/severity")));
+    let worst_of_alerts =
+        hook.worst_severity(firing().filter_map(|alert| alert.text_or_number("/labels/severity")));
     let systems = firing().flat_map(|alert| {
         [
             "/labels/instance",
@@ -94,7 +94,9 @@ fn told<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentFields<'g> {
     pivots.truncate(PIVOTS_MAX);
     IncidentFields {
         title: title(group),
-        severity: group.word("/commonLabels/severity").or(of_each),
+        severity: group
+            .text_or_number("/commonLabels/severity")
+            .or(worst_of_alerts),
         systems: systems.collect(),
         impact: group
             .text("/commonAnnotations/description")
@@ -109,12 +111,12 @@ fn told<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentFields<'g> {
     }
 }
 
-/// An alert on one line.
+/// The alert in one line.
 fn line(alert: JsonNode<'_>) -> String {
     let name = alert.text("/labels/alertname").unwrap_or("alert");
     let since = alert.text("/startsAt").unwrap_or("unknown");
     let what = alert
-        .first(&["/annotations/description", "/annotations/summary"])
+        .first_text(&["/annotations/description", "/annotations/summary"])
         .map(|what| format!(": {what}"));
     let from = alert.text("/generatorURL").map(|url| format!(" ({url})"));
     format!(
@@ -126,8 +128,8 @@ fn line(alert: JsonNode<'_>) -> String {
     .replace(['\n', '\r'], " ")
 }
 
-/// The pod of an alert, by the labels that Prometheus' Kubernetes discovery and kube-state-metrics
-/// give.
+/// The pod of an alert, by the labels of Prometheus' Kubernetes discovery and of
+/// kube-state-metrics.
 fn workload(alert: JsonNode<'_>) -> Option<Pivot> {
     let (namespace, pod) = (alert.text("/labels/namespace")?, alert.text("/labels/pod")?);
     format!("workload={namespace}/pod/{pod}").parse().ok()
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_one_incident_from_the_moment_it_first_fires() {
+    fn group_is_same_incident_while_its_first_alert_fires() {
         let first = alert("Slow", "warning", "firing", "2026-11-23T13:00:00Z");
         let second = alert(
             "Down",
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_group_is_refused() {
+    fn rejects_bodies_that_are_no_group() {
         for (key, status, alerts) in [
             (
                 "",

@@ -1,25 +1,24 @@
 //! CloudEvents 1.0 over HTTP:
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>.
 //!
-//! Structured mode: the body is the event (`application/cloudevents+json`). Binary mode: the
-//! attributes are headers `ce-…`, the body is the data. Batches are not taken. `source` and `id`
-//! together are the event's identity (spec §3.1), so each event is an incident, and the same event
-//! again is the same. Nothing is signed: the sender has a bearer token, or a user and a password,
-//! as the HTTP 1.1 Web Hooks specification of CloudEvents asks (§3.1).
+//! In structured mode the body is the event (`application/cloudevents+json`). In binary mode the
+//! attributes are headers `ce-…`, and the body is the data. Batches are rejected. `source` and `id`
+//! together identify an event (spec §3.1), so each event is an incident, and a repeated event is
+//! the same one. Nothing is signed: the sender has a bearer token, or a user and a password, as the
+//! HTTP 1.1 Web Hooks specification of CloudEvents demands (§3.1).
 
 use data_encoding::BASE64;
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::check::{authorized, header_text};
-use super::read::{JsonNode, VendorEvent, json};
+use super::authenticity::{check_authorization, header_text};
+use super::payload::{JsonNode, VendorEvent, parse_object};
 use super::{HookContext, WebhookDelivery, WebhookError, WebhookOutcome, generic};
 
-/// The only version that there is.
 const VERSION: &str = "1.0";
 const STRUCTURED: &str = "application/cloudevents+json";
 
-/// An event, whichever mode it came in.
+/// An event from either mode.
 struct CloudEvent {
     version: Option<String>,
     id: Option<String>,
@@ -34,7 +33,7 @@ pub(super) fn receive(
     hook: &HookContext<'_>,
     delivery: &WebhookDelivery<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
-    authorized(hook.config, delivery.headers)?;
+    check_authorization(hook.config, delivery.headers)?;
     let content_type = header_text(delivery.headers, "content-type").unwrap_or_default();
     let media_type = content_type
         .split(';')
@@ -43,7 +42,7 @@ pub(super) fn receive(
         .trim()
         .to_ascii_lowercase();
     let envelope = match media_type.as_str() {
-        STRUCTURED => structured(&json(delivery.body)?)?,
+        STRUCTURED => structured(&parse_object(delivery.body)?)?,
         other if other.starts_with("application/cloudevents") => {
             return Err(WebhookError::Malformed {
                 missing: "event in JSON, one at a time",
@@ -56,20 +55,22 @@ pub(super) fn receive(
             missing: "specversion 1.0",
         });
     }
-    let needed = |value: Option<String>, missing| {
+    let required = |value: Option<String>, missing| {
         value
             .filter(|text| !text.is_empty())
             .ok_or(WebhookError::Malformed { missing })
     };
     let (id, source) = (
-        needed(envelope.id, "id")?,
-        needed(envelope.source, "source")?,
+        required(envelope.id, "id")?,
+        required(envelope.source, "source")?,
     );
-    let kind = needed(envelope.kind, "type")?;
-    let mut told = generic::told(hook, JsonNode(&envelope.data), envelope.time.as_deref())?;
-    told.title = told.title.or(Some(&kind));
-    told.severity = told.severity.or(envelope.severity);
-    told.evidence
+    let kind = required(envelope.kind, "type")?;
+    let mut fields =
+        generic::incident_fields(hook, JsonNode(&envelope.data), envelope.time.as_deref())?;
+    fields.title = fields.title.or(Some(&kind));
+    fields.severity = fields.severity.or(envelope.severity);
+    fields
+        .evidence
         .push(format!("CloudEvents event {id} of {source}").replace(['\n', '\r'], " "));
     Ok(WebhookOutcome::Declare(hook.trigger(
         &VendorEvent {
@@ -77,7 +78,7 @@ pub(super) fn receive(
             delivery: Some(&id),
             kind: &kind,
         },
-        told,
+        fields,
     )))
 }
 
@@ -115,15 +116,15 @@ fn binary(delivery: &WebhookDelivery<'_>, media_type: &str) -> Result<CloudEvent
         time: attribute("time"),
         severity: attribute("severity"),
         data: if is_json && !delivery.body.is_empty() {
-            json(delivery.body)?
+            parse_object(delivery.body)?
         } else {
             Value::Null
         },
     })
 }
 
-/// An attribute's header. What is not visible ASCII in it is percent-encoded (HTTP protocol binding
-/// §3.1.3.2).
+/// Decodes an attribute from its header, which percent-encodes all but printable ASCII (HTTP
+/// protocol binding §3.1.3.2).
 fn attribute(headers: &HeaderMap, name: &str) -> Option<String> {
     let text = header_text(headers, &format!("ce-{name}"))?
         .trim()
@@ -174,7 +175,7 @@ mod tests {
 
     /// The HTTP protocol binding's examples (§3.1.4 and §3.2.3) are one event in both modes.
     #[test]
-    fn both_modes_are_the_same_event() {
+    fn both_modes_give_same_event() {
         let json = ("content-type", "application/json; charset=utf-8");
         let binary = declared(&[&BINARY[..], &[json]].concat(), br#"{"title":"t"}"#);
         let structured = declared(
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_of_this_version_is_refused() {
+    fn rejects_incomplete_events_other_versions_and_batches() {
         for (without, _) in &BINARY[..4] {
             let some: Vec<_> = BINARY
                 .into_iter()

@@ -1,20 +1,20 @@
-//! What can be said about webhooks in `exhibit.toml`.
+//! `[hooks]` in `exhibit.toml`.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::de::{Error as _, Unexpected, Visitor};
+use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::Vendor;
-use super::standard;
+use super::secret::HookSecret;
 use crate::incident::{PlayName, Severity};
 
-/// Bytes of a secret: 128 bits, below which it can be guessed. Vendors' own have 32 and more.
-pub const SECRET_BYTES_MIN: usize = 16;
-/// Secrets of one vendor: each is tried on each delivery, and a rotation has two at once.
-pub const SECRETS_MAX: usize = 16;
+/// Bytes of a secret: 128 bits, since fewer can be guessed. Vendors' own have 32 and more.
+const SECRET_BYTES_MIN: usize = 16;
+/// Secrets of one vendor. Every delivery tries them all; a rotation needs two.
+const SECRETS_MAX: usize = 16;
 
 /// `[hooks]`. Trusted: whoever edits it decides who may declare incidents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -38,34 +38,34 @@ pub struct HooksConfig {
     pub standard: Option<HookConfig>,
 }
 
-/// `[hooks.VENDOR]`. Whoever holds one of its secrets can declare incidents and write notes into
-/// them, and nothing else: neither read evidence nor close an incident.
+/// `[hooks.VENDOR]`. Whoever holds one of its secrets can declare incidents, and add notes and
+/// raise the severity of those; they can neither read evidence nor close an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct HookConfig {
-    /// What the vendor signs with, or sends as its token or password. Several during a rotation:
-    /// each of them is good.
+    /// What the vendor signs with, or sends as token or password. Any of them is accepted, so that
+    /// they can be rotated.
     pub secrets: Vec<HookSecret>,
-    /// Files with one secret each, such as those of a Kubernetes Secret. Whoever writes them holds
-    /// a secret.
+    /// Files with one secret each, such as those of a Kubernetes Secret. Whoever can write to them
+    /// can choose a secret.
     pub secret_files: Vec<PathBuf>,
     /// The user of basic authentication (RFC 7617). Absent: the secret is a bearer token (RFC
     /// 6750). Only for vendors that do not sign.
     pub username: Option<String>,
-    /// A header that has the secret and nothing else, in place of `Authorization`. Opsgenie only.
+    /// A header that holds just the secret, in place of `Authorization`. Opsgenie only.
     pub token_header: Option<String>,
-    /// The header that has the HMAC signature of the body, in place of a token. Grafana only.
+    /// The header with the HMAC signature of the body, in place of a token. Grafana only.
     pub signature_header: Option<String>,
-    /// The header that has the signed time. Without it, whoever saw a delivery can send it again.
-    /// Grafana only.
+    /// The header with the signed time. Without it, whoever saw a delivery can replay it. Grafana
+    /// only.
     pub timestamp_header: Option<String>,
-    /// The play of its incidents.
+    /// The play of the incidents that the vendor declares, unless a delivery names one.
     pub play: PlayName,
-    /// What its words for severities mean, in addition to or in place of those that are known.
+    /// The severities of the vendor's words, in addition to the known words or overriding them.
     pub severity: BTreeMap<String, ConfiguredSeverity>,
-    /// What a word means that is not known, and none at all.
+    /// The severity of an unknown word, and of a delivery without one.
     pub default_severity: ConfiguredSeverity,
-    /// What is less severe than this declares nothing.
+    /// Deliveries that are less severe declare nothing.
     pub least_severity: ConfiguredSeverity,
 }
 
@@ -88,55 +88,42 @@ impl Default for HookConfig {
     }
 }
 
-/// A section cannot be used.
+/// A section is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HookConfigError {
-    /// Anybody could declare incidents.
+    /// Without a secret, anybody could declare incidents.
     #[error("[hooks.{section}] needs secrets or secret-files")]
-    NoSecret {
-        /// The section.
-        section: &'static str,
-    },
-    /// More than are tried.
+    NoSecret { section: &'static str },
     #[error("[hooks.{section}] has {secrets} secrets, limit is {SECRETS_MAX}")]
     TooMany {
-        /// The section.
         section: &'static str,
-        /// How many.
         secrets: usize,
     },
-    /// It is no secret of the vendor, or can be guessed.
+    /// A secret has the wrong form, or is short enough to guess.
     #[error("[hooks.{section}] secret {number} is not {expected}")]
     Secret {
-        /// The section.
         section: &'static str,
-        /// Its number, from 1; those of files come last.
+        /// From 1; secrets from files come last.
         number: usize,
-        /// What it should be.
         expected: &'static str,
     },
-    /// A key that would have no effect.
+    /// A key that has no effect for this vendor.
     #[error("[hooks.{section}] cannot have {key}")]
     Key {
-        /// The section.
         section: &'static str,
-        /// The key.
         key: &'static str,
     },
-    /// A name that no header has.
     #[error("[hooks.{section}] {key} is not a header's name")]
     Header {
-        /// The section.
         section: &'static str,
-        /// The key.
         key: &'static str,
     },
 }
 
 impl HooksConfig {
-    /// The section of a vendor, if there is one.
+    /// The section of a vendor, if configured.
     #[must_use]
-    pub fn of(&self, vendor: Vendor) -> Option<&HookConfig> {
+    pub fn section(&self, vendor: Vendor) -> Option<&HookConfig> {
         match vendor {
             Vendor::Alertmanager => self.alertmanager.as_ref(),
             Vendor::CloudEvents => self.cloudevents.as_ref(),
@@ -149,8 +136,8 @@ impl HooksConfig {
         }
     }
 
-    /// The same, to put into it what its files hold.
-    pub fn of_mut(&mut self, vendor: Vendor) -> Option<&mut HookConfig> {
+    /// Like [`section`](Self::section), to add the secrets of files.
+    pub fn section_mut(&mut self, vendor: Vendor) -> Option<&mut HookConfig> {
         match vendor {
             Vendor::Alertmanager => self.alertmanager.as_mut(),
             Vendor::CloudEvents => self.cloudevents.as_mut(),
@@ -163,12 +150,12 @@ impl HooksConfig {
         }
     }
 
-    /// Looks for keys that a vendor has no use for, and for secrets that are named but not held.
+    /// Rejects keys that have no effect for their vendor, and sections without a secret.
     ///
     /// # Errors
     /// See [`HookConfigError`].
     pub fn check_keys(&self) -> Result<(), HookConfigError> {
-        self.each(|vendor, hook| {
+        self.for_each_section(|vendor, hook| {
             hook.check_keys(vendor)?;
             let none = hook.secrets.is_empty() && hook.secret_files.is_empty();
             if none {
@@ -181,39 +168,39 @@ impl HooksConfig {
         })
     }
 
-    /// Looks at the secrets themselves, once those of files are there too.
+    /// Checks the secrets themselves. Call it after those of files were added.
     ///
     /// # Errors
     /// See [`HookConfigError`].
     pub fn check_secrets(&self) -> Result<(), HookConfigError> {
-        self.each(|vendor, hook| hook.check_secrets(vendor))
+        self.for_each_section(|vendor, hook| hook.check_secrets(vendor))
     }
 
-    fn each(
+    fn for_each_section(
         &self,
         check: impl Fn(Vendor, &HookConfig) -> Result<(), HookConfigError>,
     ) -> Result<(), HookConfigError> {
         Vendor::ALL
             .into_iter()
-            .filter_map(|vendor| Some((vendor, self.of(vendor)?)))
-            .try_for_each(|(v, hook)| check(v, hook))
+            .filter_map(|vendor| Some((vendor, self.section(vendor)?)))
+            .try_for_each(|(vendor, hook)| check(vendor, hook))
     }
 }
 
 impl HookConfig {
-    /// Which of the keys that not all vendors have are good for `vendor`.
+    /// Rejects the optional keys that `vendor` does not use.
     fn check_keys(&self, vendor: Vendor) -> Result<(), HookConfigError> {
         let section = vendor.name();
         let takes_tokens = matches!(
             vendor,
             Vendor::Alertmanager | Vendor::CloudEvents | Vendor::Grafana | Vendor::Opsgenie
         );
-        let signed = self.signature_header.is_some();
+        let is_signed = self.signature_header.is_some();
         let keys = [
             (
                 "username",
                 &self.username,
-                takes_tokens && !signed && self.token_header.is_none(),
+                takes_tokens && !is_signed && self.token_header.is_none(),
             ),
             (
                 "token-header",
@@ -228,12 +215,12 @@ impl HookConfig {
             (
                 "timestamp-header",
                 &self.timestamp_header,
-                vendor == Vendor::Grafana && signed,
+                vendor == Vendor::Grafana && is_signed,
             ),
         ];
-        for (key, value, good) in keys {
+        for (key, value, is_used) in keys {
             let Some(value) = value else { continue };
-            if !good {
+            if !is_used {
                 return Err(HookConfigError::Key { section, key });
             }
             if key.ends_with("-header") && http::HeaderName::from_bytes(value.as_bytes()).is_err() {
@@ -257,13 +244,21 @@ impl HookConfig {
         for (number, secret) in (1..).zip(&self.secrets) {
             let (good, expected) = match vendor {
                 Vendor::IncidentIo | Vendor::Standard => {
-                    let key = standard::signing_key(secret);
+                    let key = secret.signing_key();
                     (
                         key.is_some_and(|key| key.len() >= SECRET_BYTES_MIN),
                         "whsec_ and the base64 of at least 16 bytes",
                     )
                 }
-                _ => (secret.0.len() >= SECRET_BYTES_MIN, "at least 16 bytes long"),
+                Vendor::Alertmanager
+                | Vendor::CloudEvents
+                | Vendor::Grafana
+                | Vendor::Opsgenie
+                | Vendor::PagerDuty
+                | Vendor::Slack => (
+                    secret.expose().len() >= SECRET_BYTES_MIN,
+                    "at least 16 bytes long",
+                ),
             };
             if !good {
                 return Err(HookConfigError::Secret {
@@ -277,39 +272,7 @@ impl HookConfig {
     }
 }
 
-/// What only the vendor and we know. It is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HookSecret(String);
-
-impl HookSecret {
-    /// A secret as it stands in a file, without the line's end.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(text.trim().to_owned())
-    }
-
-    /// The secret itself.
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for HookSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
-
-impl<'de> Deserialize<'de> for HookSecret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // An error of serde would repeat what was there in place of a text.
-        let text = String::deserialize(deserializer)
-            .map_err(|_| D::Error::custom("a secret is a text"))?;
-        Ok(Self::new(&text))
-    }
-}
-
-/// A severity as the configuration says it: `2`, or `"SEV-2"`.
+/// A severity in the configuration: `2` or `"SEV-2"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConfiguredSeverity(pub Severity);
 

@@ -1,35 +1,35 @@
-//! Events of senders that have no documents of their own: what members mean.
+//! Reads events of senders whose format is not documented.
 //!
-//! Titles, severities and times are found under the usual names. `play`, `pivots` (texts such as
-//! `access-key=AKIA…`), `systems`, `impact` and `started` are ours: who writes a sender for us uses
-//! them, and what is wrong in them is refused, never left out in silence.
+//! Titles, severities and times are taken from members with the usual names. `play`, `pivots`
+//! (texts such as `access-key=AKIA…`), `systems`, `impact` and `started` are for senders written
+//! for Exhibit: a wrong play or pivot is an error, never dropped silently.
 
 use serde_json::Value;
 
-use super::read::{IncidentFields, JsonNode, PIVOTS_MAX, time};
+use super::payload::{IncidentFields, JsonNode, PIVOTS_MAX, parse_time};
 use super::{HookContext, WebhookError};
 use crate::incident::{Line, Name, Pivot, PlayName};
 
-/// What is known of an incident from `data`; `at` is the time of the event.
-pub(super) fn told<'e>(
+/// What `data` says about an incident; `at` is the time of the event.
+pub(super) fn incident_fields<'e>(
     hook: &HookContext<'_>,
     data: JsonNode<'e>,
     at: Option<&str>,
 ) -> Result<IncidentFields<'e>, WebhookError> {
     Ok(IncidentFields {
-        title: data.first(&["/title", "/name", "/summary", "/message", "/subject"]),
+        title: data.first_text(&["/title", "/name", "/summary", "/message", "/subject"]),
         severity: severity(data),
         play: data
             .text("/play")
             .map(|text| play(hook, text))
             .transpose()?,
         reported_by: data
-            .first(&["/reported_by", "/reportedBy", "/reporter", "/user"])
+            .first_text(&["/reported_by", "/reportedBy", "/reporter", "/user"])
             .map(Name::escaped),
-        reported_at: at.and_then(time),
+        reported_at: at.and_then(parse_time),
         started: data
-            .first(&["/started", "/started_at", "/startedAt"])
-            .and_then(time),
+            .first_text(&["/started", "/started_at", "/startedAt"])
+            .and_then(parse_time),
         systems: data
             .list("/systems")
             .filter_map(|system| system.0.as_str())
@@ -41,11 +41,11 @@ pub(super) fn told<'e>(
     })
 }
 
-/// The word for how bad it is.
+/// The sender's word for the severity.
 pub(super) fn severity(data: JsonNode<'_>) -> Option<String> {
     ["/severity", "/priority", "/urgency", "/level"]
         .iter()
-        .find_map(|pointer| data.word(pointer))
+        .find_map(|pointer| data.text_or_number(pointer))
 }
 
 fn evidence(data: JsonNode<'_>) -> impl Iterator<Item = String> {
@@ -55,24 +55,22 @@ fn evidence(data: JsonNode<'_>) -> impl Iterator<Item = String> {
         .map(str::to_owned)
 }
 
-/// A play that there is.
+/// Parses the name of an existing play.
 pub(super) fn play(hook: &HookContext<'_>, text: &str) -> Result<PlayName, WebhookError> {
-    let name: PlayName = text.parse().map_err(wrong)?;
-    hook.plays.get(&name).map_err(wrong)?;
+    let name: PlayName = text.parse().map_err(invalid_value)?;
+    hook.plays.get(&name).map_err(invalid_value)?;
     Ok(name)
 }
 
 fn pivots<'e>(texts: impl Iterator<Item = &'e Value>) -> Result<Vec<Pivot>, WebhookError> {
-    let read = |value: &Value| {
-        value
-            .as_str()
-            .unwrap_or_default()
-            .parse::<Pivot>()
-            .map_err(wrong)
-    };
-    let pivots = texts.map(read).collect::<Result<Vec<_>, _>>()?;
+    let pivots = texts
+        .map(|value| {
+            let text = value.as_str().unwrap_or_default();
+            text.parse::<Pivot>().map_err(invalid_value)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
     if pivots.len() > PIVOTS_MAX {
-        return Err(wrong(format!(
+        return Err(invalid_value(format!(
             "it has {} pivots, limit is {PIVOTS_MAX}",
             pivots.len()
         )));
@@ -80,8 +78,8 @@ fn pivots<'e>(texts: impl Iterator<Item = &'e Value>) -> Result<Vec<Pivot>, Webh
     Ok(pivots)
 }
 
-fn wrong(why: impl ToString) -> WebhookError {
-    WebhookError::Wrong {
-        why: Line::escaped(&why.to_string()),
+fn invalid_value(reason: impl ToString) -> WebhookError {
+    WebhookError::InvalidValue {
+        reason: Line::escaped(&reason.to_string()),
     }
 }

@@ -1,13 +1,16 @@
 //! Grafana alerting:
 //! <https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/>.
 //!
-//! The contact point sends a bearer token, a user and a password, or an HMAC-SHA256 in hexadecimal:
-//! of the body, or, if it is given a header for the time, of the time in seconds, a colon, and the
-//! body (grafana/alerting, `http/hmac.go`). The names of both headers are the operator's: that
-//! code's own is `X-Grafana-Alert-Signature`, the documents' is `X-Grafana-Alerting-Signature`.
+//! The contact point sends a bearer token, a user and a password, or an HMAC-SHA256 in hexadecimal
+//! of the body. If a header for the time is configured, the HMAC is of the time in seconds, a
+//! colon, and the body (grafana/alerting, `http/hmac.go`). The operator names both headers, since
+//! Grafana's code (`X-Grafana-Alert-Signature`) and documents (`X-Grafana-Alerting-Signature`)
+//! differ.
 
-use super::check::{authorized, fresh, from_hex, header_text, signed};
-use super::read::{JsonNode, json};
+use super::authenticity::{
+    check_authorization, check_signature, check_timestamp, from_hex, required_header,
+};
+use super::payload::{JsonNode, parse_object};
 use super::{HookContext, HookSecret, WebhookDelivery, WebhookError, WebhookOutcome, alerts};
 
 pub(super) fn receive(
@@ -16,14 +19,15 @@ pub(super) fn receive(
 ) -> Result<WebhookOutcome, WebhookError> {
     match &hook.config.signature_header {
         Some(name) => verify(hook, name, delivery)?,
-        None => authorized(hook.config, delivery.headers)?,
+        None => check_authorization(hook.config, delivery.headers)?,
     }
-    let body = json(delivery.body)?;
+    let body = parse_object(delivery.body)?;
     let group = JsonNode(&body);
-    let label = |name| group.text(&format!("/commonLabels/{name}"));
-    if label("alertname") == Some("TestAlert") && label("instance") == Some("Grafana") {
+    if group.text("/commonLabels/alertname") == Some("TestAlert")
+        && group.text("/commonLabels/instance") == Some("Grafana")
+    {
         return Ok(WebhookOutcome::Ignored {
-            why: "test of the contact point",
+            reason: "test of the contact point",
         });
     }
     alerts::receive(hook, group)
@@ -34,15 +38,15 @@ fn verify(
     name: &str,
     delivery: &WebhookDelivery<'_>,
 ) -> Result<(), WebhookError> {
-    let of = |name| header_text(delivery.headers, name).ok_or(WebhookError::NotAuthentic);
-    let signature = from_hex(of(name)?).ok_or(WebhookError::NotAuthentic)?;
+    let signature = required_header(delivery.headers, name)?;
+    let signature = from_hex(signature).ok_or(WebhookError::NotAuthentic)?;
     let keys: Vec<&str> = hook.config.secrets.iter().map(HookSecret::expose).collect();
     let Some(timestamp) = &hook.config.timestamp_header else {
-        return signed(&keys, &[delivery.body], &[signature]);
+        return check_signature(&keys, &[delivery.body], &[signature]);
     };
-    let time = of(timestamp)?;
-    signed(&keys, &[time.as_bytes(), b":", delivery.body], &[signature])?;
-    fresh(time, delivery.received)
+    let time = required_header(delivery.headers, timestamp)?;
+    check_signature(&keys, &[time.as_bytes(), b":", delivery.body], &[signature])?;
+    check_timestamp(time, delivery.received_at)
 }
 
 #[cfg(test)]
@@ -57,14 +61,14 @@ mod tests {
 
     fn hooks(change: impl Fn(&mut HookConfig)) -> HooksConfig {
         let mut hooks = HOOKS.clone();
-        change(hooks.of_mut(Vendor::Grafana).expect("a sample"));
+        change(hooks.section_mut(Vendor::Grafana).expect("a sample"));
         hooks
     }
 
     fn mac(parts: &[&[u8]]) -> String {
         use hmac::Mac;
         data_encoding::HEXLOWER.encode(
-            &super::super::check::mac(SECRET.as_bytes(), parts)
+            &super::super::authenticity::mac(SECRET.as_bytes(), parts)
                 .finalize()
                 .into_bytes(),
         )
@@ -73,7 +77,7 @@ mod tests {
     /// By Python: `hmac.new(b"MfKQ…", b"1795441217:{}", "sha256").hexdigest()` and the same without
     /// the time.
     #[test]
-    fn a_signature_is_of_the_body_or_of_time_colon_body() {
+    fn signature_covers_body_or_time_and_body() {
         assert_eq!(
             mac(&[b"1795441217", b":", b"{}"]),
             "9db767a79559ce3060e6f033daa3f958bd4429cd3f07b8870432d3a99897f25a"
@@ -118,12 +122,12 @@ mod tests {
         assert_eq!(
             of(&both, &[(token.0, &token.1)]),
             Err(WebhookError::NotAuthentic),
-            "what signs takes no token"
+            "with a signature header, no token is accepted"
         );
     }
 
     #[test]
-    fn tokens_and_passwords_are_taken_where_nothing_is_signed() {
+    fn accepts_token_or_password_without_signature_header() {
         let token = hooks(|hook| (hook.signature_header, hook.timestamp_header) = (None, None));
         let user = hooks(|hook| {
             (hook.signature_header, hook.timestamp_header, hook.username) =
@@ -185,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_button_that_tests_a_contact_point_declares_nothing() {
+    fn test_of_contact_point_declares_nothing() {
         let hooks = hooks(|hook| (hook.signature_header, hook.timestamp_header) = (None, None));
         let body = BODY.replace(
             r#""commonLabels":{"#,
@@ -200,7 +204,7 @@ mod tests {
         assert_eq!(
             outcome,
             Ok(WebhookOutcome::Ignored {
-                why: "test of the contact point"
+                reason: "test of the contact point"
             })
         );
     }

@@ -1,4 +1,4 @@
-//! What hostile deliveries do: nothing. Seeded, so that a failure is seen again.
+//! Hostile deliveries have no effect. The cases are seeded, so that a failure can be reproduced.
 
 use evidence_format::safe::is_unsafe;
 use http::{HeaderName, HeaderValue};
@@ -12,10 +12,10 @@ use super::*;
 
 /// Deliveries for each vendor.
 const CASES: u32 = 10_000;
-/// Nesting that a body may have and serde_json refuses.
+/// Nesting in a body that serde_json rejects.
 const DEEP: usize = 1000;
 
-/// A body that each vendor would send, with as much in it as it may have.
+/// A body such as the vendor sends, with every member that we read.
 fn body(vendor: Vendor) -> Vec<u8> {
     let alert = json!({"status": "firing", "labels": {"alertname": "A", "severity": "critical", "namespace": "n", "pod": "p"},
         "annotations": {"summary": "s"}, "startsAt": "2026-11-23T13:00:00.5Z", "generatorURL": "http://g"});
@@ -50,7 +50,7 @@ fn body(vendor: Vendor) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The headers without which a vendor's delivery is not authentic.
+/// The headers that authenticate a vendor's delivery.
 fn authentic_headers(sample: &Sample) -> Vec<HeaderName> {
     sample
         .headers
@@ -60,7 +60,7 @@ fn authentic_headers(sample: &Sample) -> Vec<HeaderName> {
         .collect()
 }
 
-/// A change of a delivery by somebody who has no secret, if it changes anything.
+/// A change to a delivery by an attacker without a secret.
 #[derive(Debug, Clone)]
 enum Change {
     FlipBody(Index, u8),
@@ -91,7 +91,7 @@ fn changes() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Does it. What no HTTP server would hand on as a header's value is left as it was.
+/// Applies the change, unless the header value would be one that no HTTP server passes on.
 fn change(sample: &mut Sample, change: &Change) {
     let names = authentic_headers(sample);
     let mut edit = |header: &Index, edit: &dyn Fn(&mut Vec<u8>)| {
@@ -145,8 +145,8 @@ fn one_of<'n>(index: &Index, names: &'n [HeaderName]) -> Option<&'n HeaderName> 
     (!names.is_empty()).then(|| index.get(names))
 }
 
-/// What a vendor's secret vouches for: with a signature, the body and the headers; with a token,
-/// the token alone.
+/// What a vendor's secret authenticates: with a signature the body and its headers, with a token
+/// only the token.
 fn vouched(sample: &Sample) -> Vec<Vec<u8>> {
     let is_signed = !matches!(
         sample.vendor,
@@ -166,8 +166,8 @@ fn vouched(sample: &Sample) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Hexadecimal digits and the names of schemes may be in either case, and signatures of other
-/// versions may stand beside the right one.
+/// Normalises what may differ: the case of hexadecimal digits and schemes, and further signatures
+/// of other versions.
 fn normal(value: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(value);
     let signature = text
@@ -197,7 +197,7 @@ fn runner() -> TestRunner {
 }
 
 #[test]
-fn nothing_is_accepted_but_the_bytes_that_were_signed() {
+fn rejects_every_change_of_signed_bytes() {
     for vendor in Vendor::ALL {
         let good = signed(vendor, &body(vendor));
         assert!(
@@ -218,7 +218,7 @@ fn nothing_is_accepted_but_the_bytes_that_were_signed() {
     }
 }
 
-/// JSON as nobody should send it.
+/// JSON that an attacker might send.
 fn hostile_json() -> impl Strategy<Value = String> {
     let text = prop_oneof![
         any::<String>().prop_map(|text| serde_json::to_string(&text).expect("a text is JSON")),
@@ -256,7 +256,7 @@ fn hostile_json() -> impl Strategy<Value = String> {
     prop_oneof![200 => text, 100 => number, 20 => deep, 1 => long]
 }
 
-/// A vendor's body in which some values are something else.
+/// A vendor's body with some values replaced.
 fn replaced(body: &str, at: &[(Index, String)], form: bool) -> Vec<u8> {
     let mut body = body.to_owned();
     for (index, value) in at {
@@ -312,7 +312,7 @@ fn texts(received: WebhookOutcome) -> Vec<String> {
             all.extend(update.note.as_str().lines().map(str::to_owned));
             all.extend(
                 update
-                    .otherwise
+                    .declare_if_unknown
                     .map(|trigger| of_trigger(*trigger))
                     .unwrap_or_default(),
             );
@@ -322,9 +322,9 @@ fn texts(received: WebhookOutcome) -> Vec<String> {
     }
 }
 
-/// Whoever holds a secret is still not believed: what is signed may say anything.
+/// Even the holder of a secret is not trusted: a signed body may contain anything.
 #[test]
-fn no_text_that_comes_of_a_signed_body_holds_control_characters() {
+fn texts_of_signed_bodies_have_no_control_characters() {
     for vendor in Vendor::ALL {
         let good = String::from_utf8(body(vendor)).expect("JSON or a form");
         let at = prop::collection::vec((any::<Index>(), hostile_json()), 1..4);
@@ -355,7 +355,7 @@ fn no_text_that_comes_of_a_signed_body_holds_control_characters() {
 }
 
 #[test]
-fn what_was_signed_too_long_ago_or_too_far_ahead_is_stale() {
+fn rejects_stale_and_future_signatures() {
     let now: u64 = RECEIVED_SECONDS.parse().expect("a number");
     for vendor in [
         Vendor::Grafana,
@@ -400,7 +400,7 @@ fn what_was_signed_too_long_ago_or_too_far_ahead_is_stale() {
 }
 
 #[test]
-fn a_body_is_limited_before_anything_is_made_of_it() {
+fn rejects_oversized_body_before_parsing() {
     for vendor in Vendor::ALL {
         let sample = signed(vendor, &vec![b' '; BODY_BYTES_MAX + 1]);
         assert_eq!(
@@ -414,7 +414,7 @@ fn a_body_is_limited_before_anything_is_made_of_it() {
 }
 
 #[test]
-fn a_refusal_says_nothing_of_secrets() {
+fn errors_do_not_reveal_secrets() {
     for vendor in Vendor::ALL {
         let mut sample = signed(vendor, &body(vendor));
         for name in authentic_headers(&sample) {
@@ -433,9 +433,9 @@ fn a_refusal_says_nothing_of_secrets() {
 }
 
 #[test]
-fn a_vendor_without_a_section_is_not_there() {
+fn rejects_unconfigured_vendor() {
     for vendor in Vendor::ALL {
-        assert_eq!(vendor_named(vendor.name()), Some(vendor));
+        assert_eq!(Vendor::from_name(vendor.name()), Some(vendor));
         let refused = samples::receive(vendor, &HooksConfig::default(), &[], b"{}")
             .expect_err("not configured");
         assert_eq!(
@@ -443,5 +443,5 @@ fn a_vendor_without_a_section_is_not_there() {
             (404, WebhookError::NotConfigured { vendor })
         );
     }
-    assert_eq!(vendor_named("PagerDuty"), None);
+    assert_eq!(Vendor::from_name("PagerDuty"), None);
 }

@@ -1,11 +1,11 @@
 //! incident.io: <https://docs.incident.io/api-reference/webhooks>. Its webhooks are Standard
 //! Webhooks, sent by Svix.
 //!
-//! An event's body stands in a member that is called as the event. Of private incidents there is
-//! only the id. incident.io says that events may come out of order, so that an update declares what
-//! is not yet known.
+//! The payload is in a member with the name of the event. Of a private incident it has only the id.
+//! incident.io documents that events may arrive out of order, so an update declares an incident
+//! that is not yet known.
 
-use super::read::{IncidentFields, JsonNode, VendorEvent, json, time};
+use super::payload::{IncidentFields, JsonNode, VendorEvent, parse_object, parse_time};
 use super::standard::verify;
 use super::{HookContext, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome};
 use crate::incident::Name;
@@ -15,13 +15,13 @@ pub(super) fn receive(
     delivery: &WebhookDelivery<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
     let message = verify(&hook.config.secrets, delivery)?;
-    let body = json(delivery.body)?;
-    let kind = JsonNode(&body).needed("/event_type", "event type")?;
-    let said = JsonNode(&body).member(kind);
+    let body = parse_object(delivery.body)?;
+    let kind = JsonNode(&body).required_text("/event_type", "event type")?;
+    let payload = JsonNode(&body).member(kind);
     match kind {
         "public_incident.incident_created_v2" | "private_incident.incident_created_v2" => {
-            let id = said.needed("/id", "incident id")?;
-            Ok(declares(said).map_or_else(
+            let id = payload.required_text("/id", "incident id")?;
+            Ok(reason_to_ignore(payload).map_or_else(
                 || {
                     WebhookOutcome::Declare(hook.trigger(
                         &VendorEvent {
@@ -29,34 +29,34 @@ pub(super) fn receive(
                             delivery: Some(message),
                             kind,
                         },
-                        told(said),
+                        incident_fields(payload),
                     ))
                 },
-                |why| WebhookOutcome::Ignored { why },
+                |reason| WebhookOutcome::Ignored { reason },
             ))
         }
         "public_incident.incident_updated_v2" => updated(
             hook,
             message,
             kind,
-            said,
-            said.text("/most_recent_update_message"),
+            payload,
+            payload.text("/most_recent_update_message"),
         ),
         "public_incident.incident_status_updated_v2" => updated(
             hook,
             message,
             kind,
-            said.at("/incident"),
-            said.text("/message"),
+            payload.at("/incident"),
+            payload.text("/message"),
         ),
         _ => Ok(WebhookOutcome::Ignored {
-            why: "event about something else than an incident",
+            reason: "the event is not about an incident",
         }),
     }
 }
 
-/// Why an incident is none, if so. `mode` is one of standard, retrospective, test and tutorial.
-fn declares(incident: JsonNode<'_>) -> Option<&'static str> {
+/// Why an incident is not a real one. `mode` is one of standard, retrospective, test and tutorial.
+fn reason_to_ignore(incident: JsonNode<'_>) -> Option<&'static str> {
     matches!(incident.text("/mode"), Some("test" | "tutorial"))
         .then_some("test or tutorial of incident.io")
 }
@@ -68,9 +68,9 @@ fn updated(
     incident: JsonNode<'_>,
     wrote: Option<&str>,
 ) -> Result<WebhookOutcome, WebhookError> {
-    let id = incident.needed("/id", "incident id")?;
-    if let Some(why) = declares(incident) {
-        return Ok(WebhookOutcome::Ignored { why });
+    let id = incident.required_text("/id", "incident id")?;
+    if let Some(reason) = reason_to_ignore(incident) {
+        return Ok(WebhookOutcome::Ignored { reason });
     }
     let event = VendorEvent {
         id: &[id],
@@ -91,20 +91,20 @@ fn updated(
         &event,
         &format!("{reference} updated{status}{level}{wrote}"),
     );
-    let trigger = hook.trigger(&event, told(incident));
+    let trigger = hook.trigger(&event, incident_fields(incident));
     let severity = incident.text("/severity/name").map(|_| trigger.severity);
-    let over = matches!(
+    let has_ended = matches!(
         incident.text("/incident_status/category"),
         Some("closed" | "canceled" | "declined" | "merged")
     );
     Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
         severity,
-        otherwise: (!over).then_some(trigger),
+        declare_if_unknown: (!has_ended).then_some(trigger),
         ..update
     })))
 }
 
-fn told(incident: JsonNode<'_>) -> IncidentFields<'_> {
+fn incident_fields(incident: JsonNode<'_>) -> IncidentFields<'_> {
     let started = incident.list("/incident_timestamp_values").find(|value| {
         value
             .text("/incident_timestamp/name")
@@ -119,18 +119,18 @@ fn told(incident: JsonNode<'_>) -> IncidentFields<'_> {
                 .text("/name")
                 .unwrap_or("private incident of incident.io"),
         ),
-        severity: incident.word("/severity/name"),
+        severity: incident.text_or_number("/severity/name"),
         reported_by: incident
-            .first(&[
+            .first_text(&[
                 "/creator/user/name",
                 "/creator/workflow/name",
                 "/creator/api_key/name",
             ])
             .map(Name::escaped),
-        reported_at: incident.text("/created_at").and_then(time),
+        reported_at: incident.text("/created_at").and_then(parse_time),
         started: started
             .and_then(|value| value.text("/value/value"))
-            .and_then(time),
+            .and_then(parse_time),
         evidence: link
             .into_iter()
             .chain(incident.text("/summary").map(str::to_owned))

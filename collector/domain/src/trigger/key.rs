@@ -1,21 +1,21 @@
-//! The key of an incident: which vendor's, and which of its incidents.
+//! The key of an incident: the vendor and its id of the incident.
 
 use evidence_format::digest::Digest;
 
 use super::Vendor;
 
-/// Bytes of a vendor's id that stand in a key as they are: those of all vendors here have at most
-/// 64.
+/// Bytes of an id that a key contains unchanged. The ids of the vendors here have at most 64.
 const PLAIN_BYTES_MAX: usize = 128;
-/// What stands before a digest in place of an id.
+/// Marks a digest in place of an id.
 const DIGEST: &str = "sha256:";
 
-/// `pagerduty:PQ1K5C8`. Ids that are long, have several parts or unusual characters stand as their
-/// SHA-256, so that no two keys are equal unless their ids are.
+/// Makes a key such as `pagerduty:PQ1K5C8`. An id that is long, has several parts or unusual
+/// characters is replaced by its SHA-256. Keys are equal only if the ids are.
 pub(super) fn key(vendor: Vendor, parts: &[&str]) -> String {
     match parts {
         [id] if is_plain(id) => format!("{}:{id}", vendor.name()),
         _ => {
+            // The lengths keep ["ab", ""] and ["a", "b"] apart.
             let bytes: Vec<u8> = parts
                 .iter()
                 .flat_map(|part| [&(part.len() as u64).to_be_bytes()[..], part.as_bytes()].concat())

@@ -1,13 +1,12 @@
-//! Stage 1: a vendor's webhook, verified exactly as the vendor's documents say, becomes a
-//! declaration.
+//! Webhooks: verifies a vendor's delivery exactly as the vendor documents it, and turns it into a
+//! declaration or an update.
 //!
-//! Pure: it is told the time, and the secrets come in its configuration. Nothing of a body is read
-//! before the delivery is known to be authentic, and whatever it says then is still hostile: it
+//! A body is parsed only after its delivery is authenticated. Even then its content is hostile: it
 //! reaches an incident only through types that bound and escape it.
 
 mod alertmanager;
 mod alerts;
-mod check;
+mod authenticity;
 mod cloudevents;
 mod config;
 mod generic;
@@ -16,7 +15,8 @@ mod incidentio;
 mod key;
 mod opsgenie;
 mod pagerduty;
-mod read;
+mod payload;
+mod secret;
 mod slack;
 mod standard;
 
@@ -27,44 +27,39 @@ mod samples;
 
 use std::fmt;
 
-use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use http::{HeaderMap, StatusCode};
 
 use crate::incident::{
-    Command, Declaration, InitialReport, Line, Name, Pivot, PlayName, Plays, PotentialImpact,
+    Command, DeclarationDraft, InitialReport, Line, Name, Pivot, PlayName, Plays, PotentialImpact,
     Prose, Severity,
 };
 
-pub use config::{
-    ConfiguredSeverity, HookConfig, HookConfigError, HookSecret, HooksConfig, SECRET_BYTES_MIN,
-    SECRETS_MAX,
-};
+pub use config::{ConfiguredSeverity, HookConfig, HookConfigError, HooksConfig};
+pub use secret::HookSecret;
 
-/// Bytes of a body, to be refused before it is read whole. Vendors' events have some kilobytes; a
-/// group of 1,000 alerts fits.
+/// Bytes of a body. Vendors' events have a few kilobytes, and a group of 1,000 alerts fits.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
-/// Seconds between a signed time and ours, either way. Slack's documents and the Standard Webhooks
-/// libraries say five minutes.
+/// Seconds between a signed time and the time of receipt, in either direction. Slack's documents
+/// and the Standard Webhooks libraries say five minutes.
 pub const REPLAY_SECONDS_MAX: u64 = 5 * 60;
 
-/// A webhook as it came: header names in lower case, the body's exact bytes.
+/// A request from a vendor.
 #[derive(Clone, Copy)]
 pub struct WebhookDelivery<'d> {
-    /// All headers, also those that came twice.
+    /// All headers, including repeated ones.
     pub headers: &'d HeaderMap,
-    /// What was sent, byte for byte: signatures are over these.
+    /// The exact bytes of the body, which signatures cover.
     pub body: &'d [u8],
-    /// When it came.
-    pub received: Timestamp,
+    pub received_at: Timestamp,
 }
 
-/// Who sends webhooks.
+/// A sender of webhooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Vendor {
     /// Prometheus Alertmanager, version 4 of its webhook.
     Alertmanager,
-    /// Whoever speaks CloudEvents 1.0.
+    /// Any sender of CloudEvents 1.0.
     CloudEvents,
     /// Grafana alerting.
     Grafana,
@@ -76,120 +71,99 @@ pub enum Vendor {
     PagerDuty,
     /// A slash command of Slack.
     Slack,
-    /// Whoever speaks Standard Webhooks.
+    /// Any sender of Standard Webhooks.
     Standard,
 }
 
-/// What came of a delivery.
+/// What an authentic delivery asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WebhookOutcome {
-    /// Declares an incident, or is one that was declared before.
+    /// Declare an incident, unless one with this key exists.
     Declare(Box<IncidentTrigger>),
-    /// Says more about an incident.
+    /// Add to an incident.
     Update(Box<IncidentUpdate>),
-    /// Declares nothing: a test, an acknowledgement.
-    Ignored {
-        /// Why.
-        why: &'static str,
-    },
-    /// Wants this answer with status 200 and nothing else: a handshake, or help for the person who
-    /// typed a command.
+    /// Nothing: a test, an acknowledgement.
+    Ignored { reason: &'static str },
+    /// Only a response with status 200: a handshake, or help for the person who typed a command.
     Response(WebhookResponse),
 }
 
-/// A declaration, as far as the vendor makes it.
+/// The declaration that a delivery makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncidentTrigger {
-    /// The vendor and its id of the incident: the same key twice is the same incident.
+    /// The vendor and its id of the incident. Deliveries with the same key are about the same one.
     pub key: String,
-    /// The vendor's id of the event, which stays the same when it is sent again.
+    /// The vendor's id of the event; the same in a retry.
     pub delivery: Option<Name>,
-    /// Who declares: the vendor, or who typed the command.
+    /// Who declares: the vendor, or the person who typed the command.
     pub by: Name,
-    /// The incident's short name.
     pub title: Name,
-    /// How bad it is.
     pub severity: Severity,
-    /// How it is responded to. It exists.
+    /// An existing play.
     pub play: PlayName,
-    /// The initial report. No time in it is later than the delivery.
+    /// No time in it is later than the delivery.
     pub report: InitialReport,
-    /// What evidence is asked for in particular, at most [`PIVOTS_MAX`](read::PIVOTS_MAX).
+    /// At most [`PIVOTS_MAX`](payload::PIVOTS_MAX).
     pub pivots: Vec<Pivot>,
-    /// When it started; never later than the delivery.
+    /// When the incident itself began; never later than the delivery.
     pub started: Option<Timestamp>,
-    /// What set it off, for the journal: `PagerDuty webhook incident.triggered`.
+    /// What the journal names as trigger: `PagerDuty webhook incident.triggered`.
     pub trigger: Line,
 }
 
-/// More about an incident. It never closes one: that is for people, who have the closure checklist.
+/// An update of an incident. It never closes one: people do that, by the closure checklist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncidentUpdate {
-    /// Of the incident, as in [`IncidentTrigger`].
+    /// As in [`IncidentTrigger`].
     pub key: String,
-    /// The vendor's id of the event, which stays the same when it is sent again.
+    /// The vendor's id of the event; the same in a retry.
     pub delivery: Option<Name>,
-    /// Who says it.
     pub by: Name,
-    /// What it says.
     pub note: Prose,
-    /// How bad the vendor holds it to be, where the event is about that.
+    /// The severity by the vendor, if the event is about that.
     pub severity: Option<Severity>,
-    /// To be declared if no incident has the key: it has become bad enough only now, or its first
-    /// event was never delivered.
-    pub otherwise: Option<Box<IncidentTrigger>>,
+    /// Declares the incident if none has the key: it has become severe enough only now, or its
+    /// first event was never delivered.
+    pub declare_if_unknown: Option<Box<IncidentTrigger>>,
 }
 
-/// The whole answer to a delivery, where the vendor shows it to somebody.
+/// A response that the vendor reads or shows to a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookResponse {
-    /// Its `Content-Type`.
     pub content_type: &'static str,
-    /// Its body.
     pub body: String,
 }
 
-/// A delivery was refused. The texts are for the sender: they say nothing of secrets, nor which
-/// part of a signature was wrong.
+/// A delivery was rejected. The texts are for the sender: they reveal nothing about secrets, or
+/// about which part of a signature was wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
-    /// The operator has not configured the vendor.
     #[error("no webhook of {vendor} is configured")]
-    NotConfigured {
-        /// The vendor.
-        vendor: Vendor,
-    },
-    /// No secret of ours made its signature or token, or it has none.
+    NotConfigured { vendor: Vendor },
+    /// The signature or token is missing, or matches none of the configured secrets.
     #[error("webhook is not authentic")]
     NotAuthentic,
-    /// It is authentic, but not of now: sent again by somebody who saw it, or a clock is wrong.
+    /// Authentic but stale: a replay, or clocks that differ by more than five minutes.
     #[error("webhook was sent {seconds} s from now, limit is {REPLAY_SECONDS_MAX} s")]
     Stale {
-        /// Between its time and ours.
+        /// Between the signed time and the time of receipt.
         seconds: u64,
     },
-    /// The body is too long.
     #[error("webhook has {bytes} bytes, limit is {BODY_BYTES_MAX}")]
-    TooLarge {
-        /// Bytes that it has.
-        bytes: usize,
-    },
-    /// It is authentic, but not what the vendor's documents say.
+    TooLarge { bytes: usize },
+    /// Authentic, but not the format that the vendor documents.
     #[error("webhook has no {missing}")]
     Malformed {
-        /// What there should be.
+        /// What the format requires.
         missing: &'static str,
     },
-    /// It is authentic, but asks for what there is not.
-    #[error("webhook is refused: {why}")]
-    Wrong {
-        /// What is wrong, for the sender.
-        why: Line,
-    },
+    /// Authentic and well-formed, but a value is not allowed, such as an unknown play.
+    #[error("webhook is rejected: {reason}")]
+    InvalidValue { reason: Line },
 }
 
 impl WebhookError {
-    /// The status that tells the vendor whether to send it again.
+    /// The status that tells the vendor whether to retry.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -197,13 +171,13 @@ impl WebhookError {
             Self::NotAuthentic | Self::Stale { .. } => StatusCode::UNAUTHORIZED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Malformed { .. } => StatusCode::BAD_REQUEST,
-            Self::Wrong { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::InvalidValue { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         }
     }
 }
 
 impl Vendor {
-    /// All of them, by name.
+    /// Sorted by name.
     pub const ALL: [Self; 8] = [
         Self::Alertmanager,
         Self::CloudEvents,
@@ -215,7 +189,7 @@ impl Vendor {
         Self::Standard,
     ];
 
-    /// The last part of `POST /v1/hooks/{vendor}`, and the section of the configuration.
+    /// The name in `POST /v1/hooks/{vendor}` and in `[hooks.VENDOR]`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -230,7 +204,13 @@ impl Vendor {
         }
     }
 
-    /// As the vendor writes itself.
+    /// The vendor with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|vendor| vendor.name() == name)
+    }
+
+    /// The vendor's own spelling.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -245,8 +225,8 @@ impl Vendor {
         }
     }
 
-    /// What whoever typed the command sees, once it is known what came of it: `INC-2026-042
-    /// declared`. For all vendors but Slack, nobody.
+    /// The response that shows a result, such as `INC-2026-042 declared`, to the person who typed a
+    /// command. `None` for vendors without commands: all but Slack.
     #[must_use]
     pub fn reply(self, text: &str) -> Option<WebhookResponse> {
         (self == Self::Slack).then(|| slack::reply(text))
@@ -259,13 +239,7 @@ impl fmt::Display for Vendor {
     }
 }
 
-/// The vendor of a path segment.
-#[must_use]
-pub fn vendor_named(name: &str) -> Option<Vendor> {
-    Vendor::ALL.into_iter().find(|vendor| vendor.name() == name)
-}
-
-/// Verifies a delivery, reads it, and says what comes of it.
+/// Authenticates a delivery, parses it, and returns what it asks for.
 ///
 /// # Errors
 /// See [`WebhookError`].
@@ -276,7 +250,7 @@ pub fn receive(
     delivery: &WebhookDelivery<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
     let config = hooks
-        .of(vendor)
+        .section(vendor)
         .ok_or(WebhookError::NotConfigured { vendor })?;
     if delivery.body.len() > BODY_BYTES_MAX {
         return Err(WebhookError::TooLarge {
@@ -287,9 +261,9 @@ pub fn receive(
         vendor,
         config,
         plays,
-        received: delivery.received,
+        received_at: delivery.received_at,
     };
-    let received = match vendor {
+    let outcome = match vendor {
         Vendor::Alertmanager => alertmanager::receive(&hook, delivery),
         Vendor::CloudEvents => cloudevents::receive(&hook, delivery),
         Vendor::Grafana => grafana::receive(&hook, delivery),
@@ -299,44 +273,49 @@ pub fn receive(
         Vendor::Slack => slack::receive(&hook, delivery),
         Vendor::Standard => standard::receive(&hook, delivery),
     }?;
-    Ok(hook.only_bad_enough(received))
+    Ok(hook.apply_severity_threshold(outcome))
 }
 
-/// What all vendors are received with.
+/// What every vendor's `receive` needs.
 struct HookContext<'h> {
     vendor: Vendor,
     config: &'h HookConfig,
     plays: &'h Plays,
-    received: Timestamp,
+    received_at: Timestamp,
 }
 
 impl HookContext<'_> {
-    /// Leaves out what is less severe than what declares.
-    fn only_bad_enough(&self, received: WebhookOutcome) -> WebhookOutcome {
-        let enough = |trigger: &IncidentTrigger| trigger.severity <= self.config.least_severity.0;
-        match received {
-            WebhookOutcome::Declare(trigger) if !enough(&trigger) => WebhookOutcome::Ignored {
-                why: "less severe than what declares",
-            },
+    /// Drops declarations that are less severe than the configuration's `least-severity`.
+    fn apply_severity_threshold(&self, outcome: WebhookOutcome) -> WebhookOutcome {
+        let is_severe_enough =
+            |trigger: &IncidentTrigger| trigger.severity <= self.config.least_severity.0;
+        match outcome {
+            WebhookOutcome::Declare(ref trigger) if !is_severe_enough(trigger) => {
+                WebhookOutcome::Ignored {
+                    reason: "less severe than the configured least severity",
+                }
+            }
             WebhookOutcome::Update(mut update) => {
-                update.otherwise = update.otherwise.filter(|trigger| enough(trigger));
+                update.declare_if_unknown = update
+                    .declare_if_unknown
+                    .filter(|trigger| is_severe_enough(trigger));
                 WebhookOutcome::Update(update)
             }
-            other => other,
+            WebhookOutcome::Declare(_)
+            | WebhookOutcome::Ignored { .. }
+            | WebhookOutcome::Response(_) => outcome,
         }
     }
 }
 
 impl IncidentTrigger {
-    /// The declaration of `incident` that it is.
+    /// The declaration that it asks for.
     #[must_use]
-    pub fn declaration(self, incident: IncidentId) -> Declaration {
-        Declaration {
-            incident,
+    pub fn declaration(self) -> DeclarationDraft {
+        DeclarationDraft {
             name: self.title,
             severity: self.severity,
             play: self.play,
-            checklist: Vec::new(),
             started: self.started,
             report: self.report,
             affects: PotentialImpact::default(),
@@ -347,11 +326,10 @@ impl IncidentTrigger {
 }
 
 impl IncidentUpdate {
-    /// What it wishes of an incident that is of severity `current` now. A severity is raised; that
-    /// the vendor holds it to be less bad is only noted, since a vendor's priority is about service
-    /// and not about evidence.
+    /// The commands for an incident whose severity is `current`. The update can only raise it: a
+    /// vendor's lower priority is about service, not about evidence, and is just noted.
     #[must_use]
-    pub fn wishes(&self, current: Severity) -> Vec<Command> {
+    pub fn commands(&self, current: Severity) -> Vec<Command> {
         let worse = self.severity.filter(|severity| *severity < current);
         let reason = Line::escaped(self.note.as_str().lines().next().unwrap_or_default());
         let raise = worse.map(|to| Command::ChangeSeverity { to, reason });

@@ -7,8 +7,8 @@
 
 use evidence_format::time::Timestamp;
 
-use super::check::{authorized, header, is_secret};
-use super::read::{IncidentFields, JsonNode, VendorEvent, json};
+use super::authenticity::{check_authorization, check_token, header};
+use super::payload::{IncidentFields, JsonNode, VendorEvent, parse_object};
 use super::{HookContext, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome};
 use crate::incident::Name;
 
@@ -17,19 +17,18 @@ pub(super) fn receive(
     delivery: &WebhookDelivery<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
     match &hook.config.token_header {
-        Some(name) => is_secret(
+        Some(name) => check_token(
             hook.config,
             header(delivery.headers, name).ok_or(WebhookError::NotAuthentic)?,
         )?,
-        None => authorized(hook.config, delivery.headers)?,
+        None => check_authorization(hook.config, delivery.headers)?,
     }
-    let body = json(delivery.body)?;
+    let body = parse_object(delivery.body)?;
     let whole = JsonNode(&body);
-    let action = whole.needed("/action", "action")?;
+    let action = whole.required_text("/action", "action")?;
     let alert = whole.at("/alert");
-    let id = alert.needed("/alertId", "alert id")?;
-    // Events have no id: of one alert, an action at one nanosecond is one event, also when it is
-    // sent again.
+    let id = alert.required_text("/alertId", "alert id")?;
+    // Events have no id. The action and its time in nanoseconds identify one, also in a retry.
     let at = alert
         .at("/updatedAt")
         .0
@@ -41,32 +40,34 @@ pub(super) fn receive(
         kind: action,
     };
     match action {
-        "Create" => Ok(WebhookOutcome::Declare(hook.trigger(&event, told(whole)))),
+        "Create" => Ok(WebhookOutcome::Declare(
+            hook.trigger(&event, incident_fields(whole)),
+        )),
         "UpdatePriority" => {
-            let trigger = hook.trigger(&event, told(whole));
-            let update = hook.update(&event, &said(action, alert));
+            let trigger = hook.trigger(&event, incident_fields(whole));
+            let update = hook.update(&event, &note_text(action, alert));
             Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
                 severity: Some(trigger.severity),
-                otherwise: Some(trigger),
+                declare_if_unknown: Some(trigger),
                 ..update
             })))
         }
         "AddNote" | "Close" | "Delete" | "Escalate" | "UpdateMessage" | "UpdateDescription" => Ok(
-            WebhookOutcome::Update(Box::new(hook.update(&event, &said(action, alert)))),
+            WebhookOutcome::Update(Box::new(hook.update(&event, &note_text(action, alert)))),
         ),
         _ => Ok(WebhookOutcome::Ignored {
-            why: "action of Opsgenie's own bookkeeping",
+            reason: "an action that concerns only Opsgenie",
         }),
     }
 }
 
-fn said(action: &str, alert: JsonNode<'_>) -> String {
+fn note_text(action: &str, alert: JsonNode<'_>) -> String {
     let by = alert
         .text("/username")
         .map(|by| format!(" by {by}"))
         .unwrap_or_default();
     let to = alert
-        .word("/priority")
+        .text_or_number("/priority")
         .filter(|_| action == "UpdatePriority")
         .map(|to| format!(" to {to}"))
         .unwrap_or_default();
@@ -82,7 +83,7 @@ fn said(action: &str, alert: JsonNode<'_>) -> String {
     )
 }
 
-fn told(whole: JsonNode<'_>) -> IncidentFields<'_> {
+fn incident_fields(whole: JsonNode<'_>) -> IncidentFields<'_> {
     let alert = whole.at("/alert");
     let created = alert
         .at("/createdAt")
@@ -100,14 +101,16 @@ fn told(whole: JsonNode<'_>) -> IncidentFields<'_> {
         .map(|number| format!("Opsgenie alert #{number}"));
     IncidentFields {
         title: alert.text("/message"),
-        severity: alert.word("/priority").map(|word| {
+        severity: alert.text_or_number("/priority").map(|word| {
             if word.starts_with(|c: char| c.is_ascii_digit()) {
                 format!("P{word}")
             } else {
                 word
             }
         }),
-        reported_by: alert.first(&["/username", "/source"]).map(Name::escaped),
+        reported_by: alert
+            .first_text(&["/username", "/source"])
+            .map(Name::escaped),
         reported_at: created,
         started: created,
         systems: alert.name("/entity").into_iter().collect(),
@@ -128,7 +131,7 @@ mod tests {
     use crate::incident::Severity;
 
     #[test]
-    fn the_token_stands_in_the_header_that_the_operator_named() {
+    fn token_is_read_from_configured_header_only() {
         let body = br#"{"action":"Create","alert":{"alertId":"a","message":"m","priority":"P4"}}"#;
         let of = |named: &[(&str, &str)]| receive(Vendor::Opsgenie, &HOOKS, named, body);
         let Ok(WebhookOutcome::Declare(trigger)) = of(&[("x-exhibit-token", SECRET)]) else {
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_priority_that_is_raised_raises_the_severity_and_no_lower_one_lowers_it() {
+    fn priority_raises_severity_but_never_lowers_it() {
         let body = br#"{"action":"UpdatePriority","alert":{"alertId":"a","message":"m","oldPriority":"P3","priority":"P1","username":"ann"}}"#;
         let Ok(WebhookOutcome::Update(update)) = signed(Vendor::Opsgenie, body).receive() else {
             panic!("no update")
@@ -161,15 +164,15 @@ mod tests {
             "Opsgenie: UpdatePriority to P1 by ann"
         );
         assert_eq!(
-            update.wishes(Severity::Sev3).len(),
+            update.commands(Severity::Sev3).len(),
             2,
             "a note and the severity"
         );
-        assert_eq!(update.wishes(Severity::Sev1).len(), 1);
+        assert_eq!(update.commands(Severity::Sev1).len(), 1);
         let lower = IncidentUpdate {
             severity: Some(Severity::Sev4),
             ..*update
         };
-        assert_eq!(lower.wishes(Severity::Sev3).len(), 1);
+        assert_eq!(lower.commands(Severity::Sev3).len(), 1);
     }
 }

@@ -1,14 +1,14 @@
 //! PagerDuty, version 3 of its webhooks.
 //!
 //! Signatures: PagerDuty/developer-docs, `docs/webhooks/04-Signatures.md`. `X-PagerDuty-Signature`
-//! has `v1=` and the HMAC-SHA256 of the body in hexadecimal, several with commas between them while
-//! a secret is rotated; one that is right is enough. No time is signed, so that a delivery can be
-//! sent again by whoever saw it: it declares the same incident, since the key is the incident's.
-//! Events: `docs/webhooks/03-Webhook-Payload.md` (there, `data` has another shape for notes and
-//! status updates).
+//! holds `v1=` and the HMAC-SHA256 of the body in hexadecimal; during a rotation of secrets,
+//! several with commas between them, of which one must match. No time is signed, so whoever saw a
+//! delivery can replay it. A replay is harmless: it has the key of the same incident. Events:
+//! `docs/webhooks/03-Webhook-Payload.md`, where `data` has another form for notes and status
+//! updates.
 
-use super::check::{from_hex, header_text, signed};
-use super::read::{IncidentFields, JsonNode, VendorEvent, json, time};
+use super::authenticity::{check_signature, from_hex, required_header};
+use super::payload::{IncidentFields, JsonNode, VendorEvent, parse_object, parse_time};
 use super::{
     HookContext, HookSecret, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome,
 };
@@ -18,59 +18,61 @@ pub(super) fn receive(
     delivery: &WebhookDelivery<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
     verify(&hook.config.secrets, delivery)?;
-    let body = json(delivery.body)?;
+    let body = parse_object(delivery.body)?;
     let event = JsonNode(&body).at("/event");
-    let kind = event.needed("/event_type", "event type")?;
+    let kind = event.required_text("/event_type", "event type")?;
     match kind {
         "pagey.ping" => Ok(WebhookOutcome::Ignored {
-            why: "test of the subscription",
+            reason: "test of the subscription",
         }),
         "incident.triggered" => {
-            let (id, trigger) = (event.needed("/data/id", "incident id")?, told(event));
+            let (id, trigger) = (
+                event.required_text("/data/id", "incident id")?,
+                incident_fields(event),
+            );
             Ok(WebhookOutcome::Declare(
-                hook.trigger(&of(event, kind, &[id]), trigger),
+                hook.trigger(&vendor_event(event, kind, &[id]), trigger),
             ))
         }
         "incident.priority_updated"
         | "incident.reopened"
         | "incident.escalated"
         | "incident.service_updated" => {
-            let id = [event.needed("/data/id", "incident id")?];
-            let named = of(event, kind, &id);
+            let id = [event.required_text("/data/id", "incident id")?];
+            let named = vendor_event(event, kind, &id);
             let (trigger, mut update) = (
-                hook.trigger(&named, told(event)),
-                hook.update(&named, &said(event, kind)),
+                hook.trigger(&named, incident_fields(event)),
+                hook.update(&named, &note_text(event, kind)),
             );
             update.severity = (kind == "incident.priority_updated").then_some(trigger.severity);
-            let otherwise = matches!(kind, "incident.priority_updated" | "incident.reopened")
-                .then_some(trigger);
+            let declare_if_unknown =
+                matches!(kind, "incident.priority_updated" | "incident.reopened")
+                    .then_some(trigger);
             Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
-                otherwise,
+                declare_if_unknown,
                 ..update
             })))
         }
-        "incident.resolved" => noted(hook, event, kind, "/data/id"),
+        "incident.resolved" => note(hook, event, kind, "/data/id"),
         "incident.annotated" | "incident.status_update_published" => {
-            noted(hook, event, kind, "/data/incident/id")
+            note(hook, event, kind, "/data/incident/id")
         }
         _ => Ok(WebhookOutcome::Ignored {
-            why: "event of PagerDuty's own bookkeeping",
+            reason: "an event that concerns only PagerDuty",
         }),
     }
 }
 
 fn verify(secrets: &[HookSecret], delivery: &WebhookDelivery<'_>) -> Result<(), WebhookError> {
-    let text =
-        header_text(delivery.headers, "x-pagerduty-signature").ok_or(WebhookError::NotAuthentic)?;
-    let signatures: Vec<_> = text
+    let signatures: Vec<_> = required_header(delivery.headers, "x-pagerduty-signature")?
         .split(',')
         .filter_map(|one| from_hex(one.trim().strip_prefix("v1=")?))
         .collect();
     let keys: Vec<&str> = secrets.iter().map(HookSecret::expose).collect();
-    signed(&keys, &[delivery.body], &signatures)
+    check_signature(&keys, &[delivery.body], &signatures)
 }
 
-fn of<'e>(event: JsonNode<'e>, kind: &'e str, id: &'e [&'e str]) -> VendorEvent<'e> {
+fn vendor_event<'e>(event: JsonNode<'e>, kind: &'e str, id: &'e [&'e str]) -> VendorEvent<'e> {
     VendorEvent {
         id,
         delivery: event.text("/id"),
@@ -78,21 +80,22 @@ fn of<'e>(event: JsonNode<'e>, kind: &'e str, id: &'e [&'e str]) -> VendorEvent<
     }
 }
 
-/// A note on the incident whose id is at `pointer`.
-fn noted(
+/// An update that adds a note to the incident whose id is at `pointer`.
+fn note(
     hook: &HookContext<'_>,
     event: JsonNode<'_>,
     kind: &str,
     pointer: &str,
 ) -> Result<WebhookOutcome, WebhookError> {
-    let id = event.needed(pointer, "incident id")?;
-    Ok(WebhookOutcome::Update(Box::new(
-        hook.update(&of(event, kind, &[id]), &said(event, kind)),
-    )))
+    let id = event.required_text(pointer, "incident id")?;
+    Ok(WebhookOutcome::Update(Box::new(hook.update(
+        &vendor_event(event, kind, &[id]),
+        &note_text(event, kind),
+    ))))
 }
 
-/// What an event says, in one line and what somebody wrote.
-fn said(event: JsonNode<'_>, kind: &str) -> String {
+/// The event in one line, then the text that a person wrote, if any.
+fn note_text(event: JsonNode<'_>, kind: &str) -> String {
     let happened = kind.trim_start_matches("incident.").replace('_', " ");
     let priority = event
         .text("/data/priority/summary")
@@ -109,21 +112,21 @@ fn said(event: JsonNode<'_>, kind: &str) -> String {
         .map(|by| format!(" by {by}"))
         .unwrap_or_default();
     let wrote = event
-        .first(&["/data/content", "/data/message"])
+        .first_text(&["/data/content", "/data/message"])
         .map(|wrote| format!("\n{wrote}"))
         .unwrap_or_default();
     format!("{happened}{to}{by}{wrote}")
 }
 
-fn told(event: JsonNode<'_>) -> IncidentFields<'_> {
+fn incident_fields(event: JsonNode<'_>) -> IncidentFields<'_> {
     IncidentFields {
         title: event.text("/data/title"),
         severity: event
-            .word("/data/priority/summary")
-            .or_else(|| event.word("/data/urgency")),
+            .text_or_number("/data/priority/summary")
+            .or_else(|| event.text_or_number("/data/urgency")),
         reported_by: event.name("/agent/summary"),
-        reported_at: event.text("/occurred_at").and_then(time),
-        started: event.text("/data/created_at").and_then(time),
+        reported_at: event.text("/occurred_at").and_then(parse_time),
+        started: event.text("/data/created_at").and_then(parse_time),
         systems: event.name("/data/service/summary").into_iter().collect(),
         evidence: event
             .text("/data/html_url")
@@ -149,8 +152,10 @@ mod tests {
 
     fn hooks() -> HooksConfig {
         let mut hooks = HOOKS.clone();
-        hooks.of_mut(Vendor::PagerDuty).expect("a sample").secrets =
-            vec![HookSecret::new(&"0".repeat(64)), HookSecret::new(SECRET)];
+        hooks
+            .section_mut(Vendor::PagerDuty)
+            .expect("a sample")
+            .secrets = vec![HookSecret::new(&"0".repeat(64)), HookSecret::new(SECRET)];
         hooks
     }
 
@@ -164,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn one_right_signature_is_enough() {
+    fn accepts_one_matching_signature_of_several() {
         for good in [
             RIGHT.to_owned(),
             format!("{WRONG},{RIGHT}"),
@@ -181,10 +186,16 @@ mod tests {
                 update.note.as_str(),
                 "PagerDuty: priority updated to P1 by Tenex Engineer"
             );
-            let otherwise = update.otherwise.expect("it is bad enough");
-            assert_eq!(otherwise.title.as_str(), "A little bump in the road");
+            let declare_if_unknown = update.declare_if_unknown.expect("it is severe enough");
             assert_eq!(
-                otherwise.delivery.expect("the event's id").as_str(),
+                declare_if_unknown.title.as_str(),
+                "A little bump in the road"
+            );
+            assert_eq!(
+                declare_if_unknown
+                    .delivery
+                    .expect("the event's id")
+                    .as_str(),
                 "01BWDWL3NYY7LUFPZCC28QUCMK"
             );
         }
@@ -209,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_authentic_but_no_event_is_refused_as_that() {
+    fn authentic_body_without_event_is_malformed() {
         for body in [
             "",
             "[]",
@@ -231,7 +242,7 @@ mod tests {
         assert_eq!(
             ping,
             Ok(WebhookOutcome::Ignored {
-                why: "test of the subscription"
+                reason: "test of the subscription"
             })
         );
     }

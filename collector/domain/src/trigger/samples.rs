@@ -7,7 +7,7 @@ use evidence_format::time::Timestamp;
 use hmac::Mac;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::check::mac;
+use super::authenticity::mac;
 use super::*;
 
 /// When all samples come: 2026-11-23T13:40:17Z.
@@ -64,7 +64,7 @@ impl Sample {
         let delivery = WebhookDelivery {
             headers: &self.headers,
             body: &self.body,
-            received: *RECEIVED,
+            received_at: *RECEIVED,
         };
         super::receive(self.vendor, &HOOKS, &PLAYS, &delivery)
     }
@@ -75,7 +75,7 @@ pub(super) fn hook(vendor: Vendor, config: &HookConfig) -> HookContext<'_> {
         vendor,
         config,
         plays: &PLAYS,
-        received: *RECEIVED,
+        received_at: *RECEIVED,
     }
 }
 
@@ -102,7 +102,7 @@ pub(super) fn receive(
         &WebhookDelivery {
             headers: &headers,
             body,
-            received: *RECEIVED,
+            received_at: *RECEIVED,
         },
     )
 }

@@ -1,19 +1,19 @@
 //! A slash command of Slack: `/incident sev2 leaked-secret Deploy key in a public gist`.
 //!
 //! Signatures: <https://docs.slack.dev/authentication/verifying-requests-from-slack>:
-//! `X-Slack-Signature` has `v0=` and the HMAC-SHA256 in hexadecimal of `v0:`,
-//! `X-Slack-Request-Timestamp`, `:` and the body; no older than five minutes. Commands:
-//! <https://docs.slack.dev/interactivity/implementing-slash-commands>. What the person who typed it
-//! sees is the answer, which must have status 200 whatever came of it; so a command that is wrong
-//! is answered, and not refused.
+//! `X-Slack-Signature` holds `v0=` and the HMAC-SHA256 in hexadecimal of `v0:`,
+//! `X-Slack-Request-Timestamp`, `:` and the body, no older than five minutes. Commands:
+//! <https://docs.slack.dev/interactivity/implementing-slash-commands>. The person who typed the
+//! command sees the response only if its status is 200, so a wrong command gets help instead of an
+//! error.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 use url::form_urlencoded;
 
-use super::check::{fresh, from_hex, header_text, signed};
-use super::read::{IncidentFields, JsonNode, PIVOTS_MAX, VendorEvent};
+use super::authenticity::{check_signature, check_timestamp, from_hex, required_header};
+use super::payload::{IncidentFields, JsonNode, PIVOTS_MAX, VendorEvent};
 use super::{
     HookContext, HookSecret, IncidentTrigger, WebhookDelivery, WebhookError, WebhookOutcome,
     WebhookResponse,
@@ -39,15 +39,15 @@ pub(super) fn receive(
     };
     if field("ssl_check") == Some("1") {
         return Ok(WebhookOutcome::Ignored {
-            why: "Slack looks at the certificate",
+            reason: "Slack checks the certificate",
         });
     }
     let (team, command) = (field("team_id"), field("trigger_id"));
     let (team, command) = team.zip(command).ok_or(WebhookError::Malformed {
         missing: "team_id and trigger_id",
     })?;
-    let typed = match typed(hook, &unescaped(field("text").unwrap_or_default())) {
-        Ok(typed) => typed,
+    let parsed = match parse_command(hook, &unescaped(field("text").unwrap_or_default())) {
+        Ok(parsed) => parsed,
         Err(help) => return Ok(WebhookOutcome::Response(reply(&help))),
     };
     let who = Name::escaped(
@@ -57,14 +57,14 @@ pub(super) fn receive(
     );
     let place =
         field("channel_name").map(|channel| format!("declared in Slack channel #{channel}"));
-    let told = IncidentFields {
-        title: Some(&typed.title),
-        severity: typed.severity.map(|severity| severity.to_string()),
-        play: typed.play,
+    let fields = IncidentFields {
+        title: Some(&parsed.title),
+        severity: parsed.severity.map(|severity| severity.to_string()),
+        play: parsed.play,
         reported_by: Some(who.clone()),
-        reported_at: Some(delivery.received),
+        reported_at: Some(delivery.received_at),
         evidence: place.into_iter().collect(),
-        pivots: typed.pivots,
+        pivots: parsed.pivots,
         ..IncidentFields::default()
     };
     let kind = field("command").unwrap_or("command");
@@ -74,7 +74,7 @@ pub(super) fn receive(
             delivery: Some(command),
             kind,
         },
-        told,
+        fields,
     );
     Ok(WebhookOutcome::Declare(Box::new(IncidentTrigger {
         by: Name::escaped(&format!("{who} (Slack)")),
@@ -83,25 +83,24 @@ pub(super) fn receive(
 }
 
 fn verify(secrets: &[HookSecret], delivery: &WebhookDelivery<'_>) -> Result<(), WebhookError> {
-    let of = |name| header_text(delivery.headers, name).ok_or(WebhookError::NotAuthentic);
-    let (time, text) = (of("x-slack-request-timestamp")?, of("x-slack-signature")?);
-    let signature = text
+    let time = required_header(delivery.headers, "x-slack-request-timestamp")?;
+    let signature = required_header(delivery.headers, "x-slack-signature")?
         .strip_prefix("v0=")
         .and_then(from_hex)
         .ok_or(WebhookError::NotAuthentic)?;
     let keys: Vec<&str> = secrets.iter().map(HookSecret::expose).collect();
-    signed(
+    check_signature(
         &keys,
         &[b"v0:", time.as_bytes(), b":", delivery.body],
         &[signature],
     )?;
-    fresh(time, delivery.received)
+    check_timestamp(time, delivery.received_at)
 }
 
-/// What Slack's Events API asks when a URL is given to it:
+/// Answers the challenge that Slack's Events API sends to a new URL:
 /// <https://docs.slack.dev/reference/events/url_verification>.
 fn handshake(delivery: &WebhookDelivery<'_>) -> Result<WebhookOutcome, WebhookError> {
-    let body = super::read::json(delivery.body)?;
+    let body = super::payload::parse_object(delivery.body)?;
     let challenge = JsonNode(&body)
         .text("/challenge")
         .filter(|_| JsonNode(&body).text("/type") == Some("url_verification"));
@@ -116,7 +115,7 @@ fn handshake(delivery: &WebhookDelivery<'_>) -> Result<WebhookOutcome, WebhookEr
     }))
 }
 
-/// What only the person who typed the command sees.
+/// A response that only the person who typed the command sees.
 pub(super) fn reply(text: &str) -> WebhookResponse {
     let text = text
         .replace('&', "&amp;")
@@ -129,7 +128,7 @@ pub(super) fn reply(text: &str) -> WebhookResponse {
     }
 }
 
-/// Slack escapes these three in what it sends:
+/// Slack escapes these three characters in what it sends:
 /// <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
 fn unescaped(text: &str) -> String {
     text.replace("&lt;", "<")
@@ -144,8 +143,8 @@ struct SlashCommand {
     pivots: Vec<Pivot>,
 }
 
-/// Reads a command, or says what to type instead.
-fn typed(hook: &HookContext<'_>, text: &str) -> Result<SlashCommand, String> {
+/// Parses a command, or returns help on what to type instead.
+fn parse_command(hook: &HookContext<'_>, text: &str) -> Result<SlashCommand, String> {
     let mut words = text.split_whitespace().peekable();
     let severity =
         words.next_if(|word| word.to_ascii_lowercase().starts_with("sev") || word.len() == 1);
@@ -177,8 +176,8 @@ fn typed(hook: &HookContext<'_>, text: &str) -> Result<SlashCommand, String> {
     })
 }
 
-/// The play that a word names. A word with a hyphen that is nearly a play's name is a misspelling,
-/// and no title.
+/// The play that a word names, if any. A word with a hyphen that is close to a play's name is an
+/// error, not part of the title.
 fn play(hook: &HookContext<'_>, word: &str) -> Result<Option<PlayName>, String> {
     let Ok(name) = word.parse::<PlayName>() else {
         return Ok(None);
@@ -190,7 +189,7 @@ fn play(hook: &HookContext<'_>, word: &str) -> Result<Option<PlayName>, String> 
     }
 }
 
-/// `kind=value`, with a kind that there is.
+/// True for `kind=value` with a known kind: a title may contain another `=`.
 fn is_pivot(word: &str) -> bool {
     word.split_once('=')
         .is_some_and(|(kind, _)| PivotKind::ALL.iter().any(|known| known.as_str() == kind))
@@ -204,7 +203,7 @@ mod tests {
 
     /// Slack's documents: "Verifying requests from Slack".
     #[test]
-    fn the_published_vector_is_right() {
+    fn accepts_published_signature() {
         let body = b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
         let secrets = [HookSecret::new("8f742231b10e8888abcd99yyyzzz85a5")];
         let headers = headers(&[
@@ -215,7 +214,7 @@ mod tests {
             ),
         ]);
         let at = |seconds: i128| {
-            let received =
+            let received_at =
                 evidence_format::time::Timestamp::from_unix_nanoseconds(seconds * 1_000_000_000)
                     .expect("a time");
             verify(
@@ -223,7 +222,7 @@ mod tests {
                 &WebhookDelivery {
                     headers: &headers,
                     body,
-                    received,
+                    received_at,
                 },
             )
         };
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_declares_what_was_typed() {
+    fn command_declares_what_was_typed() {
         let Ok(WebhookOutcome::Declare(trigger)) = command(
             "sev2 leaked-secret Deploy key in a public gist  access-key=AKIAIOSFODNN7EXAMPLE",
         ) else {
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_is_wrong_is_answered_so_that_a_person_reads_it() {
+    fn wrong_command_is_answered_with_help() {
         for (text, said) in [
             ("", "Declare an incident"),
             ("help", "Declare an incident"),
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn handshakes_are_answered_only_if_they_are_authentic() {
+    fn answers_authentic_handshakes_only() {
         let body = br#"{"token":"Jhj5dZrVaK7ZwHHjRyZWjbDl","challenge":"3eZbrw1aB","type":"url_verification"}"#;
         let Ok(WebhookOutcome::Response(answer)) = signed(Vendor::Slack, body).receive() else {
             panic!("no answer")
@@ -308,7 +307,7 @@ mod tests {
         assert_eq!(
             check,
             Ok(WebhookOutcome::Ignored {
-                why: "Slack looks at the certificate"
+                reason: "Slack checks the certificate"
             })
         );
         assert_eq!(

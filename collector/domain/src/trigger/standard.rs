@@ -1,33 +1,31 @@
-//! Standard Webhooks 1.0: the signatures, and events of whoever has no file of their own here.
+//! Standard Webhooks 1.0: its signatures, and the events of senders that have no file of their own.
 //!
 //! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>:
-//! `webhook-signature` has `v1,` and the base64 of the HMAC-SHA256 of
-//! `{webhook-id}.{webhook-timestamp}.{body}`, several with blanks between them; the secret is
-//! `whsec_` and the base64 of the key. Its `v1a` is asymmetric, which no sender here uses: it is
-//! passed over, as the specification asks.
+//! `webhook-signature` holds `v1,` and the base64 of the HMAC-SHA256 of
+//! `{webhook-id}.{webhook-timestamp}.{body}`, possibly several with spaces between them. The secret
+//! is `whsec_` and the base64 of the key. Asymmetric signatures (`v1a`), which no sender here uses,
+//! are skipped, as the specification demands.
 
-use super::check::{fresh, header_text, signed};
-use super::read::{JsonNode, VendorEvent, json};
+use super::authenticity::{check_signature, check_timestamp, required_header};
+use super::payload::{JsonNode, VendorEvent, parse_object};
 use super::{
     HookContext, HookSecret, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome, generic,
 };
 use data_encoding::BASE64;
-
-/// What a key's base64 begins with.
-const SECRET_PREFIX: &str = "whsec_";
 
 pub(super) fn receive(
     hook: &HookContext<'_>,
     delivery: &WebhookDelivery<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
     let message = verify(&hook.config.secrets, delivery)?;
-    let body = json(delivery.body)?;
+    let body = parse_object(delivery.body)?;
     let whole = JsonNode(&body);
-    let kind = whole.needed("/type", "type")?;
+    let kind = whole.required_text("/type", "type")?;
     let data = whole.at("/data");
-    let data = if data.0.is_object() { data } else { whole }; // the specification lets data be squashed into the top level
-    let told = generic::told(hook, data, whole.text("/timestamp"))?;
-    let incident = data.first(&["/incident_id", "/id"]);
+    // The specification allows the members of `data` at the top level.
+    let data = if data.0.is_object() { data } else { whole };
+    let fields = generic::incident_fields(hook, data, whole.text("/timestamp"))?;
+    let incident = data.first_text(&["/incident_id", "/id"]);
     let id = &[incident.unwrap_or(message)];
     let event = VendorEvent {
         id,
@@ -35,71 +33,61 @@ pub(super) fn receive(
         kind,
     };
     let verb = kind.rsplit('.').next().unwrap_or(kind);
-    let ends = matches!(
+    let has_ended = matches!(
         verb,
         "acknowledged" | "canceled" | "cancelled" | "closed" | "deleted" | "resolved"
     );
-    if incident.is_none() && (ends || verb == "updated") {
+    if incident.is_none() && (has_ended || verb == "updated") {
         return Ok(WebhookOutcome::Ignored {
-            why: "update of an incident without an id",
+            reason: "update of an incident without an id",
         });
     }
-    if !ends && verb != "updated" {
-        return Ok(WebhookOutcome::Declare(hook.trigger(&event, told)));
+    if !has_ended && verb != "updated" {
+        return Ok(WebhookOutcome::Declare(hook.trigger(&event, fields)));
     }
-    let title = told
+    let title = fields
         .title
         .map(|title| format!(": {title}"))
         .unwrap_or_default();
     let (update, trigger) = (
         hook.update(&event, &format!("{kind}{title}")),
-        hook.trigger(&event, told),
+        hook.trigger(&event, fields),
     );
     let severity = generic::severity(data)
         .is_some()
         .then_some(trigger.severity);
-    let otherwise = (!ends).then_some(trigger);
+    let declare_if_unknown = (!has_ended).then_some(trigger);
     Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
         severity,
-        otherwise,
+        declare_if_unknown,
         ..update
     })))
 }
 
-/// Checks the signature, then the time. The message's id.
+/// Checks the signature, then the time. Returns the message's id.
 pub(super) fn verify<'d>(
     secrets: &[HookSecret],
     delivery: &WebhookDelivery<'d>,
 ) -> Result<&'d str, WebhookError> {
-    let of = |name| header_text(delivery.headers, name).ok_or(WebhookError::NotAuthentic);
-    let (id, time, text) = (
-        of("webhook-id")?,
-        of("webhook-timestamp")?,
-        of("webhook-signature")?,
-    );
+    let id = required_header(delivery.headers, "webhook-id")?;
+    let time = required_header(delivery.headers, "webhook-timestamp")?;
+    let signatures = required_header(delivery.headers, "webhook-signature")?;
     if id.is_empty() || id.contains('.') {
-        return Err(WebhookError::NotAuthentic); // with a dot, the same bytes would be signed for another id and time
+        // With a dot, the same signed bytes could be split into another id and time.
+        return Err(WebhookError::NotAuthentic);
     }
-    let signatures: Vec<_> = text
+    let signatures: Vec<_> = signatures
         .split(' ')
         .filter_map(|one| BASE64.decode(one.strip_prefix("v1,")?.as_bytes()).ok())
         .collect();
-    let keys: Vec<Vec<u8>> = secrets.iter().filter_map(signing_key).collect();
-    signed(
+    let keys: Vec<Vec<u8>> = secrets.iter().filter_map(HookSecret::signing_key).collect();
+    check_signature(
         &keys,
         &[id.as_bytes(), b".", time.as_bytes(), b".", delivery.body],
         &signatures,
     )?;
-    fresh(time, delivery.received)?;
+    check_timestamp(time, delivery.received_at)?;
     Ok(id)
-}
-
-/// The key that a secret is.
-pub(super) fn signing_key(secret: &HookSecret) -> Option<Vec<u8>> {
-    let text = secret.expose();
-    BASE64
-        .decode(text.strip_prefix(SECRET_PREFIX).unwrap_or(text).as_bytes())
-        .ok()
 }
 
 #[cfg(test)]
@@ -125,8 +113,8 @@ mod tests {
         body: &[u8],
         seconds: i128,
     ) -> Result<String, WebhookError> {
-        let secrets = &HOOKS.of(Vendor::Standard).expect("a sample").secrets;
-        let received =
+        let secrets = &HOOKS.section(Vendor::Standard).expect("a sample").secrets;
+        let received_at =
             evidence_format::time::Timestamp::from_unix_nanoseconds(seconds * 1_000_000_000)
                 .expect("a time");
         verify(
@@ -134,14 +122,14 @@ mod tests {
             &WebhookDelivery {
                 headers: &headers(named),
                 body,
-                received,
+                received_at,
             },
         )
         .map(str::to_owned)
     }
 
     #[test]
-    fn the_published_vector_is_right_within_five_minutes() {
+    fn accepts_published_signature_within_five_minutes() {
         for seconds in [1_614_265_330, 1_614_265_330 - 300, 1_614_265_330 + 300] {
             assert_eq!(
                 verify_at(&VECTOR, BODY, seconds).as_deref(),
@@ -159,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn one_right_signature_of_several_is_enough_and_others_are_passed_over() {
+    fn accepts_one_matching_signature_and_skips_others() {
         let with = |signature: &str| {
             let [id, time, _] = VECTOR;
             verify_at(
@@ -188,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_with_a_dot_would_move_the_seam_of_what_is_signed() {
+    fn rejects_id_with_dot() {
         let [(name, _), ..] = VECTOR;
         let shifted = [
             (name, "msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330"),
@@ -202,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_other_senders_are_read_by_the_specifications_members() {
+    fn reads_events_of_unknown_senders() {
         let of =
             |body: &str| super::super::samples::signed(Vendor::Standard, body.as_bytes()).receive();
         let Ok(WebhookOutcome::Declare(trigger)) = of(
@@ -222,7 +210,7 @@ mod tests {
             panic!("no update")
         };
         assert_eq!(
-            (update.key.as_str(), update.otherwise),
+            (update.key.as_str(), update.declare_if_unknown),
             ("standard:L1", None)
         );
         let Ok(WebhookOutcome::Update(update)) =
@@ -230,7 +218,7 @@ mod tests {
         else {
             panic!("no update")
         };
-        assert!(update.severity.is_some() && update.otherwise.is_some());
+        assert!(update.severity.is_some() && update.declare_if_unknown.is_some());
         for (bad, said) in [
             (
                 r#"{"type":"a","data":{"play":"leaked-secrets"}}"#,

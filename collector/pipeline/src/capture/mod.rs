@@ -1,16 +1,16 @@
-//! Stage 3: from a pass of a source to a [`DraftBundle`]. It cannot fail for what a source does:
-//! that becomes gaps.
+//! Stage 3: captures a pass of a source into a [`DraftBundle`]. What a source does wrong is no
+//! error: it becomes gaps.
 //!
-//! What a server answers is durable in the store, page by page, before the next page is asked for
-//! ([`tape`]); a restart goes on behind the last page ([`steps`]). Once all steps have ended, their
-//! pages are packed into the draft's items ([`pack`]), and what they cover is read from them. Local
-//! sources write into the draft directly. Either draft begins with the [`preface`].
+//! Pages of a remote source are persisted one by one ([`page_sink`]), and a restart resumes after
+//! the last one ([`steps`]). Once all steps have ended, their pages are packed into the items of
+//! the draft, and what they cover is read from them ([`pack`]). A local source writes into the
+//! draft directly. Each draft begins with the [`incident_context`].
 
-mod outcome;
+mod incident_context;
 mod pack;
-mod preface;
+mod page_sink;
+mod step_report;
 mod steps;
-mod tape;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,101 +28,80 @@ use sources::{CaptureMode, Source};
 use store::blobs::{BlobError, Blobs};
 use store::ledger::{Ledger, LedgerError, PassKey};
 
-pub use outcome::{Outcome, StepGap};
-pub use preface::IncidentContext;
+pub(crate) use incident_context::IncidentContext;
+pub(crate) use step_report::StepReport;
 
 /// What all captures of a process share.
 #[derive(Clone)]
-pub struct Parts {
-    /// The collector's memory.
+pub struct PipelineParts {
     pub ledger: Ledger,
-    /// Where pages and bundles are.
+    /// Holds staged pages and sealed bundles.
     pub blobs: Blobs,
-    /// What requests go over.
-    pub wire: Arc<Transport>,
-    /// What is configured about sources.
-    pub config: Arc<SourcesConfig>,
+    /// Carries the requests of all sources.
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) config: Arc<SourcesConfig>,
     /// A folder of this machine for drafts, in the file system of the blobs where that is a folder.
-    pub work: PathBuf,
+    pub(crate) work_folder: PathBuf,
 }
 
-/// One pass of one source, to be captured.
-pub struct Task<'t> {
-    /// The incident.
-    pub incident: &'t IncidentId,
-    /// The pass, as the ledger knows it.
-    pub key: &'t PassKey,
+/// A pass to be captured.
+pub(crate) struct CaptureTask<'t> {
+    pub(crate) incident: &'t IncidentId,
+    pub(crate) key: &'t PassKey,
     /// The fencing token of the lease under which it is captured.
-    pub token: u64,
-    /// What to capture.
-    pub pass: &'t CapturePass,
-    /// From whom.
-    pub source: &'static dyn Source,
-    /// What the bundle says before all evidence.
-    pub preface: &'t IncidentContext,
-    /// Then, what is there is sealed.
-    pub deadline: Instant,
-    /// A person's wish to stop: what is there is sealed.
-    pub stop: &'t CancellationToken,
-    /// What has been taken, for whoever watches.
-    pub meter: &'t Arc<ProgressCounter>,
-}
-
-/// A draft with all its items, and how each step ended.
-pub struct Captured {
-    /// The draft.
-    pub draft: DraftBundle,
-    /// The steps' outcomes, in the order of the pass. Local sources have none: what they lack
-    /// stands in the items.
-    pub outcomes: Vec<Outcome>,
+    pub(crate) token: u64,
+    pub(crate) pass: &'t CapturePass,
+    pub(crate) source: &'static dyn Source,
+    /// The first item of the bundle.
+    pub(crate) incident_context: &'t IncidentContext,
+    /// When the capture stops, and what it has is sealed.
+    pub(crate) deadline: Instant,
+    /// Stops the capture early, as the deadline does.
+    pub(crate) stop: &'t CancellationToken,
+    /// Counts what has been captured.
+    pub(crate) progress: &'t Arc<ProgressCounter>,
 }
 
 /// A draft could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
-    /// The draft's folder took no more.
     #[error("cannot write the bundle's draft")]
     Draft(#[from] BundleError),
-    /// The database failed for longer than is waited for it.
-    #[error("cannot read or write the journal")]
+    #[error("cannot read or write the ledger")]
     Ledger(#[from] LedgerError),
-    /// What was stored cannot be read.
-    #[error("cannot read what was captured")]
+    #[error("cannot use the staged pages")]
     Blobs(#[from] BlobError),
-    /// The system has no randomness.
     #[error("cannot get randomness from the operating system")]
     Random(#[source] std::io::Error),
-    /// Our own fault.
+    /// A panic: a bug of this program.
     #[error("a part of the capture crashed")]
     Crashed(#[from] tokio::task::JoinError),
 }
 
-/// Removes the pages of a pass, which is sealed: what they hold is in its bundle.
+/// Deletes the pages of a sealed pass: its bundle holds them now.
 ///
 /// # Errors
-/// The store failed. Called again, it goes on.
-pub async fn forget_pages(parts: &Parts, key: &PassKey) -> Result<(), CaptureError> {
-    for page in parts.blobs.list(&tape::folder(key)).await? {
+/// The store failed. Called again, it deletes the rest.
+pub(crate) async fn delete_pages(parts: &PipelineParts, key: &PassKey) -> Result<(), CaptureError> {
+    for page in parts.blobs.list(&page_sink::folder(key)).await? {
         parts.blobs.delete(&page.key).await?;
     }
-    Ok(parts.ledger.forget_pages(key).await?)
+    Ok(parts.ledger.delete_pages(key).await?)
 }
 
-/// Captures a pass. Called again after a crash, it goes on where the first call was.
+/// Captures a pass. Called again after a crash, it resumes.
 ///
 /// # Errors
-/// See [`CaptureError`]: the machine failed. What was kept so far is kept, and the next call goes
-/// on.
-pub async fn run(parts: &Parts, task: &Task<'_>) -> Result<Captured, CaptureError> {
+/// See [`CaptureError`]: this machine or the store failed. Persisted pages stay for the next call.
+pub(crate) async fn run(
+    parts: &PipelineParts,
+    task: &CaptureTask<'_>,
+) -> Result<DraftBundle, CaptureError> {
     match task.source.capture_mode() {
         CaptureMode::Remote(source) => {
-            let outcomes = steps::run(parts, task, source).await?;
-            let draft = pack::pages(parts, task, source, &outcomes).await?;
-            Ok(Captured { draft, outcomes })
+            let reports = steps::run(parts, task, source).await?;
+            pack::pages(parts, task, source, &reports).await
         }
-        CaptureMode::Local(source) => Ok(Captured {
-            draft: pack::local(parts, task, source).await?,
-            outcomes: Vec::new(),
-        }),
+        CaptureMode::Local(source) => pack::local(parts, task, source).await,
     }
 }

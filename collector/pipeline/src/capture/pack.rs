@@ -1,4 +1,4 @@
-//! From stored pages, or from this machine, to a draft.
+//! Makes a draft: from the persisted pages of a remote source, or by running a local source.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, atomic::Ordering};
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
 use evidence_format::bundle::{BundleError, DraftBundle};
 use evidence_format::config::ItemSource as Origin;
 use evidence_format::coverage::{Coverage, GapReason};
@@ -17,61 +16,59 @@ use futures::stream::{self, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::{CaptureError, Outcome, Parts, Task};
+use super::{CaptureError, CaptureTask, PipelineParts, StepReport};
 use domain::plan::CaptureStep;
 use platform::clock;
-use sources::tally::CoverageCounter;
+use sources::coverage::CoverageCounter;
 use sources::{self, LocalSource, RemoteSource, Source};
 use store::blobs::Blobs;
 use store::blocking;
 use store::ledger::{PageRow, PassKey};
 
-/// Plaintext in one frame. Small enough that one record can be had without reading much else.
+/// Plaintext in one frame: small, so that reading one record decompresses little else.
 const FRAME_BYTES: usize = 256 * 1024;
 
-/// Pages whose places are read from the ledger at once, so that memory does not grow with the
-/// capture.
+/// Page rows that are read from the ledger at once, so that memory does not grow with the capture.
 const PAGES_LISTED: u64 = 256;
-/// Pages that are read from the store beside each other: each may be a request to a server far
-/// away.
+/// Pages that are read from the blob store concurrently: each may be a request to a distant server.
 const PAGES_READ_AT_ONCE: usize = 8;
 
-/// A stored page, or why it cannot be read.
-type Stored = (PageRow, Result<Vec<u8>, BoxError>);
+/// A persisted page, or why it cannot be read.
+type StoredPage = (PageRow, Result<Vec<u8>, BoxError>);
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Packs the pages of all steps into a new draft.
 pub(super) async fn pages(
-    parts: &Parts,
-    task: &Task<'_>,
+    parts: &PipelineParts,
+    task: &CaptureTask<'_>,
     source: &'static dyn RemoteSource,
-    outcomes: &[Outcome],
+    reports: &[StepReport],
 ) -> Result<DraftBundle, CaptureError> {
     let mut draft = new_draft(parts, task).await?;
-    let preface = task.preface.clone();
-    draft = spawn_blocking(move || preface.write(&mut draft).map(|()| draft)).await??;
-    for (step, outcome) in task.pass.steps.iter().zip(outcomes) {
+    let incident_context = task.incident_context.clone();
+    draft = spawn_blocking(move || incident_context.write(&mut draft).map(|()| draft)).await??;
+    for (step, report) in task.pass.steps.iter().zip(reports) {
         let (send, receive) = mpsc::channel(PAGES_READ_AT_ONCE);
-        let filling = Filling {
+        let packer = ItemPacker {
             step: step.clone(),
-            outcome: outcome.clone(),
-            of: task.source,
-            paged: source,
+            report: report.clone(),
+            source: task.source,
+            remote: source,
         };
-        let item = spawn_blocking(move || filling.fill(&mut draft, receive).map(|()| draft));
+        let item = spawn_blocking(move || packer.pack(&mut draft, receive).map(|()| draft));
         send_pages(parts, task.key, step, send).await?;
         draft = item.await??;
     }
     Ok(draft)
 }
 
-/// Reads all pages of `step` in their order. Whoever packs them may end early: then his error says
-/// why.
+/// Reads all pages of `step`, in their order. Ends early if the receiver does, which returns its
+/// error itself.
 async fn send_pages(
-    parts: &Parts,
+    parts: &PipelineParts,
     key: &PassKey,
     step: &CaptureStep,
-    send: mpsc::Sender<Stored>,
+    send: mpsc::Sender<StoredPage>,
 ) -> Result<(), CaptureError> {
     let mut next = 0;
     loop {
@@ -83,8 +80,9 @@ async fn send_pages(
             return Ok(());
         };
         next = last.seq + 1;
-        let read = |page: PageRow| async { (read(&parts.blobs, &page).await, page) };
-        let mut stored = stream::iter(pages).map(read).buffered(PAGES_READ_AT_ONCE);
+        let mut stored = stream::iter(pages)
+            .map(|page| async { (read(&parts.blobs, &page).await, page) })
+            .buffered(PAGES_READ_AT_ONCE);
         while let Some((warc, page)) = stored.next().await {
             if send.send((page, warc)).await.is_err() {
                 return Ok(());
@@ -93,29 +91,30 @@ async fn send_pages(
     }
 }
 
-/// One step's item, as it is going to be packed.
-struct Filling {
+/// Packs the pages of one step into its item.
+struct ItemPacker {
     step: CaptureStep,
-    outcome: Outcome,
-    of: &'static dyn Source,
-    paged: &'static dyn RemoteSource,
+    report: StepReport,
+    source: &'static dyn Source,
+    remote: &'static dyn RemoteSource,
 }
 
-impl Filling {
-    /// Packs the pages that are received. Compresses and hashes: not for an asynchronous task.
-    fn fill(
+impl ItemPacker {
+    /// Packs the pages that it receives. Compresses and hashes: only for a blocking task.
+    fn pack(
         self,
         draft: &mut DraftBundle,
-        mut pages: mpsc::Receiver<Stored>,
+        mut pages: mpsc::Receiver<StoredPage>,
     ) -> Result<(), BundleError> {
         let mut item = draft.item(&self.step.item)?;
-        let (mut tally, mut coverage) = (CoverageCounter::default(), Coverage::new());
+        let (mut counter, mut coverage) = (CoverageCounter::default(), Coverage::new());
         while let Some((page, warc)) = pages.blocking_recv() {
             match warc {
                 Ok(warc) => {
-                    tally.add(self.paged, &warc);
+                    counter.add(self.remote, &warc);
                     item.append(&warc)?;
                 }
+                // the other pages are still evidence
                 Err(cause) => coverage.gap(
                     GapReason::ReadFailed,
                     &format!("stored page {}: {cause}", page.seq),
@@ -124,19 +123,19 @@ impl Filling {
                 ),
             }
         }
-        tally.fill(&mut coverage);
-        self.outcome.fill(&mut coverage);
+        counter.fill(&mut coverage);
+        self.report.fill(&mut coverage);
         let late =
-            sources::offer_of(self.of, &self.step).and_then(|offer| offer.arrives_late_seconds);
-        windows(&self.step, late.map(Duration::from_secs), &mut coverage);
-        item.finish(self.origin(&tally), coverage, tally.redactions())
+            sources::offer_of(self.source, &self.step).and_then(|offer| offer.arrives_late_seconds);
+        fill_windows(&self.step, late.map(Duration::from_secs), &mut coverage);
+        item.finish(self.origin(&counter), coverage, counter.redactions())
     }
 
-    fn origin(&self, tally: &CoverageCounter) -> Origin {
+    fn origin(&self, counter: &CoverageCounter) -> Origin {
         let target = self.step.target.clone();
         Origin {
             provider: self
-                .of
+                .source
                 .name()
                 .split('_')
                 .next()
@@ -146,81 +145,86 @@ impl Filling {
             account: target.account,
             region: target.region,
             identity: target.identity,
-            clock: tally.clock(),
+            clock: counter.clock(),
         }
     }
 }
 
-/// Lets a local source fill a new draft.
+/// Runs a local source, which fills a new draft.
 pub(super) async fn local(
-    parts: &Parts,
-    task: &Task<'_>,
+    parts: &PipelineParts,
+    task: &CaptureTask<'_>,
     source: &'static dyn LocalSource,
 ) -> Result<DraftBundle, CaptureError> {
     let mut draft = new_draft(parts, task).await?;
-    let (preface, steps, meter) = (
-        task.preface.clone(),
+    let (incident_context, steps, progress) = (
+        task.incident_context.clone(),
         task.pass.steps.clone(),
-        Arc::clone(task.meter),
+        Arc::clone(task.progress),
     );
     let deadline = task
         .deadline
         .saturating_duration_since(tokio::time::Instant::now());
     let (config, stop) = (Arc::clone(&parts.config), Arc::new(AtomicBool::new(false)));
-    let watched = Arc::clone(&stop);
+    let source_stop = Arc::clone(&stop);
     let work = spawn_blocking(move || {
-        preface.write(&mut draft)?;
-        let told = sources::LocalContext {
+        incident_context.write(&mut draft)?;
+        let context = sources::LocalContext {
             config: &config,
             deadline,
-            stop: &watched,
-            meter: &meter,
+            stop: &source_stop,
+            progress: &progress,
         };
-        source.capture(&mut draft, &steps, &told)?;
+        source.capture(&mut draft, &steps, &context)?;
         Ok::<_, BundleError>(draft)
     });
-    let dropped = StopWhenDropped(stop); // nobody wants it any more if this pass is dropped
+    // A blocking task cannot be aborted: if this pass is dropped, only the flag ends it.
+    let stop_on_drop = StopOnDrop(stop);
     tokio::pin!(work);
     tokio::select! {
         done = &mut work => return Ok(done??),
-        () = task.stop.cancelled() => drop(dropped),
+        () = task.stop.cancelled() => drop(stop_on_drop),
     }
     Ok(work.await??)
 }
 
-/// Tells a local source to stop.
-struct StopWhenDropped(Arc<AtomicBool>);
+/// Stops a local source when it is dropped.
+struct StopOnDrop(Arc<AtomicBool>);
 
-impl Drop for StopWhenDropped {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// An empty draft. What earlier attempts at this pass have left is removed.
-async fn new_draft(parts: &Parts, task: &Task<'_>) -> Result<DraftBundle, CaptureError> {
+/// Creates an empty draft, and removes those that earlier attempts at this pass have left.
+async fn new_draft(
+    parts: &PipelineParts,
+    task: &CaptureTask<'_>,
+) -> Result<DraftBundle, CaptureError> {
     let name = format!(
         "{}-{}-{}-",
         task.key.incident, task.key.source, task.key.pass
     );
-    let (work, beginning) = (parts.work.clone(), name.clone());
+    let (work_folder, prefix) = (parts.work_folder.clone(), name.clone());
     let removed = blocking(move || {
-        fs::create_dir_all(&work)?;
-        for entry in fs::read_dir(&work)?.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(&beginning) {
-                let _ = fs::remove_dir_all(entry.path()); // what stays is marked as unfinished
+        fs::create_dir_all(&work_folder)?;
+        for entry in fs::read_dir(&work_folder)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                // only takes room if it stays: the new draft has another name
+                let _ = fs::remove_dir_all(entry.path());
             }
         }
         Ok(())
     });
     removed.await.map_err(|cause| BundleError::Write {
-        path: parts.work.clone(),
+        path: parts.work_folder.clone(),
         cause,
     })?;
-    let random = HEXLOWER.encode(&platform::random::<8>().map_err(CaptureError::Random)?);
+    let random = platform::random_hex::<8>().map_err(CaptureError::Random)?;
     let seed = platform::random().map_err(CaptureError::Random)?;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let folder = parts.work.join(format!("{name}{random}.unfinished"));
+    let folder = parts.work_folder.join(format!("{name}{random}.unfinished"));
     Ok(DraftBundle::create(
         &folder,
         &seed,
@@ -238,10 +242,11 @@ async fn read(blobs: &Blobs, page: &PageRow) -> Result<Vec<u8>, BoxError> {
     Ok(warc)
 }
 
-/// What was asked and what could be answered, and until when more may arrive.
-fn windows(step: &CaptureStep, late: Option<Duration>, coverage: &mut Coverage) {
+/// Fills in the requested and the effective window, and until when more may arrive.
+fn fill_windows(step: &CaptureStep, late: Option<Duration>, coverage: &mut Coverage) {
     coverage.asked = step.asked;
     coverage.effective = step.effective;
+    // what the source has already deleted is missing
     if let (Some(asked), effective) = (step.asked, step.effective)
         && effective.is_none_or(|effective| asked.from < effective.from)
     {

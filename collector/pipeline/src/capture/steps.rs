@@ -1,5 +1,5 @@
-//! The steps of a pass, all at once. Each is alone: one that hangs, crashes or is fed without end
-//! costs only itself.
+//! Runs the steps of a pass concurrently. They are isolated: one that hangs, panics or never
+//! reaches its end affects no other.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,66 +12,78 @@ use tokio::sync::Mutex;
 use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument as _, info, info_span};
 
-use super::tape::{self, StepTape};
-use super::{CaptureError, Outcome, Parts, Task};
+use super::page_sink::{self, StepPageSink};
+use super::{CaptureError, CaptureTask, PipelineParts, StepReport};
 use domain::plan::CaptureStep;
 use platform::progress::ProgressCounter;
-use sources::context::Context;
-use sources::recorder::{Limit, Rate, Recorder, RequestPolicy};
+use sources::context::CaptureContext;
+use sources::recorder::{QuotaKey, Recorder, RequestPolicy, RequestRate};
 use sources::{self, Incomplete, RemoteSource};
 
-/// How long a step that is told to stop may take to store what it has in hand.
+/// Time that a stopped step has to persist what it has received.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs the steps that have not ended yet. The outcomes of all, in the order of the plan.
+/// Why a step did not reach its end.
+enum StepError {
+    Incomplete(Incomplete),
+    /// A bug in the source's code.
+    Panicked,
+}
+
+/// Runs the steps that have not ended yet. Returns the reports of all, in the order of the plan.
 pub(super) async fn run(
-    parts: &Parts,
-    task: &Task<'_>,
+    parts: &PipelineParts,
+    task: &CaptureTask<'_>,
     source: &'static dyn RemoteSource,
-) -> Result<Vec<Outcome>, CaptureError> {
-    let ended = parts.ledger.steps_ended(task.key).await?;
+) -> Result<Vec<StepReport>, CaptureError> {
+    let ended = parts.ledger.ended_steps(task.key).await?;
     let steps = task.pass.steps.iter().map(|step| {
         let known = ended.iter().find(|ended| ended.step == step.item.as_str());
         let known = known.and_then(|ended| serde_json::from_str(&ended.outcome).ok());
         async move {
             match known {
-                Some(outcome) => Ok(outcome),
+                Some(report) => Ok(report),
                 None => run_one(parts, task, source, step).await,
             }
         }
     });
-    sources::all_at_once(steps).await.into_iter().collect()
+    sources::join_all_independently(steps)
+        .await
+        .into_iter()
+        .collect()
 }
 
-/// Runs one step to its end, the deadline's or a person's, and journals which.
+/// Runs one step until it ends or is stopped, and records in the ledger how it ended.
 async fn run_one(
-    parts: &Parts,
-    task: &Task<'_>,
+    parts: &PipelineParts,
+    task: &CaptureTask<'_>,
     source: &'static dyn RemoteSource,
     step: &CaptureStep,
-) -> Result<Outcome, CaptureError> {
-    let outcome = match step.left_out {
-        Some(why) => Outcome::left_out(why),
+) -> Result<StepReport, CaptureError> {
+    let report = match step.left_out {
+        Some(reason) => StepReport::left_out(reason),
         None => capture(parts, task, source, step).await?,
     };
-    let json = serde_json::to_string(&outcome).expect("texts and words are JSON");
+    let json = serde_json::to_string(&report).expect("texts and words are JSON");
     parts
         .ledger
         .end_step(task.key, task.token, step.item.as_str(), &json)
         .await?;
-    Ok(outcome)
+    Ok(report)
 }
 
+/// Captures a step after the last page that an earlier attempt has persisted.
 async fn capture(
-    parts: &Parts,
-    task: &Task<'_>,
+    parts: &PipelineParts,
+    task: &CaptureTask<'_>,
     source: &'static dyn RemoteSource,
     step: &CaptureStep,
-) -> Result<Outcome, CaptureError> {
+) -> Result<StepReport, CaptureError> {
     let last = parts.ledger.last_page(task.key, step.item.as_str()).await?;
     let stop = task.stop.child_token();
-    let meter = Arc::new(ProgressCounter::default());
-    meter.bytes.store(
+    let progress = Arc::new(ProgressCounter::default());
+    // earlier attempts count against the step's limit
+    progress.bytes.store(
         parts
             .ledger
             .page_bytes(task.key, step.item.as_str())
@@ -82,67 +94,70 @@ async fn capture(
     let cursor = last
         .and_then(|page| page.cursor)
         .or_else(|| step.cursor.clone());
-    let tape = StepTape {
+    let sink = StepPageSink {
         ledger: parts.ledger.clone(),
         blobs: parts.blobs.clone(),
         key: task.key.clone(),
         token: task.token,
         step: step.item.to_string(),
-        next: Mutex::new((next, tape::compressor())),
+        next: Mutex::new((next, page_sink::compressor())),
         stop: stop.clone(),
     };
     let seed = platform::random().map_err(CaptureError::Random)?;
-    let cx = Context {
+    let cx = CaptureContext {
         incident: task.incident.clone(),
         config: Arc::clone(&parts.config),
         recorder: Recorder::new(
-            Arc::clone(&parts.wire),
-            any_manner(task, step),
+            Arc::clone(&parts.transport),
+            default_policy(task, step),
             seed,
             stop.clone(),
         ),
-        cursor: cursor.clone().filter(|cursor| !cursor.is_empty()),
+        cursor: cursor.clone().filter(|cursor| !cursor.is_empty()), // empty: from the beginning
         bytes_max: step.limits.item_bytes_max,
-        meter: Arc::clone(&meter),
-        all: Arc::clone(task.meter),
-        tape: Arc::new(tape),
+        progress: Arc::clone(&progress),
+        pass_progress: Arc::clone(task.progress),
+        sink: Arc::new(sink),
     };
     let span = info_span!("step", incident = %task.incident, step = %step.item);
-    let halted = until_stopped(parts, source, step, &cx, task, &stop)
+    let result = run_source(parts, source, step, &cx, task, &stop)
         .instrument(span.clone())
         .await;
     let last = parts.ledger.last_page(task.key, step.item.as_str()).await?;
     let reached = last.and_then(|page| page.cursor).or(cursor);
-    let outcome = match halted {
-        Ok(()) => Outcome::complete(),
-        Err(None) => Outcome::crashed(step),
-        Err(Some(halt)) => Outcome::halted(by_whom(halt, task), reached),
+    let report = match result {
+        Ok(()) => StepReport::complete(),
+        Err(StepError::Panicked) => StepReport::crashed(step),
+        Err(StepError::Incomplete(incomplete)) => {
+            StepReport::incomplete(attribute_stop(incomplete, task), reached)
+        }
     };
     span.in_scope(
-        || info!(ended = ?outcome.ended, bytes = meter.bytes.load(Ordering::Relaxed), "step ended"),
+        || info!(ended = ?report.ended, bytes = progress.bytes.load(Ordering::Relaxed), "step ended"),
     );
-    Ok(outcome)
+    Ok(report)
 }
 
-/// Runs the source's own code. `Err(None)` if it panicked.
-async fn until_stopped(
-    parts: &Parts,
+/// Runs the source's own code until it ends, the deadline comes, or the pass is stopped.
+async fn run_source(
+    parts: &PipelineParts,
     source: &'static dyn RemoteSource,
     step: &CaptureStep,
-    cx: &Context,
-    task: &Task<'_>,
+    cx: &CaptureContext,
+    task: &CaptureTask<'_>,
     stop: &tokio_util::sync::CancellationToken,
-) -> Result<(), Option<Incomplete>> {
+) -> Result<(), StepError> {
     let work = async {
         let captured = source.capture(step, cx).await;
-        // a failed attempt that no page followed is evidence too, and moves nothing
+        // What was recorded after the last page, such as a failed request, is evidence too. It is
+        // persisted under that page's cursor, so that a restart repeats the request.
         let last = parts.ledger.last_page(task.key, step.item.as_str()).await;
         let reached = last
             .ok()
             .flatten()
             .and_then(|page| page.cursor)
             .or_else(|| cx.cursor.clone());
-        let kept = cx.keep(&cx.recorder, reached.as_deref()).await;
+        let kept = cx.persist(&cx.recorder, reached.as_deref()).await;
         captured.and(kept)
     };
     let work = AssertUnwindSafe(work).catch_unwind();
@@ -152,52 +167,53 @@ async fn until_stopped(
         () = sleep_until(task.deadline) => finish(&mut work, stop).await,
         () = task.stop.cancelled() => finish(&mut work, stop).await,
     };
-    captured.map_err(|_| None)?.map_err(Some)
+    captured
+        .map_err(|_| StepError::Panicked)?
+        .map_err(StepError::Incomplete)
 }
 
-/// Tells the step to stop, and waits a moment for what it has in hand.
+/// Stops the step, and gives it [`GRACE`] to persist what it has received.
 async fn finish<T>(
     work: &mut (impl Future<Output = Result<Result<(), Incomplete>, T>> + Unpin),
     stop: &tokio_util::sync::CancellationToken,
 ) -> Result<Result<(), Incomplete>, T> {
     stop.cancel();
-    let hung = || Incomplete {
-        ended: EndReason::Deadline,
-        reason: GapReason::Hung,
-        what: "did not stop when it was told to".to_owned(),
-    };
-    timeout(GRACE, work)
-        .await
-        .unwrap_or_else(|_| Ok(Err(hung())))
+    timeout(GRACE, work).await.unwrap_or_else(|_| {
+        Ok(Err(Incomplete {
+            ended: EndReason::Deadline,
+            reason: GapReason::Hung,
+            what: "did not stop when it was told to".to_owned(),
+        }))
+    })
 }
 
-/// A stop looks the same to a source whoever wanted it. Here it is known.
-fn by_whom(halt: Incomplete, task: &Task<'_>) -> Incomplete {
-    if halt.ended == EndReason::Deadline && task.stop.is_cancelled() {
+/// Distinguishes a requested stop from the deadline, which look the same to a source.
+fn attribute_stop(incomplete: Incomplete, task: &CaptureTask<'_>) -> Incomplete {
+    if incomplete.ended == EndReason::Deadline && task.stop.is_cancelled() {
         return Incomplete {
             ended: EndReason::Cancelled,
             reason: GapReason::Cancelled,
-            ..halt
+            ..incomplete
         };
     }
-    halt
+    incomplete
 }
 
-/// For requests whose source names no limit.
-fn any_manner(task: &Task<'_>, step: &CaptureStep) -> RequestPolicy {
+/// The policy for requests whose source sets none.
+fn default_policy(task: &CaptureTask<'_>, step: &CaptureStep) -> RequestPolicy {
     let endpoint = sources::offer_of(task.source, step).map_or("", |offer| offer.api);
-    let limit = Limit {
+    let quota = QuotaKey {
         provider: task.source.name(),
         account: String::new(),
         region: String::new(),
         endpoint,
     };
     RequestPolicy {
-        limit,
-        rate: Rate {
+        quota,
+        rate: RequestRate {
             per_second: 10.0,
             burst: 10,
         },
-        judge: |_, _, _| None,
+        classify: |_, _, _| None,
     }
 }

@@ -11,37 +11,34 @@ use tracing::warn;
 
 use store::blocking;
 
-/// Name of the lock in the folder for what is under way.
+/// Name of the lock file in the work folder.
 const LOCK: &str = "sealing.lock";
-/// How bundles end that are being sealed.
+/// Suffixes of tars in the work folder.
 const TARS: [&str; 2] = [".tar", ".tar.unfinished"];
-/// Between two looks at a lock that another process holds: it holds it for as long as sealing
-/// takes.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Looks after which the log says that something is held up, once: a minute. Sealing takes seconds.
-const LOOKS_QUIET_MAX: u32 = 3000;
+/// How often a lock is tried that another process holds while it seals, which takes seconds.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Tries before the log has one warning: a minute.
+const POLLS_BEFORE_WARNING: u32 = 3000;
 
-/// The right to seal the next bundle of the store's key. Dropped, it is given back, also by a
-/// process that is killed.
+/// The lock under which the next bundle of the store's key is sealed. Released on drop, and by the
+/// kernel if the process is killed.
 pub(crate) struct SealLock {
     _in_process: OwnedMutexGuard<()>,
     _across_processes: File,
 }
 
-/// The folder that is locked could not be used.
+/// The work folder could not be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use {}", path.display())]
 pub(crate) struct SealLockError {
-    /// The file or folder.
     pub(crate) path: PathBuf,
-    /// Why.
     #[source]
     pub(crate) cause: io::Error,
 }
 
 impl SealLock {
-    /// Waits until nobody else seals, in this process (`in_process`) or another one of this machine
-    /// with the same `work` folder. What a dead process left there is removed.
+    /// Waits until nobody else seals, in this process (`in_process`) or in another one of this
+    /// machine with the same `work` folder. Removes the tars that a dead process left there.
     pub(crate) async fn acquire(
         in_process: &Arc<Mutex<()>>,
         work: &Path,
@@ -60,8 +57,7 @@ impl SealLock {
     }
 }
 
-/// Removes bundles that were sealed here and did not come into the store, or whose process could
-/// not remove them any more. For who has the lock: nobody else is sealing.
+/// Removes tars that were not published, or not removed after it. Only for the holder of the lock.
 fn remove_tars(work: &Path) -> io::Result<()> {
     for entry in fs::read_dir(work)? {
         let path = entry?.path();
@@ -85,16 +81,16 @@ async fn lock_file(work: &Path) -> Result<File, SealLockError> {
         .truncate(false)
         .open(&path)
         .map_err(failed)?;
-    for looks in 0_u32.. {
+    for polls in 0_u32.. {
         match file.try_lock() {
             Ok(()) => break,
             Err(TryLockError::Error(cause)) => return Err(failed(cause)),
-            Err(TryLockError::WouldBlock) if looks == LOOKS_QUIET_MAX => {
+            Err(TryLockError::WouldBlock) if polls == POLLS_BEFORE_WARNING => {
                 warn!(lock = %path.display(), "another process seals with this store's key for long: if it is stopped, continue or kill it");
             }
             Err(TryLockError::WouldBlock) => {}
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(file)
 }

@@ -1,10 +1,11 @@
-//! Stages 4 to 6: from a [`DraftBundle`] to a bundle that is signed, published and in the ledger.
+//! Stages 4 and 5: signs a [`DraftBundle`], publishes the bundle, and commits it to the ledger.
 //!
-//! Three writes, and the machine may stop between any two: the bundle is prepared in the ledger,
-//! published in the blob store, committed in the ledger. Whoever takes up the pass again looks for
-//! a preparation first: a bundle that is there is committed after it was verified, one that is not
-//! is aborted, and its draft made again. So there are never two signed bundles at one place of the
-//! stream. In a bucket, a few bytes take the name of what was aborted ([`Blobs::stays_absent`]).
+//! There are three writes, and the machine may stop between any two: the bundle is prepared in the
+//! ledger, published in the blob store, committed in the ledger. Recovery starts from a bundle that
+//! was prepared and not committed. If it is in the blob store, it is verified and committed; if
+//! not, it is aborted, and its pass captures again. So the stream never has two signed bundles with
+//! the same sequence number. In a bucket, a few bytes take the name of an aborted bundle
+//! ([`Blobs::ensure_absent`]).
 
 mod lock;
 mod stored;
@@ -27,118 +28,100 @@ use tokio::task::spawn_blocking;
 
 use domain::incident::BundleCoverage;
 use platform::clock;
-use store::blobs::{BlobError, Blobs, Kind};
-use store::ledger::{BundleRow, Ledger, LedgerError, NewEntry, PassKey, Pending, StreamPosition};
+use store::blobs::{BlobError, BlobKind, Blobs};
+use store::ledger::{
+    BundleRow, Ledger, LedgerError, NewJournalEntry, PassKey, PendingBundle, StreamPosition,
+};
 
 pub(crate) use lock::{SealLock, SealLockError};
-pub use stored::StoredBundle;
+pub(crate) use stored::StoredBundle;
 
-/// Name of this program in the bundles that it seals.
-pub const NAME: &str = "exhibit";
+/// Name of this program in its bundles and journal entries.
+pub const PROGRAM_NAME: &str = "exhibit";
 
-/// Where bundles are sealed, and by whom.
+/// Seals bundles with a key, into a ledger and a blob store.
 #[derive(Clone, Copy)]
-pub struct Sealer<'s> {
-    /// The collector's key.
-    pub key: &'s KeyFile,
-    /// The collector's memory.
-    pub ledger: &'s Ledger,
-    /// Where bundles go.
-    pub blobs: &'s Blobs,
+pub(crate) struct Sealer<'s> {
+    pub(crate) key: &'s KeyFile,
+    pub(crate) ledger: &'s Ledger,
+    pub(crate) blobs: &'s Blobs,
     /// A folder of this machine, for the tar before it is published.
-    pub work: &'s Path,
+    pub(crate) work_folder: &'s Path,
 }
 
-/// What the bundle says besides its items.
+/// What a bundle states besides its items.
 #[derive(Debug, Clone)]
-pub struct BundleContext {
-    /// The incident.
-    pub incident: IncidentId,
-    /// The window asked for.
-    pub window: Option<TimeWindow>,
-    /// What was planned.
-    pub plan: SealedPlan,
+pub(crate) struct BundleContext {
+    pub(crate) incident: IncidentId,
+    /// The requested window.
+    pub(crate) window: Option<TimeWindow>,
+    pub(crate) plan: SealedPlan,
     /// The bundle that this one supplements.
-    pub supplements: Option<Digest>,
+    pub(crate) supplements: Option<Digest>,
     /// The clocks when the capture began.
-    pub began: ClockReading,
+    pub(crate) began: ClockReading,
 }
 
-/// A bundle could not be sealed. Called again, it may be.
+/// A bundle could not be sealed. It is tried again later.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
-    /// The bundle could not be made.
     #[error("cannot make the bundle")]
     Bundle(#[from] BundleError),
-    /// The database failed, or another worker is sealing.
+    /// The database failed, or another worker has leased the pass.
     #[error("cannot enter the bundle into the ledger")]
     Ledger(#[from] LedgerError),
-    /// The blob store failed.
-    #[error("cannot store the bundle")]
+    #[error("cannot read or write the bundle in the blob store")]
     Blobs(#[from] BlobError),
     /// A file of this machine could not be written or read.
     #[error("cannot use {}", path.display())]
     File {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// The bundle in the store is not sound.
     #[error(
         "bundle {bundle} failed verification in the store: preserve it for investigation and capture again"
     )]
-    Unsound {
-        /// Its id.
-        bundle: Digest,
-    },
-    /// Whoever has signed it does not share this ledger.
+    Unsound { bundle: Digest },
+    /// The collector that signed it does not share this ledger.
     #[error("bundle {bundle} is signed with key {key_id}, whose public half is not in the ledger")]
-    UnknownKey {
-        /// Its id.
-        bundle: Digest,
-        /// The key.
-        key_id: KeyId,
-    },
-    /// Our own fault.
+    UnknownKey { bundle: Digest, key_id: KeyId },
+    /// A panic: a bug of this program.
     #[error("sealing crashed")]
     Crashed(#[from] tokio::task::JoinError),
 }
 
-/// A bundle that is signed and prepared, and not published yet.
-pub(crate) struct Signed {
+/// A bundle that is signed and prepared, but not published.
+pub(crate) struct SignedBundle {
     row: BundleRow,
     config: BundleConfig,
-    /// On this machine.
+    /// The bundle's file in the work folder.
     tar: PathBuf,
-    /// Nobody else may seal before it is committed.
+    /// Held until the commit: only then is the next sequence number known.
     lock: SealLock,
 }
 
-/// A bundle that is in the store and in the ledger, and its config.
+/// A bundle that is in the blob store and in the ledger.
 #[derive(Debug, Clone)]
-pub struct Published {
-    /// As the ledger has it.
-    pub row: BundleRow,
-    /// What it holds.
-    pub config: BundleConfig,
+pub(crate) struct PublishedBundle {
+    pub(crate) row: BundleRow,
+    pub(crate) config: BundleConfig,
 }
 
 impl Sealer<'_> {
-    /// Signs `draft` for the holder of a lease of its pass, and prepares it.
+    /// Signs `draft` and prepares the bundle, for the holder of a lease (pass and fencing token).
     ///
     /// # Errors
-    /// See [`SealError`]. The draft is gone; what was captured is not, where it came in pages.
+    /// See [`SealError`]. The draft is lost; persisted pages are not.
     pub(crate) async fn sign(
         &self,
         lock: SealLock,
         (key, token): (&PassKey, u64),
         draft: DraftBundle,
         context: BundleContext,
-    ) -> Result<Signed, SealError> {
+    ) -> Result<SignedBundle, SealError> {
         let key_id = self.key.public().id();
-        let place = self.ledger.take_place(&key_id).await?;
+        let place = self.ledger.next_position(&key_id).await?;
         let sealed_at = clock::now();
         let BundleContext {
             incident,
@@ -167,7 +150,7 @@ impl Sealer<'_> {
         };
         let sealed = draft.seal(facts, predicate, self.key.signer())?;
         let (id, config) = (sealed.id(), sealed.config().clone());
-        let tar = self.work.join(format!("{}.tar", id.hex()));
+        let tar = self.work_folder.join(format!("{}.tar", id.hex()));
         let path = tar.clone();
         spawn_blocking(move || sealed.publish_tar(&path)).await??;
         let bytes = fs::metadata(&tar).map_err(|cause| SealError::File {
@@ -176,7 +159,7 @@ impl Sealer<'_> {
         })?;
         let row = row(key, id, key_id, place, sealed_at, bytes.len(), &config);
         self.ledger.prepare(&row.pending(), token).await?;
-        Ok(Signed {
+        Ok(SignedBundle {
             row,
             config,
             tar,
@@ -184,72 +167,71 @@ impl Sealer<'_> {
         })
     }
 
-    /// Publishes a signed bundle, and commits it together with `entries`, which are told of it.
+    /// Publishes a signed bundle, and commits it together with the journal entries that `entries`
+    /// makes of it.
     ///
     /// # Errors
-    /// See [`SealError`]. Whoever has the lock next finds out whether it was published.
+    /// See [`SealError`]. The next holder of the lock recovers the bundle.
     pub(crate) async fn publish(
         &self,
-        signed: Signed,
-        entries: impl Fn(&BundleRow, &BundleConfig) -> Vec<NewEntry>,
-    ) -> Result<Published, SealError> {
-        let Signed {
+        signed: SignedBundle,
+        entries: impl Fn(&BundleRow, &BundleConfig) -> Vec<NewJournalEntry>,
+    ) -> Result<PublishedBundle, SealError> {
+        let SignedBundle {
             row,
             config,
             tar,
             lock,
         } = signed;
         self.blobs
-            .put_file(&row.object_key, &tar, Kind::Sealed)
+            .put_file(&row.object_key, &tar, BlobKind::Sealed)
             .await?;
         let row = self
             .ledger
             .commit(&row, |row| entries(row, &config))
             .await?;
-        // it is in the store; a copy that stays takes room and harms nobody
+        // if it stays, the next holder of the lock removes it
         let _ = spawn_blocking(move || fs::remove_file(&tar)).await;
         drop(lock);
-        Ok(Published { row, config })
+        Ok(PublishedBundle { row, config })
     }
 
-    /// Settles what an earlier process left between preparation and commit. `Some` if there is a
-    /// bundle. For whoever has the lock.
+    /// Commits a bundle that an earlier process has prepared, if it is in the blob store, and
+    /// aborts it otherwise. Only for the holder of the lock.
     ///
     /// # Errors
     /// See [`SealError`].
     pub(crate) async fn recover(
         &self,
-        pending: Pending,
-        entries: impl Fn(&BundleRow, &BundleConfig) -> Vec<NewEntry>,
-    ) -> Result<Option<Published>, SealError> {
-        if self.blobs.stays_absent(&pending.object_key).await? {
-            self.ledger.abort(&pending).await?;
-            return Ok(None);
+        pending: PendingBundle,
+        entries: impl Fn(&BundleRow, &BundleConfig) -> Vec<NewJournalEntry>,
+    ) -> Result<(), SealError> {
+        // a request of the dead process may still be on its way: from here on it cannot arrive
+        if self.blobs.ensure_absent(&pending.object_key).await? {
+            return Ok(self.ledger.abort(&pending).await?);
         }
-        let Published { row, config } = self.read_back(pending).await?;
-        let row = self
-            .ledger
+        let PublishedBundle { row, config } = self.read_back(pending).await?;
+        self.ledger
             .commit(&row, |row| entries(row, &config))
             .await?;
-        Ok(Some(Published { row, config }))
+        Ok(())
     }
 
-    /// What a bundle of the ledger holds, read from the bundle.
+    /// Verifies a bundle of the ledger and reads its config.
     ///
     /// # Errors
     /// See [`SealError`].
-    pub async fn reopen(&self, row: BundleRow) -> Result<Published, SealError> {
+    pub(crate) async fn reopen(&self, row: BundleRow) -> Result<PublishedBundle, SealError> {
         let key = self.public_key(&row).await?;
         let (config, _) = self.verified(row.id, &row.object_key, key).await?;
-        Ok(Published { row, config })
+        Ok(PublishedBundle { row, config })
     }
 
-    /// What a bundle of the ledger is verified by: of one that another store has sealed, the ledger
-    /// has the key.
+    /// The key that verifies a bundle: this store's, or that of another store, from the ledger.
     ///
     /// # Errors
     /// [`SealError::UnknownKey`], and failures of the database.
-    pub async fn public_key(&self, row: &BundleRow) -> Result<PublicKey, SealError> {
+    pub(crate) async fn public_key(&self, row: &BundleRow) -> Result<PublicKey, SealError> {
         if row.key_id == self.key.public().id() {
             return Ok(self.key.public().clone());
         }
@@ -263,14 +245,14 @@ impl Sealer<'_> {
         })
     }
 
-    /// What the bundle itself says, all of it verified.
+    /// The config and the statement of a bundle, after all of it was verified.
     async fn verified(
         &self,
         bundle: Digest,
         object_key: &str,
         key: PublicKey,
     ) -> Result<(BundleConfig, Statement), SealError> {
-        let stored = StoredBundle::open(self.blobs, object_key, self.work).await?;
+        let stored = StoredBundle::open(self.blobs, object_key, self.work_folder).await?;
         let report = spawn_blocking(move || stored.verify(&key, &mut |_| None)).await??;
         let is_sound = report.is_vouched_for() && report.bundle == Some(bundle);
         match (is_sound, report.config, report.claim) {
@@ -279,7 +261,8 @@ impl Sealer<'_> {
         }
     }
 
-    async fn read_back(&self, pending: Pending) -> Result<Published, SealError> {
+    /// Rebuilds the ledger's row from the bundle itself: the process that prepared it is gone.
+    async fn read_back(&self, pending: PendingBundle) -> Result<PublishedBundle, SealError> {
         let (config, claim) = self
             .verified(
                 pending.bundle,
@@ -303,11 +286,11 @@ impl Sealer<'_> {
             bytes,
             &config,
         );
-        Ok(Published { row, config })
+        Ok(PublishedBundle { row, config })
     }
 }
 
-/// Under which name a bundle is in the store.
+/// The name of a bundle in the blob store.
 fn object_key(bundle: &Digest) -> String {
     format!("bundles/{}.tar", bundle.hex())
 }
@@ -326,7 +309,7 @@ fn row(
         id,
         pass: pass.clone(),
         key_id,
-        place,
+        position: place,
         sealed_at,
         object_key: object_key(&id),
         bytes,
@@ -336,10 +319,9 @@ fn row(
 }
 
 /// This program, as bundles name it.
-#[must_use]
-pub fn collector() -> CollectorInfo {
+fn collector() -> CollectorInfo {
     CollectorInfo {
-        name: NAME.to_owned(),
+        name: PROGRAM_NAME.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..agent::identity::collector()
     }

@@ -1,11 +1,10 @@
-//! A bundle in the store as a file of this machine, to be verified.
+//! Opens a bundle of the blob store as a file of this machine, and verifies it.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Seek};
+use std::io::{BufReader, Seek};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use data_encoding::HEXLOWER;
 use evidence_format::container::tar;
 use evidence_format::item::WorkerPool;
 use evidence_format::keyring::PublicKey;
@@ -14,19 +13,23 @@ use evidence_format::verify::{ItemViewer, TrustPolicy, VerificationReport, verif
 use super::SealError;
 use store::blobs::Blobs;
 
-/// A bundle's tar, open. Where the store is far away it is a copy.
+/// The open tar of a bundle: the stored file, or a copy of it where the store is a server.
 #[derive(Debug)]
-pub struct StoredBundle {
+pub(crate) struct StoredBundle {
     path: PathBuf,
     file: File,
 }
 
 impl StoredBundle {
-    /// Gets the bundle; a copy goes into `work`.
+    /// Opens the bundle; a copy goes into `work`.
     ///
     /// # Errors
     /// The store failed, or there is no room for a copy.
-    pub async fn open(blobs: &Blobs, object_key: &str, work: &Path) -> Result<Self, SealError> {
+    pub(crate) async fn open(
+        blobs: &Blobs,
+        object_key: &str,
+        work: &Path,
+    ) -> Result<Self, SealError> {
         if let Some(path) = blobs.local_path(object_key) {
             let file = File::open(&path).map_err(|cause| SealError::File {
                 path: path.clone(),
@@ -38,7 +41,7 @@ impl StoredBundle {
             path: work.to_owned(),
             cause,
         };
-        let random = HEXLOWER.encode(&platform::random::<8>().map_err(failed)?);
+        let random = platform::random_hex::<8>().map_err(failed)?;
         let path = work.join(format!("{random}.copy"));
         let file = File::options()
             .read(true)
@@ -46,28 +49,28 @@ impl StoredBundle {
             .create_new(true)
             .open(&path)
             .map_err(failed)?;
-        fs::remove_file(&path).map_err(failed)?; // without a name its room is free once it is closed, also by a kill
+        // without a name, its room is freed when it is closed, also if the process is killed
+        fs::remove_file(&path).map_err(failed)?;
         blobs
             .copy_into(object_key, file.try_clone().map_err(failed)?, &path)
             .await?;
         Ok(Self { path, file })
     }
 
-    /// Verifies it for `key`, and shows what it holds to `viewer` meanwhile. Takes as long as it
-    /// takes to read it: not for an asynchronous task.
+    /// Verifies the bundle with `key`, and shows its items to `viewer` meanwhile. Reads and hashes
+    /// all of it: only for a blocking task.
     ///
     /// # Errors
-    /// The file cannot be read. A bundle that is not sound is no error, but a report.
-    pub fn verify(
+    /// The file cannot be read. A bundle that fails verification is a report, not an error.
+    pub(crate) fn verify(
         &self,
         key: &PublicKey,
         viewer: &mut ItemViewer<'_>,
     ) -> Result<VerificationReport, SealError> {
-        let failed = |cause: io::Error| SealError::File {
+        (&self.file).rewind().map_err(|cause| SealError::File {
             path: self.path.clone(),
             cause,
-        };
-        (&self.file).rewind().map_err(failed)?;
+        })?;
         let mut files = tar::TarReader::new(BufReader::new(&self.file));
         let trust = TrustPolicy {
             keys: vec![key.clone()],

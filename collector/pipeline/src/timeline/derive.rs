@@ -1,4 +1,4 @@
-//! From a stored bundle to facts in the ledger.
+//! Derives facts from a stored bundle, and writes them into the ledger.
 
 use std::io;
 
@@ -7,7 +7,6 @@ use evidence_format::id::ItemName;
 use evidence_format::item::{PieceVisitor, SegmentPiece};
 use evidence_format::keyring::PublicKey;
 use evidence_format::segment::SegmentKind;
-use evidence_format::verify::VerificationReport;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -15,55 +14,58 @@ use crate::seal::{SealError, StoredBundle};
 use sources::{self, CaptureMode, RemoteSource};
 use store::ledger::{BundleRow, Fact, Ledger, LedgerError};
 
-/// Bytes of a record that are looked at: a CloudTrail event has 256 KiB at most, written as text in
-/// text.
+/// Bytes of a record that are parsed. A CloudTrail event has 256 KiB at most, and is escaped as a
+/// string in JSON.
 const RECORD_BYTES_MAX: usize = 1 << 20;
-/// Facts that go to the ledger together.
+/// Facts that are written in one transaction.
 const BATCH: usize = 5000;
-/// Batches that wait for the ledger.
+/// Batches that wait for the ledger, so that memory does not grow with the bundle.
 const BATCHES_WAITING_MAX: usize = 2;
 
-/// Facts could not be derived. Called again, they may be.
+/// Facts could not be derived. It is tried again later.
 #[derive(Debug, thiserror::Error)]
 pub enum DeriveError {
-    /// The bundle could not be read.
     #[error("cannot read the bundle")]
     Stored(#[from] SealError),
-    /// The database failed.
     #[error("cannot write the timeline")]
     Ledger(#[from] LedgerError),
-    /// Our own fault.
+    /// A panic: a bug of this program.
     #[error("deriving crashed")]
     Crashed(#[from] tokio::task::JoinError),
 }
 
-/// Verifies `stored` for `key` and writes the facts in it into the ledger. Those that are there
-/// already stay.
+/// Verifies `stored` with `key` and writes its facts into the ledger. Idempotent.
 ///
 /// # Errors
-/// See [`DeriveError`].
-pub async fn derive(
+/// See [`DeriveError`]. A bundle that fails verification is an error: its pages must not be
+/// deleted.
+pub(crate) async fn derive(
     ledger: &Ledger,
     row: &BundleRow,
     stored: StoredBundle,
     key: &PublicKey,
-) -> Result<VerificationReport, DeriveError> {
+) -> Result<(), DeriveError> {
     let (send, mut receive) = mpsc::channel::<Vec<Fact>>(BATCHES_WAITING_MAX);
     let key = key.clone();
     let reading = spawn_blocking(move || {
         stored.verify(&key, &mut |item| {
-            let source = paged(item)?;
-            Some(Box::new(Reader::new(source, item, send.clone())) as Box<dyn PieceVisitor>)
+            let source = remote_source_of(item)?;
+            Some(Box::new(FactExtractor::new(source, item, send.clone())) as Box<dyn PieceVisitor>)
         })
     });
     while let Some(facts) = receive.recv().await {
         ledger.add_facts(&row.id, &facts).await?;
     }
-    Ok(reading.await??)
+    let report = reading.await??;
+    if report.is_vouched_for() && report.bundle == Some(row.id) {
+        Ok(())
+    } else {
+        Err(SealError::Unsound { bundle: row.id }.into())
+    }
 }
 
-/// The source of an item, where its records are events.
-fn paged(item: &ItemEntry) -> Option<&'static dyn RemoteSource> {
+/// The remote source of an item, whose records are events; `None` for items of local sources.
+fn remote_source_of(item: &ItemEntry) -> Option<&'static dyn RemoteSource> {
     let source = sources::ALL.iter().find(|source| {
         source
             .offers()
@@ -71,24 +73,24 @@ fn paged(item: &ItemEntry) -> Option<&'static dyn RemoteSource> {
             .any(|offer| offer.api == item.source.api)
     })?;
     match source.capture_mode() {
-        CaptureMode::Remote(paged) => Some(paged),
+        CaptureMode::Remote(remote) => Some(remote),
         CaptureMode::Local(_) => None,
     }
 }
 
-/// Puts records together and asks what they say.
-struct Reader {
+/// Joins the pieces of records, and parses each record as an event.
+struct FactExtractor {
     source: &'static dyn RemoteSource,
     item: ItemName,
-    /// Number of the record that is open or next.
+    /// Number of the current record.
     record: u64,
-    /// Its bytes so far, up to the limit.
+    /// Its bytes so far, up to [`RECORD_BYTES_MAX`].
     bytes: Vec<u8>,
     facts: Vec<Fact>,
     send: mpsc::Sender<Vec<Fact>>,
 }
 
-impl Reader {
+impl FactExtractor {
     fn new(
         source: &'static dyn RemoteSource,
         item: &ItemEntry,
@@ -105,8 +107,8 @@ impl Reader {
     }
 
     fn end_record(&mut self) -> io::Result<()> {
-        if let Some(event) = self.source.event(&self.bytes) {
-            let sources::Event {
+        if let Some(event) = self.source.parse_event(&self.bytes) {
+            let sources::ProviderEvent {
                 time,
                 kind,
                 summary,
@@ -138,7 +140,7 @@ impl Reader {
     }
 }
 
-impl PieceVisitor for Reader {
+impl PieceVisitor for FactExtractor {
     fn piece(&mut self, piece: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
         if piece.kind == SegmentKind::Glue {
             return Ok(());
@@ -154,8 +156,9 @@ impl PieceVisitor for Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for FactExtractor {
     fn drop(&mut self) {
-        let _ = self.flush(); // if nobody listens any more, the reading has failed and says so
+        // fails only if the receiver is gone, which then returns an error itself
+        let _ = self.flush();
     }
 }

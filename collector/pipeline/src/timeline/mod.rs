@@ -1,13 +1,13 @@
-//! Stage 6: what happened, as facts that point at the records which say so.
+//! Stage 6: the timeline, made of the journal's entries and of facts that point at records.
 //!
-//! Facts are derived from sealed bundles by pure code, in the pass that verifies them: anyone can
-//! derive them again. They are hostile text, shown with care and believed by nobody; the record is
-//! the evidence.
+//! Facts are derived from sealed bundles by pure code, while the bundle is verified: anyone can
+//! derive them again. They are hostile text, and shown as such; the record is the evidence.
 
 mod derive;
 mod page;
 mod read;
 
-pub use derive::{DeriveError, derive};
-pub use page::{Cursor, Page, ParsePlaceError, page};
-pub use read::{Filter, Read};
+pub use derive::DeriveError;
+pub(crate) use derive::derive;
+pub use page::{ParseTimelineCursorError, TimelineCursor, TimelinePage, page};
+pub use read::{TimelineFilter, TimelineReader};

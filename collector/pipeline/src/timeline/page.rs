@@ -1,43 +1,43 @@
-//! A page of a timeline, for those who come back for the next one.
+//! Reads a timeline page by page, with a cursor that clients keep between requests.
 
 use std::fmt;
 use std::str::FromStr;
 
 use evidence_format::id::IncidentId;
 
-use super::read::{Filter, fact_row};
+use super::read::{TimelineFilter, fact_row};
 use domain::incident::{JournalEntry, TimelineRow};
 use store::ledger::{FactCursor, FactFilter, Ledger, LedgerError};
 
-/// Pages of facts that are looked through for one that has any which the filter takes.
+/// Pages of facts that are read for one in which the filter matches any: a request must end.
 const EMPTY_PAGES_MAX: usize = 20;
 
-/// A place in the timeline of an incident. It goes through APIs as text.
+/// A position in the timeline of an incident. APIs pass it as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cursor {
+pub struct TimelineCursor {
     /// Entries of the journal before it.
     seq: u64,
     /// The last fact before it.
     fact: Option<FactCursor>,
 }
 
-/// The text is no place in a timeline.
+/// The text is not a timeline cursor.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is no place in a timeline that an earlier page gave")]
-pub struct ParsePlaceError(String);
+#[error("{0:?} is not a timeline cursor: use that of an earlier page")]
+pub struct ParseTimelineCursorError(String);
 
-/// A page.
+/// A page of a timeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
-    /// Lines, in order.
+pub struct TimelinePage {
+    /// In the order of their times.
     pub rows: Vec<TimelineRow>,
-    /// Where the next page begins; `None` if there is no more.
-    pub next: Option<Cursor>,
+    /// Where the next page begins; `None` after the last.
+    pub next: Option<TimelineCursor>,
 }
 
-/// The lines of `incident`, whose journal is `entries`, behind `after`: up to `limit` facts, and
-/// the journal's entries between them. A page may be empty and not the last, where the filter takes
-/// little.
+/// Reads the page of `incident` after the cursor `after`: up to `limit` facts, and the entries of
+/// its journal (`entries`) between them. A page that is not the last may be empty, if the filter
+/// matches little.
 ///
 /// # Errors
 /// The database failed.
@@ -45,64 +45,64 @@ pub async fn page(
     ledger: &Ledger,
     incident: &IncidentId,
     entries: Vec<JournalEntry>,
-    filter: &Filter,
-    after: Option<&Cursor>,
+    filter: &TimelineFilter,
+    after: Option<&TimelineCursor>,
     limit: u32,
-) -> Result<Page, LedgerError> {
-    let mut place = after.cloned().unwrap_or_default();
-    let narrowed = narrowed(filter);
+) -> Result<TimelinePage, LedgerError> {
+    let mut position = after.cloned().unwrap_or_default();
+    let in_database = database_filter(filter);
     let mut facts = Vec::new();
     for _ in 0..EMPTY_PAGES_MAX {
         let page = ledger
-            .facts(incident, &narrowed, place.fact.as_ref(), limit)
+            .facts(incident, &in_database, position.fact.as_ref(), limit)
             .await?;
         let last = page.facts.last().map(|row| row.fact.time);
         let taken = page
             .facts
             .into_iter()
-            .filter(|row| filter.takes(row.fact.time, &row.fact.kind, &row.fact.summary));
+            .filter(|row| filter.matches(row.fact.time, &row.fact.kind, &row.fact.summary));
         facts.extend(taken.map(fact_row));
         let Some(next) = page.next else {
-            let rest = entries.into_iter().filter(|entry| entry.seq > place.seq);
-            return Ok(Page {
-                rows: merged(rest, facts, filter),
+            let rest = entries.into_iter().filter(|entry| entry.seq > position.seq);
+            return Ok(TimelinePage {
+                rows: merge(rest, facts, filter),
                 next: None,
             });
         };
-        place.fact = Some(next);
+        position.fact = Some(next);
         if !facts.is_empty() {
             let until = last.expect("a page with a next one has facts");
-            let is_before = |entry: &JournalEntry| entry.seq > place.seq && entry.at <= until;
+            // later entries belong between facts of the next page
             let between: Vec<_> = entries
                 .iter()
-                .filter(|entry| entry.seq > place.seq)
-                .take_while(|e| is_before(e))
+                .filter(|entry| entry.seq > position.seq)
+                .take_while(|entry| entry.at <= until)
                 .cloned()
                 .collect();
-            place.seq += between.len() as u64;
-            return Ok(Page {
-                rows: merged(between.into_iter(), facts, filter),
-                next: Some(place),
+            position.seq += between.len() as u64;
+            return Ok(TimelinePage {
+                rows: merge(between.into_iter(), facts, filter),
+                next: Some(position),
             });
         }
     }
-    Ok(Page {
+    Ok(TimelinePage {
         rows: Vec::new(),
-        next: Some(place),
+        next: Some(position),
     })
 }
 
-/// What of a filter the database can do.
-fn narrowed(filter: &Filter) -> FactFilter {
+/// The part of a filter that the database applies.
+fn database_filter(filter: &TimelineFilter) -> FactFilter {
     let kind_prefix = match filter.kinds.as_slice() {
         [only] => only.clone(),
-        _ => String::new(), // it takes one
+        [] | [_, _, ..] => String::new(), // the database takes one prefix
     };
     let contains = filter
         .contains
         .clone()
         .filter(|text| text.is_ascii())
-        .unwrap_or_default(); // it knows A to Z
+        .unwrap_or_default(); // SQLite ignores the case of ASCII only
     FactFilter {
         from: filter.from,
         until: filter.until,
@@ -112,14 +112,14 @@ fn narrowed(filter: &Filter) -> FactFilter {
     }
 }
 
-/// Entries before facts of the same time, as [`super::Read`] has them.
-fn merged(
+/// Merges by time; entries before facts of the same time, as in [`super::TimelineReader`].
+fn merge(
     entries: impl Iterator<Item = JournalEntry>,
     facts: Vec<TimelineRow>,
-    filter: &Filter,
+    filter: &TimelineFilter,
 ) -> Vec<TimelineRow> {
     let mut entries = entries
-        .filter(|entry| filter.takes(entry.at, entry.kind(), &entry.summary()))
+        .filter(|entry| filter.matches(entry.at, entry.kind(), &entry.summary()))
         .peekable();
     let mut rows = Vec::new();
     for fact in facts {
@@ -132,7 +132,7 @@ fn merged(
     rows
 }
 
-impl fmt::Display for Cursor {
+impl fmt::Display for TimelineCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}~", self.seq)?;
         self.fact
@@ -141,23 +141,26 @@ impl fmt::Display for Cursor {
     }
 }
 
-impl FromStr for Cursor {
-    type Err = ParsePlaceError;
+impl FromStr for TimelineCursor {
+    type Err = ParseTimelineCursorError;
 
-    fn from_str(text: &str) -> Result<Self, ParsePlaceError> {
-        let parse = || {
-            let (seq, fact) = text.split_once('~')?;
-            let fact = if fact.is_empty() {
-                None
-            } else {
-                Some(fact.parse().ok()?)
-            };
-            Some(Self {
-                seq: seq.parse().ok()?,
-                fact,
-            })
+    fn from_str(text: &str) -> Result<Self, ParseTimelineCursorError> {
+        Self::parse(text).ok_or_else(|| ParseTimelineCursorError(text.chars().take(80).collect()))
+    }
+}
+
+impl TimelineCursor {
+    fn parse(text: &str) -> Option<Self> {
+        let (seq, fact) = text.split_once('~')?;
+        let fact = if fact.is_empty() {
+            None
+        } else {
+            Some(fact.parse().ok()?)
         };
-        parse().ok_or_else(|| ParsePlaceError(text.chars().take(80).collect()))
+        Some(Self {
+            seq: seq.parse().ok()?,
+            fact,
+        })
     }
 }
 
@@ -166,7 +169,7 @@ mod tests {
     use evidence_format::time::Timestamp;
 
     use super::*;
-    use crate::timeline::Read;
+    use crate::timeline::TimelineReader;
     use domain::incident::{IncidentEvent, Name};
     use store::ledger::{Fact, PassKey};
     use store::testing::{add_bundle, add_pass, at, sqlite};
@@ -200,7 +203,7 @@ mod tests {
         }
     }
 
-    /// Facts at 0, 10, 20 … s and notes at 5, 35, 65 … s, of which the last is behind all facts.
+    /// Facts at 0, 10, 20 … s and notes at 5, 35, 65 … s, the last of which is after all facts.
     async fn sample(ledger: &Ledger) -> (PassKey, Vec<JournalEntry>) {
         let pass = add_pass(ledger, "INC-1", 0).await;
         let bundle = add_bundle(ledger, &pass).await;
@@ -223,9 +226,9 @@ mod tests {
         ledger: &Ledger,
         incident: &IncidentId,
         entries: &[JournalEntry],
-        filter: &Filter,
+        filter: &TimelineFilter,
     ) -> Vec<TimelineRow> {
-        let mut read = Read::new(ledger, incident, entries.to_vec(), filter.clone());
+        let mut read = TimelineReader::new(ledger, incident, entries.to_vec(), filter.clone());
         let mut rows = Vec::new();
         while let Some(row) = read.next().await.expect("a database") {
             rows.push(row);
@@ -238,27 +241,27 @@ mod tests {
         let (ledger, _folder) = sqlite().await;
         let (pass, entries) = sample(&ledger).await;
         let filters = [
-            Filter::default(),
-            Filter {
+            TimelineFilter::default(),
+            TimelineFilter {
                 kinds: vec!["aws.ConsoleLogin".to_owned()],
-                ..Filter::default()
+                ..TimelineFilter::default()
             },
-            Filter {
+            TimelineFilter {
                 kinds: vec!["aws.C".to_owned(), "note".to_owned()],
-                ..Filter::default()
+                ..TimelineFilter::default()
             },
-            Filter {
+            TimelineFilter {
                 from: Some(at(40)),
                 until: Some(at(100)),
-                ..Filter::default()
+                ..TimelineFilter::default()
             },
-            Filter {
+            TimelineFilter {
                 contains: Some("EVENT 1".to_owned()),
-                ..Filter::default()
+                ..TimelineFilter::default()
             },
-            Filter {
+            TimelineFilter {
                 contains: Some("é".to_owned()),
-                ..Filter::default()
+                ..TimelineFilter::default()
             },
         ];
         for filter in filters {
@@ -278,7 +281,11 @@ mod tests {
                     let page = page.expect("a database");
                     rows.extend(page.rows);
                     let Some(next) = page.next else { break };
-                    cursor = Some(next.to_string().parse::<Cursor>().expect("its own text"));
+                    cursor = Some(
+                        next.to_string()
+                            .parse::<TimelineCursor>()
+                            .expect("its own text"),
+                    );
                 }
                 assert_eq!(rows, whole, "{filter:?}, {limit} at once");
             }
@@ -286,10 +293,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_refused() {
+    fn rejects_text_that_is_no_cursor() {
         for bad in ["", "1", "~", "x~", "1~1_2", "-1~"] {
-            assert!(bad.parse::<Cursor>().is_err(), "{bad:?}");
+            assert!(bad.parse::<TimelineCursor>().is_err(), "{bad:?}");
         }
-        assert_eq!("7~".parse::<Cursor>().expect("a place").to_string(), "7~");
+        assert_eq!(
+            "7~".parse::<TimelineCursor>().expect("a place").to_string(),
+            "7~"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The timeline in one order: the journal's entries and the facts of all bundles, a page of facts
-//! in memory at a time.
+//! Reads a whole timeline in order: the journal's entries and the facts of all bundles, with one
+//! page of facts in memory.
 
 use std::collections::VecDeque;
 use std::vec;
@@ -11,42 +11,42 @@ use domain::incident::{EvidenceRef, JournalEntry, TimelineRow};
 use store::ledger::{FactCursor, FactFilter, FactRow, Ledger, LedgerError};
 
 /// Facts that are read at once.
-const PAGE: u32 = 2000;
+const FACTS_PER_PAGE: u32 = 2000;
 
-/// What of a timeline is wanted. The default is all of it.
+/// Selects rows of a timeline; the default selects all.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// From then.
+pub struct TimelineFilter {
+    /// Included.
     pub from: Option<Timestamp>,
-    /// Before then.
+    /// Excluded.
     pub until: Option<Timestamp>,
-    /// Kinds that begin with one of these; empty is all.
+    /// Prefixes of kinds; empty selects all kinds.
     pub kinds: Vec<String>,
-    /// Whose summary contains this, whatever the case.
+    /// Text in the summary, in any case.
     pub contains: Option<String>,
 }
 
 /// Reads a timeline from its beginning.
-pub struct Read<'l> {
+pub struct TimelineReader<'l> {
     ledger: &'l Ledger,
     incident: IncidentId,
-    filter: Filter,
+    filter: TimelineFilter,
     entries: std::iter::Peekable<vec::IntoIter<JournalEntry>>,
     facts: VecDeque<FactRow>,
-    /// Where the next page of facts begins; `None` once there is none.
+    /// Where the next page of facts begins, `Some(None)` for the first; `None` after the last.
     next: Option<Option<FactCursor>>,
 }
 
-impl<'l> Read<'l> {
-    /// Of `incident`, whose journal is `entries`.
+impl<'l> TimelineReader<'l> {
+    /// Reads the timeline of `incident`, whose journal is `entries`.
     #[must_use]
     pub fn new(
         ledger: &'l Ledger,
         incident: &IncidentId,
         mut entries: Vec<JournalEntry>,
-        filter: Filter,
+        filter: TimelineFilter,
     ) -> Self {
-        entries.retain(|entry| filter.takes(entry.at, entry.kind(), &entry.summary()));
+        entries.retain(|entry| filter.matches(entry.at, entry.kind(), &entry.summary()));
         let entries = entries.into_iter().peekable();
         Self {
             ledger,
@@ -58,7 +58,7 @@ impl<'l> Read<'l> {
         }
     }
 
-    /// The next line; `None` behind the last.
+    /// The next row; `None` after the last.
     ///
     /// # Errors
     /// The database failed.
@@ -85,19 +85,19 @@ impl<'l> Read<'l> {
         let after = self.next.take().flatten();
         let page = self
             .ledger
-            .facts(&self.incident, &filter, after.as_ref(), PAGE)
+            .facts(&self.incident, &filter, after.as_ref(), FACTS_PER_PAGE)
             .await?;
         self.next = page.next.map(Some);
         self.facts.extend(page.facts.into_iter().filter(|row| {
             self.filter
-                .takes(row.fact.time, &row.fact.kind, &row.fact.summary)
+                .matches(row.fact.time, &row.fact.kind, &row.fact.summary)
         }));
         Ok(())
     }
 }
 
-impl Filter {
-    pub(super) fn takes(&self, time: Timestamp, kind: &str, summary: &str) -> bool {
+impl TimelineFilter {
+    pub(super) fn matches(&self, time: Timestamp, kind: &str, summary: &str) -> bool {
         let in_time = self.from.is_none_or(|from| from <= time)
             && self.until.is_none_or(|until| time < until);
         let of_kind = self.kinds.is_empty()
@@ -105,8 +105,11 @@ impl Filter {
                 .kinds
                 .iter()
                 .any(|begin| kind.starts_with(begin.as_str()));
-        let contains = |text: &String| summary.to_lowercase().contains(&text.to_lowercase());
-        in_time && of_kind && self.contains.as_ref().is_none_or(contains)
+        let has_text = self
+            .contains
+            .as_ref()
+            .is_none_or(|text| summary.to_lowercase().contains(&text.to_lowercase()));
+        in_time && of_kind && has_text
     }
 }
 

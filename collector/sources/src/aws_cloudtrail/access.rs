@@ -1,11 +1,12 @@
-//! How accounts are reached: the credentials that AWS users keep where all AWS tools look, and
-//! roles from the configuration.
+//! How accounts are reached: with the credentials that all AWS tools use, and with roles from the
+//! configuration.
 //!
-//! Trusted: whoever edits those files decides as whom we ask. Credentials are fetched over the same
-//! wire as all else, but never recorded, and each one that is obtained is told to [`Secrets`]
-//! before it is used.
+//! Trusted: whoever edits the AWS configuration files decides under which identity we capture.
+//! Credentials are fetched over the same transport as evidence, but never recorded, and each secret
+//! is registered with [`Secrets`] before it is used.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use aws_config::profile::ProfileFileCredentialsProvider;
@@ -20,30 +21,31 @@ use aws_types::os_shim_internal::{Env, Fs};
 use evidence_format::id::IncidentId;
 use tokio_util::sync::CancellationToken;
 
-use super::{QUICK, RequestPolicy};
+use super::{AUXILIARY_POLICY, RequestPolicy};
 use crate::config::AwsConfig;
-use crate::recorder::{Limit, Recorder, Secrets, Transport};
+use crate::recorder::{QuotaKey, Recorder, Secrets, Transport};
 
-/// Where requests go that belong to no region, unless the environment names one: it is enabled in
-/// every account.
-const REGION: &str = "us-east-1";
-/// What an assumed role may do, whatever its own policies allow: look.
+/// Region of requests that belong to none (STS, Account Management), unless the environment names
+/// another. It is enabled in every account.
+const FALLBACK_REGION: &str = "us-east-1";
+/// Restricts an assumed role to what this source needs, whatever the role's own policies allow.
 const SESSION_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["cloudtrail:LookupEvents","account:ListRegions"],"Resource":"*"}]}"#;
-/// Shortest and longest session name (AWS STS API Reference, AssumeRole).
+/// Length of a session name (AWS STS API Reference, AssumeRole).
 const SESSION_CHARS: std::ops::RangeInclusive<usize> = 2..=64;
 
-/// A way into an account, in the words that a plan carries: `default`, `profile:NAME`, `role:ARN`.
+/// Which credentials to use for an account. Text form, in plans: `default`, `profile:NAME` or
+/// `role:ARN`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Access {
-    /// What every AWS tool would use here: environment, web identity, container or instance.
+pub(super) enum AccountAccess {
+    /// The SDK's default chain: environment, web identity, container or instance.
     Default,
-    /// A profile of the shared configuration.
+    /// A profile of the shared AWS configuration.
     Profile(String),
-    /// A role to assume, from the default credentials.
+    /// A role to assume from the default credentials.
     Role(String),
 }
 
-impl Access {
+impl AccountAccess {
     pub(super) fn parse(text: &str) -> Self {
         match text.split_once(':') {
             Some(("profile", name)) => Self::Profile(name.to_owned()),
@@ -52,52 +54,40 @@ impl Access {
         }
     }
 
-    pub(super) fn text(&self) -> String {
-        match self {
-            Self::Default => "default".to_owned(),
-            Self::Profile(name) => format!("profile:{name}"),
-            Self::Role(arn) => format!("role:{arn}"),
-        }
-    }
-
-    /// All ways that there may be, each once.
-    pub(super) async fn all(config: &AwsConfig) -> Vec<Self> {
-        let mut ways = BTreeSet::from([Self::Default]);
+    /// All credentials that may lead to an account: the default ones, profiles and roles.
+    pub(super) async fn discover(config: &AwsConfig) -> Vec<Self> {
+        let mut accesses = BTreeSet::from([Self::Default]);
         let profiles =
             aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
+        // no shared configuration, or one that cannot be read, means no profiles
         if let Ok(profiles) = profiles {
-            let wanted = |name: &&str| {
-                config
-                    .profiles
-                    .as_ref()
-                    .is_none_or(|wanted| wanted.iter().any(|w| w == name))
-            };
-            ways.extend(
-                profiles
-                    .profiles()
-                    .filter(wanted)
-                    .filter(|name| *name != "default")
-                    .map(|name| Self::Profile(name.to_owned())),
-            );
+            let chosen = profiles.profiles().filter(|name| {
+                let list = config.profiles.as_ref();
+                list.is_none_or(|list| list.iter().any(|listed| listed == name))
+            });
+            // the profile `default` is part of the default chain
+            let others = chosen.filter(|name| *name != "default");
+            accesses.extend(others.map(|name| Self::Profile(name.to_owned())));
         }
-        ways.extend(config.roles.iter().cloned().map(Self::Role));
-        ways.into_iter().collect()
+        accesses.extend(config.roles.iter().cloned().map(Self::Role));
+        accesses.into_iter().collect()
     }
 
-    /// A configuration for clients that get in this way. Fresh: files are read, roles assumed
-    /// again.
-    pub(super) async fn open(
+    /// An SDK configuration with these credentials. Reads profiles and assumes roles anew, so that
+    /// expired credentials are replaced.
+    pub(super) async fn sdk_config(
         &self,
-        wire: &Arc<Transport>,
+        transport: &Arc<Transport>,
         incident: Option<&IncidentId>,
     ) -> SdkConfig {
-        let unrecorded = unrecorded(wire);
+        let unrecorded = discarding_recorder(transport);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(unrecorded.clone())
-            .retry_config(RetryConfig::disabled()) // the recorder repeats, and records that it does
+            // the recorder repeats requests, and records that it does
+            .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
-            // the wire has its own patience; this one would wake every request that waits for its
-            // turn, twice a second
+            // The transport has timeouts of its own. This protection would wake every request that
+            // waits for its rate limit twice a second.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(name) =
             incident.and_then(|incident| AppName::new(format!("exhibit-{incident}")).ok())
@@ -105,7 +95,7 @@ impl Access {
             loader = loader.app_name(name);
         }
         if let Self::Profile(name) = self {
-            // a profile may name a role or a token's issuer, which is asked over the same wire
+            // a profile may name a role or an SSO session, whose requests use the transport too
             let config = ProviderConfig::default().with_http_client(unrecorded.clone());
             let provider = ProfileFileCredentialsProvider::builder()
                 .configure(&config)
@@ -113,31 +103,40 @@ impl Access {
                 .build();
             loader = loader
                 .profile_name(name)
-                .credentials_provider(Telling::new(provider, &wire.secrets));
+                .credentials_provider(SecretRegistrar::new(provider, &transport.secrets));
         }
         let mut config = loader.load().await;
         if config.region().is_none() {
             config = config
                 .into_builder()
-                .region(Region::from_static(REGION))
+                .region(Region::from_static(FALLBACK_REGION))
                 .build();
         }
         let Some(provider) = config.credentials_provider() else {
             return config;
         };
-        let telling = SharedCredentialsProvider::new(Telling::new(provider, &wire.secrets));
-        config = config.into_builder().credentials_provider(telling).build();
+        let config = with_credentials(config, provider, transport);
         match self {
-            Self::Role(arn) => assume(arn, config, wire, incident).await,
-            _ => config,
+            Self::Role(arn) => assume_role(arn, config, transport, incident).await,
+            Self::Default | Self::Profile(_) => config,
         }
     }
 }
 
-async fn assume(
+impl fmt::Display for AccountAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Profile(name) => write!(f, "profile:{name}"),
+            Self::Role(arn) => write!(f, "role:{arn}"),
+        }
+    }
+}
+
+async fn assume_role(
     arn: &str,
     config: SdkConfig,
-    wire: &Arc<Transport>,
+    transport: &Arc<Transport>,
     incident: Option<&IncidentId>,
 ) -> SdkConfig {
     let provider = AssumeRoleProvider::builder(arn)
@@ -146,11 +145,24 @@ async fn assume(
         .configure(&config)
         .build()
         .await;
-    let telling = SharedCredentialsProvider::new(Telling::new(provider, &wire.secrets));
-    config.into_builder().credentials_provider(telling).build()
+    with_credentials(config, provider, transport)
 }
 
-/// The incident's name, so that the account's owner sees in his own log on whose behalf we came.
+/// `config` with credentials from `provider`, whose secrets are registered.
+fn with_credentials(
+    config: SdkConfig,
+    provider: impl ProvideCredentials + 'static,
+    transport: &Transport,
+) -> SdkConfig {
+    let registrar = SecretRegistrar::new(provider, &transport.secrets);
+    config
+        .into_builder()
+        .credentials_provider(SharedCredentialsProvider::new(registrar))
+        .build()
+}
+
+/// Names the session after the incident, so that the account's owner sees in CloudTrail for which
+/// incident the role was assumed.
 fn session_name(incident: Option<&IncidentId>) -> String {
     let name = incident.map_or("exhibit", IncidentId::as_str);
     if SESSION_CHARS.contains(&name.len()) {
@@ -160,33 +172,33 @@ fn session_name(incident: Option<&IncidentId>) -> String {
     }
 }
 
-/// A recorder whose roll nobody keeps.
-pub(super) fn unrecorded(wire: &Arc<Transport>) -> Recorder {
-    let limit = Limit {
+/// A recorder whose records are never persisted, for requests that fetch credentials.
+fn discarding_recorder(transport: &Arc<Transport>) -> Recorder {
+    let quota = QuotaKey {
         provider: "aws",
         account: String::new(),
         region: String::new(),
         endpoint: "credentials",
     };
     Recorder::new(
-        Arc::clone(wire),
+        Arc::clone(transport),
         RequestPolicy {
-            limit,
-            ..QUICK.clone()
+            quota,
+            ..AUXILIARY_POLICY.clone()
         },
         [0; 8],
         CancellationToken::new(),
     )
 }
 
-/// Tells of each secret that passes.
+/// Registers the secrets of all credentials that `provider` returns.
 #[derive(Debug)]
-struct Telling<P> {
+struct SecretRegistrar<P> {
     provider: Arc<P>,
     secrets: Secrets,
 }
 
-impl<P> Telling<P> {
+impl<P> SecretRegistrar<P> {
     fn new(provider: P, secrets: &Secrets) -> Self {
         Self {
             provider: Arc::new(provider),
@@ -195,7 +207,7 @@ impl<P> Telling<P> {
     }
 }
 
-impl<P: ProvideCredentials> ProvideCredentials for Telling<P> {
+impl<P: ProvideCredentials> ProvideCredentials for SecretRegistrar<P> {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
@@ -217,18 +229,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ways_are_read_as_they_are_written() {
-        for way in [
-            Access::Default,
-            Access::Profile("a:b".to_owned()),
-            Access::Role("arn:aws:iam::1:role/x".to_owned()),
+    fn access_text_round_trips() {
+        for access in [
+            AccountAccess::Default,
+            AccountAccess::Profile("a:b".to_owned()),
+            AccountAccess::Role("arn:aws:iam::1:role/x".to_owned()),
         ] {
-            assert_eq!(Access::parse(&way.text()), way);
+            assert_eq!(AccountAccess::parse(&access.to_string()), access);
         }
     }
 
     #[test]
-    fn sessions_are_named_after_the_incident() {
+    fn names_session_after_incident() {
         let name = |id: &str| session_name(Some(&id.parse().expect("an id")));
         assert_eq!(
             (

@@ -1,32 +1,37 @@
 //! AWS CloudTrail: management events of the last 90 days, by LookupEvents, in every enabled region
 //! of every account.
 //!
-//! Each region of each account is one step, asked at its own limit. The window is cut into
-//! [`slices`]; the SDK drives the paging, and sees of an answer no more than that takes ([`skim`]):
-//! its models know fewer fields than the answer has.
+//! Each region of each account is one step with its own rate limit, and its window is divided into
+//! [`slices`] that are paged concurrently. The SDK builds and signs requests. Of a response it gets
+//! only the page token ([`trimmer`]); the recorder keeps all of it, including fields that the SDK's
+//! models do not know.
 
 mod access;
-mod ask;
+mod capture;
+mod estimate;
 mod parse;
-mod sample;
-mod skim;
 mod slices;
+mod trimmer;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
+use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_account::error::ProvideErrorMetadata;
 use aws_sdk_account::types::RegionOptStatus;
 use futures::future::join_all;
 use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
-use super::context::Context;
-use super::recorder::{Limit, Rate, RequestPolicy, RetryDecision};
-use super::{CaptureMode, Event, Incomplete, ReadinessProbe, RemoteSource, Source, not_configured};
-use access::Access;
+use super::context::CaptureContext;
+use super::recorder::{QuotaKey, RequestPolicy, RequestRate, RetryDecision};
+use super::{
+    CaptureMode, Incomplete, ProviderEvent, ReadinessProbe, RemoteSource, Source, not_configured,
+};
+use access::AccountAccess;
 use domain::incident::PivotKind;
 use domain::plan::{
     CaptureStep, CaptureTarget, EvidenceLifetime, Offer, Readiness, ReadinessState, RequestQuota,
@@ -34,25 +39,29 @@ use domain::plan::{
 };
 use evidence_format::time::Timestamp;
 
-/// The source.
-pub static SOURCE: AwsCloudTrail = AwsCloudTrail;
+pub(crate) static SOURCE: AwsCloudTrail = AwsCloudTrail;
 
-/// See the module.
+/// The source `aws_cloudtrail`.
 #[derive(Debug)]
-pub struct AwsCloudTrail;
+pub(crate) struct AwsCloudTrail;
+
+// Operations as gaps and problems name them, which is also how IAM calls the permissions.
+const LOOKUP_EVENTS: &str = "cloudtrail:LookupEvents";
+const LIST_REGIONS: &str = "account:ListRegions";
+const GET_CALLER_IDENTITY: &str = "sts:GetCallerIdentity";
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
-/// Longest look into one account: an instance without credentials waits some seconds for a metadata
-/// service.
-const LOOK_MAX: Duration = Duration::from_secs(5);
+/// Longest check of one account. On an instance without credentials, the SDK waits some seconds for
+/// a metadata service.
+const READINESS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Facts from "Quotas in AWS CloudTrail" and the CloudTrail API Reference, LookupEvents (read
 /// 2026-11).
 static OFFER: Offer = Offer {
     source: "aws_cloudtrail",
     item: "aws_cloudtrail",
-    api: "cloudtrail:LookupEvents",
+    api: LOOKUP_EVENTS,
     what: "management events of the cloud account",
     lifetime: EvidenceLifetime::Days(90),
     citation: "https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html",
@@ -87,10 +96,10 @@ static OFFER: Offer = Offer {
     page_bytes: Some(100_000),
 };
 
-/// Regions that every account has enabled from the start ("Specify which AWS Regions your account
-/// can use", AWS Account Management Reference Guide); asked where the account does not let us list
-/// its own.
-const REGIONS_BY_DEFAULT: &[&str] = &[
+/// Regions that are enabled by default in every account ("Specify which AWS Regions your account
+/// can use", AWS Account Management Reference Guide). Captured if we may not list the account's
+/// own.
+const DEFAULT_REGIONS: &[&str] = &[
     "ap-northeast-1",
     "ap-northeast-2",
     "ap-northeast-3",
@@ -110,38 +119,39 @@ const REGIONS_BY_DEFAULT: &[&str] = &[
     "us-west-2",
 ];
 
-/// For calls that are few: STS, Account Management.
-static QUICK: std::sync::LazyLock<RequestPolicy> = std::sync::LazyLock::new(|| RequestPolicy {
-    limit: Limit {
+/// For the few requests to other services: STS, Account Management.
+static AUXILIARY_POLICY: LazyLock<RequestPolicy> = LazyLock::new(|| RequestPolicy {
+    quota: QuotaKey {
         provider: "aws",
         account: String::new(),
         region: String::new(),
         endpoint: "sts",
     },
-    rate: Rate {
+    rate: RequestRate {
         per_second: 20.0,
         burst: 20,
     },
-    judge,
+    classify,
 });
 
-/// AWS says that a limit is used up with status 400 or 503 and a code in the body (AWS SDKs'
-/// "standard" retry mode).
-fn judge(status: StatusCode, _: &HeaderMap, body: &[u8]) -> Option<RetryDecision> {
-    const WORDS: &[&[u8]] = &[
-        b"Throttling", // ThrottlingException, Throttling
+/// Recognises throttling. AWS answers it with status 400 or 503 and an error code in the body (list
+/// of codes: "standard" retry mode of the AWS SDKs).
+fn classify(status: StatusCode, _: &HeaderMap, body: &[u8]) -> Option<RetryDecision> {
+    const THROTTLING_CODES: &[&[u8]] = &[
+        b"Throttling", // also finds ThrottlingException
         b"RequestLimitExceeded",
         b"TooManyRequestsException",
         b"RequestThrottled",
         b"SlowDown",
     ];
-    let is_refusal = status.is_client_error() || status.is_server_error();
-    let head = &body[..body.len().min(4096)];
-    (is_refusal
-        && WORDS
-            .iter()
-            .any(|word| memchr::memmem::find(head, word).is_some()))
-    .then_some(RetryDecision::Throttled)
+    if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    let beginning = &body[..body.len().min(4096)]; // an error's body is short
+    THROTTLING_CODES
+        .iter()
+        .any(|code| memchr::memmem::find(beginning, code).is_some())
+        .then_some(RetryDecision::Throttled)
 }
 
 #[async_trait]
@@ -150,7 +160,7 @@ impl Source for AwsCloudTrail {
         OFFER.source
     }
 
-    fn what(&self) -> &'static str {
+    fn description(&self) -> &'static str {
         OFFER.what
     }
 
@@ -158,22 +168,23 @@ impl Source for AwsCloudTrail {
         std::slice::from_ref(&OFFER)
     }
 
-    async fn look(&self, cx: &ReadinessProbe) -> Readiness {
+    async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness {
         let config = &cx.config.aws_cloudtrail;
         if !config.enabled {
             return not_configured(self, "switched off in the configuration");
         }
-        let ways = Access::all(config).await;
-        let looks = join_all(ways.into_iter().map(|way| async move {
-            let looked = timeout(LOOK_MAX, look_into(&way, cx)).await;
-            let looked = looked
-                .unwrap_or_else(|_| Err(format!("no answer within {} s", LOOK_MAX.as_secs())));
-            (way, looked)
-        }))
-        .await;
-        let mut readiness = readiness(looks);
+        let accesses = AccountAccess::discover(config).await;
+        let checks = accesses.into_iter().map(|access| async move {
+            let check = inspect_account(&access, cx);
+            let account = timeout(READINESS_TIMEOUT, check).await.unwrap_or_else(|_| {
+                let seconds = READINESS_TIMEOUT.as_secs();
+                Err(format!("no response within {seconds} s"))
+            });
+            (access, account)
+        });
+        let mut readiness = readiness(join_all(checks).await);
         if let Some(window) = cx.estimate {
-            sample::estimate(&mut readiness, window, cx).await;
+            estimate::estimate(&mut readiness, window, cx).await;
         }
         readiness
     }
@@ -185,58 +196,73 @@ impl Source for AwsCloudTrail {
 
 #[async_trait]
 impl RemoteSource for AwsCloudTrail {
-    async fn capture(&self, step: &CaptureStep, cx: &Context) -> Result<(), Incomplete> {
-        ask::capture(step, cx).await
+    async fn capture(&self, step: &CaptureStep, cx: &CaptureContext) -> Result<(), Incomplete> {
+        capture::capture(step, cx).await
     }
 
-    fn page(&self, body: &[u8], each: &mut dyn FnMut(Option<Timestamp>, Option<&str>)) -> bool {
-        parse::page(body, each)
+    fn for_each_event(
+        &self,
+        body: &[u8],
+        visit: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
+    ) -> bool {
+        parse::for_each_event(body, visit)
     }
 
-    fn event(&self, record: &[u8]) -> Option<Event> {
-        parse::event(record)
+    fn parse_event(&self, record: &[u8]) -> Option<ProviderEvent> {
+        parse::parse_event(record)
     }
 }
 
-/// One account, seen through one way in.
-struct Account {
+/// One account, as one set of credentials sees it.
+struct DiscoveredAccount {
     id: String,
+    /// ARN of the identity that the credentials belong to.
     identity: String,
     regions: Vec<String>,
     problems: Vec<String>,
 }
 
-/// Asks who we are, and which regions there are.
-async fn look_into(way: &Access, cx: &ReadinessProbe) -> Result<Account, String> {
-    let config = way.open(&cx.wire, cx.incident.as_ref()).await;
+/// Finds out which account `access` leads to, under which identity, and which regions it has.
+async fn inspect_account(
+    access: &AccountAccess,
+    cx: &ReadinessProbe,
+) -> Result<DiscoveredAccount, String> {
+    let config = access.sdk_config(&cx.transport, cx.incident.as_ref()).await;
+    // fetched first, so that the problem is about missing credentials, not about a request
     let provider = config.credentials_provider().ok_or("no credentials")?;
-    let found =
-        aws_credential_types::provider::ProvideCredentials::provide_credentials(&provider).await;
-    found.map_err(|cause| platform::chain(&cause))?;
-    let sts = aws_sdk_sts::Client::new(&config);
-    let caller = sts
+    provider
+        .provide_credentials()
+        .await
+        .map_err(|cause| platform::chain(&cause))?;
+    let caller = aws_sdk_sts::Client::new(&config)
         .get_caller_identity()
         .send()
         .await
-        .map_err(|cause| explain("sts:GetCallerIdentity", &cause))?;
+        .map_err(|error| describe_error(GET_CALLER_IDENTITY, &error))?;
     let mut problems = Vec::new();
     let regions = match &cx.config.aws_cloudtrail.regions {
         Some(regions) => regions.clone(),
-        None => regions(&config).await.unwrap_or_else(|why| {
-            problems.push(format!("{why}: the 17 regions that are enabled by default are asked; grant account:ListRegions"));
-            REGIONS_BY_DEFAULT.iter().map(|&region| region.to_owned()).collect()
+        None => enabled_regions(&config).await.unwrap_or_else(|error| {
+            problems.push(format!(
+                "{error}: only the {} regions that are enabled by default are captured; \
+                 grant {LIST_REGIONS}",
+                DEFAULT_REGIONS.len()
+            ));
+            DEFAULT_REGIONS
+                .iter()
+                .map(|&region| region.to_owned())
+                .collect()
         }),
     };
-    let text = |text: Option<&str>| text.unwrap_or("unknown").to_owned();
-    Ok(Account {
-        id: text(caller.account()),
-        identity: text(caller.arn()),
+    Ok(DiscoveredAccount {
+        id: caller.account().unwrap_or("unknown").to_owned(),
+        identity: caller.arn().unwrap_or("unknown").to_owned(),
         regions,
         problems,
     })
 }
 
-async fn regions(config: &SdkConfig) -> Result<Vec<String>, String> {
+async fn enabled_regions(config: &SdkConfig) -> Result<Vec<String>, String> {
     let client = aws_sdk_account::Client::new(config);
     let enabled = [RegionOptStatus::Enabled, RegionOptStatus::EnabledByDefault];
     let pages = client
@@ -247,7 +273,7 @@ async fn regions(config: &SdkConfig) -> Result<Vec<String>, String> {
     let pages: Vec<_> = pages
         .collect::<Result<Vec<_>, _>>()
         .await
-        .map_err(|cause| explain("account:ListRegions", &cause))?;
+        .map_err(|error| describe_error(LIST_REGIONS, &error))?;
     let regions = pages
         .iter()
         .flat_map(|page| page.regions())
@@ -256,24 +282,25 @@ async fn regions(config: &SdkConfig) -> Result<Vec<String>, String> {
     Ok(regions.collect())
 }
 
-/// What an SDK's error says, for who must grant something.
-fn explain<E>(action: &str, error: &E) -> String
+/// An SDK error in words, for the person who must grant a permission.
+fn describe_error<E>(operation: &str, error: &E) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     match (error.code(), error.message()) {
-        (Some(code), Some(message)) => format!("{action} answered {code}: {message}"),
-        (Some(code), None) => format!("{action} answered {code}"),
-        _ => format!("{action}: {}", platform::chain(error)),
+        (Some(code), Some(message)) => format!("{operation} answered {code}: {message}"),
+        (Some(code), None) => format!("{operation} answered {code}"),
+        // mostly not an answer of AWS, but a failure on the way
+        (None, _) => format!("{operation}: {}", platform::chain(error)),
     }
 }
 
-/// One target for each region of each account. An account that is reached in several ways is asked
-/// through the first.
-fn readiness(looks: Vec<(Access, Result<Account, String>)>) -> Readiness {
+/// One target for each region of each account. An account that several credentials lead to is
+/// captured with the first of them.
+fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, String>)>) -> Readiness {
     let (mut accounts, mut problems) = (BTreeMap::new(), Vec::new());
-    for (way, looked) in looks {
-        match looked {
+    for (access, account) in checks {
+        match account {
             Ok(account) if !accounts.contains_key(&account.id) => {
                 problems.extend(
                     account
@@ -281,31 +308,18 @@ fn readiness(looks: Vec<(Access, Result<Account, String>)>) -> Readiness {
                         .iter()
                         .map(|problem| format!("account {}: {problem}", account.id)),
                 );
-                accounts.insert(account.id.clone(), (way, account));
+                accounts.insert(account.id.clone(), (access, account));
             }
             Ok(_) => {}
-            Err(why) if way == Access::Default => {
-                problems.push(format!("default credentials: {why}"))
+            Err(error) if access == AccountAccess::Default => {
+                problems.push(format!("default credentials: {error}"));
             }
-            Err(why) => problems.push(format!("{}: {why}", way.text())),
+            Err(error) => problems.push(format!("{access}: {error}")),
         }
     }
-    let targets = accounts.into_values().flat_map(|(way, account)| {
-        let target = move |region: String| CaptureTarget {
-            name: Some(format!("{}-{region}", account.id)),
-            account: Some(account.id.clone()),
-            region: Some(region),
-            identity: Some(account.identity.clone()),
-            access: Some(way.text()),
-        };
-        account
-            .regions
-            .clone()
-            .into_iter()
-            .map(target)
-            .collect::<Vec<_>>()
-    });
-    let targets: Vec<TargetEstimate> = targets
+    let targets: Vec<TargetEstimate> = accounts
+        .values()
+        .flat_map(|(access, account)| account_targets(access, account))
         .map(|target| TargetEstimate {
             target,
             requests: None,
@@ -322,4 +336,17 @@ fn readiness(looks: Vec<(Access, Result<Account, String>)>) -> Readiness {
         targets,
         problems,
     }
+}
+
+fn account_targets<'a>(
+    access: &'a AccountAccess,
+    account: &'a DiscoveredAccount,
+) -> impl Iterator<Item = CaptureTarget> + 'a {
+    account.regions.iter().map(|region| CaptureTarget {
+        name: Some(format!("{}-{region}", account.id)),
+        account: Some(account.id.clone()),
+        region: Some(region.clone()),
+        identity: Some(account.identity.clone()),
+        access: Some(access.to_string()),
+    })
 }

@@ -1,5 +1,5 @@
-//! Reads what CloudTrail answered. Pure. It drives nothing that becomes evidence: the bytes are
-//! kept as they came.
+//! Reads events from CloudTrail's responses. Pure. Evidence does not depend on it: the bytes are
+//! kept as they were received.
 
 use std::borrow::Cow;
 
@@ -7,55 +7,54 @@ use evidence_format::time::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::Event;
+use crate::ProviderEvent;
 
-/// Characters of one part of a summary.
-const PART_CHARS_MAX: usize = 120;
+/// Longest name in a summary. Whoever makes a request chooses some of them.
+const NAME_CHARS_MAX: usize = 120;
 
-/// The answer of LookupEvents, as far as it is looked at.
+/// A response of LookupEvents, as far as it is read.
 #[derive(Deserialize)]
-struct Page<'a> {
+struct LookupEventsPage<'a> {
     #[serde(borrow, rename = "Events")]
     events: Vec<&'a RawValue>,
 }
 
-/// An element of `Events` (CloudTrail API Reference, `Event`).
+/// What coverage needs of an element of `Events` (CloudTrail API Reference, `Event`).
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Element<'a> {
+struct EventHeader<'a> {
     #[serde(borrow)]
     event_id: Option<Cow<'a, str>>,
     event_time: Option<f64>,
 }
 
-/// The same, with what a summary needs.
+/// What a summary needs of an element of `Events`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Whole {
+struct LookupEvent {
     event_id: Option<String>,
     event_time: Option<f64>,
     event_name: Option<String>,
     username: Option<String>,
-    /// The event as CloudTrail delivers it to S3: JSON in a text.
+    /// The event as CloudTrail delivers it to S3: JSON in a string.
     cloud_trail_event: Option<String>,
 }
 
-/// The event itself (CloudTrail User Guide, "CloudTrail record contents"), as far as a summary
-/// needs it.
+/// What a summary needs of the event itself (CloudTrail User Guide, "CloudTrail record contents").
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct Inner {
+struct CloudTrailRecord {
     aws_region: Option<String>,
     #[serde(rename = "sourceIPAddress")]
     source_ip_address: Option<String>,
     error_code: Option<String>,
-    user_identity: Identity,
-    response_elements: Option<ConsoleLogin>,
+    user_identity: UserIdentity,
+    response_elements: Option<ResponseElements>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Identity {
+struct UserIdentity {
     arn: Option<String>,
     #[serde(rename = "invokedBy")]
     invoked_by: Option<String>,
@@ -63,76 +62,83 @@ struct Identity {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct ConsoleLogin {
-    /// A failed login has no `errorCode`; its outcome stands here.
+struct ResponseElements {
+    /// `Success` or `Failure`: a failed login has no `errorCode`.
     #[serde(rename = "ConsoleLogin")]
     console_login: Option<String>,
 }
 
-/// Tells `each` of every event's id and time; false if `body` is no page.
-pub(super) fn page(body: &[u8], each: &mut dyn FnMut(Option<Timestamp>, Option<&str>)) -> bool {
-    let Ok(page) = serde_json::from_slice::<Page<'_>>(body) else {
+/// Calls `visit` with the time and id of every event; false if `body` is not a page.
+pub(super) fn for_each_event(
+    body: &[u8],
+    visit: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
+) -> bool {
+    let Ok(page) = serde_json::from_slice::<LookupEventsPage<'_>>(body) else {
         return false;
     };
     for event in page.events {
-        match serde_json::from_str::<Element<'_>>(event.get()) {
-            Ok(element) => each(
+        match serde_json::from_str::<EventHeader<'_>>(event.get()) {
+            Ok(element) => visit(
                 element.event_time.and_then(time),
                 element.event_id.as_deref(),
             ),
-            Err(_) => each(None, None),
+            Err(_) => visit(None, None), // still an event, which coverage must count
         }
     }
     true
 }
 
-/// What one element of `Events` says, with or without the comma behind it.
-pub(super) fn event(record: &[u8]) -> Option<Event> {
+/// Reads one element of `Events`, with or without the comma after it.
+pub(super) fn parse_event(record: &[u8]) -> Option<ProviderEvent> {
     let record = record.trim_ascii();
-    let whole: Whole = serde_json::from_slice(record.strip_suffix(b",").unwrap_or(record)).ok()?;
-    let inner = whole
+    let element = record.strip_suffix(b",").unwrap_or(record);
+    let event: LookupEvent = serde_json::from_slice(element).ok()?;
+    // an event whose inner JSON is missing or unreadable still has a name and a time
+    let details: CloudTrailRecord = event
         .cloud_trail_event
         .as_deref()
-        .and_then(|text| serde_json::from_str(text).ok());
-    let inner: Inner = inner.unwrap_or_default();
-    let name = whole.event_name?;
-    Some(Event {
-        time: whole.event_time.and_then(time)?,
-        kind: format!("aws.{}", part(&name)),
-        summary: summary(&name, whole.username.as_deref(), &inner),
-        id: whole.event_id,
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let name = event.event_name?;
+    Some(ProviderEvent {
+        time: event.event_time.and_then(time)?,
+        kind: format!("aws.{}", truncated(&name)),
+        summary: summary(&name, event.username.as_deref(), &details),
+        id: event.event_id,
     })
 }
 
-fn summary(name: &str, user: Option<&str>, inner: &Inner) -> String {
-    let identity = &inner.user_identity;
-    let who = user
+/// Such as `ConsoleLogin by mallory from 203.0.113.7 in us-east-1: Failure`.
+fn summary(name: &str, user: Option<&str>, details: &CloudTrailRecord) -> String {
+    let identity = &details.user_identity;
+    let actor = user
         .or(identity.arn.as_deref())
         .or(identity.invoked_by.as_deref())
         .unwrap_or("an unnamed identity");
-    let mut text = format!("{} by {}", part(name), part(who));
-    for (word, value) in [
-        ("from", &inner.source_ip_address),
-        ("in", &inner.aws_region),
+    let mut text = format!("{} by {}", truncated(name), truncated(actor));
+    for (preposition, value) in [
+        ("from", &details.source_ip_address),
+        ("in", &details.aws_region),
     ] {
         if let Some(value) = value {
-            text.push_str(&format!(" {word} {}", part(value)));
+            text.push_str(&format!(" {preposition} {}", truncated(value)));
         }
     }
-    let login = inner
+    let login_outcome = details
         .response_elements
         .as_ref()
         .and_then(|elements| elements.console_login.as_ref());
-    if let Some(outcome) = inner.error_code.as_ref().or(login) {
-        text.push_str(&format!(": {}", part(outcome)));
+    if let Some(outcome) = details.error_code.as_ref().or(login_outcome) {
+        text.push_str(&format!(": {}", truncated(outcome)));
     }
     text
 }
 
-fn part(text: &str) -> String {
-    text.chars().take(PART_CHARS_MAX).collect()
+fn truncated(text: &str) -> String {
+    text.chars().take(NAME_CHARS_MAX).collect()
 }
 
+/// Seconds since 1970, as CloudTrail gives them; `None` far outside of our calendar.
 fn time(seconds: f64) -> Option<Timestamp> {
     let milliseconds = (seconds * 1000.0).round();
     (milliseconds.abs() < 1e15)
@@ -147,8 +153,8 @@ mod tests {
         "CloudTrailEvent":"{\"awsRegion\":\"us-east-1\",\"sourceIPAddress\":\"203.0.113.7\",\"responseElements\":{\"ConsoleLogin\":\"Failure\"}}"}"#;
 
     #[test]
-    fn an_event_is_a_line_for_people() {
-        let event = event(format!("{LOGIN},").as_bytes()).expect("an event");
+    fn summarises_event_in_one_line() {
+        let event = parse_event(format!("{LOGIN},").as_bytes()).expect("an event");
         assert_eq!(
             event.summary,
             "ConsoleLogin by mallory from 203.0.113.7 in us-east-1: Failure"
@@ -161,10 +167,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_odd_costs_no_event() {
+    fn tolerates_missing_and_odd_fields() {
         let odd = r#"{"EventName":"X","EventTime":0,"CloudTrailEvent":"not JSON"}"#;
         assert_eq!(
-            event(odd.as_bytes()).expect("an event").summary,
+            parse_event(odd.as_bytes()).expect("an event").summary,
             "X by an unnamed identity"
         );
         for bad in [
@@ -174,21 +180,24 @@ mod tests {
             r#"{"EventName":"X"}"#,
             r#"{"EventName":"X","EventTime":1e300}"#,
         ] {
-            assert_eq!(event(bad.as_bytes()), None, "{bad}");
+            assert_eq!(parse_event(bad.as_bytes()), None, "{bad}");
         }
     }
 
     #[test]
-    fn a_page_tells_of_each_event() {
+    fn visits_each_event_of_page() {
         let body = format!(r#"{{"Events":[{LOGIN},{{"EventId":7}},{LOGIN}],"NextToken":"n"}}"#);
         let mut seen = Vec::new();
-        assert!(page(body.as_bytes(), &mut |time, id| seen
+        assert!(for_each_event(body.as_bytes(), &mut |time, id| seen
             .push((time.is_some(), id.map(str::to_owned)))));
         let login = (true, Some("e-1".to_owned()));
         assert_eq!(seen, [login.clone(), (false, None), login]);
         let mut none = |_: Option<Timestamp>, _: Option<&str>| panic!("no event");
-        assert!(page(br#"{"Events":[]}"#, &mut none));
-        assert!(!page(br#"{"__type":"AccessDeniedException"}"#, &mut none));
-        assert!(!page(br#"{"Events":["#, &mut none));
+        assert!(for_each_event(br#"{"Events":[]}"#, &mut none));
+        assert!(!for_each_event(
+            br#"{"__type":"AccessDeniedException"}"#,
+            &mut none
+        ));
+        assert!(!for_each_event(br#"{"Events":["#, &mut none));
     }
 }

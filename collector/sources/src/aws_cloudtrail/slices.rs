@@ -1,47 +1,49 @@
-//! How a window is asked for: in slices that are paged beside each other. Pure.
+//! Divides a window into slices that are paged concurrently. Pure.
 //!
-//! LookupEvents gives 50 events a page, newest first, and the next page only with the token of the
-//! one before. A page takes up to some seconds, so one chain of pages stays far below the 2
-//! requests a second that are allowed. Several chains, each over its own part of the window, use up
-//! what is allowed whatever the latency.
+//! LookupEvents returns 50 events a page, newest first, and the next page only with the token of
+//! the page before. A page can take seconds, so paging one after the other stays far below the
+//! allowed 2 requests per second. Several slices, each paged on its own, use the allowed rate
+//! whatever the latency.
 
 use evidence_format::coverage::TimeWindow;
 use serde::{Deserialize, Serialize};
 
-/// Chains beside each other. 2 requests a second, each of which takes up to 4 s, is 8 under way.
+/// At 2 requests per second, each of which takes up to 4 s, 8 are in flight.
 const SLICES_MAX: i64 = 8;
-/// A slice of fewer pages is not worth its first request.
+/// Estimated pages below which a slice is not worth the extra request that its last, partly filled
+/// page costs.
 const SLICE_PAGES_MIN: i64 = 4;
 
 /// A part of the window, in whole seconds since 1970 (CloudTrail's resolution: "CloudTrail record
 /// contents", `eventTime`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Slice {
-    /// First second inside.
+pub(super) struct TimeSlice {
+    /// First second of the slice.
     pub(super) from: i64,
-    /// Last second inside, as it is asked for: a token belongs to its question.
+    /// Last second of the slice. It does not move while pages are received, since a token is valid
+    /// only for the window that it was issued for.
     pub(super) last: i64,
-    /// Second of the oldest event so far: where to begin if the token is lost.
+    /// Second of the oldest event received: where to resume if the token is lost.
     #[serde(default)]
     pub(super) reached: Option<i64>,
-    /// Where the next page begins; `None` before the first.
+    /// Token of the next page; `None` before the first.
     pub(super) token: Option<String>,
-    /// Nothing is left.
+    /// The last page has been received.
     pub(super) done: bool,
 }
 
-/// Where a step stands: what a restart goes on from.
+/// How far a step has come: a restart resumes from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Cursor {
-    pub(super) slices: Vec<Slice>,
+pub(super) struct SliceCursor {
+    pub(super) slices: Vec<TimeSlice>,
 }
 
-impl Slice {
-    /// The slice whose next page begins at `token`, after a page whose oldest event was of second
-    /// `oldest`.
-    pub(super) fn behind(self, token: &str, oldest: Option<i64>) -> Self {
+impl TimeSlice {
+    /// The slice after a page whose oldest event was of second `oldest`, and whose successor has
+    /// this token.
+    pub(super) fn advanced_to(self, token: &str, oldest: Option<i64>) -> Self {
         let reached = oldest.into_iter().chain(self.reached).min();
         Self {
             token: Some(token.to_owned()),
@@ -50,8 +52,8 @@ impl Slice {
         }
     }
 
-    /// The slice without its token, which AWS has forgotten: it begins with the second that it had
-    /// reached.
+    /// The slice without its token, which AWS no longer accepts. It resumes with the second that it
+    /// has reached, because the last page may have ended in the middle of it.
     pub(super) fn without_token(self) -> Self {
         let last = self.reached.unwrap_or(self.last).max(self.from);
         Self {
@@ -63,8 +65,8 @@ impl Slice {
     }
 }
 
-impl Cursor {
-    /// The whole of `window`, which has not been asked for yet.
+impl SliceCursor {
+    /// All of `window`, as one slice of which nothing has been requested.
     pub(super) fn new(window: &TimeWindow) -> Self {
         let second = |nanoseconds: i128| {
             i64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or(i64::MAX)
@@ -74,7 +76,7 @@ impl Cursor {
             second(window.until.unix_nanoseconds() - 1),
         );
         Self {
-            slices: vec![Slice {
+            slices: vec![TimeSlice {
                 from,
                 last,
                 reached: None,
@@ -84,7 +86,7 @@ impl Cursor {
         }
     }
 
-    /// Reads what [`Self::encode`] wrote; `None` if it is something else.
+    /// Reads what [`Self::encode`] wrote; `None` if the text is anything else.
     pub(super) fn decode(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
@@ -93,30 +95,32 @@ impl Cursor {
         serde_json::to_string(self).expect("numbers and texts are JSON")
     }
 
-    /// Divides what is left behind the first page, which ended with an event of `oldest`, if that
-    /// promises to be faster. The second of `oldest` is asked for again: the page may have ended in
-    /// the middle of it.
-    pub(super) fn divide(&mut self, oldest: i64) {
+    /// Divides what is left after the first page, which ended with an event of second `oldest`, if
+    /// there are enough pages to make that faster. The second `oldest` is requested again, because
+    /// the page may have ended in the middle of it.
+    pub(super) fn split_remaining(&mut self, oldest: i64) {
         let [only] = self.slices.as_slice() else {
             return;
         };
         if only.done || only.token.is_none() || oldest <= only.from {
             return;
         }
-        let (seen, left) = ((only.last - oldest).max(1), oldest - only.from);
-        let count = (left / seen / SLICE_PAGES_MIN).clamp(1, SLICES_MAX);
+        // assumes that events are about as dense in all of the window as on the first page
+        let (page_seconds, left) = ((only.last - oldest).max(1), oldest - only.from);
+        let count = (left / page_seconds / SLICE_PAGES_MIN).clamp(1, SLICES_MAX);
         if count == 1 {
             return;
         }
-        let border = |i: i64| only.from + (left + 1) * i / count;
-        let slice = |i| Slice {
-            from: border(i),
-            last: border(i + 1) - 1,
+        let start = |i: i64| only.from + (left + 1) * i / count;
+        // newest first, as within a slice
+        let slices = (0..count).rev().map(|i| TimeSlice {
+            from: start(i),
+            last: start(i + 1) - 1,
             reached: None,
             token: None,
             done: false,
-        };
-        self.slices = (0..count).rev().map(slice).collect();
+        });
+        self.slices = slices.collect();
     }
 }
 
@@ -135,24 +139,24 @@ mod tests {
         }
     }
 
-    fn after_first_page(from: i64, last: i64, oldest: i64) -> Cursor {
-        let slice = Slice {
+    fn after_first_page(from: i64, last: i64, oldest: i64) -> SliceCursor {
+        let slice = TimeSlice {
             from,
             last,
             reached: None,
             token: Some("t".to_owned()),
             done: false,
         };
-        let mut cursor = Cursor {
+        let mut cursor = SliceCursor {
             slices: vec![slice],
         };
-        cursor.divide(oldest);
+        cursor.split_remaining(oldest);
         cursor
     }
 
     #[test]
-    fn a_window_is_whole_seconds() {
-        let slice = |w| Cursor::new(&w).slices.remove(0);
+    fn window_covers_whole_seconds() {
+        let slice = |w| SliceCursor::new(&w).slices.remove(0);
         assert_eq!(
             (
                 slice(window(1000, 3000)).from,
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dense_window_is_divided_and_a_sparse_one_is_not() {
+    fn splits_dense_windows_only() {
         assert_eq!(after_first_page(0, 86_400, 86_300).slices.len(), 8);
         assert_eq!(after_first_page(0, 86_400, 80_000).slices.len(), 3);
         assert_eq!(after_first_page(0, 86_400, 40_000).slices.len(), 1);
@@ -179,15 +183,15 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_read_as_it_was_written() {
+    fn cursor_round_trips() {
         let cursor = after_first_page(0, 86_400, 86_300);
-        assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
-        assert_eq!(Cursor::decode("{}"), None);
+        assert_eq!(SliceCursor::decode(&cursor.encode()), Some(cursor));
+        assert_eq!(SliceCursor::decode("{}"), None);
     }
 
     proptest! {
         #[test]
-        fn slices_cover_what_is_left_once(from in 0i64..1000, length in 1i64..100_000, at in 0.0f64..1.0) {
+        fn slices_cover_remaining_window_without_overlap(from in 0i64..1000, length in 1i64..100_000, at in 0.0f64..1.0) {
             let last = from + length;
             let oldest = from + (length as f64 * at) as i64;
             let slices = after_first_page(from, last, oldest).slices;

@@ -1,11 +1,10 @@
-//! The recorder sits under every client: it sends what they ask, writes what came over the wire,
-//! and keeps within limits.
+//! The HTTP client of all sources: sends requests, records every exchange, and obeys rate limits.
 //!
-//! A source decides what to ask next, and nothing else. Each exchange, failed and repeated ones
-//! included, becomes WARC records in the recorder's roll the moment it ends, with credentials taken
-//! out; [`super::context::Context::keep`] then makes the roll durable. The recorder obeys the
-//! provider's limits ([`quota`]), repeats what may heal ([`retry`]) and measures nothing that is
-//! not in the records: what a step's coverage says is read from them again when it is sealed.
+//! Each exchange, including failed and repeated ones, becomes WARC records in the recorder's buffer
+//! as soon as it ends, with credentials removed; [`super::context::CaptureContext::persist`] makes
+//! them durable. The recorder keeps within the provider's limits ([`quota`]) and repeats requests
+//! that failed for a transient reason ([`retry`]). It counts nothing: a step's coverage is counted
+//! from the records when they are sealed.
 
 mod clients;
 mod quota;
@@ -14,7 +13,7 @@ pub(super) mod render;
 mod retry;
 #[cfg(test)]
 mod tests;
-mod wire;
+mod transport;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -25,57 +24,57 @@ use evidence_format::warc::{RecordIds, TruncationReason};
 use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 
-pub use clients::Service;
-pub use quota::{Limit, Quotas, Rate};
-pub use redact::Secrets;
+pub use clients::RecorderService;
+pub use quota::{QuotaKey, RequestRate};
+pub(crate) use redact::Secrets;
 pub use retry::{ResponseClassifier, RetryDecision};
-pub use wire::{Transport, TransportError};
+pub use transport::{Transport, TransportError};
 
-use wire::Exchange;
+use platform::random_fraction;
+use transport::HttpExchange;
 
-/// Bytes of one answer that are taken: 50 CloudTrail events of 256 KiB, which is the most that each
-/// may have, and room.
+/// Longest body of a response that is accepted. A page of CloudTrail has at most 50 events of 256
+/// KiB, which is 12.5 MiB.
 const BODY_BYTES_MAX: u64 = 16 << 20;
 
-/// Under which limit requests are sent, and how their answers are judged.
+/// How requests of one kind are paced, and how their responses are classified.
 #[derive(Clone, Debug)]
 pub struct RequestPolicy {
-    /// The limit that they count against.
-    pub limit: Limit,
-    /// What it allows.
-    pub rate: Rate,
-    /// The provider's own words for its limits.
-    pub judge: ResponseClassifier,
+    /// The quota that the requests count against.
+    pub quota: QuotaKey,
+    /// Its initial rate.
+    pub rate: RequestRate,
+    /// Recognises the provider's own ways to say that a limit is exceeded.
+    pub classify: ResponseClassifier,
 }
 
-/// Why a client got no answer.
+/// Why a request has no usable response.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The step's time is over, or a person stopped it.
+    /// The step was stopped: its deadline passed, or a person stopped the pass.
     #[error("stopped")]
     Stopped {
-        /// True if the provider's limit was used up at that time.
+        /// True if the request was waiting for the provider's rate limit.
         throttled: bool,
     },
-    /// It did not heal.
-    #[error("{what} ({attempts} attempts)")]
+    /// The recorder does not try again.
+    #[error("{detail} ({attempts} attempts)")]
     GaveUp {
-        /// What became of it.
+        /// For the gap.
         reason: GapReason,
-        /// In words.
-        what: String,
-        /// How often it was asked.
+        /// What the last attempt failed with.
+        detail: String,
         attempts: u32,
     },
 }
 
 impl CallError {
-    /// Finds this error inside of a client's own.
+    /// Finds this error among the causes of a client library's error.
     #[must_use]
-    pub fn find<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Self> {
+    pub(crate) fn find<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Self> {
         let mut cause = Some(error);
         while let Some(error) = cause {
-            // clients wrap what comes from below in a box of their own
+            // some clients share their cause in an `Arc`, which hides its type
             let found = error
                 .downcast_ref()
                 .or_else(|| error.downcast_ref::<Arc<Self>>().map(AsRef::as_ref));
@@ -88,202 +87,215 @@ impl CallError {
     }
 }
 
-/// What has been recorded and not been kept yet.
-pub(super) struct RecordBuffer {
+/// Records that are not persisted yet.
+struct RecordBuffer {
     warc: Vec<u8>,
     ids: RecordIds,
 }
 
-/// Sends requests and records them. Cheap to clone; all clones share one roll.
+impl RecordBuffer {
+    fn new(seed: [u8; 8]) -> Self {
+        Self {
+            warc: Vec::new(),
+            ids: RecordIds::new(seed),
+        }
+    }
+}
+
+/// Sends requests and records them. Cheap to clone; clones share one buffer.
 #[derive(Clone)]
 pub struct Recorder {
-    wire: Arc<Transport>,
-    manner: Arc<RequestPolicy>,
-    roll: Arc<Mutex<RecordBuffer>>,
+    transport: Arc<Transport>,
+    policy: Arc<RequestPolicy>,
+    buffer: Arc<Mutex<RecordBuffer>>,
     stop: CancellationToken,
 }
 
 impl Recorder {
-    /// For one step. `seed` is random and used for nothing else: the records' ids come from it.
+    /// A recorder for one step. Record ids are derived from `seed`, which must be random and must
+    /// not be used twice. Once `stop` is cancelled, all calls fail.
     #[must_use]
     pub fn new(
-        wire: Arc<Transport>,
-        manner: RequestPolicy,
+        transport: Arc<Transport>,
+        policy: RequestPolicy,
         seed: [u8; 8],
         stop: CancellationToken,
     ) -> Self {
-        let roll = RecordBuffer {
-            warc: Vec::new(),
-            ids: RecordIds::new(seed),
-        };
         Self {
-            wire,
-            manner: Arc::new(manner),
-            roll: Arc::new(Mutex::new(roll)),
+            transport,
+            policy: Arc::new(policy),
+            buffer: Arc::new(Mutex::new(RecordBuffer::new(seed))),
             stop,
         }
     }
 
-    /// The same roll, for requests of another kind.
+    /// The same recorder and buffer, for requests under another policy.
     #[must_use]
-    pub fn under(&self, manner: RequestPolicy) -> Self {
+    pub(crate) fn with_policy(&self, policy: RequestPolicy) -> Self {
         Self {
-            manner: Arc::new(manner),
+            policy: Arc::new(policy),
             ..self.clone()
         }
     }
 
-    /// A roll of its own, for a part of the step that goes on beside others.
+    /// The same recorder with a separate buffer, for a part of the step that is persisted
+    /// independently of other parts. For `seed` see [`Self::new`].
     #[must_use]
-    pub fn beside(&self, seed: [u8; 8]) -> Self {
+    pub(crate) fn with_own_buffer(&self, seed: [u8; 8]) -> Self {
         Self {
-            roll: Arc::new(Mutex::new(RecordBuffer {
-                warc: Vec::new(),
-                ids: RecordIds::new(seed),
-            })),
+            buffer: Arc::new(Mutex::new(RecordBuffer::new(seed))),
             ..self.clone()
         }
     }
 
-    /// What all recorders share.
     #[must_use]
-    pub fn wire(&self) -> &Arc<Transport> {
-        &self.wire
+    pub(crate) fn transport(&self) -> &Arc<Transport> {
+        &self.transport
     }
 
     /// Sends `request` until it is answered, and records each attempt.
     ///
     /// # Errors
-    /// See [`CallError`]. An answer that refuses is no error: the client reads it.
+    /// See [`CallError`]. A response with an error status that no retry would change, such as 403,
+    /// is returned: the client library reads it.
     pub async fn call(&self, request: Request<Bytes>) -> Result<Response<Bytes>, CallError> {
         let bucket = self
-            .wire
+            .transport
             .quotas
-            .bucket(&self.manner.limit, self.manner.rate);
+            .bucket(&self.policy.quota, self.policy.rate);
         let mut throttled = false;
         for attempt in 1.. {
-            self.or_stop(bucket.take())
+            self.until_stopped(bucket.acquire())
                 .await
                 .ok_or(CallError::Stopped { throttled })?;
-            let began = Exchange::new();
-            let exchange = self
-                .or_stop(self.wire.exchange(&request, BODY_BYTES_MAX))
+            // A request that is stopped on its way may have reached the provider, so it is recorded
+            // as well.
+            let begun = HttpExchange::begin();
+            let sent = self
+                .until_stopped(self.transport.exchange(&request, BODY_BYTES_MAX))
                 .await;
-            let stopped = exchange.is_none();
-            let exchange = exchange
-                .unwrap_or_else(|| began.failed("stopped before an answer came".to_owned()));
-            let verdict = self.judge(&exchange);
-            self.record(
-                &request,
-                &exchange,
-                attempt,
-                if stopped { "stopped" } else { verdict.as_str() },
-            );
+            let stopped = sent.is_none();
+            let exchange =
+                sent.unwrap_or_else(|| begun.failed("stopped before a response came".to_owned()));
+            let decision = self.classify(&exchange);
+            let outcome = if stopped {
+                "stopped"
+            } else {
+                decision.as_str()
+            };
+            self.record(&request, &exchange, attempt, outcome);
             if stopped {
                 return Err(CallError::Stopped { throttled });
             }
-            let headers = exchange.answer.as_ref().map(|answer| &answer.headers);
+            let headers = exchange.response.as_ref().map(|response| &response.headers);
             if let Some(headers) = headers {
-                bucket.learn(headers, SystemTime::now());
+                bucket.observe_headers(headers, SystemTime::now());
             }
-            let asked = headers.and_then(|headers| quota::retry_after(headers, SystemTime::now()));
-            let Some(wait) = retry::wait(verdict, attempt, asked, jitter()) else {
-                return answer(exchange, verdict, attempt);
+            let requested_wait =
+                headers.and_then(|headers| quota::retry_after(headers, SystemTime::now()));
+            let Some(delay) = retry::delay(decision, attempt, requested_wait, random_fraction())
+            else {
+                return into_result(exchange, decision, attempt);
             };
-            throttled = verdict == RetryDecision::Throttled;
+            throttled = decision == RetryDecision::Throttled;
             if throttled {
-                bucket.pause(wait); // the limit is everybody's: all who share it wait
+                // The limit holds for all requests of this quota, so all of them wait, in
+                // `acquire`.
+                bucket.pause(delay);
             } else {
-                self.or_stop(tokio::time::sleep(wait))
+                self.until_stopped(tokio::time::sleep(delay))
                     .await
                     .ok_or(CallError::Stopped { throttled })?;
             }
         }
-        unreachable!("attempts do not end by themselves")
+        unreachable!("the loop over attempts has no end")
     }
 
-    /// Takes what has been recorded since the last time.
-    pub(super) fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.roll().warc)
+    /// Takes the records that were buffered since the last call.
+    pub(super) fn take_buffered(&self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer().warc)
     }
 
-    async fn or_stop<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         self.stop.run_until_cancelled(work).await
     }
 
-    fn judge(&self, exchange: &Exchange) -> RetryDecision {
-        let Some(answer) = &exchange.answer else {
+    fn classify(&self, exchange: &HttpExchange) -> RetryDecision {
+        let Some(response) = &exchange.response else {
             return RetryDecision::Transient(GapReason::Unreachable);
         };
-        match answer.cut {
-            Some(TruncationReason::Length) => RetryDecision::Hopeless(GapReason::TooLarge),
-            Some(_) => RetryDecision::Transient(GapReason::Malformed),
-            None => (self.manner.judge)(answer.status, &answer.headers, &answer.body)
-                .unwrap_or_else(|| retry::by_status(answer.status, &answer.headers)),
+        match response.truncated {
+            // it would be as long the next time
+            Some(TruncationReason::Length) => RetryDecision::Permanent(GapReason::TooLarge),
+            Some(
+                TruncationReason::Time
+                | TruncationReason::Disconnect
+                | TruncationReason::Unspecified,
+            ) => RetryDecision::Transient(GapReason::Malformed),
+            None => (self.policy.classify)(response.status, &response.headers, &response.body)
+                .unwrap_or_else(|| retry::classify_by_status(response.status, &response.headers)),
         }
     }
 
     fn record(
         &self,
         request: &Request<Bytes>,
-        exchange: &Exchange,
+        exchange: &HttpExchange,
         attempt: u32,
         outcome: &'static str,
     ) {
-        let mut roll = self.roll();
-        let RecordBuffer { warc, ids } = &mut *roll;
-        let notes = render::Notes { attempt, outcome };
-        render::exchange(warc, ids, request, exchange, &notes, &self.wire.secrets);
+        let mut buffer = self.buffer();
+        let RecordBuffer { warc, ids } = &mut *buffer;
+        let attempt = render::AttemptInfo { attempt, outcome };
+        let secrets = &self.transport.secrets;
+        render::write_exchange(warc, ids, request, exchange, &attempt, secrets);
     }
 
-    fn roll(&self) -> MutexGuard<'_, RecordBuffer> {
-        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+    fn buffer(&self) -> MutexGuard<'_, RecordBuffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl std::fmt::Debug for Recorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Recorder")
-            .field("limit", &self.manner.limit)
+            .field("quota", &self.policy.quota)
             .finish_non_exhaustive()
     }
 }
 
-/// What the client gets.
-fn answer(
-    exchange: Exchange,
-    verdict: RetryDecision,
+/// What the client library gets of an exchange that is not repeated.
+fn into_result(
+    exchange: HttpExchange,
+    decision: RetryDecision,
     attempts: u32,
 ) -> Result<Response<Bytes>, CallError> {
-    match (verdict, exchange.answer) {
-        (RetryDecision::Answered, Some(answer)) => {
-            let mut response = Response::new(answer.body);
-            *response.status_mut() = answer.status;
-            *response.headers_mut() = answer.headers;
+    match (decision, exchange.response) {
+        (RetryDecision::Answered, Some(received)) => {
+            let mut response = Response::new(received.body);
+            *response.status_mut() = received.status;
+            *response.headers_mut() = received.headers;
             Ok(response)
         }
-        (RetryDecision::Transient(reason) | RetryDecision::Hopeless(reason), answer) => {
-            let what = answer.map_or(exchange.failure, |answer| match answer.cut {
+        (RetryDecision::Transient(reason) | RetryDecision::Permanent(reason), received) => {
+            let detail = received.map_or(exchange.failure, |received| match received.truncated {
                 Some(TruncationReason::Length) => {
-                    format!("answer is longer than {BODY_BYTES_MAX} bytes")
+                    format!("the response is longer than {BODY_BYTES_MAX} bytes")
                 }
-                Some(_) => "answer was cut off".to_owned(),
-                None => format!("answered with {}", answer.status),
+                Some(
+                    TruncationReason::Time
+                    | TruncationReason::Disconnect
+                    | TruncationReason::Unspecified,
+                ) => "the response was cut off".to_owned(),
+                None => format!("answered with {}", received.status),
             });
             Err(CallError::GaveUp {
                 reason,
-                what,
+                detail,
                 attempts,
             })
         }
-        (RetryDecision::Throttled | RetryDecision::Answered, _) => {
-            unreachable!("throttled is asked again, answered has an answer")
-        }
+        (RetryDecision::Throttled, _) => unreachable!("a throttled request is always repeated"),
+        (RetryDecision::Answered, None) => unreachable!("only a response counts as answered"),
     }
-}
-
-/// Random in [0, 1). Without randomness, waits are merely not spread.
-fn jitter() -> f64 {
-    let bytes = platform::random::<4>().unwrap_or([128; 4]);
-    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
 }

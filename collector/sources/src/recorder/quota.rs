@@ -1,5 +1,5 @@
-//! One bucket for each limit of a provider: it paces requests to what is allowed, and learns from
-//! what the provider says.
+//! Paces requests: one token bucket for each quota of a provider, which also obeys what responses
+//! say about the limit.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,140 +8,141 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use tokio::time::{Instant, sleep_until};
 
-/// Longest that a provider's word makes us wait; what it says beyond is looked at again then.
-/// GitHub's limits are hourly.
+/// Longest pause that a response can impose; after it, one request finds out whether the limit
+/// still holds. GitHub's limits are hourly.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
-/// Above this a number is a moment in seconds since 1970, below it is a count of seconds: both are
-/// in use.
+/// Providers give the reset as a time or as a duration. Numbers from here on are seconds since
+/// 1970, smaller ones are seconds from now.
 const EPOCH_SECONDS_MIN: u64 = 1_000_000_000;
 
-/// What one limit counts.
+/// What a quota counts: requests with the same key share a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Limit {
-    /// Provider: `aws`.
+pub struct QuotaKey {
+    /// Such as `aws`.
     pub provider: &'static str,
-    /// Account, tenant, or whatever the limit is for.
+    /// Account or tenant; empty if the provider counts for all of them together.
     pub account: String,
-    /// Region; empty where there are none.
+    /// Empty if the provider has no regions.
     pub region: String,
     /// Endpoint or operation: `cloudtrail:LookupEvents`.
     pub endpoint: &'static str,
 }
 
-/// Requests that a provider allows.
+/// How many requests a quota allows.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate {
-    /// Requests a second, above 0.
+pub struct RequestRate {
+    /// Requests per second, above 0.
     pub per_second: f64,
-    /// Requests at once after a pause, at least 1.
+    /// Requests at once after a rest, at least 1.
     pub burst: u32,
 }
 
-/// The buckets of a process.
+/// All token buckets of the process.
 #[derive(Debug, Default)]
-pub struct Quotas(Mutex<HashMap<Limit, Arc<Bucket>>>);
+pub(super) struct Quotas(Mutex<HashMap<QuotaKey, Arc<TokenBucket>>>);
 
 impl Quotas {
-    /// The bucket for `limit`; made with `rate` where it is new.
-    pub fn bucket(&self, limit: &Limit, rate: Rate) -> Arc<Bucket> {
+    /// The bucket for `key`. `rate` applies only if the bucket is new.
+    pub(super) fn bucket(&self, key: &QuotaKey, rate: RequestRate) -> Arc<TokenBucket> {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(
             buckets
-                .entry(limit.clone())
-                .or_insert_with(|| Arc::new(Bucket::new(rate))),
+                .entry(key.clone())
+                .or_insert_with(|| Arc::new(TokenBucket::new(rate))),
         )
     }
 }
 
-/// A token bucket, kept as the moment at which it is full again (the generic cell rate algorithm,
+/// A token bucket, stored as the time at which it is full again (the generic cell rate algorithm,
 /// ITU-T I.371).
 #[derive(Debug)]
-pub struct Bucket {
+pub(super) struct TokenBucket {
+    /// Time in which one token is added.
     interval: Duration,
-    /// How far ahead of its pace the bucket may run.
+    /// How far before its regular time a request may be sent: the size of the burst.
     tolerance: Duration,
-    state: Mutex<State>,
+    state: Mutex<TokenBucketState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct TokenBucketState {
     /// When the bucket is full again.
-    full: Instant,
-    /// Until then the provider wants no request.
-    paused: Instant,
+    full_at: Instant,
+    /// No request is sent before this time, because the provider said so.
+    paused_until: Instant,
 }
 
-impl Bucket {
-    fn new(rate: Rate) -> Self {
+impl TokenBucket {
+    fn new(rate: RequestRate) -> Self {
         let interval = Duration::from_secs_f64(1.0 / rate.per_second.max(1e-6));
         let now = Instant::now();
         Self {
             interval,
             tolerance: interval * rate.burst.saturating_sub(1),
-            state: Mutex::new(State {
-                full: now,
-                paused: now,
+            state: Mutex::new(TokenBucketState {
+                full_at: now,
+                paused_until: now,
             }),
         }
     }
 
-    /// Waits for leave to send one request. Dropped while it waits, it has taken its place and no
-    /// more.
-    pub async fn take(&self) {
+    /// Waits until one request may be sent. A caller that is dropped while it waits has used up its
+    /// token.
+    pub(super) async fn acquire(&self) {
         loop {
             let at = self.reserve();
             sleep_until(at).await;
-            if self.state().paused <= Instant::now() {
+            // a pause that began meanwhile holds for those who were waiting already, too
+            if self.state().paused_until <= Instant::now() {
                 return;
             }
         }
     }
 
+    /// Takes the next token; returns the time from which it may be used.
     fn reserve(&self) -> Instant {
         let now = Instant::now();
         let mut state = self.state();
-        let full = state.full.max(now);
-        let at = full
+        let full_at = state.full_at.max(now); // a bucket does not fill beyond its size
+        let at = full_at
             .checked_sub(self.tolerance)
             .unwrap_or(now)
             .max(now)
-            .max(state.paused);
-        state.full = full.max(state.paused) + self.interval;
+            .max(state.paused_until);
+        // counted from the end of a pause, so that those who waited do not all go at once
+        state.full_at = full_at.max(state.paused_until) + self.interval;
         at
     }
 
-    /// Stops all requests under this limit for `wait`, at most an hour.
-    pub fn pause(&self, wait: Duration) {
+    /// Sends no request of this quota for `wait`, at most an hour.
+    pub(super) fn pause(&self, wait: Duration) {
         let until = Instant::now() + wait.min(PAUSE_MAX);
         let mut state = self.state();
-        state.paused = state.paused.max(until);
+        state.paused_until = state.paused_until.max(until);
     }
 
-    /// Takes in what an answer says about the limit: with nothing remaining, it pauses until the
-    /// reset.
-    pub fn learn(&self, headers: &HeaderMap, now: SystemTime) {
-        if let Some(wait) = until_reset(headers, now) {
+    /// Pauses until the limit resets if a response says that no requests remain.
+    pub(super) fn observe_headers(&self, headers: &HeaderMap, now: SystemTime) {
+        if let Some(wait) = time_until_reset(headers, now) {
             self.pause(wait);
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TokenBucketState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How long until the provider allows more, if its headers say that nothing remains. Okta
-/// (`X-Rate-Limit-*`), GitHub (`X-RateLimit-*`) give a moment, draft-ietf-httpapi-ratelimit-headers
-/// (`RateLimit-*`) seconds.
-fn until_reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+/// How long until the limit resets, if the headers say that no requests remain. Okta
+/// (`X-Rate-Limit-*`) and GitHub (`X-RateLimit-*`) give a time,
+/// draft-ietf-httpapi-ratelimit-headers (`RateLimit-*`) a duration.
+fn time_until_reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
     ["x-rate-limit", "x-ratelimit", "ratelimit"]
         .iter()
         .find_map(|prefix| {
-            let (remaining, reset) = (
-                number(&format!("{prefix}-remaining"))?,
-                number(&format!("{prefix}-reset"))?,
-            );
+            let remaining = number(&format!("{prefix}-remaining"))?;
+            let reset = number(&format!("{prefix}-reset"))?;
             if remaining > 0 {
                 return None;
             }
@@ -149,7 +150,8 @@ fn until_reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
                 return Some(Duration::from_secs(reset));
             }
             let reset = SystemTime::UNIX_EPOCH + Duration::from_secs(reset);
-            Some(reset.duration_since(now).unwrap_or_default() + Duration::from_secs(1)) // the reset's second must be over
+            let until_reset = reset.duration_since(now).unwrap_or_default();
+            Some(until_reset + Duration::from_secs(1)) // the limit may hold until that second ends
         })
 }
 
@@ -189,42 +191,42 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn requests_keep_the_pace() {
-        let bucket = Bucket::new(Rate {
+    async fn spaces_requests_by_the_rate() {
+        let bucket = TokenBucket::new(RequestRate {
             per_second: 2.0,
             burst: 1,
         });
         let begin = Instant::now();
         for _ in 0..21 {
-            bucket.take().await;
+            bucket.acquire().await;
         }
         assert_eq!(begin.elapsed().as_millis(), 10_000);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_burst_is_allowed_after_a_rest() {
-        let bucket = Bucket::new(Rate {
+    async fn allows_burst_after_rest() {
+        let bucket = TokenBucket::new(RequestRate {
             per_second: 1.0,
             burst: 3,
         });
         let begin = Instant::now();
         for _ in 0..4 {
-            bucket.take().await;
+            bucket.acquire().await;
         }
         assert_eq!(begin.elapsed().as_millis(), 1000);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pause_holds_those_that_already_wait() {
-        let bucket = Arc::new(Bucket::new(Rate {
+    async fn pause_delays_waiting_requests() {
+        let bucket = Arc::new(TokenBucket::new(RequestRate {
             per_second: 2.0,
             burst: 1,
         }));
-        bucket.take().await;
+        bucket.acquire().await;
         let begin = Instant::now();
         let waiting = tokio::spawn({
             let bucket = Arc::clone(&bucket);
-            async move { bucket.take().await }
+            async move { bucket.acquire().await }
         });
         tokio::task::yield_now().await;
         bucket.pause(Duration::from_secs(7));
@@ -237,10 +239,10 @@ mod tests {
     }
 
     #[test]
-    fn providers_say_when_to_come_back() {
+    fn reads_reset_and_retry_after_headers() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let wait = |fields: &[(&'static str, &'static str)]| {
-            until_reset(&headers(fields), now).map(|wait| wait.as_secs())
+            time_until_reset(&headers(fields), now).map(|wait| wait.as_secs())
         };
         assert_eq!(
             wait(&[

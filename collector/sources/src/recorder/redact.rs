@@ -1,8 +1,8 @@
-//! Takes credentials out of an exchange before anything of it is hashed or written.
+//! Removes credentials from an exchange before anything of it is hashed or written.
 //!
-//! Our own credentials go wherever they stand. Header fields and URL parameters that carry
-//! anybody's credentials lose their values. Bodies are evidence: apart from our own secrets nothing
-//! in them is touched.
+//! Our own credentials are removed wherever they occur. Header fields and URL parameters that carry
+//! credentials lose their values, whoever owns them. Bodies are evidence: nothing but our own
+//! credentials is removed from them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,14 +11,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use memchr::memmem::Finder;
 use url::Url;
 
-/// Stands where a header's or a parameter's value stood.
+/// Replaces the value of a header field or URL parameter.
 pub(super) const REMOVED: &str = "removed";
 
-/// A configured secret shorter than this is not looked for in bodies: it would be found in every
-/// second word.
+/// A shorter secret is not searched for: it would match parts of unrelated words.
 const SECRET_BYTES_MIN: usize = 8;
 
-/// Header fields whose values are credentials, in lower case.
+/// Header fields, in lower case, whose values are credentials.
 const HEADERS: &[&str] = &[
     "authorization",        // RFC 9110 §11.6.2
     "proxy-authorization",  // RFC 9110 §11.7.2
@@ -41,7 +40,7 @@ const HEADERS: &[&str] = &[
     "x-csrf-token",
 ];
 
-/// URL parameters whose values are credentials, in lower case: signed URLs of AWS, Google and
+/// URL parameters, in lower case, whose values are credentials: signed URLs of AWS, Google and
 /// Azure, OAuth 2, API keys.
 const PARAMETERS: &[&str] = &[
     "x-amz-signature",
@@ -67,37 +66,40 @@ const PARAMETERS: &[&str] = &[
     "key",
 ];
 
-/// Header fields that hold a URL.
+/// Header fields, in lower case, that contain URLs.
 const URL_HEADERS: &[&str] = &["location", "content-location", "referer", "link"];
 
-/// What has been removed, and how often, by the words that the bundle's config uses for it.
-pub(crate) type Removed = BTreeMap<String, u64>;
+/// How often each kind of credential was removed. The keys become `what` of the item's redactions.
+pub(crate) type RemovalCounts = BTreeMap<String, u64>;
 
-/// Our own credentials, all of them, in each form in which they could stand in an exchange. Shared:
-/// a credential that is obtained in mid-capture is unknown to nobody.
+/// Our own credentials, in each form in which they can occur in an exchange. Clones share them, so
+/// that a credential obtained during a capture is known to all recorders at once.
 #[derive(Clone, Default)]
-pub struct Secrets(Arc<RwLock<Vec<Finder<'static>>>>);
+pub(crate) struct Secrets(Arc<RwLock<Vec<Finder<'static>>>>);
 
 impl Secrets {
-    /// Adds a secret. Shorter ones than 8 bytes are ignored.
-    pub fn add(&self, secret: &str) {
+    /// Adds a secret. One shorter than [`SECRET_BYTES_MIN`] is ignored.
+    pub(crate) fn add(&self, secret: &str) {
         if secret.len() < SECRET_BYTES_MIN {
             return;
         }
-        let json = serde_json::to_string(secret).unwrap_or_default();
-        let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        let json_escaped = serde_json::to_string(secret).unwrap_or_default();
+        let form_encoded: String =
+            url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for text in [secret, json.trim_matches('"'), &form] {
-            if !known.iter().any(|there| there.needle() == text.as_bytes()) {
-                known.push(Finder::new(text.as_bytes()).into_owned());
+        for form in [secret, json_escaped.trim_matches('"'), &form_encoded] {
+            let is_known = known.iter().any(|other| other.needle() == form.as_bytes());
+            if !is_known {
+                known.push(Finder::new(form.as_bytes()).into_owned());
             }
         }
-        known.sort_by_key(|secret| std::cmp::Reverse(secret.needle().len())); // the longer form first, if one is part of another
+        // longest first: masking a shorter one that is a part of it would hide the longer one
+        known.sort_by_key(|secret| std::cmp::Reverse(secret.needle().len()));
     }
 
-    /// `bytes` with asterisks in the place of each secret: as many, so that a stated length stays
-    /// true.
-    pub(super) fn mask<'b>(&self, bytes: &'b [u8], removed: &mut Removed) -> Cow<'b, [u8]> {
+    /// Replaces each secret in `bytes` by asterisks of the same number, so that lengths stated
+    /// elsewhere, such as `Content-Length`, remain correct.
+    pub(super) fn mask<'b>(&self, bytes: &'b [u8], removed: &mut RemovalCounts) -> Cow<'b, [u8]> {
         let mut masked = Cow::Borrowed(bytes);
         for secret in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
             let places: Vec<usize> = secret.find_iter(&masked).collect();
@@ -116,14 +118,18 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-fn count(removed: &mut Removed, what: &str, times: u64) {
+fn count(removed: &mut RemovalCounts, what: &str, times: u64) {
     if times > 0 {
         *removed.entry(what.to_owned()).or_default() += times;
     }
 }
 
-/// The value of header field `name` (in lower case) as it may be written.
-pub(super) fn header<'v>(name: &str, value: &'v str, removed: &mut Removed) -> Cow<'v, str> {
+/// The value of the header field `name` (in lower case) without credentials.
+pub(super) fn strip_header_value<'v>(
+    name: &str,
+    value: &'v str,
+    removed: &mut RemovalCounts,
+) -> Cow<'v, str> {
     if HEADERS.contains(&name) {
         count(removed, &format!("values of header field {name}"), 1);
         return Cow::Borrowed(REMOVED);
@@ -131,19 +137,19 @@ pub(super) fn header<'v>(name: &str, value: &'v str, removed: &mut Removed) -> C
     if !URL_HEADERS.contains(&name) {
         return Cow::Borrowed(value);
     }
-    // a Link field (RFC 8288) holds several URLs in angle brackets, the others one without
+    // `Link` (RFC 8288) has several URLs in angle brackets, the other fields have one without
     let pieces = value
         .split_inclusive(['<', '>', ',', ' ', ';'])
         .map(|piece| {
             let text = piece.trim_end_matches(['<', '>', ',', ' ', ';']);
-            format!("{}{}", target(text, removed), &piece[text.len()..])
+            format!("{}{}", strip_url(text, removed), &piece[text.len()..])
         });
     Cow::Owned(pieces.collect())
 }
 
-/// A URL, or its path and query, without the values of parameters that are credentials, and without
-/// a user's password.
-pub(super) fn target<'t>(text: &'t str, removed: &mut Removed) -> Cow<'t, str> {
+/// A URL, or its path and query, without user name and password, and without the values of
+/// parameters that are credentials.
+pub(super) fn strip_url<'t>(text: &'t str, removed: &mut RemovalCounts) -> Cow<'t, str> {
     let text = without_userinfo(text, removed);
     let Some((path, query)) = text.split_once('?') else {
         return text;
@@ -161,8 +167,9 @@ pub(super) fn target<'t>(text: &'t str, removed: &mut Removed) -> Cow<'t, str> {
     Cow::Owned(format!("{path}?{}{fragment}", parameters.join("&")))
 }
 
-fn parameter_without_value(parameter: &str, removed: &mut Removed) -> String {
+fn parameter_without_value(parameter: &str, removed: &mut RemovalCounts) -> String {
     let name = parameter.split('=').next().unwrap_or_default();
+    // the server decodes `%73ig` to `sig`, and so must we
     let decoded: String = url::form_urlencoded::parse(name.as_bytes())
         .map(|(name, _)| name.to_ascii_lowercase())
         .collect();
@@ -173,15 +180,16 @@ fn parameter_without_value(parameter: &str, removed: &mut Removed) -> String {
     format!("{name}={REMOVED}")
 }
 
-fn without_userinfo<'t>(text: &'t str, removed: &mut Removed) -> Cow<'t, str> {
-    let has_userinfo = |url: &Url| !url.username().is_empty() || url.password().is_some();
+fn without_userinfo<'t>(text: &'t str, removed: &mut RemovalCounts) -> Cow<'t, str> {
     match Url::parse(text) {
-        Ok(mut url) if has_userinfo(&url) => {
+        Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
             count(removed, "user names and passwords in URLs", 1);
-            let _ = url.set_username("").and_then(|()| url.set_password(None)); // fails only for URLs that can have neither
+            // fails only for URLs that can have neither
+            let _ = url.set_username("").and_then(|()| url.set_password(None));
             Cow::Owned(url.into())
         }
-        _ => Cow::Borrowed(text),
+        // written as it came: `Url` would normalise it
+        Ok(_) | Err(_) => Cow::Borrowed(text),
     }
 }
 
@@ -189,35 +197,41 @@ fn without_userinfo<'t>(text: &'t str, removed: &mut Removed) -> Cow<'t, str> {
 mod tests {
     use super::*;
 
-    fn scrubbed(text: &str) -> String {
-        target(text, &mut Removed::new()).into_owned()
+    fn redacted_url(text: &str) -> String {
+        strip_url(text, &mut RemovalCounts::new()).into_owned()
     }
 
     #[test]
-    fn parameters_that_are_credentials_lose_their_values() {
+    fn removes_credentials_from_url() {
         let url = "https://b.s3.amazonaws.com/k?X-Amz-Algorithm=AWS4&X-Amz-Credential=AKIA%2F1&X-Amz-Signature=ab&partNumber=1#f";
         let kept = "https://b.s3.amazonaws.com/k?X-Amz-Algorithm=AWS4&X-Amz-Credential=removed&X-Amz-Signature=removed&partNumber=1#f";
-        assert_eq!(scrubbed(url), kept);
-        assert_eq!(scrubbed("/a?%73ig=x&sigh=y"), "/a?%73ig=removed&sigh=y");
-        assert_eq!(scrubbed("/a/b"), "/a/b");
-        assert_eq!(scrubbed("https://me:pw@host/a"), "https://host/a");
+        assert_eq!(redacted_url(url), kept);
+        assert_eq!(redacted_url("/a?%73ig=x&sigh=y"), "/a?%73ig=removed&sigh=y");
+        assert_eq!(redacted_url("/a/b"), "/a/b");
+        assert_eq!(redacted_url("https://me:pw@host/a"), "https://host/a");
     }
 
     #[test]
-    fn links_are_several_urls() {
-        let mut removed = Removed::new();
+    fn removes_credentials_from_each_url_of_link_header() {
+        let mut removed = RemovalCounts::new();
         let value =
             "<https://h/a?after=1&token=t>; rel=\"next\", <https://h/b?sig=s>; rel=\"self\"";
         let kept = "<https://h/a?after=1&token=removed>; rel=\"next\", <https://h/b?sig=removed>; rel=\"self\"";
-        assert_eq!(header("link", value, &mut removed), kept);
+        assert_eq!(strip_header_value("link", value, &mut removed), kept);
         assert_eq!(removed.values().sum::<u64>(), 2);
-        assert_eq!(header("authorization", "Bearer x", &mut removed), REMOVED);
-        assert_eq!(header("x-amzn-requestid", "1-2", &mut removed), "1-2");
+        assert_eq!(
+            strip_header_value("authorization", "Bearer x", &mut removed),
+            REMOVED
+        );
+        assert_eq!(
+            strip_header_value("x-amzn-requestid", "1-2", &mut removed),
+            "1-2"
+        );
     }
 
     #[test]
-    fn own_secrets_go_in_every_form() {
-        let (secrets, mut removed) = (Secrets::default(), Removed::new());
+    fn masks_own_secret_in_every_encoding() {
+        let (secrets, mut removed) = (Secrets::default(), RemovalCounts::new());
         secrets.add("p/a+ss\"word");
         secrets.add("short");
         let body = br#"a=p/a+ss"word b=p%2Fa%2Bss%22word c=p/a+ss\"word short"#;

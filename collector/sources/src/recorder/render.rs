@@ -1,8 +1,8 @@
 //! Writes an exchange as WARC records. Pure.
 //!
-//! The text of a request and of an answer is HTTP/1.1 in form, whatever version was spoken: one
+//! Requests and responses are written in the form of HTTP/1.1, whatever version was spoken: the
 //! start line, one line for each header field with its name in lower case, an empty line, and the
-//! body without any transfer coding.
+//! body without transfer coding.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -12,88 +12,89 @@ use evidence_format::digest::Digest;
 use evidence_format::warc::{self, RecordId, RecordIds, RecordType, WarcHeader};
 use http::{HeaderMap, Request, Version};
 
-use super::redact::{self, Removed, Secrets};
-use super::wire::{Answer, Exchange};
+use super::redact::{self, RemovalCounts, Secrets};
+use super::transport::{HttpExchange, ReceivedResponse};
 use platform::clock;
 
-/// Bytes of a URL that stand in a record's header.
+/// Longest URL in a record's header. The record's block has all of it.
 const URI_BYTES_MAX: usize = 4096;
-/// Field of a request or response: what was taken out of it, and how often.
+/// Field of a request or response record: what was removed from it, and how often.
 pub(crate) const REMOVED_FIELD: &str = "Exhibit-Removed";
-/// Field of what came back: what the recorder made of it.
+/// Field of a response or metadata record: [`super::RetryDecision::as_str`], or `stopped`.
 pub(crate) const OUTCOME_FIELD: &str = "Exhibit-Outcome";
 
-/// What is written beside the exchange itself.
-pub(super) struct Notes {
-    /// 1 for the first time that this was asked.
+/// What the recorder says about an exchange.
+pub(super) struct AttemptInfo {
+    /// 1 for the first attempt at a request.
     pub(super) attempt: u32,
-    /// See [`super::RetryDecision::as_str`].
+    /// See [`OUTCOME_FIELD`].
     pub(super) outcome: &'static str,
 }
 
-/// Appends the records of `exchange` to `out`.
-pub(super) fn exchange(
+/// Appends two records to `out`: the request, and its response or the reason why there is none.
+pub(super) fn write_exchange(
     out: &mut Vec<u8>,
     ids: &mut RecordIds,
     request: &Request<Bytes>,
-    exchange: &Exchange,
-    notes: &Notes,
+    exchange: &HttpExchange,
+    attempt: &AttemptInfo,
     secrets: &Secrets,
 ) {
-    let mut removed = Removed::new();
-    let uri = masked(
-        &redact::target(&request.uri().to_string(), &mut removed),
+    let mut removed = RemovalCounts::new();
+    let uri = mask_text(
+        &redact::strip_url(&request.uri().to_string(), &mut removed),
         secrets,
         &mut removed,
     );
-    let uri = &uri[..uri.floor_char_boundary(URI_BYTES_MAX)]; // all of it stands in the request line
-    removed.clear(); // the same stands in the request line, and is counted there
+    let uri = &uri[..uri.floor_char_boundary(URI_BYTES_MAX)];
+    // the request line has the same credentials, and there they are counted
+    removed.clear();
     let (head, body) = request_block(request, secrets, &mut removed);
-    let (attempt, removed) = (notes.attempt.to_string(), list(&removed));
-    let mut fields = vec![("Exhibit-Attempt", attempt.as_str())];
+    let (number, removed) = (attempt.attempt.to_string(), format_removed(&removed));
+    let mut fields = vec![("Exhibit-Attempt", number.as_str())];
     fields.extend(removed.as_deref().map(|removed| (REMOVED_FIELD, removed)));
     let header = WarcHeader {
         kind: RecordType::Request,
         target_uri: Some(uri),
-        date: exchange.began,
+        date: exchange.sent_at,
         content_type: "application/http;msgtype=request",
         truncated: None,
         fields: &fields,
     };
-    let request_id = write(out, &header, ids, &[&head, &body]);
+    let request_id = write_record(out, &header, ids, &[&head, &body]);
     let common = [
         ("WARC-Concurrent-To", request_id.as_str()),
-        (OUTCOME_FIELD, notes.outcome),
+        (OUTCOME_FIELD, attempt.outcome),
     ];
-    match &exchange.answer {
-        Some(answer) => response(out, ids, uri, answer, &common, secrets),
-        None => failure(out, ids, uri, &exchange.failure, &common, secrets),
+    match &exchange.response {
+        Some(response) => write_response(out, ids, uri, response, &common, secrets),
+        None => write_failure(out, ids, uri, &exchange.failure, &common, secrets),
     }
 }
 
-fn response(
+fn write_response(
     out: &mut Vec<u8>,
     ids: &mut RecordIds,
     uri: &str,
-    answer: &Answer,
+    response: &ReceivedResponse,
     common: &[(&str, &str)],
     secrets: &Secrets,
 ) {
-    let mut removed = Removed::new();
+    let mut removed = RemovalCounts::new();
     let start = format!(
         "HTTP/1.1 {} {}",
-        answer.status.as_u16(),
-        answer.status.canonical_reason().unwrap_or_default()
+        response.status.as_u16(),
+        response.status.canonical_reason().unwrap_or_default()
     );
-    let body = secrets.mask(&answer.body, &mut removed);
+    let body = secrets.mask(&response.body, &mut removed);
     let digest = format!("sha256:{}", Digest::of(&body).hex());
-    let head = message_head(&start, &answer.headers, secrets, &mut removed);
-    let peer = answer.peer.map(|peer| peer.ip().to_string());
-    let certificate = answer.certificate.map(|digest| digest.hex());
-    let removed = list(&removed);
+    let head = message_head(&start, &response.headers, secrets, &mut removed);
+    let peer = response.peer.map(|peer| peer.ip().to_string());
+    let certificate = response.certificate.map(|digest| digest.hex());
+    let removed = format_removed(&removed);
     let mut fields = common.to_vec();
     fields.push(("WARC-Payload-Digest", &digest));
-    fields.push(("WARC-Protocol", protocol(answer.version)));
+    fields.push(("WARC-Protocol", protocol(response.version)));
     fields.extend(peer.as_deref().map(|peer| ("WARC-IP-Address", peer)));
     fields.extend(
         certificate
@@ -104,16 +105,16 @@ fn response(
     let header = WarcHeader {
         kind: RecordType::Response,
         target_uri: Some(uri),
-        date: answer.at,
+        date: response.received_at,
         content_type: "application/http;msgtype=response",
-        truncated: answer.cut,
+        truncated: response.truncated,
         fields: &fields,
     };
-    write(out, &header, ids, &[&head, &body]);
+    write_record(out, &header, ids, &[&head, &body]);
 }
 
-/// What is known of a request without an answer.
-fn failure(
+/// Writes why a request got no response.
+fn write_failure(
     out: &mut Vec<u8>,
     ids: &mut RecordIds,
     uri: &str,
@@ -129,15 +130,15 @@ fn failure(
         truncated: None,
         fields: common,
     };
-    write(
+    write_record(
         out,
         &header,
         ids,
-        &[masked(why, secrets, &mut Removed::new()).as_bytes()],
+        &[mask_text(why, secrets, &mut RemovalCounts::new()).as_bytes()],
     );
 }
 
-fn write(
+fn write_record(
     out: &mut Vec<u8>,
     header: &WarcHeader<'_>,
     ids: &mut RecordIds,
@@ -147,11 +148,11 @@ fn write(
         .expect("the URI is bounded, and all other fields are short")
 }
 
-/// Head and body.
+/// The head and the body of a request as they are written.
 fn request_block<'r>(
     request: &'r Request<Bytes>,
     secrets: &Secrets,
-    removed: &mut Removed,
+    removed: &mut RemovalCounts,
 ) -> (Vec<u8>, Cow<'r, [u8]>) {
     let target = request
         .uri()
@@ -160,10 +161,11 @@ fn request_block<'r>(
     let start = format!(
         "{} {} HTTP/1.1",
         request.method(),
-        redact::target(target, removed)
+        redact::strip_url(target, removed)
     );
     let body = secrets.mask(request.body(), removed);
     let mut headers = request.headers().clone();
+    // HTTP/2 has no `Host`, and HTTP/1.1 adds it only when it sends; the record always names it
     let host = request
         .uri()
         .authority()
@@ -178,7 +180,7 @@ fn message_head(
     start: &str,
     headers: &HeaderMap,
     secrets: &Secrets,
-    removed: &mut Removed,
+    removed: &mut RemovalCounts,
 ) -> Vec<u8> {
     let mut head = format!("{}\r\n", start.trim_end());
     for (name, value) in headers {
@@ -186,19 +188,19 @@ fn message_head(
         let _ = write!(
             head,
             "{name}: {}\r\n",
-            redact::header(name.as_str(), &value, removed)
+            redact::strip_header_value(name.as_str(), &value, removed)
         );
     }
     head.push_str("\r\n");
     secrets.mask(head.as_bytes(), removed).into_owned()
 }
 
-fn masked(text: &str, secrets: &Secrets, removed: &mut Removed) -> String {
+fn mask_text(text: &str, secrets: &Secrets, removed: &mut RemovalCounts) -> String {
     String::from_utf8_lossy(&secrets.mask(text.as_bytes(), removed)).into_owned()
 }
 
-/// `values of header field authorization=1; own credentials=2`.
-fn list(removed: &Removed) -> Option<String> {
+/// Such as `own credentials=2; values of header field authorization=1`; `None` if it is empty.
+fn format_removed(removed: &RemovalCounts) -> Option<String> {
     let pieces: Vec<String> = removed
         .iter()
         .map(|(what, count)| format!("{what}={count}"))
@@ -206,15 +208,15 @@ fn list(removed: &Removed) -> Option<String> {
     (!pieces.is_empty()).then(|| pieces.join("; "))
 }
 
-/// Reads what [`list`] wrote.
-pub(crate) fn removed(field: &str) -> impl Iterator<Item = (&str, u64)> {
+/// Reads what [`format_removed`] wrote.
+pub(crate) fn parse_removed(field: &str) -> impl Iterator<Item = (&str, u64)> {
     field
         .split("; ")
         .filter_map(|piece| piece.rsplit_once('='))
         .filter_map(|(what, count)| Some((what, count.parse().ok()?)))
 }
 
-/// As the WARC community's proposal "WARC-Protocol" has it.
+/// The value of `WARC-Protocol`, a field that the WARC community proposed.
 fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 => "http/0.9",

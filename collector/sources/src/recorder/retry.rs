@@ -1,76 +1,75 @@
-//! Decides what an answer means and whether to ask again. Pure.
+//! Decides what a response means and whether to repeat its request. Pure.
 
 use std::time::Duration;
 
 use evidence_format::coverage::GapReason;
 use http::{HeaderMap, StatusCode};
 
-/// Requests that failed in passing are repeated this often: with [`BACKOFF_MAX`] it takes about two
-/// minutes.
-const TRANSIENT_ATTEMPTS_MAX: u32 = 8;
-/// Bound of the first wait.
-const BACKOFF_FIRST: Duration = Duration::from_millis(500);
-/// Bound of each later wait.
-const BACKOFF_MAX: Duration = Duration::from_secs(20);
+use platform::backoff::Backoff;
 
-/// What an exchange has come to.
+/// Attempts at a request that fails for transient reasons: with [`BACKOFF`], about two minutes.
+const TRANSIENT_ATTEMPTS_MAX: u32 = 8;
+/// Waits between attempts.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(20));
+
+/// What to do after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryDecision {
-    /// The client gets it: an answer, or a refusal that it understands better than we.
+    /// Give the response to the client library, which knows what it means: a success, or an error
+    /// that repeating would not change.
     Answered,
-    /// The limit is used up. Asked again until the step's time is over.
+    /// A rate limit is exceeded: repeat until the step is stopped.
     Throttled,
-    /// Failed in passing.
+    /// Repeat a few times; then fail for this reason.
     Transient(GapReason),
-    /// Will not be better the next time.
-    Hopeless(GapReason),
+    /// Fail now, for this reason.
+    Permanent(GapReason),
 }
 
 impl RetryDecision {
-    /// As in the record's `Exhibit-Outcome`.
+    /// The value of the record's field `Exhibit-Outcome`.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
             Self::Throttled => "throttled",
-            Self::Transient(_) => "failed-in-passing",
-            Self::Hopeless(_) => "failed",
+            Self::Transient(_) => "transient-failure",
+            Self::Permanent(_) => "permanent-failure",
         }
     }
 }
 
-/// Judges an answer by a provider's own rules; what they do not know is left to [`by_status`].
+/// Classifies a response by a provider's own conventions; `None` leaves it to
+/// [`classify_by_status`].
 pub type ResponseClassifier = fn(StatusCode, &HeaderMap, &[u8]) -> Option<RetryDecision>;
 
-/// Judges an answer by what HTTP says.
-pub(super) fn by_status(status: StatusCode, headers: &HeaderMap) -> RetryDecision {
-    let is_told_to_wait = headers.contains_key(http::header::RETRY_AFTER);
+/// Classifies a response by the rules of HTTP.
+pub(super) fn classify_by_status(status: StatusCode, headers: &HeaderMap) -> RetryDecision {
+    let has_retry_after = headers.contains_key(http::header::RETRY_AFTER);
     match status.as_u16() {
         429 => RetryDecision::Throttled,
-        403 | 503 if is_told_to_wait => RetryDecision::Throttled, // GitHub's secondary limits; RFC 9110 §10.2.3
+        // 403: GitHub's secondary limits; 503: RFC 9110 §10.2.3
+        403 | 503 if has_retry_after => RetryDecision::Throttled,
         408 | 425 | 500 | 502 | 503 | 504 => RetryDecision::Transient(GapReason::Refused),
         _ => RetryDecision::Answered,
     }
 }
 
-/// How long to wait before attempt `attempt + 1`, if there is to be one. `jitter` is random in [0,
-/// 1): "full jitter" (AWS Architecture Blog, "Exponential Backoff And Jitter"), so that many who
-/// failed together do not come back together. What the provider itself asked for is waited for in
-/// full.
-pub(super) fn wait(
-    verdict: RetryDecision,
+/// How long to wait before attempt `attempt + 1`; `None` if there is to be none.
+///
+/// The wait that the provider requested is waited for in full. On top comes a backoff with full
+/// jitter by `random`, which is in [0, 1).
+pub(super) fn delay(
+    decision: RetryDecision,
     attempt: u32,
-    asked: Option<Duration>,
-    jitter: f64,
+    requested_wait: Option<Duration>,
+    random: f64,
 ) -> Option<Duration> {
-    match verdict {
-        RetryDecision::Answered | RetryDecision::Hopeless(_) => None,
+    match decision {
+        RetryDecision::Answered | RetryDecision::Permanent(_) => None,
         RetryDecision::Transient(_) if attempt >= TRANSIENT_ATTEMPTS_MAX => None,
         RetryDecision::Throttled | RetryDecision::Transient(_) => {
-            let bound = BACKOFF_FIRST
-                .saturating_mul(1 << (attempt - 1).min(16))
-                .min(BACKOFF_MAX);
-            Some(asked.unwrap_or_default() + bound.mul_f64(jitter))
+            Some(requested_wait.unwrap_or_default() + BACKOFF.full_jitter(attempt - 1, random))
         }
     }
 }
@@ -80,25 +79,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_may_heal_is_asked_again() {
+    fn repeats_only_transient_failures() {
         let transient = RetryDecision::Transient(GapReason::Unreachable);
-        assert_eq!(wait(RetryDecision::Answered, 1, None, 0.5), None);
+        assert_eq!(delay(RetryDecision::Answered, 1, None, 0.5), None);
         assert_eq!(
-            wait(RetryDecision::Hopeless(GapReason::TooLarge), 1, None, 0.5),
+            delay(RetryDecision::Permanent(GapReason::TooLarge), 1, None, 0.5),
             None
         );
         assert_eq!(
-            wait(transient, 1, None, 0.5),
+            delay(transient, 1, None, 0.5),
             Some(Duration::from_millis(250))
         );
-        assert_eq!(wait(transient, 7, None, 0.5), Some(Duration::from_secs(10)));
-        assert_eq!(wait(transient, TRANSIENT_ATTEMPTS_MAX, None, 0.5), None);
+        assert_eq!(
+            delay(transient, 7, None, 0.5),
+            Some(Duration::from_secs(10))
+        );
+        assert_eq!(delay(transient, TRANSIENT_ATTEMPTS_MAX, None, 0.5), None);
     }
 
     #[test]
-    fn throttling_is_waited_out_however_long_it_takes() {
+    fn repeats_throttled_requests_without_limit() {
         assert_eq!(
-            wait(
+            delay(
                 RetryDecision::Throttled,
                 1,
                 Some(Duration::from_secs(30)),
@@ -107,20 +109,20 @@ mod tests {
             Some(Duration::from_secs(30))
         );
         assert_eq!(
-            wait(RetryDecision::Throttled, 1000, None, 0.5),
+            delay(RetryDecision::Throttled, 1000, None, 0.5),
             Some(Duration::from_secs(10))
         );
     }
 
     #[test]
-    fn a_refusal_with_a_time_to_come_back_is_a_limit() {
+    fn retry_after_marks_refusal_as_throttling() {
         let mut headers = HeaderMap::new();
         assert_eq!(
-            by_status(StatusCode::FORBIDDEN, &headers),
+            classify_by_status(StatusCode::FORBIDDEN, &headers),
             RetryDecision::Answered
         );
         assert_eq!(
-            by_status(StatusCode::SERVICE_UNAVAILABLE, &headers),
+            classify_by_status(StatusCode::SERVICE_UNAVAILABLE, &headers),
             RetryDecision::Transient(GapReason::Refused)
         );
         headers.insert(
@@ -128,15 +130,15 @@ mod tests {
             http::HeaderValue::from_static("1"),
         );
         assert_eq!(
-            by_status(StatusCode::FORBIDDEN, &headers),
+            classify_by_status(StatusCode::FORBIDDEN, &headers),
             RetryDecision::Throttled
         );
         assert_eq!(
-            by_status(StatusCode::SERVICE_UNAVAILABLE, &headers),
+            classify_by_status(StatusCode::SERVICE_UNAVAILABLE, &headers),
             RetryDecision::Throttled
         );
         assert_eq!(
-            by_status(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new()),
+            classify_by_status(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new()),
             RetryDecision::Throttled
         );
     }

@@ -1,4 +1,4 @@
-//! The recorder under each of the four clients, against a server on loopback.
+//! The recorder below each of the four client libraries, against a server on loopback.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::recorder::redact::REMOVED;
 
-/// Answers each connection's requests with what `answer` makes of them, raw.
+/// Starts a server that sends the bytes that `answer` returns for the number of the connection and
+/// its request.
 fn serve(answer: impl Fn(usize, &str) -> Vec<u8> + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let address = listener.local_addr().expect("bound");
@@ -60,29 +61,37 @@ fn http(status: &str, headers: &str, body: &str) -> Vec<u8> {
 
 fn recorder() -> Recorder {
     crate::crypto::install_provider();
-    let mut wire = Transport::new().expect("a client");
-    wire.patience = (Duration::from_secs(2), Duration::from_millis(300));
-    let limit = Limit {
+    let mut transport = Transport::new().expect("a client");
+    transport.timeouts = transport::ResponseTimeouts {
+        head: Duration::from_secs(2),
+        idle: Duration::from_millis(300),
+    };
+    let quota = QuotaKey {
         provider: "test",
         account: String::new(),
         region: String::new(),
         endpoint: "x",
     };
-    let manner = RequestPolicy {
-        limit,
-        rate: Rate {
+    let policy = RequestPolicy {
+        quota,
+        rate: RequestRate {
             per_second: 1000.0,
             burst: 100,
         },
-        judge: |_, _, _| None,
+        classify: |_, _, _| None,
     };
-    Recorder::new(Arc::new(wire), manner, [7; 8], CancellationToken::new())
+    Recorder::new(
+        Arc::new(transport),
+        policy,
+        [7; 8],
+        CancellationToken::new(),
+    )
 }
 
-/// What was recorded: type, outcome, and block of each record.
-fn taken(recorder: &Recorder) -> Vec<(String, String, String)> {
+/// Type, outcome and block of each record.
+fn recorded(recorder: &Recorder) -> Vec<(String, String, String)> {
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
-    let warc = recorder.take();
+    let warc = recorder.take_buffered();
     let records = warc::records(&warc).map(|record| record.expect("WARC"));
     records
         .map(|record| {
@@ -104,7 +113,7 @@ fn kinds(records: &[(String, String, String)]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn it_sits_under_the_aws_sdk() {
+async fn records_requests_of_aws_sdk() {
     let page = r#"{"Events":[],"NextToken":"two"}"#;
     let server = serve(move |number, request| {
         let is_second = request.contains("\"NextToken\":\"two\"");
@@ -141,7 +150,7 @@ async fn it_sits_under_the_aws_sdk() {
         pages.len() == 2 && pages.iter().all(Result::is_ok),
         "{pages:?}"
     );
-    let records = taken(&recorder);
+    let records = recorded(&recorder);
     assert_eq!(
         kinds(&records),
         [
@@ -159,7 +168,7 @@ async fn it_sits_under_the_aws_sdk() {
 }
 
 #[tokio::test]
-async fn it_sits_under_kube() {
+async fn records_requests_of_kube() {
     let server = serve(|_, request| {
         let (metadata, name) = if request.contains("continue=two") {
             ("{}", "b")
@@ -172,7 +181,7 @@ async fn it_sits_under_kube() {
         http("200 OK", "content-type: application/json\r\n", &body)
     });
     let recorder = recorder();
-    // kube leaves the host to a layer above the transport
+    // kube's requests have only a path; its own layer would add the host
     let base = tower::ServiceBuilder::new().map_request(
         move |mut request: Request<kube::client::Body>| {
             let path = request
@@ -197,7 +206,7 @@ async fn it_sits_under_kube() {
         .expect("a page");
     assert_eq!(second.items[0].metadata.name.as_deref(), Some("b"));
     assert_eq!(
-        kinds(&taken(&recorder)),
+        kinds(&recorded(&recorder)),
         [
             "request",
             "response answered",
@@ -208,7 +217,7 @@ async fn it_sits_under_kube() {
 }
 
 #[tokio::test]
-async fn it_sits_under_octocrab() {
+async fn records_requests_of_octocrab() {
     let server = Arc::new(Mutex::new(None::<SocketAddr>));
     let address = serve({
         let server = Arc::clone(&server);
@@ -246,7 +255,7 @@ async fn it_sits_under_octocrab() {
         .expect("a page");
     assert!(second.is_some_and(|page| page.next.is_none()));
     assert_eq!(
-        kinds(&taken(&recorder)),
+        kinds(&recorded(&recorder)),
         [
             "request",
             "response answered",
@@ -257,7 +266,7 @@ async fn it_sits_under_octocrab() {
 }
 
 #[tokio::test]
-async fn it_takes_requests_of_reqwest() {
+async fn records_requests_of_reqwest() {
     let server = serve(|_, request| {
         http(
             "200 OK",
@@ -280,7 +289,7 @@ async fn it_takes_requests_of_reqwest() {
         let response = recorder.execute(request).await.expect("an answer");
         assert_eq!(response.text().await.expect("a body"), body);
     }
-    let records = taken(&recorder);
+    let records = recorded(&recorder);
     assert_eq!(
         kinds(&records),
         [
@@ -306,7 +315,7 @@ async fn get(recorder: &Recorder, server: SocketAddr) -> Result<Response<Bytes>,
 }
 
 #[tokio::test]
-async fn what_may_heal_is_asked_again_and_every_attempt_is_kept() {
+async fn repeats_transient_failures_and_records_every_attempt() {
     let server = serve(|number, _| match number {
         0 => http("503 Service Unavailable", "retry-after: 0\r\n", ""),
         1 => b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\ncut".to_vec(),
@@ -318,26 +327,26 @@ async fn what_may_heal_is_asked_again_and_every_attempt_is_kept() {
         get(&recorder, server).await.expect("an answer").into_body(),
         "whole"
     );
-    let records = taken(&recorder);
+    let records = recorded(&recorder);
     let expected = [
         "request",
         "response throttled",
         "request",
-        "response failed-in-passing",
+        "response transient-failure",
         "request",
-        "metadata failed-in-passing",
+        "metadata transient-failure",
         "request",
         "response answered",
     ];
     assert_eq!(kinds(&records), expected);
     assert!(
         records[3].2.ends_with("\r\n\r\ncut"),
-        "what came of it is kept"
+        "the truncated response is recorded"
     );
 }
 
 #[tokio::test]
-async fn a_stop_ends_a_request_that_hangs() {
+async fn stop_ends_hanging_request() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback"); // takes connections and never answers
     let recorder = recorder();
     let stop = recorder.stop.clone();
@@ -349,11 +358,11 @@ async fn a_stop_ends_a_request_that_hangs() {
         .await
         .expect_err("stopped");
     assert!(matches!(error, CallError::Stopped { throttled: false }));
-    assert_eq!(kinds(&taken(&recorder)), ["request", "metadata stopped"]);
+    assert_eq!(kinds(&recorded(&recorder)), ["request", "metadata stopped"]);
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_cut() {
+async fn truncates_endless_response() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let server = listener.local_addr().expect("bound");
     std::thread::spawn(move || {
@@ -375,7 +384,10 @@ async fn an_answer_without_end_is_cut() {
         ),
         "{error}"
     );
-    assert_eq!(kinds(&taken(&recorder)), ["request", "response failed"]);
+    assert_eq!(
+        kinds(&recorded(&recorder)),
+        ["request", "response permanent-failure"]
+    );
 }
 
 fn secret() -> impl Strategy<Value = String> {
@@ -383,8 +395,7 @@ fn secret() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Wherever a secret of ours stands, and whoever's credentials are in headers and URLs: none of
-    /// them reaches a record.
+    /// Neither a secret of ours, wherever it occurs, nor anybody's credentials in headers and URLs.
     #[test]
     fn no_credential_reaches_a_record(own in secret(), theirs in "[A-Za-z0-9]{12,40}", at in 0usize..6) {
         let secrets = Secrets::default();
@@ -402,21 +413,21 @@ proptest! {
         let mut headers = http::HeaderMap::new();
         headers.insert("set-cookie", theirs.parse().expect("a value"));
         headers.insert("location", format!("https://h/?sig={theirs}").parse().expect("a value"));
-        let answer = wire::Answer {
-            at: platform::clock::now(),
+        let response = transport::ReceivedResponse {
+            received_at: platform::clock::now(),
             status: http::StatusCode::OK,
             version: http::Version::HTTP_11,
             headers,
             peer: None,
             certificate: None,
             body: Bytes::from(match at { 3 => own.clone(), 4 => json, _ => encoded }),
-            cut: None,
+            truncated: None,
         };
         let failed = (at == 5).then(|| format!("cannot reach {own}"));
-        let exchange = Exchange { began: platform::clock::now(), answer: failed.is_none().then_some(answer), failure: failed.unwrap_or_default() };
+        let exchange = HttpExchange { sent_at: platform::clock::now(), response: failed.is_none().then_some(response), failure: failed.unwrap_or_default() };
         let (mut out, mut ids) = (Vec::new(), RecordIds::new([1; 8]));
-        let notes = render::Notes { attempt: 1, outcome: "answered" };
-        render::exchange(&mut out, &mut ids, &request, &exchange, &notes, &secrets);
+        let attempt = render::AttemptInfo { attempt: 1, outcome: "answered" };
+        render::write_exchange(&mut out, &mut ids, &request, &exchange, &attempt, &secrets);
         let text = String::from_utf8(out).expect("text");
         prop_assert!(!text.contains(&own), "{text}");
         prop_assert!(!text.contains(&theirs), "{text}");

@@ -1,8 +1,14 @@
-//! A store of this machine, on which this process works.
+//! The backend for a store of this machine: this process does the work.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use api::{
+    BundleSummary, CaptureOptions, CreatedToken, DeclareResponse, EventSummary, IncidentDetails,
+    IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
+    TokenRequest,
+};
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -12,44 +18,40 @@ use platform::terminal::ProgressLine;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{
-    AttachRequest, AttachmentReceipt, Backend, EventFeed, NewDeclaration, PlanTarget, TokenRequest,
-    Visitor, describe,
+    AttachRequest, AttachmentResult, Backend, EventFeed, NewDeclaration, PlanTarget, Visitor,
+    describe_progress,
 };
 use crate::app::OpenStore;
-use domain::incident::TimelineRow;
 use domain::incident::{
-    Command, CommandError, Declaration, Incident, IncidentEvent, IncidentStatus, Line, Name,
+    Command, CommandError, DeclarationDraft, Incident, IncidentEvent, IncidentStatus, Line, Name,
     PlayName, brief,
 };
 use domain::plan::CapturePlan;
-use domain::token::TokenId;
-use pipeline::timeline::{Filter, Read};
-use pipeline::{self, DeclareError, PipelineError, Until};
+use pipeline::timeline::{TimelineFilter, TimelineReader};
+use pipeline::{self, DeclareError, PipelineError, WorkUntil};
 use platform::clock;
-use server::answers::{
-    self, Bundle, Capture, ChangeView, Created, Declared, Full, Happened, Listed, PlayView,
-    Progress, Receipt, SourceView, Token, Watching,
-};
-use server::token::{self, Wanted};
+use server::events::EventWatcher;
+use server::responses;
+use server::token::{self, NewToken, VALID_BY_DEFAULT};
 use sources;
 use store::ledger::{BundleRow, OverviewQuery};
 
-/// Between two looks at what this process or another one does.
-const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+/// How often the progress line is redrawn, and how often captures of other processes are checked.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Between two looks at what happens: people see it as at once.
-const FOLLOW_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+/// How often the journal is polled for events: to people, that is at once.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A store that is open, and who types.
 pub(crate) struct LocalBackend {
     pub(crate) app: OpenStore,
+    /// The author of journal entries.
     pub(crate) by: Name,
 }
 
 impl LocalBackend {
-    /// Works on everything that is due, of all incidents, and shows how far it is.
+    /// Runs the due captures of all incidents, and shows progress.
     pub(crate) async fn work_until_idle(&self, quiet: bool) {
-        self.with_progress(quiet, self.app.pipeline.work(Until::Idle))
+        self.with_progress(quiet, self.app.pipeline.work(WorkUntil::Idle))
             .await;
     }
 
@@ -59,32 +61,26 @@ impl LocalBackend {
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                () = tokio::time::sleep(LOOK_EVERY) => line.draw(|| self.progress()),
+                () = tokio::time::sleep(REDRAW_INTERVAL) => line.draw(|| self.describe_running()),
             }
         }
     }
 
-    async fn find_incident(&self, id: &IncidentId) -> Result<Incident> {
+    async fn read_incident(&self, id: &IncidentId) -> Result<Incident> {
         Ok(self.app.pipeline.incident(id).await?)
     }
 
-    async fn row(&self, beginning: &str) -> Result<BundleRow> {
-        let row = self.app.pipeline.parts.ledger.bundle(beginning).await?;
+    async fn bundle_row(&self, id_prefix: &str) -> Result<BundleRow> {
+        let row = self.app.pipeline.parts.ledger.bundle(id_prefix).await?;
         row.with_context(|| {
-            format!("no bundle's id begins with {beginning:?}: `exhibit bundles` lists them")
+            format!("no bundle id begins with {id_prefix:?}: `exhibit bundles` lists them")
         })
     }
 
-    /// How far the captures of this process are.
-    fn progress(&self) -> String {
-        let watched = self.app.pipeline.progress.watch().into_iter();
-        let progress = |watched: pipeline::PassProgress| Progress {
-            source: watched.pass.source,
-            pass: watched.pass.pass,
-            pages: watched.pages,
-            bytes: watched.bytes,
-        };
-        describe(&watched.map(progress).collect::<Vec<_>>())
+    /// The running captures of this process in one line.
+    fn describe_running(&self) -> String {
+        let running = self.app.pipeline.progress.running().into_iter();
+        describe_progress(&running.map(responses::capture_progress).collect::<Vec<_>>())
     }
 }
 
@@ -94,32 +90,36 @@ impl Backend for LocalBackend {
         Ok(clock::now())
     }
 
-    fn due(&self) -> &'static str {
+    fn due_now_hint(&self) -> &'static str {
         "now: run `exhibit settle`"
     }
 
-    async fn incidents(&self) -> Result<Vec<Listed>> {
+    async fn incidents(&self) -> Result<Vec<IncidentListItem>> {
         let all = OverviewQuery {
             limit: u64::MAX,
             ..OverviewQuery::default()
         };
         let overviews = self.app.pipeline.parts.ledger.overviews(&all).await?;
-        Ok(overviews.into_iter().map(answers::listed).collect())
+        Ok(overviews
+            .into_iter()
+            .map(responses::incident_list_item)
+            .collect())
     }
 
-    async fn has(&self, id: &IncidentId) -> Result<bool> {
+    async fn has_incident(&self, id: &IncidentId) -> Result<bool> {
         Ok(self.app.pipeline.parts.ledger.has_incident(id).await?)
     }
 
-    async fn incident(&self, id: &IncidentId) -> Result<Full> {
-        Ok(answers::full(&self.app.pipeline, &self.find_incident(id).await?).await?)
+    async fn incident(&self, id: &IncidentId) -> Result<IncidentDetails> {
+        let incident = self.read_incident(id).await?;
+        Ok(responses::incident_details(&self.app.pipeline, &incident).await?)
     }
 
     async fn is_under_way(&self, id: &IncidentId) -> Result<bool> {
         Ok(self.app.pipeline.is_under_way(id).await?)
     }
 
-    async fn declare(&self, declaring: NewDeclaration) -> Result<Declared> {
+    async fn declare(&self, declaration: NewDeclaration) -> Result<DeclareResponse> {
         let NewDeclaration {
             id,
             title,
@@ -131,17 +131,15 @@ impl Backend for LocalBackend {
             pivots,
             capture,
             idempotency_key,
-        } = declaring;
+        } = declaration;
         let deadline_seconds = self.app.config.capture.deadline_seconds;
         let capture = capture
-            .map(|capture| capture.ask_within(deadline_seconds))
+            .map(|capture| capture.into_request(deadline_seconds))
             .transpose()?;
-        let declaration = Declaration {
-            incident: answers::unnumbered(),
+        let declaration = DeclarationDraft {
             name: title,
             severity,
             play,
-            checklist: Vec::new(),
             started,
             report,
             affects,
@@ -156,68 +154,71 @@ impl Backend for LocalBackend {
             idempotency_key,
         };
         let (id, new) = self.app.pipeline.declare(request).await?;
-        Ok(Declared { id, new })
+        Ok(DeclareResponse { id, new })
     }
 
-    async fn capture(&self, id: &IncidentId, capture: Capture) -> Result<()> {
-        let ask = capture.ask_within(self.app.config.capture.deadline_seconds)?;
-        Ok(self.app.pipeline.capture_again(id, ask, &self.by).await?)
+    async fn capture(&self, id: &IncidentId, capture: CaptureOptions) -> Result<()> {
+        let request = capture.into_request(self.app.config.capture.deadline_seconds)?;
+        Ok(self
+            .app
+            .pipeline
+            .capture_again(id, request, &self.by)
+            .await?)
     }
 
-    async fn stop(&self, id: &IncidentId) -> Result<()> {
+    async fn stop_captures(&self, id: &IncidentId) -> Result<()> {
         Ok(self.app.pipeline.stop_captures(id, &self.by).await?)
     }
 
-    async fn finish(&self, id: &IncidentId, quiet: bool) -> Result<()> {
-        let finished = self.app.pipeline.finish(id, LOOK_EVERY);
+    async fn finish_captures(&self, id: &IncidentId, quiet: bool) -> Result<()> {
+        let finished = self.app.pipeline.work_until_done(id, REDRAW_INTERVAL);
         Ok(self.with_progress(quiet, finished).await?)
     }
 
-    async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>> {
-        let changes = self.app.pipeline.apply(id, &self.by, wishes).await?;
-        Ok(changes.iter().map(ChangeView::of).collect())
+    async fn apply(&self, id: &IncidentId, commands: &[Command]) -> Result<Vec<EventSummary>> {
+        let changes = self.app.pipeline.apply(id, &self.by, commands).await?;
+        Ok(changes.iter().map(EventSummary::from).collect())
     }
 
     async fn close(
         &self,
         id: &IncidentId,
         reason: Option<Line>,
-    ) -> Result<Option<Vec<ChangeView>>> {
-        let wish = Command::ChangeStatus {
+    ) -> Result<Option<Vec<EventSummary>>> {
+        let command = Command::ChangeStatus {
             to: IncidentStatus::Closed,
             reason,
         };
-        match self.app.pipeline.apply(id, &self.by, &[wish]).await {
-            Ok(changes) => Ok(Some(changes.iter().map(ChangeView::of).collect())),
+        match self.app.pipeline.apply(id, &self.by, &[command]).await {
+            Ok(changes) => Ok(Some(changes.iter().map(EventSummary::from).collect())),
             Err(DeclareError::Refused(CommandError::NotReadyToClose { .. })) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentReceipt> {
+    async fn attach(&self, id: &IncidentId, request: AttachRequest) -> Result<AttachmentResult> {
         let AttachRequest {
             content,
             name,
-            meter,
-        } = attaching;
-        let (incident, by) = (id.clone(), self.by.clone());
-        let attaching = pipeline::AttachRequest {
-            incident,
+            progress,
+        } = request;
+        let request = pipeline::AttachRequest {
+            incident: id.clone(),
             content,
             name,
             content_type: None,
-            by,
-            meter,
+            by: self.by.clone(),
+            progress,
         };
-        let pipeline::Attached {
+        let pipeline::SealedAttachment {
             bundle,
             name,
             bytes,
             sha256,
             gaps,
-        } = self.app.pipeline.attach(attaching).await?;
-        Ok(AttachmentReceipt {
-            receipt: Receipt {
+        } = self.app.pipeline.attach(request).await?;
+        Ok(AttachmentResult {
+            receipt: api::AttachmentReceipt {
                 incident: bundle.pass.incident,
                 id: bundle.id,
                 name,
@@ -229,7 +230,7 @@ impl Backend for LocalBackend {
     }
 
     async fn brief(&self, id: &IncidentId, external: bool) -> Result<String> {
-        let incident = brief::to_the_second(self.find_incident(id).await?);
+        let incident = brief::truncate_to_seconds(self.read_incident(id).await?);
         Ok(if external {
             brief::external(&incident)
         } else {
@@ -237,47 +238,47 @@ impl Backend for LocalBackend {
         })
     }
 
-    async fn timeline(
+    async fn read_timeline(
         &self,
         id: &IncidentId,
-        filter: Filter,
+        filter: TimelineFilter,
         each: Visitor<'_, TimelineRow>,
     ) -> Result<()> {
         let entries = self.app.pipeline.entries(id).await?;
-        let mut read = Read::new(&self.app.pipeline.parts.ledger, id, entries, filter);
-        while let Some(row) = read.next().await? {
+        let mut reader = TimelineReader::new(&self.app.pipeline.parts.ledger, id, entries, filter);
+        while let Some(row) = reader.next().await? {
             each(row)?;
         }
         Ok(())
     }
 
-    fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
-        let mut look = interval(FOLLOW_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let watching = Watching::new(self.app.pipeline.clone(), id.clone(), seq);
+    fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let watcher = EventWatcher::new(self.app.pipeline.clone(), id.clone(), seq);
         Box::new(LocalEventFeed {
-            watching,
-            look,
-            waiting: Vec::new().into_iter(),
+            watcher,
+            poll,
+            pending: Vec::new().into_iter(),
         })
     }
 
-    async fn bundles(&self, id: &IncidentId) -> Result<Vec<Bundle>> {
-        Ok(answers::bundles(&self.app.pipeline, id).await?)
+    async fn bundles(&self, id: &IncidentId) -> Result<Vec<BundleSummary>> {
+        Ok(responses::bundle_summaries(&self.app.pipeline, id).await?)
     }
 
-    async fn locate(&self, bundle: &Digest) -> Result<String> {
-        let row = self.row(&bundle.to_string()).await?;
+    async fn location_of(&self, bundle: &Digest) -> Result<String> {
+        let row = self.bundle_row(&bundle.to_string()).await?;
         Ok(self.app.pipeline.parts.blobs.locate(&row.object_key))
     }
 
-    async fn fetch(
+    async fn fetch_bundle(
         &self,
-        beginning: &str,
+        id_prefix: &str,
         to: Option<&Path>,
         _quiet: bool,
     ) -> Result<(Digest, PathBuf)> {
-        let row = self.row(beginning).await?;
+        let row = self.bundle_row(id_prefix).await?;
         let to = to.map_or_else(|| format!("{}.tar", row.id.hex()).into(), Path::to_owned);
         let copied = self
             .app
@@ -287,6 +288,7 @@ impl Backend for LocalBackend {
             .get_file(&row.object_key, &to)
             .await;
         copied.with_context(|| format!("cannot write {}", to.display()))?;
+        // Who took a copy, and where to, is part of the chain of custody.
         let exported = IncidentEvent::EvidenceExported {
             bundle: row.id,
             to: Line::escaped(&to.display().to_string()),
@@ -298,14 +300,15 @@ impl Backend for LocalBackend {
         Ok((row.id, to))
     }
 
-    async fn key(&self) -> Result<PathBuf> {
+    async fn public_key_file(&self) -> Result<PathBuf> {
         Ok(self.app.pipeline.key.public_path())
     }
 
-    async fn key_of(&self, bundle: &Digest, to: &Path) -> Result<PathBuf> {
-        let row = self.row(&bundle.to_string()).await?;
+    async fn public_key_file_of(&self, bundle: &Digest, to: &Path) -> Result<PathBuf> {
+        let row = self.bundle_row(&bundle.to_string()).await?;
+        // Another collector that shares this store's database may have sealed the bundle.
         if row.key_id == self.app.pipeline.key.public().id() {
-            return self.key().await;
+            return self.public_key_file().await;
         }
         let path = to.with_extension("pub.pem");
         let key = self.app.pipeline.public_key(&row).await?;
@@ -314,56 +317,64 @@ impl Backend for LocalBackend {
         Ok(path)
     }
 
-    async fn plan(&self, of: &PlanTarget, capture: Capture) -> Result<CapturePlan> {
-        let ask = capture.ask_within(self.app.config.capture.deadline_seconds)?;
-        let (id, play, pivots) = match of {
+    async fn plan(&self, target: &PlanTarget, capture: CaptureOptions) -> Result<CapturePlan> {
+        let request = capture.into_request(self.app.config.capture.deadline_seconds)?;
+        let (id, play, pivots) = match target {
             PlanTarget::Incident(id) => {
-                let incident = self.find_incident(id).await?;
+                let incident = self.read_incident(id).await?;
                 (Some(id), incident.play, incident.pivots)
             }
             PlanTarget::Play(play, pivots) => (None, play.clone(), pivots.clone()),
         };
-        Ok(self.app.pipeline.preview(id, &play, pivots, ask).await?)
+        Ok(self
+            .app
+            .pipeline
+            .preview(id, &play, pivots, request)
+            .await?)
     }
 
-    async fn plays(&self) -> Result<Vec<PlayView>> {
-        Ok(answers::plays(&self.app.pipeline.plays))
+    async fn plays(&self) -> Result<Vec<PlayDetails>> {
+        Ok(responses::play_details(&self.app.pipeline.plays))
     }
 
-    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceView>) -> Result<()> {
+    async fn check_sources(&self, play: &PlayName, each: Visitor<'_, SourceStatus>) -> Result<()> {
         let play = self.app.pipeline.plays.get(play)?;
         for source in sources::ALL {
-            each(answers::look(&self.app.pipeline, *source, play).await)?;
+            let pipeline = &self.app.pipeline;
+            let window = pipeline.window_of(play);
+            let readiness = pipeline.check_readiness(*source, None, window).await;
+            each(responses::source_status(*source, readiness, play))?;
         }
         Ok(())
     }
 
-    async fn issue(&self, wanted: TokenRequest) -> Result<Created> {
+    async fn create_token(&self, request: TokenRequest) -> Result<CreatedToken> {
         let TokenRequest {
             role,
             label,
             incident,
-            valid,
-        } = wanted;
+            valid_seconds,
+        } = request;
+        // A token for an unknown incident would see nothing; a typing error is more likely.
         if let Some(incident) = &incident
-            && !self.has(incident).await?
+            && !self.has_incident(incident).await?
         {
             bail!(PipelineError::UnknownIncident(incident.clone()));
         }
-        let wanted = Wanted {
+        let new_token = NewToken {
             role,
             label,
             incident,
-            valid,
+            valid: valid_seconds.map_or(VALID_BY_DEFAULT, Duration::from_secs),
         };
-        let (row, secret) = token::issue(&self.app.pipeline.parts.ledger, wanted).await?;
-        Ok(Created {
+        let (row, secret) = token::issue(&self.app.pipeline.parts.ledger, new_token).await?;
+        Ok(CreatedToken {
             token: secret.text(),
-            row: answers::token(row),
+            info: responses::token_info(row),
         })
     }
 
-    async fn tokens(&self) -> Result<Vec<Token>> {
+    async fn tokens(&self) -> Result<Vec<TokenInfo>> {
         Ok(self
             .app
             .pipeline
@@ -372,11 +383,11 @@ impl Backend for LocalBackend {
             .tokens()
             .await?
             .into_iter()
-            .map(answers::token)
+            .map(responses::token_info)
             .collect())
     }
 
-    async fn revoke(&self, id: &TokenId) -> Result<Timestamp> {
+    async fn revoke_token(&self, id: &TokenId) -> Result<Timestamp> {
         Ok(self
             .app
             .pipeline
@@ -386,27 +397,27 @@ impl Backend for LocalBackend {
             .await?)
     }
 
-    fn by(&self) -> &Name {
+    fn user(&self) -> &Name {
         &self.by
     }
 }
 
-/// What this process, or another one, does on the store.
+/// Polls the store for events, which this process or another one causes.
 struct LocalEventFeed {
-    watching: Watching,
-    look: Interval,
-    waiting: std::vec::IntoIter<Happened>,
+    watcher: EventWatcher,
+    poll: Interval,
+    pending: std::vec::IntoIter<StreamEvent>,
 }
 
 #[async_trait]
 impl EventFeed for LocalEventFeed {
-    async fn next(&mut self) -> Result<Happened> {
+    async fn next(&mut self) -> Result<StreamEvent> {
         loop {
-            if let Some(happened) = self.waiting.next() {
-                return Ok(happened);
+            if let Some(event) = self.pending.next() {
+                return Ok(event);
             }
-            self.look.tick().await;
-            self.waiting = self.watching.look().await?.into_iter();
+            self.poll.tick().await;
+            self.pending = self.watcher.poll().await?.into_iter();
         }
     }
 }

@@ -1,6 +1,5 @@
-//! Where the incidents are: a store of this machine, or a server. Commands ask a [`Backend`] and show
-//! what it says; what they show is the same wherever it comes from, since both speak in what the
-//! API answers.
+//! Backends: a store of this machine, or a server. Commands work on a [`Backend`] and print its
+//! answers. Both backends answer in the types of the API, so the output is the same for both.
 
 mod local;
 mod open;
@@ -9,150 +8,148 @@ mod selection;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Result;
+use api::{
+    BundleSummary, CaptureOptions, CaptureProgress, CreatedToken, DeclareResponse, EventSummary,
+    IncidentDetails, IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow,
+    TokenId, TokenInfo, TokenRequest,
+};
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use serde::Serialize;
 
-use domain::incident::TimelineRow;
 use domain::incident::{
     Command, InitialReport, Line, Name, Pivot, PlayName, PotentialImpact, Severity,
 };
 use domain::plan::CapturePlan;
-use domain::token::{TokenId, TokenRole};
-use pipeline::Content;
-use pipeline::timeline::Filter;
-use platform::progress::ProgressCounter;
-use server::answers::{
-    Bundle, Capture, ChangeView, Created, Declared, Full, Happened, Listed, PlayView, Progress,
-    Receipt, SourceView, Token,
-};
-use server::token::Label;
-
 use local::LocalBackend;
 pub(super) use open::config_path;
+use pipeline::AttachmentContent;
+use pipeline::timeline::TimelineFilter;
+use platform::progress::ProgressCounter;
 pub(super) use remote::RemoteBackend;
 use selection::{BackendArguments, BackendChoice};
 
-/// Takes one after the other.
+/// Is called with one item after the other; its error ends the iteration.
 pub(super) type Visitor<'v, T> = &'v mut (dyn FnMut(T) -> Result<()> + Send);
 
-/// Where the incidents are.
+/// Incidents and their evidence, in a store of this machine or on a server.
 #[async_trait]
 pub(super) trait Backend: Send + Sync {
-    /// Its clock, which is never ahead of what it takes for now.
+    /// The time of its clock, never in its future.
     async fn now(&self) -> Result<Timestamp>;
 
-    /// What is done about a capture that is due.
-    fn due(&self) -> &'static str;
+    /// What the table of captures shows for one that is due.
+    fn due_now_hint(&self) -> &'static str;
 
-    /// All incidents that may be seen, the last declared first.
-    async fn incidents(&self) -> Result<Vec<Listed>>;
+    /// All visible incidents, the last declared first.
+    async fn incidents(&self) -> Result<Vec<IncidentListItem>>;
 
-    /// True if there is such an incident, and it may be seen.
-    async fn has(&self, id: &IncidentId) -> Result<bool>;
+    /// True if the incident exists and is visible.
+    async fn has_incident(&self, id: &IncidentId) -> Result<bool>;
 
-    /// All that is known of an incident.
-    async fn incident(&self, id: &IncidentId) -> Result<Full>;
+    async fn incident(&self, id: &IncidentId) -> Result<IncidentDetails>;
 
-    /// True while a capture of it runs, or is due.
+    /// True while a capture of the incident is running or due.
     async fn is_under_way(&self, id: &IncidentId) -> Result<bool>;
 
-    async fn declare(&self, declaring: NewDeclaration) -> Result<Declared>;
+    async fn declare(&self, declaration: NewDeclaration) -> Result<DeclareResponse>;
 
-    /// Captures once more.
-    async fn capture(&self, id: &IncidentId, capture: Capture) -> Result<()>;
+    /// Requests another capture.
+    async fn capture(&self, id: &IncidentId, capture: CaptureOptions) -> Result<()>;
 
-    /// Ends captures, and seals what is there.
-    async fn stop(&self, id: &IncidentId) -> Result<()>;
+    /// Ends the captures of an incident; they seal what they have.
+    async fn stop_captures(&self, id: &IncidentId) -> Result<()>;
 
-    /// Goes on until no capture of the incident is under way, and shows how far they are: works on
-    /// them, or looks on.
-    async fn finish(&self, id: &IncidentId, quiet: bool) -> Result<()>;
+    /// Returns when no capture of the incident is running or due, and shows progress until then. A
+    /// store's captures run in this process; a server's are only watched.
+    async fn finish_captures(&self, id: &IncidentId, quiet: bool) -> Result<()>;
 
-    /// Grants wishes: all, or none.
-    async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>>;
+    /// Applies all commands or none.
+    async fn apply(&self, id: &IncidentId, commands: &[Command]) -> Result<Vec<EventSummary>>;
 
-    /// Closes an incident; `None` if its closure checklist is not done.
-    async fn close(&self, id: &IncidentId, reason: Option<Line>)
-    -> Result<Option<Vec<ChangeView>>>;
-
-    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentReceipt>;
-
-    /// An update in the runbook's form.
-    async fn brief(&self, id: &IncidentId, external: bool) -> Result<String>;
-
-    /// The timeline, line by line.
-    async fn timeline(
+    /// Closes an incident; `None` if its closure checklist is incomplete.
+    async fn close(
         &self,
         id: &IncidentId,
-        filter: Filter,
+        reason: Option<Line>,
+    ) -> Result<Option<Vec<EventSummary>>>;
+
+    async fn attach(&self, id: &IncidentId, request: AttachRequest) -> Result<AttachmentResult>;
+
+    /// An update about the incident in the runbook's form.
+    async fn brief(&self, id: &IncidentId, external: bool) -> Result<String>;
+
+    /// Visits the rows of the timeline.
+    async fn read_timeline(
+        &self,
+        id: &IncidentId,
+        filter: TimelineFilter,
         each: Visitor<'_, TimelineRow>,
     ) -> Result<()>;
 
-    /// What happens behind the journal's entry `seq`, as it happens.
-    fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed>;
+    /// The events after the journal entry `seq`, as they happen.
+    fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed>;
 
-    async fn bundles(&self, id: &IncidentId) -> Result<Vec<Bundle>>;
+    async fn bundles(&self, id: &IncidentId) -> Result<Vec<BundleSummary>>;
 
-    /// The same; `None` for whoever may declare and not see.
-    async fn bundles_if_seen(&self, id: &IncidentId) -> Result<Option<Vec<Bundle>>> {
+    /// The same; `None` if the token may not list bundles.
+    async fn bundles_if_permitted(&self, id: &IncidentId) -> Result<Option<Vec<BundleSummary>>> {
         self.bundles(id).await.map(Some)
     }
 
-    /// Where a bundle is, for people: a file, or an address.
-    async fn locate(&self, bundle: &Digest) -> Result<String>;
+    /// The path of a bundle's file, or its URL.
+    async fn location_of(&self, bundle: &Digest) -> Result<String>;
 
-    /// Copies the bundle whose id begins so into a new file, by default one of its name in this
-    /// folder. Which it is.
-    async fn fetch(
+    /// Copies the bundle whose id begins with `id_prefix` into the new file `to`, by default
+    /// `ID.tar` in the current folder. Returns the id and the file.
+    async fn fetch_bundle(
         &self,
-        beginning: &str,
+        id_prefix: &str,
         to: Option<&Path>,
         quiet: bool,
     ) -> Result<(Digest, PathBuf)>;
 
-    /// A file with the public half of the key that this place signs with.
-    async fn key(&self) -> Result<PathBuf>;
+    /// A file with the public key with which this backend signs.
+    async fn public_key_file(&self) -> Result<PathBuf>;
 
-    /// A file with the public half of the key that a bundle, fetched into the file `to`, is signed
-    /// with: another collector that shares the incidents may have sealed it.
-    async fn key_of(&self, bundle: &Digest, to: &Path) -> Result<PathBuf>;
+    /// A file with the public key for a bundle that was fetched into the file `to`. It can differ
+    /// from [`Backend::public_key_file`]: several collectors may share the incidents.
+    async fn public_key_file_of(&self, bundle: &Digest, to: &Path) -> Result<PathBuf>;
 
-    /// What a capture would take.
-    async fn plan(&self, of: &PlanTarget, capture: Capture) -> Result<CapturePlan>;
+    /// Plans a capture without running it.
+    async fn plan(&self, target: &PlanTarget, capture: CaptureOptions) -> Result<CapturePlan>;
 
-    async fn plays(&self) -> Result<Vec<PlayView>>;
+    async fn plays(&self) -> Result<Vec<PlayDetails>>;
 
-    /// What would work now, source by source.
-    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceView>) -> Result<()>;
+    /// Checks the readiness of each source.
+    async fn check_sources(&self, play: &PlayName, each: Visitor<'_, SourceStatus>) -> Result<()>;
 
-    async fn issue(&self, wanted: TokenRequest) -> Result<Created>;
+    async fn create_token(&self, request: TokenRequest) -> Result<CreatedToken>;
 
-    async fn tokens(&self) -> Result<Vec<Token>>;
+    async fn tokens(&self) -> Result<Vec<TokenInfo>>;
 
-    /// Makes a token worth nothing; since when it is.
-    async fn revoke(&self, id: &TokenId) -> Result<Timestamp>;
+    /// Revokes a token; returns the time of the first revocation.
+    async fn revoke_token(&self, id: &TokenId) -> Result<Timestamp>;
 
-    /// Who does what is asked for, for what names him by default.
-    fn by(&self) -> &Name;
+    /// The acting user, used as the default label.
+    fn user(&self) -> &Name;
 }
 
-/// What happens, as it happens.
+/// The events of an incident.
 #[async_trait]
 pub(super) trait EventFeed: Send {
-    /// The next; it may be dropped and called again.
-    async fn next(&mut self) -> Result<Happened>;
+    /// The next event. Cancel-safe.
+    async fn next(&mut self) -> Result<StreamEvent>;
 }
 
-/// An incident to be declared, as the API takes it.
+/// A declaration, serialised as the API's request.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct NewDeclaration {
-    /// One is drawn if there is none.
+    /// `None` for a generated id.
     pub(super) id: Option<IncidentId>,
     pub(super) title: Name,
     pub(super) severity: Severity,
@@ -161,62 +158,48 @@ pub(super) struct NewDeclaration {
     pub(super) report: InitialReport,
     pub(super) affects: PotentialImpact,
     pub(super) pivots: Vec<Pivot>,
-    /// What is captured at once; `None` is nothing.
-    pub(super) capture: Option<Capture>,
-    /// The same key twice is the same incident.
+    /// What to capture at once; `None` for nothing.
+    pub(super) capture: Option<CaptureOptions>,
+    /// A repeated key means the same incident.
     #[serde(skip)]
     pub(super) idempotency_key: Option<String>,
 }
 
-/// Something to be attached.
+/// A file to attach.
 pub(super) struct AttachRequest {
-    pub(super) content: Content,
-    /// `None` is the file's.
+    pub(super) content: AttachmentContent,
+    /// `None` for the file's name.
     pub(super) name: Option<Line>,
-    /// Told the bytes that are read.
-    pub(super) meter: Arc<ProgressCounter>,
+    /// Counts the bytes that were read.
+    pub(super) progress: Arc<ProgressCounter>,
 }
 
-/// What was attached.
-pub(super) struct AttachmentReceipt {
-    pub(super) receipt: Receipt,
-    /// What its bundle states to be missing.
+/// A sealed attachment.
+pub(super) struct AttachmentResult {
+    pub(super) receipt: api::AttachmentReceipt,
+    /// Gaps that its bundle records.
     pub(super) gaps: u64,
 }
 
-/// What a plan is for.
+/// For what a capture is planned.
 pub(super) enum PlanTarget {
-    /// An incident that was declared.
     Incident(IncidentId),
-    /// One that is not.
+    /// An incident that is not declared yet.
     Play(PlayName, Vec<Pivot>),
 }
 
-/// A token to be made.
-pub(super) struct TokenRequest {
-    pub(super) role: TokenRole,
-    pub(super) label: Label,
-    pub(super) incident: Option<IncidentId>,
-    pub(super) valid: Duration,
-}
-
-/// What runs now, on one line.
-pub(super) fn describe(progress: &[Progress]) -> String {
-    let pass = |pass: u32| {
-        if pass == 0 {
-            String::new()
-        } else {
-            format!(" (pass {pass})")
-        }
-    };
-    let text = |one: &Progress| {
-        format!(
-            "{}{} {} {}",
-            one.source,
-            pass(one.pass),
-            one.pages,
-            platform::terminal::size(one.bytes)
-        )
-    };
-    progress.iter().map(text).collect::<Vec<_>>().join(" · ")
+/// The running captures in one line.
+pub(super) fn describe_progress(captures: &[CaptureProgress]) -> String {
+    captures
+        .iter()
+        .map(|capture| {
+            let pass = match capture.pass {
+                0 => String::new(),
+                later => format!(" (pass {later})"),
+            };
+            let bytes = platform::terminal::size(capture.bytes);
+            format!("{}{pass} {} {bytes}", capture.source, capture.pages)
+        })
+        .collect::<Vec<_>>()
+        .join(" · ")
 }

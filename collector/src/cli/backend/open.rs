@@ -1,4 +1,4 @@
-//! From what the command line says to a place: the store is opened, or the server's token found.
+//! Opens the selected backend: a store, or a client with the token for a server.
 
 use std::path::{Path, PathBuf};
 
@@ -6,35 +6,35 @@ use anyhow::{Context, Result, bail};
 use tokio_util::sync::CancellationToken;
 
 use super::super::{GlobalOptions, interrupt};
+use super::selection::path_variable;
 use super::{Backend, BackendArguments, BackendChoice, LocalBackend, RemoteBackend};
 use crate::app::OpenStore;
-use crate::client::config::{self, ClientConfig, Profile, ProfileName};
-use crate::client::{ApiClient, BearerToken, ServerUrl};
+use client::config::{self, ClientConfig, Profile, ProfileName};
+use client::{ApiClient, BearerToken, ServerUrl};
 use domain::incident::Name;
 
 impl GlobalOptions {
-    /// Where the incidents are.
+    /// Opens the backend.
     pub(in crate::cli) async fn backend(&self) -> Result<Box<dyn Backend>> {
         Ok(match self.remote()? {
             Some(remote) => Box::new(remote),
-            None => Box::new(self.local(CancellationToken::new()).await?),
+            None => Box::new(self.open_local(CancellationToken::new()).await?),
         })
     }
 
-    /// Where the incidents are, for work that Ctrl-C ends. A server's goes on by itself: there it
-    /// ends looking on.
+    /// Opens the backend for captures that Ctrl-C ends. A server's captures continue: there Ctrl-C
+    /// only ends the watching.
     pub(in crate::cli) async fn interruptible_backend(&self) -> Result<Box<dyn Backend>> {
         Ok(match self.remote()? {
             Some(remote) => Box::new(RemoteBackend {
-                looking: interrupt::cancel_on_interrupt()?,
+                interrupted: interrupt::cancel_on_interrupt()?,
                 ..remote
             }),
-            None => Box::new(self.local(interrupt::seal_on_interrupt()?).await?),
+            None => Box::new(self.open_local(interrupt::seal_on_interrupt()?).await?),
         })
     }
 
-    /// What the command line, the environment and the configuration say of a server; `None` if they
-    /// mean a store.
+    /// The server that is selected; `None` if it is a store.
     pub(crate) fn remote(&self) -> Result<Option<RemoteBackend>> {
         let Self {
             store,
@@ -47,14 +47,15 @@ impl GlobalOptions {
             server: server.clone(),
             profile: profile.clone(),
         };
-        let client = match BackendChoice::of(given, BackendArguments::of_environment()?)? {
+        let client = match BackendChoice::choose(given, BackendArguments::from_environment()?)? {
             BackendChoice::Store(_) => return Ok(None),
-            BackendChoice::Server(url) => self.client_of(&url)?,
+            BackendChoice::Server(url) => self.client_for_url(&url)?,
             BackendChoice::Profile(name) => {
                 let config = ClientConfig::read(&config_path()?)?;
-                self.client_of_profile(&name, config.profile(&name)?)?
+                self.client_for_profile(&name, config.profile(&name)?)?
             }
             BackendChoice::Default => {
+                // Without a home folder there is no client.toml, but a store still works.
                 let Ok(path) = config_path() else {
                     return Ok(None);
                 };
@@ -62,50 +63,50 @@ impl GlobalOptions {
                 let Some(name) = &config.default else {
                     return Ok(None);
                 };
-                self.client_of_profile(name, config.profile(name)?)?
+                self.client_for_profile(name, config.profile(name)?)?
             }
         };
         if self.by.is_some() {
             bail!(
-                "--by is for a store of this machine: a server enters the holder of the token into the journal"
+                "--by is for a store of this machine: a server records the token's holder as author"
             )
         }
         Ok(Some(RemoteBackend {
             client,
-            by: self.by(),
+            by: self.user(),
             quiet: self.quiet,
-            looking: CancellationToken::new(),
+            interrupted: CancellationToken::new(),
         }))
     }
 
-    /// A client of a server by its URL: with the token of the environment, or else that of the
-    /// profile for this server.
-    fn client_of(&self, url: &str) -> Result<ApiClient> {
+    /// A client for the server at `url`, with the token of the environment, or else that of a
+    /// profile for the same server.
+    fn client_for_url(&self, url: &str) -> Result<ApiClient> {
         let server = ServerUrl::parse(url, self.insecure_http)?;
-        if let Some(token) = token_of_environment()? {
+        // The environment comes first, so that CI jobs need no file.
+        if let Some(token) = token_from_environment()? {
             return Ok(ApiClient::new(server, token, self.ca.as_deref())?);
         }
         let config = config_path().map_or(Ok(ClientConfig::default()), |path| {
             ClientConfig::read(&path)
         })?;
-        let is_same = |profile: &Profile| {
+        let profile_of_server = config.profiles.iter().find(|(_, profile)| {
             ServerUrl::parse(&profile.server, true).is_ok_and(|other| other == server)
-        };
-        let Some((name, profile)) = config.profiles.iter().find(|(_, profile)| is_same(profile))
-        else {
+        });
+        let Some((name, profile)) = profile_of_server else {
             bail!(
                 "there is no token for {server}: store one with `exhibit login {server}`, or set EXHIBIT_TOKEN"
             )
         };
-        self.client_of_profile(name, profile)
+        self.client_for_profile(name, profile)
     }
 
-    fn client_of_profile(&self, name: &ProfileName, profile: &Profile) -> Result<ApiClient> {
+    fn client_for_profile(&self, name: &ProfileName, profile: &Profile) -> Result<ApiClient> {
         let server = ServerUrl::parse(&profile.server, self.insecure_http || profile.insecure_http)
             .with_context(|| format!("cannot use profile {name}"))?;
         let token = match profile.token(name)? {
             Some(token) => token,
-            None => token_of_environment()?.with_context(|| {
+            None => token_from_environment()?.with_context(|| {
                 format!("there is no token for {server}: store one with `exhibit login {server} --profile {name}`, or set EXHIBIT_TOKEN")
             })?,
         };
@@ -116,27 +117,27 @@ impl GlobalOptions {
         )?)
     }
 
-    /// The store of this machine, for what only works there: `what`.
-    pub(crate) async fn only_local(&self, what: &str) -> Result<OpenStore> {
+    /// Opens the store, for a command that does not work on a server. `why` says so in the error.
+    pub(crate) async fn require_store(&self, why: &str) -> Result<OpenStore> {
         if self.server.is_some() || self.profile.is_some() {
-            bail!("{what}: leave --server and --profile out")
+            bail!("{why}: remove --server and --profile")
         }
-        self.open_until(CancellationToken::new()).await
+        self.open_store(CancellationToken::new()).await
     }
 
-    pub(crate) async fn local(&self, stop: CancellationToken) -> Result<LocalBackend> {
+    pub(crate) async fn open_local(&self, stop: CancellationToken) -> Result<LocalBackend> {
         Ok(LocalBackend {
-            app: self.open_until(stop).await?,
-            by: self.by(),
+            app: self.open_store(stop).await?,
+            by: self.user(),
         })
     }
 
-    /// Opens the store for work that `stop` ends.
-    pub(crate) async fn open_until(&self, stop: CancellationToken) -> Result<OpenStore> {
+    /// Opens the store. When `stop` is cancelled, captures seal what they have.
+    pub(crate) async fn open_store(&self, stop: CancellationToken) -> Result<OpenStore> {
         let folder = match self
             .store
             .clone()
-            .or(BackendArguments::of_environment()?.store)
+            .or(BackendArguments::from_environment()?.store)
         {
             Some(folder) => folder,
             None => default_store()?,
@@ -146,27 +147,27 @@ impl GlobalOptions {
             .with_context(|| format!("cannot open the store {}", folder.display()))
     }
 
-    /// Who does this.
-    pub(crate) fn by(&self) -> Name {
-        let user = || {
-            ["SUDO_USER", "USER", "LOGNAME"]
+    /// The acting user: --by, or the login name, or the number.
+    pub(crate) fn user(&self) -> Name {
+        self.by.clone().unwrap_or_else(|| {
+            let login = ["SUDO_USER", "USER", "LOGNAME"]
                 .into_iter()
-                .find_map(|name| std::env::var(name).ok())
-        };
-        let number = || format!("uid {}", rustix::process::getuid());
-        self.by
-            .clone()
-            .unwrap_or_else(|| Name::escaped(&user().unwrap_or_else(number)))
+                .find_map(|name| std::env::var(name).ok());
+            let name = login.unwrap_or_else(|| format!("uid {}", rustix::process::getuid()));
+            Name::escaped(&name)
+        })
     }
 }
 
-/// The client's configuration file.
+/// The path of `client.toml`.
 pub(crate) fn config_path() -> Result<PathBuf> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    Ok(config::path(variable("XDG_CONFIG_HOME"), variable("HOME"))?)
+    Ok(config::file_path(
+        path_variable("XDG_CONFIG_HOME"),
+        path_variable("HOME"),
+    )?)
 }
 
-fn token_of_environment() -> Result<Option<BearerToken>> {
+fn token_from_environment() -> Result<Option<BearerToken>> {
     let text = std::env::var("EXHIBIT_TOKEN")
         .ok()
         .filter(|text| !text.is_empty());
@@ -176,9 +177,10 @@ fn token_of_environment() -> Result<Option<BearerToken>> {
 }
 
 fn default_store() -> Result<PathBuf> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
     let euid = rustix::process::geteuid().as_raw();
-    let key = agent::key::default_path(euid, variable("XDG_STATE_HOME"), variable("HOME"));
+    // The store is beside the agent's key, whose place depends on the user.
+    let key =
+        agent::key::default_path(euid, path_variable("XDG_STATE_HOME"), path_variable("HOME"));
     let key =
         key.map_err(|_| anyhow::anyhow!("there is no home folder: name the store with --store"))?;
     Ok(key.parent().unwrap_or(Path::new(".")).join("store"))

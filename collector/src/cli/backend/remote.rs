@@ -1,11 +1,18 @@
-//! A server, which works by itself.
+//! The backend for a server, which captures by itself.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use api::{
+    BundleList, BundleSummary, CaptureOptions, ChangeResponse, CloseRequest, CreatedToken,
+    DeclareResponse, EventSummary, IncidentDetails, IncidentListItem, IncidentPage, PlayDetails,
+    PlayList, ProblemCode, SourceList, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
+    TokenList, TokenRequest,
+};
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -13,109 +20,111 @@ use evidence_format::time::Timestamp;
 use platform::terminal::{ProgressLine, size};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::super::attach;
-use super::super::interrupt::INTERRUPTED;
+use super::super::interrupt::EXIT_INTERRUPTED;
+use super::selection::path_variable;
 use super::{
-    AttachRequest, AttachmentReceipt, Backend, EventFeed, NewDeclaration, PlanTarget, TokenRequest,
-    Visitor, describe,
+    AttachRequest, AttachmentResult, Backend, EventFeed, NewDeclaration, PlanTarget, Visitor,
+    describe_progress,
 };
-use crate::client::follow::EventSubscription;
-use crate::client::keys::{KeyHistory, folder};
-use crate::client::upload::Upload;
-use crate::client::{ApiCall, ApiClient, ClientError};
-use domain::incident::TimelineRow;
+use client::keys::{KeyHistory, state_folder};
+use client::{ApiCall, ApiClient, ClientError, EventSubscription, Upload};
 use domain::incident::{Command, Line, Name, PlayName};
 use domain::plan::CapturePlan;
-use domain::token::TokenId;
-use pipeline::timeline::Filter;
-use pipeline::{AttachError, Content};
+use pipeline::timeline::TimelineFilter;
+use pipeline::{AttachError, AttachmentContent};
 use platform::progress::ProgressCounter;
-use server::answers::{
-    Bundle, Bundles, Capture, ChangeView, Changed, Created, Declared, Full, Happened, Listed, Page,
-    PlayView, Plays, SourceView, Sources, Token, Tokens,
-};
 
-/// Incidents on one page: as many as there may be.
-const PAGE: u32 = 200;
-/// Between two looks whether captures are over, where no event says that something has changed.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// The same behind an event that says so.
-const LOOK_SOON: Duration = Duration::from_millis(200);
-/// How long the server may be away while somebody waits for captures: an upgrade and a restart take
+/// Incidents on one page: the API's limit.
+const PAGE_INCIDENTS: u32 = 200;
+/// How often the end of captures is checked without events, and how soon after an event.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+const POLL_AFTER_EVENT: Duration = Duration::from_millis(200);
+/// How long the server may be unreachable while captures are watched. An upgrade and a restart take
 /// less.
-const AWAY_MAX: Duration = Duration::from_secs(300);
-/// Between two drawings of the line that says how far a download is.
-const DRAW_EVERY: Duration = Duration::from_millis(100);
+const OUTAGE_MAX: Duration = Duration::from_secs(300);
+/// How often the progress line is redrawn.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A server, and who types.
 pub(crate) struct RemoteBackend {
     pub(crate) client: ApiClient,
-    /// For what names him by default: journals have the holder of the token.
+    /// The default label. Journals name the token's holder instead.
     pub(crate) by: Name,
     pub(crate) quiet: bool,
-    /// Cancelled when nobody wants to look on any more.
-    pub(crate) looking: CancellationToken,
+    /// Cancelled when the user does not want to watch any longer.
+    pub(crate) interrupted: CancellationToken,
 }
 
-/// Of an incident, what everybody may see who may see it.
+/// The members that a token with any role may see of an incident.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CaptureStatus {
     under_way: bool,
 }
 
-fn path(id: &IncidentId, rest: &str) -> String {
-    format!("v1/incidents/{id}{rest}")
+fn incident_path(id: &IncidentId, suffix: &str) -> String {
+    format!("v1/incidents/{id}{suffix}")
 }
 
 impl RemoteBackend {
-    /// The key that the server answers `call` with, kept on this machine.
-    async fn known_key(&self, call: &ApiCall) -> Result<PathBuf> {
-        let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    /// Requests a public key with `call`, stores it on this machine, and reports a new one.
+    async fn remember_key(&self, call: &ApiCall) -> Result<PathBuf> {
         let key = self
             .client
-            .key(call, &folder(variable("XDG_STATE_HOME"), variable("HOME"))?)
+            .key(
+                call,
+                &state_folder(path_variable("XDG_STATE_HOME"), path_variable("HOME"))?,
+            )
             .await?;
-        match key.before {
-            KeyHistory::Unchanged => {}
-            KeyHistory::FirstSeen => self.note(&format!("this server signs with the key {}", key.fingerprint)),
-            KeyHistory::Changed => self.note(&format!(
-                "this server signs with the key {}, and did so with another one before: ask its operator whether that is right",
-                key.fingerprint
-            )),
-        }
+        let remark = match key.history {
+            KeyHistory::Unchanged => return Ok(key.path),
+            KeyHistory::FirstSeen => "seen for the first time",
+            KeyHistory::Changed => {
+                "and signed with another key before: ask its operator whether that is right"
+            }
+        };
+        let fingerprint = &key.fingerprint;
+        self.print_note(&format!(
+            "the server signs with key {fingerprint}, {remark}"
+        ));
         Ok(key.path)
     }
 
-    /// All incidents, page by page.
-    async fn pages(&self) -> Result<Vec<Listed>, ClientError> {
+    async fn capture_status(&self, id: &IncidentId) -> Result<CaptureStatus, ClientError> {
+        self.client.json(&ApiCall::get(incident_path(id, ""))).await
+    }
+
+    /// Reads all pages of incidents.
+    async fn list_incidents(&self) -> Result<Vec<IncidentListItem>, ClientError> {
         let (mut incidents, mut cursor) = (Vec::new(), None);
         loop {
             let call = ApiCall::get("v1/incidents")
-                .query("limit", [PAGE])
+                .query("limit", [PAGE_INCIDENTS])
                 .query("cursor", cursor);
-            let page: Page = self.client.json(&call).await?;
-            let is_empty = page.incidents.is_empty(); // then there is no end to be hoped for
+            let page: IncidentPage = self.client.json(&call).await?;
+            // A server that always names a next page must not keep the client here forever.
+            let is_empty = page.incidents.is_empty();
             incidents.extend(page.incidents);
             cursor = Some(match page.next {
                 Some(next) if !is_empty => next,
-                _ => return Ok(incidents),
+                Some(_) | None => return Ok(incidents),
             });
         }
     }
 
-    /// The one bundle whose id begins so.
-    async fn resolve(&self, beginning: &str) -> Result<Digest> {
-        if let Ok(id) = beginning.parse() {
+    /// The only bundle whose id begins with `prefix`, with or without `sha256:`. The API has no
+    /// search by prefix, so this reads the bundles of all incidents.
+    async fn resolve_bundle_id(&self, prefix: &str) -> Result<Digest> {
+        if let Ok(id) = prefix.parse() {
             return Ok(id);
         }
-        let hex = beginning.strip_prefix("sha256:").unwrap_or(beginning);
+        let hex = prefix.strip_prefix("sha256:").unwrap_or(prefix);
         let mut found = Vec::new();
         if !hex.is_empty() {
-            for incident in self.pages().await? {
+            for incident in self.list_incidents().await? {
                 let bundles = self
                     .bundles(&incident.id)
                     .await?
@@ -126,26 +135,27 @@ impl RemoteBackend {
         }
         match found.as_slice() {
             [only] => Ok(*only),
-            [] => bail!("no bundle's id begins with {beginning:?}: `exhibit bundles` lists them"),
-            _ => bail!("more than one bundle's id begins with {hex}: give more of it"),
+            [] => bail!("no bundle id begins with {prefix:?}: `exhibit bundles` lists them"),
+            _ => bail!("several bundle ids begin with {hex}: give more digits"),
         }
     }
 
     async fn download(&self, id: Digest, to: &Path, quiet: bool) -> Result<(), ClientError> {
-        let (meter, mut line) = (ProgressCounter::default(), ProgressLine::new(quiet));
-        let download = self.client.download(id, to, &meter);
+        let counter = ProgressCounter::default();
+        let mut line = ProgressLine::new(quiet);
+        let download = self.client.download(id, to, &counter);
         tokio::pin!(download);
         loop {
             tokio::select! {
-                done = &mut download => return done,
-                () = tokio::time::sleep(DRAW_EVERY) => {
-                    line.draw(|| format!("received {}", size(meter.bytes.load(std::sync::atomic::Ordering::Relaxed))));
-                }
+                result = &mut download => return result,
+                () = sleep(REDRAW_INTERVAL) => line.draw(|| {
+                    format!("received {}", size(counter.bytes.load(Ordering::Relaxed)))
+                }),
             }
         }
     }
 
-    fn note(&self, text: &str) {
+    fn print_note(&self, text: &str) {
         if !self.quiet {
             let _ = writeln!(io::stderr(), "exhibit: {text}");
         }
@@ -155,105 +165,113 @@ impl RemoteBackend {
 #[async_trait]
 impl Backend for RemoteBackend {
     async fn now(&self) -> Result<Timestamp> {
-        Ok(self.client.now().await?)
+        Ok(self.client.server_time().await?)
     }
 
-    fn due(&self) -> &'static str {
+    fn due_now_hint(&self) -> &'static str {
         "now"
     }
 
-    async fn incidents(&self) -> Result<Vec<Listed>> {
-        Ok(self.pages().await?)
+    async fn incidents(&self) -> Result<Vec<IncidentListItem>> {
+        Ok(self.list_incidents().await?)
     }
 
-    async fn has(&self, id: &IncidentId) -> Result<bool> {
-        match self
-            .client
-            .json::<CaptureStatus>(&ApiCall::get(path(id, "")))
-            .await
-        {
+    async fn has_incident(&self, id: &IncidentId) -> Result<bool> {
+        match self.capture_status(id).await {
             Ok(_) => Ok(true),
-            Err(error) if error.code() == Some("not-found") => Ok(false),
+            Err(error) if error.code() == Some(ProblemCode::NotFound) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn incident(&self, id: &IncidentId) -> Result<Full> {
-        Ok(self.client.json(&ApiCall::get(path(id, ""))).await?)
+    async fn incident(&self, id: &IncidentId) -> Result<IncidentDetails> {
+        Ok(self
+            .client
+            .json(&ApiCall::get(incident_path(id, "")))
+            .await?)
     }
 
     async fn is_under_way(&self, id: &IncidentId) -> Result<bool> {
-        let CaptureStatus { under_way } = self.client.json(&ApiCall::get(path(id, ""))).await?;
-        Ok(under_way)
+        Ok(self.capture_status(id).await?.under_way)
     }
 
-    /// Sent again where its answer is lost, under a key by which the server knows it again.
-    async fn declare(&self, declaring: NewDeclaration) -> Result<Declared> {
-        let key = match &declaring.idempotency_key {
+    /// The idempotency key lets the client repeat the request if the answer is lost.
+    async fn declare(&self, declaration: NewDeclaration) -> Result<DeclareResponse> {
+        let key = match &declaration.idempotency_key {
             Some(key) => key.clone(),
             None => data_encoding::HEXLOWER
-                .encode(&platform::random::<16>().map_err(ClientError::Random)?),
+                .encode(&platform::random::<16>().map_err(ClientError::Randomness)?),
         };
-        let call = ApiCall::post("v1/incidents", &declaring).idempotency_key(&key);
+        let call = ApiCall::post("v1/incidents", &declaration).idempotency_key(&key);
         Ok(self
             .client
-            .json(&call.context("an idempotency key has visible ASCII characters")?)
+            .json(&call.context("an idempotency key must consist of visible ASCII characters")?)
             .await?)
     }
 
-    async fn capture(&self, id: &IncidentId, capture: Capture) -> Result<()> {
+    async fn capture(&self, id: &IncidentId, capture: CaptureOptions) -> Result<()> {
         Ok(self
             .client
-            .done(&ApiCall::post(path(id, "/captures"), &capture))
+            .execute(&ApiCall::post(incident_path(id, "/captures"), &capture))
             .await?)
     }
 
-    async fn stop(&self, id: &IncidentId) -> Result<()> {
+    async fn stop_captures(&self, id: &IncidentId) -> Result<()> {
         Ok(self
             .client
-            .done(&ApiCall::delete(path(id, "/captures")))
+            .execute(&ApiCall::delete(incident_path(id, "/captures")))
             .await?)
     }
 
-    /// Looks on. Whoever may not see events looks now and then.
-    async fn finish(&self, id: &IncidentId, quiet: bool) -> Result<()> {
+    /// Watches events, and polls the incident, which alone says that the captures have ended. A
+    /// token that may not read events only polls.
+    async fn finish_captures(&self, id: &IncidentId, quiet: bool) -> Result<()> {
         let (mut line, mut events) = (
             ProgressLine::new(quiet),
             EventSubscription::new(self.client.clone(), id.clone(), 0),
         );
-        let (mut is_listening, mut heard) = (true, Instant::now());
-        let mut look = interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut is_subscribed, mut reachable_at) = (true, Instant::now());
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = self.looking.cancelled() => {
+                () = self.interrupted.cancelled() => {
                     drop(line);
                     let _ = writeln!(
                         io::stderr(),
-                        "\rexhibit: no longer looking on; the capture goes on: `exhibit watch {id}` looks on, `exhibit stop {id}` ends it"
+                        "\rexhibit: stopped watching; the server continues: `exhibit watch {id}` \
+                         watches again, `exhibit stop {id}` ends the captures"
                     );
-                    std::process::exit(INTERRUPTED)
+                    std::process::exit(EXIT_INTERRUPTED)
                 }
-                happened = events.next(), if is_listening => match happened {
-                    Ok(Happened::Progress(progress)) => line.draw(|| describe(&progress)),
-                    Ok(Happened::Entry { .. }) => look.reset_after(LOOK_SOON),
-                    Err(error) if error.code() == Some("forbidden") => is_listening = false,
+                event = events.next(), if is_subscribed => match event {
+                    Ok(StreamEvent::Progress(captures)) => {
+                        line.draw(|| describe_progress(&captures));
+                    }
+                    Ok(StreamEvent::JournalEntry { .. }) => poll.reset_after(POLL_AFTER_EVENT),
+                    Err(error) if error.code() == Some(ProblemCode::Forbidden) => {
+                        is_subscribed = false;
+                    }
                     Err(error) => return Err(error.into()),
                 },
-                _ = look.tick() => match self.client.json::<CaptureStatus>(&ApiCall::get(path(id, ""))).await {
-                    Ok(CaptureStatus { under_way: false }) => return Ok(()),
-                    Ok(_) => heard = Instant::now(),
-                    Err(error) if error.may_pass() && heard.elapsed() < AWAY_MAX => {}
+                _ = poll.tick() => match self.capture_status(id).await {
+                    Ok(status) if !status.under_way => return Ok(()),
+                    Ok(_) => reachable_at = Instant::now(),
+                    Err(error)
+                        if error.is_transient() && reachable_at.elapsed() < OUTAGE_MAX => {}
                     Err(error) => return Err(error.into()),
                 },
             }
         }
     }
 
-    async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>> {
-        let changed: Changed = self
+    async fn apply(&self, id: &IncidentId, commands: &[Command]) -> Result<Vec<EventSummary>> {
+        let changed: ChangeResponse = self
             .client
-            .json(&ApiCall::patch(path(id, ""), &json!({"commands": wishes})))
+            .json(&ApiCall::patch(
+                incident_path(id, ""),
+                &json!({"commands": commands}),
+            ))
             .await?;
         Ok(changed.changes)
     }
@@ -262,42 +280,41 @@ impl Backend for RemoteBackend {
         &self,
         id: &IncidentId,
         reason: Option<Line>,
-    ) -> Result<Option<Vec<ChangeView>>> {
-        let call = ApiCall::post(path(id, "/close"), &json!({"reason": reason}));
-        match self.client.json::<Changed>(&call).await {
+    ) -> Result<Option<Vec<EventSummary>>> {
+        let call = ApiCall::post(incident_path(id, "/close"), &CloseRequest { reason });
+        match self.client.json::<ChangeResponse>(&call).await {
             Ok(changed) => Ok(Some(changed.changes)),
-            Err(error) if error.code() == Some("not-ready-to-close") => Ok(None),
+            Err(error) if error.code() == Some(ProblemCode::NotReadyToClose) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentReceipt> {
+    async fn attach(&self, id: &IncidentId, request: AttachRequest) -> Result<AttachmentResult> {
         let AttachRequest {
             content,
             name,
-            meter,
-        } = attaching;
-        let sending = match content {
-            Content::File(path) => {
-                let (content, bytes) = attachable(&path)?;
-                let of_file =
-                    || Line::escaped(&path.file_name().unwrap_or_default().to_string_lossy());
+            progress,
+        } = request;
+        let upload = match content {
+            AttachmentContent::File(path) => {
+                let (content, bytes) = open_attachment(&path)?;
+                let file_name = path.file_name().unwrap_or_default().to_string_lossy();
                 Upload {
                     content,
                     bytes,
-                    name: name.unwrap_or_else(of_file),
-                    meter,
+                    name: name.unwrap_or_else(|| Line::escaped(&file_name)),
+                    progress,
                 }
             }
-            Content::Stream(content) => Upload {
+            AttachmentContent::Stream(content) => Upload {
                 content,
                 bytes: None,
                 name: name.unwrap_or_else(|| Line::escaped(attach::STANDARD_INPUT)),
-                meter,
+                progress,
             },
         };
-        Ok(AttachmentReceipt {
-            receipt: self.client.attach(id, sending).await?,
+        Ok(AttachmentResult {
+            receipt: self.client.attach(id, upload).await?,
             gaps: 0,
         })
     }
@@ -306,100 +323,102 @@ impl Backend for RemoteBackend {
         let audience = if external { "external" } else { "internal" };
         Ok(self
             .client
-            .text(&ApiCall::get(path(id, "/brief")).query("audience", [audience]))
+            .text(&ApiCall::get(incident_path(id, "/brief")).query("audience", [audience]))
             .await?)
     }
 
-    async fn timeline(
+    async fn read_timeline(
         &self,
         id: &IncidentId,
-        filter: Filter,
+        filter: TimelineFilter,
         each: Visitor<'_, TimelineRow>,
     ) -> Result<()> {
-        let Filter {
+        let TimelineFilter {
             from,
             until,
             kinds,
             contains,
         } = filter;
-        let call = ApiCall::get(path(id, "/timeline"))
+        let call = ApiCall::get(incident_path(id, "/timeline"))
             .query("from", from)
             .query("until", until);
         let call = call
             .query("kind", kinds)
             .query("contains", contains)
             .accept("application/x-ndjson");
-        let taken = |line: &[u8]| {
-            each(serde_json::from_slice(line).context("cannot read a line of the timeline")?)
-        };
-        self.client.lines(&call, taken).await
+        self.client
+            .lines(&call, |line| {
+                each(serde_json::from_slice(line).context("cannot read a row of the timeline")?)
+            })
+            .await
     }
 
-    fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
+    fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
         Box::new(EventSubscription::new(self.client.clone(), id.clone(), seq))
     }
 
-    async fn bundles(&self, id: &IncidentId) -> Result<Vec<Bundle>> {
-        let Bundles { bundles } = self
+    async fn bundles(&self, id: &IncidentId) -> Result<Vec<BundleSummary>> {
+        let BundleList { bundles } = self
             .client
-            .json(&ApiCall::get(path(id, "/bundles")))
+            .json(&ApiCall::get(incident_path(id, "/bundles")))
             .await?;
         Ok(bundles)
     }
 
-    async fn bundles_if_seen(&self, id: &IncidentId) -> Result<Option<Vec<Bundle>>> {
+    async fn bundles_if_permitted(&self, id: &IncidentId) -> Result<Option<Vec<BundleSummary>>> {
         match self
             .client
-            .json::<Bundles>(&ApiCall::get(path(id, "/bundles")))
+            .json::<BundleList>(&ApiCall::get(incident_path(id, "/bundles")))
             .await
         {
-            Ok(Bundles { bundles }) => Ok(Some(bundles)),
-            Err(error) if error.code() == Some("forbidden") => Ok(None),
+            Ok(BundleList { bundles }) => Ok(Some(bundles)),
+            Err(error) if error.code() == Some(ProblemCode::Forbidden) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn locate(&self, bundle: &Digest) -> Result<String> {
+    async fn location_of(&self, bundle: &Digest) -> Result<String> {
         Ok(self.client.url(&format!("v1/bundles/{bundle}")))
     }
 
-    async fn fetch(
+    async fn fetch_bundle(
         &self,
-        beginning: &str,
+        id_prefix: &str,
         to: Option<&Path>,
         quiet: bool,
     ) -> Result<(Digest, PathBuf)> {
-        let id = self.resolve(beginning).await?;
+        let id = self.resolve_bundle_id(id_prefix).await?;
         let to = to.map_or_else(|| format!("{}.tar", id.hex()).into(), Path::to_owned);
+        // The caller can only act on some of the failures; these say how.
         match self.download(id, &to, quiet).await {
             Ok(()) => Ok((id, to)),
-            Err(error) if error.may_pass() => {
-                Err(error).context("the download was cut off; what has arrived is kept, and the same command goes on behind it")
+            Err(error) if error.is_transient() => {
+                Err(error).context("the download broke off; the received part is kept, and the same command resumes it")
             }
-            Err(error) if error.code() == Some("not-found") => {
-                bail!("there is no bundle {id}, or none that this token may see: `exhibit bundles` lists them")
+            Err(error) if error.code() == Some(ProblemCode::NotFound) => {
+                bail!("there is no bundle {id} that this token may see: `exhibit bundles` lists them")
             }
             Err(error) => Err(error).with_context(|| format!("cannot fetch {id} into {}", to.display())),
         }
     }
 
-    async fn key(&self) -> Result<PathBuf> {
-        self.known_key(&ApiCall::get("v1/key")).await
+    async fn public_key_file(&self) -> Result<PathBuf> {
+        self.remember_key(&ApiCall::get("v1/key")).await
     }
 
-    async fn key_of(&self, bundle: &Digest, _to: &Path) -> Result<PathBuf> {
-        self.known_key(&ApiCall::get(format!("v1/bundles/{bundle}/key")))
+    async fn public_key_file_of(&self, bundle: &Digest, _to: &Path) -> Result<PathBuf> {
+        self.remember_key(&ApiCall::get(format!("v1/bundles/{bundle}/key")))
             .await
     }
 
-    async fn plan(&self, of: &PlanTarget, capture: Capture) -> Result<CapturePlan> {
-        let call = match of {
-            PlanTarget::Incident(id) => ApiCall::get(path(id, "/plan")),
+    async fn plan(&self, target: &PlanTarget, capture: CaptureOptions) -> Result<CapturePlan> {
+        let call = match target {
+            PlanTarget::Incident(id) => ApiCall::get(incident_path(id, "/plan")),
             PlanTarget::Play(play, pivots) => ApiCall::get("v1/plan")
                 .query("play", [play])
                 .query("pivot", pivots),
         };
-        let Capture {
+        let CaptureOptions {
             from,
             until,
             sources,
@@ -415,85 +434,85 @@ impl Backend for RemoteBackend {
             .query("account", accounts)
             .query("region", regions)
             .query("deadlineSeconds", deadline_seconds);
-        Ok(self.client.json(&call.long()).await?)
+        // The server checks every source for a plan.
+        Ok(self.client.json(&call.slow()).await?)
     }
 
-    async fn plays(&self) -> Result<Vec<PlayView>> {
-        let Plays { plays } = self.client.json(&ApiCall::get("v1/plays")).await?;
+    async fn plays(&self) -> Result<Vec<PlayDetails>> {
+        let PlayList { plays } = self.client.json(&ApiCall::get("v1/plays")).await?;
         Ok(plays)
     }
 
-    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceView>) -> Result<()> {
-        let Sources { sources } = self
+    async fn check_sources(&self, play: &PlayName, each: Visitor<'_, SourceStatus>) -> Result<()> {
+        let SourceList { sources } = self
             .client
-            .json(&ApiCall::get("v1/sources").query("play", [play]).long())
+            .json(&ApiCall::get("v1/sources").query("play", [play]).slow())
             .await?;
         sources.into_iter().try_for_each(each)
     }
 
-    async fn issue(&self, wanted: TokenRequest) -> Result<Created> {
-        let TokenRequest {
-            role,
-            label,
-            incident,
-            valid,
-        } = wanted;
-        let wanted = json!({"role": role, "label": label, "incident": incident, "validSeconds": valid.as_secs()});
+    async fn create_token(&self, request: TokenRequest) -> Result<CreatedToken> {
         Ok(self
             .client
-            .json(&ApiCall::post("v1/tokens", &wanted))
+            .json(&ApiCall::post("v1/tokens", &request))
             .await?)
     }
 
-    async fn tokens(&self) -> Result<Vec<Token>> {
-        let Tokens { tokens } = self.client.json(&ApiCall::get("v1/tokens")).await?;
+    async fn tokens(&self) -> Result<Vec<TokenInfo>> {
+        let TokenList { tokens } = self.client.json(&ApiCall::get("v1/tokens")).await?;
         Ok(tokens)
     }
 
-    async fn revoke(&self, id: &TokenId) -> Result<Timestamp> {
+    async fn revoke_token(&self, id: &TokenId) -> Result<Timestamp> {
         match self
             .client
-            .done(&ApiCall::delete(format!("v1/tokens/{id}")))
+            .execute(&ApiCall::delete(format!("v1/tokens/{id}")))
             .await
         {
-            Err(error) if error.code() == Some("not-found") => {
+            Err(error) if error.code() == Some(ProblemCode::NotFound) => {
                 bail!("there is no token {id}: `exhibit token list` lists them")
             }
-            done => done?,
+            result => result?,
         }
+        // The answer has no content; the list has the time.
         let tokens = self.tokens().await?;
         let revoked = tokens
             .into_iter()
             .find(|token| token.id == *id)
-            .and_then(|token| token.revoked);
+            .and_then(|token| token.revoked_at);
         revoked.with_context(|| {
-            format!("the server says that {id} is revoked, and lists it as good: look into its log")
+            format!(
+                "the server accepted the revocation of {id} but lists it as valid: read its log"
+            )
         })
     }
 
-    fn by(&self) -> &Name {
+    fn user(&self) -> &Name {
         &self.by
     }
 }
 
 #[async_trait]
 impl EventFeed for EventSubscription {
-    async fn next(&mut self) -> Result<Happened> {
+    async fn next(&mut self) -> Result<StreamEvent> {
         Ok(Self::next(self).await?)
     }
 }
 
-/// A file to be read, and its bytes where it tells them before its end: not so below /proc.
-fn attachable(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
-    let metadata = fs::metadata(path)?; // before it is opened: some devices do something then
-    let file = File::open(path)?;
+/// Opens a file for upload, with its length. Files below /proc claim to be empty, so a length of 0
+/// is no length.
+fn open_attachment(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
+    let path = path.to_owned();
+    // Checked before the file is opened: opening a device may have effects.
+    let metadata = fs::metadata(&path)?;
+    if metadata.is_dir() {
+        bail!(AttachError::Folder { path });
+    }
+    if !metadata.is_file() {
+        bail!(AttachError::Special { path });
+    }
+    let file = File::open(&path)?;
     match metadata.len() {
-        _ if metadata.is_dir() => bail!(AttachError::Folder {
-            path: path.to_owned()
-        }),
-        _ if !metadata.is_file() => bail!(AttachError::Special {
-            path: path.to_owned()
-        }),
         0 => Ok((Box::new(file), None)),
         bytes => Ok((Box::new(file.take(bytes)), Some(bytes))),
     }

@@ -1,13 +1,13 @@
-//! Which place a command means: what it says itself goes before the environment, and that before
-//! the configuration.
+//! Selects the backend of a command: by its arguments, else by the environment, else by
+//! `client.toml`.
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::client::config::ProfileName;
+use client::config::ProfileName;
 
-/// What somebody has said.
+/// The backends that the command line or the environment names: at most one is valid.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct BackendArguments {
     pub(crate) store: Option<PathBuf>,
@@ -15,22 +15,24 @@ pub(crate) struct BackendArguments {
     pub(crate) profile: Option<ProfileName>,
 }
 
-/// What that means.
+/// The selected backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BackendChoice {
     Store(PathBuf),
     Server(String),
     Profile(ProfileName),
-    /// Nobody has said anything: what the configuration says, or the store of this machine.
+    /// Neither arguments nor environment name one: the default profile of `client.toml`, or without
+    /// one the default store.
     Default,
 }
 
 impl BackendArguments {
-    /// What the environment says.
+    /// Reads `EXHIBIT_STORE`, `EXHIBIT_SERVER` and `EXHIBIT_PROFILE`; an empty variable is as good
+    /// as none.
     ///
     /// # Errors
-    /// A name that is none.
-    pub(crate) fn of_environment() -> Result<Self> {
+    /// `EXHIBIT_PROFILE` is not a profile's name.
+    pub(crate) fn from_environment() -> Result<Self> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
         Ok(Self {
@@ -42,7 +44,8 @@ impl BackendArguments {
         })
     }
 
-    fn only(self, names: [&str; 3]) -> Result<Option<BackendChoice>> {
+    /// The one backend that is given; `None` if there is none. `names` are for the error.
+    fn choice(self, names: [&str; 3]) -> Result<Option<BackendChoice>> {
         let Self {
             store,
             server,
@@ -57,7 +60,7 @@ impl BackendArguments {
             .collect();
         if given.len() > 1 {
             bail!(
-                "{} are given at once: a command is about one place, so give one of them",
+                "{} are given at once: give only one of them",
                 given.join(" and ")
             )
         }
@@ -69,20 +72,25 @@ impl BackendArguments {
 }
 
 impl BackendChoice {
-    /// Of what the command line and the environment say.
+    /// Selects a backend. The command line overrides the environment.
     ///
     /// # Errors
-    /// One of them names two places.
-    pub(crate) fn of(
+    /// One of the two names several backends.
+    pub(crate) fn choose(
         command_line: BackendArguments,
         environment: BackendArguments,
     ) -> Result<Self> {
-        if let Some(choice) = command_line.only(["--store", "--server", "--profile"])? {
+        if let Some(choice) = command_line.choice(["--store", "--server", "--profile"])? {
             return Ok(choice);
         }
-        let choice = environment.only(["EXHIBIT_STORE", "EXHIBIT_SERVER", "EXHIBIT_PROFILE"])?;
+        let choice = environment.choice(["EXHIBIT_STORE", "EXHIBIT_SERVER", "EXHIBIT_PROFILE"])?;
         Ok(choice.unwrap_or(Self::Default))
     }
+}
+
+/// An environment variable that holds a path.
+pub(super) fn path_variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from)
 }
 
 #[cfg(test)]
@@ -104,22 +112,23 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_goes_before_the_environment() {
-        let of = |line, environment| BackendChoice::of(line, environment).expect("one place");
+    fn command_line_overrides_environment() {
+        let choose =
+            |line, environment| BackendChoice::choose(line, environment).expect("one backend");
         assert_eq!(
-            of(BackendArguments::default(), BackendArguments::default()),
+            choose(BackendArguments::default(), BackendArguments::default()),
             BackendChoice::Default
         );
         assert_eq!(
-            of(BackendArguments::default(), store()),
+            choose(BackendArguments::default(), store()),
             BackendChoice::Store("/s".into())
         );
         assert_eq!(
-            of(server(), store()),
+            choose(server(), store()),
             BackendChoice::Server("https://x".to_owned())
         );
         assert_eq!(
-            of(
+            choose(
                 store(),
                 BackendArguments {
                     store: None,
@@ -131,19 +140,19 @@ mod tests {
     }
 
     #[test]
-    fn two_places_at_once_are_none() {
+    fn rejects_several_backends_at_once() {
         let both = BackendArguments {
             store: store().store,
             ..server()
         };
-        let error = BackendChoice::of(both.clone(), BackendArguments::default())
+        let error = BackendChoice::choose(both.clone(), BackendArguments::default())
             .expect_err("two")
             .to_string();
         assert!(
             error.starts_with("--store and --server are given at once"),
             "{error}"
         );
-        let error = BackendChoice::of(BackendArguments::default(), both.clone())
+        let error = BackendChoice::choose(BackendArguments::default(), both.clone())
             .expect_err("two")
             .to_string();
         assert!(
@@ -151,8 +160,8 @@ mod tests {
             "{error}"
         );
         assert!(
-            BackendChoice::of(store(), both).is_ok(),
-            "the command line has said which"
+            BackendChoice::choose(store(), both).is_ok(),
+            "the command line decides"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `[blobs]` in the collector's configuration.
+//! `[blobs]` in collector.toml.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -6,26 +6,26 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-/// Where objects are kept. Trusted: whoever edits it decides where evidence goes, and for how long
-/// it stays.
+/// Where objects are stored. Trusted: whoever edits it decides where evidence goes and how long it
+/// is protected.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct BlobsConfig {
-    /// An absolute path, or `s3://bucket` or `s3://bucket/prefix`. A bucket should have lifecycle
-    /// rules that abort unfinished uploads after a day, for a collector that is killed leaves them;
-    /// and, if it keeps versions, that expire noncurrent ones, for staged pages that were removed
-    /// live on as such. No rule can remove what is locked.
+    /// An absolute path, or `s3://bucket` or `s3://bucket/prefix`. The bucket should have a
+    /// lifecycle rule that aborts unfinished uploads after a day, because a killed collector leaves
+    /// some. If the bucket is versioned, another rule should expire noncurrent versions, because a
+    /// deleted staged page becomes one. No rule can remove a locked object.
     pub location: String,
-    /// How the bucket is reached. What is absent here is taken from the usual `AWS_*` variables,
-    /// and credentials also from where AWS gives them to machines and containers.
+    /// Access to the bucket. Absent values come from the usual `AWS_*` variables; credentials also
+    /// from the metadata services of AWS machines and containers.
     #[serde(default)]
     pub s3: S3Config,
-    /// How sealed bundles are locked in the bucket, which must have been created with Object Lock.
+    /// Locks sealed bundles. The bucket must have been created with Object Lock.
     pub lock: Option<LockConfig>,
 }
 
 impl BlobsConfig {
-    /// A folder of this machine.
+    /// Stores objects in the folder `path` of this machine, without a lock.
     #[must_use]
     pub fn folder(path: &Path) -> Self {
         Self {
@@ -40,18 +40,16 @@ impl BlobsConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct S3Config {
-    /// The URL of the service, without the bucket; absent, AWS's own for the region.
+    /// URL of the service, without the bucket. Default: AWS's own for the region.
     pub endpoint: Option<String>,
-    /// The region.
     pub region: Option<String>,
-    /// Who asks. Needs `s3:PutObject`, `s3:GetObject`, `s3:ListBucket`, `s3:AbortMultipartUpload`,
+    /// Needs the rights `s3:PutObject`, `s3:GetObject`, `s3:ListBucket`, `s3:AbortMultipartUpload`,
     /// and `s3:DeleteObject` for staged pages; with a lock also `s3:PutObjectRetention`,
     /// `s3:GetObjectRetention`, `s3:PutObjectLegalHold`, `s3:GetObjectLegalHold` and
     /// `s3:GetBucketObjectLockConfiguration`. Never `s3:BypassGovernanceRetention`.
     pub access_key_id: Option<String>,
-    /// Its secret.
     pub secret_access_key: Option<Secret>,
-    /// How many seconds one request may take; 30 if absent.
+    /// Timeout of one request, in seconds. Default: 30.
     pub request_seconds_max: Option<NonZeroU32>,
 }
 
@@ -59,9 +57,8 @@ pub struct S3Config {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockConfig {
-    /// For how long.
     pub retention: Option<RetentionConfig>,
-    /// Until somebody lifts it.
+    /// Also place a legal hold, which lasts until somebody lifts it.
     #[serde(default)]
     pub legal_hold: bool,
 }
@@ -70,24 +67,23 @@ pub struct LockConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RetentionConfig {
-    /// Against whom.
     pub mode: LockMode,
-    /// Days from when the bundle is stored.
+    /// Days after the bundle was stored.
     pub days: NonZeroU32,
 }
 
-/// Against whom a lock holds.
+/// Who can lift a lock before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LockMode {
-    /// All but those who have `s3:BypassGovernanceRetention`.
+    /// Users with the right `s3:BypassGovernanceRetention`.
     Governance,
-    /// Everybody, the root of the account included.
+    /// Nobody, not even the root user of the account.
     Compliance,
 }
 
 impl LockMode {
-    /// The word of S3.
+    /// Its name in S3.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Governance => "GOVERNANCE",
@@ -95,23 +91,21 @@ impl LockMode {
         }
     }
 
-    /// From the word of S3.
-    pub(super) fn parse(word: &str) -> Option<Self> {
+    pub(super) fn parse(name: &str) -> Option<Self> {
         [Self::Governance, Self::Compliance]
             .into_iter()
-            .find(|mode| mode.as_str() == word)
+            .find(|mode| mode.as_str() == name)
     }
 }
 
-/// A text that is not printed.
+/// A text that `Debug` does not print.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps `text`.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
+    #[cfg(test)]
+    pub(super) fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
 

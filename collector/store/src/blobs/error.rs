@@ -1,144 +1,101 @@
-//! What can go wrong with the blob store, by who must act.
+//! Errors of the blob store, grouped by who must act.
 
 use std::io;
 use std::path::PathBuf;
 
-/// A call to the blob store failed. What it was to make durable may be there or not; the same call
-/// again is safe.
+/// A failed call to the blob store. An object that it was to create may exist or not; the same call
+/// may be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
     // The caller acts.
-    /// Not every text can name an object.
     #[error(
         "{key:?} cannot name an object: up to 512 of A-Z a-z 0-9 . _ - = in parts between single slashes, none of them . or .."
     )]
-    Key {
-        /// The text.
-        key: String,
-    },
-    /// An object is never overwritten.
-    #[error("object {key} is there already, with other bytes")]
-    Exists {
-        /// The object.
-        key: String,
-    },
-    /// There is none.
+    Key { key: String },
+    /// Objects are never overwritten.
+    #[error("object {key} already exists, with other bytes")]
+    Exists { key: String },
     #[error("there is no object {key}")]
-    NotFound {
-        /// The object.
-        key: String,
-    },
-    /// Read it as a stream.
-    #[error("object {key} has {bytes} bytes, more than the {bytes_max} that are read at once")]
+    NotFound { key: String },
+    /// Read the object as a stream.
+    #[error("object {key} has {bytes} bytes, limit for one read is {bytes_max}")]
     TooLarge {
-        /// The object.
         key: String,
-        /// Its size.
         bytes: u64,
-        /// The limit.
         bytes_max: u64,
     },
-    /// Others create and remove it all the time.
-    #[error("object {key} is created and removed by others at the same time")]
-    Contended {
-        /// The object.
-        key: String,
-    },
-    /// A copy cannot be written.
+    /// Other processes kept creating and removing the object, until the attempts ran out.
+    #[error("object {key} is being created and removed by other processes")]
+    Contended { key: String },
+    /// The target file of a copy cannot be written.
     #[error("cannot write {}", path.display())]
     WriteFile {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// What was to be stored cannot be read.
+    /// The file to be stored cannot be read.
     #[error("cannot read {}", path.display())]
     ReadFile {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
 
     // The operator acts.
-    /// The configuration contradicts itself.
-    #[error("the configuration of the blob store is wrong: {0}")]
+    #[error("invalid configuration of the blob store: {0}")]
     Config(String),
-    /// The folder cannot be used.
-    #[error("cannot open the folder {} for objects", path.display())]
+    #[error("cannot open the object folder {}", path.display())]
     OpenFolder {
-        /// The folder.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
     /// The disk is full, or a quota is used up.
-    #[error("cannot write object {key}: there is no room left")]
+    #[error("cannot write object {key}: no room left")]
     StorageFull {
-        /// The object.
         key: String,
-        /// What the system says.
         #[source]
         cause: io::Error,
     },
 
     /// The bucket cannot be trusted with evidence.
-    #[error("bucket {bucket} overwrites objects: it does not heed If-None-Match")]
-    Overwrites {
-        /// The bucket.
-        bucket: String,
-    },
-    /// Bundles are to be locked, and the bucket cannot.
+    #[error("bucket {bucket} overwrites objects: it ignores If-None-Match")]
+    Overwrites { bucket: String },
     #[error(
-        "bucket {bucket} has no Object Lock, which blobs.lock asks for; it must be created with it"
+        "bucket {bucket} has no Object Lock, which blobs.lock requires; enable it when creating the bucket"
     )]
-    NoObjectLock {
-        /// The bucket.
-        bucket: String,
-    },
-    /// The store said that it has locked an object, and it has not.
-    #[error("object {key} is stored and could not be locked")]
-    NotLocked {
-        /// The object.
-        key: String,
-    },
-    /// The object store says no.
-    #[error("cannot {attempt} object {key}: the store answers {status} {said}")]
+    NoObjectLock { bucket: String },
+    /// The bucket accepted the lock, but reports that the object has none.
+    #[error("object {key} is stored, but could not be locked")]
+    NotLocked { key: String },
+    /// The bucket rejected a request.
+    #[error("cannot {attempt} object {key}: the store answers {status} {message}")]
     Refused {
-        /// What was attempted.
         attempt: &'static str,
         /// The object, or the bucket.
         key: String,
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
-        /// The store's own words, shortened.
-        said: String,
+        /// The error message of the bucket, shortened.
+        message: String,
     },
 
     // The machine failed.
-    /// The folder refused.
+    /// A file operation failed.
     #[error("cannot {attempt} object {key}")]
     Folder {
-        /// What was attempted.
         attempt: &'static str,
-        /// The object.
         key: String,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// The object store refused, or was away for too long.
+    /// The bucket failed, or was unreachable until the retries ran out of time.
     #[error("cannot {attempt} object {key}")]
     Store {
-        /// What was attempted.
         attempt: &'static str,
-        /// The object, or the beginning of several.
+        /// The object, or a prefix of several.
         key: String,
-        /// Why.
         #[source]
         cause: object_store::Error,
     },
@@ -151,7 +108,6 @@ impl BlobError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::StorageFull { key, cause }
             }
-            io::ErrorKind::NotFound if attempt == "read" => Self::NotFound { key },
             _ => Self::Folder {
                 attempt,
                 key,

@@ -1,52 +1,53 @@
 //! Objects as files below one folder.
 //!
-//! An object is written to a file of its own in `.unfinished`, synced, and then linked to its name,
-//! which fails if the name is taken. So a name stands for whole bytes or for nothing, whenever the
-//! machine stops, and never for two contents.
+//! An object is written to a new file in `.unfinished`, synced, and then hard-linked to its name,
+//! which fails if the name exists. So whenever the machine stops, a name has all bytes of its
+//! object or does not exist, and an object never changes.
 //!
-//! The files are not writable, against accidents; whoever has the folder can change them all the
-//! same. That shows when a bundle is verified.
+//! The files are read-only, against accidents. An attacker who owns the folder can still change
+//! them; verifying a bundle detects that.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use data_encoding::HEXLOWER;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::BlobError;
+use platform::random_hex;
 
-/// Where objects are until they are whole. No key begins so.
+/// Subfolder of files that are still being written. No key may begin with it.
 pub(super) const UNFINISHED: &str = ".unfinished";
 
-/// Nobody writes to an object again.
+/// Read-only: an object is never written to again.
 const OBJECT_MODE: u32 = 0o440;
 
-/// How much is compared at a time.
+/// Buffer size when comparing an object with new content.
 const COMPARE_BYTES: usize = 64 * 1024;
 
-/// How many folders are remembered as durable; then they are forgotten, and synced once more.
-const DURABLE_MAX: usize = 10_000;
+/// How many synced folders are remembered. Past that, the set is cleared, and they are synced
+/// again.
+const SYNCED_FOLDERS_MAX: usize = 10_000;
 
 /// A folder of objects.
 #[derive(Clone, Debug)]
-pub(super) struct Folder {
+pub(super) struct BlobFolder {
     root: PathBuf,
-    /// Folders that this process has synced up to the root. Nobody removes one.
-    durable: Arc<Mutex<HashSet<PathBuf>>>,
+    /// Folders that this process has synced, with all folders above them up to the root. Folders
+    /// are never removed, so this stays true.
+    synced: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
-/// What becomes an object.
-pub(super) trait Content {
-    /// Writes all of it.
+/// The content of a new object: bytes in memory, or a file.
+pub(super) trait ObjectContent {
+    /// Writes all content to `file`.
     fn write_to(&self, file: &File) -> io::Result<()>;
-    /// A reader from its begin.
+    /// Opens a reader at the beginning.
     fn open(&self) -> io::Result<Box<dyn Read + '_>>;
 }
 
-impl Content for [u8] {
+impl ObjectContent for [u8] {
     fn write_to(&self, mut file: &File) -> io::Result<()> {
         file.write_all(self)
     }
@@ -56,10 +57,10 @@ impl Content for [u8] {
     }
 }
 
-impl Content for File {
+impl ObjectContent for File {
     fn write_to(&self, mut file: &File) -> io::Result<()> {
         (&mut &*self).rewind()?;
-        io::copy(&mut &*self, &mut file).map(drop) // inside the kernel where it can
+        io::copy(&mut &*self, &mut file).map(drop) // copy_file_range where the kernel can
     }
 
     fn open(&self) -> io::Result<Box<dyn Read + '_>> {
@@ -68,9 +69,9 @@ impl Content for File {
     }
 }
 
-impl Folder {
-    /// Opens the folder at `root`, made if absent, and removes what processes that were killed have
-    /// left unfinished.
+impl BlobFolder {
+    /// Opens the folder at `root`, creates it if absent, and removes the unfinished files of killed
+    /// processes.
     pub(super) fn open(root: &Path) -> Result<Self, BlobError> {
         let fail = |cause| BlobError::OpenFolder {
             path: root.to_owned(),
@@ -81,13 +82,15 @@ impl Folder {
             .find(|folder| folder.exists())
             .unwrap_or(root);
         fs::create_dir_all(root.join(UNFINISHED)).map_err(fail)?;
-        sync_up_to(&root.join(UNFINISHED), existing).map_err(fail)?; // those above it we may not even read
+        // New folders are durable once their parents are synced. The folders above `existing` are
+        // not ours: we may not even be allowed to read them.
+        sync_up_to(&root.join(UNFINISHED), existing).map_err(fail)?;
         let root = root.canonicalize().map_err(fail)?;
         let folder = Self {
             root,
-            durable: Arc::default(),
+            synced: Arc::default(),
         };
-        folder.sweep().map_err(fail)?;
+        folder.remove_unfinished().map_err(fail)?;
         Ok(folder)
     }
 
@@ -95,17 +98,16 @@ impl Folder {
         &self.root
     }
 
-    /// The file of an object.
     pub(super) fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
     }
 
-    /// Makes `content` the object `key`. Durable when this returns: the bytes, the name, and the
-    /// folders above it.
+    /// Stores `content` as the object `key`. The bytes, the name and the folders above it are
+    /// durable when this returns.
     pub(super) fn put(
         &self,
         key: &str,
-        content: &(impl Content + ?Sized),
+        content: &(impl ObjectContent + ?Sized),
     ) -> Result<(), BlobError> {
         let path = self.path(key);
         let fail = |cause: io::Error| BlobError::of_io("write", key, cause);
@@ -116,36 +118,42 @@ impl Folder {
             });
         }
         if !is_ours {
+            // The process that created the object may have died before it synced it.
             File::open(&path)
                 .and_then(|file| file.sync_all())
-                .map_err(fail)?; // whoever came first may not have come to it
+                .map_err(fail)?;
         }
         self.sync_name(&path).map_err(fail)
     }
 
-    /// Makes the name of `path` durable, and those of the folders above it, which whoever made them
-    /// may not have come to sync.
+    /// Makes the name of `path` durable, and the names of the folders above it, which another
+    /// process may have created and not synced.
     fn sync_name(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(&self.root);
-        let durable = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        if durable().contains(folder) {
-            return File::open(folder)?.sync_all();
+        if self.synced_folders().contains(folder) {
+            return File::open(folder)?.sync_all(); // the folders above it are durable
         }
         sync_up_to(folder, &self.root)?;
-        let mut durable = durable();
-        if durable.len() >= DURABLE_MAX {
-            durable.clear();
+        let mut synced = self.synced_folders();
+        if synced.len() >= SYNCED_FOLDERS_MAX {
+            synced.clear();
         }
-        durable.insert(folder.to_owned());
+        synced.insert(folder.to_owned());
         Ok(())
     }
 
-    /// Writes the whole of an object and gives it its name; false if somebody else came first.
-    fn publish(&self, path: &Path, content: &(impl Content + ?Sized)) -> io::Result<bool> {
-        let unfinished = Unfinished::create(&self.root)?;
+    fn synced_folders(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.synced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes an object completely, then gives it its name. Returns false if the name exists
+    /// already.
+    fn publish(&self, path: &Path, content: &(impl ObjectContent + ?Sized)) -> io::Result<bool> {
+        let unfinished = UnfinishedFile::create(&self.root)?;
         content.write_to(&unfinished.file)?;
         unfinished.file.sync_all()?;
         let linked = match fs::hard_link(&unfinished.path, path) {
+            // The first object of its folder creates the folder.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
                 fs::hard_link(&unfinished.path, path)
@@ -159,7 +167,7 @@ impl Folder {
         }
     }
 
-    /// Removes the object `key`. What is not there is fine. Durable when this returns.
+    /// Removes the object `key`, which may be absent. Durable when this returns.
     pub(super) fn delete(&self, key: &str) -> Result<(), BlobError> {
         let path = self.path(key);
         let fail = |cause: io::Error| BlobError::of_io("delete", key, cause);
@@ -170,20 +178,20 @@ impl Folder {
         }
     }
 
-    /// Makes sure that files can be written, synced, named and removed.
+    /// Checks that files can be written, synced, linked and removed.
     pub(super) fn check(&self) -> Result<(), BlobError> {
-        // its own name: another process that opens the folder now does the same
+        // A random name, because another process may check the folder at the same time.
         let key = format!(
             "{UNFINISHED}/check-{}",
-            random_name().map_err(|cause| BlobError::of_io("write", UNFINISHED, cause))?
+            random_hex::<16>().map_err(|cause| BlobError::of_io("write", UNFINISHED, cause))?
         );
         self.put(&key, b"".as_slice())?;
         self.delete(&key)
     }
 
-    /// Removes unfinished files that nobody holds: a lock on a file ends with the process that has
-    /// it.
-    fn sweep(&self) -> io::Result<()> {
+    /// Removes unfinished files of dead processes: a file lock ends with its process, so a file
+    /// that can be locked belongs to nobody.
+    fn remove_unfinished(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.root.join(UNFINISHED))? {
             let path = entry?.path();
             match File::open(&path) {
@@ -196,17 +204,17 @@ impl Folder {
     }
 }
 
-/// A file that is not an object yet. Dropped, its name here is gone.
-struct Unfinished {
+/// A file that is being written. Dropping it removes its name in [`UNFINISHED`].
+struct UnfinishedFile {
     path: PathBuf,
-    /// Locked: another process that starts now leaves it alone.
+    /// Locked, so that another process that starts now does not remove it.
     file: File,
 }
 
-impl Unfinished {
+impl UnfinishedFile {
     fn create(root: &Path) -> io::Result<Self> {
         loop {
-            let path = root.join(UNFINISHED).join(random_name()?);
+            let path = root.join(UNFINISHED).join(random_hex::<16>()?);
             let file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
@@ -215,35 +223,30 @@ impl Unfinished {
             file.lock()?;
             if path.exists() {
                 return Ok(Self { path, file });
-            } // else it was swept before it was locked
+            } // else a starting process removed it before it was locked: try again
         }
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for UnfinishedFile {
     fn drop(&mut self) {
-        drop(fs::remove_file(&self.path)); // else the next start removes it
+        drop(fs::remove_file(&self.path)); // if this fails, the next start removes it
     }
 }
 
-fn random_name() -> io::Result<String> {
-    let mut name = [0; 16];
-    getrandom::fill(&mut name)?;
-    Ok(HEXLOWER.encode(&name))
-}
-
-fn is_same(path: &Path, content: &(impl Content + ?Sized)) -> io::Result<bool> {
-    let (mut there, mut ours) = (File::open(path)?, content.open()?);
+/// True if the file at `path` has this content.
+fn is_same(path: &Path, content: &(impl ObjectContent + ?Sized)) -> io::Result<bool> {
+    let (mut existing, mut ours) = (File::open(path)?, content.open()?);
     let (mut a, mut b) = (vec![0; COMPARE_BYTES], vec![0; COMPARE_BYTES]);
     loop {
-        let (a, b) = (fill(&mut there, &mut a)?, fill(&mut ours, &mut b)?);
+        let (a, b) = (fill(&mut existing, &mut a)?, fill(&mut ours, &mut b)?);
         if a != b || a.is_empty() {
             return Ok(a == b);
         }
     }
 }
 
-/// Reads until `buffer` is full or the end is reached.
+/// Reads until `buffer` is full or the reader ends.
 fn fill<'b>(reader: &mut impl Read, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -257,7 +260,7 @@ fn fill<'b>(reader: &mut impl Read, buffer: &'b mut [u8]) -> io::Result<&'b [u8]
     Ok(&buffer[..filled])
 }
 
-/// Syncs `folder` and all above it, up to `root`, so that a name in it is found after a power cut.
+/// Syncs `folder` and all folders above it up to `root`, so that a name in it survives a power cut.
 fn sync_up_to(folder: &Path, root: &Path) -> io::Result<()> {
     for folder in folder
         .ancestors()

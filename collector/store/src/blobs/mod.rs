@@ -1,11 +1,11 @@
-//! Objects by name, in a folder or in S3: staged pages and sealed bundles.
+//! The blob store: named objects in a folder or in S3, which are staged pages and sealed bundles.
 //!
-//! **Not trusted** with what a sealed bundle says: that is signed. Whoever can write here can
-//! remove a bundle, which shows as a hole in its stream, and can change a staged page before it is
-//! sealed, which nothing shows. Object Lock prevents the first.
+//! **Not trusted** for the content of sealed bundles, which is signed. An attacker who can write
+//! here can remove a bundle, which leaves a visible gap in its stream, and can change a staged page
+//! before it is sealed, which nothing detects. Object Lock prevents the removal.
 //!
-//! **Durable.** What was put is on disk (S3: acknowledged) when a call returns, whole, under its
-//! name. No object is overwritten.
+//! **Durability.** When a call returns, the whole object is on disk under its name (S3:
+//! acknowledged). No object is overwritten.
 
 mod config;
 mod error;
@@ -22,80 +22,92 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::blocking;
 use bytes::Bytes;
-use folder::Folder;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
-use s3::{S3, Source};
+use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt};
 use tokio::io::AsyncWriteExt;
 
-/// What stands where a bundle was announced, and its writer died before it was published.
-const WITHDRAWN: &[u8] = b"withdrawn before it was published: this is no bundle\n";
+use super::blocking;
+use folder::BlobFolder;
+use s3::{S3Bucket, UploadSource};
 
-/// The most bytes that [`Blobs::get`] reads at once: staged pages are far smaller, bundles are read
-/// as streams.
+/// The object that takes the name of a prepared bundle whose writer died before it published it.
+/// Never changes: a daemon of another version must recognise it as the same.
+const TOMBSTONE: &[u8] = b"withdrawn before it was published: this is no bundle\n";
+
+/// The largest object that [`Blobs::get`] reads into memory: staged pages are far smaller, and
+/// bundles are read as streams.
 const GET_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// The most bytes of a name: S3 takes 1024, and a file's path must have room for more than the
-/// name.
+/// Longest name of an object. S3 allows 1024 bytes, but a file's path has to hold the store's
+/// folder as well.
 const KEY_BYTES_MAX: usize = 512;
 
 /// The blob store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Blobs {
-    place: Place,
-    /// Reads from there.
+    backend: BlobBackend,
+    /// Reads and lists the objects of `backend`.
     reader: Arc<dyn ObjectStore>,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
-    Folder(Folder),
-    S3(S3),
+enum BlobBackend {
+    Folder(BlobFolder),
+    S3(S3Bucket),
 }
 
-/// What an object is.
+/// How long an object is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Data at work, removed later.
+pub enum BlobKind {
+    /// Working data, removed later.
     Staged,
-    /// A sealed bundle, to stay: it is locked as the configuration says.
+    /// A sealed bundle, which stays. It is locked as configured.
     Sealed,
 }
 
-/// An object's name and size.
+/// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// The name.
+pub struct BlobListItem {
     pub key: String,
-    /// The size.
     pub bytes: u64,
 }
 
-/// An object being read.
-pub struct Reading {
-    /// How many bytes it has.
+/// An open object, or a range of one.
+pub struct BlobReader {
+    /// Total size of the chunks.
     pub bytes: u64,
-    /// The bytes.
     pub chunks: BoxStream<'static, Result<Bytes, BlobError>>,
 }
 
+impl BlobReader {
+    fn new(key: &str, object: GetResult) -> Self {
+        let key = key.to_owned();
+        Self {
+            bytes: object.range.end - object.range.start,
+            chunks: object
+                .into_stream()
+                .map_err(move |cause| BlobError::of_store("read", &key, cause))
+                .boxed(),
+        }
+    }
+}
+
 impl Blobs {
-    /// Opens the store. A folder is made if it is absent, and what processes that were killed have
-    /// left unfinished is removed from it; a bucket is not asked before [`Blobs::check`].
+    /// Opens the store. Creates an absent folder, and removes the unfinished files of killed
+    /// processes from it. Sends no request to a bucket; [`Blobs::check`] does.
     ///
     /// # Errors
     /// [`BlobError::Config`] and [`BlobError::OpenFolder`].
     pub async fn open(config: &BlobsConfig) -> Result<Self, BlobError> {
         if config.location.starts_with("s3://") {
-            let s3 = S3::open(config)?;
+            let s3 = S3Bucket::open(config)?;
             return Ok(Self {
                 reader: s3.reader(),
-                place: Place::S3(s3),
+                backend: BlobBackend::S3(s3),
             });
         }
         let root = PathBuf::from(&config.location);
@@ -107,10 +119,10 @@ impl Blobs {
         }
         if config.lock.is_some() {
             return Err(BlobError::Config(
-                "a folder cannot be locked as blobs.lock asks for, only a bucket".to_owned(),
+                "blobs.lock needs a bucket: a folder cannot be locked".to_owned(),
             ));
         }
-        let folder = blocking(move || Folder::open(&root)).await?;
+        let folder = blocking(move || BlobFolder::open(&root)).await?;
         let reader =
             LocalFileSystem::new_with_prefix(folder.root()).map_err(|cause| BlobError::Store {
                 attempt: "open",
@@ -118,68 +130,71 @@ impl Blobs {
                 cause,
             })?;
         Ok(Self {
-            place: Place::Folder(folder),
+            backend: BlobBackend::Folder(folder),
             reader: Arc::new(reader),
         })
     }
 
-    /// Makes sure that the store can be written to, does not overwrite, and can lock if it is to.
-    /// For the start of the program.
+    /// Checks at the start of the program that the store is writable, does not overwrite objects,
+    /// and can lock them if configured.
     ///
     /// # Errors
-    /// [`BlobError::NoObjectLock`], [`BlobError::Overwrites`], [`BlobError::Refused`] where a right
-    /// is missing, and failures of the store.
+    /// [`BlobError::NoObjectLock`], [`BlobError::Overwrites`], [`BlobError::Refused`] if a right is
+    /// missing, and failures of the store.
     pub async fn check(&self) -> Result<(), BlobError> {
-        match &self.place {
-            Place::Folder(folder) => {
+        match &self.backend {
+            BlobBackend::Folder(folder) => {
                 let folder = folder.clone();
                 blocking(move || folder.check()).await
             }
-            Place::S3(s3) => s3.check().await,
+            BlobBackend::S3(s3) => s3.check().await,
         }
     }
 
-    /// Stores `bytes` as the object `key`. Durable when this returns: on disk with its name and the
-    /// folders above it; in S3, acknowledged. Stored already, with the same bytes, is fine.
+    /// Stores `bytes` as the object `key`. Durable when this returns. Idempotent for the same
+    /// bytes.
     ///
     /// # Errors
-    /// [`BlobError::Exists`] if it has other bytes, [`BlobError::StorageFull`], and failures of the
-    /// store.
+    /// [`BlobError::Exists`] if the object has other bytes, [`BlobError::StorageFull`], and
+    /// failures of the store.
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), BlobError> {
         let path = object_path(key)?;
-        match &self.place {
-            Place::Folder(folder) => {
+        match &self.backend {
+            BlobBackend::Folder(folder) => {
                 let folder = folder.clone();
                 blocking(move || folder.put(path.as_ref(), bytes.as_ref())).await
             }
-            Place::S3(s3) => s3.put(key, &Source::Bytes(bytes), Kind::Staged).await,
+            BlobBackend::S3(s3) => {
+                s3.put(key, &UploadSource::Bytes(bytes), BlobKind::Staged)
+                    .await
+            }
         }
     }
 
-    /// Stores the file at `file` as the object `key`, in little memory whatever its size. Durable
-    /// as [`Blobs::put`] says; a sealed bundle is locked as configured when this returns. The file
-    /// must not change meanwhile.
+    /// Stores the file at `file` as the object `key`, without loading it into memory. Durable when
+    /// this returns, and a sealed bundle is locked as configured. The file must not change during
+    /// the call.
     ///
     /// # Errors
     /// As for [`Blobs::put`]; [`BlobError::ReadFile`]; [`BlobError::NotLocked`] and
-    /// [`BlobError::Refused`] if it could not be locked.
-    pub async fn put_file(&self, key: &str, file: &Path, kind: Kind) -> Result<(), BlobError> {
+    /// [`BlobError::Refused`] if the object could not be locked.
+    pub async fn put_file(&self, key: &str, file: &Path, kind: BlobKind) -> Result<(), BlobError> {
         let path = object_path(key)?;
         let fail = |cause| BlobError::ReadFile {
             path: file.to_owned(),
             cause,
         };
         let content = File::open(file).map_err(fail)?;
-        match &self.place {
-            Place::Folder(folder) => {
+        match &self.backend {
+            BlobBackend::Folder(folder) => {
                 let folder = folder.clone();
                 blocking(move || folder.put(path.as_ref(), &content)).await
             }
-            Place::S3(s3) => {
+            BlobBackend::S3(s3) => {
                 let bytes = content.metadata().map_err(fail)?.len();
                 s3.put(
                     key,
-                    &Source::File {
+                    &UploadSource::File {
                         path: file.to_owned(),
                         file: Arc::new(content),
                         bytes,
@@ -191,13 +206,14 @@ impl Blobs {
         }
     }
 
-    /// All bytes of the object `key`.
+    /// Reads the object `key` into memory.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], [`BlobError::TooLarge`] past 256 MiB, and failures of the store.
     pub async fn get(&self, key: &str) -> Result<Bytes, BlobError> {
         let fail = |cause| BlobError::of_store("read", key, cause);
         let object = self.reader.get(&object_path(key)?).await.map_err(fail)?;
+        // The size is known before the body is read.
         if object.meta.size > GET_BYTES_MAX {
             return Err(BlobError::TooLarge {
                 key: key.to_owned(),
@@ -208,62 +224,51 @@ impl Blobs {
         object.bytes().await.map_err(fail)
     }
 
-    /// The object `key`, piece by piece.
+    /// Opens the object `key` for reading as a stream.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], and failures of the store.
-    pub async fn open_read(&self, key: &str) -> Result<Reading, BlobError> {
+    async fn open_read(&self, key: &str) -> Result<BlobReader, BlobError> {
         let object = self
             .reader
             .get(&object_path(key)?)
             .await
             .map_err(|cause| BlobError::of_store("read", key, cause))?;
-        let bytes = object.meta.size;
-        let key = key.to_owned();
-        let chunks = object
-            .into_stream()
-            .map_err(move |cause| BlobError::of_store("read", &key, cause))
-            .boxed();
-        Ok(Reading { bytes, chunks })
+        Ok(BlobReader::new(key, object))
     }
 
-    /// The bytes `range` of the object `key`, piece by piece; there is at least one.
+    /// Opens `range`, which is not empty, of the object `key` for reading as a stream.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], and failures of the store.
-    pub async fn open_range(&self, key: &str, range: Range<u64>) -> Result<Reading, BlobError> {
+    pub async fn open_range(&self, key: &str, range: Range<u64>) -> Result<BlobReader, BlobError> {
         let options = GetOptions {
             range: Some(GetRange::Bounded(range)),
             ..GetOptions::default()
         };
         let object = self.reader.get_opts(&object_path(key)?, options).await;
         let object = object.map_err(|cause| BlobError::of_store("read", key, cause))?;
-        let bytes = object.range.end - object.range.start;
-        let key = key.to_owned();
-        let chunks = object
-            .into_stream()
-            .map_err(move |cause| BlobError::of_store("read", &key, cause))
-            .boxed();
-        Ok(Reading { bytes, chunks })
+        Ok(BlobReader::new(key, object))
     }
 
-    /// Asks the store for something, whatever it is. For those who look whether it answers.
+    /// Checks that the store responds.
     ///
     /// # Errors
     /// Failures of the store.
-    pub async fn answers(&self) -> Result<(), BlobError> {
-        if let Place::Folder(folder) = &self.place {
+    pub async fn ping(&self) -> Result<(), BlobError> {
+        if let BlobBackend::Folder(folder) = &self.backend {
+            // Looking for an absent file would also succeed if the whole folder had disappeared.
             let (root, location) = (folder.root().to_owned(), self.locate(""));
-            let looked = blocking(move || std::fs::read_dir(root)).await;
-            return looked.map(|_| ()).map_err(|cause| BlobError::OpenFolder {
+            let listing = blocking(move || std::fs::read_dir(root)).await;
+            return listing.map(|_| ()).map_err(|cause| BlobError::OpenFolder {
                 path: location.into(),
                 cause,
             });
         }
-        self.exists("answers").await.map(|_| ())
+        self.exists("ping").await.map(|_| ()) // any response will do
     }
 
-    /// True if there is an object `key`.
+    /// True if the object `key` exists.
     ///
     /// # Errors
     /// Failures of the store.
@@ -275,20 +280,21 @@ impl Blobs {
         }
     }
 
-    /// True if there is no object `key`, and none comes any more from a writer that is dead. In S3
-    /// the request of one may still be on its way: an object that says so takes the name, and
-    /// stays.
+    /// True if the object `key` does not exist, and a dead writer cannot create it any more. In S3,
+    /// a request of the dead writer may still arrive: therefore a tombstone takes the name, for
+    /// good.
     ///
     /// # Errors
     /// Failures of the store.
-    pub async fn stays_absent(&self, key: &str) -> Result<bool, BlobError> {
-        match &self.place {
-            Place::Folder(_) => Ok(!self.exists(key).await?),
-            Place::S3(s3) => match s3
+    pub async fn ensure_absent(&self, key: &str) -> Result<bool, BlobError> {
+        match &self.backend {
+            // A dead process of this machine has no request on the way.
+            BlobBackend::Folder(_) => Ok(!self.exists(key).await?),
+            BlobBackend::S3(s3) => match s3
                 .put(
                     key,
-                    &Source::Bytes(Bytes::from_static(WITHDRAWN)),
-                    Kind::Staged,
+                    &UploadSource::Bytes(Bytes::from_static(TOMBSTONE)),
+                    BlobKind::Staged,
                 )
                 .await
             {
@@ -299,7 +305,7 @@ impl Blobs {
         }
     }
 
-    /// Copies an object into the new file `to`.
+    /// Copies an object to the new file `to`.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], failures of the store, and of the file.
@@ -311,7 +317,7 @@ impl Blobs {
         self.copy_into(key, file, to).await
     }
 
-    /// Copies an object to the end of `file`, whose path is `to` or was.
+    /// Appends an object to `file`. `to` is its path, for errors; the name may be removed already.
     ///
     /// # Errors
     /// As for [`Blobs::get_file`].
@@ -321,14 +327,14 @@ impl Blobs {
             cause,
         };
         let mut file = tokio::fs::File::from_std(file);
-        let mut reading = self.open_read(key).await?;
-        while let Some(chunk) = reading.chunks.next().await {
+        let mut reader = self.open_read(key).await?;
+        while let Some(chunk) = reader.chunks.next().await {
             file.write_all(&chunk?).await.map_err(failed)?;
         }
         file.flush().await.map_err(failed)
     }
 
-    /// Bytes of an object.
+    /// Size of the object `key`.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], and failures of the store.
@@ -339,22 +345,20 @@ impl Blobs {
             .map_err(|cause| BlobError::of_store("look for", key, cause))
     }
 
-    /// The file of an object, where the store is a folder of this machine.
+    /// The file of the object `key`, if the store is a folder.
     #[must_use]
     pub fn local_path(&self, key: &str) -> Option<PathBuf> {
-        match &self.place {
-            Place::Folder(folder) => Some(folder.path(key)),
-            Place::S3(_) => None,
+        match &self.backend {
+            BlobBackend::Folder(folder) => Some(folder.path(key)),
+            BlobBackend::S3(_) => None,
         }
     }
 
-    /// The objects in the folder `prefix` and below it, by name; all for an empty one. A prefix
-    /// ends at a `/`.
+    /// The objects below the folder `prefix`, by name; all objects for an empty prefix.
     ///
     /// # Errors
     /// Failures of the store.
-    pub async fn list(&self, prefix: &str) -> Result<Vec<Listed>, BlobError> {
-        let fail = |cause| BlobError::of_store("list", prefix, cause);
+    pub async fn list(&self, prefix: &str) -> Result<Vec<BlobListItem>, BlobError> {
         let path = if prefix.is_empty() {
             ObjectPath::default()
         } else {
@@ -365,38 +369,43 @@ impl Blobs {
             .list(Some(&path))
             .try_collect()
             .await
-            .map_err(fail)?;
-        let found = found.into_iter().map(|meta| Listed {
-            key: meta.location.into(),
-            bytes: meta.size,
-        });
-        let mut listed: Vec<_> = found.filter(|listed| !is_own(&listed.key)).collect();
-        listed.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(listed)
+            .map_err(|cause| BlobError::of_store("list", prefix, cause))?;
+        // The store's own files are no objects, and backends list in different orders.
+        let mut items: Vec<_> = found
+            .into_iter()
+            .map(|meta| BlobListItem {
+                key: meta.location.into(),
+                bytes: meta.size,
+            })
+            .filter(|item| !is_reserved(&item.key))
+            .collect();
+        items.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(items)
     }
 
-    /// Removes the object `key`: a staged page that is sealed, never a bundle. What is not there is
-    /// fine. Durable when this returns.
+    /// Removes the object `key`, which may be absent: a staged page that is sealed, never a bundle.
+    /// Durable when this returns.
     ///
     /// # Errors
     /// Failures of the store.
     pub async fn delete(&self, key: &str) -> Result<(), BlobError> {
         let path = object_path(key)?;
-        match &self.place {
-            Place::Folder(folder) => {
+        match &self.backend {
+            BlobBackend::Folder(folder) => {
                 let folder = folder.clone();
                 blocking(move || folder.delete(path.as_ref())).await
             }
-            Place::S3(s3) => s3.delete(key).await,
+            BlobBackend::S3(s3) => s3.delete(key).await,
         }
     }
 
-    /// Where the object `key` is, for people: the absolute path of its file, or its `s3://` URL.
+    /// The location of the object `key` for people: the absolute path of its file, or its `s3://`
+    /// URL.
     #[must_use]
     pub fn locate(&self, key: &str) -> String {
-        match &self.place {
-            Place::Folder(folder) => folder.path(key).display().to_string(),
-            Place::S3(s3) => s3.locate(key),
+        match &self.backend {
+            BlobBackend::Folder(folder) => folder.path(key).display().to_string(),
+            BlobBackend::S3(s3) => s3.locate(key),
         }
     }
 }
@@ -404,25 +413,25 @@ impl Blobs {
 fn object_path(key: &str) -> Result<ObjectPath, BlobError> {
     let path = ObjectPath::parse(key)
         .ok()
-        .filter(|_| is_key(key) && !is_own(key));
+        .filter(|_| is_key(key) && !is_reserved(key));
     path.ok_or_else(|| BlobError::Key {
         key: key.chars().take(200).collect(),
     })
 }
 
-/// Names that are the same everywhere: in a file system, in S3, in a URL.
+/// True for names that need no escaping in a file system, in S3 and in URLs.
 fn is_key(text: &str) -> bool {
-    let is_part = |part: &str| {
-        !matches!(part, "" | "." | "..")
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._-=".contains(&b))
-    };
-    text.len() <= KEY_BYTES_MAX && text.split('/').all(is_part)
+    text.len() <= KEY_BYTES_MAX
+        && text.split('/').all(|part| {
+            !matches!(part, "" | "." | "..")
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"._-=".contains(&b))
+        })
 }
 
-/// The store's own names.
-fn is_own(key: &str) -> bool {
+/// True for names that the store uses itself.
+fn is_reserved(key: &str) -> bool {
     matches!(
         key.split('/').next(),
         Some(folder::UNFINISHED | s3::CHECK_FOLDER)

@@ -1,4 +1,4 @@
-//! Opening the database: its settings, and its tables brought up to date.
+//! Opens a database: connection settings and migrations.
 
 use std::time::Duration;
 
@@ -7,35 +7,40 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr};
 use url::Url;
 
-use super::{Database, DatabaseError, Engine, Failure, OUTAGE_SECONDS_MAX};
+use super::{Database, DatabaseEngine, DatabaseError, OUTAGE_SECONDS_MAX, TransactionError};
 
-/// Connections of one process to a PostgreSQL, for each of reading and writing.
+/// Size of each of the two pools that a process has for a PostgreSQL: one reads, one writes.
 const CONNECTIONS_MAX: u32 = 8;
 
-/// How long a call waits for a connection before it counts as a failed attempt.
+/// How long an attempt waits for a free connection before it fails.
 const ACQUIRE_SECONDS_MAX: u64 = 5;
 
-/// Names the lock under which one process at a time brings a PostgreSQL up to date: "exhibit" in
-/// ASCII.
+/// Takes the advisory lock that lets one process at a time migrate a PostgreSQL. The number is
+/// "exhibit" in ASCII.
 const MIGRATIONS_LOCK: &str = "SELECT pg_advisory_xact_lock(28561362487765364)";
 
-/// Setting of each PostgreSQL connection: a process that is stopped in the middle of a transaction,
-/// or whose host is gone, must not hold its locks on rows that others wait for. Between two
-/// statements there are never more than moments.
-pub(crate) const IDLE_LIMIT: &str = "SET idle_in_transaction_session_timeout = '10s'";
+/// Setting of each PostgreSQL connection. If a process is suspended in the middle of a transaction,
+/// or its host disappears, PostgreSQL must release the row locks that others wait for. A healthy
+/// transaction pauses only for moments between two statements.
+const IDLE_LIMIT: &str = "SET idle_in_transaction_session_timeout = '10s'";
 
-/// Settings of each SQLite connection. The timeout comes first: the others may have to wait. `WAL`
-/// lets readers go on while one writes; `FULL` syncs it at every commit, so a commit outlives a
-/// power cut. The cache stays at SQLite's 2 MiB a connection: the system caches the file as well,
-/// so more makes nothing faster, and fills up as the timeline grows.
-const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY";
+/// Settings of each SQLite connection. The timeout comes first, because the other settings may have
+/// to wait for a lock. `WAL` lets readers continue while one connection writes; `FULL` syncs it at
+/// every commit, so a commit survives a power cut. The cache keeps SQLite's default of 2 MiB for
+/// each connection: the operating system caches the file too, and a larger cache was not faster.
+const SQLITE_SETTINGS: &str = "\
+    PRAGMA busy_timeout = 10000; \
+    PRAGMA journal_mode = WAL; \
+    PRAGMA synchronous = FULL; \
+    PRAGMA foreign_keys = ON; \
+    PRAGMA temp_store = MEMORY";
 
-/// Settings of each connection to PostgreSQL that writes: a statement without a transaction around
-/// it is serializable too.
+/// Settings of each PostgreSQL connection that writes. They make a statement outside an explicit
+/// transaction serializable as well.
 const POSTGRES_WRITER_SETTINGS: &str =
     "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE";
 
-/// Settings of each connection to PostgreSQL that reads.
+/// Settings of each PostgreSQL connection that reads.
 const POSTGRES_READER_SETTINGS: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY";
 
 impl Database {
@@ -43,15 +48,15 @@ impl Database {
     /// `postgres://user@host/name`.
     ///
     /// # Errors
-    /// [`DatabaseError::Url`], [`DatabaseError::Open`] if it is refused, and
-    /// [`DatabaseError::Outage`] if it is away for [`OUTAGE_SECONDS_MAX`].
+    /// [`DatabaseError::Url`], [`DatabaseError::Open`] if the database rejects the connection, and
+    /// [`DatabaseError::Outage`] if it stays unreachable for [`OUTAGE_SECONDS_MAX`].
     pub(crate) async fn open(url: &str) -> Result<Self, DatabaseError> {
         sqlx::any::install_default_drivers();
         let parsed = Url::parse(url).map_err(|_| DatabaseError::Url(without_password(url)))?;
         let (engine, writers_max, write, read) = match parsed.scheme() {
-            "sqlite" => (Engine::Sqlite, 1, SQLITE_SETTINGS, SQLITE_SETTINGS),
+            "sqlite" => (DatabaseEngine::Sqlite, 1, SQLITE_SETTINGS, SQLITE_SETTINGS),
             "postgres" | "postgresql" => (
-                Engine::Postgres,
+                DatabaseEngine::Postgres,
                 CONNECTIONS_MAX,
                 POSTGRES_WRITER_SETTINGS,
                 POSTGRES_READER_SETTINGS,
@@ -72,22 +77,28 @@ impl Database {
             readers: pool(CONNECTIONS_MAX, read)?,
             patience,
         };
-        let first = database
+        // The pools connect lazily: without a first transaction, a wrong URL or password would only
+        // show at the first call.
+        let probe = database
             .write("open the database", |db, _| async move { Ok((db, ())) })
             .await;
-        first.map_err(|error| match error {
+        probe.map_err(|error| match error {
             DatabaseError::Statement { cause, .. } => fail(cause),
-            error => error,
+            DatabaseError::Url(_)
+            | DatabaseError::Open { .. }
+            | DatabaseError::Migrate(_)
+            | DatabaseError::StorageFull { .. }
+            | DatabaseError::Outage { .. } => error,
         })?;
         Ok(database)
     }
 
-    /// Makes what was not made before of the named `migrations`, and writes into `table` that it
-    /// was. All in one transaction: a process that comes second waits for its begin, and finds
-    /// nothing left to do.
+    /// Applies the `migrations`, given as name and SQL, that `table` does not list yet, and lists
+    /// them there. All in one transaction: of several processes that start at once, the first
+    /// migrates, and the others wait and find nothing left to do.
     ///
     /// # Errors
-    /// [`DatabaseError::Migrate`] if the tables are of a newer version, and failures of the
+    /// [`DatabaseError::Migrate`] if a newer version has migrated the tables, and failures of the
     /// database.
     pub(crate) async fn migrate(
         &self,
@@ -95,21 +106,21 @@ impl Database {
         migrations: &[(&'static str, &'static str)],
     ) -> Result<(), DatabaseError> {
         let migrator = &migrator(self.engine, table, migrations);
-        self.write("bring the tables up to date", |mut db, _| async move {
-            if self.engine == Engine::Postgres {
+        self.write("migrate the tables", |mut db, _| async move {
+            if self.engine == DatabaseEngine::Postgres {
                 db.execute(MIGRATIONS_LOCK).await?;
             }
+            // On SQLite, the write transaction itself excludes other processes.
             let migrated = migrator.run_direct(None, &mut *db, false).await;
             migrated.map_err(|error| match error {
-                MigrateError::Execute(cause) => Failure::Database(cause),
-                error => Failure::Refused(DatabaseError::Migrate(Box::new(error))),
+                MigrateError::Execute(cause) => TransactionError::Database(cause),
+                error => TransactionError::Rejected(DatabaseError::Migrate(Box::new(error))),
             })?;
             Ok((db, ()))
         })
         .await
     }
 
-    /// Closes all connections.
     pub(crate) async fn close(&self) {
         self.readers.close().await;
         self.writers.close().await;
@@ -117,14 +128,15 @@ impl Database {
 }
 
 fn migrator(
-    engine: Engine,
+    engine: DatabaseEngine,
     table: &'static str,
     migrations: &[(&'static str, &'static str)],
 ) -> Migrator {
     let migrations = (1..).zip(migrations).map(|(version, (name, sql))| {
         let sql = match engine {
-            Engine::Sqlite => (*sql).to_owned(),
-            Engine::Postgres => sql.replace(" TEXT", " TEXT COLLATE \"C\""), // else it orders by the locale of its database
+            DatabaseEngine::Sqlite => (*sql).to_owned(),
+            // Order by bytes, as SQLite does: the default is the locale of the database.
+            DatabaseEngine::Postgres => sql.replace(" TEXT", " TEXT COLLATE \"C\""),
         };
         Migration::new(
             version,
@@ -136,22 +148,25 @@ fn migrator(
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
     migrator.dangerous_set_table_name(table);
-    migrator.set_locking(false); // the transaction around them is the lock
+    migrator.set_locking(false); // the transaction of `Database::migrate` is the lock
     migrator
 }
 
-/// False for a connection that still believes in a transaction once that was given up: SQLite ends
-/// one by itself when the disk is full (<https://sqlite.org/lang_transaction.html>, "Response To
-/// Errors Within A Transaction"), and sqlx then counts it for ever.
-pub(crate) async fn is_usable<C: Connection>(connection: &mut C) -> Result<bool, sqlx::Error> {
+/// False if sqlx believes that a released connection is still in a transaction. When the disk is
+/// full, SQLite rolls back by itself (<https://sqlite.org/lang_transaction.html>, "Response To Errors
+/// Within A Transaction"); sqlx does not notice, and counts that transaction for ever. The pool must
+/// drop such a connection.
+async fn is_usable<C: Connection>(connection: &mut C) -> Result<bool, sqlx::Error> {
     if connection.is_in_transaction() {
-        connection.ping().await?; // behind the end of it, which may have been begun when the connection was given back
+        // The connection may have been released while a rollback was still queued: the ping runs
+        // after it, and updates the count.
+        connection.ping().await?;
     }
     Ok(!connection.is_in_transaction())
 }
 
 fn pool(
-    engine: Engine,
+    engine: DatabaseEngine,
     mut url: Url,
     connections_max: u32,
     settings: &'static str,
@@ -161,24 +176,24 @@ fn pool(
         .acquire_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX))
         .after_connect(move |connection, _| {
             Box::pin(async move {
-                if engine == Engine::Postgres {
+                if engine == DatabaseEngine::Postgres {
                     connection.execute(IDLE_LIMIT).await?;
                 }
                 connection.execute(settings).await.map(drop)
             })
         });
-    if engine == Engine::Sqlite {
+    if engine == DatabaseEngine::Sqlite {
         if !url.query_pairs().any(|(name, _)| name == "mode") {
             url.query_pairs_mut().append_pair("mode", "rwc");
         }
         options = options
             .after_release(|connection, _| Box::pin(is_usable(connection)))
-            .test_before_acquire(false); // it is no server that could have gone away
+            .test_before_acquire(false); // only a server can drop a connection
     }
     Ok(options.connect_lazy_with(AnyConnectOptions::from_url(&url)?.disable_statement_logging()))
 }
 
-/// For error texts, which end in logs.
+/// The URL for error texts, which end up in logs.
 fn without_password(url: &str) -> String {
     match Url::parse(url) {
         Ok(mut url) => {
@@ -202,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_not_printed() {
+    fn error_texts_hide_the_password() {
         assert_eq!(
             without_password("postgres://me:secret@db/exhibit"),
             "postgres://me:***@db/exhibit"

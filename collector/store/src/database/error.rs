@@ -1,52 +1,46 @@
-//! What can go wrong with a database, by who must act.
+//! Errors of a database, grouped by who must act.
 
-/// A call to the database failed. Nothing of what it was to change has changed.
+/// A failed call to the database. It has changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     // The operator acts.
-    /// The URL is of no database that this program knows.
-    #[error("{0:?} is no database URL: expected sqlite:///path/to/exhibit.db or postgres://...")]
+    #[error(
+        "unsupported database URL {0:?}: expected sqlite:///path/to/exhibit.db or postgres://..."
+    )]
     Url(String),
-    /// There is no such database, or it refuses us.
+    /// The database does not exist, or rejects our credentials.
     #[error("cannot open the database {url}")]
     Open {
         /// The URL without its password.
         url: String,
-        /// Why.
         #[source]
         cause: sqlx::Error,
     },
-    /// The tables are of another version, or may not be made.
-    #[error("cannot bring the tables of the database up to date")]
+    /// A newer version of this program created the tables, or this user may not create them.
+    #[error("cannot migrate the tables of the database")]
     Migrate(#[source] Box<sqlx::migrate::MigrateError>),
-    /// The disk under the database is full.
-    #[error("cannot {attempt}: there is no room left for the database")]
+    #[error("cannot {attempt}: no room left for the database")]
     StorageFull {
-        /// What was attempted.
         attempt: &'static str,
-        /// What the database says.
         #[source]
         cause: sqlx::Error,
     },
 
     // The machine failed.
-    /// The database was away, or in conflict, for too long.
-    #[error("cannot {attempt}: the database could not be used for {seconds} s")]
+    /// The database was unreachable, or other transactions conflicted with ours, until the retries
+    /// ran out of time.
+    #[error("cannot {attempt}: the database was unavailable for {seconds} s")]
     Outage {
-        /// What was attempted.
         attempt: &'static str,
-        /// For how long.
         seconds: u64,
-        /// The last failure.
+        /// The error of the last attempt.
         #[source]
         cause: sqlx::Error,
     },
-    /// The database refused a statement, or holds what this program never wrote.
+    /// The database rejected a statement, or a row holds a value that this program never writes.
     #[error("cannot {attempt}")]
     Statement {
-        /// What was attempted.
         attempt: &'static str,
-        /// Why.
         #[source]
         cause: sqlx::Error,
     },

@@ -1,53 +1,53 @@
-//! A database, SQLite or PostgreSQL, behind one set of SQL: sqlx's `Any` driver with `$1`
-//! placeholders, text and 64-bit numbers.
+//! SQLite or PostgreSQL, used through one set of SQL: sqlx's `Any` driver with `$1` placeholders,
+//! text and 64-bit numbers.
 //!
-//! **Durable.** What a transaction has changed is on disk when it returns (SQLite: WAL with
+//! **Durability.** The changes of a transaction are on disk when its call returns (SQLite: WAL with
 //! `synchronous=FULL`; PostgreSQL: unless its operator has turned `synchronous_commit` off).
 //!
-//! **Order.** Every transaction is serializable: it sees the database as if it ran alone.
+//! **Isolation.** Every transaction that writes is serializable: it sees the database as if no
+//! other transaction ran.
 //!
-//! **Outages.** A database that is away, busy, or takes another's side in a conflict is asked again
-//! for up to [`OUTAGE_SECONDS_MAX`]. A change whose answer was lost on the way is never made twice.
+//! **Outages.** A call is retried for up to [`OUTAGE_SECONDS_MAX`] while the database is
+//! unreachable, locked, or aborts the transaction because of a conflict. If the response to a
+//! commit is lost, the retry detects whether the commit happened, so no change is made twice.
 
 mod connect;
 mod error;
 mod retry;
-pub(super) mod rows;
+pub(crate) mod rows;
 
 pub use error::DatabaseError;
-pub use retry::OUTAGE_SECONDS_MAX;
-pub(super) use retry::{Earlier, Failure};
+pub(crate) use retry::{EarlierAttempts, OUTAGE_SECONDS_MAX, TransactionError};
 
 use std::time::Duration;
 
 use sqlx::AnyPool;
 
-/// Connections to a database. Cheap to clone.
+/// Connection pools of one database. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Database {
-    engine: Engine,
-    /// For transactions that change something. On SQLite this is one connection, so that writers of
-    /// this process queue up fairly.
+pub(crate) struct Database {
+    engine: DatabaseEngine,
+    /// For transactions that write. On SQLite, a pool of one connection: SQLite allows one writer at
+    /// a time, and the pool queues the writers of this process fairly.
     writers: AnyPool,
     readers: AnyPool,
-    /// How long one call waits for the database to come back.
+    /// How long one call keeps retrying while the database is unreachable.
     patience: Duration,
 }
 
-/// Which database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Engine {
+pub(crate) enum DatabaseEngine {
     Sqlite,
     Postgres,
 }
 
 impl Database {
-    pub(super) fn engine(&self) -> Engine {
+    pub(crate) fn engine(&self) -> DatabaseEngine {
         self.engine
     }
 
-    /// The same, for those who cannot wait as long.
-    pub(super) fn with_patience(&self, patience: Duration) -> Self {
+    /// The same database, with another limit on retries.
+    pub(crate) fn with_patience(&self, patience: Duration) -> Self {
         Self {
             patience,
             ..self.clone()

@@ -1,6 +1,5 @@
-//! Transactions that outlive a database's short absence.
+//! Transactions that are retried through a short outage of the database.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::time::Duration;
 
@@ -9,29 +8,30 @@ use sqlx::{Any, Transaction};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::{Database, DatabaseError, Engine};
+use super::{Database, DatabaseEngine, DatabaseError};
+use platform::backoff::Backoff;
+use platform::random_fraction;
 
-/// How long one call waits for a database that is away: longer than a failover or an upgrade of a
-/// PostgreSQL takes, shorter than the patience of whoever called.
-pub const OUTAGE_SECONDS_MAX: u64 = 120;
+/// How long one call keeps retrying: longer than a failover or upgrade of PostgreSQL takes, shorter
+/// than callers are willing to wait.
+pub(crate) const OUTAGE_SECONDS_MAX: u64 = 120;
 
 /// How long one attempt may take before its connection counts as dead. The longest transaction, a
 /// batch of facts, takes seconds.
 const ATTEMPT_SECONDS_MAX: u64 = 60;
 
-/// Pauses between attempts double from the one to the other.
-const PAUSE_MILLISECONDS_MIN: u64 = 5;
-const PAUSE_MILLISECONDS_MAX: u64 = 1000;
+/// Waits between attempts: a conflict is over within milliseconds, an outage is not.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
 
-/// Why a transaction did not come to its end.
-pub(crate) enum Failure<E> {
-    /// The database failed: perhaps try again.
+/// Why a transaction was not committed.
+pub(crate) enum TransactionError<E> {
+    /// The database failed; a retry may succeed.
     Database(sqlx::Error),
-    /// It is not to be.
-    Refused(E),
+    /// The caller's own rules reject the change; a retry is pointless.
+    Rejected(E),
 }
 
-impl<E> From<sqlx::Error> for Failure<E> {
+impl<E> From<sqlx::Error> for TransactionError<E> {
     fn from(cause: sqlx::Error) -> Self {
         Self::Database(cause)
     }
@@ -39,71 +39,76 @@ impl<E> From<sqlx::Error> for Failure<E> {
 
 /// What is known of the earlier attempts at a transaction.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Earlier {
-    /// There were none, or they have changed nothing.
-    Nothing,
-    /// The answer to a commit was lost: what is there already may be ours.
+pub(crate) enum EarlierAttempts {
+    /// None was made, or all were rolled back.
+    RolledBack,
+    /// The response to a commit was lost: an earlier attempt may have been committed.
     Unknown,
 }
 
-/// A transaction under way. Dropped, it is rolled back.
+/// An open transaction. Dropping it rolls it back.
 pub(crate) type Tx = Transaction<'static, Any>;
 
 impl Database {
-    /// Runs `work` in a serializable transaction, and commits the transaction that it hands back;
-    /// all again from the start if the database was away or in conflict.
+    /// Runs `work` in a serializable transaction and commits the transaction that it returns. If the
+    /// database is unreachable or reports a conflict, `work` runs again in a new transaction.
     ///
-    /// If the answer to a commit is lost, `work` runs again and is told so: it must then take what
-    /// it finds for its own.
+    /// If the response to a commit is lost, the next run gets [`EarlierAttempts::Unknown`]: `work`
+    /// must then accept the changes that it finds as its own.
     pub(crate) async fn write<T, E, F>(
         &self,
         attempt: &'static str,
-        work: impl Fn(Tx, Earlier) -> F,
+        work: impl Fn(Tx, EarlierAttempts) -> F,
     ) -> Result<T, E>
     where
         E: From<DatabaseError>,
-        F: Future<Output = Result<(Tx, T), Failure<E>>>,
+        F: Future<Output = Result<(Tx, T), TransactionError<E>>>,
     {
-        let mut retry = Retry::begin(attempt, self.patience);
+        let mut retry = RetryState::begin(attempt, self.patience);
         loop {
             match timeout(
                 Duration::from_secs(ATTEMPT_SECONDS_MAX),
-                self.transact(&work, &mut retry.earlier),
+                self.run_transaction(&work, &mut retry.earlier),
             )
             .await
             {
                 Ok(Ok(value)) => return Ok(value),
-                Ok(Err(failure)) => retry.pause(failure).await?,
+                Ok(Err(error)) => retry.pause(error).await?,
                 Err(_) => {
-                    retry.earlier = Earlier::Unknown;
-                    retry.pause(Failure::Database(no_answer())).await?;
+                    // The time may have run out during the commit.
+                    retry.earlier = EarlierAttempts::Unknown;
+                    retry
+                        .pause(TransactionError::Database(response_timeout()))
+                        .await?;
                 }
             }
         }
     }
 
-    async fn transact<T, E, F>(
+    async fn run_transaction<T, E, F>(
         &self,
-        work: impl Fn(Tx, Earlier) -> F,
-        earlier: &mut Earlier,
-    ) -> Result<T, Failure<E>>
+        work: impl Fn(Tx, EarlierAttempts) -> F,
+        earlier: &mut EarlierAttempts,
+    ) -> Result<T, TransactionError<E>>
     where
-        F: Future<Output = Result<(Tx, T), Failure<E>>>,
+        F: Future<Output = Result<(Tx, T), TransactionError<E>>>,
     {
         let begin = match self.engine {
-            Engine::Sqlite => "BEGIN IMMEDIATE", // a lock taken later could not be waited for
-            Engine::Postgres => "BEGIN ISOLATION LEVEL SERIALIZABLE",
+            // Takes the write lock now. SQLite does not wait for a lock that a transaction asks for
+            // after it has read: it fails at once.
+            DatabaseEngine::Sqlite => "BEGIN IMMEDIATE",
+            DatabaseEngine::Postgres => "BEGIN ISOLATION LEVEL SERIALIZABLE",
         };
         let (transaction, value) = work(self.writers.begin_with(begin).await?, *earlier).await?;
         transaction.commit().await.inspect_err(|cause| {
-            if fault_of(cause) == Fault::Gone {
-                *earlier = Earlier::Unknown;
+            if classify(cause) == DatabaseFault::Unreachable {
+                *earlier = EarlierAttempts::Unknown;
             }
         })?;
         Ok(value)
     }
 
-    /// Runs `work`, which changes nothing; again if the database was away.
+    /// Runs `work`, which only reads, and retries it while the database is unreachable.
     pub(crate) async fn read<T, E, F>(
         &self,
         attempt: &'static str,
@@ -113,18 +118,18 @@ impl Database {
         E: From<DatabaseError>,
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        self.again(attempt, || async {
-            work(self.readers.acquire().await?).await
+        self.retry(attempt, || async {
+            Ok(work(self.readers.acquire().await?).await?)
         })
         .await
     }
 
-    /// Runs `work`, whose one statement changes something and is its own transaction; again if the
-    /// database was away or in conflict. So `work` may run twice, and must then take what it finds
-    /// for its own.
+    /// Runs `work`, which writes with a single statement that is its own transaction. If the
+    /// database is unreachable or reports a conflict, `work` runs again, and must then accept the
+    /// changes that it finds as its own.
     ///
-    /// Two of three round trips to the database are saved against [`Self::write`]: for what is done
-    /// at every page.
+    /// This saves two of the three round trips of [`Self::write`], for calls that are made for every
+    /// page.
     pub(crate) async fn write_once<T, E, F>(
         &self,
         attempt: &'static str,
@@ -132,165 +137,147 @@ impl Database {
     ) -> Result<T, E>
     where
         E: From<DatabaseError>,
-        F: Future<Output = Result<T, Failure<E>>>,
+        F: Future<Output = Result<T, TransactionError<E>>>,
     {
-        self.until_done(attempt, || async {
+        self.retry(attempt, || async {
             work(self.writers.acquire().await?).await
         })
         .await
     }
 
-    /// Runs `work`, which may run twice; again if the database was away or in conflict.
-    pub(crate) async fn again<T, E, F>(
-        &self,
-        attempt: &'static str,
-        work: impl Fn() -> F,
-    ) -> Result<T, E>
+    /// Runs `work` until it succeeds, is rejected, or the retries run out of time.
+    async fn retry<T, E, F>(&self, attempt: &'static str, work: impl Fn() -> F) -> Result<T, E>
     where
         E: From<DatabaseError>,
-        F: Future<Output = Result<T, sqlx::Error>>,
+        F: Future<Output = Result<T, TransactionError<E>>>,
     {
-        self.until_done(attempt, || async {
-            work().await.map_err(Failure::Database)
-        })
-        .await
-    }
-
-    /// Runs `work`, which may run twice, until it is done or refused, or patience ends.
-    async fn until_done<T, E, F>(&self, attempt: &'static str, work: impl Fn() -> F) -> Result<T, E>
-    where
-        E: From<DatabaseError>,
-        F: Future<Output = Result<T, Failure<E>>>,
-    {
-        let mut retry = Retry::begin(attempt, self.patience);
+        let mut retry = RetryState::begin(attempt, self.patience);
         loop {
             match timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), work())
                 .await
-                .unwrap_or_else(|_| Err(no_answer().into()))
+                .unwrap_or_else(|_| Err(response_timeout().into()))
             {
                 Ok(value) => return Ok(value),
-                Err(failure) => retry.pause(failure).await?,
+                Err(error) => retry.pause(error).await?,
             }
         }
     }
 }
 
-fn no_answer() -> sqlx::Error {
+fn response_timeout() -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(
         io::ErrorKind::TimedOut,
-        "the database does not answer",
+        "the database does not respond",
     ))
 }
 
-/// Attempts at the same thing, up to a deadline.
-struct Retry {
+/// The attempts of one call, up to a deadline.
+struct RetryState {
     attempt: &'static str,
     begun: Instant,
     patience: Duration,
-    pause: Duration,
-    earlier: Earlier,
+    retries: u32,
+    earlier: EarlierAttempts,
 }
 
-impl Retry {
+impl RetryState {
     fn begin(attempt: &'static str, patience: Duration) -> Self {
         Self {
             attempt,
             begun: Instant::now(),
             patience,
-            pause: Duration::from_millis(PAUSE_MILLISECONDS_MIN),
-            earlier: Earlier::Nothing,
+            retries: 0,
+            earlier: EarlierAttempts::RolledBack,
         }
     }
 
-    /// Waits a little, longer each time.
+    /// Waits before the next attempt, longer each time.
     ///
     /// # Errors
-    /// What cannot be mended by waiting, and any failure once the patience is at its end.
-    async fn pause<E: From<DatabaseError>>(&mut self, failure: Failure<E>) -> Result<(), E> {
+    /// An error that waiting cannot mend, and any error once the deadline has passed.
+    async fn pause<E: From<DatabaseError>>(&mut self, error: TransactionError<E>) -> Result<(), E> {
         let attempt = self.attempt;
-        let cause = match failure {
-            Failure::Refused(error) => return Err(error),
-            Failure::Database(cause) => cause,
+        let cause = match error {
+            TransactionError::Rejected(error) => return Err(error),
+            TransactionError::Database(cause) => cause,
         };
-        match fault_of(&cause) {
-            Fault::Full => return Err(DatabaseError::StorageFull { attempt, cause }.into()),
-            Fault::Other => return Err(DatabaseError::Statement { attempt, cause }.into()),
-            Fault::Gone | Fault::Conflict if self.begun.elapsed() > self.patience_with(&cause) => {
-                return Err(DatabaseError::Outage {
-                    attempt,
-                    seconds: self.begun.elapsed().as_secs(),
-                    cause,
-                }
-                .into());
+        let fault = classify(&cause);
+        let patience = match fault {
+            DatabaseFault::DiskFull => {
+                return Err(DatabaseError::StorageFull { attempt, cause }.into());
             }
-            Fault::Gone => warn!(attempt, %cause, "the database is away, trying again"),
-            Fault::Conflict => {}
+            DatabaseFault::Permanent => {
+                return Err(DatabaseError::Statement { attempt, cause }.into());
+            }
+            DatabaseFault::Unreachable => self.patience,
+            // A conflict is not an outage. Even a caller that does not wait for an unreachable database
+            // waits for other transactions.
+            DatabaseFault::Conflict => self.patience.max(Duration::from_secs(OUTAGE_SECONDS_MAX)),
+        };
+        if self.begun.elapsed() > patience {
+            return Err(DatabaseError::Outage {
+                attempt,
+                seconds: self.begun.elapsed().as_secs(),
+                cause,
+            }
+            .into());
         }
-        sleep(self.pause.mul_f64(jitter())).await;
-        self.pause = (self.pause * 2).min(Duration::from_millis(PAUSE_MILLISECONDS_MAX));
+        if fault == DatabaseFault::Unreachable {
+            warn!(attempt, %cause, "the database is unreachable, trying again");
+        }
+        // Jitter keeps transactions in conflict from colliding again.
+        sleep(BACKOFF.equal_jitter(self.retries, random_fraction())).await;
+        self.retries += 1;
         Ok(())
     }
 }
 
-impl Retry {
-    /// Whoever cannot wait for a database that is away can wait for others who use it.
-    fn patience_with(&self, cause: &sqlx::Error) -> Duration {
-        match fault_of(cause) {
-            Fault::Conflict => self.patience.max(Duration::from_secs(OUTAGE_SECONDS_MAX)),
-            _ => self.patience,
-        }
-    }
-}
-
-/// From 0.5 to 1, so that writers in conflict do not meet again.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "any number in the range will do"
-)]
-fn jitter() -> f64 {
-    0.5 + 0.5 * (RandomState::new().hash_one(0) as f64 / u64::MAX as f64)
-}
-
-/// What a database's error means for whoever waits.
+/// What a database's error means for a retry.
 #[derive(Debug, PartialEq, Eq)]
-enum Fault {
-    /// The connection is lost; what was under way may or may not have been done.
-    Gone,
-    /// Others were in the way; nothing was done.
+enum DatabaseFault {
+    /// The connection is lost. The statement or commit in progress may have succeeded.
+    Unreachable,
+    /// Another transaction was in the way; ours was rolled back.
     Conflict,
-    /// There is no room left; nothing was done.
-    Full,
-    /// Waiting does not help.
-    Other,
+    /// The disk is full; the transaction was rolled back.
+    DiskFull,
+    /// A retry would fail again.
+    Permanent,
 }
 
-fn fault_of(error: &sqlx::Error) -> Fault {
+fn classify(error: &sqlx::Error) -> DatabaseFault {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::PoolTimedOut
-        | sqlx::Error::WorkerCrashed => Fault::Gone,
-        sqlx::Error::Protocol(_) => Fault::Gone, // an answer cut off in its middle
-        sqlx::Error::Database(error) => fault_of_code(&error.code().unwrap_or_default()),
-        _ => Fault::Other,
+        | sqlx::Error::WorkerCrashed => DatabaseFault::Unreachable,
+        sqlx::Error::Protocol(_) => DatabaseFault::Unreachable, // a response cut off in its middle
+        sqlx::Error::Database(error) => classify_code(&error.code().unwrap_or_default()),
+        _ => DatabaseFault::Permanent,
     }
 }
 
-/// SQLSTATE codes have five characters (PostgreSQL, appendix A); SQLite's extended result codes are
-/// decimal numbers of which the low byte is the kind (<https://sqlite.org/rescode.html>).
-fn fault_of_code(code: &str) -> Fault {
+/// SQLSTATE codes have five characters (PostgreSQL, appendix A). SQLite's extended result codes are
+/// decimal numbers whose low byte is the primary code (<https://sqlite.org/rescode.html>).
+fn classify_code(code: &str) -> DatabaseFault {
     match code {
-        "40001" | "40P01" | "55P03" => Fault::Conflict, // serialization, deadlock, lock not available
-        "23505" => Fault::Conflict, // two have inserted the same at once (PostgreSQL, 13.5): whoever is second sees it next time
-        "53100" => Fault::Full,
-        "53300" | "57P01" | "57P02" | "57P03" => Fault::Gone, // too many connections; shut down, crashed, starting up
-        "25P03" | "57P05" => Fault::Gone, // idle for too long in a transaction, or outside of one
-        _ if code.len() == 5 && code.starts_with("08") => Fault::Gone, // connection exceptions
-        _ if code.len() == 5 => Fault::Other,
+        // serialization failure, deadlock, lock not available
+        "40001" | "40P01" | "55P03" => DatabaseFault::Conflict,
+        // Unique violation: two transactions have inserted the same key at once (PostgreSQL, 13.5).
+        // The second one sees the row when it retries.
+        "23505" => DatabaseFault::Conflict,
+        "53100" => DatabaseFault::DiskFull,
+        // too many connections; server shut down, crashed, starting up
+        "53300" | "57P01" | "57P02" | "57P03" => DatabaseFault::Unreachable,
+        // idle for too long, inside and outside a transaction
+        "25P03" | "57P05" => DatabaseFault::Unreachable,
+        // class 08: connection exceptions
+        _ if code.len() == 5 && code.starts_with("08") => DatabaseFault::Unreachable,
+        _ if code.len() == 5 => DatabaseFault::Permanent,
         _ => match code.parse::<u32>().map(|number| number & 0xff) {
-            Ok(5 | 6) => Fault::Conflict, // SQLITE_BUSY, SQLITE_LOCKED
-            Ok(13) => Fault::Full,        // SQLITE_FULL
-            _ => Fault::Other,
+            Ok(5 | 6) => DatabaseFault::Conflict, // SQLITE_BUSY, SQLITE_LOCKED
+            Ok(13) => DatabaseFault::DiskFull,    // SQLITE_FULL
+            _ => DatabaseFault::Permanent,
         },
     }
 }
@@ -300,24 +287,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_of_both_databases_are_told_apart() {
+    fn classifies_codes_of_both_databases() {
         for (code, fault) in [
-            ("40001", Fault::Conflict),
-            ("53100", Fault::Full),
-            ("57P01", Fault::Gone),
-            ("25P03", Fault::Gone),
-            ("08006", Fault::Gone),
-            ("23505", Fault::Conflict),
-            ("23503", Fault::Other),
-            ("22021", Fault::Other), // its low byte is SQLITE_BUSY
-            ("5", Fault::Conflict),
-            ("517", Fault::Conflict),
-            ("261", Fault::Conflict),
-            ("13", Fault::Full),
-            ("1555", Fault::Other),
-            ("", Fault::Other),
+            ("40001", DatabaseFault::Conflict),
+            ("53100", DatabaseFault::DiskFull),
+            ("57P01", DatabaseFault::Unreachable),
+            ("25P03", DatabaseFault::Unreachable),
+            ("08006", DatabaseFault::Unreachable),
+            ("23505", DatabaseFault::Conflict),
+            ("23503", DatabaseFault::Permanent),
+            ("22021", DatabaseFault::Permanent), // its low byte is SQLITE_BUSY
+            ("5", DatabaseFault::Conflict),
+            ("517", DatabaseFault::Conflict),
+            ("261", DatabaseFault::Conflict),
+            ("13", DatabaseFault::DiskFull),
+            ("1555", DatabaseFault::Permanent),
+            ("", DatabaseFault::Permanent),
         ] {
-            assert_eq!(fault_of_code(code), fault, "{code:?}");
+            assert_eq!(classify_code(code), fault, "{code:?}");
         }
     }
 }

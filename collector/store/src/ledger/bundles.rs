@@ -1,49 +1,72 @@
-//! Bundles that are sealed, published and committed.
+//! Committed bundles.
 
 use evidence_format::digest::Digest;
-use evidence_format::id::{IncidentId, KeyId};
+use evidence_format::id::{IncidentId, KeyId, StreamId};
 use evidence_format::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::journal::draw;
-use super::passes::{for_pass, pass_key};
-use super::{Ledger, LedgerError, PassKey, Pending, StreamPosition};
+use super::numbers::draw_number;
+use super::passes::{pass_key, pass_query};
+use super::{Ledger, LedgerError, PassKey};
 use crate::database::rows::{
-    all, digest, digest_if_any, execute, first, get, nanoseconds, number, parsed, signed, time,
+    digest, execute, fetch_all, fetch_first, get, nanoseconds, number, optional_digest, parsed,
+    time, to_i64,
 };
 
 /// A sealed bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BundleRow {
-    /// Its id: the digest of its statement.
+    /// The digest of its statement.
     pub id: Digest,
-    /// The pass that it is of.
     pub pass: PassKey,
-    /// The key that has signed it.
+    /// The key that signed it.
     pub key_id: KeyId,
-    /// Where it stands in the key's stream.
-    pub place: StreamPosition,
-    /// When it was sealed, by its own statement.
+    /// Its position in the key's stream.
+    pub position: StreamPosition,
+    /// The time of sealing that its statement gives.
     pub sealed_at: Timestamp,
-    /// Where it is in the blob store.
+    /// Its object in the blob store.
     pub object_key: String,
-    /// Its size there.
+    /// Size of that object.
     pub bytes: u64,
-    /// What it covers and what it lacks, as JSON.
+    /// Summary of its coverage and gaps, as JSON.
     pub coverage: String,
-    /// The bundle of the same pass that was committed before: two workers had the pass, and both
-    /// had come too far to withdraw.
+    /// The bundle of the same pass that was committed first, if this one is a duplicate: two
+    /// workers had the pass, and both had prepared a bundle.
     pub duplicate_of: Option<Digest>,
 }
 
+/// A position in a stream of bundles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamPosition {
+    pub stream: StreamId,
+    /// Sequence number in the stream, from 0.
+    pub seq: u64,
+    /// The previous bundle; `None` for the first.
+    pub prev: Option<Digest>,
+}
+
+/// A prepared bundle: signed, and about to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingBundle {
+    /// The key that signed it.
+    pub key_id: KeyId,
+    /// Its sequence number in the key's stream.
+    pub seq: u64,
+    pub bundle: Digest,
+    pub pass: PassKey,
+    /// Its future object in the blob store.
+    pub object_key: String,
+}
+
 impl BundleRow {
-    /// What has to be prepared before this bundle is published.
+    /// What to [`Ledger::prepare`] before this bundle is published.
     #[must_use]
-    pub fn pending(&self) -> Pending {
-        Pending {
+    pub fn pending(&self) -> PendingBundle {
+        PendingBundle {
             key_id: self.key_id,
-            seq: self.place.seq,
+            seq: self.position.seq,
             bundle: self.id,
             pass: self.pass.clone(),
             object_key: self.object_key.clone(),
@@ -52,7 +75,7 @@ impl BundleRow {
 }
 
 impl Ledger {
-    /// The bundles of `incident`, in the order of their commits.
+    /// The bundles of `incident`, in commit order.
     ///
     /// # Errors
     /// Failures of the database.
@@ -60,12 +83,12 @@ impl Ledger {
         self.db
             .read("list the bundles", |mut db| async move {
                 let select = "SELECT * FROM bundles WHERE incident = $1 ORDER BY number";
-                all(&mut db, query(select).bind(incident.as_str()), bundle_row).await
+                fetch_all(&mut db, query(select).bind(incident.as_str()), bundle_row).await
             })
             .await
     }
 
-    /// Bundles of all incidents that were committed after `number`; 0 is all.
+    /// The bundles of all incidents with a commit number above `number`, in that order.
     ///
     /// # Errors
     /// Failures of the database.
@@ -73,12 +96,12 @@ impl Ledger {
         self.db
             .read("list the last bundles", |mut db| async move {
                 let select = "SELECT * FROM bundles WHERE number > $1 ORDER BY number";
-                all(&mut db, query(select).bind(signed(number)), bundle_row).await
+                fetch_all(&mut db, query(select).bind(to_i64(number)), bundle_row).await
             })
             .await
     }
 
-    /// The number of the bundle that was committed last; 0 if there is none.
+    /// The commit number of the last bundle; 0 if there is none.
     ///
     /// # Errors
     /// Failures of the database.
@@ -86,36 +109,34 @@ impl Ledger {
         self.db
             .read("find the last bundle", |mut db| async move {
                 let select = "SELECT COALESCE(MAX(number), 0) AS number FROM bundles";
-                let number = first(&mut db, query(select), |row| number(row, "number")).await?;
+                let number =
+                    fetch_first(&mut db, query(select), |row| number(row, "number")).await?;
                 Ok(number.unwrap_or(0))
             })
             .await
     }
 
-    /// The bundle whose id, with or without `sha256:`, begins with `beginning`; `None` if there is
-    /// none, or the text is no beginning of an id.
+    /// The bundle whose id begins with `prefix`, which may itself begin with `sha256:`. `None` if
+    /// there is none, or if `prefix` cannot begin an id.
     ///
     /// # Errors
-    /// [`LedgerError::AmbiguousBundle`] if more than one begins so, and failures of the database.
-    pub async fn bundle(&self, beginning: &str) -> Result<Option<BundleRow>, LedgerError> {
-        let hex = beginning.strip_prefix("sha256:").unwrap_or(beginning);
+    /// [`LedgerError::AmbiguousBundle`] if several ids begin with it, and failures of the database.
+    pub async fn bundle(&self, prefix: &str) -> Result<Option<BundleRow>, LedgerError> {
+        let hex = prefix.strip_prefix("sha256:").unwrap_or(prefix);
         if hex.is_empty()
             || hex.len() > 64
             || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
         {
             return Ok(None);
         }
-        let past_all = &format!("{hex}g"); // no digit comes after f
+        // A range, so that the index on `id` serves the search; 'g' follows the last hex digit.
+        let past_all = &format!("{hex}g");
         let select = "SELECT * FROM bundles WHERE id >= $1 AND id < $2 ORDER BY id LIMIT 2";
         let mut found = self
             .db
             .read::<_, LedgerError, _>("find the bundle", |mut db| async move {
-                all(
-                    &mut db,
-                    query(select).bind(hex).bind(past_all.as_str()),
-                    bundle_row,
-                )
-                .await
+                let select = query(select).bind(hex).bind(past_all.as_str());
+                fetch_all(&mut db, select, bundle_row).await
             })
             .await?;
         match found.len() {
@@ -129,68 +150,62 @@ pub(super) async fn find_bundle(
     db: &mut AnyConnection,
     id: &Digest,
 ) -> Result<Option<BundleRow>, sqlx::Error> {
-    first(
-        db,
-        query("SELECT * FROM bundles WHERE id = $1").bind(id.hex()),
-        bundle_row,
-    )
-    .await
+    let select = query("SELECT * FROM bundles WHERE id = $1").bind(id.hex());
+    fetch_first(db, select, bundle_row).await
 }
 
-/// The first bundle of a pass.
-pub(super) async fn bundle_of(
+/// The bundle of a pass that was committed first.
+pub(super) async fn first_bundle_of_pass(
     db: &mut AnyConnection,
     pass: &PassKey,
 ) -> Result<Option<BundleRow>, sqlx::Error> {
-    let select = "SELECT * FROM bundles WHERE incident = $1 AND source = $2 AND pass = $3 AND duplicate_of IS NULL";
-    first(db, for_pass(select, pass), bundle_row).await
+    let select = "SELECT * FROM bundles
+        WHERE incident = $1 AND source = $2 AND pass = $3 AND duplicate_of IS NULL";
+    fetch_first(db, pass_query(select, pass), bundle_row).await
 }
 
 pub(super) async fn insert_bundle(
     db: &mut AnyConnection,
     bundle: &BundleRow,
 ) -> Result<(), sqlx::Error> {
-    let number = draw(db, "bundle").await?;
+    // Drawn in the transaction of the commit, so numbers follow the order of commits.
+    let number = draw_number(db, "bundle").await?;
     let insert =
-        "INSERT INTO bundles (incident, source, pass, number, id, key_id, stream, seq, prev, sealed_at, object_key, bytes,
-        coverage, duplicate_of) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
-    let insert = for_pass(insert, &bundle.pass)
+        "INSERT INTO bundles (incident, source, pass, number, id, key_id, stream, seq, prev,
+            sealed_at, object_key, bytes, coverage, duplicate_of)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+    let position = &bundle.position;
+    let insert = pass_query(insert, &bundle.pass)
         .bind(number)
         .bind(bundle.id.hex())
-        .bind(bundle.key_id.to_string());
-    let place = &bundle.place;
-    let insert = insert
-        .bind(place.stream.as_str())
-        .bind(signed(place.seq))
-        .bind(place.prev.map(|prev| prev.hex()));
-    let insert = insert
+        .bind(bundle.key_id.to_string())
+        .bind(position.stream.as_str())
+        .bind(to_i64(position.seq))
+        .bind(position.prev.map(|prev| prev.hex()))
         .bind(nanoseconds(bundle.sealed_at))
         .bind(bundle.object_key.as_str())
-        .bind(signed(bundle.bytes));
-    let insert = insert.bind(bundle.coverage.as_str());
-    execute(
-        db,
-        insert.bind(bundle.duplicate_of.map(|first| first.hex())),
-    )
-    .await?;
+        .bind(to_i64(bundle.bytes))
+        .bind(bundle.coverage.as_str())
+        .bind(bundle.duplicate_of.map(|first| first.hex()));
+    execute(db, insert).await?;
     Ok(())
 }
 
 fn bundle_row(row: &AnyRow) -> Result<BundleRow, sqlx::Error> {
-    let place = StreamPosition {
+    let position = StreamPosition {
         stream: parsed(row, "stream")?,
         seq: number(row, "seq")?,
-        prev: digest_if_any(row, "prev")?,
+        prev: optional_digest(row, "prev")?,
     };
     Ok(BundleRow {
         id: digest(row, "id")?,
         pass: pass_key(row)?,
         key_id: parsed(row, "key_id")?,
-        place,
+        position,
         sealed_at: time(row, "sealed_at")?,
         object_key: get(row, "object_key")?,
         bytes: number(row, "bytes")?,
         coverage: get(row, "coverage")?,
-        duplicate_of: digest_if_any(row, "duplicate_of")?,
+        duplicate_of: optional_digest(row, "duplicate_of")?,
     })
 }

@@ -1,138 +1,115 @@
-//! What can go wrong with the ledger: mostly, that somebody else was first.
+//! Errors of the ledger. Most of them say that another process was first.
 
 use domain::incident::{CommandError, ReplayError};
+use domain::token::TokenId;
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
 
-use super::{Failure, PassKey, Pending};
-use domain::token::TokenId;
+use super::{PassKey, TransactionError};
 use crate::database::DatabaseError;
 
-/// A call to the ledger failed. Nothing of what it was to change has changed.
+/// A failed call to the ledger. It has changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// Somebody else appended first: read the new entries and decide again.
-    #[error("incident {incident} has {found} entries, not {expected}: somebody else has appended")]
+    /// The journal has grown since the caller read it: read the new entries and decide again.
+    #[error("incident {incident} has {found} entries, not {expected}: another writer has appended")]
     Contended {
-        /// The incident.
         incident: IncidentId,
-        /// How many entries the caller knew of.
         expected: u64,
-        /// How many there are.
         found: u64,
     },
-    /// What was decided on the incident is refused.
+    /// The incident's rules do not allow the command.
     #[error(transparent)]
     Refused(#[from] CommandError),
-    /// What the journal says contradicts itself.
-    #[error("the journal of {incident} is not one that this program wrote")]
-    Inconsistent {
-        /// The incident.
+    /// The entries of the journal contradict each other.
+    #[error("the journal of {incident} was not written by this program")]
+    InvalidJournal {
         incident: IncidentId,
-        /// Where.
         #[source]
         cause: ReplayError,
     },
-    /// The name is taken.
-    #[error("incident {0} exists already")]
+    #[error("incident {0} already exists")]
     IncidentExists(IncidentId),
-    /// Not every text can begin an incident's name.
     #[error("no incident id can begin with {0:?}")]
-    IncidentPrefix(String),
-    /// Nobody has declared it.
+    InvalidPrefix(String),
     #[error("there is no incident {0}")]
     UnknownIncident(IncidentId),
-    /// Nobody has added it.
     #[error("there is no pass {0}")]
     UnknownPass(Box<PassKey>),
-    /// No such bundle was committed.
     #[error("there is no bundle {0}")]
     UnknownBundle(Digest),
-    /// More than one bundle's id begins so.
     #[error("more than one bundle id begins with {0:?}")]
     AmbiguousBundle(String),
-    /// A plan is what was going to be captured; it is not rewritten afterwards.
-    #[error("pass {0} has another plan already")]
+    /// A plan is written before the capture and never changed afterwards.
+    #[error("pass {0} already has another plan")]
     PlanIsSet(Box<PassKey>),
-    /// What is sealed stays sealed.
-    #[error("pass {0} is sealed already")]
+    /// The pass has a bundle, which is final.
+    #[error("pass {0} is already sealed")]
     PassIsSealed(Box<PassKey>),
-    /// Another worker has leased the pass since: what this one still does would be done twice.
+    /// Another worker has leased the pass since: the caller must stop working on it.
     #[error("lease {token} of pass {pass} is lost: another worker has lease {last}")]
     LeaseLost {
-        /// The pass.
         pass: Box<PassKey>,
-        /// The fencing token that is refused.
+        /// The rejected fencing token.
         token: u64,
-        /// The last one.
+        /// The fencing token of the current lease.
         last: u64,
     },
-    /// Another worker is capturing the same step, or did.
-    #[error("page {seq} of step {step:?} of pass {pass} is there already and differs")]
+    /// The holder of an earlier lease has stored another page under this number.
+    #[error("page {seq} of step {step:?} of pass {pass} already exists and differs")]
     PageDiffers {
-        /// The pass.
         pass: Box<PassKey>,
-        /// The step.
         step: String,
-        /// The page.
         seq: u64,
     },
-    /// Another worker has ended the step, so its pages are complete.
-    #[error("step {step:?} of pass {pass} has ended already")]
-    StepHasEnded {
-        /// The pass.
-        pass: Box<PassKey>,
-        /// The step.
-        step: String,
-    },
-    /// A bundle of this stream is between preparation and commit: wait for it, or finish it as
+    /// Another worker has ended the step: its pages are complete.
+    #[error("step {step:?} of pass {pass} has already ended")]
+    StepHasEnded { pass: Box<PassKey>, step: String },
+    /// Another bundle of this stream is between prepare and commit: wait for it, or finish it as
     /// [`super::Ledger::prepare`] says.
-    #[error("bundle {} of the same stream is prepared and not committed", .0.bundle)]
-    Busy(Box<Pending>),
-    /// The stream has moved on since its place was taken: take the next place and seal again.
+    #[error("bundle {0} of the same stream is prepared and not committed")]
+    StreamBusy(Digest),
+    /// The stream has advanced since the caller read its next position: read it and seal again.
     #[error(
         "the stream of key {key_id} is at {found}, not at {expected}: another bundle has been committed"
     )]
-    Moved {
-        /// The key.
+    StreamMoved {
         key_id: KeyId,
-        /// The place that the caller has sealed for.
+        /// The sequence number that the caller sealed for.
         expected: u64,
-        /// The place that is next.
+        /// The next sequence number of the stream.
         found: u64,
     },
-    /// Nothing is signed by a key whose stream was not begun.
+    /// Begin the stream of a key before signing with it.
     #[error("the stream of key {0} was not begun")]
     UnknownStream(KeyId),
-    /// Only what was prepared can be committed.
+    /// Prepare a bundle before committing it.
     #[error("bundle {0} was not prepared")]
     NotPrepared(Digest),
-    /// Two stores that sign with one key would make two bundles for one place of its stream.
+    /// Two stores that sign with one key would seal two bundles with the same sequence number.
     #[error(
-        "key {0} signs for another store already, as a copy of its file has come there or here: move collector.key away from one \
-         of them, and a key of its own is made"
+        "key {0} already signs for another store: one of the two has a copy of the other's key file. Move collector.key away from \
+         one of them, and it makes a key of its own"
     )]
-    ForeignKey(KeyId),
-    /// Its id is random, so somebody has chosen it.
-    #[error("there is another token {0} already")]
+    KeyOfOtherStore(KeyId),
+    /// Token ids are random, so the caller must have chosen this one.
+    #[error("another token {0} already exists")]
     TokenExists(TokenId),
-    /// Nobody has added it.
     #[error("there is no token {0}")]
     UnknownToken(TokenId),
 
-    /// The database could not be asked.
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
 
-impl From<LedgerError> for Failure {
+impl From<LedgerError> for TransactionError {
     fn from(error: LedgerError) -> Self {
-        Self::Refused(error)
+        Self::Rejected(error)
     }
 }
 
-impl From<CommandError> for Failure {
+impl From<CommandError> for TransactionError {
     fn from(error: CommandError) -> Self {
-        Self::Refused(error.into())
+        Self::Rejected(error.into())
     }
 }

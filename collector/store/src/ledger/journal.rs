@@ -1,17 +1,19 @@
-//! Incidents and their journals: load, decide on what a journal says, append.
+//! Incidents and their journals: read a journal, decide on the incident, append.
 //!
-//! There are two ways to write. What follows from nothing but itself, such as the start of a
-//! capture, is appended [at the end](Journal::append). What was decided on the incident, such as a
-//! change of its severity, is appended [where it was decided](Journal::append_at), and refused if
-//! somebody else appended first; [`Journal::decide`] then decides again.
+//! There are two ways to append. An event that stands on its own, such as the start of a capture,
+//! goes [to the end](Journal::append), wherever that is. An event that was decided on the state of
+//! the incident, such as a change of its severity, names the length of the journal that it was
+//! [decided on](Journal::append_at), and is rejected if another writer appended first;
+//! [`Journal::decide`] then decides again.
 //!
-//! Each write also writes the incident's overview, which lists show. It holds nothing that the
-//! journal does not, and [`Journal::rebuild_overview`] makes it again.
+//! Each append also updates the incident's overview, which lists show. The overview is a projection
+//! of the journal; [`Journal::rebuild_overview`] makes it again.
 
 use std::sync::{Mutex, PoisonError};
 
 use domain::incident::{
     CommandError, Incident, IncidentEvent, IncidentOverview, IncidentStatus, JournalEntry, Name,
+    ReplayError,
 };
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -19,57 +21,56 @@ use evidence_format::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
+use super::incidents::{check_incident, count_entries, incident_exists};
+use super::numbers::draw_number;
 use super::passes::insert_pass;
-use super::{Failure, Ledger, LedgerError, NewPass};
-use crate::database::Earlier;
-use crate::database::rows::{all, execute, first, get, nanoseconds, number, parsed, signed, time};
+use super::{Ledger, LedgerError, NewPass, TransactionError};
+use crate::database::EarlierAttempts;
+use crate::database::rows::{
+    execute, fetch_all, fetch_first, get, nanoseconds, number, parsed, time, to_i64,
+};
 
-/// What is to be written into a journal.
+/// An entry to be appended to a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewEntry {
-    /// When it happened.
+pub struct NewJournalEntry {
     pub at: Timestamp,
-    /// Who did it: a person, an automation, the collector.
+    /// The acting person, automation or collector.
     pub by: Name,
-    /// What happened.
     pub event: IncidentEvent,
 }
 
-/// What a new incident is called.
+/// How a new incident gets its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewIncidentId {
-    /// As its declaration says.
+    /// The declaration gives it.
     Given(IncidentId),
-    /// The next free number after this text: `INC-2026-` becomes `INC-2026-001`.
+    /// This prefix and the next free number: `INC-2026-` becomes `INC-2026-001`.
     Next(String),
 }
 
-/// What an incident begins with.
+/// The first entries and passes of an incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewIncident {
-    /// The first entries of its journal; the first of them declares it.
-    pub entries: Vec<NewEntry>,
-    /// What is to be captured.
+    /// The beginning of the journal. The first entry is the declaration.
+    pub entries: Vec<NewJournalEntry>,
     pub passes: Vec<NewPass>,
 }
 
-/// The answer to a declaration.
+/// The result of a declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Declared {
-    /// The incident.
+pub struct DeclaredIncident {
     pub incident: IncidentId,
-    /// False if the same declaration was made before.
+    /// False if an earlier declaration used the same key.
     pub is_new: bool,
 }
 
-/// Which part of the list of incidents is wanted.
+/// Filter and page of a list of incidents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OverviewQuery {
-    /// Only incidents of this status.
+    /// Only incidents with this status.
     pub status: Option<IncidentStatus>,
-    /// Only those that come after this incident in the list.
+    /// Only incidents that follow this one in the list.
     pub after: Option<IncidentId>,
-    /// At most so many.
     pub limit: u64,
 }
 
@@ -81,7 +82,7 @@ pub struct Journal {
 }
 
 impl Ledger {
-    /// The journal of `incident`, whether there is one or not.
+    /// The journal of `incident`, which may not exist yet.
     #[must_use]
     pub fn journal(&self, incident: &IncidentId) -> Journal {
         Journal {
@@ -90,98 +91,87 @@ impl Ledger {
         }
     }
 
-    /// Declares an incident with its passes, in one transaction. The same `key` twice is the same
-    /// incident, whatever the other arguments are. A number is drawn only for an incident that is
-    /// declared: one that is known or refused uses none.
+    /// Declares an incident and adds its passes, in one transaction. `key` makes the call
+    /// idempotent: a second call with the same key returns the same incident, whatever its other
+    /// arguments are. Only a new incident draws a number; a known or rejected one does not.
     ///
-    /// `open` is called with the id, perhaps more than once, and must then answer the same.
+    /// `open` gets the id and returns the first entries and passes. It may be called more than
+    /// once, and must then return the same.
     ///
     /// # Errors
     /// [`LedgerError::Refused`] if `open` refuses, [`LedgerError::IncidentExists`] if another
-    /// declaration has taken the given name, [`LedgerError::IncidentPrefix`], and failures of the
+    /// declaration has used the given id, [`LedgerError::InvalidPrefix`], and failures of the
     /// database.
     pub async fn declare(
         &self,
         id: &NewIncidentId,
         key: Option<&str>,
         open: impl Fn(&IncidentId) -> Result<NewIncident, CommandError>,
-    ) -> Result<Declared, LedgerError> {
+    ) -> Result<DeclaredIncident, LedgerError> {
         let key_digest = key.map(|key| Digest::of(key.as_bytes()).hex());
         let (key_digest, open) = (key_digest.as_deref(), &open);
-        let tried = &Mutex::new(None);
+        let last_tried = &Mutex::new(None);
         self.db
             .write("declare the incident", |mut db, earlier| async move {
-                // a commit whose answer was lost may have made it
-                let last_tried = lock(tried).clone().filter(|_| earlier == Earlier::Unknown);
-                let ours = match last_tried {
-                    Some(id) if is_declared_as(&mut db, &id, &open(&id)?).await? => Some(id),
+                // An earlier attempt may have declared it, and only the response to its commit was
+                // lost. The id that it tried, and its declaration, tell its incident from others.
+                let tried = lock(last_tried)
+                    .clone()
+                    .filter(|_| earlier == EarlierAttempts::Unknown);
+                let ours = match tried {
+                    Some(id) if begins_with(&mut db, &id, &open(&id)?).await? => Some(id),
                     Some(_) | None => None,
                 };
-                if let Some(known) = declared_by(&mut db, key_digest).await? {
-                    let is_new = ours.as_ref() == Some(&known);
-                    return Ok((
-                        db,
-                        Declared {
-                            is_new,
-                            incident: known,
-                        },
-                    ));
+                if let Some(known) = incident_of_key(&mut db, key_digest).await? {
+                    let declared = DeclaredIncident {
+                        is_new: ours.as_ref() == Some(&known),
+                        incident: known,
+                    };
+                    return Ok((db, declared));
                 }
-                if let Some(incident) = ours {
-                    return Ok((
-                        db,
-                        Declared {
-                            is_new: true,
-                            incident,
-                        },
-                    ));
-                }
-                let id = free_id(&mut db, id).await?;
-                let NewIncident { entries, passes } = open(&id)?;
-                *lock(tried) = Some(id.clone());
-                begin_journal(&mut db, &id, &entries).await?;
-                for pass in &passes {
-                    insert_pass(&mut db, pass).await?;
-                }
-                if let Some(key) = key_digest {
-                    let insert = "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2)";
-                    execute(&mut db, query(insert).bind(key).bind(id.as_str())).await?;
-                }
-                Ok((
-                    db,
-                    Declared {
-                        is_new: true,
-                        incident: id,
-                    },
-                ))
+                let incident = match ours {
+                    Some(id) => id,
+                    None => {
+                        let id = free_id(&mut db, id).await?;
+                        let new = open(&id)?;
+                        *lock(last_tried) = Some(id.clone());
+                        insert_incident(&mut db, &id, &new, key_digest).await?;
+                        id
+                    }
+                };
+                let declared = DeclaredIncident {
+                    is_new: true,
+                    incident,
+                };
+                Ok((db, declared))
             })
             .await
     }
 
-    /// The incident that was declared with this key, or that the key was remembered for.
+    /// The incident that was declared with this key, or that the key was linked to.
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn declared_by_key(&self, key: &str) -> Result<Option<IncidentId>, LedgerError> {
+    pub async fn incident_by_key(&self, key: &str) -> Result<Option<IncidentId>, LedgerError> {
         let digest = Digest::of(key.as_bytes()).hex();
         let digest = Some(digest.as_str());
         self.db
-            .read("look for a declaration", |mut db| async move {
-                declared_by(&mut db, digest).await
+            .read("find the declaration", |mut db| async move {
+                incident_of_key(&mut db, digest).await
             })
             .await
     }
 
-    /// Remembers `incident` by one more key, such as that of a message about it. The first one that
-    /// a key is remembered for stays.
+    /// Links one more key to `incident`, such as that of a message about it. A key that is already
+    /// linked stays with its incident.
     ///
     /// # Errors
     /// [`LedgerError::UnknownIncident`], and failures of the database.
-    pub async fn remember(&self, key: &str, incident: &IncidentId) -> Result<(), LedgerError> {
+    pub async fn remember_key(&self, key: &str, incident: &IncidentId) -> Result<(), LedgerError> {
         let digest = &Digest::of(key.as_bytes()).hex();
         self.db
-            .write("remember a message", |mut db, _| async move {
-                count_entries(&mut db, incident).await?;
+            .write("remember the key", |mut db, _| async move {
+                check_incident(&mut db, incident).await?;
                 let insert = "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2)
                     ON CONFLICT (key_digest) DO NOTHING";
                 let insert = query(insert).bind(digest.as_str()).bind(incident.as_str());
@@ -191,39 +181,38 @@ impl Ledger {
             .await
     }
 
-    /// True if such an incident was declared.
+    /// True if `incident` was declared.
     ///
     /// # Errors
     /// Failures of the database.
     pub async fn has_incident(&self, incident: &IncidentId) -> Result<bool, LedgerError> {
         self.db
-            .read("look for the incident", |mut db| async move {
-                let select = "SELECT 1 AS one FROM incidents WHERE id = $1";
-                let found = first(&mut db, query(select).bind(incident.as_str()), |_| Ok(()));
-                Ok(found.await?.is_some())
+            .read("find the incident", |mut db| async move {
+                incident_exists(&mut db, incident).await
             })
             .await
     }
 
-    /// Incidents as lists show them, the last declared first.
+    /// Overviews of incidents, the last declared first.
     ///
     /// # Errors
-    /// [`LedgerError::UnknownIncident`] if there is no incident `after`, and failures of the
+    /// [`LedgerError::UnknownIncident`] if `filter.after` does not exist, and failures of the
     /// database.
     pub async fn overviews(
         &self,
-        wanted: &OverviewQuery,
+        filter: &OverviewQuery,
     ) -> Result<Vec<IncidentOverview>, LedgerError> {
-        let after = match &wanted.after {
+        let after = match &filter.after {
             Some(id) => Some((self.declared_at(id).await?, id)),
             None => None,
         };
+        // The first page begins before the newest incident; no id sorts after U+10FFFF.
         let (declared_at, id) =
             after.map_or((i64::MAX, "\u{10ffff}"), |(at, id)| (at, id.as_str()));
         let rows: Vec<(IncidentId, String)> = self
             .db
             .read::<_, LedgerError, _>("list the incidents", |mut db| async move {
-                let select = match wanted.status {
+                let select = match filter.status {
                     None => query(
                         "SELECT id, overview FROM incidents WHERE (declared_at, id) < ($1, $2)
                         ORDER BY declared_at DESC, id DESC LIMIT $3",
@@ -234,12 +223,12 @@ impl Ledger {
                         ORDER BY declared_at DESC, id DESC LIMIT $3",
                     ),
                 };
-                let select = select.bind(declared_at).bind(id).bind(signed(wanted.limit));
-                let select = match wanted.status {
+                let select = select.bind(declared_at).bind(id).bind(to_i64(filter.limit));
+                let select = match filter.status {
                     None => select,
                     Some(status) => select.bind(status.as_str()),
                 };
-                all(&mut db, select, |row| {
+                fetch_all(&mut db, select, |row| {
                     Ok((parsed(row, "id")?, get(row, "overview")?))
                 })
                 .await
@@ -249,7 +238,8 @@ impl Ledger {
         for (id, json) in rows {
             overviews.push(match serde_json::from_str(&json) {
                 Ok(overview) => overview,
-                Err(_) => self.journal(&id).rebuild_overview().await?, // another version wrote it
+                // Another version of this program has written it, or emptied it.
+                Err(_) => self.journal(&id).rebuild_overview().await?,
             });
         }
         Ok(overviews)
@@ -261,7 +251,7 @@ impl Ledger {
             .read::<_, LedgerError, _>("find the incident", |mut db| async move {
                 let select = "SELECT declared_at FROM incidents WHERE id = $1";
                 let select = query(select).bind(incident.as_str());
-                first(&mut db, select, |row| get(row, "declared_at")).await
+                fetch_first(&mut db, select, |row| get(row, "declared_at")).await
             })
             .await?;
         declared_at.ok_or_else(|| LedgerError::UnknownIncident(incident.clone()))
@@ -269,16 +259,16 @@ impl Ledger {
 }
 
 impl Journal {
-    /// What is known of the incident after its last entry.
+    /// The incident after its last entry.
     ///
     /// # Errors
-    /// [`LedgerError::UnknownIncident`], [`LedgerError::Inconsistent`], and failures of the
+    /// [`LedgerError::UnknownIncident`], [`LedgerError::InvalidJournal`], and failures of the
     /// database.
     pub async fn incident(&self) -> Result<Incident, LedgerError> {
         Ok(self.load().await?.0)
     }
 
-    /// The incident, and the entries that it follows from.
+    /// The incident, and the entries that it was computed from.
     ///
     /// # Errors
     /// As for [`Journal::incident`].
@@ -287,14 +277,12 @@ impl Journal {
         if entries.is_empty() {
             return Err(LedgerError::UnknownIncident(self.incident.clone()));
         }
-        let incident = Incident::replay(&entries).map_err(|cause| LedgerError::Inconsistent {
-            incident: self.incident.clone(),
-            cause,
-        })?;
+        let incident =
+            Incident::replay(&entries).map_err(|cause| invalid_journal(&self.incident, cause))?;
         Ok((incident, entries))
     }
 
-    /// All entries, in order; none if there is no such incident.
+    /// All entries, in order; none if the incident does not exist.
     ///
     /// # Errors
     /// Failures of the database.
@@ -316,17 +304,17 @@ impl Journal {
             .await
     }
 
-    /// Appends entries that follow from nothing but themselves, wherever the journal ends.
+    /// Appends entries that do not depend on the state of the incident.
     ///
     /// # Errors
     /// [`LedgerError::UnknownIncident`], and failures of the database.
-    pub async fn append(&self, entries: &[NewEntry]) -> Result<(), LedgerError> {
+    pub async fn append(&self, entries: &[NewJournalEntry]) -> Result<(), LedgerError> {
         self.ledger
             .db
             .write("append to the journal", |mut db, earlier| async move {
-                // a commit whose answer was lost may have appended them
-                let is_ours = earlier == Earlier::Unknown
-                    && ends_with(&mut db, &self.incident, entries).await?;
+                // An earlier attempt may have appended them, and only the response was lost.
+                let is_ours = earlier == EarlierAttempts::Unknown
+                    && journal_ends_with(&mut db, &self.incident, entries).await?;
                 if !is_ours {
                     append_at_end(&mut db, &self.incident, entries).await?;
                 }
@@ -335,16 +323,16 @@ impl Journal {
             .await
     }
 
-    /// Appends entries that were decided on a journal of `expected` entries, and adds the passes that
-    /// they ask for.
+    /// Appends entries that were decided on a journal of `expected` entries, and adds the passes
+    /// that they schedule.
     ///
     /// # Errors
-    /// [`LedgerError::Contended`] if somebody else appended first, [`LedgerError::UnknownIncident`],
-    /// and failures of the database.
+    /// [`LedgerError::Contended`] if another writer appended first,
+    /// [`LedgerError::UnknownIncident`], and failures of the database.
     pub async fn append_at(
         &self,
         expected: u64,
-        entries: &[NewEntry],
+        entries: &[NewJournalEntry],
         passes: &[NewPass],
     ) -> Result<(), LedgerError> {
         let incident = &self.incident;
@@ -359,12 +347,14 @@ impl Journal {
                     }
                     return Ok((db, ()));
                 }
+                // The journal is longer than expected. Either another writer was first, or an
+                // earlier attempt has appended these entries, and only the response was lost.
                 let after = entries_from(&mut db, incident, expected, entries.len() as u64).await?;
                 let is_ours = after
                     .iter()
                     .zip(entries)
-                    .all(|(row, new)| is_same(row, new));
-                if earlier == Earlier::Unknown && after.len() == entries.len() && is_ours {
+                    .all(|(row, new)| is_same_entry(row, new));
+                if earlier == EarlierAttempts::Unknown && after.len() == entries.len() && is_ours {
                     return Ok((db, ()));
                 }
                 Err(LedgerError::Contended {
@@ -377,8 +367,9 @@ impl Journal {
             .await
     }
 
-    /// Lets `decide` look at the incident and say what happens, and appends that; again if somebody
-    /// else appended meanwhile. What was appended, and the incident that it was decided on.
+    /// Appends the events that `decide` returns for the incident as it is. If another writer
+    /// appends in between, `decide` is called again on the changed incident. Returns the appended
+    /// events.
     ///
     /// # Errors
     /// [`LedgerError::Refused`] if `decide` refuses, and those of [`Journal::incident`].
@@ -394,25 +385,25 @@ impl Journal {
             let events = decide(&incident, at)?;
             let entries: Vec<_> = events
                 .iter()
-                .map(|event| NewEntry {
+                .map(|event| NewJournalEntry {
                     at,
                     by: by.clone(),
                     event: event.clone(),
                 })
                 .collect();
             match self.append_at(incident.seq, &entries, &[]).await {
-                // it was decided on an incident that has changed since
+                // Another writer was first: decide again on what the incident is now.
                 Err(LedgerError::Contended { .. }) => {}
                 appended => return appended.map(|()| events),
             }
         }
     }
 
-    /// Makes the incident's overview again from its journal.
+    /// Computes the incident's overview from its journal, and stores it.
     ///
     /// # Errors
     /// As for [`Journal::incident`].
-    pub async fn rebuild_overview(&self) -> Result<IncidentOverview, LedgerError> {
+    pub(crate) async fn rebuild_overview(&self) -> Result<IncidentOverview, LedgerError> {
         self.ledger
             .db
             .write("rebuild the overview", |mut db, _| async move {
@@ -428,28 +419,42 @@ impl Journal {
     }
 
     fn overview_of(&self, entries: &[JournalEntry]) -> Result<IncidentOverview, LedgerError> {
-        let incident = Incident::replay(entries).map_err(|cause| LedgerError::Inconsistent {
-            incident: self.incident.clone(),
-            cause,
-        })?;
+        let incident =
+            Incident::replay(entries).map_err(|cause| invalid_journal(&self.incident, cause))?;
         Ok(IncidentOverview::of(&incident))
     }
 }
 
-/// Begins the journal of a new incident.
+/// Inserts a new incident with its first entries, its passes, and the key of its declaration.
+async fn insert_incident(
+    db: &mut AnyConnection,
+    id: &IncidentId,
+    new: &NewIncident,
+    key_digest: Option<&str>,
+) -> Result<(), TransactionError> {
+    begin_journal(db, id, &new.entries).await?;
+    for pass in &new.passes {
+        insert_pass(db, pass).await?;
+    }
+    if let Some(key) = key_digest {
+        let insert = "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2)";
+        execute(db, query(insert).bind(key).bind(id.as_str())).await?;
+    }
+    Ok(())
+}
+
+/// Inserts an incident and its first entries.
 async fn begin_journal(
     db: &mut AnyConnection,
     incident: &IncidentId,
-    entries: &[NewEntry],
-) -> Result<(), Failure> {
+    entries: &[NewJournalEntry],
+) -> Result<(), TransactionError> {
     let (first, rest) = entries
         .split_first()
         .expect("a journal begins with a declaration");
+    // The overview is computed from the declaration alone; the other entries update it below.
     let declared =
-        Incident::replay([&first.numbered(1)]).map_err(|cause| LedgerError::Inconsistent {
-            incident: incident.clone(),
-            cause,
-        })?;
+        Incident::replay([&first.numbered(1)]).map_err(|cause| invalid_journal(incident, cause))?;
     let overview = IncidentOverview::of(&declared);
     let insert = "INSERT INTO incidents (id, declared_at, entries, status, overview)
         VALUES ($1, $2, 1, $3, $4)";
@@ -457,7 +462,7 @@ async fn begin_journal(
         .bind(incident.as_str())
         .bind(nanoseconds(first.at))
         .bind(overview.status.as_str())
-        .bind(encode(&overview));
+        .bind(overview_json(&overview));
     execute(db, insert).await?;
     insert_entry(db, incident, 0, first).await?;
     if rest.is_empty() {
@@ -466,19 +471,19 @@ async fn begin_journal(
     append_at_end(db, incident, rest).await
 }
 
-/// Appends wherever the journal ends. The count is raised first: of several at once, the database
-/// then tells all but one to try again, before any of them has inserted.
+/// Appends entries to the end of the journal. Raises the count first: of several concurrent
+/// writers, the database then makes all but one retry before they have inserted anything.
 pub(super) async fn append_at_end(
     db: &mut AnyConnection,
     incident: &IncidentId,
-    entries: &[NewEntry],
-) -> Result<(), Failure> {
+    entries: &[NewJournalEntry],
+) -> Result<(), TransactionError> {
     let update = "UPDATE incidents SET entries = entries + $2 WHERE id = $1
         RETURNING entries, overview";
     let update = query(update)
         .bind(incident.as_str())
-        .bind(signed(entries.len() as u64));
-    let found = first(db, update, |row| {
+        .bind(to_i64(entries.len() as u64));
+    let found = fetch_first(db, update, |row| {
         Ok((number(row, "entries")?, get::<String>(row, "overview")?))
     });
     let (count, overview): (u64, String) = found
@@ -488,29 +493,28 @@ pub(super) async fn append_at_end(
     for (entry, seq) in entries.iter().zip(before..) {
         insert_entry(db, incident, seq, entry).await?;
     }
+    // Only an overview that this version can read, and that covers the whole journal, is updated.
     let overview = serde_json::from_str::<IncidentOverview>(&overview).ok();
     let Some(mut overview) = overview.filter(|overview| overview.last_seq == before) else {
-        return forget_overview(db, incident, entries).await;
+        return clear_overview(db, incident, entries).await;
     };
     for (entry, seq) in entries.iter().zip(before + 1..) {
         overview
             .apply(&entry.numbered(seq))
-            .map_err(|cause| LedgerError::Inconsistent {
-                incident: incident.clone(),
-                cause,
-            })?;
+            .map_err(|cause| invalid_journal(incident, cause))?;
     }
     write_overview(db, &overview).await?;
     Ok(())
 }
 
-/// Empties an overview that another version wrote, so that every version rebuilds it when it lists
-/// it: left as it is, it would be of an earlier journal. Only what lists select by is kept.
-async fn forget_overview(
+/// Empties an overview that another version of this program has written: this version cannot update
+/// it, and unchanged it would be out of date. The next version that lists it rebuilds it. The
+/// status column must stay current, because lists filter by it.
+async fn clear_overview(
     db: &mut AnyConnection,
     incident: &IncidentId,
-    entries: &[NewEntry],
-) -> Result<(), Failure> {
+    entries: &[NewJournalEntry],
+) -> Result<(), TransactionError> {
     let status = entries.iter().rev().find_map(|entry| {
         let IncidentEvent::StatusChanged { to, .. } = &entry.event else {
             return None;
@@ -526,14 +530,14 @@ async fn insert_entry(
     db: &mut AnyConnection,
     incident: &IncidentId,
     seq: u64,
-    entry: &NewEntry,
+    entry: &NewJournalEntry,
 ) -> Result<(), sqlx::Error> {
     let insert = "INSERT INTO entries (incident, seq, entered_at, entered_by, body)
         VALUES ($1, $2, $3, $4, $5)";
     let body = serde_json::to_string(&entry.event).expect("an event is JSON");
     let insert = query(insert)
         .bind(incident.as_str())
-        .bind(signed(seq))
+        .bind(to_i64(seq))
         .bind(nanoseconds(entry.at))
         .bind(entry.by.as_str())
         .bind(body);
@@ -548,15 +552,15 @@ async fn write_overview(
     let update = query(update)
         .bind(overview.id.as_str())
         .bind(overview.status.as_str())
-        .bind(encode(overview));
+        .bind(overview_json(overview));
     execute(db, update).await.map(|_| ())
 }
 
-fn encode(overview: &IncidentOverview) -> String {
+fn overview_json(overview: &IncidentOverview) -> String {
     serde_json::to_string(overview).expect("an overview is JSON")
 }
 
-impl NewEntry {
+impl NewJournalEntry {
     fn numbered(&self, seq: u64) -> JournalEntry {
         JournalEntry {
             seq,
@@ -567,26 +571,31 @@ impl NewEntry {
     }
 }
 
-/// True if the last entries of a journal are these. Somebody else may have appended after them, and
-/// then they are appended again; no entry is lost.
-async fn ends_with(
+/// True if the journal ends with these entries. If another writer has appended after them, the
+/// answer is false and they are appended twice: a repeated entry is better than a lost one.
+async fn journal_ends_with(
     db: &mut AnyConnection,
     incident: &IncidentId,
-    entries: &[NewEntry],
-) -> Result<bool, Failure> {
+    entries: &[NewJournalEntry],
+) -> Result<bool, TransactionError> {
     let count = count_entries(db, incident).await?;
     let added = entries.len() as u64;
     let last = entries_from(db, incident, count.saturating_sub(added), added).await?;
-    Ok(last.len() == entries.len() && last.iter().zip(entries).all(|(row, new)| is_same(row, new)))
+    Ok(last.len() == entries.len()
+        && last
+            .iter()
+            .zip(entries)
+            .all(|(row, new)| is_same_entry(row, new)))
 }
 
-/// True if an entry of the ledger is what `new` becomes there.
-fn is_same(row: &JournalEntry, new: &NewEntry) -> bool {
-    // the ledger may round a time that lies far away
+/// True if `row` is the entry that `new` became in the ledger.
+fn is_same_entry(row: &JournalEntry, new: &NewJournalEntry) -> bool {
+    // The ledger clamps times that do not fit, so compare them as it stores them.
     nanoseconds(row.at) == nanoseconds(new.at) && row.by == new.by && row.change == new.event
 }
 
-async fn is_declared_as(
+/// True if the journal of `id` begins with the declaration of `new`.
+async fn begins_with(
     db: &mut AnyConnection,
     id: &IncidentId,
     new: &NewIncident,
@@ -594,53 +603,33 @@ async fn is_declared_as(
     let first = entries_from(db, id, 0, 1).await?.pop();
     Ok(first
         .zip(new.entries.first())
-        .is_some_and(|(row, new)| is_same(&row, new)))
+        .is_some_and(|(row, new)| is_same_entry(&row, new)))
 }
 
-/// The id of an incident to be declared, which is free.
-async fn free_id(db: &mut AnyConnection, id: &NewIncidentId) -> Result<IncidentId, Failure> {
+/// Chooses the id of a new incident: the given one if it is free, or the next free number.
+async fn free_id(
+    db: &mut AnyConnection,
+    id: &NewIncidentId,
+) -> Result<IncidentId, TransactionError> {
     match id {
-        NewIncidentId::Given(id) if exists(db, id).await? => {
+        NewIncidentId::Given(id) if incident_exists(db, id).await? => {
             Err(LedgerError::IncidentExists(id.clone()).into())
         }
         NewIncidentId::Given(id) => Ok(id.clone()),
         NewIncidentId::Next(prefix) => loop {
-            let drawn = draw(db, &format!("incident {prefix}")).await?;
-            let refused = |_| LedgerError::IncidentPrefix(prefix.chars().take(80).collect());
-            let id: IncidentId = format!("{prefix}{drawn:03}").parse().map_err(refused)?;
-            // somebody may have given an incident the name that this number makes
-            if !exists(db, &id).await? {
+            let drawn = draw_number(db, &format!("incident {prefix}")).await?;
+            let id: IncidentId = format!("{prefix}{drawn:03}")
+                .parse()
+                .map_err(|_| LedgerError::InvalidPrefix(prefix.chars().take(80).collect()))?;
+            // An earlier declaration may have been given the id that this number makes.
+            if !incident_exists(db, &id).await? {
                 return Ok(id);
             }
         },
     }
 }
 
-pub(super) async fn exists(db: &mut AnyConnection, id: &IncidentId) -> Result<bool, sqlx::Error> {
-    let select = query("SELECT 1 AS one FROM incidents WHERE id = $1").bind(id.as_str());
-    Ok(first(db, select, |_| Ok(())).await?.is_some())
-}
-
-/// The next number of this name, from 1.
-pub(super) async fn draw(db: &mut AnyConnection, name: &str) -> Result<i64, sqlx::Error> {
-    let upsert = "INSERT INTO numbers (name, last) VALUES ($1, 1)
-        ON CONFLICT (name) DO UPDATE SET last = numbers.last + 1 RETURNING last";
-    get(&query(upsert).bind(name).fetch_one(db).await?, "last")
-}
-
-pub(super) async fn count_entries(
-    db: &mut AnyConnection,
-    incident: &IncidentId,
-) -> Result<u64, Failure> {
-    let select = "SELECT entries FROM incidents WHERE id = $1";
-    let count = first(db, query(select).bind(incident.as_str()), |row| {
-        number(row, "entries")
-    })
-    .await?;
-    count.ok_or_else(|| LedgerError::UnknownIncident(incident.clone()).into())
-}
-
-async fn declared_by(
+async fn incident_of_key(
     db: &mut AnyConnection,
     key_digest: Option<&str>,
 ) -> Result<Option<IncidentId>, sqlx::Error> {
@@ -648,7 +637,7 @@ async fn declared_by(
         return Ok(None);
     };
     let select = "SELECT incident FROM declarations WHERE key_digest = $1";
-    first(db, query(select).bind(key), |row| parsed(row, "incident")).await
+    fetch_first(db, query(select).bind(key), |row| parsed(row, "incident")).await
 }
 
 async fn entries_from(
@@ -661,23 +650,30 @@ async fn entries_from(
         WHERE incident = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
     let select = query(select)
         .bind(incident.as_str())
-        .bind(signed(from))
-        .bind(signed(limit));
-    all(db, select, entry_row).await
+        .bind(to_i64(from))
+        .bind(to_i64(limit));
+    fetch_all(db, select, entry_row).await
 }
 
 fn entry_row(row: &AnyRow) -> Result<JournalEntry, sqlx::Error> {
-    let (seq, body): (u64, &str) = (number(row, "seq")?, get(row, "body")?);
+    let body: &str = get(row, "body")?;
     let change = serde_json::from_str(body).map_err(|cause| sqlx::Error::ColumnDecode {
         index: "body".to_owned(),
-        source: format!("this version cannot read it: {cause}").into(),
+        source: format!("this version cannot read the entry: {cause}").into(),
     })?;
     Ok(JournalEntry {
-        seq: seq + 1,
+        seq: number::<u64>(row, "seq")? + 1, // the column counts from 0
         at: time(row, "entered_at")?,
         by: Name::escaped(get(row, "entered_by")?),
         change,
     })
+}
+
+fn invalid_journal(incident: &IncidentId, cause: ReplayError) -> LedgerError {
+    LedgerError::InvalidJournal {
+        incident: incident.clone(),
+        cause,
+    }
 }
 
 fn lock<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

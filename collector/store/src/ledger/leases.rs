@@ -1,4 +1,4 @@
-//! Who works on which pass, and until when. [`super::passes`] says what a lease protects.
+//! Leases: which worker has a pass, and until when. [`super::passes`] says what a lease protects.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,46 +8,46 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use sqlx::{AssertSqlSafe, query};
 
-use super::journal::exists;
-use super::passes::{NewPass, Queue, for_pass, insert_pass, pass_row};
+use super::incidents::check_incident;
+use super::passes::{NewPass, PassQueue, insert_pass, pass_query, pass_row};
 use super::worker::WorkerName;
 use super::{Ledger, LedgerError, PassKey, PassRow};
-use crate::database::rows::{all, execute, first, get, nanoseconds, number, time};
-use crate::database::{Earlier, Engine};
+use crate::database::rows::{execute, fetch_all, fetch_first, get, nanoseconds, number, time};
+use crate::database::{DatabaseEngine, EarlierAttempts};
 
-/// Failures after which nobody waits for what follows a published bundle: the pauses between them
-/// are minutes by then, and what never succeeds must not keep anybody waiting.
+/// Failures of the work after a published bundle, such as deriving its timeline, for which
+/// [`Ledger::is_under_way`] still reports progress. After that many, the pauses between attempts
+/// are minutes long, and work that never succeeds must not keep callers waiting.
 const FAILURES_AWAITED_MAX: u64 = 7;
 
-/// Who asks for a pass to work on, and for how long.
+/// A worker's request for a pass to work on.
 #[derive(Clone, Debug)]
 pub struct LeaseRequest<'r> {
-    /// Whose lease it will be.
     pub worker: &'r WorkerName,
-    /// From which queue.
-    pub queue: Queue,
-    /// The host's time: passes that are due later are left.
+    pub queue: PassQueue,
+    /// The host's time. Passes that are due later are skipped.
     pub now: Timestamp,
-    /// After so long without [`Ledger::renew_lease`] the pass is free for others.
+    /// Duration of the lease. Without [`Ledger::renew_lease`], the pass is free afterwards.
     pub lease: Duration,
-    /// Only passes that somebody has begun: those that nobody has are not wanted any more.
+    /// Only lease passes that a worker has begun before: no new captures are wanted.
     pub only_begun: bool,
 }
 
-/// Passes that are not done.
+/// Counts of passes that are not done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Passes that nobody works on now.
+    /// Passes without a lease.
     pub waiting: u64,
     /// Passes with a lease.
     pub leased: u64,
 }
 
 impl Ledger {
-    /// Leases the pass of a queue that is due the longest and that nobody works on; `None` if there
-    /// is none. One statement, so that of any number of workers one has it.
+    /// Leases the free pass of a queue that has been due the longest; `None` if there is none. This
+    /// is one statement, so only one of several workers gets the pass.
     ///
-    /// If the answer of the database is lost, a pass may stay leased to nobody until the lease ends.
+    /// If the database's response is lost, the retry leases another pass, and the first one stays
+    /// unused until its lease expires.
     ///
     /// # Errors
     /// Failures of the database.
@@ -57,9 +57,13 @@ impl Ledger {
     ) -> Result<Option<PassRow>, LedgerError> {
         let now = self.clock();
         let skip = match self.db.engine() {
-            Engine::Sqlite => "", // its writers take turns
-            Engine::Postgres => "FOR UPDATE SKIP LOCKED",
+            DatabaseEngine::Sqlite => "", // has one writer at a time
+            // Without this, workers that ask at once would wait for the same row, and then
+            // conflict.
+            DatabaseEngine::Postgres => "FOR UPDATE SKIP LOCKED",
         };
+        // Due times are compared with the clock of the host, leases with that of the database. A
+        // pass with a token above 0 was begun before.
         let update = format!(
             "UPDATE passes SET worker = $1, leased_until = {now} + $2,
                 fencing_token = fencing_token + 1, began_at = COALESCE(began_at, $3)
@@ -81,15 +85,16 @@ impl Ledger {
                     .bind(request.queue.as_str())
                     .bind(i64::from(request.only_begun));
                 async move {
-                    // to its end: a commit that fails does so after its row was answered
-                    Ok(all(&mut db, update, pass_row).await?.pop())
+                    // Reads all rows and not only the first: a failing commit of this statement is
+                    // reported after its row.
+                    Ok(fetch_all(&mut db, update, pass_row).await?.pop())
                 }
             })
             .await
     }
 
-    /// Adds a pass that is captured already, leased to `worker`; its fencing token. `None` if there is
-    /// one of its key.
+    /// Adds a pass that is already captured and leases it to `worker`. Returns the fencing token,
+    /// or `None` if a pass has its key already.
     ///
     /// # Errors
     /// [`LedgerError::UnknownIncident`], and failures of the database.
@@ -108,21 +113,20 @@ impl Ledger {
         let was_inserted = &AtomicBool::new(false);
         self.db
             .write("add the pass", |mut db, earlier| async move {
-                if !exists(&mut db, &new.key.incident).await? {
-                    return Err(LedgerError::UnknownIncident(new.key.incident.clone()).into());
-                }
+                check_incident(&mut db, &new.key.incident).await?;
                 if !insert_pass(&mut db, new).await? {
-                    // a commit whose answer was lost may have added it
-                    let select = for_pass(
+                    // The pass is ours if an earlier attempt of this call has inserted it, and only
+                    // the response to its commit was lost.
+                    let may_be_ours =
+                        earlier == EarlierAttempts::Unknown && was_inserted.load(Ordering::Relaxed);
+                    let select = pass_query(
                         "SELECT 1 AS one FROM passes WHERE incident = $1 AND source = $2
                         AND pass = $3 AND worker = $4 AND fencing_token = 1",
                         &new.key,
-                    );
-                    let ours = first(&mut db, select.bind(worker.as_str()), |_| Ok(())).await?;
-                    let was_tried =
-                        earlier == Earlier::Unknown && was_inserted.load(Ordering::Relaxed);
-                    let is_ours = was_tried && ours.is_some();
-                    return Ok((db, is_ours.then_some(1)));
+                    )
+                    .bind(worker.as_str());
+                    let leased_by_us = fetch_first(&mut db, select, |_| Ok(())).await?.is_some();
+                    return Ok((db, (may_be_ours && leased_by_us).then_some(1)));
                 }
                 was_inserted.store(true, Ordering::Relaxed);
                 let update = query(AssertSqlSafe(update.clone()))
@@ -137,8 +141,8 @@ impl Ledger {
             .await
     }
 
-    /// Makes a lease last for `lease` from now on. False if it was lost or given back: another
-    /// worker has the pass, or may have it at any time.
+    /// Extends a lease to last for `lease` from now on. Returns false if the lease was lost or
+    /// released: another worker has the pass, or may get it at any time.
     ///
     /// # Errors
     /// Failures of the database.
@@ -148,6 +152,8 @@ impl Ledger {
         token: u64,
         lease: Duration,
     ) -> Result<bool, LedgerError> {
+        // An expired lease may be renewed while its token is the last one, but a released lease
+        // must not: a late renewal would hold a pass on which nobody works.
         let update = format!(
             "UPDATE passes SET leased_until = {} + $1
             WHERE incident = $2 AND source = $3 AND pass = $4 AND fencing_token = $5
@@ -167,7 +173,7 @@ impl Ledger {
             .await
     }
 
-    /// Gives a lease back: the pass is free at once. One that was lost stays with whoever has it.
+    /// Releases a lease: the pass is free at once. Changes nothing if another worker has the pass.
     ///
     /// # Errors
     /// Failures of the database.
@@ -176,7 +182,7 @@ impl Ledger {
             WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $4";
         self.db
             .write_once("release the lease", |mut db| {
-                let update = for_pass(update, key).bind(token.cast_signed());
+                let update = pass_query(update, key).bind(token.cast_signed());
                 async move {
                     execute(&mut db, update).await?;
                     Ok(())
@@ -185,8 +191,8 @@ impl Ledger {
             .await
     }
 
-    /// Gives a lease back after a failure: the pass is free from `retry_at` on. One lease fails
-    /// once.
+    /// Releases a lease after a failure: the pass is free from `retry_at` on. Counts one failure
+    /// for each lease, however often it is called.
     ///
     /// # Errors
     /// Failures of the database.
@@ -198,11 +204,12 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         self.db
             .write("postpone the pass", |mut db, _| async move {
+                // Only a held lease can fail, so a repeated call does not count again.
                 let update = "UPDATE passes SET worker = NULL, leased_until = NULL,
                     failures = failures + 1, retry_at = $5
                     WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $4
                     AND worker IS NOT NULL";
-                let update = for_pass(update, key)
+                let update = pass_query(update, key)
                     .bind(token.cast_signed())
                     .bind(nanoseconds(retry_at));
                 execute(&mut db, update).await?;
@@ -211,34 +218,37 @@ impl Ledger {
             .await
     }
 
-    /// Frees what processes of this machine had leased that have ended since. Others wait for the
-    /// end of their leases.
+    /// Releases the leases of processes of this machine that have died. Leases of other machines
+    /// expire.
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn free_leases_of_the_dead(&self, own: &WorkerName) -> Result<(), LedgerError> {
+    pub async fn release_dead_leases(&self, own: &WorkerName) -> Result<(), LedgerError> {
         let workers: BTreeSet<String> = self
             .db
             .read::<_, LedgerError, _>("list the workers", |mut db| async move {
                 let select = "SELECT DISTINCT worker FROM passes WHERE worker IS NOT NULL";
-                let workers = all(&mut db, query(select), |row| get(row, "worker")).await?;
+                let workers = fetch_all(&mut db, query(select), |row| get(row, "worker")).await?;
                 Ok(workers.into_iter().collect())
             })
             .await?;
-        for dead in workers.iter().filter(|worker| own.knows_as_dead(worker)) {
+        for dead in workers.iter().filter(|worker| own.is_known_dead(worker)) {
             let update = "UPDATE passes SET worker = NULL, leased_until = NULL WHERE worker = $1";
             self.db
-                .write_once::<_, LedgerError, _>("free leases of the dead", |mut db| async move {
-                    execute(&mut db, query(update).bind(dead.as_str())).await?;
-                    Ok(())
-                })
+                .write_once::<_, LedgerError, _>(
+                    "release the leases of a dead worker",
+                    |mut db| async move {
+                        execute(&mut db, query(update).bind(dead.as_str())).await?;
+                        Ok(())
+                    },
+                )
                 .await?;
         }
         Ok(())
     }
 
-    /// True if a pass is leased, or due now. Attachments do not count: whoever attaches waits for
-    /// them. With `only_begun`, those that nobody has begun do not count either.
+    /// True if a pass is leased, or due now. Attachments do not count: the attaching process waits
+    /// for them itself. With `only_begun`, a pass that no worker has begun does not count either.
     ///
     /// # Errors
     /// Failures of the database.
@@ -253,17 +263,17 @@ impl Ledger {
             self.clock()
         );
         self.db
-            .read("look whether anything is due", |mut db| {
+            .read("check for due passes", |mut db| {
                 let select = query(AssertSqlSafe(select.clone()))
                     .bind(nanoseconds(now))
                     .bind(i64::from(only_begun));
-                async move { Ok(first(&mut db, select, |_| Ok(())).await?.is_some()) }
+                async move { Ok(fetch_first(&mut db, select, |_| Ok(())).await?.is_some()) }
             })
             .await
     }
 
-    /// True if a pass of `incident` is due now and not done: it is to be captured, or what follows
-    /// its bundle is being done, or tried again soon. Attachments do not count.
+    /// True if a pass of `incident` is due now and not done: it must be captured, or its published
+    /// bundle has work left that is retried soon. Attachments do not count.
     ///
     /// # Errors
     /// Failures of the database.
@@ -274,7 +284,7 @@ impl Ledger {
     ) -> Result<bool, LedgerError> {
         self.db
             .read(
-                "look whether the incident is captured",
+                "check whether the incident is captured",
                 |mut db| async move {
                     let select = "SELECT 1 AS one FROM passes
                     WHERE incident = $1 AND queue <> 'attached' AND due_at <= $2
@@ -285,26 +295,28 @@ impl Ledger {
                         .bind(incident.as_str())
                         .bind(nanoseconds(now))
                         .bind(FAILURES_AWAITED_MAX.cast_signed());
-                    Ok(first(&mut db, select, |_| Ok(())).await?.is_some())
+                    Ok(fetch_first(&mut db, select, |_| Ok(())).await?.is_some())
                 },
             )
             .await
     }
 
-    /// When the next pass that nobody has begun is due; `None` if none waits.
+    /// When the next pass that no worker has begun is due; `None` if there is none.
     ///
     /// # Errors
     /// Failures of the database.
     pub async fn next_due(&self) -> Result<Option<Timestamp>, LedgerError> {
         self.db
-            .read("look when the next pass is due", |mut db| async move {
+            .read("find the next due pass", |mut db| async move {
+                // The redundant condition on `stage` is that of the partial index, which SQLite
+                // uses only if the query repeats it.
                 let select = "SELECT due_at FROM passes
                     WHERE queue = $1 AND stage IN ('waiting', 'captured', 'signed', 'published')
                     AND stage = 'waiting' AND fencing_token = 0 ORDER BY due_at LIMIT 1";
                 let mut next = None;
-                for queue in [Queue::Remote, Queue::Local] {
+                for queue in [PassQueue::Remote, PassQueue::Local] {
                     let select = query(select).bind(queue.as_str());
-                    let due = first(&mut db, select, |row| time(row, "due_at")).await?;
+                    let due = fetch_first(&mut db, select, |row| time(row, "due_at")).await?;
                     next = due.into_iter().chain(next).min();
                 }
                 Ok(next)
@@ -312,7 +324,7 @@ impl Ledger {
             .await
     }
 
-    /// How many passes are not done.
+    /// Counts the passes that are not done.
     ///
     /// # Errors
     /// Failures of the database.
@@ -328,7 +340,7 @@ impl Ledger {
             .read("count the backlog", |mut db| {
                 let select = query(AssertSqlSafe(select.clone()));
                 async move {
-                    let counted = first(&mut db, select, |row| {
+                    let backlog = fetch_first(&mut db, select, |row| {
                         let (open, leased): (u64, u64) =
                             (number(row, "open")?, number(row, "leased")?);
                         Ok(Backlog {
@@ -336,18 +348,20 @@ impl Ledger {
                             leased,
                         })
                     });
-                    Ok(counted.await?.unwrap_or_default())
+                    Ok(backlog.await?.unwrap_or_default())
                 }
             })
             .await
     }
 
-    /// Milliseconds since 1970 by the clock of the database, which is the same for all who share
-    /// it, as SQL.
+    /// SQL for the database's time in milliseconds since 1970. All workers share this clock, so a
+    /// wrong clock on one host cannot shorten or prolong a lease.
     fn clock(&self) -> &'static str {
         match self.db.engine() {
-            Engine::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-            Engine::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+            DatabaseEngine::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+            DatabaseEngine::Postgres => {
+                "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+            }
         }
     }
 }

@@ -1,18 +1,20 @@
-//! The collector's memory, in SQLite or PostgreSQL: one set of SQL for both.
+//! The collector's database, in SQLite or PostgreSQL: incidents and their journals, passes and
+//! leases, streams of bundles, the timeline, tokens.
 //!
-//! **Trusted.** Whoever can write this database can make the collector capture nothing, capture
-//! twice, or seal at a wrong place of the stream, or derive its timeline from a bundle that they
-//! have signed with a key of their own; they cannot change a bundle that was published, nor sign
-//! one as a collector. Whoever can read it reads the timeline.
+//! **Trusted.** An attacker who can write to this database can make the collector skip a capture,
+//! capture twice, seal at a wrong position of a stream, or derive the timeline from a bundle signed
+//! with the attacker's key. The attacker cannot change a published bundle, nor sign one as a
+//! collector. An attacker who can read the database can read the timeline.
 //!
-//! All that one method changes is durable when it returns, and changes at once; [`super::database`]
-//! says how.
+//! The changes of one method are atomic, and durable when it returns; [`super::database`] says how.
 
 mod bundles;
 mod error;
 mod facts;
+mod incidents;
 mod journal;
 mod leases;
+mod numbers;
 mod pages;
 mod passes;
 mod stream;
@@ -22,33 +24,36 @@ mod tokens;
 mod totals;
 mod worker;
 
-pub use bundles::BundleRow;
+pub use bundles::{BundleRow, PendingBundle, StreamPosition};
 pub use error::LedgerError;
-pub use facts::{Comparison, Fact, FactCursor, FactFilter, FactPage, FactRow, ParseCursorError};
-pub use journal::{Declared, Journal, NewEntry, NewIncident, NewIncidentId, OverviewQuery};
+pub use facts::{
+    BundleComparison, Fact, FactCursor, FactFilter, FactPage, FactRow, ParseFactCursorError,
+};
+pub use journal::{
+    DeclaredIncident, Journal, NewIncident, NewIncidentId, NewJournalEntry, OverviewQuery,
+};
 pub use leases::{Backlog, LeaseRequest};
-pub use pages::{EndedStep, Fetched, PageRow};
-pub use passes::{NewPass, PassKey, PassKind, PassRow, PassStage, PassState, Queue};
-pub use stream::{NewStream, Pending, StreamPosition};
+pub use pages::{EndedStep, PageRow, StagedPages};
+pub use passes::{NewPass, PassKey, PassKind, PassQueue, PassRow, PassStage, PassState};
+pub use stream::NewStream;
 pub use tokens::TokenRow;
-pub use totals::Totals;
+pub use totals::LedgerTotals;
 pub use worker::WorkerName;
 
 use std::time::Duration;
 
 use super::database::Database;
 
-/// What a transaction of the ledger fails with.
-type Failure = super::database::Failure<LedgerError>;
+type TransactionError = super::database::TransactionError<LedgerError>;
 
-/// The tables, as one set of SQL for both databases.
+/// Creates the tables, on both databases.
 const MIGRATIONS: &[(&str, &str)] = &[
     ("ledger", include_str!("../../migrations/0001_ledger.sql")),
     ("tokens", include_str!("../../migrations/0002_tokens.sql")),
 ];
 
-/// The name of the table in which it stands which migrations were made. Not sqlx's own, which
-/// others in the same database use.
+/// The table that lists the applied migrations. Not sqlx's default, which another program in the
+/// same database may use.
 const MIGRATIONS_TABLE: &str = "ledger_migrations";
 
 /// The ledger. Cheap to clone.
@@ -59,20 +64,19 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens the database at `url`, `sqlite:///path/to/exhibit.db` (created if absent) or
-    /// `postgres://user@host/name`, and brings its tables up to date. Any number of processes may
-    /// do so at once.
+    /// `postgres://user@host/name`, and migrates its tables. Several processes may do so at once.
     ///
     /// # Errors
-    /// [`DatabaseError`](super::database::DatabaseError): the URL is wrong, the database refuses us
-    /// or is away, its tables are of a newer version.
+    /// [`DatabaseError`](super::database::DatabaseError): the URL is wrong, the database rejects the
+    /// connection or is unreachable, or a newer version has migrated its tables.
     pub async fn open(url: &str) -> Result<Self, LedgerError> {
         let db = Database::open(url).await?;
         db.migrate(MIGRATIONS_TABLE, MIGRATIONS).await?;
         Ok(Self { db })
     }
 
-    /// The same ledger, whose calls wait so long for a database that is away, and no longer; each
-    /// attempt of theirs takes some seconds beside that.
+    /// The same ledger, whose calls keep retrying for `patience` while the database is unreachable.
+    /// The last attempt may take some seconds more.
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Self {
         Self {
@@ -80,20 +84,20 @@ impl Ledger {
         }
     }
 
-    /// Asks the database for nothing. For those who look whether it answers.
+    /// Checks that the database responds.
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn answers(&self) -> Result<(), LedgerError> {
+    pub async fn ping(&self) -> Result<(), LedgerError> {
         self.db
-            .read("ask the database for nothing", |mut db| async move {
+            .read("ping the database", |mut db| async move {
                 sqlx::query("SELECT 1").execute(&mut *db).await.map(|_| ())
             })
             .await
     }
 
-    /// Closes all connections. On SQLite the last process to do so leaves one file, without its
-    /// write-ahead log.
+    /// Closes all connections. On SQLite, the last process to do so merges the write-ahead log into
+    /// the database, and one file remains.
     pub async fn close(&self) {
         self.db.close().await;
     }

@@ -1,59 +1,55 @@
-//! Pages: what a pass has fetched so far, and which of its steps are complete. A restart goes on
-//! from here.
+//! Staged pages: what a pass has captured so far, and which of its steps have ended. A restart
+//! resumes from here.
 
 use evidence_format::id::IncidentId;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::passes::{for_pass, refused};
-use super::{Ledger, LedgerError, PassKey};
-use crate::database::Failure;
-use crate::database::rows::{all, execute, first, get, number, signed};
+use super::passes::{check_lease, pass_query};
+use super::{Ledger, LedgerError, PassKey, TransactionError};
+use crate::database::rows::{execute, fetch_all, fetch_first, get, number, to_i64};
 
-/// One answer of a provider, durable in the blob store.
+/// One response of a provider, durable in the blob store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRow {
-    /// The step of the plan.
     pub step: String,
-    /// Its place among the pages of the step, from 0.
+    /// Number of the page in its step, from 0.
     pub seq: u64,
-    /// Where the bytes are in the blob store.
+    /// The page's object in the blob store.
     pub object_key: String,
-    /// How many they are.
+    /// Size of the object.
     pub bytes: u64,
-    /// Where the provider goes on, as JSON; `None` for the last page.
+    /// The provider's cursor for the next page, as JSON; `None` for the last page.
     pub cursor: Option<String>,
 }
 
-/// A step whose pages are complete, or that was given up.
+/// A step whose pages are complete, or that was abandoned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedStep {
-    /// The step of the plan.
     pub step: String,
-    /// How it ended, as JSON.
+    /// How the step ended, as JSON.
     pub outcome: String,
 }
 
-/// What a pass has fetched, and not sealed yet.
+/// Sums over the pages of a pass that is not sealed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
-    /// Its source.
+pub struct StagedPages {
     pub source: String,
-    /// Its number.
+    /// Number of the pass.
     pub pass: u32,
-    /// Pages of all its steps.
+    /// Number of pages.
     pub pages: u64,
-    /// Their bytes.
     pub bytes: u64,
 }
 
 impl Ledger {
-    /// Says, for the holder of a lease, that a page is durable in the blob store. The same page
-    /// again is fine.
+    /// Records, for the holder of a lease, that a page is durable in the blob store. Idempotent.
     ///
     /// # Errors
-    /// [`LedgerError::LeaseLost`] or [`LedgerError::StepHasEnded`] if another worker captures the
-    /// same step: stop. [`LedgerError::PageDiffers`] if that number is taken, by the holder of an earlier lease. [`LedgerError::UnknownPass`], and failures of the database.
+    /// [`LedgerError::LeaseLost`], [`LedgerError::PassIsSealed`] or [`LedgerError::StepHasEnded`]
+    /// if another worker has captured the step: stop. [`LedgerError::PageDiffers`] if the holder of
+    /// an earlier lease has stored another page under this number. [`LedgerError::UnknownPass`],
+    /// and failures of the database.
     pub async fn add_page(
         &self,
         key: &PassKey,
@@ -62,23 +58,31 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         self.db
             .write_once("add the page", |mut db| async move {
-                let insert = "INSERT INTO pages (incident, source, pass, step, seq, object_key, bytes, next_cursor)
-                SELECT $1, $2, $3, $4, $5, $6, $7, $8 FROM passes
-                WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $9 AND NOT EXISTS (
-                    SELECT 1 FROM steps WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4)
-                ON CONFLICT DO NOTHING";
-                let insert = for_pass(insert, key).bind(page.step.as_str()).bind(signed(page.seq)).bind(page.object_key.as_str());
-                let insert = insert.bind(signed(page.bytes)).bind(page.cursor.as_deref()).bind(signed(token));
-                let added = execute(&mut db, insert).await?;
-                if added == 0 && !is_there(&mut db, key, page).await? {
-                    return Err(Failure::Refused(why_not_added(&mut db, key, token, page).await?));
+                // One statement checks the lease and the step and inserts: no transaction is
+                // needed.
+                let insert = "INSERT INTO pages
+                    (incident, source, pass, step, seq, object_key, bytes, next_cursor)
+                    SELECT $1, $2, $3, $4, $5, $6, $7, $8 FROM passes
+                    WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $9
+                    AND NOT EXISTS (SELECT 1 FROM steps
+                        WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4)
+                    ON CONFLICT DO NOTHING";
+                let insert = pass_query(insert, key)
+                    .bind(page.step.as_str())
+                    .bind(to_i64(page.seq))
+                    .bind(page.object_key.as_str())
+                    .bind(to_i64(page.bytes))
+                    .bind(page.cursor.as_deref())
+                    .bind(to_i64(token));
+                if execute(&mut db, insert).await? == 0 {
+                    check_existing_page(&mut db, key, token, page).await?;
                 }
                 Ok(())
             })
             .await
     }
 
-    /// Up to `limit` pages of one step from number `seq` on, in order.
+    /// Up to `limit` pages of a step, in order, starting with number `seq`.
     ///
     /// # Errors
     /// Failures of the database.
@@ -91,25 +95,29 @@ impl Ledger {
     ) -> Result<Vec<PageRow>, LedgerError> {
         self.db
             .read("list the pages", |mut db| async move {
-                let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4 AND seq >= $5
-                ORDER BY seq LIMIT $6";
-                let select = for_pass(select, key).bind(step).bind(signed(seq));
-                all(&mut db, select.bind(signed(limit)), page_row).await
+                let select = "SELECT * FROM pages
+                    WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4 AND seq >= $5
+                    ORDER BY seq LIMIT $6";
+                let select = pass_query(select, key)
+                    .bind(step)
+                    .bind(to_i64(seq))
+                    .bind(to_i64(limit));
+                fetch_all(&mut db, select, page_row).await
             })
             .await
     }
 
-    /// How many bytes all pages of one step are.
+    /// Total size of all pages of a step.
     ///
     /// # Errors
     /// Failures of the database.
     pub async fn page_bytes(&self, key: &PassKey, step: &str) -> Result<u64, LedgerError> {
         self.db
             .read("add up the pages", |mut db| async move {
-                // of a sum of BIGINT, PostgreSQL makes a NUMERIC
+                // PostgreSQL's sum of BIGINT is a NUMERIC, which sqlx's `Any` driver cannot read.
                 let select = "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes FROM pages
-                WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4";
-                let sum = first(&mut db, for_pass(select, key).bind(step), |row| {
+                    WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4";
+                let sum = fetch_first(&mut db, pass_query(select, key).bind(step), |row| {
                     number(row, "bytes")
                 })
                 .await?;
@@ -118,41 +126,52 @@ impl Ledger {
             .await
     }
 
-    /// What each pass of `incident` has fetched and not sealed yet, by source and number.
+    /// Sums for each pass of `incident` that is not sealed yet, by source and number.
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn fetched(&self, incident: &IncidentId) -> Result<Vec<Fetched>, LedgerError> {
+    pub async fn staged_pages(
+        &self,
+        incident: &IncidentId,
+    ) -> Result<Vec<StagedPages>, LedgerError> {
         self.db
             .read("count the pages", |mut db| async move {
-                let select = "SELECT source, pass, COUNT(*) AS pages, CAST(SUM(bytes) AS BIGINT) AS bytes FROM pages
-                WHERE incident = $1 GROUP BY source, pass ORDER BY source, pass";
-                all(&mut db, query(select).bind(incident.as_str()), |row| {
-                    let (pages, bytes) = (number(row, "pages")?, number(row, "bytes")?);
-                    Ok(Fetched { source: get(row, "source")?, pass: number(row, "pass")?, pages, bytes })
+                let select = "SELECT source, pass, COUNT(*) AS pages,
+                        CAST(SUM(bytes) AS BIGINT) AS bytes
+                    FROM pages WHERE incident = $1
+                    GROUP BY source, pass ORDER BY source, pass";
+                fetch_all(&mut db, query(select).bind(incident.as_str()), |row| {
+                    Ok(StagedPages {
+                        source: get(row, "source")?,
+                        pass: number(row, "pass")?,
+                        pages: number(row, "pages")?,
+                        bytes: number(row, "bytes")?,
+                    })
                 })
                 .await
             })
             .await
     }
 
-    /// Forgets the pages of a pass that is sealed: what they hold is in its bundle. No page can be
-    /// added any more, since its steps have ended.
+    /// Deletes the page rows of a sealed pass: the bundle contains their data. No page can be added
+    /// afterwards, because the steps have ended.
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn forget_pages(&self, key: &PassKey) -> Result<(), LedgerError> {
+    pub async fn delete_pages(&self, key: &PassKey) -> Result<(), LedgerError> {
         self.db
-            .write("forget the pages", |mut db, _| async move {
-                let delete = "DELETE FROM pages WHERE incident = $1 AND source = $2 AND pass = $3
-                AND EXISTS (SELECT 1 FROM bundles WHERE incident = $1 AND source = $2 AND pass = $3)";
-                execute(&mut db, for_pass(delete, key)).await?;
+            .write("delete the pages", |mut db, _| async move {
+                // Checks again that there is a bundle: pages are the only copy until then.
+                let delete = "DELETE FROM pages
+                    WHERE incident = $1 AND source = $2 AND pass = $3 AND EXISTS (
+                        SELECT 1 FROM bundles WHERE incident = $1 AND source = $2 AND pass = $3)";
+                execute(&mut db, pass_query(delete, key)).await?;
                 Ok((db, ()))
             })
             .await
     }
 
-    /// The last page of one step: where to go on.
+    /// The last page of a step, whose cursor tells where to resume.
     ///
     /// # Errors
     /// Failures of the database.
@@ -163,20 +182,21 @@ impl Ledger {
     ) -> Result<Option<PageRow>, LedgerError> {
         self.db
             .read("read the last page", |mut db| async move {
-                let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4
-                ORDER BY seq DESC LIMIT 1";
-                first(&mut db, for_pass(select, key).bind(step), page_row).await
+                let select = "SELECT * FROM pages
+                    WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4
+                    ORDER BY seq DESC LIMIT 1";
+                fetch_first(&mut db, pass_query(select, key).bind(step), page_row).await
             })
             .await
     }
 
-    /// Says, for the holder of a lease, that a step takes no more pages, and how it ended. The
-    /// same outcome again is fine.
+    /// Ends a step, for the holder of a lease: it takes no more pages. Idempotent for the same
+    /// outcome.
     ///
     /// # Errors
-    /// [`LedgerError::LeaseLost`] if another worker has the pass, [`LedgerError::StepHasEnded`]
-    /// if the step ended in another way, [`LedgerError::UnknownPass`], and failures of the
-    /// database.
+    /// [`LedgerError::LeaseLost`] or [`LedgerError::PassIsSealed`] if another worker has the pass,
+    /// or had it, [`LedgerError::StepHasEnded`] if the step has another outcome,
+    /// [`LedgerError::UnknownPass`], and failures of the database.
     pub async fn end_step(
         &self,
         key: &PassKey,
@@ -186,18 +206,15 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         self.db
             .write("end the step", |mut db, _| async move {
-                if let Some(why) = refused(&mut db, key, token).await? {
-                    return Err(why.into());
-                }
+                check_lease(&mut db, key, token).await?;
                 match outcome_of(&mut db, key, step).await? {
                     Some(same) if same == outcome => return Ok((db, ())),
-                    Some(_) => {
-                        return Err(LedgerError::StepHasEnded { pass: Box::new(key.clone()), step: step.to_owned() }.into());
-                    }
+                    Some(_) => return Err(step_has_ended(key, step).into()),
                     None => {}
                 }
-                let insert = "INSERT INTO steps (incident, source, pass, step, outcome) VALUES ($1, $2, $3, $4, $5)";
-                execute(&mut db, for_pass(insert, key).bind(step).bind(outcome)).await?;
+                let insert = "INSERT INTO steps (incident, source, pass, step, outcome)
+                    VALUES ($1, $2, $3, $4, $5)";
+                execute(&mut db, pass_query(insert, key).bind(step).bind(outcome)).await?;
                 Ok((db, ()))
             })
             .await
@@ -207,12 +224,16 @@ impl Ledger {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn steps_ended(&self, key: &PassKey) -> Result<Vec<EndedStep>, LedgerError> {
+    pub async fn ended_steps(&self, key: &PassKey) -> Result<Vec<EndedStep>, LedgerError> {
         self.db
             .read("list the ended steps", |mut db| async move {
-                let select = "SELECT step, outcome FROM steps WHERE incident = $1 AND source = $2 AND pass = $3 ORDER BY step";
-                all(&mut db, for_pass(select, key), |row| {
-                    Ok(EndedStep { step: get(row, "step")?, outcome: get(row, "outcome")? })
+                let select = "SELECT step, outcome FROM steps
+                    WHERE incident = $1 AND source = $2 AND pass = $3 ORDER BY step";
+                fetch_all(&mut db, pass_query(select, key), |row| {
+                    Ok(EndedStep {
+                        step: get(row, "step")?,
+                        outcome: get(row, "outcome")?,
+                    })
                 })
                 .await
             })
@@ -220,36 +241,35 @@ impl Ledger {
     }
 }
 
-/// True if the same page was added before.
-async fn is_there(
-    db: &mut AnyConnection,
-    key: &PassKey,
-    page: &PageRow,
-) -> Result<bool, sqlx::Error> {
-    Ok(find_page(db, key, page).await?.as_ref() == Some(page))
-}
-
-async fn why_not_added(
+/// Accepts a page that was not inserted if the same page exists already, and else says why it was
+/// not inserted.
+async fn check_existing_page(
     db: &mut AnyConnection,
     key: &PassKey,
     token: u64,
     page: &PageRow,
-) -> Result<LedgerError, sqlx::Error> {
-    let pass = Box::new(key.clone());
-    if let Some(why) = refused(db, key, token).await? {
-        return Ok(why);
+) -> Result<(), TransactionError> {
+    let existing = find_page(db, key, page).await?;
+    if existing.as_ref() == Some(page) {
+        return Ok(()); // even if the lease is lost since: an earlier attempt has stored it
     }
-    if find_page(db, key, page).await?.is_some() {
-        return Ok(LedgerError::PageDiffers {
-            pass,
+    check_lease(db, key, token).await?;
+    let error = match existing {
+        Some(_) => LedgerError::PageDiffers {
+            pass: Box::new(key.clone()),
             step: page.step.clone(),
             seq: page.seq,
-        });
+        },
+        None => step_has_ended(key, &page.step),
+    };
+    Err(error.into())
+}
+
+fn step_has_ended(key: &PassKey, step: &str) -> LedgerError {
+    LedgerError::StepHasEnded {
+        pass: Box::new(key.clone()),
+        step: step.to_owned(),
     }
-    Ok(LedgerError::StepHasEnded {
-        pass,
-        step: page.step.clone(),
-    })
 }
 
 async fn find_page(
@@ -257,15 +277,12 @@ async fn find_page(
     key: &PassKey,
     page: &PageRow,
 ) -> Result<Option<PageRow>, sqlx::Error> {
-    let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4 AND seq = $5";
-    first(
-        db,
-        for_pass(select, key)
-            .bind(page.step.as_str())
-            .bind(signed(page.seq)),
-        page_row,
-    )
-    .await
+    let select = "SELECT * FROM pages
+        WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4 AND seq = $5";
+    let select = pass_query(select, key)
+        .bind(page.step.as_str())
+        .bind(to_i64(page.seq));
+    fetch_first(db, select, page_row).await
 }
 
 async fn outcome_of(
@@ -275,7 +292,7 @@ async fn outcome_of(
 ) -> Result<Option<String>, sqlx::Error> {
     let select =
         "SELECT outcome FROM steps WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4";
-    first(db, for_pass(select, key).bind(step), |row| {
+    fetch_first(db, pass_query(select, key).bind(step), |row| {
         get(row, "outcome")
     })
     .await

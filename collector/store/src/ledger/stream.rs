@@ -1,94 +1,74 @@
-//! Streams: each signing key's bundles in a row, each naming the one before.
+//! Streams: the bundles of each signing key in sequence, each naming the previous one.
 //!
-//! A bundle is signed for the next place and prepared here, then published in the blob store, then
-//! committed. After a crash the preparation says where to look: a bundle that was published is
-//! committed, one that was not is aborted and sealed again. So a stream has neither a hole nor two
-//! bundles at one place.
+//! A bundle is signed for the next position and prepared here, then published in the blob store,
+//! then committed here. After a crash, the prepared row says where to look: a bundle that was
+//! published is committed; one that was not is aborted, and its pass is sealed again. So a stream
+//! has neither a gap nor two bundles with one sequence number.
 //!
-//! A key belongs to one store, where one process at a time seals; with another store that has the
-//! same key, each would take the other's preparation for that of a dead process. So that store is
-//! refused when it is opened.
+//! A key belongs to one store, where one process at a time seals. If another store had a copy of
+//! the key, each would take the other's prepared bundle for that of a dead process, so a store with
+//! a copied key is rejected when it is opened.
 //!
-//! Two workers may have had one pass ([`super::passes`]), with two keys. Only the holder of the last
-//! lease may prepare. But one that had prepared before, and was then held up, publishes when it
-//! wakes, and its place in its stream is used: that bundle is committed like any other, and says
-//! which one it duplicates.
+//! Two workers with two keys may have worked on one pass ([`super::passes`]). Only the holder of
+//! the last lease may prepare. But a worker that had prepared before, and was then held up,
+//! publishes when it wakes, and its stream has no other bundle for that position: this bundle is
+//! committed like any other, and names the one that it duplicates.
 
 use evidence_format::digest::Digest;
 use evidence_format::id::{KeyId, StreamId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::bundles::{bundle_of, find_bundle, insert_bundle};
+use super::bundles::{find_bundle, first_bundle_of_pass, insert_bundle};
 use super::journal::append_at_end;
-use super::passes::{PassStage, enter_stage, find_pass, for_pass, pass_key, refused};
-use super::{BundleRow, Ledger, LedgerError, NewEntry, PassKey};
-use crate::database::rows::{digest, digest_if_any, execute, first, get, number, parsed, signed};
+use super::passes::{PassStage, check_lease, enter_stage, find_pass, pass_key, pass_query};
+use super::{BundleRow, Ledger, LedgerError, NewJournalEntry, PendingBundle, StreamPosition};
+use crate::database::rows::{
+    digest, execute, fetch_first, get, number, optional_digest, parsed, to_i64,
+};
 
-/// Where the next bundle of a stream goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamPosition {
-    /// The stream.
-    pub stream: StreamId,
-    /// Number in the stream, from 0.
-    pub seq: u64,
-    /// The bundle before; `None` for the first.
-    pub prev: Option<Digest>,
-}
-
-/// A signing key, and whose it is.
+/// A signing key and its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewStream {
-    /// The key.
     pub key_id: KeyId,
-    /// Its public half, as PEM: by it, others that share the ledger check its bundles.
+    /// The public key as PEM. Other stores that share the ledger verify its bundles with it.
     pub public_key: String,
-    /// The one store that signs with it.
+    /// The only store that may sign with the key.
     pub store: String,
-    /// What its stream is called if it begins now.
+    /// Id of the stream, if this call begins it.
     pub id: StreamId,
 }
 
-/// A bundle that is going to be published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pending {
-    /// The key that has signed it.
-    pub key_id: KeyId,
-    /// Its number in the stream.
-    pub seq: u64,
-    /// Its id.
-    pub bundle: Digest,
-    /// The pass that it is of.
-    pub pass: PassKey,
-    /// Where it will be in the blob store.
-    pub object_key: String,
-}
-
 impl Ledger {
-    /// Begins the stream of a key, unless its store has begun it before.
+    /// Begins the stream of a key. Idempotent for the same store.
     ///
     /// # Errors
-    /// [`LedgerError::ForeignKey`] if another store signs with the key, and failures of the
+    /// [`LedgerError::KeyOfOtherStore`] if another store signs with the key, and failures of the
     /// database.
     pub async fn begin_stream(&self, new: &NewStream) -> Result<(), LedgerError> {
         let key = &new.key_id.to_string();
         self.db
             .write("begin the stream of the key", |mut db, _| async move {
-                let insert = "INSERT INTO streams (key_id, id, store, public_key, next_seq) VALUES ($1, $2, $3, $4, 0)
-                ON CONFLICT (key_id) DO NOTHING";
-                let insert = query(insert).bind(key.as_str()).bind(new.id.as_str()).bind(new.store.as_str());
-                execute(&mut db, insert.bind(new.public_key.as_str())).await?;
-                let select = query("SELECT store FROM streams WHERE key_id = $1").bind(key.as_str());
-                match first(&mut db, select, |row| get::<String>(row, "store")).await? {
+                let insert = "INSERT INTO streams (key_id, id, store, public_key, next_seq)
+                    VALUES ($1, $2, $3, $4, 0) ON CONFLICT (key_id) DO NOTHING";
+                let insert = query(insert)
+                    .bind(key.as_str())
+                    .bind(new.id.as_str())
+                    .bind(new.store.as_str())
+                    .bind(new.public_key.as_str());
+                execute(&mut db, insert).await?;
+                // The row that exists now, ours or not, says which store owns the key.
+                let select =
+                    query("SELECT store FROM streams WHERE key_id = $1").bind(key.as_str());
+                match fetch_first(&mut db, select, |row| get::<String>(row, "store")).await? {
                     Some(store) if store == new.store => Ok((db, ())),
-                    _ => Err(LedgerError::ForeignKey(new.key_id).into()),
+                    _ => Err(LedgerError::KeyOfOtherStore(new.key_id).into()),
                 }
             })
             .await
     }
 
-    /// The public half of a key that signs into this ledger, as PEM; `None` if no stream of it was
-    /// begun.
+    /// The public key of a stream, as PEM; `None` if no stream of `key_id` was begun.
     ///
     /// # Errors
     /// Failures of the database.
@@ -98,65 +78,69 @@ impl Ledger {
             .read("read the public key", |mut db| async move {
                 let select =
                     query("SELECT public_key FROM streams WHERE key_id = $1").bind(key.as_str());
-                first(&mut db, select, |row| get(row, "public_key")).await
+                fetch_first(&mut db, select, |row| get(row, "public_key")).await
             })
             .await
     }
 
-    /// The next place in the stream of `key_id`. Taking a place reserves nothing: whoever announces
-    /// first has it.
+    /// The next position in the stream of `key_id`. Reading it reserves nothing: the first bundle
+    /// that is prepared gets it.
     ///
     /// # Errors
-    /// [`LedgerError::UnknownStream`] if it was not begun, and failures of the database.
-    pub async fn take_place(&self, key_id: &KeyId) -> Result<StreamPosition, LedgerError> {
+    /// [`LedgerError::UnknownStream`] if the stream was not begun, and failures of the database.
+    pub async fn next_position(&self, key_id: &KeyId) -> Result<StreamPosition, LedgerError> {
         let key = &key_id.to_string();
-        let place = self
+        let position = self
             .db
-            .read::<_, LedgerError, _>("take a place in the stream", |mut db| async move {
-                next_place(&mut db, key).await
-            })
+            .read::<_, LedgerError, _>(
+                "read the next position of the stream",
+                |mut db| async move { find_next_position(&mut db, key).await },
+            )
             .await?;
-        place.ok_or(LedgerError::UnknownStream(*key_id))
+        position.ok_or(LedgerError::UnknownStream(*key_id))
     }
 
-    /// Says, for the holder of a pass's lease, that its bundle is signed and about to be published.
-    /// Only one bundle of a stream is between this and its commit. The same one again is fine.
+    /// Records, for the holder of a pass's lease, that its bundle is signed and about to be
+    /// published. A stream has at most one bundle between prepare and commit. Idempotent.
     ///
-    /// [`LedgerError::Busy`] names the other one. Whoever holds the lock of that stream's store
-    /// finishes it: [`Ledger::commit`] if the object is in the blob store, [`Ledger::abort`] if not.
+    /// [`LedgerError::StreamBusy`] names that other bundle. The process that holds the seal lock of
+    /// the stream's store must finish it: [`Ledger::commit`] if the object is in the blob store,
+    /// [`Ledger::abort`] if not.
     ///
     /// # Errors
-    /// [`LedgerError::LeaseLost`] or [`LedgerError::PassIsSealed`] if another worker has, or had, the
-    /// pass, [`LedgerError::Busy`], [`LedgerError::Moved`] if the place is no longer the next one,
-    /// [`LedgerError::UnknownPass`], and failures of the database.
-    pub async fn prepare(&self, pending: &Pending, token: u64) -> Result<(), LedgerError> {
+    /// [`LedgerError::LeaseLost`] or [`LedgerError::PassIsSealed`] if another worker has the pass,
+    /// or had it, [`LedgerError::StreamBusy`], [`LedgerError::StreamMoved`] if the bundle's
+    /// position is no longer the next one, [`LedgerError::UnknownPass`], and failures of the
+    /// database.
+    pub async fn prepare(&self, pending: &PendingBundle, token: u64) -> Result<(), LedgerError> {
         let key = &pending.key_id.to_string();
         self.db
             .write("prepare the bundle", |mut db, _| async move {
                 match find_pending(&mut db, key).await? {
                     Some(same) if same == *pending => return Ok((db, ())),
-                    Some(other) => return Err(LedgerError::Busy(Box::new(other)).into()),
+                    Some(other) => return Err(LedgerError::StreamBusy(other.bundle).into()),
                     None => {}
                 }
-                if let Some(refusal) = refused(&mut db, &pending.pass, token).await? {
-                    return Err(refusal.into());
-                }
-                let found = next_place(&mut db, key).await?.map_or(0, |place| place.seq);
+                check_lease(&mut db, &pending.pass, token).await?;
+                // The bundle names its position and predecessor in its signature, so it is useless
+                // at any other position.
+                let found = find_next_position(&mut db, key)
+                    .await?
+                    .map_or(0, |position| position.seq);
                 if found != pending.seq {
-                    let (key_id, expected) = (pending.key_id, pending.seq);
-                    return Err(LedgerError::Moved {
-                        key_id,
-                        expected,
+                    let moved = LedgerError::StreamMoved {
+                        key_id: pending.key_id,
+                        expected: pending.seq,
                         found,
-                    }
-                    .into());
+                    };
+                    return Err(moved.into());
                 }
                 let insert =
                     "INSERT INTO pending (incident, source, pass, key_id, seq, bundle, object_key)
                     VALUES ($1, $2, $3, $4, $5, $6, $7)";
-                let insert = for_pass(insert, &pending.pass)
+                let insert = pass_query(insert, &pending.pass)
                     .bind(key.as_str())
-                    .bind(signed(pending.seq))
+                    .bind(to_i64(pending.seq))
                     .bind(pending.bundle.hex())
                     .bind(pending.object_key.as_str());
                 execute(&mut db, insert).await?;
@@ -166,11 +150,11 @@ impl Ledger {
             .await
     }
 
-    /// The bundle of this key that is prepared and not committed.
+    /// The bundle of the key's stream that is prepared and not committed.
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn pending(&self, key_id: &KeyId) -> Result<Option<Pending>, LedgerError> {
+    pub async fn pending(&self, key_id: &KeyId) -> Result<Option<PendingBundle>, LedgerError> {
         let key = &key_id.to_string();
         self.db
             .read("read the pending bundle", |mut db| async move {
@@ -179,15 +163,17 @@ impl Ledger {
             .await
     }
 
-    /// Withdraws a bundle that was prepared and not published: its pass is to be sealed again. See
-    /// [`Ledger::prepare`] for who may do so. One that was aborted or committed already is fine.
+    /// Withdraws a bundle that was prepared and not published: its pass must be sealed again. See
+    /// [`Ledger::prepare`] for who may do so. Changes nothing if the bundle was already aborted or
+    /// committed.
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn abort(&self, pending: &Pending) -> Result<(), LedgerError> {
+    pub async fn abort(&self, pending: &PendingBundle) -> Result<(), LedgerError> {
         let key = &pending.key_id.to_string();
         self.db
             .write("abort the pending bundle", |mut db, _| async move {
+                // Another worker may have sealed the pass since: then it keeps its stage.
                 let is_signed = find_pass(&mut db, &pending.pass)
                     .await?
                     .is_some_and(|row| row.stage == PassStage::Signed);
@@ -199,18 +185,18 @@ impl Ledger {
             .await
     }
 
-    /// Takes a published bundle into the ledger: it is listed, its stream moves on, its pass is
-    /// published, what `entries` says of it is at the end of the incident's journal, and nothing is
-    /// pending any more; all of it or nothing. The same bundle again is fine. The bundle as it was
-    /// committed: if its pass has one already, it says so.
+    /// Commits a published bundle: adds its row, advances its stream, marks its pass as published,
+    /// appends `entries` to the incident's journal, and clears the pending row; all of it or
+    /// nothing. Idempotent. Returns the bundle as committed: if its pass already has a bundle,
+    /// `duplicate_of` is set.
     ///
     /// # Errors
-    /// [`LedgerError::NotPrepared`] if it was not, or other values were; and failures of the
-    /// database.
+    /// [`LedgerError::NotPrepared`] if the bundle was not prepared, or was prepared with other
+    /// values; and failures of the database.
     pub async fn commit(
         &self,
         bundle: &BundleRow,
-        entries: impl Fn(&BundleRow) -> Vec<NewEntry>,
+        entries: impl Fn(&BundleRow) -> Vec<NewJournalEntry>,
     ) -> Result<BundleRow, LedgerError> {
         let (key, entries) = (&bundle.key_id.to_string(), &entries);
         self.db
@@ -218,12 +204,13 @@ impl Ledger {
                 if let Some(committed) = find_bundle(&mut db, &bundle.id).await? {
                     return Ok((db, committed));
                 }
+                // Only the bundle that was prepared may take the position, with the same values.
                 let pending = find_pending(&mut db, key).await?;
-                let next = next_place(&mut db, key).await?;
-                if pending != Some(bundle.pending()) || next.as_ref() != Some(&bundle.place) {
+                let next = find_next_position(&mut db, key).await?;
+                if pending != Some(bundle.pending()) || next.as_ref() != Some(&bundle.position) {
                     return Err(LedgerError::NotPrepared(bundle.id).into());
                 }
-                let first = bundle_of(&mut db, &bundle.pass).await?;
+                let first = first_bundle_of_pass(&mut db, &bundle.pass).await?;
                 let bundle = BundleRow {
                     duplicate_of: first.map(|first| first.id),
                     ..bundle.clone()
@@ -233,7 +220,7 @@ impl Ledger {
                     "UPDATE streams SET next_seq = next_seq + 1, prev = $2 WHERE key_id = $1";
                 let update = query(update).bind(key.as_str()).bind(bundle.id.hex());
                 execute(&mut db, update).await?;
-                // what follows a pass is done for its first bundle
+                // A duplicate leaves the pass alone: its first bundle has moved it on.
                 if bundle.duplicate_of.is_none() {
                     enter_stage(&mut db, &bundle.pass, PassStage::Published).await?;
                 }
@@ -245,28 +232,27 @@ impl Ledger {
     }
 }
 
-async fn next_place(
+async fn find_next_position(
     db: &mut AnyConnection,
     key: &str,
 ) -> Result<Option<StreamPosition>, sqlx::Error> {
     let select = "SELECT id, next_seq, prev FROM streams WHERE key_id = $1";
-    first(db, query(select).bind(key), |row| {
+    fetch_first(db, query(select).bind(key), |row| {
         Ok(StreamPosition {
             stream: parsed(row, "id")?,
             seq: number(row, "next_seq")?,
-            prev: digest_if_any(row, "prev")?,
+            prev: optional_digest(row, "prev")?,
         })
     })
     .await
 }
 
-async fn find_pending(db: &mut AnyConnection, key: &str) -> Result<Option<Pending>, sqlx::Error> {
-    first(
-        db,
-        query("SELECT * FROM pending WHERE key_id = $1").bind(key),
-        pending_row,
-    )
-    .await
+async fn find_pending(
+    db: &mut AnyConnection,
+    key: &str,
+) -> Result<Option<PendingBundle>, sqlx::Error> {
+    let select = query("SELECT * FROM pending WHERE key_id = $1").bind(key);
+    fetch_first(db, select, pending_row).await
 }
 
 async fn clear_pending(
@@ -274,17 +260,14 @@ async fn clear_pending(
     key: &str,
     bundle: &Digest,
 ) -> Result<u64, sqlx::Error> {
-    execute(
-        db,
-        query("DELETE FROM pending WHERE key_id = $1 AND bundle = $2")
-            .bind(key)
-            .bind(bundle.hex()),
-    )
-    .await
+    let delete = query("DELETE FROM pending WHERE key_id = $1 AND bundle = $2")
+        .bind(key)
+        .bind(bundle.hex());
+    execute(db, delete).await
 }
 
-fn pending_row(row: &AnyRow) -> Result<Pending, sqlx::Error> {
-    Ok(Pending {
+fn pending_row(row: &AnyRow) -> Result<PendingBundle, sqlx::Error> {
+    Ok(PendingBundle {
         key_id: parsed(row, "key_id")?,
         seq: number(row, "seq")?,
         bundle: digest(row, "bundle")?,

@@ -1,68 +1,59 @@
-//! How much there is of everything.
+//! Totals over all incidents, for metrics.
 
 use sqlx::query;
 
-use super::passes::value_of;
+use super::passes::enum_column;
 use super::{Ledger, LedgerError, PassStage, PassState};
-use crate::database::rows::{all, first, get, number};
+use crate::database::rows::{fetch_all, fetch_first, get, number};
 
-/// Sums over all incidents.
+/// Totals over all incidents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Incidents declared.
+pub struct LedgerTotals {
     pub incidents: u64,
-    /// Passes by how far they are, each state once.
+    /// The number of passes in each state; every state occurs once.
     pub passes: Vec<(PassState, u64)>,
-    /// Bytes of all bundles.
+    /// Total size of all bundles.
     pub bytes: u64,
-    /// What each bundle covers, as JSON.
+    /// The coverage summary of each bundle, as JSON.
     pub coverages: Vec<String>,
 }
 
 impl Ledger {
-    /// Counts everything, at one time.
+    /// Counts incidents, passes and bundles.
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn totals(&self) -> Result<Totals, LedgerError> {
+    pub async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
         self.db
             .read("count everything", |mut db| async move {
                 let count = query("SELECT COUNT(*) AS count FROM incidents");
-                let incidents = first(&mut db, count, |row| number(row, "count"))
-                    .await?
-                    .unwrap_or(0);
-                // a sum of BIGINT is NUMERIC on PostgreSQL
+                let incidents = fetch_first(&mut db, count, |row| number(row, "count")).await?;
+                // PostgreSQL's sum of BIGINT is a NUMERIC, which sqlx's `Any` driver cannot read.
                 let sum =
                     query("SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes FROM bundles");
-                let bytes = first(&mut db, sum, |row| number(row, "bytes"))
-                    .await?
-                    .unwrap_or(0);
+                let bytes = fetch_first(&mut db, sum, |row| number(row, "bytes")).await?;
+                // A state follows from the stage and from whether the pass was ever leased.
                 let select = query(
                     "SELECT stage, CASE WHEN fencing_token > 0 THEN 1 ELSE 0 END AS begun,
                         COUNT(*) AS count FROM passes
                     GROUP BY stage, CASE WHEN fencing_token > 0 THEN 1 ELSE 0 END",
                 );
-                let counted: Vec<(PassState, u64)> = all(&mut db, select, |row| {
-                    let stage = value_of(row, "stage", &PassStage::ALL)?;
+                let counted: Vec<(PassState, u64)> = fetch_all(&mut db, select, |row| {
+                    let stage = enum_column(row, "stage", &PassStage::ALL)?;
                     let was_begun = get::<i64>(row, "begun")? == 1;
                     Ok((stage.state(was_begun), number(row, "count")?))
                 })
                 .await?;
-                let coverages = all(
-                    &mut db,
-                    query("SELECT coverage FROM bundles ORDER BY number"),
-                    |row| get(row, "coverage"),
-                )
-                .await?;
-                let count_of = |state| {
+                let select = query("SELECT coverage FROM bundles ORDER BY number");
+                let coverages = fetch_all(&mut db, select, |row| get(row, "coverage")).await?;
+                let passes = PassState::ALL.map(|state| {
                     let counts = counted.iter().filter(|(other, _)| *other == state);
                     (state, counts.map(|(_, count)| count).sum())
-                };
-                let passes = PassState::ALL.map(count_of).to_vec();
-                Ok(Totals {
-                    incidents,
-                    passes,
-                    bytes,
+                });
+                Ok(LedgerTotals {
+                    incidents: incidents.unwrap_or(0),
+                    passes: passes.to_vec(),
+                    bytes: bytes.unwrap_or(0),
                     coverages,
                 })
             })

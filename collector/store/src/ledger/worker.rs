@@ -1,38 +1,38 @@
-//! Which process works: named so that others on the same machine can tell whether it still runs.
+//! Names of workers, by which other processes of the same machine can tell whether a worker is
+//! alive.
 
 use std::fmt;
 use std::fs;
 
-use data_encoding::HEXLOWER;
-
-/// A process, as long as it runs: the machine's boot, the namespace of its process ids, its id
-/// there, and when it was started (proc(5)). Ids are used again, but not with the same start.
+/// Names one process: the boot id of the machine, the namespace of process ids, the process id, and
+/// its start time (proc(5)). The kernel reuses process ids, but not with the same start time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerName(String);
 
 impl WorkerName {
-    /// This process. Where `/proc` does not say who it is, it has a random name, and others wait
-    /// for the end of its leases.
+    /// The name of this process. Without `/proc` it is random: if this process dies, others have to
+    /// wait until its leases expire.
     #[must_use]
     pub fn current() -> Self {
         Self(own_name().unwrap_or_else(random_name))
     }
 
-    /// The name as the ledger has it.
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// True if `worker` was a process of this machine that has ended. False if it runs, or if
-    /// nobody here can tell.
-    pub(super) fn knows_as_dead(&self, worker: &str) -> bool {
-        let (Some((own_place, _)), Some((place, process))) = (split(&self.0), split(worker)) else {
+    /// True if `worker` was a process of this machine that has ended. False if it runs, or if this
+    /// process cannot tell, because it is of another machine or has a random name.
+    pub(super) fn is_known_dead(&self, worker: &str) -> bool {
+        let (Some((own_machine, _)), Some((machine, process))) =
+            (split_name(&self.0), split_name(worker))
+        else {
             return false;
         };
         let Some((pid, started)) = process.split_once(':') else {
             return false;
         };
-        place == own_place && start_of(pid).as_deref() != Some(started)
+        machine == own_machine && start_time_of(pid).as_deref() != Some(started)
     }
 }
 
@@ -46,7 +46,7 @@ fn own_name() -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
     let pid = std::process::id().to_string();
-    let started = start_of(&pid)?;
+    let started = start_time_of(&pid)?;
     Some(format!(
         "{} {}/{pid}:{started}",
         boot.trim(),
@@ -55,23 +55,23 @@ fn own_name() -> Option<String> {
 }
 
 fn random_name() -> String {
-    let random = platform::random::<16>().expect("every system has randomness");
-    format!("unknown {}", HEXLOWER.encode(&random))
+    let random = platform::random_hex::<16>().expect("the system has a random generator");
+    format!("unknown {random}")
 }
 
-/// The machine and namespace, and the process there.
-fn split(name: &str) -> Option<(&str, &str)> {
+/// Splits a name into machine with namespace, and process id with start time.
+fn split_name(name: &str) -> Option<(&str, &str)> {
     name.rsplit_once('/')
 }
 
-/// When the process was started, in ticks since boot; `None` if it does not run any more.
-fn start_of(pid: &str) -> Option<String> {
+/// Start time of a running process, in clock ticks since boot; `None` if it has ended.
+fn start_time_of(pid: &str) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // the name of the program is in parentheses and may hold any character
+    // The program's name is in parentheses and may contain any character, `)` included.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;
-    let has_ended = matches!(state, "Z" | "X"); // its parent has not taken note yet
-    // the state is field 3, the start is field 22
+    let has_ended = matches!(state, "Z" | "X"); // a zombie, until its parent waits for it
+    // The state is field 3, the start time is field 22.
     (!has_ended).then(|| fields.nth(18).map(str::to_owned))?
 }
 
@@ -82,26 +82,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ended_process_is_known_as_dead_and_a_running_one_is_not() {
+    fn tells_ended_processes_from_running_ones() {
         let own = WorkerName::current();
-        assert!(!own.knows_as_dead(own.as_str()));
+        assert!(!own.is_known_dead(own.as_str()));
         let mut child = Command::new("sleep").arg("60").spawn().expect("a program");
         let pid = child.id().to_string();
-        let (place, _) = split(own.as_str()).expect("a name from /proc");
-        let started = start_of(&pid).expect("it runs");
-        let name = format!("{place}/{pid}:{started}");
-        assert!(!own.knows_as_dead(&name));
+        let (machine, _) = split_name(own.as_str()).expect("a name from /proc");
+        let started = start_time_of(&pid).expect("it runs");
+        let name = format!("{machine}/{pid}:{started}");
+        assert!(!own.is_known_dead(&name));
         assert!(
-            own.knows_as_dead(&format!("{place}/{pid}:1")),
+            own.is_known_dead(&format!("{machine}/{pid}:1")),
             "an earlier process of the same id"
         );
         child.kill().expect("our own child");
         child.wait().expect("our own child");
-        assert!(own.knows_as_dead(&name));
+        assert!(own.is_known_dead(&name));
     }
 
     #[test]
-    fn nobody_is_declared_dead_from_afar() {
+    fn never_declares_unknown_workers_dead() {
         let own = WorkerName::current();
         for other in [
             "",
@@ -110,8 +110,8 @@ mod tests {
             "no slash",
             "/",
         ] {
-            assert!(!own.knows_as_dead(other), "{other:?}");
+            assert!(!own.is_known_dead(other), "{other:?}");
         }
-        assert!(!WorkerName("unknown 00".to_owned()).knows_as_dead("unknown 00"));
+        assert!(!WorkerName("unknown 00".to_owned()).is_known_dead("unknown 00"));
     }
 }

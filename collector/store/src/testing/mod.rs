@@ -1,7 +1,5 @@
-//! What the tests of the stores share: fresh databases, and values to put into them.
+//! For tests of this crate and of the crates above: fresh databases, and sample values.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
 use domain::incident::{
@@ -11,52 +9,13 @@ use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId, StreamId};
 use evidence_format::time::Timestamp;
 use tempfile::TempDir;
-use tests::postgres::Postgres;
 
 use crate::ledger::{
-    BundleRow, LeaseRequest, Ledger, NewEntry, NewIncident, NewIncidentId, NewPass, NewStream,
-    PassKey, PassKind, Queue, WorkerName,
+    BundleRow, LeaseRequest, Ledger, NewIncident, NewIncidentId, NewJournalEntry, NewPass,
+    NewStream, PassKey, PassKind, PassQueue, WorkerName,
 };
 
-/// One thing that must hold of every database, with its name.
-pub type Case<T> = (
-    &'static str,
-    fn(T) -> Pin<Box<dyn Future<Output = ()> + Send>>,
-);
-
-/// Runs every case on what `open` makes of a fresh SQLite.
-pub async fn on_sqlite<T>(cases: &[Case<T>], open: impl AsyncFn(String) -> T) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |number: usize| folder.path().join(format!("{number}.db"));
-    run_all(cases, async |number| {
-        open(format!("sqlite://{}", path(number).display())).await
-    })
-    .await;
-}
-
-/// Runs every case on what `open` makes of a fresh database of a PostgreSQL, where it is installed.
-pub async fn on_postgres<T>(cases: &[Case<T>], open: impl AsyncFn(String) -> T) {
-    let Some(postgres) = Postgres::start() else {
-        return;
-    };
-    run_all(cases, async |number| {
-        open(postgres.create(&number.to_string())).await
-    })
-    .await;
-}
-
-/// Runs the cases at the same time: some of them mostly wait.
-async fn run_all<T>(cases: &[Case<T>], open: impl AsyncFn(usize) -> T) {
-    let mut running = Vec::new();
-    for (number, (name, case)) in cases.iter().enumerate() {
-        running.push((name, tokio::spawn(case(open(number).await))));
-    }
-    for (name, case) in running {
-        case.await.unwrap_or_else(|e| panic!("{name}: {e}"));
-    }
-}
-
-/// A fresh SQLite, gone when the folder is dropped.
+/// A fresh SQLite database, deleted when the folder is dropped.
 pub async fn sqlite() -> (Ledger, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let ledger = Ledger::open(&sqlite_url(&folder))
@@ -65,11 +24,11 @@ pub async fn sqlite() -> (Ledger, TempDir) {
     (ledger, folder)
 }
 
-pub fn sqlite_url(folder: &TempDir) -> String {
+pub(crate) fn sqlite_url(folder: &TempDir) -> String {
     format!("sqlite://{}", folder.path().join("exhibit.db").display())
 }
 
-/// Seconds after 2026-01-01.
+/// The time so many seconds after 2026-01-01T00:00:00Z.
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix_nanoseconds((1_767_225_600 + i128::from(seconds)) * 1_000_000_000)
         .expect("a time of our century")
@@ -79,23 +38,23 @@ pub fn incident(name: &str) -> IncidentId {
     name.parse().expect("an incident id")
 }
 
-/// A note of this text.
-pub fn entry(text: &str) -> NewEntry {
+/// A note with this text.
+pub fn entry(text: &str) -> NewJournalEntry {
     entry_of(IncidentEvent::Note {
         text: Prose::escaped(text),
     })
 }
 
-fn entry_of(event: IncidentEvent) -> NewEntry {
-    NewEntry {
+fn entry_of(event: IncidentEvent) -> NewJournalEntry {
+    NewJournalEntry {
         at: at(0),
         by: Name::escaped("tester"),
         event,
     }
 }
 
-/// The first entry of an incident that was declared at `declared_at`.
-pub fn declaration(id: &IncidentId, declared_at: Timestamp) -> NewEntry {
+/// The entry that declares the incident at `declared_at`.
+pub fn declaration(id: &IncidentId, declared_at: Timestamp) -> NewJournalEntry {
     let declaration = Declaration {
         incident: id.clone(),
         name: Name::escaped("Leaked key"),
@@ -108,13 +67,13 @@ pub fn declaration(id: &IncidentId, declared_at: Timestamp) -> NewEntry {
         pivots: Vec::new(),
         trigger: None,
     };
-    NewEntry {
+    NewJournalEntry {
         at: declared_at,
         ..entry_of(IncidentEvent::Declared(Box::new(declaration)))
     }
 }
 
-/// An incident that begins with nothing but its declaration.
+/// A new incident with only its declaration.
 pub fn new_incident(id: &IncidentId) -> NewIncident {
     NewIncident {
         entries: vec![declaration(id, at(0))],
@@ -126,11 +85,11 @@ pub fn key_id() -> KeyId {
     KeyId::of_spki(b"key")
 }
 
-pub fn stream_id() -> StreamId {
+pub(crate) fn stream_id() -> StreamId {
     StreamId::from_random([7; 16])
 }
 
-/// The stream of a key that `store` signs with.
+/// The stream of a key that `store` owns.
 pub fn stream(key_id: &KeyId, store: &str) -> NewStream {
     NewStream {
         key_id: *key_id,
@@ -140,7 +99,7 @@ pub fn stream(key_id: &KeyId, store: &str) -> NewStream {
     }
 }
 
-/// Declares an incident of this name.
+/// Declares an incident with this id.
 pub async fn declare(ledger: &Ledger, name: &str) -> IncidentId {
     let id = NewIncidentId::Given(incident(name));
     ledger
@@ -159,14 +118,14 @@ pub fn new_pass(name: &str, pass: u32) -> NewPass {
             pass,
         },
         kind: PassKind::First,
-        queue: Queue::Remote,
+        queue: PassQueue::Remote,
         due_at: at(0),
         plan: None,
         supplements: None,
     }
 }
 
-/// Adds a pass of source `okta` and declares its incident if need be.
+/// Adds a pass of source `okta`, and declares its incident if it is new.
 pub async fn add_pass(ledger: &Ledger, name: &str, pass: u32) -> PassKey {
     let has_incident = ledger.has_incident(&incident(name)).await;
     if !has_incident.expect("a database") {
@@ -177,18 +136,19 @@ pub async fn add_pass(ledger: &Ledger, name: &str, pass: u32) -> PassKey {
     new.key
 }
 
-/// A lease, `lease` long, of any pass that is due.
-pub fn lease_request(worker: &WorkerName, lease: Duration) -> LeaseRequest<'_> {
+/// A request for any due pass, for the duration `lease`.
+pub(crate) fn lease_request(worker: &WorkerName, lease: Duration) -> LeaseRequest<'_> {
     LeaseRequest {
         worker,
-        queue: Queue::Remote,
+        queue: PassQueue::Remote,
         now: at(1_000_000),
         lease,
         only_begun: false,
     }
 }
 
-/// Leases the pass that is due next for an hour, also if somebody has leased it; its fencing token.
+/// Leases the next due pass for an hour, after releasing the lease of any worker. Returns the
+/// fencing token.
 pub async fn lease(ledger: &Ledger, key: &PassKey) -> u64 {
     let row = ledger
         .pass(key)
@@ -208,7 +168,7 @@ pub async fn lease(ledger: &Ledger, key: &PassKey) -> u64 {
     leased.fencing_token
 }
 
-/// Prepares and commits a bundle for `pass`, at the next place.
+/// Prepares and commits a bundle of `pass` at the next position.
 pub async fn add_bundle(ledger: &Ledger, pass: &PassKey) -> BundleRow {
     let row = bundle_row(ledger, pass).await;
     let token = ledger
@@ -227,19 +187,19 @@ pub async fn add_bundle(ledger: &Ledger, pass: &PassKey) -> BundleRow {
         .expect("it was prepared")
 }
 
-/// A bundle for `pass`, at the next place.
-pub async fn bundle_row(ledger: &Ledger, pass: &PassKey) -> BundleRow {
+/// A bundle of `pass` at the next position.
+pub(crate) async fn bundle_row(ledger: &Ledger, pass: &PassKey) -> BundleRow {
     ledger
         .begin_stream(&stream(&key_id(), "store"))
         .await
         .expect("it is ours");
-    let place = ledger.take_place(&key_id()).await.expect("it was begun");
-    let id = Digest::of(format!("{pass} {}", place.seq).as_bytes());
+    let position = ledger.next_position(&key_id()).await.expect("it was begun");
+    let id = Digest::of(format!("{pass} {}", position.seq).as_bytes());
     BundleRow {
         id,
         pass: pass.clone(),
         key_id: key_id(),
-        place,
+        position,
         sealed_at: at(60),
         object_key: format!("bundles/{}.exhibit", id.hex()),
         bytes: 1000,

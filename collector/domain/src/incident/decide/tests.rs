@@ -10,13 +10,13 @@ fn now() -> Timestamp {
     time("2026-11-23T14:00:00Z")
 }
 
-fn decide(incident: &Incident, wish: Command) -> Decision {
-    incident.decide(wish, &Plays::built_in(), &name("Ann"), now())
+fn decide(incident: &Incident, command: Command) -> Decision {
+    incident.decide(command, &Plays::built_in(), &name("Ann"), now())
 }
 
 /// Decides, applies what was decided, and gives its kinds.
-fn go(incident: &mut Incident, wish: Command) -> Vec<&'static str> {
-    let changes = decide(incident, wish).expect("it may be");
+fn go(incident: &mut Incident, command: Command) -> Vec<&'static str> {
+    let changes = decide(incident, command).expect("it may be");
     let entries = incident.entries(changes, &name("Ann"), now());
     entries
         .iter()
@@ -24,8 +24,8 @@ fn go(incident: &mut Incident, wish: Command) -> Vec<&'static str> {
     entries.iter().map(JournalEntry::kind).collect()
 }
 
-fn refused(incident: &Incident, wish: Command) -> String {
-    decide(incident, wish)
+fn error_text(incident: &Incident, command: Command) -> String {
+    decide(incident, command)
         .expect_err("it may not be")
         .to_string()
 }
@@ -37,8 +37,8 @@ fn status(to: IncidentStatus, reason: Option<&str>) -> Command {
     }
 }
 
-/// Every wish that changes facts, once; each is possible on the sample incident in this order.
-fn wishes() -> Vec<Command> {
+/// Every command that changes facts, once; each is possible on the sample incident in this order.
+fn commands() -> Vec<Command> {
     let step: StepId = "first-15-1".parse().expect("a step");
     let due = Some("2026-12-04".parse().expect("a day"));
     vec![
@@ -118,32 +118,36 @@ fn wishes() -> Vec<Command> {
 }
 
 #[test]
-fn a_wish_becomes_one_entry_and_the_same_wish_again_none() {
+fn command_gives_one_event_and_none_when_repeated() {
     let mut incident = samples::incident();
-    for wish in wishes() {
-        let kinds = go(&mut incident, wish.clone());
-        assert_eq!(kinds.len(), 1, "{wish:?}");
+    for command in commands() {
+        let kinds = go(&mut incident, command.clone());
+        assert_eq!(kinds.len(), 1, "{command:?}");
         if !matches!(
-            wish,
+            command,
             Command::AddCorrectiveAction { .. }
                 | Command::AddStatement { .. }
                 | Command::StartAction { .. }
         ) {
-            assert_eq!(go(&mut incident, wish.clone()), [""; 0], "{wish:?} again");
+            assert_eq!(
+                go(&mut incident, command.clone()),
+                [""; 0],
+                "{command:?} again"
+            );
         }
     }
     assert_eq!(incident.seq, 1 + 18);
     assert_eq!(incident.checklist.len(), 6 + 7 + 5);
     assert_eq!(
         incident
-            .progress_of(&"first-15-1".parse().expect("a step"))
+            .step_progress(&"first-15-1".parse().expect("a step"))
             .state,
         StepState::Done
     );
 }
 
 #[test]
-fn closing_says_all_that_is_missing() {
+fn closing_lists_everything_missing() {
     let mut incident = samples::incident();
     go(
         &mut incident,
@@ -172,7 +176,7 @@ incident cannot be closed yet, missing:
   corrective action 1 has no due date
 give each with a note, or waive it with a reason";
     assert_eq!(
-        refused(&incident, status(IncidentStatus::Closed, None)),
+        error_text(&incident, status(IncidentStatus::Closed, None)),
         expected
     );
     let waive = Command::WaiveClosureItem {
@@ -206,7 +210,7 @@ give each with a note, or waive it with a reason";
 }
 
 #[test]
-fn a_closed_incident_keeps_what_it_was_closed_on() {
+fn closed_incident_rejects_changes_of_what_it_was_closed_on() {
     let mut incident = samples::incident();
     ClosureItem::ALL.into_iter().for_each(|item| {
         go(
@@ -221,7 +225,7 @@ fn a_closed_incident_keeps_what_it_was_closed_on() {
     assert_eq!(incident.closure[&ClosureItem::Review].by, name("Ann"));
     go(&mut incident, status(IncidentStatus::Closed, None));
     let item = ClosureItem::RootCause;
-    for wish in [
+    for command in [
         Command::ChangeSeverity {
             to: Severity::Sev4,
             reason: line("x"),
@@ -245,7 +249,7 @@ fn a_closed_incident_keeps_what_it_was_closed_on() {
             note: line("x"),
         },
     ] {
-        assert!(refused(&incident, wish).starts_with("incident is closed: "));
+        assert!(error_text(&incident, command).starts_with("incident is closed: "));
     }
     assert_eq!(
         go(
@@ -257,11 +261,11 @@ fn a_closed_incident_keeps_what_it_was_closed_on() {
         ["note"]
     );
     assert_eq!(
-        refused(&incident, status(IncidentStatus::Contained, None)),
+        error_text(&incident, status(IncidentStatus::Contained, None)),
         "status cannot go from Closed to Contained; it can go to: Investigating"
     );
     assert_eq!(
-        refused(&incident, status(IncidentStatus::Investigating, None)),
+        error_text(&incident, status(IncidentStatus::Investigating, None)),
         "reopening needs a reason"
     );
     go(
@@ -269,17 +273,17 @@ fn a_closed_incident_keeps_what_it_was_closed_on() {
         status(IncidentStatus::Investigating, Some("used again")),
     );
     assert!(
-        refused(&incident, status(IncidentStatus::Closed, None)).contains("root-cause"),
+        error_text(&incident, status(IncidentStatus::Closed, None)).contains("root-cause"),
         "every item is asked for anew"
     );
 }
 
 #[test]
-fn going_back_and_taking_back_need_reasons() {
+fn going_back_and_withdrawing_need_reasons() {
     let mut incident = samples::incident();
     go(&mut incident, status(IncidentStatus::Recovering, None));
     assert_eq!(
-        refused(&incident, status(IncidentStatus::Investigating, None)),
+        error_text(&incident, status(IncidentStatus::Investigating, None)),
         "going back to Investigating needs a reason"
     );
     go(
@@ -296,7 +300,7 @@ fn going_back_and_taking_back_need_reasons() {
         reason,
     };
     assert_eq!(
-        refused(&incident, withdraw(None)),
+        error_text(&incident, withdraw(None)),
         "taking back a confirmed statement needs a reason"
     );
     assert_eq!(
@@ -311,7 +315,7 @@ fn going_back_and_taking_back_need_reasons() {
         note,
     };
     assert_eq!(
-        refused(&incident, skip(None)),
+        error_text(&incident, skip(None)),
         "a step that does not apply needs a reason"
     );
     assert_eq!(
@@ -323,13 +327,13 @@ fn going_back_and_taking_back_need_reasons() {
         reason: line("x"),
     };
     assert_eq!(
-        refused(&incident, withdraw),
+        error_text(&incident, withdraw),
         "closure item review is neither given nor waived"
     );
 }
 
 #[test]
-fn what_does_not_exist_is_named_with_what_was_meant() {
+fn unknown_names_get_suggestions() {
     let incident = samples::incident();
     let step = Command::ChangeStep {
         step: "frist-15-1".parse().expect("a step"),
@@ -338,11 +342,11 @@ fn what_does_not_exist_is_named_with_what_was_meant() {
         note: None,
     };
     assert_eq!(
-        refused(&incident, step),
+        error_text(&incident, step),
         "no step of this incident is called frist-15-1 (did you mean \"first-15-1\"?)"
     );
     assert_eq!(
-        refused(
+        error_text(
             &incident,
             Command::EndAction {
                 id: 1,
@@ -352,7 +356,7 @@ fn what_does_not_exist_is_named_with_what_was_meant() {
         "there is no action 1, the last is 0"
     );
     assert_eq!(
-        refused(
+        error_text(
             &incident,
             Command::FinishCorrectiveAction { id: 0, note: None }
         ),
@@ -363,17 +367,17 @@ fn what_does_not_exist_is_named_with_what_was_meant() {
         reason: line("x"),
     };
     assert!(
-        refused(&incident, play)
+        error_text(&incident, play)
             .starts_with("no play is called cloud-admim (did you mean \"cloud-admin\"?)")
     );
 }
 
 #[test]
-fn times_that_cannot_be_are_refused() {
+fn rejects_impossible_times() {
     let incident = samples::incident();
     let later = time("2026-11-23T14:00:01Z");
     assert_eq!(
-        refused(&incident, Command::SetStarted { to: later }),
+        error_text(&incident, Command::SetStarted { to: later }),
         "start 2026-11-23T14:00:01Z is in the future"
     );
     let report = InitialReport {
@@ -381,11 +385,11 @@ fn times_that_cannot_be_are_refused() {
         ..InitialReport::default()
     };
     assert_eq!(
-        refused(&incident, Command::ChangeReport { to: report }),
+        error_text(&incident, Command::ChangeReport { to: report }),
         "report 2026-11-23T14:00:01Z is in the future"
     );
     assert_eq!(
-        refused(&incident, Command::SetNextUpdate { to: Some(now()) }),
+        error_text(&incident, Command::SetNextUpdate { to: Some(now()) }),
         "next update 2026-11-23T14:00:00Z is in the past"
     );
     let due = Some("2026-11-22".parse().expect("yesterday"));
@@ -395,13 +399,13 @@ fn times_that_cannot_be_are_refused() {
         due,
     };
     assert_eq!(
-        refused(&incident, action),
+        error_text(&incident, action),
         "due date 2026-11-22 is in the past"
     );
 }
 
 #[test]
-fn there_is_a_limit_to_everything() {
+fn rejects_more_than_limits_allow() {
     let mut incident = samples::incident();
     let systems = vec![name("db"); SYSTEMS_MAX + 1];
     let report = InitialReport {
@@ -409,8 +413,8 @@ fn there_is_a_limit_to_everything() {
         ..InitialReport::default()
     };
     assert_eq!(
-        refused(&incident, Command::ChangeReport { to: report }),
-        "incident has 256 affected systems, which is the most"
+        error_text(&incident, Command::ChangeReport { to: report }),
+        "too many affected systems: an incident has at most 256"
     );
     for number in 1..PIVOTS_MAX {
         go(
@@ -422,8 +426,8 @@ fn there_is_a_limit_to_everything() {
     }
     let pivot = "user=more".parse().expect("a pivot");
     assert_eq!(
-        refused(&incident, Command::AddPivot { pivot }),
-        "incident has 64 pivots, which is the most"
+        error_text(&incident, Command::AddPivot { pivot }),
+        "too many pivots: an incident has at most 64"
     );
     let mut declaration = samples::declaration();
     declaration.started = Some(now());
@@ -440,19 +444,19 @@ fn there_is_a_limit_to_everything() {
 }
 
 #[test]
-fn wishes_are_read_from_json_strictly() {
-    for wish in wishes() {
-        let json = serde_json::to_string(&wish).expect("JSON");
+fn json_commands_reject_unknown_fields() {
+    for command in commands() {
+        let json = serde_json::to_string(&command).expect("JSON");
         assert_eq!(
             serde_json::from_str::<Command>(&json).expect("its own JSON"),
-            wish
+            command
         );
     }
-    let wish: Command =
+    let command: Command =
         serde_json::from_str(r#"{"type":"change-severity","to":"SEV-1","reason":"it was used"}"#)
-            .expect("a wish");
+            .expect("a command");
     assert_eq!(
-        wish,
+        command,
         Command::ChangeSeverity {
             to: Severity::Sev1,
             reason: line("it was used")

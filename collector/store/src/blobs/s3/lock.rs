@@ -1,48 +1,39 @@
-//! S3 Object Lock: until a day, nobody removes the object (governance: but those with a special
-//! right).
+//! S3 Object Lock: nobody can remove the object before a date (in governance mode: nobody without a
+//! special right).
 
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 
-use super::S3;
-use super::request::Request;
+use super::S3Bucket;
+use super::request::S3Request;
 use crate::blobs::BlobError;
 use crate::blobs::config::{LockConfig, LockMode};
 
-/// A lock that ends so little earlier need not be made longer: the same object is put again when an
-/// answer was lost.
+/// How much earlier than wanted an existing lock may end. A retry computes a slightly later end
+/// than the first attempt, and need not extend its lock.
 const TOLERANCE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
-/// What an object is to be locked by.
-pub(super) struct Lock {
-    retention: Option<Retention>,
+/// The lock that an object must have.
+pub(super) struct ObjectLock {
+    retention: Option<ObjectRetention>,
     legal_hold: bool,
 }
 
-/// Until when, and against whom.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Retention {
+pub(super) struct ObjectRetention {
     mode: LockMode,
     pub(super) until: jiff::Timestamp,
 }
 
-impl Lock {
+impl ObjectLock {
     /// The lock of an object that is created now.
     pub(super) fn from_now(config: &LockConfig) -> Result<Self, BlobError> {
         let retention = config.retention.map(|retention| {
-            let time =
-                SystemTime::now() + Duration::from_secs(86_400 * u64::from(retention.days.get()));
-            let seconds = time
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs());
-            let until = i64::try_from(seconds)
-                .ok()
-                .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-            let until = until.ok_or_else(|| {
-                BlobError::Config("blobs.lock.retention.days is too long".to_owned())
+            let until = end_of_retention(retention.days.get()).ok_or_else(|| {
+                BlobError::Config("blobs.lock.retention.days is too large".to_owned())
             })?;
-            Ok(Retention {
+            Ok(ObjectRetention {
                 mode: retention.mode,
                 until,
             })
@@ -53,8 +44,8 @@ impl Lock {
         })
     }
 
-    /// Has the request that creates an object lock it.
-    pub(super) fn on<'r>(&self, mut request: Request<'r>) -> Request<'r> {
+    /// Adds the lock to a request that creates an object.
+    pub(super) fn add_to<'r>(&self, mut request: S3Request<'r>) -> S3Request<'r> {
         if let Some(retention) = &self.retention {
             request = request.header("x-amz-object-lock-mode", retention.mode.as_str());
             request = request.header(
@@ -68,9 +59,9 @@ impl Lock {
         request
     }
 
-    /// Asks whether the object is locked, and locks it if not: it may have been created without,
-    /// and not every store heeds the headers.
-    pub(super) async fn ensure(&self, s3: &S3, key: &str) -> Result<(), BlobError> {
+    /// Makes sure that an existing object is locked: it may have been created without the lock, and
+    /// not every store honours the headers of [`Self::add_to`].
+    pub(super) async fn ensure(&self, s3: &S3Bucket, key: &str) -> Result<(), BlobError> {
         if let Some(wanted) = self.retention {
             self.ensure_retention(s3, key, wanted).await?;
         }
@@ -82,16 +73,17 @@ impl Lock {
 
     async fn ensure_retention(
         &self,
-        s3: &S3,
+        s3: &S3Bucket,
         key: &str,
-        wanted: Retention,
+        wanted: ObjectRetention,
     ) -> Result<(), BlobError> {
         let found = retention_of(s3, key).await?;
         let wanted = match found {
             Some(found) if found.mode >= wanted.mode && found.until + TOLERANCE >= wanted.until => {
                 return Ok(());
             }
-            Some(found) => Retention {
+            // S3 rejects a request that shortens or weakens a lock, so keep what is stricter.
+            Some(found) => ObjectRetention {
                 mode: found.mode.max(wanted.mode),
                 until: found.until.max(wanted.until),
             },
@@ -103,14 +95,15 @@ impl Lock {
             wanted.until
         );
         let request = s3
-            .signer
+            .client
             .request(Method::PUT, Some(&s3.path(key)))
             .query("retention", "")
             .body(body);
-        let answer = request.send("lock").await?;
-        if answer.status != StatusCode::OK {
-            return Err(answer.refusal("lock", key));
+        let response = request.send("lock").await?;
+        if response.status != StatusCode::OK {
+            return Err(response.rejection("lock", key));
         }
+        // Do not take the store's word for it: read the lock back.
         match retention_of(s3, key).await? {
             Some(found) if found == wanted => Ok(()),
             _ => Err(BlobError::NotLocked {
@@ -119,19 +112,19 @@ impl Lock {
         }
     }
 
-    async fn ensure_legal_hold(&self, s3: &S3, key: &str) -> Result<(), BlobError> {
+    async fn ensure_legal_hold(&self, s3: &S3Bucket, key: &str) -> Result<(), BlobError> {
         if has_legal_hold(s3, key).await? {
             return Ok(());
         }
         let body = "<LegalHold><Status>ON</Status></LegalHold>";
         let request = s3
-            .signer
+            .client
             .request(Method::PUT, Some(&s3.path(key)))
             .query("legal-hold", "")
             .body(body);
-        let answer = request.send("lock").await?;
-        if answer.status != StatusCode::OK {
-            return Err(answer.refusal("lock", key));
+        let response = request.send("lock").await?;
+        if response.status != StatusCode::OK {
+            return Err(response.rejection("lock", key));
         }
         if has_legal_hold(s3, key).await? {
             Ok(())
@@ -143,39 +136,51 @@ impl Lock {
     }
 }
 
-pub(super) async fn retention_of(s3: &S3, key: &str) -> Result<Option<Retention>, BlobError> {
-    let answer = s3
-        .signer
+/// `days` from now, in whole seconds: S3 does not store fractions. `None` if that is out of range.
+fn end_of_retention(days: u32) -> Option<jiff::Timestamp> {
+    let end = SystemTime::now() + Duration::from_secs(86_400 * u64::from(days));
+    let seconds = end
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
+}
+
+pub(super) async fn retention_of(
+    s3: &S3Bucket,
+    key: &str,
+) -> Result<Option<ObjectRetention>, BlobError> {
+    let response = s3
+        .client
         .request(Method::GET, Some(&s3.path(key)))
         .query("retention", "")
         .send("read the lock of")
         .await?;
-    match answer.status {
+    match response.status {
         StatusCode::OK => {}
-        StatusCode::NOT_FOUND => return Ok(None), // it has none
-        _ => return Err(answer.refusal("read the lock of", key)),
+        StatusCode::NOT_FOUND => return Ok(None), // the object has no retention
+        _ => return Err(response.rejection("read the lock of", key)),
     }
-    let mode = answer
+    let mode = response
         .element("Mode")
         .and_then(|mode| LockMode::parse(&mode));
-    let until = answer
+    let until = response
         .element("RetainUntilDate")
         .and_then(|date| date.parse().ok());
     Ok(mode
         .zip(until)
-        .map(|(mode, until)| Retention { mode, until }))
+        .map(|(mode, until)| ObjectRetention { mode, until }))
 }
 
-async fn has_legal_hold(s3: &S3, key: &str) -> Result<bool, BlobError> {
-    let answer = s3
-        .signer
+async fn has_legal_hold(s3: &S3Bucket, key: &str) -> Result<bool, BlobError> {
+    let response = s3
+        .client
         .request(Method::GET, Some(&s3.path(key)))
         .query("legal-hold", "")
         .send("read the lock of")
         .await?;
-    match answer.status {
-        StatusCode::OK => Ok(answer.element("Status").as_deref() == Some("ON")),
+    match response.status {
+        StatusCode::OK => Ok(response.element("Status").as_deref() == Some("ON")),
         StatusCode::NOT_FOUND => Ok(false),
-        _ => Err(answer.refusal("read the lock of", key)),
+        _ => Err(response.rejection("read the lock of", key)),
     }
 }

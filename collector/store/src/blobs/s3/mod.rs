@@ -1,8 +1,9 @@
-//! Objects in a bucket of S3, or of what speaks as S3 does.
+//! Objects in a bucket of S3, or of a compatible service.
 //!
-//! Objects are created by conditional requests (`If-None-Match: *`), so none is overwritten, and
-//! with their lock, so that no moment passes without it. object_store has neither for uploads in
-//! parts; these requests are ours, signed by its `AwsAuthorizer`.
+//! Conditional requests (`If-None-Match: *`) create objects, so none is overwritten. The same
+//! request locks a sealed bundle, so it never exists without its lock. object_store supports
+//! neither for multipart uploads, so this module sends these requests itself, signed by its
+//! `AwsAuthorizer`.
 
 mod lock;
 mod request;
@@ -22,38 +23,38 @@ use object_store::{ClientOptions, ObjectStore, RetryConfig, StaticCredentialProv
 use tracing::warn;
 
 use super::config::{BlobsConfig, LockConfig, S3Config};
-use super::{BlobError, Kind};
+use super::{BlobError, BlobKind};
 use crate::database::OUTAGE_SECONDS_MAX;
-use request::Signer;
-pub(super) use upload::Source;
+use request::S3Client;
+pub(super) use upload::UploadSource;
 
-/// How long one request may take, a part of an upload included.
+/// Default timeout of one request. The upload of one part is a request.
 const REQUEST_SECONDS_MAX: u32 = 30;
 
-/// The object by which [`S3::check`] sees whether the bucket overwrites. It stays: where versions
-/// are kept, removing one leaves two.
+/// The object that [`S3Bucket::check`] tries to overwrite. It is never removed: in a versioned
+/// bucket, each removal would leave another version.
 const CHECK: &str = ".check/no-overwrite";
 
-/// Where it is. No other key begins so.
+/// The folder of [`CHECK`]. No other key may begin with it.
 pub(super) const CHECK_FOLDER: &str = ".check";
 
-/// A bucket, or what is below a prefix in it.
+/// A bucket, or the objects below a prefix in it.
 #[derive(Clone, Debug)]
-pub(super) struct S3 {
+pub(super) struct S3Bucket {
     bucket: String,
     prefix: ObjectPath,
     store: AmazonS3,
-    signer: Arc<Signer>,
+    client: Arc<S3Client>,
     lock: Option<LockConfig>,
 }
 
-impl S3 {
+impl S3Bucket {
     pub(super) fn open(config: &BlobsConfig) -> Result<Self, BlobError> {
-        let place = config
+        let location = config
             .location
             .strip_prefix("s3://")
             .unwrap_or(&config.location);
-        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let (bucket, prefix) = location.split_once('/').unwrap_or((location, ""));
         let prefix = prefix.trim_end_matches('/');
         if bucket.is_empty() || !(prefix.is_empty() || super::is_key(prefix)) {
             return Err(BlobError::Config(format!(
@@ -78,7 +79,7 @@ impl S3 {
         let options = ClientOptions::new()
             .with_timeout(Duration::from_secs(seconds.into()))
             .with_allow_http(endpoint.starts_with("http://"));
-        let client = ReqwestConnector::default()
+        let http = ReqwestConnector::default()
             .connect(&options)
             .map_err(fail)?;
         let store = builder
@@ -86,42 +87,37 @@ impl S3 {
             .with_client_options(options)
             .build()
             .map_err(fail)?;
-        let signer = Signer::new(
-            client,
-            store.credentials().clone(),
-            region,
-            &endpoint,
-            bucket,
-        );
+        let client = S3Client::new(http, store.credentials().clone(), region, &endpoint, bucket);
         Ok(Self {
             bucket: bucket.to_owned(),
             prefix: ObjectPath::from(prefix),
             store,
-            signer: Arc::new(signer),
+            client: Arc::new(client),
             lock: config.lock.clone(),
         })
     }
 
-    /// Reads and lists what is below the prefix.
+    /// A reader for the objects below the prefix.
     pub(super) fn reader(&self) -> Arc<dyn ObjectStore> {
         Arc::new(PrefixStore::new(self.store.clone(), self.prefix.clone()))
     }
 
-    /// Makes `source` the object `key`. Acknowledged by the store when this returns, and locked if
-    /// it is to be.
+    /// Stores `source` as the object `key`. When this returns, the bucket has acknowledged the
+    /// object, and locked it if it is a sealed bundle.
     pub(super) async fn put(
         &self,
         key: &str,
-        source: &Source,
-        kind: Kind,
+        source: &UploadSource,
+        kind: BlobKind,
     ) -> Result<(), BlobError> {
         let lock = self
             .lock
             .as_ref()
-            .filter(|_| kind == Kind::Sealed)
-            .map(lock::Lock::from_now)
+            .filter(|_| kind == BlobKind::Sealed)
+            .map(lock::ObjectLock::from_now)
             .transpose()?;
         upload::create(self, key, source, lock.as_ref()).await?;
+        // The object may have existed without its lock.
         match lock {
             Some(lock) => lock.ensure(self, key).await,
             None => Ok(()),
@@ -129,15 +125,15 @@ impl S3 {
     }
 
     pub(super) async fn delete(&self, key: &str) -> Result<(), BlobError> {
-        // object_store does not ask again where a removal is not answered
-        let answer = self
-            .signer
+        // object_store does not retry a deletion whose response is lost; S3Request does.
+        let response = self
+            .client
             .request(Method::DELETE, Some(&self.path(key)))
             .send("delete")
             .await?;
-        match answer.status {
+        match response.status {
             StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::NOT_FOUND => Ok(()),
-            _ => Err(answer.refusal("delete", key)),
+            _ => Err(response.rejection("delete", key)),
         }
     }
 
@@ -145,19 +141,20 @@ impl S3 {
         format!("s3://{}/{}", self.bucket, self.path(key))
     }
 
-    /// Makes sure that the bucket does what is expected of it.
+    /// Checks that the bucket is writable, rejects overwriting, and supports a configured lock.
     pub(super) async fn check(&self) -> Result<(), BlobError> {
-        let probe = Source::Bytes(bytes::Bytes::from_static(
+        let probe = UploadSource::Bytes(bytes::Bytes::from_static(
             b"An object that is here already is not overwritten.\n",
         ));
         upload::create(self, CHECK, &probe, None).await?;
-        let again = self
-            .signer
+        // A service that ignores the condition would overwrite the object and report success.
+        let overwrite = self
+            .client
             .request(Method::PUT, Some(&self.path(CHECK)))
             .header("if-none-match", "*")
             .body("other bytes");
-        let answer = again.send("check").await?;
-        if answer.status != StatusCode::PRECONDITION_FAILED {
+        let response = overwrite.send("check").await?;
+        if response.status != StatusCode::PRECONDITION_FAILED {
             return Err(BlobError::Overwrites {
                 bucket: self.bucket.clone(),
             });
@@ -169,15 +166,15 @@ impl S3 {
     }
 
     async fn check_lock(&self) -> Result<(), BlobError> {
-        let answer = self
-            .signer
+        let response = self
+            .client
             .request(Method::GET, None)
             .query("object-lock", "")
             .send("check")
             .await?;
-        match answer.status {
+        match response.status {
             StatusCode::OK
-                if answer
+                if response
                     .text()
                     .contains("<ObjectLockEnabled>Enabled</ObjectLockEnabled>") =>
             {
@@ -186,7 +183,7 @@ impl S3 {
             StatusCode::OK | StatusCode::NOT_FOUND => Err(BlobError::NoObjectLock {
                 bucket: self.bucket.clone(),
             }),
-            _ => Err(answer.refusal("read the lock configuration of", &self.bucket)),
+            _ => Err(response.rejection("read the lock configuration of", &self.bucket)),
         }
     }
 
@@ -198,8 +195,9 @@ impl S3 {
     }
 }
 
-/// The configuration over the environment, and how reads behave. A key that is configured is used
-/// alone: a session's token in the environment is of the key that sources are asked with.
+/// Combines the configuration with the environment; the configuration wins. A configured access key
+/// is used without the session token of the environment, which belongs to the key that captures
+/// use.
 fn builder(config: &S3Config) -> AmazonS3Builder {
     let retry = RetryConfig {
         retry_timeout: Duration::from_secs(OUTAGE_SECONDS_MAX),

@@ -1,4 +1,4 @@
-//! Signed requests to one bucket, sent again until they are answered.
+//! Signed requests to one bucket, retried through a short outage.
 
 use std::time::Duration;
 
@@ -13,27 +13,27 @@ use tokio::time::{Instant, sleep};
 
 use super::{OUTAGE_SECONDS_MAX, warn};
 use crate::blobs::BlobError;
+use platform::backoff::Backoff;
+use platform::random_fraction;
 
-/// Pauses between attempts double from the one to the other.
-const PAUSE_MILLISECONDS_MIN: u64 = 100;
-const PAUSE_MILLISECONDS_MAX: u64 = 5000;
+/// Waits between attempts.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
-/// The most of an answer's text that goes into an error.
+/// Longest part of a response that goes into an error text.
 const REFUSAL_CHARS_MAX: usize = 300;
 
-/// Asks one bucket, in our name.
+/// Sends requests to one bucket, signed with the credentials of the collector.
 #[derive(Debug)]
-pub(super) struct Signer {
+pub(super) struct S3Client {
     client: HttpClient,
     credentials: AwsCredentialProvider,
     region: String,
-    /// Without a slash at its end.
+    /// URL of the bucket, without a slash at its end.
     url: String,
 }
 
-/// A request to be sent.
-pub(super) struct Request<'s> {
-    signer: &'s Signer,
+pub(super) struct S3Request<'s> {
+    client: &'s S3Client,
     method: Method,
     key: String,
     query: String,
@@ -41,14 +41,13 @@ pub(super) struct Request<'s> {
     body: Bytes,
 }
 
-/// What the bucket says.
 pub(super) struct S3Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     body: Bytes,
 }
 
-impl Signer {
+impl S3Client {
     pub(super) fn new(
         client: HttpClient,
         credentials: AwsCredentialProvider,
@@ -64,11 +63,11 @@ impl Signer {
         }
     }
 
-    /// A request about the object at `path`, or about the bucket.
-    pub(super) fn request(&self, method: Method, path: Option<&ObjectPath>) -> Request<'_> {
+    /// Begins a request for the object at `path`, or for the bucket.
+    pub(super) fn request(&self, method: Method, path: Option<&ObjectPath>) -> S3Request<'_> {
         let key = path.map(ToString::to_string).unwrap_or_default();
-        Request {
-            signer: self,
+        S3Request {
+            client: self,
             method,
             key,
             query: String::new(),
@@ -78,7 +77,7 @@ impl Signer {
     }
 }
 
-impl Request<'_> {
+impl S3Request<'_> {
     pub(super) fn query(mut self, name: &str, value: &str) -> Self {
         let separator = if self.query.is_empty() { '?' } else { '&' };
         self.query = format!("{}{separator}{name}={}", self.query, percent_encoded(value));
@@ -86,7 +85,7 @@ impl Request<'_> {
     }
 
     pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
-        let value = HeaderValue::from_str(value).expect("what we send has no control characters");
+        let value = HeaderValue::from_str(value).expect("our values have no control characters");
         self.headers.insert(HeaderName::from_static(name), value);
         self
     }
@@ -96,40 +95,38 @@ impl Request<'_> {
         self
     }
 
-    /// Sends it until there is an answer that says something: not an error of the server, not a
-    /// request to slow down.
+    /// Sends the request, and retries it after network errors, server errors and requests to slow
+    /// down. Any other response, a rejection included, is returned.
     pub(super) async fn send(self, attempt: &'static str) -> Result<S3Response, BlobError> {
         let begun = Instant::now();
-        let mut pause = Duration::from_millis(PAUSE_MILLISECONDS_MIN);
+        let mut retries = 0;
         loop {
-            let outcome = self.send_once().await;
-            let is_final = match &outcome {
-                Ok(answer) => !answer.is_passing(),
-                Err(_) => false,
-            };
-            if is_final || begun.elapsed() > Duration::from_secs(OUTAGE_SECONDS_MAX) {
-                return match outcome {
-                    Ok(answer) if is_final => Ok(answer),
-                    Ok(answer) => Err(answer.refusal(attempt, &self.key)),
-                    Err(cause) => Err(BlobError::Store {
+            let (problem, error) = match self.send_once().await {
+                Ok(response) if !response.is_transient() => return Ok(response),
+                Ok(response) => (
+                    response.status.to_string(),
+                    response.rejection(attempt, &self.key),
+                ),
+                Err(cause) => (
+                    cause.to_string(),
+                    BlobError::Store {
                         attempt,
                         key: self.key.clone(),
                         cause,
-                    }),
-                };
+                    },
+                ),
+            };
+            if begun.elapsed() > Duration::from_secs(OUTAGE_SECONDS_MAX) {
+                return Err(error);
             }
-            let problem = outcome.map_or_else(
-                |error| error.to_string(),
-                |answer| answer.status.to_string(),
-            );
             warn!(
                 attempt,
                 key = self.key,
                 problem,
                 "the object store failed, trying again"
             );
-            sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(PAUSE_MILLISECONDS_MAX));
+            sleep(BACKOFF.equal_jitter(retries, random_fraction())).await;
+            retries += 1;
         }
     }
 
@@ -139,11 +136,11 @@ impl Request<'_> {
                 store: "S3",
                 source,
             };
-        let credential = self.signer.credentials.get_credential().await?;
+        let credential = self.client.credentials.get_credential().await?;
         let separator = if self.key.is_empty() { "" } else { "/" };
         let url = format!(
             "{}{separator}{}{}",
-            self.signer.url,
+            self.client.url,
             percent_encoded_path(&self.key),
             self.query
         );
@@ -154,18 +151,18 @@ impl Request<'_> {
             .map_err(|error: http::uri::InvalidUri| generic(error.into()))?;
         *request.headers_mut() = self.headers.clone();
         if self.method == Method::PUT {
-            // S3 wants a checksum of what concerns a lock, and of all uploads into a bucket that
-            // locks by itself.
+            // S3 requires a checksum for requests that set a lock, and for all uploads to a bucket
+            // with a default lock.
             let checksum = BASE64.encode(Digest::of(&self.body).as_bytes());
             let checksum = HeaderValue::from_str(&checksum).expect("base64 is ASCII");
             request
                 .headers_mut()
                 .insert("x-amz-checksum-sha256", checksum);
         }
-        AwsAuthorizer::new(&credential, "s3", &self.signer.region)
+        AwsAuthorizer::new(&credential, "s3", &self.client.region)
             .try_authorize(&mut request, None)?;
         let response = self
-            .signer
+            .client
             .client
             .execute(request)
             .await
@@ -181,12 +178,12 @@ impl Request<'_> {
 }
 
 impl S3Response {
-    /// The answer as text: these requests are answered with little XML.
+    /// The body as text: responses to these requests are short XML documents.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The text of the first element of this name.
+    /// The text of the first XML element with this name.
     pub(super) fn element(&self, name: &str) -> Option<String> {
         let text = self.text();
         let (_, after) = text.split_once(&format!("<{name}>"))?;
@@ -194,31 +191,31 @@ impl S3Response {
         Some(value.to_owned())
     }
 
-    /// A failure of the server that passes. S3 may answer a completion with 200, and then with an
-    /// error after all.
-    fn is_passing(&self) -> bool {
+    /// True if a retry may succeed. S3 may respond to the completion of an upload with status 200
+    /// and report an error in the body.
+    fn is_transient(&self) -> bool {
         let is_late_error = self.status == StatusCode::OK && self.text().contains("<Error>");
         self.status.is_server_error()
             || self.status == StatusCode::TOO_MANY_REQUESTS
             || is_late_error
     }
 
-    /// It says no.
-    pub(super) fn refusal(&self, attempt: &'static str, key: &str) -> BlobError {
-        let said = match (self.element("Code"), self.element("Message")) {
+    /// The error for a response that rejects the request.
+    pub(super) fn rejection(&self, attempt: &'static str, key: &str) -> BlobError {
+        let text = match (self.element("Code"), self.element("Message")) {
             (Some(code), Some(message)) => format!("{code}: {message}"),
             _ => self.text(),
         };
-        let said = said
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(REFUSAL_CHARS_MAX)
-            .collect();
         BlobError::Refused {
             attempt,
             key: key.to_owned(),
             status: self.status.as_u16(),
-            said,
+            // The text comes from the network and ends up in terminals and logs.
+            message: text
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(REFUSAL_CHARS_MAX)
+                .collect(),
         }
     }
 }
@@ -230,7 +227,7 @@ fn percent_encoded_path(key: &str) -> String {
         .join("/")
 }
 
-/// As AWS's signature wants it: all but the unreserved characters of RFC 3986.
+/// Encodes everything but the unreserved characters of RFC 3986, as AWS's signature requires.
 fn percent_encoded(text: &str) -> String {
     use std::fmt::Write;
 
@@ -240,7 +237,7 @@ fn percent_encoded(text: &str) -> String {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 encoded.push(char::from(byte))
             }
-            _ => write!(encoded, "%{byte:02X}").expect("a string takes all"),
+            _ => write!(encoded, "%{byte:02X}").expect("writing to a string cannot fail"),
         }
     }
     encoded
@@ -251,32 +248,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_after_200_is_a_failure_that_passes() {
-        let answer = |status, body: &'static str| S3Response {
+    fn retries_an_error_after_status_200() {
+        let response = |status, body: &'static str| S3Response {
             status,
             headers: HeaderMap::new(),
             body: body.into(),
         };
-        let late = answer(
+        let late = response(
             StatusCode::OK,
             "  <Error><Code>InternalError</Code><Message>Try again.</Message></Error>",
         );
-        assert!(late.is_passing());
+        assert!(late.is_transient());
         assert_eq!(
-            late.refusal("finish", "k").to_string(),
+            late.rejection("finish", "k").to_string(),
             "cannot finish object k: the store answers 200 InternalError: Try again."
         );
-        assert!(answer(StatusCode::SERVICE_UNAVAILABLE, "").is_passing());
+        assert!(response(StatusCode::SERVICE_UNAVAILABLE, "").is_transient());
         for (status, body) in [
             (StatusCode::OK, "<UploadId>1</UploadId>"),
             (StatusCode::FORBIDDEN, "<Error></Error>"),
         ] {
-            assert!(!answer(status, body).is_passing());
+            assert!(!response(status, body).is_transient());
         }
     }
 
     #[test]
-    fn paths_are_encoded_as_signatures_want_it() {
+    fn encodes_paths_as_signatures_require() {
         assert_eq!(percent_encoded_path("a/b=c d/é~"), "a/b%3Dc%20d/%C3%A9~");
     }
 }

@@ -1,4 +1,4 @@
-//! The bucket: against SeaweedFS, with and without Object Lock, and through failures.
+//! The bucket backend, against SeaweedFS: with and without Object Lock, and through failures.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -12,15 +12,15 @@ use tests::seaweed::{ADMIN, COLLECTOR, SECRET, Seaweed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::S3;
-use crate::blobs::tests::{file, keeps_to_every_case, pattern};
+use super::S3Bucket;
+use crate::blobs::tests::{file, passes_every_case, pattern};
 use crate::blobs::{
-    BlobError, Blobs, BlobsConfig, Kind, LockConfig, LockMode, Place, RetentionConfig, S3Config,
-    Secret,
+    BlobBackend, BlobError, BlobKind, Blobs, BlobsConfig, LockConfig, LockMode, RetentionConfig,
+    S3Config, Secret,
 };
 
 fn config(address: SocketAddr, bucket: &str, who: &str) -> BlobsConfig {
-    // Providers of TLS are the program's to choose; without one, no client can be built.
+    // The program chooses the TLS provider, and no client can be built without one.
     drop(rustls::crypto::ring::default_provider().install_default());
     let s3 = S3Config {
         endpoint: Some(format!("http://{address}")),
@@ -40,10 +40,10 @@ async fn open(config: &BlobsConfig) -> Blobs {
     Blobs::open(config).await.expect("a sound configuration")
 }
 
-fn s3(blobs: &Blobs) -> &S3 {
-    match &blobs.place {
-        Place::S3(s3) => s3,
-        Place::Folder(_) => panic!("it is a bucket"),
+fn s3(blobs: &Blobs) -> &S3Bucket {
+    match &blobs.backend {
+        BlobBackend::S3(s3) => s3,
+        BlobBackend::Folder(_) => panic!("it is a bucket"),
     }
 }
 
@@ -56,7 +56,7 @@ fn lock(mode: LockMode, days: u32, legal_hold: bool) -> LockConfig {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_keeps_to_every_case() {
+async fn bucket_passes_every_case() {
     let Some(seaweed) = Seaweed::start() else {
         return;
     };
@@ -64,7 +64,7 @@ async fn a_bucket_keeps_to_every_case() {
     let blobs = open(&config(seaweed.address, "plain", COLLECTOR)).await;
     blobs.check().await.expect("it is as it should be");
     blobs.check().await.expect("as often as you like");
-    keeps_to_every_case(&blobs, "all").await;
+    passes_every_case(&blobs, "all").await;
     assert_eq!(blobs.locate("a/b"), "s3://plain/some/prefix/a/b");
     assert!(
         blobs
@@ -78,7 +78,7 @@ async fn a_bucket_keeps_to_every_case() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sealed_bundle_cannot_be_removed() {
+async fn locked_bundle_cannot_be_removed() {
     let Some(seaweed) = Seaweed::start() else {
         return;
     };
@@ -101,11 +101,11 @@ async fn a_sealed_bundle_cannot_be_removed() {
         ] {
             let key = format!("{name}/{size}");
             blobs
-                .put_file(&key, &file(&folder, &bytes), Kind::Sealed)
+                .put_file(&key, &file(&folder, &bytes), BlobKind::Sealed)
                 .await
                 .expect("it is new");
             blobs
-                .put_file(&key, &file(&folder, &bytes), Kind::Sealed)
+                .put_file(&key, &file(&folder, &bytes), BlobKind::Sealed)
                 .await
                 .expect("the same again");
             let until = retained_until(&blobs, &key).await.expect("it is locked");
@@ -133,7 +133,7 @@ async fn a_sealed_bundle_cannot_be_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_is_there_without_its_lock_is_locked() {
+async fn locks_existing_object_without_lock() {
     let Some(seaweed) = Seaweed::start() else {
         return;
     };
@@ -142,7 +142,7 @@ async fn an_object_that_is_there_without_its_lock_is_locked() {
     let bundle = file(&folder, b"bundle");
     let plain = open(&config(seaweed.address, "locked", COLLECTOR)).await;
     plain
-        .put_file("bundle", &bundle, Kind::Sealed)
+        .put_file("bundle", &bundle, BlobKind::Sealed)
         .await
         .expect("it is new");
     assert_eq!(retained_until(&plain, "bundle").await, None);
@@ -155,7 +155,7 @@ async fn an_object_that_is_there_without_its_lock_is_locked() {
         })
         .await;
         blobs
-            .put_file("bundle", &bundle, Kind::Sealed)
+            .put_file("bundle", &bundle, BlobKind::Sealed)
             .await
             .expect("the same bytes");
         let until = retained_until(&blobs, "bundle").await;
@@ -168,7 +168,7 @@ async fn an_object_that_is_there_without_its_lock_is_locked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_without_lock_is_refused_at_the_start() {
+async fn rejects_bucket_without_object_lock() {
     let Some(seaweed) = Seaweed::start() else {
         return;
     };
@@ -223,7 +223,7 @@ async fn a_bucket_without_lock_is_refused_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_overwrites_is_refused_at_the_start() {
+async fn rejects_bucket_that_overwrites() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     tokio::spawn(async move {
@@ -248,7 +248,7 @@ async fn a_bucket_that_overwrites_is_refused_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failures_that_pass_are_waited_for() {
+async fn retries_transient_failures() {
     let Some(seaweed) = Seaweed::start() else {
         return;
     };
@@ -284,7 +284,7 @@ async fn failures_that_pass_are_waited_for() {
             let key = format!("large{number}{request}");
             proxy.plan(&[fault(large_requests(request))]);
             blobs
-                .put_file(&key, &file(&folder, &large), Kind::Sealed)
+                .put_file(&key, &file(&folder, &large), BlobKind::Sealed)
                 .await
                 .expect("it asks again");
             assert_eq!(proxy.left(), [], "{key}");
@@ -305,7 +305,7 @@ async fn retained_until(blobs: &Blobs, key: &str) -> Option<jiff::Timestamp> {
         .map(|retention| retention.until)
 }
 
-/// Tries to remove the object for good: in a bucket with versions, the version.
+/// Tries to delete the current version of the object, so that nothing is left of it.
 async fn removes_version(blobs: &Blobs, key: &str) -> bool {
     let s3 = s3(blobs);
     let version = s3
@@ -316,13 +316,13 @@ async fn removes_version(blobs: &Blobs, key: &str) -> bool {
         .version
         .expect("the bucket keeps versions");
     let request = s3
-        .signer
+        .client
         .request(Method::DELETE, Some(&s3.path(key)))
         .query("versionId", &version);
-    let answer = request.send("remove").await.expect("a store");
-    match answer.status {
+    let response = request.send("remove").await.expect("a store");
+    match response.status {
         StatusCode::NO_CONTENT => true,
         StatusCode::FORBIDDEN => false,
-        _ => panic!("{} {}", answer.status, answer.text()),
+        _ => panic!("{} {}", response.status, response.text()),
     }
 }

@@ -1,4 +1,5 @@
-//! Creating objects: in one request, or in parts whose completion is the one that counts.
+//! Creates objects: in one request, or as a multipart upload, which becomes an object when it is
+//! completed.
 
 use std::fs::File;
 use std::io;
@@ -11,26 +12,25 @@ use futures::{StreamExt, TryStreamExt, stream};
 use http::{Method, StatusCode};
 use object_store::ObjectStoreExt;
 
-use super::lock::Lock;
-use super::{S3, warn};
+use super::lock::ObjectLock;
+use super::{S3Bucket, warn};
 use crate::blobs::BlobError;
 use crate::blocking;
 
-/// What is larger is uploaded in parts. S3 wants 5 MiB for each part but the last.
+/// Larger objects are uploaded in parts. S3 requires at least 5 MiB for each part but the last.
 const PART_BYTES_MIN: u64 = 8 * 1024 * 1024;
 
-/// S3 takes 10 000 parts.
+/// S3 accepts up to 10 000 parts.
 const PARTS_MAX: u64 = 10_000;
 
-/// Parts under way at once: so much memory an upload takes.
+/// Parts that are uploaded concurrently. An upload holds that many parts in memory.
 const PARTS_AT_ONCE: usize = 4;
 
-/// How often it is tried again when somebody else creates, or removes, the same object at the same
-/// time.
+/// Attempts when another process creates or removes the same object at the same time.
 const CONFLICTS_MAX: usize = 10;
 
-/// What becomes an object.
-pub(crate) enum Source {
+/// The content of a new object.
+pub(crate) enum UploadSource {
     Bytes(Bytes),
     File {
         path: PathBuf,
@@ -39,7 +39,7 @@ pub(crate) enum Source {
     },
 }
 
-impl Source {
+impl UploadSource {
     fn len(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
@@ -47,21 +47,17 @@ impl Source {
         }
     }
 
-    /// The bytes from `begin` to before `end`.
+    /// Reads the bytes from `begin` up to, but not including, `end`.
     async fn read(&self, begin: u64, end: u64) -> Result<Bytes, BlobError> {
         match self {
             Self::Bytes(bytes) => {
-                let place = |at: u64| usize::try_from(at).expect("it is in memory");
-                Ok(bytes.slice(place(begin)..place(end)))
+                let index = |at: u64| usize::try_from(at).expect("the bytes are in memory");
+                Ok(bytes.slice(index(begin)..index(end)))
             }
             Self::File { path, file, .. } => {
                 let file = file.clone();
-                let read = move || -> io::Result<Bytes> {
-                    let mut part = vec![0; usize::try_from(end - begin).map_err(io::Error::other)?];
-                    file.read_exact_at(&mut part, begin)?;
-                    Ok(part.into())
-                };
-                blocking(read).await.map_err(|cause| BlobError::ReadFile {
+                let part = blocking(move || read_part(&file, begin, end)).await;
+                part.map_err(|cause| BlobError::ReadFile {
                     path: path.clone(),
                     cause,
                 })
@@ -70,12 +66,18 @@ impl Source {
     }
 }
 
-/// Creates the object `key`, or finds it with the same bytes.
+fn read_part(file: &File, begin: u64, end: u64) -> io::Result<Bytes> {
+    let mut part = vec![0; usize::try_from(end - begin).map_err(io::Error::other)?];
+    file.read_exact_at(&mut part, begin)?;
+    Ok(part.into())
+}
+
+/// Creates the object `key`, unless it already exists with the same bytes.
 pub(super) async fn create(
-    s3: &S3,
+    s3: &S3Bucket,
     key: &str,
-    source: &Source,
-    lock: Option<&Lock>,
+    source: &UploadSource,
+    lock: Option<&ObjectLock>,
 ) -> Result<(), BlobError> {
     for _ in 0..CONFLICTS_MAX {
         let is_created = match source.len() {
@@ -86,13 +88,15 @@ pub(super) async fn create(
             return Ok(());
         }
         match is_same(s3, key, source).await {
-            Ok(true) => return Ok(()), // also if the first answer to our own request was lost
+            // Perhaps our own, if the response to an earlier attempt was lost.
+            Ok(true) => return Ok(()),
             Ok(false) => {
                 return Err(BlobError::Exists {
                     key: key.to_owned(),
                 });
             }
-            Err(BlobError::NotFound { .. }) => {} // it is being created, or was removed meanwhile
+            // Another process is still creating it, or has removed it: try again.
+            Err(BlobError::NotFound { .. }) => {}
             Err(error) => return Err(error),
         }
     }
@@ -101,74 +105,76 @@ pub(super) async fn create(
     })
 }
 
-/// False if there is such an object, or there may be.
+/// Returns false if the object exists, or may exist.
 async fn create_at_once(
-    s3: &S3,
+    s3: &S3Bucket,
     key: &str,
-    source: &Source,
-    lock: Option<&Lock>,
+    source: &UploadSource,
+    lock: Option<&ObjectLock>,
 ) -> Result<bool, BlobError> {
     let mut request = s3
-        .signer
+        .client
         .request(Method::PUT, Some(&s3.path(key)))
         .header("if-none-match", "*");
     if let Some(lock) = lock {
-        request = lock.on(request);
+        request = lock.add_to(request);
     }
-    let answer = request
+    let response = request
         .body(source.read(0, source.len()).await?)
         .send("write")
         .await?;
-    match answer.status {
+    match response.status {
         StatusCode::OK => Ok(true),
         StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => Ok(false),
-        _ => Err(answer.refusal("write", key)),
+        _ => Err(response.rejection("write", key)),
     }
 }
 
-/// False if there is such an object, or there may be.
+/// Returns false if the object exists, or may exist.
 async fn create_in_parts(
-    s3: &S3,
+    s3: &S3Bucket,
     key: &str,
-    source: &Source,
-    lock: Option<&Lock>,
+    source: &UploadSource,
+    lock: Option<&ObjectLock>,
 ) -> Result<bool, BlobError> {
     let mut request = s3
-        .signer
+        .client
         .request(Method::POST, Some(&s3.path(key)))
         .query("uploads", "");
     request = request.header("x-amz-checksum-algorithm", "SHA256");
     if let Some(lock) = lock {
-        request = lock.on(request);
+        request = lock.add_to(request);
     }
-    let answer = request.send("begin to write").await?;
-    let upload = answer
+    let response = request.send("begin to write").await?;
+    let upload = response
         .element("UploadId")
-        .filter(|_| answer.status == StatusCode::OK);
-    let upload = Upload {
+        .filter(|_| response.status == StatusCode::OK);
+    let upload = MultipartUpload {
         s3,
         key,
-        id: &upload.ok_or_else(|| answer.refusal("begin to write", key))?,
+        id: &upload.ok_or_else(|| response.rejection("begin to write", key))?,
     };
     let created = upload.finish(source).await;
+    // Otherwise the parts stay, and cost money, until a lifecycle rule removes them.
     if !matches!(created, Ok(true)) {
         upload.abort().await;
     }
     created
 }
 
-/// An upload that has begun.
-struct Upload<'u> {
-    s3: &'u S3,
+/// A multipart upload in progress.
+struct MultipartUpload<'u> {
+    s3: &'u S3Bucket,
     key: &'u str,
     id: &'u str,
 }
 
-impl Upload<'_> {
-    async fn finish(&self, source: &Source) -> Result<bool, BlobError> {
+impl MultipartUpload<'_> {
+    async fn finish(&self, source: &UploadSource) -> Result<bool, BlobError> {
         let part_bytes = part_bytes(source.len());
         let parts = (0..source.len().div_ceil(part_bytes))
             .map(|number| self.put_part(source, number, part_bytes));
+        // `buffered` keeps the order, which the list of parts needs.
         let parts: Vec<String> = stream::iter(parts)
             .buffered(PARTS_AT_ONCE)
             .try_collect()
@@ -179,28 +185,28 @@ impl Upload<'_> {
         );
         let request = self
             .s3
-            .signer
+            .client
             .request(Method::POST, Some(&self.s3.path(self.key)))
             .query("uploadId", self.id);
-        let answer = request
+        let response = request
             .header("if-none-match", "*")
             .body(list)
             .send("finish to write")
             .await?;
-        match answer.status {
+        match response.status {
             StatusCode::OK => Ok(true),
-            // Gone is also an upload that was finished, if the answer to that was lost.
+            // S3 also forgets an upload that is completed: an earlier attempt may have succeeded.
             StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT | StatusCode::NOT_FOUND => {
                 Ok(false)
             }
-            _ => Err(answer.refusal("finish to write", self.key)),
+            _ => Err(response.rejection("finish to write", self.key)),
         }
     }
 
-    /// Uploads one part, and returns its line in the list of all.
+    /// Uploads one part, and returns its element for the request that completes the upload.
     async fn put_part(
         &self,
-        source: &Source,
+        source: &UploadSource,
         number: u64,
         part_bytes: u64,
     ) -> Result<String, BlobError> {
@@ -210,41 +216,42 @@ impl Upload<'_> {
             .await?;
         let checksum =
             data_encoding::BASE64.encode(evidence_format::digest::Digest::of(&body).as_bytes());
-        let number = number + 1;
+        let number = number + 1; // S3 counts parts from 1
         let request = self
             .s3
-            .signer
+            .client
             .request(Method::PUT, Some(&self.s3.path(self.key)));
         let request = request
             .query("partNumber", &number.to_string())
             .query("uploadId", self.id);
-        let answer = request.body(body).send("write a part of").await?;
-        let etag = answer
+        let response = request.body(body).send("write a part of").await?;
+        let etag = response
             .headers
             .get("etag")
             .and_then(|etag| etag.to_str().ok())
-            .filter(|_| answer.status == StatusCode::OK);
-        let etag = etag.ok_or_else(|| answer.refusal("write a part of", self.key))?;
+            .filter(|_| response.status == StatusCode::OK);
+        let etag = etag.ok_or_else(|| response.rejection("write a part of", self.key))?;
         Ok(format!(
             "<Part><ChecksumSHA256>{checksum}</ChecksumSHA256><ETag>{etag}</ETag><PartNumber>{number}</PartNumber></Part>"
         ))
     }
 
-    /// Frees what the parts take. What is not freed, a lifecycle rule of the bucket should.
+    /// Releases the storage of the parts. If this fails, a lifecycle rule of the bucket should do
+    /// it.
     async fn abort(&self) {
         let request = self
             .s3
-            .signer
+            .client
             .request(Method::DELETE, Some(&self.s3.path(self.key)))
             .query("uploadId", self.id);
         if let Err(error) = request.send("give up").await {
-            warn!(key = self.key, %error, "an unfinished upload stays in the bucket");
+            warn!(key = self.key, %error, "cannot abort an upload: its parts stay in the bucket");
         }
     }
 }
 
-/// Whole megabytes, at least [`PART_BYTES_MIN`], so many that no more than [`PARTS_MAX`] are
-/// needed.
+/// Size of the parts of an object: whole megabytes, at least [`PART_BYTES_MIN`], and large enough
+/// that [`PARTS_MAX`] parts suffice.
 fn part_bytes(bytes: u64) -> u64 {
     bytes
         .div_ceil(PARTS_MAX)
@@ -252,7 +259,8 @@ fn part_bytes(bytes: u64) -> u64 {
         .next_multiple_of(1024 * 1024)
 }
 
-async fn is_same(s3: &S3, key: &str, source: &Source) -> Result<bool, BlobError> {
+/// True if the object `key` has this content. Reads it in full: an ETag is not always a digest.
+async fn is_same(s3: &S3Bucket, key: &str, source: &UploadSource) -> Result<bool, BlobError> {
     let fail = |cause| BlobError::of_store("compare", key, cause);
     let object = s3.store.get(&s3.path(key)).await.map_err(fail)?;
     if object.meta.size != source.len() {
@@ -275,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_neither_too_small_nor_too_many() {
+    fn part_size_keeps_within_the_limits_of_s3() {
         for bytes in [
             1,
             8 << 20,

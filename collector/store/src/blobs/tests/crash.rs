@@ -1,4 +1,4 @@
-//! The folder, when the program is killed at any of its writes, and in which order it writes.
+//! The folder backend under strace: killed at each write, and the order of its writes.
 
 use std::fs;
 use std::path::Path;
@@ -6,14 +6,14 @@ use std::process::{Command, ExitStatus};
 
 use tests::skipped;
 
-use super::{Kind, file, pattern};
+use super::{BlobKind, file, pattern};
 use crate::blobs::BlobError;
 use crate::blobs::tests::folder::open;
 
-/// Has the folder when this program is one that puts an object and may be killed.
+/// Holds the folder if this process is the writer that a test kills.
 const WRITER_FOLDER: &str = "EXHIBIT_TEST_WRITER_FOLDER";
 
-/// System calls that change what is on the disk.
+/// System calls that change the disk.
 const WRITES: &str = "openat,mkdir,mkdirat,write,link,linkat,unlink,unlinkat,fsync,fdatasync,copy_file_range,sendfile";
 
 const KEY: &str = "a/b/key";
@@ -27,12 +27,13 @@ async fn this_program_puts_an_object() {
         .await
         .expect("own folder");
     blobs
-        .put_file(KEY, &Path::new(&folder).join("file"), Kind::Sealed)
+        .put_file(KEY, &Path::new(&folder).join("file"), BlobKind::Sealed)
         .await
         .expect("it is new, or the same");
 }
 
-/// Runs this program as one that puts an object, under strace; `None` if that is not there.
+/// Runs this test program under strace as a writer of one object; `None` if strace is not
+/// installed.
 fn put_under_strace(folder: &Path, arguments: &[&str]) -> Option<ExitStatus> {
     let mut command = Command::new("strace");
     command
@@ -53,7 +54,7 @@ fn put_under_strace(folder: &Path, arguments: &[&str]) -> Option<ExitStatus> {
 }
 
 #[tokio::test]
-async fn killed_at_any_write_it_leaves_the_whole_object_or_none() {
+async fn kill_at_any_write_leaves_whole_object_or_none() {
     let bytes = pattern(3_000_000);
     let (mut kills, mut n) = (0, 1);
     loop {
@@ -100,7 +101,7 @@ async fn killed_at_any_write_it_leaves_the_whole_object_or_none() {
 }
 
 #[test]
-fn bytes_are_synced_before_their_name_and_the_name_before_the_answer() {
+fn syncs_bytes_before_name_and_name_before_return() {
     let folder = tempfile::tempdir().expect("a folder");
     file(&folder, b"bytes");
     let log = folder.path().join("log");

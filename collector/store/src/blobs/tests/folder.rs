@@ -1,4 +1,4 @@
-//! The folder: what a crash leaves, and a full disk.
+//! The folder backend: leftovers of a crash, invalid folders, a full disk.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use tests::disk::SmallDisk;
 
-use super::{BlobError, Blobs, Kind, file, keeps_to_every_case, pattern};
+use super::{BlobError, BlobKind, Blobs, file, passes_every_case, pattern};
 use crate::blobs::{BlobsConfig, S3Config};
 
 pub(super) async fn open(folder: &Path) -> Result<Blobs, BlobError> {
@@ -20,12 +20,12 @@ pub(super) async fn open(folder: &Path) -> Result<Blobs, BlobError> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_keeps_to_every_case() {
+async fn folder_passes_every_case() {
     let folder = tempfile::tempdir().expect("a folder");
     let blobs = open(&folder.path().join("new/blobs"))
         .await
         .expect("it is made");
-    keeps_to_every_case(&blobs, "all").await;
+    passes_every_case(&blobs, "all").await;
     assert_eq!(
         fs::read_dir(folder.path().join("new/blobs/.unfinished"))
             .expect("own folder")
@@ -52,7 +52,7 @@ async fn a_folder_keeps_to_every_case() {
 }
 
 #[tokio::test]
-async fn what_a_killed_process_has_left_is_removed() {
+async fn removes_unfinished_files_of_killed_process() {
     let folder = tempfile::tempdir().expect("a folder");
     let first = open(folder.path()).await.expect("own folder");
     first
@@ -79,7 +79,7 @@ async fn what_a_killed_process_has_left_is_removed() {
 }
 
 #[tokio::test]
-async fn a_relative_path_and_a_file_are_refused() {
+async fn rejects_relative_path_and_file() {
     assert!(matches!(
         open(Path::new("blobs")).await,
         Err(BlobError::Config(_))
@@ -93,7 +93,7 @@ async fn a_relative_path_and_a_file_are_refused() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_and_leaves_nothing() {
+async fn full_disk_is_reported_and_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(_disk) = SmallDisk::mount(folder.path(), 1 << 20) else {
         return;
@@ -110,7 +110,7 @@ async fn a_full_disk_is_said_and_leaves_nothing() {
     fs::write(&big, pattern(3_000_000)).expect("the other disk has room");
     for refused in [
         blobs.put("large", pattern(3_000_000)).await,
-        blobs.put_file("large", &big, Kind::Sealed).await,
+        blobs.put_file("large", &big, BlobKind::Sealed).await,
     ] {
         assert!(
             matches!(refused, Err(BlobError::StorageFull { .. })),

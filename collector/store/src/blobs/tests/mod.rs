@@ -1,4 +1,4 @@
-//! What must hold of the blob store, wherever it is.
+//! Tests of the blob store. Both backends must pass the cases below.
 
 mod crash;
 mod folder;
@@ -7,16 +7,16 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use tempfile::TempDir;
 
-use super::{BlobError, Blobs, Kind, Listed};
+use super::{BlobError, BlobKind, BlobListItem, Blobs};
 
 /// Runs every case on a store that is empty below `prefix`.
-pub(super) async fn keeps_to_every_case(blobs: &Blobs, prefix: &str) {
+pub(super) async fn passes_every_case(blobs: &Blobs, prefix: &str) {
     an_object_is_read_as_it_was_put(blobs, &format!("{prefix}/a")).await;
     an_object_is_never_overwritten(blobs, &format!("{prefix}/b")).await;
     objects_are_listed_by_folder(blobs, &format!("{prefix}/c")).await;
-    of_many_writers_one_wins(blobs, &format!("{prefix}/d")).await;
-    what_stays_absent_takes_no_late_writer(blobs, &format!("{prefix}/e")).await;
-    what_is_no_name_is_refused(blobs).await;
+    one_of_many_writers_wins(blobs, &format!("{prefix}/d")).await;
+    withdrawn_name_takes_no_late_writer(blobs, &format!("{prefix}/e")).await;
+    invalid_keys_are_rejected(blobs).await;
 }
 
 async fn an_object_is_read_as_it_was_put(blobs: &Blobs, prefix: &str) {
@@ -33,7 +33,7 @@ async fn an_object_is_read_as_it_was_put(blobs: &Blobs, prefix: &str) {
         assert!(!blobs.exists(&put).await.expect("a store"));
         blobs.put(&put, bytes.clone()).await.expect("it is new");
         blobs
-            .put_file(&put_file, &file(&folder, &bytes), Kind::Sealed)
+            .put_file(&put_file, &file(&folder, &bytes), BlobKind::Sealed)
             .await
             .expect("it is new");
         for key in [put, put_file] {
@@ -81,7 +81,7 @@ async fn an_object_is_never_overwritten(blobs: &Blobs, prefix: &str) {
                 "{refused:?}"
             );
             let refused = blobs
-                .put_file(&key, &file(&folder, other), Kind::Sealed)
+                .put_file(&key, &file(&folder, other), BlobKind::Sealed)
                 .await;
             assert!(
                 matches!(refused, Err(BlobError::Exists { .. })),
@@ -93,7 +93,7 @@ async fn an_object_is_never_overwritten(blobs: &Blobs, prefix: &str) {
             .await
             .expect("the same bytes");
         blobs
-            .put_file(&key, &file(&folder, &bytes), Kind::Sealed)
+            .put_file(&key, &file(&folder, &bytes), BlobKind::Sealed)
             .await
             .expect("the same bytes");
         assert!(blobs.get(&key).await.expect("it is there") == bytes);
@@ -102,7 +102,7 @@ async fn an_object_is_never_overwritten(blobs: &Blobs, prefix: &str) {
         .put_file(
             &format!("{prefix}/absent"),
             &folder.path().join("absent"),
-            Kind::Staged,
+            BlobKind::Staged,
         )
         .await;
     assert!(
@@ -121,7 +121,7 @@ async fn objects_are_listed_by_folder(blobs: &Blobs, prefix: &str) {
     }
     let listed = |keys: &[&String]| {
         keys.iter()
-            .map(|key| Listed {
+            .map(|key| BlobListItem {
                 key: (*key).clone(),
                 bytes: 5,
             })
@@ -145,7 +145,7 @@ async fn objects_are_listed_by_folder(blobs: &Blobs, prefix: &str) {
     );
 }
 
-async fn what_stays_absent_takes_no_late_writer(blobs: &Blobs, prefix: &str) {
+async fn withdrawn_name_takes_no_late_writer(blobs: &Blobs, prefix: &str) {
     let (folder, there, absent) = (
         tempfile::tempdir().expect("a folder"),
         format!("{prefix}/there"),
@@ -155,10 +155,10 @@ async fn what_stays_absent_takes_no_late_writer(blobs: &Blobs, prefix: &str) {
         .put(&there, Bytes::from_static(b"12345"))
         .await
         .expect("it is new");
-    assert!(!blobs.stays_absent(&there).await.expect("a store"));
+    assert!(!blobs.ensure_absent(&there).await.expect("a store"));
     for _ in 0..2 {
         assert!(
-            blobs.stays_absent(&absent).await.expect("a store"),
+            blobs.ensure_absent(&absent).await.expect("a store"),
             "also when it is asked again"
         );
     }
@@ -170,13 +170,13 @@ async fn what_stays_absent_takes_no_late_writer(blobs: &Blobs, prefix: &str) {
     }
     for bytes in [Bytes::from_static(b"late"), pattern(20 * 1024 * 1024)] {
         let late = blobs
-            .put_file(&absent, &file(&folder, &bytes), Kind::Sealed)
+            .put_file(&absent, &file(&folder, &bytes), BlobKind::Sealed)
             .await;
         assert!(matches!(late, Err(BlobError::Exists { .. })), "{late:?}");
     }
 }
 
-async fn of_many_writers_one_wins(blobs: &Blobs, prefix: &str) {
+async fn one_of_many_writers_wins(blobs: &Blobs, prefix: &str) {
     let key = format!("{prefix}/key");
     let writers: Vec<_> = (0..8)
         .map(|n: u8| {
@@ -202,7 +202,7 @@ async fn of_many_writers_one_wins(blobs: &Blobs, prefix: &str) {
     assert_eq!(won[0], won[1]);
 }
 
-async fn what_is_no_name_is_refused(blobs: &Blobs) {
+async fn invalid_keys_are_rejected(blobs: &Blobs) {
     for key in [
         "",
         "/",
@@ -227,7 +227,7 @@ async fn what_is_no_name_is_refused(blobs: &Blobs) {
     }
 }
 
-/// Bytes that no two blocks have in common.
+/// Test content without repeated blocks.
 pub(super) fn pattern(bytes: usize) -> Bytes {
     (0..bytes)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)

@@ -1,4 +1,4 @@
-//! Adding facts, many at a time.
+//! Adds facts in batches.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -7,22 +7,23 @@ use evidence_format::digest::Digest;
 use sqlx::{AnyConnection, AssertSqlSafe, query};
 
 use super::Fact;
-use crate::database::Engine;
-use crate::database::rows::{execute, first, get, nanoseconds, signed};
+use crate::database::DatabaseEngine;
+use crate::database::rows::{execute, fetch_first, get, nanoseconds, to_i64};
 use crate::ledger::{Ledger, LedgerError};
 
-/// Rows of one transaction: others may write in between.
+/// Rows of one transaction. Other writers get their turn between two transactions.
 const TRANSACTION_ROWS_MAX: usize = 20_000;
 
 const KIND_BYTES_MAX: usize = 128;
 const SUMMARY_BYTES_MAX: usize = 4096;
 
-/// PostgreSQL's indexes take up to 2704 bytes of one row.
+/// Leaves room for an index on event ids: PostgreSQL's indexes take up to 2704 bytes of one row.
 const EVENT_ID_BYTES_MAX: usize = 512;
 
 impl Ledger {
-    /// Adds what was derived from `bundle`. Facts that are there already are left as they are.
-    /// Durable in parts, each at once: after a failure, add all again.
+    /// Adds the facts derived from `bundle`. Idempotent: existing facts stay. The batches are
+    /// durable one by one, so after a failure some facts are stored: call it again with all of
+    /// them.
     ///
     /// # Errors
     /// [`LedgerError::UnknownBundle`], and failures of the database.
@@ -33,7 +34,7 @@ impl Ledger {
                 .write("add to the timeline", |mut db, _| async move {
                     let select = query("SELECT number, incident FROM bundles WHERE id = $1")
                         .bind(bundle.hex());
-                    let found = first(&mut db, select, |row| {
+                    let found = fetch_first(&mut db, select, |row| {
                         Ok((get::<i64>(row, "number")?, get::<String>(row, "incident")?))
                     })
                     .await?;
@@ -49,11 +50,14 @@ impl Ledger {
     }
 }
 
-/// Rows of one statement; each has 6 parameters.
-fn statement_rows_max(engine: Engine) -> usize {
+/// Rows of one `INSERT`; each has 6 parameters.
+fn statement_rows_max(engine: DatabaseEngine) -> usize {
     match engine {
-        Engine::Sqlite => 30, // finds each parameter by going through the names of those before it
-        Engine::Postgres => 1000, // waits for an answer to each statement, and takes 65 535 parameters
+        // SQLite searches the names of all earlier parameters for each parameter: the time grows
+        // with the square of their number.
+        DatabaseEngine::Sqlite => 30,
+        // Each statement costs a round trip, and may have 65 535 parameters.
+        DatabaseEngine::Postgres => 1000,
     }
 }
 
@@ -68,18 +72,20 @@ async fn insert(
     for fact in facts {
         insert = insert
             .bind(fact.item.as_str())
-            .bind(signed(fact.record))
-            .bind(nanoseconds(fact.time));
-        insert = insert.bind(kept(&fact.kind, KIND_BYTES_MAX).into_owned());
-        insert = insert.bind(kept(&fact.summary, SUMMARY_BYTES_MAX).into_owned());
-        insert = insert.bind(fact.event_id.as_deref().map(kept_event_id));
+            .bind(to_i64(fact.record))
+            .bind(nanoseconds(fact.time))
+            .bind(truncated(&fact.kind, KIND_BYTES_MAX).into_owned())
+            .bind(truncated(&fact.summary, SUMMARY_BYTES_MAX).into_owned())
+            .bind(fact.event_id.as_deref().map(event_id_column));
     }
     execute(db, insert).await.map(drop)
 }
 
 /// `$1` is the bundle and `$2` the incident of all rows.
 fn insert_statement(rows: usize) -> String {
-    let mut sql = "INSERT INTO facts (bundle, incident, item, record, happened_at, kind, summary, event_id) VALUES ".to_owned();
+    let mut sql = "INSERT INTO facts
+        (bundle, incident, item, record, happened_at, kind, summary, event_id) VALUES "
+        .to_owned();
     for row in 0..rows {
         let p = 3 + 6 * row;
         let comma = if row == 0 { "" } else { "," };
@@ -93,13 +99,13 @@ fn insert_statement(rows: usize) -> String {
             p + 4,
             p + 5
         )
-        .expect("a string takes all");
+        .expect("writing to a string cannot fail");
     }
     sql + " ON CONFLICT DO NOTHING"
 }
 
-/// As much of a text as a timeline shows, without NUL, which PostgreSQL does not store.
-fn kept(text: &str, bytes_max: usize) -> Cow<'_, str> {
+/// The part of a text that the timeline stores, without NUL, which PostgreSQL rejects.
+fn truncated(text: &str, bytes_max: usize) -> Cow<'_, str> {
     let text = &text[..text.floor_char_boundary(bytes_max)];
     if text.contains('\0') {
         text.replace('\0', "\u{fffd}").into()
@@ -108,7 +114,9 @@ fn kept(text: &str, bytes_max: usize) -> Cow<'_, str> {
     }
 }
 
-fn kept_event_id(id: &str) -> String {
+/// The event id as stored: an id that is too long, or that PostgreSQL rejects, becomes its digest,
+/// and can still be compared.
+fn event_id_column(id: &str) -> String {
     if id.len() > EVENT_ID_BYTES_MAX || id.contains('\0') {
         Digest::of(id.as_bytes()).to_string()
     } else {
@@ -121,14 +129,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_cut_between_characters() {
-        assert_eq!(kept("aé", 2), "a");
-        assert_eq!(kept("a\0b", 9), "a\u{fffd}b");
-        assert_eq!(kept("aé", 3), "aé");
+    fn truncates_between_characters() {
+        assert_eq!(truncated("aé", 2), "a");
+        assert_eq!(truncated("a\0b", 9), "a\u{fffd}b");
+        assert_eq!(truncated("aé", 3), "aé");
     }
 
     #[test]
-    fn statements_number_their_parameters() {
+    fn numbers_parameters_of_each_row() {
         assert!(insert_statement(2).ends_with(
             "($1,$2,$3,$4,$5,$6,$7,$8),($1,$2,$9,$10,$11,$12,$13,$14) ON CONFLICT DO NOTHING"
         ));

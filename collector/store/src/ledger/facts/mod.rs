@@ -1,10 +1,10 @@
-//! The timeline: what happened, derived from the bundles' records. A view, not evidence; each row
-//! says where its evidence is.
+//! The timeline: facts derived from the records of bundles. A view, not evidence; each row names
+//! the record that is its evidence.
 
 mod compare;
 mod insert;
 
-pub use compare::Comparison;
+pub use compare::BundleComparison;
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,68 +16,64 @@ use sqlx::any::AnyRow;
 use sqlx::query;
 
 use super::{Ledger, LedgerError, PassKey};
-use crate::database::rows::{all, digest, get, nanoseconds, number, parsed, signed, time};
+use crate::database::rows::{digest, fetch_all, get, nanoseconds, number, parsed, time, to_i64};
 
-/// The most facts on one page.
+/// The largest page.
 const PAGE_FACTS_MAX: u32 = 10_000;
 
-/// What one record of a bundle says that happened.
+/// An event that one record of a bundle reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// The item that the record is in.
+    /// The item that contains the record.
     pub item: ItemName,
-    /// Its number in the item, from 0.
+    /// Number of the record in the item, from 0.
     pub record: u64,
-    /// When it happened, by the record.
+    /// The time that the record gives.
     pub time: Timestamp,
-    /// What kind of thing, such as `aws.iam.create_access_key`. Up to 128 bytes are kept.
+    /// Kind of event, such as `aws.iam.create_access_key`. Stored up to 128 bytes.
     pub kind: String,
-    /// For people. Up to 4096 bytes are kept.
+    /// One line for people. Stored up to 4096 bytes.
     pub summary: String,
-    /// The provider's own id of the event, by which passes are compared. Of one past 512 bytes the
-    /// digest is kept.
+    /// The provider's id of the event, by which passes are compared. An id past 512 bytes is stored
+    /// as its digest.
     pub event_id: Option<String>,
 }
 
 /// A row of the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FactRow {
-    /// The bundle that it is derived from.
+    /// The bundle that it was derived from.
     pub bundle: Digest,
-    /// The pass of that bundle.
     pub pass: PassKey,
-    /// What happened.
     pub fact: Fact,
-    /// The bundle's number in the ledger.
+    /// The bundle's commit number.
     bundle_number: i64,
 }
 
-/// Which rows of the timeline are asked for. The default is all.
+/// Selects rows of the timeline. The default selects all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FactFilter {
-    /// Not before this time.
+    /// Earliest time.
     pub from: Option<Timestamp>,
-    /// Before this time.
+    /// The time must be before this.
     pub until: Option<Timestamp>,
-    /// Of this source.
     pub source: Option<String>,
-    /// The kind begins so.
+    /// The kind begins with this.
     pub kind_prefix: String,
-    /// The summary contains this; A to Z are as a to z.
+    /// The summary contains this, ignoring the case of A to Z.
     pub contains: String,
 }
 
 /// One page of the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FactPage {
-    /// The rows, in order.
     pub facts: Vec<FactRow>,
-    /// What to ask for next; `None` if there is no more.
+    /// Cursor of the next page; `None` on the last page.
     pub next: Option<FactCursor>,
 }
 
-/// A place in the timeline. It goes through APIs as text, and no value of it reaches more than its
-/// incident's rows.
+/// A position in the timeline, after one of its rows. Clients send it back as text. It is not
+/// secret and not trusted: whatever it holds, the query reads only rows of its own incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FactCursor {
     nanoseconds: i64,
@@ -86,14 +82,14 @@ pub struct FactCursor {
     record: i64,
 }
 
-/// The text is no place in a timeline.
+/// The text is not a cursor of a timeline.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is no place in a timeline")]
-pub struct ParseCursorError(String);
+#[error("{0:?} is not a cursor of a timeline")]
+pub struct ParseFactCursorError(String);
 
 impl Ledger {
-    /// The rows of `incident` that `filter` lets through, after `after`, by time, then in the order
-    /// in which bundles were committed, then by item and record. At most `limit` of them, or 10
+    /// The rows of `incident` that match `filter` and follow `after`, by time, then by commit order
+    /// of the bundles, then by item and record. At most `limit` of them, and never more than 10
     /// 000.
     ///
     /// # Errors
@@ -107,8 +103,8 @@ impl Ledger {
     ) -> Result<FactPage, LedgerError> {
         let limit = limit.clamp(1, PAGE_FACTS_MAX) as usize;
         let after = after.unwrap_or(&FIRST);
-        // Given alone to the row comparison, a late cursor makes SQLite walk the index up to it: it
-        // seeks by one lower bound.
+        // SQLite seeks in an index by one lower bound only, and does not take it from the row
+        // comparison with the cursor: without this bound it would walk the index up to the cursor.
         let first = filter
             .from
             .map_or(i64::MIN, nanoseconds)
@@ -121,20 +117,19 @@ impl Ledger {
                 let select = query(SELECT_PAGE)
                     .bind(incident.as_str())
                     .bind(after.nanoseconds)
-                    .bind(after.bundle_number);
-                let select = select
+                    .bind(after.bundle_number)
                     .bind(after.item.as_str())
                     .bind(after.record)
                     .bind(first)
-                    .bind(last);
-                let select = select.bind(filter.source.as_deref());
-                let select = select
+                    .bind(last)
+                    .bind(filter.source.as_deref())
                     .bind(filter.kind_prefix.as_str())
-                    .bind(format!("{}\u{10ffff}", filter.kind_prefix));
-                let select = select
+                    // Kinds with the prefix sort before the prefix and the highest character.
+                    .bind(format!("{}\u{10ffff}", filter.kind_prefix))
                     .bind(like_pattern(&filter.contains))
-                    .bind(signed(limit as u64 + 1));
-                let mut facts = all(&mut db, select, fact_row).await?;
+                    // One more than the page holds, to know whether there is a next page.
+                    .bind(to_i64(limit as u64 + 1));
+                let mut facts = fetch_all(&mut db, select, fact_row).await?;
                 let is_more = facts.len() > limit;
                 facts.truncate(limit);
                 let next = facts.last().filter(|_| is_more).map(FactCursor::after);
@@ -144,18 +139,19 @@ impl Ledger {
     }
 }
 
-/// A filter that is absent is a parameter that lets all through, so that there is one statement,
-/// and one plan for it.
+/// An absent filter is bound to a value that matches every row, so that one statement, and one
+/// query plan, serves all filters.
 const SELECT_PAGE: &str = "
-    SELECT bundles.id AS bundle_id, bundles.incident, bundles.source, bundles.pass, facts.bundle, facts.item, facts.record,
-        facts.happened_at, facts.kind, facts.summary, facts.event_id
+    SELECT bundles.id AS bundle_id, bundles.incident, bundles.source, bundles.pass, facts.bundle,
+        facts.item, facts.record, facts.happened_at, facts.kind, facts.summary, facts.event_id
     FROM facts JOIN bundles ON bundles.number = facts.bundle
-    WHERE facts.incident = $1 AND (facts.happened_at, facts.bundle, facts.item, facts.record) > ($2, $3, $4, $5)
+    WHERE facts.incident = $1
+        AND (facts.happened_at, facts.bundle, facts.item, facts.record) > ($2, $3, $4, $5)
         AND facts.happened_at BETWEEN $6 AND $7 AND ($8 IS NULL OR bundles.source = $8)
         AND facts.kind >= $9 AND facts.kind < $10 AND LOWER(facts.summary) LIKE $11 ESCAPE '\\'
     ORDER BY facts.happened_at, facts.bundle, facts.item, facts.record LIMIT $12";
 
-/// Before every row.
+/// Sorts before every row.
 static FIRST: FactCursor = FactCursor {
     nanoseconds: i64::MIN,
     bundle_number: i64::MIN,
@@ -180,6 +176,7 @@ fn fact_row(row: &AnyRow) -> Result<FactRow, sqlx::Error> {
     })
 }
 
+/// A `LIKE` pattern that finds `contains` anywhere, in lower case, with its wildcards escaped.
 fn like_pattern(contains: &str) -> String {
     let mut pattern = String::from("%");
     for c in contains.chars().map(|c| c.to_ascii_lowercase()) {
@@ -198,7 +195,7 @@ impl FactCursor {
             nanoseconds: nanoseconds(row.fact.time),
             bundle_number: row.bundle_number,
             item: row.fact.item.to_string(),
-            record: signed(row.fact.record),
+            record: to_i64(row.fact.record),
         }
     }
 }
@@ -214,23 +211,25 @@ impl fmt::Display for FactCursor {
 }
 
 impl FromStr for FactCursor {
-    type Err = ParseCursorError;
+    type Err = ParseFactCursorError;
 
-    fn from_str(text: &str) -> Result<Self, ParseCursorError> {
-        let parse = || {
-            let mut parts = text.splitn(4, '_');
-            let mut number = || parts.next()?.parse().ok();
-            let (nanoseconds, bundle_number, record) = (number()?, number()?, number()?);
-            let item: ItemName = parts.next()?.parse().ok()?;
-            Some(Self {
-                nanoseconds,
-                bundle_number,
-                item: item.to_string(),
-                record,
-            })
-        };
-        parse().ok_or_else(|| ParseCursorError(text.chars().take(80).collect()))
+    fn from_str(text: &str) -> Result<Self, ParseFactCursorError> {
+        parse_cursor(text).ok_or_else(|| ParseFactCursorError(text.chars().take(80).collect()))
     }
+}
+
+fn parse_cursor(text: &str) -> Option<FactCursor> {
+    let mut parts = text.splitn(4, '_'); // the item comes last, because its name may contain `_`
+    let nanoseconds = parts.next()?.parse().ok()?;
+    let bundle_number = parts.next()?.parse().ok()?;
+    let record = parts.next()?.parse().ok()?;
+    let item: ItemName = parts.next()?.parse().ok()?;
+    Some(FactCursor {
+        nanoseconds,
+        bundle_number,
+        item: item.to_string(),
+        record,
+    })
 }
 
 #[cfg(test)]
@@ -238,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_its_text() {
+    fn cursor_parses_from_its_text() {
         let cursor = FactCursor {
             nanoseconds: -5,
             bundle_number: 7,
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_in_a_search_are_text() {
+    fn escapes_wildcards_of_like() {
         assert_eq!(like_pattern("50%_Off\\"), "%50\\%\\_off\\\\%");
     }
 }

@@ -9,26 +9,26 @@ use tests::postgres::Postgres;
 use crate::ledger::{Ledger, WorkerName};
 use crate::testing::{add_pass, lease_request, sqlite_url};
 
-/// Has the URL when this program is a worker that is going to be killed.
+/// Holds the database's URL if this process is the worker that a test kills.
 const WORKER_URL: &str = "EXHIBIT_TEST_WORKER_URL";
 
-/// Longer than any test.
+/// Longer than any test, so that no lease expires.
 const LEASE: Duration = Duration::from_secs(3600);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_frees_leases_of_the_dead_at_once() {
+async fn sqlite_releases_leases_of_dead_workers_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    leases_of_the_dead_are_freed_at_once(&sqlite_url(&folder)).await;
+    leases_of_dead_workers_are_released_at_once(&sqlite_url(&folder)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres_frees_leases_of_the_dead_at_once() {
+async fn postgres_releases_leases_of_dead_workers_at_once() {
     if let Some(postgres) = Postgres::start() {
-        leases_of_the_dead_are_freed_at_once(&postgres.create("exhibit")).await;
+        leases_of_dead_workers_are_released_at_once(&postgres.create("exhibit")).await;
     }
 }
 
-async fn leases_of_the_dead_are_freed_at_once(url: &str) {
+async fn leases_of_dead_workers_are_released_at_once(url: &str) {
     let ledger = Ledger::open(url).await.expect("a fresh database");
     let theirs = add_pass(&ledger, "INC-1", 0).await;
     let mut child = Worker::start(url);
@@ -48,7 +48,7 @@ async fn leases_of_the_dead_are_freed_at_once(url: &str) {
             child.0.wait().expect("it was killed");
         }
         ledger
-            .free_leases_of_the_dead(&worker)
+            .release_dead_leases(&worker)
             .await
             .expect("a database");
         let leased = ledger.lease_next(&request).await.expect("a database");
@@ -68,7 +68,7 @@ async fn leases_of_the_dead_are_freed_at_once(url: &str) {
     assert!(!is_held, "the dead one's token is worth nothing");
 }
 
-/// Another process of this program, with a lease that does not end.
+/// A child process of this test program that leases a pass.
 struct Worker(Child);
 
 impl Worker {

@@ -181,7 +181,7 @@ pub(super) async fn timeline_is_filtered(ledger: Ledger) {
     }
 }
 
-pub(super) async fn hostile_texts_are_kept_within_bounds(ledger: Ledger) {
+pub(super) async fn hostile_texts_are_truncated(ledger: Ledger) {
     let bundle = add_bundle(&ledger, &add_pass(&ledger, "INC-1", 0).await).await;
     let long = "\u{1f4a3}".repeat(100_000);
     let times =
@@ -213,7 +213,7 @@ pub(super) async fn hostile_texts_are_kept_within_bounds(ledger: Ledger) {
     }
 }
 
-pub(super) async fn passes_are_compared_by_events(ledger: Ledger) {
+pub(super) async fn bundles_are_compared_by_event_ids(ledger: Ledger) {
     let mut bundles = Vec::new();
     let found: [&[(u64, i64, &str)]; 3] = [
         &[(0, 10, "a"), (1, 11, "b"), (2, 500, "old")],
@@ -241,7 +241,7 @@ pub(super) async fn passes_are_compared_by_events(ledger: Ledger) {
     }
     let (window, item) = (at(0)..=at(100), fact(0, 0, None).item);
     let compared = ledger
-        .compare(&bundles[2], &item, window.clone(), 10)
+        .compare_bundle(&bundles[2], &item, window.clone(), 10)
         .await
         .expect("a database");
     let ids = |rows: &[FactRow]| {
@@ -256,14 +256,14 @@ pub(super) async fn passes_are_compared_by_events(ledger: Ledger) {
     );
     assert_eq!(compared.late_count, 2, "each event");
     assert_eq!(
-        ids(&compared.gone),
+        ids(&compared.missing),
         ["b", "b", "c"],
         "what is outside the window is not gone"
     );
-    assert_eq!(compared.gone_count, 2);
+    assert_eq!(compared.missing_count, 2);
 
     let compared = ledger
-        .compare(&bundles[2], &item, window, 1)
+        .compare_bundle(&bundles[2], &item, window, 1)
         .await
         .expect("a database");
     assert_eq!(
@@ -272,20 +272,20 @@ pub(super) async fn passes_are_compared_by_events(ledger: Ledger) {
         "all are counted, some are shown"
     );
     let compared = ledger
-        .compare(&bundles[1], &item, at(0)..=at(1000), 10)
+        .compare_bundle(&bundles[1], &item, at(0)..=at(1000), 10)
         .await
         .expect("a database");
     assert_eq!(
-        (ids(&compared.late), ids(&compared.gone)),
+        (ids(&compared.late), ids(&compared.missing)),
         (vec!["c".to_owned()], vec!["a".to_owned(), "old".to_owned()])
     );
     let other = "another-item".parse().expect("a name");
     let compared = ledger
-        .compare(&bundles[1], &other, at(0)..=at(1000), 10)
+        .compare_bundle(&bundles[1], &other, at(0)..=at(1000), 10)
         .await
         .expect("a database");
     assert_eq!(
-        (compared.late_count, compared.gone_count),
+        (compared.late_count, compared.missing_count),
         (0, 0),
         "items are compared with those of their name"
     );

@@ -1,4 +1,4 @@
-//! A database whose disk is full, and then is not any more.
+//! The database's disk is full, and later has room again.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::testing::{declare, entry, sqlite_url};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_full_disk_refused_is_written_once_there_is_room() {
+async fn append_succeeds_once_the_full_disk_has_room() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(disk) = SmallDisk::mount(folder.path(), 8 << 20) else {
         return;

@@ -12,8 +12,8 @@ use evidence_format::time::Timestamp;
 
 use super::run_sql;
 use crate::ledger::{
-    Declared, Ledger, LedgerError, NewEntry, NewIncident, NewIncidentId, OverviewQuery, PassKey,
-    PassState,
+    DeclaredIncident, Ledger, LedgerError, NewIncident, NewIncidentId, NewJournalEntry,
+    OverviewQuery, PassKey, PassState,
 };
 use crate::testing::{at, declaration, declare, entry, incident, new_incident, new_pass};
 
@@ -29,7 +29,7 @@ async fn try_declare(
     ledger: &Ledger,
     id: NewIncidentId,
     key: Option<&str>,
-) -> Result<Declared, LedgerError> {
+) -> Result<DeclaredIncident, LedgerError> {
     ledger.declare(&id, key, |id| Ok(new_incident(id))).await
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn journal_keeps_entries_in_order(ledger: Ledger) {
     let journal = ledger.journal(&id);
     let more = [
         entry("a"),
-        NewEntry {
+        NewJournalEntry {
             at: at(5),
             by: Name::escaped("é \"quoted\""),
             ..entry("{\"n\":1.0}")
@@ -130,7 +130,7 @@ pub(super) async fn same_key_declares_one_incident(ledger: Ledger) {
     }
     assert_eq!(
         ledger
-            .declared_by_key("webhook 3")
+            .incident_by_key("webhook 3")
             .await
             .expect("a database"),
         None,
@@ -162,9 +162,12 @@ pub(super) async fn remembered_key_finds_its_incident(ledger: Ledger) {
         .expect("a database");
     let other = declare(&ledger, "INC-2").await;
     for id in [&declared.incident, &other] {
-        ledger.remember("message 7", id).await.expect("a database");
+        ledger
+            .remember_key("message 7", id)
+            .await
+            .expect("a database");
     }
-    let found = async |key: &str| ledger.declared_by_key(key).await.expect("a database");
+    let found = async |key: &str| ledger.incident_by_key(key).await.expect("a database");
     assert_eq!(found("webhook 1").await, Some(declared.incident.clone()));
     assert_eq!(
         found("message 7").await,
@@ -172,7 +175,7 @@ pub(super) async fn remembered_key_finds_its_incident(ledger: Ledger) {
         "the first one stays"
     );
     assert_eq!(found("message 8").await, None);
-    let unknown = ledger.remember("message 9", &incident("INC-9")).await;
+    let unknown = ledger.remember_key("message 9", &incident("INC-9")).await;
     assert!(
         matches!(unknown, Err(LedgerError::UnknownIncident(_))),
         "{unknown:?}"
@@ -305,7 +308,7 @@ pub(super) async fn numbers_are_drawn_once_without_holes(ledger: Ledger) {
     assert_eq!(drill.expect("a database").incident.as_str(), "DRILL-001");
     let refused = try_declare(&ledger, next("../"), None).await;
     assert!(
-        matches!(refused, Err(LedgerError::IncidentPrefix(_))),
+        matches!(refused, Err(LedgerError::InvalidPrefix(_))),
         "{refused:?}"
     );
 }
@@ -315,7 +318,7 @@ pub(super) async fn repeated_declaration_draws_no_number(ledger: Ledger) {
         let answer = try_declare(&ledger, next("INC-"), Some("webhook 1"))
             .await
             .expect("a database");
-        let expected = Declared {
+        let expected = DeclaredIncident {
             incident: incident("INC-001"),
             is_new: attempt == 0,
         };
@@ -381,8 +384,8 @@ async fn declare_at(ledger: &Ledger, name: &str, declared_at: Timestamp) -> Inci
     declared.expect("a free name").incident
 }
 
-fn status_change(from: IncidentStatus, to: IncidentStatus) -> NewEntry {
-    NewEntry {
+fn status_change(from: IncidentStatus, to: IncidentStatus) -> NewJournalEntry {
+    NewJournalEntry {
         at: at(50),
         event: IncidentEvent::StatusChanged {
             from,
@@ -444,7 +447,7 @@ pub(super) async fn overviews_are_listed_newest_first(ledger: Ledger) {
     );
 }
 
-/// An event that may follow on the incident as it is, chosen by `random`.
+/// An event that the incident allows in its present state, chosen by `random`.
 fn any_event(seen: &domain::incident::Incident, random: u64) -> IncidentEvent {
     let line = || Line::escaped("why");
     let source = || "okta".parse::<SourceName>().expect("a source");
@@ -508,7 +511,7 @@ fn any_event(seen: &domain::incident::Incident, random: u64) -> IncidentEvent {
     }
 }
 
-pub(super) async fn overview_is_what_its_journal_makes(ledger: Ledger) {
+pub(super) async fn overview_matches_its_journal(ledger: Ledger) {
     let id = declare(&ledger, "INC-1").await;
     let journal = ledger.journal(&id);
     let mut random = 42_u64;
@@ -516,11 +519,11 @@ pub(super) async fn overview_is_what_its_journal_makes(ledger: Ledger) {
         let mut events = Vec::new();
         let mut seen = journal.incident().await.expect("good entries");
         for _ in 0..=round % 3 {
-            // Knuth's generator
+            // Knuth's linear congruential generator (MMIX)
             random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
-            let new = NewEntry {
+            let new = NewJournalEntry {
                 at: at(round),
                 event: any_event(&seen, random >> 33),
                 ..entry("")
@@ -572,7 +575,7 @@ pub(super) async fn overview_of_another_version_is_rebuilt(ledger: Ledger) {
 
 /// A newer version has written a row with one more field, and reads it again once this version has
 /// appended.
-pub(super) async fn overview_is_never_left_behind_its_journal(ledger: Ledger) {
+pub(super) async fn overview_of_newer_version_never_goes_stale(ledger: Ledger) {
     let id = declare(&ledger, "INC-1").await;
     let journal = ledger.journal(&id);
     let newer =

@@ -1,4 +1,4 @@
-//! Who works on which pass, and until when.
+//! Leases.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,21 +6,21 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, query};
 use tokio::time::sleep;
 
-use crate::database::Engine;
-use crate::database::rows::{first, get};
+use crate::database::DatabaseEngine;
+use crate::database::rows::{fetch_first, get};
 use crate::ledger::{
-    Backlog, LeaseRequest, Ledger, LedgerError, NewPass, PassKey, PassRow, PassStage, Queue,
+    Backlog, LeaseRequest, Ledger, LedgerError, NewPass, PassKey, PassQueue, PassRow, PassStage,
     WorkerName,
 };
 use crate::testing::{add_bundle, add_pass, at, declare, incident, lease, lease_request, new_pass};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Long enough for what a test does meanwhile.
+/// A lease that ends during the test, but not between two statements of it.
 const SHORT: Duration = Duration::from_secs(2);
 
-/// Leases the next pass of a queue, for those who are asked at `seconds`.
-async fn lease_at(ledger: &Ledger, queue: Queue, seconds: i64) -> Option<PassRow> {
+/// Leases the next pass of a queue, `seconds` after the zero of [`at`].
+async fn lease_at(ledger: &Ledger, queue: PassQueue, seconds: i64) -> Option<PassRow> {
     let worker = WorkerName::current();
     let request = LeaseRequest {
         queue,
@@ -38,8 +38,8 @@ async fn lease_for(ledger: &Ledger, lease: Duration) -> Option<(u32, u64)> {
         .map(|row| (row.key.pass, row.fencing_token))
 }
 
-/// Adds a pass of a queue that is due so many seconds after [`at`]'s zero.
-async fn add_due(ledger: &Ledger, pass: u32, queue: Queue, seconds: i64) -> PassKey {
+/// Adds a pass that is due `seconds` after the zero of [`at`].
+async fn add_due(ledger: &Ledger, pass: u32, queue: PassQueue, seconds: i64) -> PassKey {
     let new = NewPass {
         queue,
         due_at: at(seconds),
@@ -87,7 +87,7 @@ pub(super) async fn each_pass_is_leased_by_one_worker(ledger: Ledger) {
             *leased.entry(pass).or_insert(0) += 1;
         }
     }
-    // a worker that sees nothing to do while others lease may end early; nothing is left in the end
+    // A worker may find nothing while others hold locks, and end early: lease what is left.
     while let Some((pass, _)) = lease_for(&ledger, HOUR).await {
         *leased.entry(pass).or_insert(0) += 1;
     }
@@ -95,17 +95,17 @@ pub(super) async fn each_pass_is_leased_by_one_worker(ledger: Ledger) {
 }
 
 pub(super) async fn pass_due_later_is_not_leased(ledger: Ledger) {
-    let key = add_due(&ledger, 0, Queue::Remote, 100).await;
-    assert_eq!(lease_at(&ledger, Queue::Remote, 99).await, None);
+    let key = add_due(&ledger, 0, PassQueue::Remote, 100).await;
+    assert_eq!(lease_at(&ledger, PassQueue::Remote, 99).await, None);
     assert_eq!(row(&ledger, &key).await.fencing_token, 0);
     assert_eq!(row(&ledger, &key).await.began_at, None);
-    let leased = lease_at(&ledger, Queue::Remote, 100)
+    let leased = lease_at(&ledger, PassQueue::Remote, 100)
         .await
         .expect("it is due");
     assert_eq!((&leased.key, leased.began_at), (&key, Some(at(100))));
     assert_eq!(leased, row(&ledger, &key).await);
     ledger.release_lease(&key, 1).await.expect("a database");
-    let again = lease_at(&ledger, Queue::Remote, 200)
+    let again = lease_at(&ledger, PassQueue::Remote, 200)
         .await
         .expect("it is due");
     assert_eq!(again.began_at, Some(at(100)), "when it was leased first");
@@ -113,7 +113,7 @@ pub(super) async fn pass_due_later_is_not_leased(ledger: Ledger) {
 
 pub(super) async fn pass_due_longest_is_leased_first(ledger: Ledger) {
     for (pass, seconds) in [(0, 30), (1, 10), (2, 20)] {
-        add_due(&ledger, pass, Queue::Remote, seconds).await;
+        add_due(&ledger, pass, PassQueue::Remote, seconds).await;
     }
     for pass in [1, 2, 0] {
         assert_eq!(lease_for(&ledger, HOUR).await, Some((pass, 1)));
@@ -169,7 +169,7 @@ pub(super) async fn released_lease_is_free_at_once(ledger: Ledger) {
     assert_eq!(row(&ledger, &key).await.failures, 0);
 }
 
-/// A renewal that was on its way when the work ended.
+/// A renewal arrives after the release.
 pub(super) async fn released_lease_is_not_renewed(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     assert_eq!(lease_for(&ledger, HOUR).await, Some((0, 1)));
@@ -188,11 +188,14 @@ pub(super) async fn released_lease_is_not_renewed(ledger: Ledger) {
 }
 
 pub(super) async fn postponed_pass_waits_until_retry(ledger: Ledger) {
-    let key = add_due(&ledger, 0, Queue::Remote, 100).await;
+    let key = add_due(&ledger, 0, PassQueue::Remote, 100).await;
     for failures in 1..4_u64 {
         let seconds = 100 * failures.cast_signed();
-        assert_eq!(lease_at(&ledger, Queue::Remote, seconds - 1).await, None);
-        let leased = lease_at(&ledger, Queue::Remote, seconds)
+        assert_eq!(
+            lease_at(&ledger, PassQueue::Remote, seconds - 1).await,
+            None
+        );
+        let leased = lease_at(&ledger, PassQueue::Remote, seconds)
             .await
             .expect("it is due");
         assert_eq!(
@@ -207,7 +210,7 @@ pub(super) async fn postponed_pass_waits_until_retry(ledger: Ledger) {
     }
 }
 
-pub(super) async fn new_stage_forgets_failures(ledger: Ledger) {
+pub(super) async fn new_stage_resets_failures(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     let token = lease(&ledger, &key).await;
     ledger
@@ -220,20 +223,20 @@ pub(super) async fn new_stage_forgets_failures(ledger: Ledger) {
         .await
         .expect("it has the lease");
     ledger.release_lease(&key, token).await.expect("a database");
-    let leased = lease_at(&ledger, Queue::Remote, 5)
+    let leased = lease_at(&ledger, PassQueue::Remote, 5)
         .await
         .expect("it waits for no retry");
     assert_eq!((leased.failures, leased.stage), (0, PassStage::Captured));
 }
 
-pub(super) async fn only_begun_leaves_what_nobody_began(ledger: Ledger) {
-    let begun = add_due(&ledger, 0, Queue::Remote, 50).await;
+pub(super) async fn only_begun_skips_other_passes(ledger: Ledger) {
+    let begun = add_due(&ledger, 0, PassQueue::Remote, 50).await;
     let token = lease(&ledger, &begun).await;
     ledger
         .release_lease(&begun, token)
         .await
         .expect("a database");
-    add_due(&ledger, 1, Queue::Remote, 0).await;
+    add_due(&ledger, 1, PassQueue::Remote, 0).await;
     let worker = WorkerName::current();
     let request = LeaseRequest {
         only_begun: true,
@@ -247,10 +250,10 @@ pub(super) async fn only_begun_leaves_what_nobody_began(ledger: Ledger) {
 }
 
 pub(super) async fn queues_do_not_see_each_others_passes(ledger: Ledger) {
-    for (pass, queue) in (0..).zip(Queue::ALL) {
+    for (pass, queue) in (0..).zip(PassQueue::ALL) {
         add_due(&ledger, pass, queue, 0).await;
     }
-    for (pass, queue) in (0..3).zip(Queue::ALL).rev() {
+    for (pass, queue) in (0..3).zip(PassQueue::ALL).rev() {
         let leased = lease_at(&ledger, queue, 0).await.expect("it is due");
         assert_eq!(leased.key.pass, pass);
         assert_eq!(lease_at(&ledger, queue, 0).await, None);
@@ -283,7 +286,7 @@ pub(super) async fn done_passes_are_not_leased(ledger: Ledger) {
 pub(super) async fn captured_pass_is_added_with_its_lease(ledger: Ledger) {
     let worker = WorkerName::current();
     let new = NewPass {
-        queue: Queue::Attached,
+        queue: PassQueue::Attached,
         due_at: at(7),
         ..new_pass("INC-1", 0)
     };
@@ -308,7 +311,7 @@ pub(super) async fn captured_pass_is_added_with_its_lease(ledger: Ledger) {
         .await
         .expect("a database");
     assert_eq!(again, None, "there is one already");
-    assert_eq!(lease_at(&ledger, Queue::Attached, 99).await, None);
+    assert_eq!(lease_at(&ledger, PassQueue::Attached, 99).await, None);
     assert!(
         ledger
             .renew_lease(&new.key, 1, HOUR)
@@ -316,13 +319,13 @@ pub(super) async fn captured_pass_is_added_with_its_lease(ledger: Ledger) {
             .expect("a database")
     );
     ledger.release_lease(&new.key, 1).await.expect("a database");
-    let leased = lease_at(&ledger, Queue::Attached, 99)
+    let leased = lease_at(&ledger, PassQueue::Attached, 99)
         .await
         .expect("it is free");
     assert_eq!(leased.fencing_token, 2);
 }
 
-pub(super) async fn busy_is_what_is_leased_or_due(ledger: Ledger) {
+pub(super) async fn is_busy_while_a_pass_is_leased_or_due(ledger: Ledger) {
     let busy = async |seconds, only_begun| {
         ledger
             .is_busy(at(seconds), only_begun)
@@ -330,12 +333,12 @@ pub(super) async fn busy_is_what_is_leased_or_due(ledger: Ledger) {
             .expect("a database")
     };
     let both = async |seconds| (busy(seconds, false).await, busy(seconds, true).await);
-    add_due(&ledger, 9, Queue::Attached, 0).await;
+    add_due(&ledger, 9, PassQueue::Attached, 0).await;
     assert_eq!(both(500).await, (false, false), "attachments do not count");
-    let key = add_due(&ledger, 0, Queue::Local, 100).await;
+    let key = add_due(&ledger, 0, PassQueue::Local, 100).await;
     assert_eq!(both(99).await, (false, false), "it is due later");
     assert_eq!(both(100).await, (true, false), "nobody has begun it");
-    let leased = lease_at(&ledger, Queue::Local, 100)
+    let leased = lease_at(&ledger, PassQueue::Local, 100)
         .await
         .expect("it is due");
     assert_eq!(both(100).await, (true, true), "it is leased");
@@ -345,7 +348,7 @@ pub(super) async fn busy_is_what_is_leased_or_due(ledger: Ledger) {
         .expect("a database");
     assert_eq!(both(199).await, (false, false), "it is tried again later");
     assert_eq!(both(200).await, (true, true), "it is to be resumed");
-    let leased = lease_at(&ledger, Queue::Local, 200)
+    let leased = lease_at(&ledger, PassQueue::Local, 200)
         .await
         .expect("it is due");
     assert_eq!(both(200).await, (true, true), "it is leased");
@@ -356,7 +359,7 @@ pub(super) async fn busy_is_what_is_leased_or_due(ledger: Ledger) {
     assert_eq!(both(500).await, (false, false), "it is done");
 }
 
-pub(super) async fn under_way_is_what_is_due_and_not_done(ledger: Ledger) {
+pub(super) async fn is_under_way_while_a_due_pass_is_not_done(ledger: Ledger) {
     let id = incident("INC-1");
     let under_way = async |seconds| {
         ledger
@@ -364,17 +367,17 @@ pub(super) async fn under_way_is_what_is_due_and_not_done(ledger: Ledger) {
             .await
             .expect("a database")
     };
-    add_due(&ledger, 9, Queue::Attached, 0).await;
+    add_due(&ledger, 9, PassQueue::Attached, 0).await;
     add_pass(&ledger, "INC-2", 0).await;
     assert!(
         !under_way(500).await,
         "neither attachments nor other incidents count"
     );
-    let other = add_due(&ledger, 1, Queue::Remote, 1000).await;
-    let key = add_due(&ledger, 0, Queue::Local, 100).await;
+    let other = add_due(&ledger, 1, PassQueue::Remote, 1000).await;
+    let key = add_due(&ledger, 0, PassQueue::Local, 100).await;
     assert!(!under_way(99).await, "it is due later");
     assert!(under_way(100).await);
-    let leased = lease_at(&ledger, Queue::Local, 100)
+    let leased = lease_at(&ledger, PassQueue::Local, 100)
         .await
         .expect("it is due");
     assert_eq!(leased.key, key);
@@ -386,7 +389,7 @@ pub(super) async fn under_way_is_what_is_due_and_not_done(ledger: Ledger) {
         "what follows its bundle is to be done"
     );
     for failures in 1..=8_u64 {
-        let leased = lease_at(&ledger, Queue::Local, 500)
+        let leased = lease_at(&ledger, PassQueue::Local, 500)
             .await
             .expect("it is due");
         ledger
@@ -402,23 +405,23 @@ pub(super) async fn under_way_is_what_is_due_and_not_done(ledger: Ledger) {
     ledger.set_derived(&key).await.expect("a database");
     assert!(!under_way(500).await, "it is done");
     assert!(under_way(1000).await, "the other is due");
-    ledger.give_up_waiting(&id).await.expect("a database");
+    ledger.cancel_waiting_passes(&id).await.expect("a database");
     assert_eq!(row(&ledger, &other).await.stage, PassStage::Failed);
     assert!(!under_way(1000).await);
 }
 
-pub(super) async fn next_due_is_what_nobody_has_begun(ledger: Ledger) {
+pub(super) async fn next_due_skips_begun_passes(ledger: Ledger) {
     let next = async || ledger.next_due().await.expect("a database");
     assert_eq!(next().await, None);
-    add_due(&ledger, 0, Queue::Attached, 1).await;
+    add_due(&ledger, 0, PassQueue::Attached, 1).await;
     assert_eq!(next().await, None, "whoever attaches does it");
-    add_due(&ledger, 1, Queue::Remote, 300).await;
+    add_due(&ledger, 1, PassQueue::Remote, 300).await;
     assert_eq!(next().await, Some(at(300)));
-    add_due(&ledger, 2, Queue::Local, 200).await;
+    add_due(&ledger, 2, PassQueue::Local, 200).await;
     assert_eq!(next().await, Some(at(200)));
-    let begun = add_due(&ledger, 3, Queue::Remote, 100).await;
+    let begun = add_due(&ledger, 3, PassQueue::Remote, 100).await;
     assert_eq!(next().await, Some(at(100)));
-    lease_at(&ledger, Queue::Remote, 100)
+    lease_at(&ledger, PassQueue::Remote, 100)
         .await
         .expect("it is due");
     assert_eq!(next().await, Some(at(200)), "somebody has begun it");
@@ -429,18 +432,18 @@ pub(super) async fn next_due_is_what_nobody_has_begun(ledger: Ledger) {
     assert_eq!(next().await, Some(at(200)), "somebody had begun it");
 }
 
-pub(super) async fn backlog_counts_what_is_not_done(ledger: Ledger) {
+pub(super) async fn backlog_counts_passes_that_are_not_done(ledger: Ledger) {
     let counted = async || {
         let Backlog { waiting, leased } = ledger.backlog().await.expect("a database");
         (waiting, leased)
     };
     assert_eq!(counted().await, (0, 0));
-    for (pass, queue) in (0..).zip(Queue::ALL) {
+    for (pass, queue) in (0..).zip(PassQueue::ALL) {
         add_due(&ledger, pass, queue, 0).await;
     }
-    let key = add_due(&ledger, 3, Queue::Local, 1000).await;
+    let key = add_due(&ledger, 3, PassQueue::Local, 1000).await;
     assert_eq!(counted().await, (4, 0));
-    lease_at(&ledger, Queue::Remote, 0)
+    lease_at(&ledger, PassQueue::Remote, 0)
         .await
         .expect("it is due");
     assert_eq!(counted().await, (3, 1));
@@ -450,7 +453,7 @@ pub(super) async fn backlog_counts_what_is_not_done(ledger: Ledger) {
     ledger.set_derived(&sealed).await.expect("a database");
     assert_eq!(counted().await, (3, 0));
     assert_eq!(
-        lease_at(&ledger, Queue::Local, 0)
+        lease_at(&ledger, PassQueue::Local, 0)
             .await
             .expect("it is due")
             .key
@@ -464,12 +467,12 @@ pub(super) async fn backlog_counts_what_is_not_done(ledger: Ledger) {
     assert_eq!(counted().await, (3, 0));
 }
 
-/// The worker's host has a clock that is far from the database's.
+/// The clock of the worker's host is far off.
 pub(super) async fn lease_lasts_by_the_clock_of_the_database(ledger: Ledger) {
-    let key = add_due(&ledger, 0, Queue::Remote, -1_000_000_000).await;
+    let key = add_due(&ledger, 0, PassQueue::Remote, -1_000_000_000).await;
     let clock = match ledger.db.engine() {
-        Engine::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-        Engine::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+        DatabaseEngine::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+        DatabaseEngine::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
     };
     let select = &format!("SELECT leased_until - {clock} AS rest FROM passes");
     let rest = async || {
@@ -477,17 +480,20 @@ pub(super) async fn lease_lasts_by_the_clock_of_the_database(ledger: Ledger) {
             .db
             .read::<_, LedgerError, _>("look", |mut db| async move {
                 let select = query(AssertSqlSafe(select.clone()));
-                first(&mut db, select, |row| get::<i64>(row, "rest")).await
+                fetch_first(&mut db, select, |row| get::<i64>(row, "rest")).await
             });
         rest.await.expect("good SQL").expect("a pass")
     };
     for (seconds, token) in [(-900_000_000, 1), (900_000_000, 2)] {
-        let leased = lease_at(&ledger, Queue::Remote, seconds)
+        let leased = lease_at(&ledger, PassQueue::Remote, seconds)
             .await
             .expect("it is due");
         assert_eq!(leased.fencing_token, token);
         assert!((3_500_000..=3_600_000).contains(&rest().await));
-        assert_eq!(lease_at(&ledger, Queue::Remote, 2_000_000_000).await, None);
+        assert_eq!(
+            lease_at(&ledger, PassQueue::Remote, 2_000_000_000).await,
+            None
+        );
         let two_hours = HOUR * 2;
         assert!(
             ledger

@@ -1,4 +1,4 @@
-//! A database that is away for some seconds, or whose answers are lost.
+//! The database is unreachable for some seconds, or its responses are lost.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::database::DatabaseError;
-use crate::ledger::journal::draw;
+use crate::ledger::numbers::draw_number;
 use crate::ledger::{
-    Ledger, LedgerError, NewIncidentId, NewPass, OverviewQuery, Queue, WorkerName,
+    Ledger, LedgerError, NewIncidentId, NewPass, OverviewQuery, PassQueue, WorkerName,
 };
 use crate::testing::{
     add_bundle, add_pass, at, bundle_row, declare, entry, incident, key_id, lease, lease_request,
@@ -49,7 +49,7 @@ async fn append_waits_for_the_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn appends_go_through_crashes_exactly_once() {
+async fn appends_survive_crashes_exactly_once() {
     let Some(mut postgres) = Postgres::start() else {
         return;
     };
@@ -90,7 +90,7 @@ async fn appends_go_through_crashes_exactly_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commit_whose_answer_is_lost_is_made_once() {
+async fn commit_with_lost_response_is_made_once() {
     let Some(postgres) = Postgres::start() else {
         return;
     };
@@ -209,12 +209,12 @@ async fn commit_whose_answer_is_lost_is_made_once() {
     assert_eq!(ledger.pending(&key_id()).await.expect("a database"), None);
     ledger.set_derived(&pass).await.expect("a database");
     let second = add_bundle(&ledger, &add_pass(&ledger, "INC-1", 1).await).await;
-    assert_eq!(second.place.seq, 1);
+    assert_eq!(second.position.seq, 1);
     assert_eq!(proxy.left(), [], "each fault has happened");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lease_call_whose_answer_is_lost_counts_once() {
+async fn lease_call_with_lost_response_counts_once() {
     let Some(postgres) = Postgres::start() else {
         return;
     };
@@ -242,7 +242,7 @@ async fn lease_call_whose_answer_is_lost_counts_once() {
 
     let worker = WorkerName::current();
     let attached = NewPass {
-        queue: Queue::Attached,
+        queue: PassQueue::Attached,
         ..new_pass("INC-1", 1)
     };
     for expected in [Some(1), None] {
@@ -290,7 +290,7 @@ async fn lease_waits_for_the_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn outage_is_said_when_patience_ends() {
+async fn reports_outage_when_retries_run_out() {
     let Some(mut postgres) = Postgres::start() else {
         return;
     };
@@ -328,9 +328,9 @@ async fn outage_is_said_when_patience_ends() {
     );
 }
 
-/// As if its process were frozen between two statements.
+/// Sleeps between two statements, like a suspended process.
 #[tokio::test(flavor = "multi_thread")]
-async fn transaction_that_stands_still_holds_nobody_up_for_long() {
+async fn suspended_transaction_does_not_block_others() {
     let Some(postgres) = Postgres::start() else {
         return;
     };
@@ -347,7 +347,7 @@ async fn transaction_that_stands_still_holds_nobody_up_for_long() {
                     let (locked, is_second) =
                         (locked.clone(), is_locked.swap(true, Ordering::SeqCst));
                     async move {
-                        let number = draw(&mut db, "incident INC-").await?;
+                        let number = draw_number(&mut db, "incident INC-").await?;
                         locked.notify_one();
                         sleep(if is_second {
                             Duration::ZERO

@@ -5,8 +5,8 @@ use evidence_format::digest::Digest;
 use std::time::Duration;
 
 use crate::ledger::{
-    EndedStep, Fetched, Ledger, LedgerError, NewPass, PageRow, PassKey, PassKind, PassStage,
-    PassState, Queue,
+    EndedStep, Ledger, LedgerError, NewPass, PageRow, PassKey, PassKind, PassQueue, PassStage,
+    PassState, StagedPages,
 };
 use crate::testing::{add_bundle, add_pass, at, incident, lease, new_pass};
 
@@ -142,7 +142,7 @@ pub(super) async fn only_a_commit_seals_a_pass(ledger: Ledger) {
         Err(LedgerError::PassIsSealed(_))
     ));
     ledger.set_derived(&key).await.expect("a database");
-    assert!(row().await.stage.is_done());
+    assert_eq!(row().await.stage, PassStage::Derived);
     let unknown = PassKey {
         source: "entra".to_owned(),
         ..key
@@ -153,18 +153,18 @@ pub(super) async fn only_a_commit_seals_a_pass(ledger: Ledger) {
     ));
 }
 
-/// A person stops what waits, and somebody has begun one of it meanwhile.
-pub(super) async fn only_what_waits_is_given_up(ledger: Ledger) {
+/// A person stops an incident while a worker begins one of its passes.
+pub(super) async fn only_waiting_passes_are_cancelled(ledger: Ledger) {
     let begun = add_pass(&ledger, "INC-1", 0).await;
     lease(&ledger, &begun).await;
     let waiting = add_pass(&ledger, "INC-1", 1).await;
     let attached = NewPass {
-        queue: Queue::Attached,
+        queue: PassQueue::Attached,
         ..new_pass("INC-1", 2)
     };
     ledger.add_pass(&attached).await.expect("a database");
     ledger
-        .give_up_waiting(&incident("INC-1"))
+        .cancel_waiting_passes(&incident("INC-1"))
         .await
         .expect("a database");
     let mut states = Vec::new();
@@ -225,19 +225,22 @@ pub(super) async fn pages_are_added_once(ledger: Ledger) {
         ledger.last_page(&key, "users").await.expect("a database"),
         None
     );
-    let fetched = Fetched {
+    let fetched = StagedPages {
         source: key.source.clone(),
         pass: 0,
         pages: 12,
         bytes: 120,
     };
     assert_eq!(
-        ledger.fetched(&key.incident).await.expect("a database"),
+        ledger
+            .staged_pages(&key.incident)
+            .await
+            .expect("a database"),
         [fetched]
     );
     assert_eq!(
         ledger
-            .fetched(&"INC-2".parse().expect("an id"))
+            .staged_pages(&"INC-2".parse().expect("an id"))
             .await
             .expect("a database"),
         []
@@ -279,7 +282,7 @@ pub(super) async fn ended_step_takes_no_page(ledger: Ledger) {
         step: "events".to_owned(),
         outcome: "{\"complete\":true}".to_owned(),
     };
-    assert_eq!(ledger.steps_ended(&key).await.expect("a database"), [ended]);
+    assert_eq!(ledger.ended_steps(&key).await.expect("a database"), [ended]);
     let unknown = PassKey { pass: 1, ..key };
     assert!(matches!(
         ledger.end_step(&unknown, 0, "events", "{}").await,
@@ -287,7 +290,7 @@ pub(super) async fn ended_step_takes_no_page(ledger: Ledger) {
     ));
 }
 
-/// A worker that does not know that another one has its pass.
+/// A worker has lost its lease and does not know it.
 pub(super) async fn lost_lease_writes_nothing(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     let (first, second) = (lease(&ledger, &key).await, lease(&ledger, &key).await);
@@ -324,7 +327,7 @@ pub(super) async fn lost_lease_writes_nothing(ledger: Ledger) {
             .expect("a database"),
         []
     );
-    assert_eq!(ledger.steps_ended(&key).await.expect("a database"), []);
+    assert_eq!(ledger.ended_steps(&key).await.expect("a database"), []);
     ledger
         .add_page(&key, second, &page(0, None))
         .await

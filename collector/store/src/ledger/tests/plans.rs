@@ -1,12 +1,12 @@
-//! How SQLite looks things up: what is done every moment never reads a whole table.
+//! Query plans of SQLite: statements that run all the time never read a whole table.
 
 use sqlx::{AssertSqlSafe, query};
 
-use crate::database::rows::{all, get};
+use crate::database::rows::{fetch_all, get};
 use crate::ledger::LedgerError;
 use crate::testing::sqlite;
 
-/// The statements in the source of `function`, as SQLite gets them.
+/// The SQL statements in the source of `function`, with placeholders filled in as for SQLite.
 fn statements(source: &str, function: &str) -> Vec<String> {
     let begin = source
         .find(&format!("fn {function}("))
@@ -34,7 +34,7 @@ async fn frequent_lookups_use_their_indexes() {
         (leases, "backlog", &["passes_to_do"]),
         (
             leases,
-            "free_leases_of_the_dead",
+            "release_dead_leases",
             &["passes_leased", "passes_leased"],
         ),
         (
@@ -55,7 +55,7 @@ async fn frequent_lookups_use_their_indexes() {
                 .db
                 .read::<_, LedgerError, _>("explain", |mut db| async move {
                     let explain = query(AssertSqlSafe(explain.clone()));
-                    all(&mut db, explain, |row| get::<String>(row, "detail")).await
+                    fetch_all(&mut db, explain, |row| get::<String>(row, "detail")).await
                 });
             let plan = plan.await.expect("good SQL");
             let uses = |step: &String| step.split(' ').any(|word| word == *index);

@@ -1,4 +1,4 @@
-//! Places in the stream, preparations, commits.
+//! Stream positions, prepare, commit, abort.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::testing::{
 
 pub(super) async fn stream_has_one_bundle_at_each_place(ledger: Ledger) {
     assert!(matches!(
-        ledger.take_place(&key_id()).await,
+        ledger.next_position(&key_id()).await,
         Err(LedgerError::UnknownStream(_))
     ));
     for id in [stream_id(), StreamId::from_random([9; 16])] {
@@ -26,7 +26,7 @@ pub(super) async fn stream_has_one_bundle_at_each_place(ledger: Ledger) {
             })
             .await
             .expect("it is ours");
-        let first = ledger.take_place(&key_id()).await.expect("it was begun");
+        let first = ledger.next_position(&key_id()).await.expect("it was begun");
         assert_eq!(
             first,
             StreamPosition {
@@ -43,7 +43,7 @@ pub(super) async fn stream_has_one_bundle_at_each_place(ledger: Ledger) {
     );
     let late = bundle_row(&ledger, &two).await;
     let sealed = add_bundle(&ledger, &one).await;
-    let next = ledger.take_place(&key_id()).await.expect("it was begun");
+    let next = ledger.next_position(&key_id()).await.expect("it was begun");
     assert_eq!(
         next,
         StreamPosition {
@@ -57,7 +57,7 @@ pub(super) async fn stream_has_one_bundle_at_each_place(ledger: Ledger) {
     assert!(
         matches!(
             moved,
-            Err(LedgerError::Moved {
+            Err(LedgerError::StreamMoved {
                 expected: 0,
                 found: 1,
                 ..
@@ -66,7 +66,7 @@ pub(super) async fn stream_has_one_bundle_at_each_place(ledger: Ledger) {
         "{moved:?}"
     );
     let resealed = add_bundle(&ledger, &two).await;
-    assert_eq!(resealed.place, next);
+    assert_eq!(resealed.position, next);
     assert_eq!(
         ledger.bundles(&one.incident).await.expect("a database"),
         [sealed, resealed]
@@ -92,7 +92,7 @@ pub(super) async fn only_one_bundle_of_a_stream_is_pending(ledger: Ledger) {
         Some(first.pending())
     );
     match ledger.prepare(&second.pending(), 0).await {
-        Err(LedgerError::Busy(pending)) => assert_eq!(*pending, first.pending()),
+        Err(LedgerError::StreamBusy(pending)) => assert_eq!(pending, first.id),
         other => panic!("{other:?}"),
     }
     assert!(matches!(
@@ -124,9 +124,9 @@ pub(super) async fn commit_is_all_or_nothing(ledger: Ledger) {
         .await
         .expect("nothing is pending");
     let misplaced = BundleRow {
-        place: StreamPosition {
+        position: StreamPosition {
             prev: Some(Digest::of(b"other")),
-            ..row.place.clone()
+            ..row.position.clone()
         },
         ..row.clone()
     };
@@ -182,7 +182,7 @@ pub(super) async fn commit_is_all_or_nothing(ledger: Ledger) {
     }
 }
 
-pub(super) async fn bundle_is_found_by_its_beginning(ledger: Ledger) {
+pub(super) async fn bundle_is_found_by_prefix_of_its_id(ledger: Ledger) {
     let mut rows = Vec::new();
     for pass in 0..20 {
         rows.push(add_bundle(&ledger, &add_pass(&ledger, "INC-1", pass).await).await);
@@ -232,7 +232,7 @@ pub(super) async fn bundle_is_found_by_its_beginning(ledger: Ledger) {
     ));
 }
 
-pub(super) async fn many_seal_in_one_stream(ledger: Ledger) {
+pub(super) async fn concurrent_workers_seal_in_one_stream(ledger: Ledger) {
     let mut workers = Vec::new();
     for pass in 0..6 {
         let key = add_pass(&ledger, "INC-1", pass).await;
@@ -248,13 +248,13 @@ pub(super) async fn many_seal_in_one_stream(ledger: Ledger) {
     assert_eq!(
         bundles
             .iter()
-            .map(|bundle| bundle.place.seq)
+            .map(|bundle| bundle.position.seq)
             .collect::<Vec<_>>(),
         (0..6).collect::<Vec<_>>()
     );
     for pair in bundles.windows(2) {
         assert_eq!(
-            pair[1].place.prev,
+            pair[1].position.prev,
             Some(pair[0].id),
             "each names the one before"
         );
@@ -273,7 +273,9 @@ async fn seal_when_it_is_our_turn(ledger: Ledger, key: PassKey) {
                         .expect("it was prepared"),
                 );
             }
-            Err(LedgerError::Busy(_) | LedgerError::Moved { .. }) => tokio::task::yield_now().await,
+            Err(LedgerError::StreamBusy(_) | LedgerError::StreamMoved { .. }) => {
+                tokio::task::yield_now().await
+            }
             Err(error) => panic!("{error:?}"),
         }
     }
@@ -293,7 +295,7 @@ pub(super) async fn key_signs_for_one_store(ledger: Ledger) {
         .await
         .expect_err("a copy of the key");
     assert!(
-        matches!(copied, LedgerError::ForeignKey(key) if key == key_id()),
+        matches!(copied, LedgerError::KeyOfOtherStore(key) if key == key_id()),
         "{copied:?}"
     );
     assert_eq!(
@@ -313,8 +315,7 @@ pub(super) async fn key_signs_for_one_store(ledger: Ledger) {
     );
 }
 
-/// A worker that was held up between preparing and publishing, while another has captured and
-/// sealed the same pass.
+/// A worker is held up between prepare and publish, while another captures and seals the same pass.
 pub(super) async fn second_bundle_of_a_pass_says_what_it_duplicates(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     let late = bundle_row(&ledger, &key).await;
@@ -328,11 +329,11 @@ pub(super) async fn second_bundle_of_a_pass_says_what_it_duplicates(ledger: Ledg
         ..stream(&other, "two")
     };
     ledger.begin_stream(&theirs).await.expect("it is new");
-    let place = ledger.take_place(&other).await.expect("it was begun");
+    let position = ledger.next_position(&other).await.expect("it was begun");
     let sealed = BundleRow {
         id: Digest::of(b"other"),
         key_id: other,
-        place,
+        position,
         object_key: "bundles/other".to_owned(),
         ..late.clone()
     };
@@ -347,11 +348,11 @@ pub(super) async fn second_bundle_of_a_pass_says_what_it_duplicates(ledger: Ledg
         .await
         .expect("it was prepared");
     assert_eq!(sealed.duplicate_of, None);
-    // whoever comes to it now has nothing to add
-    let place = ledger.take_place(&other).await.expect("it was begun");
+    // The pass is sealed: no further bundle can be prepared.
+    let position = ledger.next_position(&other).await.expect("it was begun");
     let again = BundleRow {
         id: Digest::of(b"again"),
-        place,
+        position,
         ..sealed.clone()
     };
     let refused = ledger

@@ -3,8 +3,8 @@
 use evidence_format::digest::Digest;
 
 use crate::ledger::{Ledger, LedgerError, TokenRow};
-use domain::token::{TokenId, TokenRole};
 use crate::testing::{at, declare, incident};
+use domain::token::{TokenId, TokenRole};
 
 fn token(number: u8, created_at: i64) -> TokenRow {
     TokenRow {
@@ -19,7 +19,7 @@ fn token(number: u8, created_at: i64) -> TokenRow {
     }
 }
 
-pub(super) async fn token_is_kept_as_it_was_made(ledger: Ledger) {
+pub(super) async fn token_is_stored_unchanged(ledger: Ledger) {
     let id = declare(&ledger, "INC-1").await;
     let first = token(1, 0);
     let scoped = TokenRow {
@@ -68,10 +68,10 @@ pub(super) async fn token_is_kept_as_it_was_made(ledger: Ledger) {
     assert_eq!(ledger.token(&lost.id).await.expect("a database"), None);
 }
 
-pub(super) async fn token_is_good_until_it_expires_or_is_revoked(ledger: Ledger) {
+pub(super) async fn token_is_valid_until_it_expires_or_is_revoked(ledger: Ledger) {
     let token = token(1, 0);
     ledger.add_token(&token).await.expect("a database");
-    assert!(token.is_good(at(99)) && !token.is_good(at(100)));
+    assert!(token.is_valid(at(99)) && !token.is_valid(at(100)));
     assert_eq!(
         ledger
             .revoke_token(&token.id, at(50))
@@ -92,7 +92,7 @@ pub(super) async fn token_is_good_until_it_expires_or_is_revoked(ledger: Ledger)
         .await
         .expect("a database")
         .expect("it stays in the list");
-    assert!(!revoked.is_good(at(51)));
+    assert!(!revoked.is_valid(at(51)));
     assert_eq!(
         revoked,
         TokenRow {

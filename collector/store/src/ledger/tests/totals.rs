@@ -1,9 +1,9 @@
-//! How much there is.
+//! Totals.
 
-use crate::ledger::{Ledger, PassState, Totals};
+use crate::ledger::{Ledger, LedgerTotals, PassState};
 use crate::testing::{add_bundle, add_pass};
 
-pub(super) async fn everything_is_counted(ledger: Ledger) {
+pub(super) async fn totals_count_everything(ledger: Ledger) {
     let none = [
         PassState::Waiting,
         PassState::Capturing,
@@ -11,9 +11,9 @@ pub(super) async fn everything_is_counted(ledger: Ledger) {
         PassState::Failed,
     ]
     .map(|state| (state, 0));
-    let empty = Totals {
+    let empty = LedgerTotals {
         passes: none.to_vec(),
-        ..Totals::default()
+        ..LedgerTotals::default()
     };
     assert_eq!(ledger.totals().await.expect("a database"), empty);
     let first = add_pass(&ledger, "INC-1", 0).await;

@@ -1,0 +1,234 @@
+//! The plan as a value. It is written before the capture, never changed afterwards, and sealed with
+//! the evidence.
+//!
+//! Its JSON is read again after a restart, so fields are only added, never renamed or removed.
+
+use evidence_format::coverage::TimeWindow;
+use evidence_format::id::{IncidentId, ItemName};
+use evidence_format::plan::{SealedPlan, SealedStep};
+use evidence_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::offer::{CaptureTarget, EvidenceLifetime};
+use crate::incident::{PassKind, Pivot, PivotKind, PlayName, SourceName};
+
+/// What will be captured, what will not, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CapturePlan {
+    pub incident: IncidentId,
+    pub play: PlayName,
+    /// When the incident was declared.
+    pub declared: Timestamp,
+    /// When the plan was made.
+    pub planned: Timestamp,
+    /// The window to cover, at sources that have a past.
+    pub window: TimeWindow,
+    /// When each pass seals what it has.
+    pub deadline: Timestamp,
+    pub budget: CaptureBudget,
+    /// Most volatile first. All passes run concurrently.
+    pub passes: Vec<CapturePass>,
+    /// Sources that are not captured.
+    pub unavailable: Vec<UnavailableSource>,
+    /// Remarks for the reader.
+    pub notices: Vec<PlanNotice>,
+    /// Pivots by which no source here can filter: they have no effect.
+    pub pivots_unused: Vec<Pivot>,
+    /// Kinds of pivots that would help but were not given.
+    pub pivots_wanted: Vec<PivotKind>,
+}
+
+/// One capture of one source, which makes one bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = PlanPass)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CapturePass {
+    pub source: SourceName,
+    /// From 1, unique among the passes of a source in an incident.
+    pub number: u64,
+    pub kind: PassKind,
+    /// In order. Never empty.
+    pub steps: Vec<CaptureStep>,
+}
+
+/// One question to a source, which makes one item, if only one that records a gap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = PlanStep)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CaptureStep {
+    /// The item that the step makes. Unique in its pass; later passes with the same question use
+    /// the same name.
+    pub item: ItemName,
+    /// The offer that the step takes: its unique `item`.
+    pub offer: String,
+    /// The API that is called.
+    pub api: String,
+    pub target: CaptureTarget,
+    /// What the step captures, in words.
+    pub what: String,
+    /// Limits the step to what matches; `None` takes all.
+    pub pivot: Option<Pivot>,
+    /// The window to cover; `None` for state, which has no past.
+    pub asked: Option<TimeWindow>,
+    /// The part of `asked` that the source still has, by its published retention; `None` if
+    /// nothing is left, and for state.
+    pub effective: Option<TimeWindow>,
+    /// Why `effective` is shorter than `asked`.
+    pub clipped: Option<String>,
+    /// How long the source keeps the evidence.
+    pub lifetime: EvidenceLifetime,
+    /// The address of the page that publishes the lifetime.
+    pub citation: String,
+    /// When the source deletes the oldest part; `None` if it never does, or if unknown.
+    pub expires: Option<Timestamp>,
+    /// `None` if nothing was sampled.
+    pub requests_expected: Option<u64>,
+    /// Bytes of the responses; `None` if unknown.
+    pub bytes_expected: Option<u64>,
+    /// Seconds that the requests take at the published quota; `None` if unknown.
+    pub seconds_expected: Option<u64>,
+    pub limits: StepLimits,
+    /// Where an earlier pass stopped, in the source's own format; `None` starts at the beginning.
+    pub cursor: Option<String>,
+    /// Why the step is not taken and becomes a gap; `None` if it is taken.
+    pub left_out: Option<LeftOutReason>,
+}
+
+/// Limits of one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = StepLimits)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StepLimits {
+    /// Bytes of one object.
+    pub object_bytes_max: u64,
+    /// Bytes of the whole item, before compression.
+    pub item_bytes_max: u64,
+    /// `None` is no limit.
+    pub requests_max: Option<u64>,
+}
+
+/// Why a step is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeftOutReason {
+    /// More volatile steps used up the budget's bytes.
+    Bytes,
+    /// More volatile steps used up the budget's requests.
+    Requests,
+    /// By its published retention, the source has nothing left of the window.
+    Expired,
+}
+
+/// Limits of the whole capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CaptureBudget {
+    /// Bytes of all steps, before compression.
+    pub bytes_max: u64,
+    /// Requests of all steps; `None` is no limit.
+    pub requests_max: Option<u64>,
+    /// Seconds after which each pass seals what it has.
+    pub deadline_seconds: u64,
+    /// Bytes of one object.
+    pub object_bytes_max: u64,
+}
+
+/// A source, or one of its offers, that is not captured.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[schema(as = UnavailableSource)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UnavailableSource {
+    pub source: SourceName,
+    /// The API of the offer; `None` is the whole source.
+    pub api: Option<String>,
+    pub why: UnavailableReason,
+    /// What is missing, in the source's words.
+    pub problems: Vec<String>,
+}
+
+/// Why a source is not captured.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[schema(as = UnavailableReason)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnavailableReason {
+    /// The play names a source that this version lacks.
+    NotInThisVersion,
+    /// The source is not configured.
+    NotConfigured,
+    /// The source does not respond, or denies read access.
+    Unavailable,
+    /// The source has no targets.
+    NoTargets,
+    /// The scope leaves the source out.
+    Scope,
+}
+
+/// A remark on the plan.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[schema(as = PlanNotice)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanNotice {
+    /// `None` if the remark is about the whole plan.
+    pub source: Option<SourceName>,
+    pub text: String,
+}
+
+impl CapturePlan {
+    /// All steps, in order.
+    pub fn steps(&self) -> impl Iterator<Item = &CaptureStep> {
+        self.passes.iter().flat_map(|pass| &pass.steps)
+    }
+
+    /// The steps that are not taken and become gaps.
+    pub fn left_out(&self) -> impl Iterator<Item = &CaptureStep> {
+        self.steps().filter(|step| step.left_out.is_some())
+    }
+}
+
+impl CapturePass {
+    /// The form in which the plan is sealed with the items of this pass.
+    #[must_use]
+    pub fn sealed_plan(&self, deadline_seconds: Option<u64>) -> SealedPlan {
+        let steps = self.steps.iter().map(|step| SealedStep {
+            item: step.item.clone(),
+            what: step.what.clone(),
+            object_bytes_max: Some(step.limits.object_bytes_max),
+            item_bytes_max: Some(step.limits.item_bytes_max),
+        });
+        SealedPlan {
+            deadline_seconds,
+            steps: steps.collect(),
+        }
+    }
+}
+
+impl UnavailableReason {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotInThisVersion => "not available in this version",
+            Self::NotConfigured => "not configured",
+            Self::Unavailable => "not available now",
+            Self::NoTargets => "nothing to ask",
+            Self::Scope => "left out by the scope",
+        }
+    }
+}
+
+impl LeftOutReason {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bytes => "over budget (bytes)",
+            Self::Requests => "over budget (requests)",
+            Self::Expired => "nothing is left",
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The numbers of passes. They follow from what a pass is, so scheduling it twice gives the same
+//! number and adds no second pass.
+
+/// The number of a pass among those of one source in one incident, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PassNumber {
+    /// The capture request that it answers, from 0: the one of the declaration.
+    pub(super) request: u32,
+    /// From 0. A plan with more steps than a bundle may have items is split into parts.
+    part: u32,
+    /// From 1; 0 is the pass that may be continued.
+    continuation: u32,
+    /// From 1; 0 is the pass that is settled.
+    settle: u32,
+}
+
+// In decimal, a number reads request, part, continuation, settle: 3_07_01_02.
+const SETTLES: u32 = 100;
+const CONTINUATIONS: u32 = 100 * SETTLES;
+const PARTS: u32 = 100 * CONTINUATIONS;
+
+impl PassNumber {
+    pub(super) fn of(pass: u32) -> Self {
+        Self {
+            request: pass / PARTS,
+            part: pass % PARTS / CONTINUATIONS,
+            continuation: pass % CONTINUATIONS / SETTLES,
+            settle: pass % SETTLES,
+        }
+    }
+
+    /// The first pass of a capture request; `None` if there were too many requests.
+    pub(super) fn of_request(request: usize) -> Option<u32> {
+        u32::try_from(request).ok()?.checked_mul(PARTS)
+    }
+
+    /// The number of part `part` of this pass's plan; `None` if there are too many.
+    pub(super) fn part(self, part: u32) -> Option<u32> {
+        Self { part, ..self }.pass()
+    }
+
+    /// The pass that resumes this one after its deadline; `None` if there are too many.
+    pub(super) fn continuation(self) -> Option<u32> {
+        Self {
+            continuation: self.continuation + 1,
+            ..self
+        }
+        .pass()
+    }
+
+    /// The settle pass `settle` of this one, from 1.
+    pub(super) fn settle(self, settle: u32) -> Option<u32> {
+        Self { settle, ..self }.pass()
+    }
+
+    fn pass(self) -> Option<u32> {
+        let fits = self.part < 100 && self.continuation < 100 && self.settle < 100;
+        let parts = self.request.checked_mul(PARTS)?;
+        fits.then_some(
+            parts + self.part * CONTINUATIONS + self.continuation * SETTLES + self.settle,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pass_number_reads_back_as_it_was_made() {
+        let first = PassNumber::of(PassNumber::of_request(3).expect("few"));
+        let part = PassNumber::of(first.part(7).expect("few"));
+        let continuation = PassNumber::of(part.continuation().expect("few"));
+        let settle = continuation.settle(2).expect("few");
+        assert_eq!(settle, 3_070_102);
+        assert_eq!(
+            PassNumber::of(settle),
+            PassNumber {
+                request: 3,
+                part: 7,
+                continuation: 1,
+                settle: 2
+            }
+        );
+        assert_eq!(PassNumber::of(9900).continuation(), None);
+        assert_eq!(first.part(100), None);
+    }
+}

@@ -1,0 +1,40 @@
+//! The authenticated caller of a request.
+
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+
+use domain::incident::{Incident, Name};
+use domain::token::TokenRole;
+
+/// The holder of a request's token.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// The name in journals.
+    pub(crate) name: Name,
+    /// The name in logs: the token's id, or the subject of an identity provider.
+    pub(crate) id: String,
+    pub(crate) role: TokenRole,
+    /// The only incident that this caller may see; `None` for all.
+    pub(crate) incident: Option<IncidentId>,
+    pub(crate) expires_at: Timestamp,
+}
+
+impl Caller {
+    /// False if the caller may not know that there is such an incident.
+    pub(crate) fn may_see(&self, incident: &IncidentId) -> bool {
+        self.incident.as_ref().is_none_or(|only| only == incident)
+    }
+
+    /// False if the caller is automation and somebody else declared the incident.
+    pub(crate) fn may_read(&self, incident: &Incident) -> bool {
+        self.role != TokenRole::Automation || incident.declared_by == self.name
+    }
+
+    /// True if the caller may change severity and status.
+    pub(crate) fn may_decide(&self) -> bool {
+        match self.role {
+            TokenRole::Commander | TokenRole::Admin => true,
+            TokenRole::Automation | TokenRole::Owner | TokenRole::Auditor => false,
+        }
+    }
+}

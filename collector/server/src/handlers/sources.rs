@@ -1,0 +1,56 @@
+//! The sources of evidence: whether each would work now, and what a capture would take before there
+//! is an incident.
+
+use axum::extract::State;
+
+use super::captures::capture_options;
+use super::incidents::capture_request;
+use crate::json::Json;
+use crate::problem::Problem;
+use crate::query::Query;
+use crate::responses::source_status;
+use crate::state::ServerState;
+use api::SourceList;
+use domain::incident::PlayName;
+use domain::plan::CapturePlan;
+
+/// The given play, or the one for incidents of which little is known.
+fn play_or_general(given: Option<PlayName>) -> PlayName {
+    given.unwrap_or_else(|| "general".parse().expect("a built-in play"))
+}
+
+/// `GET /v1/sources`.
+pub(crate) async fn check(
+    State(state): State<ServerState>,
+    mut query: Query,
+) -> Result<Json<SourceList>, Problem> {
+    let name = play_or_general(query.one("play")?);
+    query.finish()?;
+    let play = state.pipeline().plays.get(&name)?;
+    let readiness = state
+        .pipeline()
+        .check_all_sources(None, state.pipeline().window_of(play))
+        .await;
+    let sources = readiness
+        .iter()
+        .map(|(source, readiness)| source_status(*source, readiness.clone(), play))
+        .collect();
+    Ok(Json(SourceList { sources }))
+}
+
+/// `GET /v1/plan`.
+pub(crate) async fn plan(
+    State(state): State<ServerState>,
+    mut query: Query,
+) -> Result<Json<CapturePlan>, Problem> {
+    let (play, pivots) = (play_or_general(query.one("play")?), query.many("pivot")?);
+    let options = capture_options(&mut query)?;
+    query.finish()?;
+    let request = capture_request(&state, options)?;
+    Ok(Json(
+        state
+            .pipeline()
+            .preview(None, &play, pivots, request)
+            .await?,
+    ))
+}

@@ -1,0 +1,216 @@
+//! The API's answers, built from what the pipeline and the ledger return. The command line shows the
+//! same answers for a local store as for a server.
+
+use std::collections::BTreeMap;
+
+use evidence_format::digest::Digest;
+use evidence_format::id::IncidentId;
+
+use api::{
+    BundleSummary, CaptureKind, CapturePass, CaptureProgress, CaptureState, IncidentDetails,
+    IncidentListItem, PlayDetails, SourceStatus, TokenInfo,
+};
+use domain::incident::view::IncidentView;
+use domain::incident::{
+    BundleCoverage, Incident, IncidentEvent, IncidentOverview, JournalEntry, Play, Plays,
+};
+use domain::plan::{EvidenceLifetime, Readiness};
+use pipeline::{ATTACHMENT_SOURCE, PassProgress, Pipeline, PipelineError};
+use platform::clock;
+use sources::Source;
+use store::ledger::{BundleRow, PassKind, PassRow, PassState, TokenRow};
+
+#[must_use]
+pub fn incident_list_item(overview: IncidentOverview) -> IncidentListItem {
+    IncidentListItem {
+        id: overview.id,
+        name: overview.name,
+        severity: overview.severity,
+        status: overview.status,
+        declared_at: overview.declared_at,
+        declared_by: overview.declared_by,
+        play: overview.play,
+        evidence: overview.evidence,
+    }
+}
+
+/// An incident as of now, with its captures.
+///
+/// # Errors
+/// The ledger failed.
+pub async fn incident_details(
+    pipeline: &Pipeline,
+    incident: &Incident,
+) -> Result<IncidentDetails, PipelineError> {
+    Ok(IncidentDetails {
+        id: incident.id.clone(),
+        view: IncidentView::of(incident, clock::now()),
+        passes: capture_passes(pipeline, &incident.id).await?,
+        under_way: pipeline.is_under_way(&incident.id).await?,
+    })
+}
+
+async fn capture_passes(
+    pipeline: &Pipeline,
+    id: &IncidentId,
+) -> Result<Vec<CapturePass>, PipelineError> {
+    let rows = pipeline.parts.ledger.passes(id).await?;
+    let entries = pipeline.entries(id).await?;
+    let passes = rows.into_iter().map(|row| capture_pass(row, &entries));
+    Ok(passes.collect())
+}
+
+fn capture_pass(row: PassRow, entries: &[JournalEntry]) -> CapturePass {
+    let state = match row.state() {
+        PassState::Waiting => CaptureState::Waiting,
+        PassState::Capturing => CaptureState::Capturing,
+        PassState::Sealed => CaptureState::Sealed,
+        PassState::Failed => CaptureState::Failed,
+    };
+    CapturePass {
+        kind: match row.kind {
+            PassKind::First => CaptureKind::First,
+            PassKind::Continuation => CaptureKind::Continuation,
+            PassKind::Settle => CaptureKind::Settle,
+            PassKind::Again => CaptureKind::Again,
+        },
+        state,
+        due_at: row.due_at,
+        why: (state == CaptureState::Failed).then(|| failure_reason(&row, entries)),
+        source: row.key.source,
+        pass: row.key.pass,
+    }
+}
+
+fn failure_reason(row: &PassRow, entries: &[JournalEntry]) -> String {
+    if row.key.source == ATTACHMENT_SOURCE {
+        return "the upload was interrupted: attach it again".to_owned();
+    }
+    for entry in entries.iter().rev() {
+        if let IncidentEvent::CaptureFailed {
+            source,
+            pass,
+            error,
+        } = &entry.change
+            && source.as_str() == row.key.source
+            && *pass == u64::from(row.key.pass)
+        {
+            return error.to_string();
+        }
+    }
+    let was_stopped = entries
+        .iter()
+        .any(|entry| matches!(entry.change, IncidentEvent::CaptureStopped {}));
+    if was_stopped {
+        "stopped".to_owned()
+    } else {
+        "nothing to capture: `exhibit sources check` says why".to_owned()
+    }
+}
+
+/// The progress of a capture of this process.
+#[must_use]
+pub fn capture_progress(running: PassProgress) -> CaptureProgress {
+    CaptureProgress {
+        source: running.pass.source,
+        pass: running.pass.pass,
+        pages: running.pages,
+        bytes: running.bytes,
+    }
+}
+
+/// The bundles of an incident, in the order in which they were sealed.
+///
+/// # Errors
+/// The ledger failed.
+pub async fn bundle_summaries(
+    pipeline: &Pipeline,
+    id: &IncidentId,
+) -> Result<Vec<BundleSummary>, PipelineError> {
+    let rows = pipeline.parts.ledger.bundles(id).await?;
+    // The name of an attachment is in the journal only.
+    let mut names: BTreeMap<Digest, String> = BTreeMap::new();
+    for entry in pipeline.entries(id).await? {
+        if let IncidentEvent::Attached { bundle, name, .. } = entry.change {
+            names.insert(bundle, name.to_string());
+        }
+    }
+    let summaries = rows.into_iter().map(|row| {
+        let name = names.remove(&row.id);
+        bundle_summary(row, name)
+    });
+    Ok(summaries.collect())
+}
+
+fn bundle_summary(row: BundleRow, name: Option<String>) -> BundleSummary {
+    BundleSummary {
+        id: row.id,
+        coverage: BundleCoverage::from_json(&row.coverage),
+        incident: row.pass.incident,
+        source: row.pass.source,
+        pass: row.pass.pass,
+        name,
+        sealed_at: row.sealed_at,
+        size: row.bytes,
+        duplicate_of: row.duplicate_of,
+    }
+}
+
+/// All plays, by name.
+#[must_use]
+pub fn play_details(plays: &Plays) -> Vec<PlayDetails> {
+    let details = plays.iter().map(|play| PlayDetails {
+        name: play.name.clone(),
+        title: play.title.clone(),
+        window_hours: play.window_hours,
+        sources: play.sources.clone(),
+        absent: play
+            .sources
+            .iter()
+            .filter(|name| sources::find(name.as_str()).is_none())
+            .cloned()
+            .collect(),
+        pivots: play.pivots.clone(),
+        steps: plays.checklist(play),
+    });
+    details.collect()
+}
+
+/// The readiness of a source, beside the window of `play`.
+#[must_use]
+pub fn source_status(
+    source: &'static dyn Source,
+    readiness: Readiness,
+    play: &Play,
+) -> SourceStatus {
+    let lifetimes = || source.offers().iter().map(|offer| offer.lifetime);
+    SourceStatus {
+        source: readiness.source.to_string(),
+        what: source.description().to_owned(),
+        state: readiness.state,
+        targets: readiness
+            .targets
+            .into_iter()
+            .map(|estimate| estimate.target)
+            .collect(),
+        problems: readiness.problems,
+        retention_seconds: lifetimes()
+            .filter_map(|lifetime| lifetime.retention_seconds())
+            .min(),
+        is_state: lifetimes().all(|lifetime| matches!(lifetime, EvidenceLifetime::State(_))),
+        window_seconds: u64::from(play.window_hours) * 3600,
+    }
+}
+
+#[must_use]
+pub fn token_info(row: TokenRow) -> TokenInfo {
+    TokenInfo {
+        id: row.id,
+        role: row.role,
+        label: row.label,
+        incident: row.incident,
+        created_at: row.created_at,
+        expires_at: row.expires_at,
+        revoked_at: row.revoked_at,
+    }
+}

@@ -1,0 +1,376 @@
+//! Captures, attachments, bundles, timeline and events over the API.
+
+use super::*;
+
+#[tokio::test]
+async fn serves_attachment_as_bundle_in_whole_and_in_ranges() {
+    let scratch = Scratch::new().await;
+    let (owner, auditor) = (
+        scratch.token(TokenRole::Owner).await,
+        scratch.token(TokenRole::Auditor).await,
+    );
+    let id = scratch.declare(&owner).await;
+    let receipt = scratch.attach(&owner, &id, b"bytes of a picture").await;
+    let sha256 = evidence_format::digest::Digest::of(b"bytes of a picture").to_string();
+    assert_eq!(
+        (&receipt["bytes"], &receipt["sha256"]),
+        (&18.into(), &sha256.as_str().into()),
+        "{receipt}"
+    );
+    let bundles = scratch
+        .get(&auditor, &format!("/v1/incidents/{id}/bundles"))
+        .await
+        .json();
+    let listed = &bundles["bundles"][0];
+    assert_eq!(
+        (&listed["id"], &listed["coverage"]["complete"]),
+        (&receipt["id"], &true.into())
+    );
+    assert!(
+        listed["sealedAt"]
+            .as_str()
+            .is_some_and(|time| time.ends_with('Z'))
+    );
+    let path = format!("/v1/bundles/{}", receipt["id"].as_str().expect("an id"));
+    let whole = scratch.get(&auditor, &path).await;
+    assert_eq!(whole.header("content-length"), listed["size"].to_string());
+    assert_eq!(
+        whole.header("etag"),
+        format!("\"{}\"", receipt["id"].as_str().expect("an id"))
+    );
+    assert!(whole.header("content-disposition").ends_with(".tar\""));
+    let ask = async |method: Method, name: &'static str, value: &str| {
+        let mut request = request(&auditor, method, &path, None);
+        request
+            .headers_mut()
+            .insert(name, value.parse().expect("a value"));
+        Answer::of(scratch.send(request).await).await
+    };
+    let (size, mut parts) = (whole.bytes.len(), Vec::new());
+    for begin in (0..size).step_by(1000) {
+        let part = ask(
+            Method::GET,
+            "range",
+            &format!("bytes={begin}-{}", begin + 999),
+        )
+        .await;
+        let last = (begin + 999).min(size - 1);
+        assert_eq!(
+            (part.status.as_u16(), part.header("content-range")),
+            (206, format!("bytes {begin}-{last}/{size}").as_str())
+        );
+        parts.extend(part.bytes);
+    }
+    assert!(parts == whole.bytes, "the parts are the whole");
+    let head = ask(Method::HEAD, "range", "bytes=0-9").await;
+    assert_eq!(
+        (
+            head.status.as_u16(),
+            head.bytes.len(),
+            head.header("content-length")
+        ),
+        (200, 0, size.to_string().as_str())
+    );
+    assert_eq!(
+        ask(Method::GET, "if-none-match", whole.header("etag"))
+            .await
+            .status,
+        304
+    );
+    let behind = ask(Method::GET, "range", &format!("bytes={size}-")).await;
+    assert_eq!(
+        (behind.code().as_str(), behind.header("content-range")),
+        ("range-not-satisfiable", format!("bytes */{size}").as_str())
+    );
+    let exported = scratch
+        .get(
+            &auditor,
+            &format!("/v1/incidents/{id}/timeline?kind=evidence.exported"),
+        )
+        .await
+        .json();
+    let rows = exported["rows"].as_array().expect("rows");
+    assert_eq!(
+        rows.len(),
+        1 + size.div_ceil(1000),
+        "every download is in the journal, and nothing else"
+    );
+    assert!(rows.iter().all(|row| {
+        row["by"]
+            .as_str()
+            .is_some_and(|by| by.starts_with("tester (token "))
+    }));
+    assert_eq!(
+        scratch
+            .get(&auditor, &format!("/v1/bundles/{sha256}"))
+            .await
+            .code(),
+        "not-found"
+    );
+    assert_eq!(
+        scratch.get(&auditor, "/v1/bundles/sha256:").await.code(),
+        "not-found"
+    );
+}
+
+#[tokio::test]
+async fn does_not_seal_interrupted_attachment() {
+    let scratch = Scratch::configured("[serve]\nattachment-bytes-max = 10\n").await;
+    let owner = scratch.token(TokenRole::Owner).await;
+    let id = scratch.declare(&owner).await;
+    let send = async |body: Body| {
+        let request = Request::post(format!("/v1/incidents/{id}/attachments"))
+            .header("authorization", format!("Bearer {owner}"));
+        Answer::of(scratch.send(request.body(body).expect("a request")).await).await
+    };
+    assert_eq!(send(Body::from("eleven byte")).await.code(), "too-large");
+    let pieces = |pieces: Vec<Result<&'static str, std::io::Error>>| {
+        Body::from_stream(futures::stream::iter(pieces))
+    };
+    assert_eq!(
+        send(pieces(vec![Ok("123456"), Ok("78901")])).await.code(),
+        "too-large"
+    );
+    assert_eq!(
+        send(pieces(vec![
+            Ok("123"),
+            Err(std::io::ErrorKind::ConnectionReset.into())
+        ]))
+        .await
+        .code(),
+        "malformed"
+    );
+    let bundles = scratch
+        .get(&owner, &format!("/v1/incidents/{id}/bundles"))
+        .await
+        .json();
+    assert_eq!(bundles["bundles"].as_array().map(Vec::len), Some(0));
+    assert_eq!(send(Body::from("ten bytes!")).await.status, 201);
+}
+
+#[tokio::test]
+async fn serves_timeline_in_pages_and_lines() {
+    let scratch = Scratch::new().await;
+    let owner = scratch.token(TokenRole::Owner).await;
+    let path = format!("/v1/incidents/{}", scratch.declare(&owner).await);
+    for number in 0..3 {
+        let note = serde_json::json!({"text": format!("note {number}")});
+        scratch.post(&owner, &format!("{path}/notes"), note).await;
+    }
+    let page = scratch
+        .get(&owner, &format!("{path}/timeline?kind=note&contains=NOTE"))
+        .await
+        .json();
+    let notes: Vec<_> = page["rows"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| row["summary"].as_str().expect("text"))
+        .collect();
+    assert_eq!(notes, ["note: note 0", "note: note 1", "note: note 2"]);
+    assert_eq!(page.get("next"), None);
+    let mut lines = request(
+        &owner,
+        Method::GET,
+        &format!("{path}/timeline?kind=note"),
+        None,
+    );
+    lines
+        .headers_mut()
+        .insert("accept", "application/x-ndjson".parse().expect("a value"));
+    let lines = Answer::of(scratch.send(lines).await).await;
+    assert_eq!(lines.header("content-type"), "application/x-ndjson");
+    let rows: Vec<Value> = lines
+        .bytes
+        .split(|b| *b == b'\n')
+        .filter(|l| !l.is_empty())
+        .map(|l| serde_json::from_slice(l).expect("JSON"))
+        .collect();
+    assert_eq!(Value::from(rows), page["rows"]);
+    for wrong in [
+        "kinds=note",
+        "cursor=x",
+        "from=yesterday",
+        "limit=-1",
+        "from=2026-01-01",
+    ] {
+        assert_eq!(
+            scratch
+                .get(&owner, &format!("{path}/timeline?{wrong}"))
+                .await
+                .code(),
+            "invalid",
+            "{wrong}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn streams_events_and_resumes_after_last_event_id() {
+    let scratch = Scratch::new().await;
+    let owner = scratch.token(TokenRole::Owner).await;
+    let path = format!("/v1/incidents/{}", scratch.declare(&owner).await);
+    let follow = async |last: Option<&str>| {
+        let mut request = request(&owner, Method::GET, &format!("{path}/events"), None);
+        if let Some(last) = last {
+            request
+                .headers_mut()
+                .insert("last-event-id", last.parse().expect("a value"));
+        }
+        scratch.send(request).await
+    };
+    let mut stream = follow(None).await;
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let first = stream
+        .body_mut()
+        .frame()
+        .await
+        .expect("an event")
+        .expect("no error")
+        .into_data()
+        .expect("data");
+    let text = String::from_utf8(first.to_vec()).expect("UTF-8");
+    assert!(
+        text.contains("event: entry")
+            && text.contains("id: 1\n")
+            && text.contains("incident.declared"),
+        "{text}"
+    );
+    scratch
+        .post(
+            &owner,
+            &format!("{path}/notes"),
+            serde_json::json!({"text": "later"}),
+        )
+        .await;
+    let next = stream
+        .body_mut()
+        .frame()
+        .await
+        .expect("an event")
+        .expect("no error")
+        .into_data()
+        .expect("data");
+    assert!(String::from_utf8_lossy(&next).contains("note: later"));
+    let mut resumed = follow(Some("1")).await;
+    let next = resumed
+        .body_mut()
+        .frame()
+        .await
+        .expect("an event")
+        .expect("no error")
+        .into_data()
+        .expect("data");
+    assert!(
+        String::from_utf8_lossy(&next).contains("note: later"),
+        "it does not begin anew"
+    );
+    scratch.drain.cancel();
+    for stream in [stream, resumed] {
+        Answer::of(stream).await; // it ends
+    }
+    assert_eq!(Answer::of(follow(Some("x")).await).await.code(), "invalid");
+}
+
+#[tokio::test]
+async fn starts_and_stops_captures() {
+    let scratch = Scratch::new().await;
+    let owner = scratch.token(TokenRole::Owner).await;
+    let id = scratch.declare(&owner).await;
+    let path = format!("/v1/incidents/{id}");
+    let capture = async |json: Value| {
+        scratch
+            .post(&owner, &format!("{path}/captures"), json)
+            .await
+    };
+    let states = async || {
+        let view = scratch.get(&owner, &path).await.json();
+        view["passes"]
+            .as_array()
+            .expect("passes")
+            .iter()
+            .map(|pass| pass["state"].as_str().expect("a state").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        capture(serde_json::json!({"sources": ["host"]}))
+            .await
+            .status,
+        202
+    );
+    assert_eq!(states().await, ["waiting"]);
+    let stopped = scratch
+        .call(&owner, Method::DELETE, &format!("{path}/captures"), None)
+        .await;
+    assert_eq!(stopped.status, 202);
+    assert_eq!(states().await, ["failed"]);
+    assert_eq!(
+        capture(serde_json::json!({"sources": ["host"]}))
+            .await
+            .status,
+        202
+    );
+    assert_eq!(
+        states().await,
+        ["failed", "waiting"],
+        "who asks again is asked for"
+    );
+    for wrong in [
+        serde_json::json!({"from": "2026-01-01T00:00:00Z"}),
+        serde_json::json!({"from": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}),
+        serde_json::json!({"source": ["host"]}),
+    ] {
+        assert_eq!(capture(wrong).await.code(), "invalid");
+    }
+    let plan = scratch
+        .get(&owner, &format!("{path}/plan?source=host"))
+        .await;
+    assert_eq!(plan.status, 200, "{plan:?}");
+    assert!(
+        plan.json()["passes"]
+            .as_array()
+            .is_some_and(|passes| !passes.is_empty()),
+        "{plan:?}"
+    );
+}
+
+#[tokio::test]
+async fn reports_running_captures_and_failure_reasons() {
+    let scratch = Scratch::new().await;
+    let (owner, automation) = (
+        scratch.token(TokenRole::Owner).await,
+        scratch.token(TokenRole::Automation).await,
+    );
+    let declared = scratch
+        .post(
+            &automation,
+            "/v1/incidents",
+            serde_json::json!({"title": "t", "severity": 3}),
+        )
+        .await
+        .json();
+    let path = format!("/v1/incidents/{}", declared["id"].as_str().expect("an id"));
+    for token in [&owner, &automation] {
+        assert_eq!(scratch.get(token, &path).await.json()["underWay"], true);
+    }
+    assert_eq!(
+        scratch
+            .call(&owner, Method::DELETE, &format!("{path}/captures"), None)
+            .await
+            .status,
+        202
+    );
+    let full = scratch.get(&owner, &path).await.json();
+    assert_eq!(full["underWay"], false);
+    assert!(
+        full["passes"]
+            .as_array()
+            .is_some_and(|passes| passes.iter().all(|pass| pass["why"] == "stopped")),
+        "{full}"
+    );
+    let glance = scratch.get(&automation, &path).await.json();
+    assert!(
+        glance["passes"][0].get("why").is_none(),
+        "a reason may quote a source: {glance}"
+    );
+}

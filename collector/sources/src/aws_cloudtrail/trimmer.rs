@@ -1,0 +1,136 @@
+//! Trims a response to what paging needs, before the SDK parses it: the token of the next page, and
+//! the time of the oldest event.
+//!
+//! The SDK would copy each of 50 events into a dozen strings that nobody reads, which costs as much
+//! as everything else that is done for a page. The recorder, below the SDK, has the whole response.
+//! A response that cannot be read here goes to the SDK untouched: its error says what is wrong.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextMut;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::ConfigBag;
+use serde::{Deserialize, Serialize};
+
+/// Trims the response to one request. Clones share the time of its oldest event.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ResponseTrimmer(Arc<Mutex<Option<i64>>>);
+
+impl ResponseTrimmer {
+    /// The second of the response's oldest event; `None` if it has no events, or was not trimmed.
+    pub(super) fn oldest(&self) -> Option<i64> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Intercept for ResponseTrimmer {
+    fn name(&self) -> &'static str {
+        "ResponseTrimmer"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response_mut();
+        if !response.status().is_success() {
+            return Ok(());
+        }
+        let Some((trimmed, oldest)) = response.body().bytes().and_then(trim) else {
+            return Ok(());
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
+        *response.body_mut() = SdkBody::from(trimmed);
+        Ok(())
+    }
+}
+
+/// A response of LookupEvents (CloudTrail API Reference), as far as it is read.
+#[derive(Deserialize)]
+struct LookupResponse {
+    #[serde(rename = "Events", default)]
+    events: Vec<EventTime>,
+    #[serde(rename = "NextToken")]
+    token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct EventTime {
+    /// Seconds since 1970.
+    #[serde(rename = "EventTime")]
+    time: Option<f64>,
+}
+
+/// A response without its events.
+#[derive(Serialize)]
+struct TrimmedResponse {
+    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+/// The body without its events, and the second of the oldest one.
+fn trim(body: &[u8]) -> Option<(Vec<u8>, Option<i64>)> {
+    // checked here, since serde checks neither: it would read an array as a struct, and it skips
+    // strings that it does not need
+    let text = str::from_utf8(body)
+        .ok()
+        .filter(|text| text.trim_ascii_start().starts_with('{'))?;
+    let LookupResponse { events, token } = serde_json::from_str(text).ok()?;
+    let oldest = events
+        .iter()
+        .filter_map(|event| event.time)
+        .map(|time| time.floor() as i64)
+        .min();
+    Some((serde_json::to_vec(&TrimmedResponse { token }).ok()?, oldest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trimmed(body: &str) -> Option<(String, Option<i64>)> {
+        let (trimmed, oldest) = trim(body.as_bytes())?;
+        Some((String::from_utf8(trimmed).expect("JSON"), oldest))
+    }
+
+    #[test]
+    fn keeps_token_and_oldest_second() {
+        let body = r#"{"Events":[{"EventTime":1.6274824925E9,"CloudTrailEvent":"{\"NextToken\":\"no\"}"},{"EventTime":1627482491},{}],
+            "NextToken":"a\"b/+=="}"#;
+        assert_eq!(
+            trimmed(body),
+            Some((
+                r#"{"NextToken":"a\"b/+=="}"#.to_owned(),
+                Some(1_627_482_491)
+            ))
+        );
+        assert_eq!(
+            trimmed(r#"{"Events":[],"NextToken":null}"#),
+            Some(("{}".to_owned(), None))
+        );
+        assert_eq!(
+            trimmed(r#"{"Events":[{"EventTime":-0.5}]}"#),
+            Some(("{}".to_owned(), Some(-1)))
+        );
+    }
+
+    #[test]
+    fn leaves_unreadable_response_to_sdk() {
+        for bad in [
+            r#"{"Events":["#,
+            r#"{"Events":[{"EventTime":"2021"}]}"#,
+            r#"{"Events":[null]}"#,
+            r#"{"NextToken":7}"#,
+            "[[],null]",
+            "",
+        ] {
+            assert_eq!(trimmed(bad), None, "{bad}");
+        }
+        assert_eq!(trim(b"{\"Events\":[{\"Username\":\"\xff\"}]}"), None);
+    }
+}

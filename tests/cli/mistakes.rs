@@ -1,0 +1,113 @@
+//! Misspelled arguments: each error suggests what was probably meant.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::{TestStore, all_output};
+
+#[test]
+fn misspelled_arguments_get_suggestions() {
+    let store = TestStore::new();
+    let id = store.declare();
+    let misspelled = id.replace("INC", "IMC");
+    for (code, arguments, said) in [
+        (
+            1,
+            &["status", &misspelled][..],
+            format!("did you mean {id}?"),
+        ),
+        (
+            1,
+            &["note", &misspelled, "x"],
+            format!("did you mean {id}?"),
+        ),
+        (
+            1,
+            &["timeline", "OTHER-1"],
+            "there is no incident OTHER-1: `exhibit status` lists them".to_owned(),
+        ),
+        (
+            2,
+            &["declare", "--title", "x", "--sev", "5"],
+            "there are: SEV-1, SEV-2, SEV-3, SEV-4".to_owned(),
+        ),
+        (
+            1,
+            &[
+                "declare",
+                "--title",
+                "x",
+                "--sev",
+                "1",
+                "--play",
+                "leaked-secrets",
+            ],
+            "did you mean \"leaked-secret\"?".to_owned(),
+        ),
+        (
+            1,
+            &["plays", "cloud-admins"],
+            "did you mean \"cloud-admin\"?".to_owned(),
+        ),
+        (
+            1,
+            &["checklist", &id, "first15-1", "--state", "done"],
+            "did you mean \"first-15-1\"?".to_owned(),
+        ),
+        (
+            2,
+            &["checklist", &id, "--give", "root-case", "--note", "x"],
+            "did you mean \"root-cause\"?".to_owned(),
+        ),
+        (
+            2,
+            &["change", &id, "--role", "comander=x"],
+            "there are: incident-commander, technical-lead".to_owned(),
+        ),
+        (
+            2,
+            &["change", &id, "--started", "13:00"],
+            "expected a time and its zone".to_owned(),
+        ),
+        (1, &["change", &id], "say what to change".to_owned()),
+        (2, &["change", &id, "--sev", "1"], "--reason".to_owned()),
+        (
+            1,
+            &["checklist", &id, "first-15-1"],
+            "give it a --state, an --owner or a --note".to_owned(),
+        ),
+        (
+            2,
+            &["checklist", &id, "--give", "review"],
+            "--note".to_owned(),
+        ),
+        (
+            2,
+            &["timelime"],
+            "a similar subcommand exists: 'timeline'".to_owned(),
+        ),
+    ] {
+        let text = store.fails(code, arguments);
+        assert!(text.contains(&said), "{arguments:?}: {text}");
+    }
+    let mut note = store.exhibit(&["note", &id, "-"]);
+    let child = note
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    child
+        .stdin
+        .as_ref()
+        .expect("the stream is piped")
+        .write_all(&[b'x'; 20_000])
+        .expect("the peer reads");
+    let output = child.wait_with_output().expect("the program exits");
+    assert!(
+        all_output(&output).contains(&format!(
+            "attach anything else with `exhibit attach {id} FILE`"
+        )),
+        "{}",
+        all_output(&output)
+    );
+}
