@@ -375,7 +375,7 @@ impl<'d> IncidentEvidence<'d> {
         for (row, bundle) in sealed.iter().zip(bundles).skip(1) {
             let summary = row["summary"].as_str().expect("a text");
             assert!(
-                summary.contains(&format!("{} doubles {}", bundle.id, bundles[0].id)),
+                summary.contains(&format!("{} duplicates {}", bundle.id, bundles[0].id)),
                 "{summary}"
             );
             assert!(

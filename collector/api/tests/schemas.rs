@@ -190,11 +190,11 @@ fn schema_of_plan_matches_what_is_written() {
         "item": "host", "offer": "host", "api": "host", "target": {"account": null, "region": null, "identity": null, "name": null},
         "what": "x", "pivot": null, "asked": null, "effective": null, "clipped": null, "lifetime": "forever", "citation": "x",
         "expires": null, "requestsExpected": null, "bytesExpected": null, "secondsExpected": null,
-        "limits": {"objectBytesMax": 1, "itemBytesMax": 1, "requestsMax": null}, "cursor": null, "leftOut": null,
+        "limits": {"objectBytesMax": 1, "itemBytesMax": 1}, "cursor": null, "leftOut": null,
     });
     let plan: CapturePlan = serde_json::from_value(json!({
         "incident": "INC-1", "play": "general", "declared": from, "planned": from, "window": {"from": from, "until": until},
-        "deadline": until, "budget": {"bytesMax": 1, "requestsMax": null, "deadlineSeconds": 1, "objectBytesMax": 1},
+        "deadline": until, "budget": {"bytesMax": 1, "deadlineSeconds": 1, "objectBytesMax": 1},
         "passes": [{"source": "host", "number": 1, "kind": "first", "steps": [step]}],
         "unavailable": [{"source": "okta", "api": null, "why": "scope", "problems": []}],
         "notices": [{"source": null, "text": "x"}], "pivotsUnused": [], "pivotsWanted": [],

@@ -90,8 +90,8 @@ impl Pipeline {
             let play = &request.declaration.play;
             let (known, unknown) = self.split_known(self.sources_of(play, capture));
             passes = new_passes(id, &known, 0, now);
-            events.push(IncidentEvent::CaptureAsked {
-                ask: Box::new(capture.clone()),
+            events.push(IncidentEvent::CaptureRequested {
+                request: Box::new(capture.clone()),
             });
             // how much each source will be asked for, its own entry says once it is planned
             events.push(IncidentEvent::CapturePlanned {
@@ -127,10 +127,10 @@ impl Pipeline {
             let now = clock::now();
             let (known, _) = self.split_known(self.sources_of(&incident.play, &request));
             let number = capture_requests(&entries).len();
-            let asked = IncidentEvent::CaptureAsked {
-                ask: Box::new(request.clone()),
+            let requested = IncidentEvent::CaptureRequested {
+                request: Box::new(request.clone()),
             };
-            let new = [new_entry(&asked, by, now)];
+            let new = [new_entry(&requested, by, now)];
             let passes = new_passes(id, &known, number, now);
             match journal.append_at(incident.seq, &new, &passes).await {
                 // another request was written meanwhile: ours has another number now
@@ -250,7 +250,6 @@ impl Pipeline {
         } = self.capture;
         let budget = CaptureBudget {
             bytes_max,
-            requests_max: None,
             deadline_seconds,
             object_bytes_max,
         };
@@ -291,8 +290,8 @@ impl PlanInput {
 fn capture_requests(entries: &[incident::JournalEntry]) -> Vec<(CaptureRequest, Timestamp)> {
     let mut requests = Vec::new();
     for entry in entries {
-        if let IncidentEvent::CaptureAsked { ask } = &entry.change {
-            requests.push((ask.as_ref().clone(), entry.at));
+        if let IncidentEvent::CaptureRequested { request } = &entry.change {
+            requests.push((request.as_ref().clone(), entry.at));
         }
     }
     requests

@@ -159,8 +159,8 @@ pub(super) fn sealed_entries(row: &BundleRow, config: &BundleConfig) -> Vec<NewJ
         gaps: summary.missing,
         complete: summary.complete,
         provisional_until: summary.provisional_until,
-        doubles: row.duplicate_of,
-        is_copy: row.duplicate_of.is_some() && has_shared_pages(&row.pass),
+        duplicate_of: row.duplicate_of,
+        has_same_pages: row.duplicate_of.is_some() && has_shared_pages(&row.pass),
     };
     vec![program_entry(&sealed)]
 }

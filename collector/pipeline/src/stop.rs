@@ -72,7 +72,7 @@ impl StopWatcher {
     fn finds_stop_in(&mut self, entries: &[JournalEntry]) -> bool {
         for entry in entries {
             self.seq = entry.seq;
-            if matches!(entry.change, IncidentEvent::CaptureAsked { .. }) {
+            if matches!(entry.change, IncidentEvent::CaptureRequested { .. }) {
                 self.requests += 1;
             }
             let is_stop = matches!(entry.change, IncidentEvent::CaptureStopped {});
@@ -107,7 +107,7 @@ mod tests {
             regions: vec![],
             deadline_seconds: 1,
         };
-        IncidentEvent::CaptureAsked { ask: Box::new(ask) }
+        IncidentEvent::CaptureRequested { request: Box::new(ask) }
     }
 
     #[test]

@@ -46,6 +46,10 @@ impl Source for HostSource {
         NAME
     }
 
+    fn provider(&self) -> &'static str {
+        NAME
+    }
+
     fn description(&self) -> &'static str {
         "volatile state of the collector's own machine"
     }

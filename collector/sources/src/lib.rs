@@ -47,6 +47,9 @@ pub trait Source: Send + Sync {
     /// it is never changed or reused.
     fn name(&self) -> &'static str;
 
+    /// Who provides the data, as items state it: `aws`, `host`.
+    fn provider(&self) -> &'static str;
+
     /// What the source holds, in a few words for people.
     fn description(&self) -> &'static str;
 

@@ -230,7 +230,7 @@ impl Incident {
             IncidentEvent::NextUpdateSet { from, to } => replace(&mut self.next_update, from, *to)?,
             IncidentEvent::Note { .. } => {}
             IncidentEvent::Attached { .. }
-            | IncidentEvent::CaptureAsked { .. }
+            | IncidentEvent::CaptureRequested { .. }
             | IncidentEvent::CaptureStopped {}
             | IncidentEvent::CapturePlanned { .. }
             | IncidentEvent::CaptureStarted { .. }
@@ -306,7 +306,7 @@ impl EvidenceCount {
     pub(super) fn count(&mut self, event: &IncidentEvent) {
         match event {
             // Records and gaps of a copy were counted with the bundle that it duplicates.
-            IncidentEvent::EvidenceSealed { is_copy: true, .. } => self.bundles += 1,
+            IncidentEvent::EvidenceSealed { has_same_pages: true, .. } => self.bundles += 1,
             IncidentEvent::EvidenceSealed {
                 records,
                 gaps,
@@ -346,7 +346,7 @@ impl EvidenceCount {
             | IncidentEvent::ActionEnded { .. }
             | IncidentEvent::NextUpdateSet { .. }
             | IncidentEvent::Note { .. }
-            | IncidentEvent::CaptureAsked { .. }
+            | IncidentEvent::CaptureRequested { .. }
             | IncidentEvent::CaptureStopped {}
             | IncidentEvent::CapturePlanned { .. }
             | IncidentEvent::CaptureStarted { .. }
@@ -430,7 +430,7 @@ mod tests {
         else {
             panic!("a sample")
         };
-        let sealed = |is_copy| IncidentEvent::EvidenceSealed {
+        let sealed = |has_same_pages| IncidentEvent::EvidenceSealed {
             bundle: Digest::of(b"second"),
             source: source.clone(),
             pass,
@@ -438,8 +438,8 @@ mod tests {
             gaps: 3,
             complete: false,
             provisional_until: None,
-            doubles: Some(first),
-            is_copy,
+            duplicate_of: Some(first),
+            has_same_pages,
         };
         let mut incident = Incident::replay(&samples::entries()).expect("good entries");
         let counts = |incident: &Incident| {
@@ -460,7 +460,7 @@ mod tests {
         assert!(
             sealed(true)
                 .summary()
-                .ends_with(&format!("doubles {first}"))
+                .ends_with(&format!("duplicates {first}"))
         );
         assert!(
             sealed(false)

@@ -204,8 +204,8 @@ pub enum IncidentEvent {
         sha256: Digest,
     },
     /// A capture was requested, at the declaration or later.
-    #[serde(rename = "capture.asked")]
-    CaptureAsked { ask: Box<CaptureRequest> },
+    #[serde(rename = "capture.requested")]
+    CaptureRequested { request: Box<CaptureRequest> },
     /// All captures were stopped: each pass seals what it has, and no new pass begins.
     #[serde(rename = "capture.stopped")]
     CaptureStopped {},
@@ -244,11 +244,11 @@ pub enum IncidentEvent {
         provisional_until: Option<Timestamp>,
         /// The bundle that was sealed first, if two collectors captured the same pass.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        doubles: Option<Digest>,
+        duplicate_of: Option<Digest>,
         /// True if both bundles hold the same pages, so that records and gaps are counted already.
         /// False if each collector read its own machine.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        is_copy: bool,
+        has_same_pages: bool,
     },
     /// Somebody read evidence.
     #[serde(rename = "evidence.read")]
@@ -314,7 +314,7 @@ impl JournalEntry {
             | IncidentEvent::ActionEnded { .. }
             | IncidentEvent::NextUpdateSet { .. }
             | IncidentEvent::Note { .. }
-            | IncidentEvent::CaptureAsked { .. }
+            | IncidentEvent::CaptureRequested { .. }
             | IncidentEvent::CaptureStopped {}
             | IncidentEvent::CapturePlanned { .. }
             | IncidentEvent::CaptureStarted { .. }
@@ -357,7 +357,7 @@ impl IncidentEvent {
             Self::NextUpdateSet { .. } => "update.next",
             Self::Note { .. } => "note",
             Self::Attached { .. } => "evidence.attached",
-            Self::CaptureAsked { .. } => "capture.asked",
+            Self::CaptureRequested { .. } => "capture.requested",
             Self::CaptureStopped {} => "capture.stopped",
             Self::CapturePlanned { .. } => "capture.planned",
             Self::CaptureStarted { .. } => "capture.started",

@@ -88,7 +88,7 @@ impl IncidentOverview {
             | IncidentEvent::NextUpdateSet { .. }
             | IncidentEvent::Note { .. } => {}
             IncidentEvent::Attached { .. }
-            | IncidentEvent::CaptureAsked { .. }
+            | IncidentEvent::CaptureRequested { .. }
             | IncidentEvent::CaptureStopped {}
             | IncidentEvent::CapturePlanned { .. }
             | IncidentEvent::CaptureStarted { .. }

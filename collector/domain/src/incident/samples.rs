@@ -240,8 +240,8 @@ fn custody() -> Vec<IncidentEvent> {
             gaps: 2,
             complete: false,
             provisional_until: Some("2026-11-24T13:40:17Z".parse().expect("a time")),
-            doubles: None,
-            is_copy: false,
+            duplicate_of: None,
+            has_same_pages: false,
         },
         IncidentEvent::EvidenceRead {
             bundle,

@@ -128,11 +128,11 @@ impl IncidentEvent {
                 sha256,
                 bundle: _,
             } => format!("attached {name} ({bytes} bytes, {sha256})"),
-            Self::CaptureAsked { ask } => {
-                format!("evidence asked for{}", from_sources(&ask.sources))
+            Self::CaptureRequested { request } => {
+                format!("capture requested{}", from_sources(&request.sources))
             }
             Self::CaptureStopped {} => {
-                "captures stopped: what is there is sealed, and nothing more is begun".to_owned()
+                "captures stopped: each seals what it has, and no new one begins".to_owned()
             }
             Self::CapturePlanned {
                 passes,
@@ -160,18 +160,18 @@ impl IncidentEvent {
                 gaps,
                 complete,
                 provisional_until,
-                doubles,
-                is_copy,
+                duplicate_of,
+                has_same_pages,
             } => {
-                let found = match (doubles, is_copy) {
+                let found = match (duplicate_of, has_same_pages) {
                     // The first bundle of these pages has their records and gaps already.
                     (Some(first), true) => {
                         return format!(
-                            "sealed {source} pass {pass} a second time, as two collectors had it: {bundle} doubles {first}"
+                            "sealed {source} pass {pass} a second time, since two collectors captured it: {bundle} duplicates {first}"
                         );
                     }
                     (Some(first), false) => {
-                        format!("{bundle} beside {first}, as two collectors had it")
+                        format!("{bundle} beside {first}, since two collectors captured it")
                     }
                     (None, _) => bundle.to_string(),
                 };

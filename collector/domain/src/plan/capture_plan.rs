@@ -104,8 +104,6 @@ pub struct StepLimits {
     pub object_bytes_max: u64,
     /// Bytes of the whole item, before compression.
     pub item_bytes_max: u64,
-    /// `None` is no limit.
-    pub requests_max: Option<u64>,
 }
 
 /// Why a step is not taken.
@@ -114,8 +112,6 @@ pub struct StepLimits {
 pub enum LeftOutReason {
     /// More volatile steps used up the budget's bytes.
     Bytes,
-    /// More volatile steps used up the budget's requests.
-    Requests,
     /// By its published retention, the source has nothing left of the window.
     Expired,
 }
@@ -126,8 +122,6 @@ pub enum LeftOutReason {
 pub struct CaptureBudget {
     /// Bytes of all steps, before compression.
     pub bytes_max: u64,
-    /// Requests of all steps; `None` is no limit.
-    pub requests_max: Option<u64>,
     /// Seconds after which each pass seals what it has.
     pub deadline_seconds: u64,
     /// Bytes of one object.
@@ -227,7 +221,6 @@ impl LeftOutReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bytes => "over budget (bytes)",
-            Self::Requests => "over budget (requests)",
             Self::Expired => "nothing is left",
         }
     }

@@ -161,9 +161,6 @@ pub fn plan(
 fn clamp_to_json(budget: CaptureBudget) -> CaptureBudget {
     CaptureBudget {
         bytes_max: budget.bytes_max.min(JSON_INTEGER_MAX),
-        requests_max: budget
-            .requests_max
-            .map(|requests| requests.min(JSON_INTEGER_MAX)),
         deadline_seconds: budget.deadline_seconds.min(JSON_INTEGER_MAX),
         object_bytes_max: budget.object_bytes_max.min(JSON_INTEGER_MAX),
     }

@@ -85,14 +85,12 @@ fn scope() -> impl Strategy<Value = PlanScope> {
 fn budget() -> impl Strategy<Value = CaptureBudget> {
     (
         0..1_u64 << 34,
-        prop::option::of(0..100_000_u64),
         0..5_000_u64,
         0..1_u64 << 30,
     )
         .prop_map(
-            |(bytes_max, requests_max, deadline_seconds, object_bytes_max)| CaptureBudget {
+            |(bytes_max, deadline_seconds, object_bytes_max)| CaptureBudget {
                 bytes_max,
-                requests_max,
                 deadline_seconds,
                 object_bytes_max,
             },
@@ -181,6 +179,5 @@ proptest! {
         let taken = || plan.steps().filter(|step| step.left_out.is_none());
         prop_assert!(taken().map(|step| step.limits.item_bytes_max).sum::<u64>() <= budget.bytes_max);
         prop_assert!(taken().all(|step| step.bytes_expected.is_none_or(|bytes| bytes <= step.limits.item_bytes_max)));
-        prop_assert!(budget.requests_max.is_none_or(|max| taken().filter_map(|s| s.limits.requests_max).sum::<u64>() <= max));
     }
 }

@@ -180,7 +180,6 @@ pub(super) fn ask(play: &Play) -> PlanRequest<'_> {
         },
         budget: CaptureBudget {
             bytes_max: 8 << 30,
-            requests_max: None,
             deadline_seconds: 900,
             object_bytes_max: 64 << 20,
         },

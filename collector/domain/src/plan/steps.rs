@@ -87,7 +87,6 @@ fn build_step(
         limits: StepLimits {
             object_bytes_max: request.budget.object_bytes_max,
             item_bytes_max: 0,
-            requests_max: None,
         },
         cursor: None,
         left_out: None,

@@ -225,31 +225,6 @@ fn budget_serves_most_volatile_first_and_leaves_out_rest() {
             .iter()
             .all(|step| step.limits.object_bytes_max <= step.limits.item_bytes_max)
     );
-    ask.budget = CaptureBudget {
-        bytes_max: 1 << 40,
-        requests_max: Some(100),
-        ..ask.budget
-    };
-    let planned = plan(&ask, &offers()).expect("a plan");
-    let left_out: Vec<_> = planned
-        .left_out()
-        .map(|step| (step.item.as_str(), step.left_out))
-        .collect();
-    let requests = Some(LeftOutReason::Requests);
-    assert_eq!(
-        left_out,
-        [
-            ("aws_cloudtrail-111122223333-eu-west-1", requests),
-            ("aws_cloudtrail-111122223333-us-east-1", requests)
-        ]
-    );
-    assert_eq!(
-        planned
-            .steps()
-            .map(|step| step.limits.requests_max.unwrap_or(0))
-            .sum::<u64>(),
-        100
-    );
 }
 
 #[test]
@@ -493,7 +468,6 @@ fn unlimited_budget_can_be_sealed() {
     let mut ask = ask(&play);
     ask.budget = CaptureBudget {
         bytes_max: u64::MAX,
-        requests_max: Some(u64::MAX),
         deadline_seconds: u64::MAX,
         object_bytes_max: u64::MAX,
     };

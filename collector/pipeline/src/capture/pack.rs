@@ -134,13 +134,7 @@ impl ItemPacker {
     fn origin(&self, counter: &CoverageCounter) -> Origin {
         let target = self.step.target.clone();
         Origin {
-            provider: self
-                .source
-                .name()
-                .split('_')
-                .next()
-                .unwrap_or_default()
-                .to_owned(), // `aws` of `aws_cloudtrail`
+            provider: self.source.provider().to_owned(),
             api: self.step.api.clone(),
             account: target.account,
             region: target.region,

@@ -54,7 +54,7 @@ impl StepReport {
     /// The plan left the step out.
     pub(super) fn left_out(left_out: LeftOutReason) -> Self {
         let (ended, reason) = match left_out {
-            LeftOutReason::Bytes | LeftOutReason::Requests => {
+            LeftOutReason::Bytes => {
                 (EndReason::Limit, GapReason::OverBudget)
             }
             // nothing is left at the source, so the capture of it is complete

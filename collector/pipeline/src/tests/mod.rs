@@ -127,6 +127,10 @@ impl Source for FakeSource {
         self.name
     }
 
+    fn provider(&self) -> &'static str {
+        self.name
+    }
+
     fn description(&self) -> &'static str {
         "nothing"
     }
@@ -193,7 +197,6 @@ async fn add_fake_pass(
         deadline: now,
         budget: CaptureBudget {
             bytes_max: 1 << 20,
-            requests_max: None,
             deadline_seconds: 600,
             object_bytes_max: 1 << 20,
         },

@@ -160,6 +160,10 @@ impl Source for AwsCloudTrail {
         OFFER.source
     }
 
+    fn provider(&self) -> &'static str {
+        "aws"
+    }
+
     fn description(&self) -> &'static str {
         OFFER.what
     }

@@ -498,8 +498,8 @@ fn any_event(seen: &domain::incident::Incident, random: u64) -> IncidentEvent {
             provisional_until: random
                 .is_multiple_of(4)
                 .then(|| at(9000 + pass.cast_signed())),
-            doubles: None,
-            is_copy: false,
+            duplicate_of: None,
+            has_same_pages: false,
         },
         7 => IncidentEvent::Attached {
             bundle,
