@@ -172,12 +172,12 @@ fn schema_of_incident_matches_what_is_written() {
         "checklist": [], "started": null, "report": {}, "affects": {}, "pivots": [], "trigger": null,
     }))
     .expect("a declaration");
-    let change = declare(declaration, &Plays::built_in(), now).expect("a built-in play");
+    let event = declare(declaration, &Plays::built_in(), now).expect("a built-in play");
     let entry = JournalEntry {
         seq: 1,
         at: now,
         by: Name::escaped("Ann"),
-        change,
+        event,
     };
     let incident = Incident::replay(&[entry]).expect("a declaration");
     assert_members::<IncidentView>(&IncidentView::of(&incident, now));

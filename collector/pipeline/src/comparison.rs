@@ -32,7 +32,7 @@ impl Pipeline {
         };
         let journal = self.entries(&key.incident).await?;
         let items_cut_short_before = self.items_cut_short_before(published).await?;
-        let mut changes = Vec::new();
+        let mut events = Vec::new();
         for item in published
             .config
             .items
@@ -58,12 +58,12 @@ impl Pipeline {
             };
             // events of an item that no earlier pass has captured to its end are new, but not late
             if found.late_count > 0 && !items_cut_short_before.contains(item.name.as_str()) {
-                changes.push(summary(
+                events.push(summary(
                     FindingKind::Late,
                     found.late_count,
                     "of the window came after the pass before",
                 ));
-                changes.extend(
+                events.extend(
                     found
                         .late
                         .iter()
@@ -72,12 +72,12 @@ impl Pipeline {
             }
             // events that this pass may not have reached are not gone
             if found.missing_count > 0 && item.coverage.is_complete() {
-                changes.push(summary(
+                events.push(summary(
                     FindingKind::Gone,
                     found.missing_count,
                     "that were captured before are not there any more",
                 ));
-                changes.extend(
+                events.extend(
                     found
                         .missing
                         .iter()
@@ -86,11 +86,11 @@ impl Pipeline {
             }
         }
         // an attempt that crashed after this point has written them already
-        changes.retain(|change| !journal.iter().any(|entry| entry.change == *change));
-        if changes.is_empty() {
+        events.retain(|event| !journal.iter().any(|entry| entry.event == *event));
+        if events.is_empty() {
             Ok(())
         } else {
-            self.append(&key.incident, changes).await
+            self.append(&key.incident, events).await
         }
     }
 

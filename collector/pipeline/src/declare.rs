@@ -290,7 +290,7 @@ impl PlanInput {
 fn capture_requests(entries: &[incident::JournalEntry]) -> Vec<(CaptureRequest, Timestamp)> {
     let mut requests = Vec::new();
     for entry in entries {
-        if let IncidentEvent::CaptureRequested { request } = &entry.change {
+        if let IncidentEvent::CaptureRequested { request } = &entry.event {
             requests.push((request.as_ref().clone(), entry.at));
         }
     }

@@ -72,10 +72,10 @@ impl StopWatcher {
     fn finds_stop_in(&mut self, entries: &[JournalEntry]) -> bool {
         for entry in entries {
             self.seq = entry.seq;
-            if matches!(entry.change, IncidentEvent::CaptureRequested { .. }) {
+            if matches!(entry.event, IncidentEvent::CaptureRequested { .. }) {
                 self.requests += 1;
             }
-            let is_stop = matches!(entry.change, IncidentEvent::CaptureStopped {});
+            let is_stop = matches!(entry.event, IncidentEvent::CaptureStopped {});
             if is_stop && self.requests > self.request {
                 return true;
             }
@@ -89,14 +89,14 @@ mod tests {
     use super::*;
     use domain::incident::CaptureRequest;
 
-    fn entries(changes: Vec<IncidentEvent>) -> Vec<JournalEntry> {
-        let entry = |(seq, change)| JournalEntry {
+    fn entries(events: Vec<IncidentEvent>) -> Vec<JournalEntry> {
+        let entry = |(seq, event)| JournalEntry {
             seq,
             at: platform::clock::now(),
             by: Name::escaped("Ann"),
-            change,
+            event,
         };
-        (1..).zip(changes).map(entry).collect()
+        (1..).zip(events).map(entry).collect()
     }
 
     fn asked() -> IncidentEvent {

@@ -91,7 +91,7 @@ fn failure_reason(row: &PassRow, entries: &[JournalEntry]) -> String {
             source,
             pass,
             error,
-        } = &entry.change
+        } = &entry.event
             && source.as_str() == row.key.source
             && *pass == u64::from(row.key.pass)
         {
@@ -100,7 +100,7 @@ fn failure_reason(row: &PassRow, entries: &[JournalEntry]) -> String {
     }
     let was_stopped = entries
         .iter()
-        .any(|entry| matches!(entry.change, IncidentEvent::CaptureStopped {}));
+        .any(|entry| matches!(entry.event, IncidentEvent::CaptureStopped {}));
     if was_stopped {
         "stopped".to_owned()
     } else {
@@ -131,7 +131,7 @@ pub async fn bundle_summaries(
     // The name of an attachment is in the journal only.
     let mut names: BTreeMap<Digest, String> = BTreeMap::new();
     for entry in pipeline.entries(id).await? {
-        if let IncidentEvent::Attached { bundle, name, .. } = entry.change {
+        if let IncidentEvent::Attached { bundle, name, .. } = entry.event {
             names.insert(bundle, name.to_string());
         }
     }

@@ -53,7 +53,7 @@ impl Incident {
     }
 
     fn begin(first: &JournalEntry) -> Result<Self, ReplayError> {
-        let IncidentEvent::Declared(declaration) = &first.change else {
+        let IncidentEvent::Declared(declaration) = &first.event else {
             return Err(ReplayError::NotDeclared {
                 found: first.kind(),
             });
@@ -108,7 +108,7 @@ impl Incident {
                 found: entry.seq,
             });
         }
-        if let IncidentEvent::Declared(_) = &entry.change {
+        if let IncidentEvent::Declared(_) = &entry.event {
             return Err(ReplayError::DeclaredTwice { seq: entry.seq });
         }
         self.apply_event(entry)
@@ -124,7 +124,7 @@ impl Incident {
     /// Changes the incident only if the event fits; otherwise says what does not.
     fn apply_event(&mut self, entry: &JournalEntry) -> Result<(), &'static str> {
         // Long, but a table: each event says here which field it changes.
-        match &entry.change {
+        match &entry.event {
             IncidentEvent::Declared(_) => return Err("it was declared before"),
             IncidentEvent::Renamed { from, to } => replace(&mut self.name, from, to.clone())?,
             IncidentEvent::SeverityChanged { from, to, .. } => {
@@ -239,7 +239,7 @@ impl Incident {
             | IncidentEvent::EvidenceRead { .. }
             | IncidentEvent::EvidenceExported { .. }
             | IncidentEvent::EvidenceVerified { .. }
-            | IncidentEvent::Finding { .. } => self.evidence.count(&entry.change),
+            | IncidentEvent::Finding { .. } => self.evidence.count(&entry.event),
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ pub struct JournalEntry {
     pub at: Timestamp,
     /// The person or program that caused the event.
     pub by: Name,
-    pub change: IncidentEvent,
+    pub event: IncidentEvent,
 }
 
 /// The content of the first event.
@@ -278,13 +278,13 @@ impl JournalEntry {
     /// The event's `type`, for filters and icons; of a finding, its kind too (`finding.late`).
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        self.change.kind()
+        self.event.kind()
     }
 
     /// The evidence that the event is about.
     #[must_use]
     pub fn evidence(&self) -> Option<EvidenceRef> {
-        let (bundle, item) = match &self.change {
+        let (bundle, item) = match &self.event {
             IncidentEvent::Finding { evidence, .. } => return evidence.clone(),
             IncidentEvent::EvidenceRead { bundle, item } => (bundle, item.clone()),
             IncidentEvent::Attached { bundle, .. }
@@ -381,7 +381,7 @@ mod tests {
         let mut kinds = std::collections::BTreeSet::new();
         for entry in samples::entries() {
             let json = serde_json::to_value(&entry).expect("JSON");
-            let tag = json["change"]["type"].as_str().expect("a tag");
+            let tag = json["event"]["type"].as_str().expect("a tag");
             assert!(
                 entry.kind() == tag || entry.kind() == "finding.late" && tag == "finding",
                 "{tag} is called {}",

@@ -146,11 +146,11 @@ impl Incident {
     ) -> Vec<JournalEntry> {
         (self.seq + 1..)
             .zip(events)
-            .map(|(seq, change)| JournalEntry {
+            .map(|(seq, event)| JournalEntry {
                 seq,
                 at,
                 by: by.clone(),
-                change,
+                event,
             })
             .collect()
     }

@@ -62,7 +62,7 @@ impl IncidentOverview {
                 found: entry.seq,
             });
         }
-        match &entry.change {
+        match &entry.event {
             IncidentEvent::Renamed { to, .. } => self.name = to.clone(),
             IncidentEvent::SeverityChanged { to, .. } => self.severity = *to,
             IncidentEvent::StatusChanged { to, .. } => self.status = *to,
@@ -97,7 +97,7 @@ impl IncidentOverview {
             | IncidentEvent::EvidenceRead { .. }
             | IncidentEvent::EvidenceExported { .. }
             | IncidentEvent::EvidenceVerified { .. }
-            | IncidentEvent::Finding { .. } => self.evidence.count(&entry.change),
+            | IncidentEvent::Finding { .. } => self.evidence.count(&entry.event),
         }
         (self.last_seq, self.last_entry_at) = (entry.seq, entry.at);
         Ok(())

@@ -19,13 +19,13 @@ pub(super) fn declared() -> Timestamp {
 }
 
 /// An entry of Ann's, a minute after the one before.
-pub(super) fn entry(seq: u64, change: IncidentEvent) -> JournalEntry {
+pub(super) fn entry(seq: u64, event: IncidentEvent) -> JournalEntry {
     let at = declared().unix_nanoseconds() + i128::from(seq - 1) * 60_000_000_000;
     JournalEntry {
         seq,
         at: Timestamp::from_unix_nanoseconds(at).expect("a time"),
         by: name("Ann"),
-        change,
+        event,
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) fn changes() -> Vec<IncidentEvent> {
 pub(super) fn entries() -> Vec<JournalEntry> {
     (1..)
         .zip(changes())
-        .map(|(seq, change)| entry(seq, change))
+        .map(|(seq, event)| entry(seq, event))
         .collect()
 }
 

@@ -19,7 +19,7 @@ impl JournalEntry {
     /// What happened, in one line without control characters.
     #[must_use]
     pub fn summary(&self) -> String {
-        self.change.summary()
+        self.event.summary()
     }
 }
 

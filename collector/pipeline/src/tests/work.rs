@@ -252,7 +252,7 @@ async fn pass_that_panics_has_failed_and_the_worker_goes_on() {
     let failed = row(&pipeline, &bug).await;
     assert!(failed.failures > 0 && failed.stage == PassStage::Waiting);
     let journal = pipeline.entries(&bug.incident).await.expect("a database");
-    let said = journal.iter().find_map(|entry| match &entry.change {
+    let said = journal.iter().find_map(|entry| match &entry.event {
         IncidentEvent::CaptureFailed { source, error, .. } => Some((source, error)),
         _ => None,
     });

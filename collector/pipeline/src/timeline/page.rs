@@ -192,14 +192,14 @@ mod tests {
     }
 
     fn entry(seq: u64, at: Timestamp) -> JournalEntry {
-        let change = IncidentEvent::Note {
+        let event = IncidentEvent::Note {
             text: format!("note {seq}").parse().expect("a note"),
         };
         JournalEntry {
             seq,
             at,
             by: Name::escaped("Ann"),
-            change,
+            event,
         }
     }
 

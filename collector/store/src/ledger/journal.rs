@@ -566,7 +566,7 @@ impl NewJournalEntry {
             seq,
             at: self.at,
             by: self.by.clone(),
-            change: self.event.clone(),
+            event: self.event.clone(),
         }
     }
 }
@@ -591,7 +591,7 @@ async fn journal_ends_with(
 /// True if `row` is the entry that `new` became in the ledger.
 fn is_same_entry(row: &JournalEntry, new: &NewJournalEntry) -> bool {
     // The ledger clamps times that do not fit, so compare them as it stores them.
-    nanoseconds(row.at) == nanoseconds(new.at) && row.by == new.by && row.change == new.event
+    nanoseconds(row.at) == nanoseconds(new.at) && row.by == new.by && row.event == new.event
 }
 
 /// True if the journal of `id` begins with the declaration of `new`.
@@ -657,7 +657,7 @@ async fn entries_from(
 
 fn entry_row(row: &AnyRow) -> Result<JournalEntry, sqlx::Error> {
     let body: &str = get(row, "body")?;
-    let change = serde_json::from_str(body).map_err(|cause| sqlx::Error::ColumnDecode {
+    let event = serde_json::from_str(body).map_err(|cause| sqlx::Error::ColumnDecode {
         index: "body".to_owned(),
         source: format!("this version cannot read the entry: {cause}").into(),
     })?;
@@ -665,7 +665,7 @@ fn entry_row(row: &AnyRow) -> Result<JournalEntry, sqlx::Error> {
         seq: number::<u64>(row, "seq")? + 1, // the column counts from 0
         at: time(row, "entered_at")?,
         by: Name::escaped(get(row, "entered_by")?),
-        change,
+        event,
     })
 }
 

@@ -67,7 +67,7 @@ pub(super) async fn journal_keeps_entries_in_order(ledger: Ledger) {
     let rows = journal.entries().await.expect("a database");
     let found: Vec<_> = rows
         .iter()
-        .map(|row| (row.seq, row.at, row.by.clone(), row.change.clone()))
+        .map(|row| (row.seq, row.at, row.by.clone(), row.event.clone()))
         .collect();
     let written = [declaration(&id, at(0))].into_iter().chain(more.clone());
     let written: Vec<_> = (1..)
@@ -236,7 +236,7 @@ pub(super) async fn no_append_at_end_is_lost(ledger: Ledger) {
         entries.iter().map(|row| row.seq).collect::<Vec<_>>(),
         (1..=9).collect::<Vec<_>>()
     );
-    let mut notes: Vec<_> = entries[1..].iter().map(|row| row.change.clone()).collect();
+    let mut notes: Vec<_> = entries[1..].iter().map(|row| row.event.clone()).collect();
     for n in 0..8 {
         let note = entry(&n.to_string()).event;
         assert!(notes.contains(&note), "{n}");
@@ -532,7 +532,7 @@ pub(super) async fn overview_matches_its_journal(ledger: Ledger) {
                 seq: seen.seq + 1,
                 at: new.at,
                 by: new.by.clone(),
-                change: new.event.clone(),
+                event: new.event.clone(),
             };
             seen.apply(&numbered).expect("it follows");
             events.push(new);

@@ -85,7 +85,7 @@ async fn appends_survive_crashes_exactly_once() {
     assert_eq!(rows.len() as u64, appended - 1);
     assert!(
         rows.iter()
-            .all(|row| row.change == entry(&(row.seq - 1).to_string()).event)
+            .all(|row| row.event == entry(&(row.seq - 1).to_string()).event)
     );
 }
 

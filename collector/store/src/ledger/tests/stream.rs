@@ -389,7 +389,7 @@ pub(super) async fn second_bundle_of_a_pass_says_what_it_duplicates(ledger: Ledg
         .await
         .expect("a database");
     assert_eq!(
-        said.iter().map(|row| &row.change).collect::<Vec<_>>(),
+        said.iter().map(|row| &row.event).collect::<Vec<_>>(),
         [&entry(&format!("duplicates {:?}", Some(sealed.id))).event]
     );
     assert_eq!(stage(&ledger, &key).await, PassStage::Published);
