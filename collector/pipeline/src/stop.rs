@@ -107,7 +107,9 @@ mod tests {
             regions: vec![],
             deadline_seconds: 1,
         };
-        IncidentEvent::CaptureRequested { request: Box::new(ask) }
+        IncidentEvent::CaptureRequested {
+            request: Box::new(ask),
+        }
     }
 
     #[test]

@@ -306,7 +306,10 @@ impl EvidenceCount {
     pub(super) fn count(&mut self, event: &IncidentEvent) {
         match event {
             // Records and gaps of a copy were counted with the bundle that it duplicates.
-            IncidentEvent::EvidenceSealed { has_same_pages: true, .. } => self.bundles += 1,
+            IncidentEvent::EvidenceSealed {
+                has_same_pages: true,
+                ..
+            } => self.bundles += 1,
             IncidentEvent::EvidenceSealed {
                 records,
                 gaps,

@@ -35,10 +35,9 @@ pub(super) fn allot(steps: &mut [(SourceName, CaptureStep)], budget: &CaptureBud
 }
 
 fn bytes_needed(step: &CaptureStep) -> u64 {
-    step.bytes_expected
-        .map_or(UNKNOWN_BYTES_MIN, |expected| {
-            expected.saturating_mul(SLACK).max(1)
-        })
+    step.bytes_expected.map_or(UNKNOWN_BYTES_MIN, |expected| {
+        expected.saturating_mul(SLACK).max(1)
+    })
 }
 
 fn left_out(step: &CaptureStep, bytes_needed: u64, bytes_left: u64) -> Option<LeftOutReason> {

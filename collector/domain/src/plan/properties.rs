@@ -83,18 +83,13 @@ fn scope() -> impl Strategy<Value = PlanScope> {
 }
 
 fn budget() -> impl Strategy<Value = CaptureBudget> {
-    (
-        0..1_u64 << 34,
-        0..5_000_u64,
-        0..1_u64 << 30,
+    (0..1_u64 << 34, 0..5_000_u64, 0..1_u64 << 30).prop_map(
+        |(bytes_max, deadline_seconds, object_bytes_max)| CaptureBudget {
+            bytes_max,
+            deadline_seconds,
+            object_bytes_max,
+        },
     )
-        .prop_map(
-            |(bytes_max, deadline_seconds, object_bytes_max)| CaptureBudget {
-                bytes_max,
-                deadline_seconds,
-                object_bytes_max,
-            },
-        )
 }
 
 /// The same in another order.

@@ -54,9 +54,7 @@ impl StepReport {
     /// The plan left the step out.
     pub(super) fn left_out(left_out: LeftOutReason) -> Self {
         let (ended, reason) = match left_out {
-            LeftOutReason::Bytes => {
-                (EndReason::Limit, GapReason::OverBudget)
-            }
+            LeftOutReason::Bytes => (EndReason::Limit, GapReason::OverBudget),
             // nothing is left at the source, so the capture of it is complete
             LeftOutReason::Expired => (EndReason::Complete, GapReason::Retention),
         };
