@@ -97,9 +97,10 @@ pub(crate) fn gaps(items: &[ItemEntry]) -> String {
     let mut text = String::new();
     // An item can end early without a gap, so completeness decides and not the number of gaps.
     for item in items.iter().filter(|item| !item.coverage.is_complete()) {
-        let ended = match item.coverage.ended {
-            EndReason::Complete => String::new(),
-            early => format!(" (ended early: {})", word(&early)),
+        let ended = if item.coverage.ended == EndReason::Complete {
+            String::new()
+        } else {
+            format!(" (ended early: {})", word(&item.coverage.ended))
         };
         let _ = writeln!(text, "  {}{ended}", item.name);
         for gap in &item.coverage.gaps {
