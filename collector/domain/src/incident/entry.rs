@@ -400,7 +400,7 @@ mod tests {
     fn rejects_unknown_field_at_every_level() {
         for entry in samples::entries() {
             let good = serde_json::to_value(&entry).expect("JSON");
-            for place in ["", "/change"] {
+            for place in ["", "/event"] {
                 let mut bad = good.clone();
                 bad.pointer_mut(place)
                     .and_then(|v| v.as_object_mut())
