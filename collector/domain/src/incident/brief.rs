@@ -19,17 +19,17 @@ const NANOSECONDS_PER_SECOND: i128 = 1_000_000_000;
 /// The incident with the times that an update mentions cut to whole seconds.
 #[must_use]
 pub fn truncate_to_seconds(incident: Incident) -> Incident {
-    let seconds = |time: Timestamp| {
-        let whole =
-            time.unix_nanoseconds().div_euclid(NANOSECONDS_PER_SECOND) * NANOSECONDS_PER_SECOND;
-        Timestamp::from_unix_nanoseconds(whole).unwrap_or(time)
-    };
     Incident {
-        declared_at: seconds(incident.declared_at),
-        started: incident.started.map(seconds),
-        next_update: incident.next_update.map(seconds),
+        declared_at: whole_seconds(incident.declared_at),
+        started: incident.started.map(whole_seconds),
+        next_update: incident.next_update.map(whole_seconds),
         ..incident
     }
+}
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    let seconds = time.unix_nanoseconds().div_euclid(NANOSECONDS_PER_SECOND);
+    Timestamp::from_unix_nanoseconds(seconds * NANOSECONDS_PER_SECOND).unwrap_or(time)
 }
 
 /// The internal update: the runbook's fields, in the runbook's order.

@@ -90,22 +90,15 @@ impl Play {
                 max: PLAY_BYTES_MAX,
             });
         }
-        let invalid = |at: usize, message: String| PlayError::Invalid {
-            file: file.to_owned(),
-            line: line_of(text, at),
-            message,
-        };
-        let from_toml = |e: toml::de::Error| {
-            invalid(
-                e.span().map_or(0, |span| span.start),
-                e.message().to_owned(),
-            )
-        };
-        let table = toml::de::DeTable::parse(text).map_err(from_toml)?;
+        let table =
+            toml::de::DeTable::parse(text).map_err(|error| invalid_toml(file, text, &error))?;
         check_keys(file, text, table.get_ref())?;
-        let play: PlayToml = toml::from_str(text).map_err(from_toml)?;
+        let play: PlayToml =
+            toml::from_str(text).map_err(|error| invalid_toml(file, text, &error))?;
         if !(1..=WINDOW_HOURS_MAX).contains(play.window_hours.get_ref()) {
             return Err(invalid(
+                file,
+                text,
                 play.window_hours.span().start,
                 format!("window-hours is from 1 to {WINDOW_HOURS_MAX}"),
             ));
@@ -124,6 +117,8 @@ impl Play {
             .find(|step| !ids.insert(&step.get_ref().id))
         {
             return Err(invalid(
+                file,
+                text,
                 step.span().start,
                 format!("step id {} is used twice", step.get_ref().id),
             ));
@@ -174,6 +169,19 @@ fn check_table(
         nearest: nearest(key.get_ref(), known.iter().copied()),
         known,
     })
+}
+
+fn invalid(file: &str, text: &str, at: usize, message: String) -> PlayError {
+    PlayError::Invalid {
+        file: file.to_owned(),
+        line: line_of(text, at),
+        message,
+    }
+}
+
+fn invalid_toml(file: &str, text: &str, error: &toml::de::Error) -> PlayError {
+    let at = error.span().map_or(0, |span| span.start);
+    invalid(file, text, at, error.message().to_owned())
 }
 
 /// The line, from 1, of the byte at offset `at`.

@@ -3,7 +3,9 @@
 
 use std::fmt::Display;
 
+use evidence_format::digest::Digest;
 use evidence_format::safe::safe;
+use evidence_format::time::Timestamp;
 
 use super::checklist::StepProgress;
 use super::entry::{Declaration, IncidentEvent, JournalEntry};
@@ -152,6 +154,17 @@ impl IncidentEvent {
                 pass,
                 error,
             } => format!("capture of {source} failed, pass {pass}: {error}"),
+            // The first bundle of these pages has their records and gaps already.
+            Self::EvidenceSealed {
+                bundle,
+                source,
+                pass,
+                duplicate_of: Some(first),
+                has_same_pages: true,
+                ..
+            } => format!(
+                "sealed {source} pass {pass} a second time, since two collectors captured it: {bundle} duplicates {first}"
+            ),
             Self::EvidenceSealed {
                 bundle,
                 source,
@@ -161,32 +174,12 @@ impl IncidentEvent {
                 complete,
                 provisional_until,
                 duplicate_of,
-                has_same_pages,
-            } => {
-                let found = match (duplicate_of, has_same_pages) {
-                    // The first bundle of these pages has their records and gaps already.
-                    (Some(first), true) => {
-                        return format!(
-                            "sealed {source} pass {pass} a second time, since two collectors captured it: {bundle} duplicates {first}"
-                        );
-                    }
-                    (Some(first), false) => {
-                        format!("{bundle} beside {first}, since two collectors captured it")
-                    }
-                    (None, _) => bundle.to_string(),
-                };
-                let coverage = if *complete {
-                    "complete".to_owned()
-                } else {
-                    format!("incomplete, {gaps} gaps")
-                };
-                let until = provisional_until
-                    .map(|time| format!(", provisional until {time}"))
-                    .unwrap_or_default();
-                format!(
-                    "sealed {source} pass {pass}: {records} records, {coverage}{until}; {found}"
-                )
-            }
+                has_same_pages: _,
+            } => format!(
+                "sealed {source} pass {pass}: {records} records, {}; {bundle}{}",
+                coverage(*complete, *gaps, *provisional_until),
+                beside(duplicate_of.as_ref())
+            ),
             Self::EvidenceRead {
                 bundle,
                 item: Some(item),
@@ -240,6 +233,25 @@ fn step_changed(step: &StepId, from: &StepProgress, to: &StepProgress) -> String
         or_not_set(to.owner.as_ref()),
         after_colon(to.note.as_ref())
     )
+}
+
+fn coverage(complete: bool, gaps: u64, provisional_until: Option<Timestamp>) -> String {
+    let coverage = if complete {
+        "complete".to_owned()
+    } else {
+        format!("incomplete, {gaps} gaps")
+    };
+    let until = provisional_until
+        .map(|time| format!(", provisional until {time}"))
+        .unwrap_or_default();
+    coverage + &until
+}
+
+/// The bundle of another collector that captured the same pass on its own machine, if any.
+fn beside(first: Option<&Digest>) -> String {
+    first
+        .map(|first| format!(" beside {first}, since two collectors captured it"))
+        .unwrap_or_default()
 }
 
 fn from_sources(sources: &[SourceName]) -> String {

@@ -27,7 +27,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::limits::{ITEMS_MAX, JSON_INTEGER_MAX};
 use evidence_format::time::Timestamp;
 
-use crate::incident::{PassKind, Pivot, PivotKind, Play, SourceName};
+use crate::incident::{PassKind, Pivot, Play, SourceName};
 use crate::spelling::{comma_separated, did_you_mean};
 
 pub use capture_plan::{
@@ -127,13 +127,15 @@ pub fn plan(
         request,
     );
     budget::allot(&mut steps, &request.budget);
-    let can_filter_by = |kind: PivotKind| {
-        chosen
-            .candidates
-            .iter()
-            .any(|candidate| candidate.offer.pivots.contains(&kind))
-    };
-    let wanted = sorted(&request.play.pivots).into_iter();
+    let pivots_wanted = sorted(&request.play.pivots)
+        .into_iter()
+        .filter(|kind| chosen.can_filter_by(*kind))
+        .filter(|kind| pivots.iter().all(|pivot| pivot.kind() != *kind))
+        .collect();
+    let pivots_unused = pivots
+        .into_iter()
+        .filter(|pivot| !chosen.can_filter_by(pivot.kind()))
+        .collect();
     Ok(CapturePlan {
         incident: request.incident.clone(),
         play: request.play.name.clone(),
@@ -145,15 +147,8 @@ pub fn plan(
         passes: passes_of(steps, request.first_number),
         unavailable: chosen.unavailable,
         notices: chosen.notices,
-        pivots_wanted: wanted
-            .filter(|kind| {
-                can_filter_by(*kind) && !pivots.iter().any(|pivot| pivot.kind() == *kind)
-            })
-            .collect(),
-        pivots_unused: pivots
-            .into_iter()
-            .filter(|pivot| !can_filter_by(pivot.kind()))
-            .collect(),
+        pivots_unused,
+        pivots_wanted,
     })
 }
 

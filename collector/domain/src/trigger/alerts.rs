@@ -62,14 +62,9 @@ fn title<'g>(group: JsonNode<'g>) -> Option<&'g str> {
 }
 
 fn incident_fields<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentFields<'g> {
-    let firing = || {
-        group
-            .list("/alerts")
-            .filter(|alert| alert.text("/status") != Some("resolved"))
-    };
-    let worst_of_alerts =
-        hook.worst_severity(firing().filter_map(|alert| alert.text_or_number("/labels/severity")));
-    let systems = firing().flat_map(|alert| {
+    let severities = firing(group).filter_map(|alert| alert.text_or_number("/labels/severity"));
+    let worst_of_alerts = hook.worst_severity(severities);
+    let systems = firing(group).flat_map(|alert| {
         [
             "/labels/instance",
             "/labels/host",
@@ -88,7 +83,7 @@ fn incident_fields<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentF
         .as_u64()
         .filter(|count| *count > 0);
     let left_out = left_out.map(|count| format!("{count} more alerts were left out by the sender"));
-    let mut pivots: Vec<Pivot> = firing().filter_map(workload).collect();
+    let mut pivots: Vec<Pivot> = firing(group).filter_map(workload).collect();
     pivots.sort();
     pivots.dedup();
     pivots.truncate(PIVOTS_MAX);
@@ -103,12 +98,19 @@ fn incident_fields<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentF
             .map(Line::escaped),
         evidence: link
             .into_iter()
-            .chain(firing().take(LISTED_MAX).map(line))
+            .chain(firing(group).take(LISTED_MAX).map(line))
             .chain(left_out)
             .collect(),
         pivots,
         ..IncidentFields::default()
     }
+}
+
+/// The alerts that have not ended.
+fn firing<'g>(group: JsonNode<'g>) -> impl Iterator<Item = JsonNode<'g>> {
+    group
+        .list("/alerts")
+        .filter(|alert| alert.text("/status") != Some("resolved"))
 }
 
 /// The alert in one line.

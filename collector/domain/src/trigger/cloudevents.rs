@@ -55,11 +55,6 @@ pub(super) fn receive(
             missing: "specversion 1.0",
         });
     }
-    let required = |value: Option<String>, missing| {
-        value
-            .filter(|text| !text.is_empty())
-            .ok_or(WebhookError::Malformed { missing })
-    };
     let (id, source) = (
         required(envelope.id, "id")?,
         required(envelope.source, "source")?,
@@ -82,9 +77,14 @@ pub(super) fn receive(
     )))
 }
 
+fn required(value: Option<String>, missing: &'static str) -> Result<String, WebhookError> {
+    value
+        .filter(|text| !text.is_empty())
+        .ok_or(WebhookError::Malformed { missing })
+}
+
 fn structured(event: &Value) -> Result<CloudEvent, WebhookError> {
-    let text = |pointer| JsonNode(event).text(pointer).map(str::to_owned);
-    let decoded = text("/data_base64")
+    let decoded = text(event, "/data_base64")
         .map(|data| BASE64.decode(data.as_bytes()))
         .transpose();
     let decoded = decoded.map_err(|_| WebhookError::Malformed {
@@ -95,26 +95,30 @@ fn structured(event: &Value) -> Result<CloudEvent, WebhookError> {
         |bytes| serde_json::from_slice(&bytes).ok(),
     );
     Ok(CloudEvent {
-        version: text("/specversion"),
-        id: text("/id"),
-        source: text("/source"),
-        kind: text("/type"),
-        time: text("/time"),
-        severity: text("/severity"),
+        version: text(event, "/specversion"),
+        id: text(event, "/id"),
+        source: text(event, "/source"),
+        kind: text(event, "/type"),
+        time: text(event, "/time"),
+        severity: text(event, "/severity"),
         data: data.unwrap_or(Value::Null),
     })
 }
 
+fn text(event: &Value, pointer: &str) -> Option<String> {
+    JsonNode(event).text(pointer).map(str::to_owned)
+}
+
 fn binary(delivery: &WebhookDelivery<'_>, media_type: &str) -> Result<CloudEvent, WebhookError> {
-    let attribute = |name: &str| attribute(delivery.headers, name);
+    let headers = delivery.headers;
     let is_json = media_type == "application/json" || media_type.ends_with("+json");
     Ok(CloudEvent {
-        version: attribute("specversion"),
-        id: attribute("id"),
-        source: attribute("source"),
-        kind: attribute("type"),
-        time: attribute("time"),
-        severity: attribute("severity"),
+        version: attribute(headers, "specversion"),
+        id: attribute(headers, "id"),
+        source: attribute(headers, "source"),
+        kind: attribute(headers, "type"),
+        time: attribute(headers, "time"),
+        severity: attribute(headers, "severity"),
         data: if is_json && !delivery.body.is_empty() {
             parse_object(delivery.body)?
         } else {

@@ -287,10 +287,8 @@ struct HookContext<'h> {
 impl HookContext<'_> {
     /// Drops declarations that are less severe than the configuration's `least-severity`.
     fn apply_severity_threshold(&self, outcome: WebhookOutcome) -> WebhookOutcome {
-        let is_severe_enough =
-            |trigger: &IncidentTrigger| trigger.severity <= self.config.least_severity.0;
         match outcome {
-            WebhookOutcome::Declare(ref trigger) if !is_severe_enough(trigger) => {
+            WebhookOutcome::Declare(ref trigger) if !self.is_severe_enough(trigger) => {
                 WebhookOutcome::Ignored {
                     reason: "less severe than the configured least severity",
                 }
@@ -298,13 +296,18 @@ impl HookContext<'_> {
             WebhookOutcome::Update(mut update) => {
                 update.declare_if_unknown = update
                     .declare_if_unknown
-                    .filter(|trigger| is_severe_enough(trigger));
+                    .filter(|trigger| self.is_severe_enough(trigger));
                 WebhookOutcome::Update(update)
             }
             WebhookOutcome::Declare(_)
             | WebhookOutcome::Ignored { .. }
             | WebhookOutcome::Response(_) => outcome,
         }
+    }
+
+    fn is_severe_enough(&self, trigger: &IncidentTrigger) -> bool {
+        // The worst severity is the smallest.
+        trigger.severity <= self.config.least_severity.0
     }
 }
 

@@ -7,6 +7,7 @@
 //! command sees the response only if its status is 200, so a wrong command gets help instead of an
 //! error.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::json;
@@ -23,6 +24,9 @@ use crate::incident::{Name, Pivot, PivotKind, PlayName, Severity};
 const HELP: &str = "Declare an incident with its severity, its play if it is known, and its name:\n\
     `sev2 leaked-secret Deploy key in a public gist access-key=AKIA…`";
 
+/// The fields of a command, as Slack posts them.
+type SlackForm<'b> = BTreeMap<Cow<'b, str>, Cow<'b, str>>;
+
 pub(super) fn receive(
     hook: &HookContext<'_>,
     delivery: &WebhookDelivery<'_>,
@@ -31,32 +35,27 @@ pub(super) fn receive(
     if delivery.body.starts_with(b"{") {
         return handshake(delivery);
     }
-    let form: BTreeMap<_, _> = form_urlencoded::parse(delivery.body).collect();
-    let field = |name: &str| {
-        form.get(name)
-            .map(|value| value.trim())
-            .filter(|value| !value.is_empty())
-    };
-    if field("ssl_check") == Some("1") {
+    let form: SlackForm<'_> = form_urlencoded::parse(delivery.body).collect();
+    if field(&form, "ssl_check") == Some("1") {
         return Ok(WebhookOutcome::Ignored {
             reason: "Slack checks the certificate",
         });
     }
-    let (team, command) = (field("team_id"), field("trigger_id"));
+    let (team, command) = (field(&form, "team_id"), field(&form, "trigger_id"));
     let (team, command) = team.zip(command).ok_or(WebhookError::Malformed {
         missing: "team_id and trigger_id",
     })?;
-    let parsed = match parse_command(hook, &unescaped(field("text").unwrap_or_default())) {
+    let parsed = match parse_command(hook, &unescaped(field(&form, "text").unwrap_or_default())) {
         Ok(parsed) => parsed,
         Err(help) => return Ok(WebhookOutcome::Response(reply(&help))),
     };
     let who = Name::escaped(
-        field("user_name")
-            .or(field("user_id"))
+        field(&form, "user_name")
+            .or(field(&form, "user_id"))
             .unwrap_or("somebody"),
     );
     let place =
-        field("channel_name").map(|channel| format!("declared in Slack channel #{channel}"));
+        field(&form, "channel_name").map(|channel| format!("declared in Slack channel #{channel}"));
     let fields = IncidentFields {
         title: Some(&parsed.title),
         severity: parsed.severity.map(|severity| severity.to_string()),
@@ -67,7 +66,7 @@ pub(super) fn receive(
         pivots: parsed.pivots,
         ..IncidentFields::default()
     };
-    let kind = field("command").unwrap_or("command");
+    let kind = field(&form, "command").unwrap_or("command");
     let trigger = hook.trigger(
         &VendorEvent {
             id: &[team, command],
@@ -80,6 +79,13 @@ pub(super) fn receive(
         by: Name::escaped(&format!("{who} (Slack)")),
         ..*trigger
     })))
+}
+
+/// The trimmed value of a field, if it is not empty.
+fn field<'f>(form: &'f SlackForm<'_>, name: &str) -> Option<&'f str> {
+    form.get(name)
+        .map(|value| value.trim())
+        .filter(|value| !value.is_empty())
 }
 
 fn verify(secrets: &[HookSecret], delivery: &WebhookDelivery<'_>) -> Result<(), WebhookError> {
