@@ -62,11 +62,13 @@ impl BundleCoverage {
             provisional_until: coverages
                 .iter()
                 .filter_map(|coverage| coverage.provisional_until)
+                // Provisional as long as one item is.
                 .max(),
         }
     }
 }
 
 fn sum(config: &BundleConfig, number: impl Fn(&ItemEntry) -> u64) -> u64 {
+    // Sources state some of these numbers, and may state absurd ones.
     config.items.iter().map(number).fold(0, u64::saturating_add)
 }

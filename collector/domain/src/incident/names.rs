@@ -35,6 +35,7 @@ fn parse(
     separator: u8,
     more: &'static str,
 ) -> Result<String, ParseNameError> {
+    // A name that begins with a digit or `-` could be read as a number or an option.
     let starts_with_letter = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
     let is_spelled_right = text
         .bytes()

@@ -83,6 +83,7 @@ impl Play {
     /// # Errors
     /// The text is too long or no TOML, has an unknown key, or a value is invalid.
     pub fn parse(name: &PlayName, file: &str, text: &str) -> Result<Self, PlayError> {
+        // Before the parser, whose memory grows with the text.
         if text.len() as u64 > PLAY_BYTES_MAX {
             return Err(PlayError::TooMuch {
                 file: file.to_owned(),
@@ -90,6 +91,7 @@ impl Play {
                 max: PLAY_BYTES_MAX,
             });
         }
+        // Parsed twice: only the table still has the keys that serde would reject.
         let table =
             toml::de::DeTable::parse(text).map_err(|error| invalid_toml(file, text, &error))?;
         check_keys(file, text, table.get_ref())?;
@@ -103,6 +105,7 @@ impl Play {
                 format!("window-hours is from 1 to {WINDOW_HOURS_MAX}"),
             ));
         }
+        // Each incident's first entry holds a copy of the steps.
         if play.steps.len() > STEPS_MAX {
             return Err(PlayError::TooMuch {
                 file: file.to_owned(),
@@ -141,6 +144,7 @@ impl Play {
 /// Finds misspelled keys before serde does, which would name neither the line nor the right key.
 fn check_keys(file: &str, text: &str, table: &toml::de::DeTable<'_>) -> Result<(), PlayError> {
     check_table(file, text, table, KEYS)?;
+    // Steps of another type are left to serde, whose error says what it expected.
     let steps = table
         .get("steps")
         .and_then(|steps| steps.get_ref().as_array());

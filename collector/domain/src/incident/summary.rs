@@ -32,6 +32,7 @@ impl IncidentEvent {
         // Long, but a table: each event has its line here, in the order of their definition.
         match self {
             Self::Declared(declaration) => declared(declaration),
+            // Quoted, since a name may contain ` to ` itself.
             Self::Renamed { from, to } => format!("name from {from:?} to {to:?}"),
             Self::SeverityChanged { from, to, reason } => {
                 format!("severity from {from} to {to}: {reason}")
@@ -53,6 +54,7 @@ impl IncidentEvent {
                 format!("{} from {from} to {to}", role.title().to_lowercase())
             }
             Self::ReportChanged { from: _, to } => {
+                // The report is too long for a line; what it still lacks is what people act on.
                 format!("initial report changed{}", missing_points(&to.missing()))
             }
             Self::PotentialImpactChanged { from, to } => impact_changed(*from, *to),
@@ -212,6 +214,7 @@ fn declared(declaration: &Declaration) -> String {
 }
 
 fn impact_changed(from: PotentialImpact, to: PotentialImpact) -> String {
+    // Only what changed: an unchanged answer would look like a new one.
     let changed: Vec<String> = from
         .answers()
         .into_iter()
@@ -223,6 +226,7 @@ fn impact_changed(from: PotentialImpact, to: PotentialImpact) -> String {
 }
 
 fn step_changed(step: &StepId, from: &StepProgress, to: &StepProgress) -> String {
+    // If only the owner or the note changed, "from open to open" would read as an error.
     let state = if from.state == to.state {
         to.state.to_string()
     } else {
@@ -289,6 +293,7 @@ fn or_not_set<T: Display>(value: Option<&T>) -> String {
 
 /// The note on one line, at most [`NOTE_CHARS_MAX`] characters of it.
 fn shortened(text: &str) -> String {
+    // Line by line, since `safe` would escape the line ends too.
     let line = text.lines().map(safe).collect::<Vec<_>>().join(" / ");
     match line.char_indices().nth(NOTE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &line[..end]),

@@ -35,6 +35,7 @@ pub(super) fn choose<'a>(
     offers: &'a [(&'a Offer, Readiness)],
 ) -> Result<Selection<'a>, PlanError> {
     check_names(request, offers)?;
+    // The scope may name sources that the play does not.
     let named: BTreeSet<&SourceName> = request
         .play
         .sources
@@ -52,6 +53,7 @@ pub(super) fn choose<'a>(
             .filter(|(_, ready)| ready.source == *source)
             .collect();
         let wanted = request.scope.only.is_empty() || request.scope.only.contains(source);
+        // The scope decides first: whether an unwanted source is ready does not matter.
         if !wanted || request.scope.except.contains(source) {
             chosen.leave_out(source, UnavailableReason::Scope);
         } else if own.is_empty() {
@@ -70,6 +72,7 @@ pub(super) fn choose<'a>(
     narrow(&mut chosen, "region", &request.scope.regions, |candidate| {
         candidate.estimate.target.region.as_deref()
     });
+    // The offers of a source often report the same problem.
     chosen.notices.sort();
     chosen.notices.dedup();
     chosen.unavailable.sort();
@@ -99,6 +102,8 @@ impl<'a> Selection<'a> {
         let source = &ready.source;
         let why = match ready.state {
             ReadinessState::Ready if !ready.targets.is_empty() => {
+                // One account of many may deny access: the others are captured, and the plan says
+                // so.
                 self.notices
                     .extend(ready.problems.iter().map(|text| PlanNotice {
                         source: Some(source.clone()),
@@ -112,6 +117,7 @@ impl<'a> Selection<'a> {
                     }));
                 return;
             }
+            // Ready, but with nowhere to ask: a gap, not a capture without findings.
             ReadinessState::Ready => UnavailableReason::NoTargets,
             ReadinessState::NotConfigured => UnavailableReason::NotConfigured,
             ReadinessState::Unavailable => UnavailableReason::Unavailable,
@@ -216,6 +222,7 @@ pub(super) fn questions<'a>(
     let mut questions = Vec::with_capacity(steps);
     for candidate in candidates {
         let narrow = usable_pivots(candidate, pivots).cloned().map(Some);
+        // The step that takes all always stays: an attacker may have used another key.
         for pivot in narrow.chain([None]) {
             questions.push(StepQuestion {
                 candidate: candidate.clone(),
@@ -259,6 +266,7 @@ impl StepQuestion<'_> {
         &Option<Pivot>,
     ) {
         (
+            // The estimate is not part of it: samples of one target differ.
             self.candidate.source,
             self.candidate.offer.item,
             self.candidate.offer.api,

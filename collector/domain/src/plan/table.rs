@@ -50,6 +50,7 @@ fn head(plan: &CapturePlan) -> String {
         "plan for {}, play {}: {steps} steps in {sources} passes\n",
         plan.incident, plan.play
     );
+    // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
         "window   {from} to {until} ({})",
@@ -90,6 +91,7 @@ fn or_unknown(text: Option<String>) -> String {
 /// `now`, `3 d`, or `1 h of 3 d`.
 fn window(step: &CaptureStep) -> String {
     match (step.asked, step.effective) {
+        // State has no past: it is captured as it is when asked.
         (None, _) => "now".to_owned(),
         (Some(asked), Some(effective)) if effective == asked => length(asked),
         (Some(asked), Some(effective)) => format!("{} of {}", length(effective), length(asked)),
@@ -158,6 +160,7 @@ fn unavailable(unavailable: &UnavailableSource) -> String {
         .as_ref()
         .map(|api| format!(" ({})", safe(api)))
         .unwrap_or_default();
+    // Problems may quote a provider's response.
     let problems: Vec<String> = problems.iter().map(|problem| safe(problem)).collect();
     let problems = if problems.is_empty() {
         String::new()

@@ -166,6 +166,7 @@ impl WebhookError {
     /// The status that tells the vendor whether to retry.
     #[must_use]
     pub fn status(&self) -> StatusCode {
+        // Always 4xx: the same delivery would fail again, so a retry is of no use.
         match self {
             Self::NotConfigured { .. } => StatusCode::NOT_FOUND,
             Self::NotAuthentic | Self::Stale { .. } => StatusCode::UNAUTHORIZED,
@@ -252,6 +253,7 @@ pub fn receive(
     let config = hooks
         .section(vendor)
         .ok_or(WebhookError::NotConfigured { vendor })?;
+    // Before the signature, which costs time that anybody could make us spend.
     if delivery.body.len() > BODY_BYTES_MAX {
         return Err(WebhookError::TooLarge {
             bytes: delivery.body.len(),
@@ -294,6 +296,7 @@ impl HookContext<'_> {
                 }
             }
             WebhookOutcome::Update(mut update) => {
+                // Only the declaration is dropped: if the incident exists, the note still matters.
                 update.declare_if_unknown = update
                     .declare_if_unknown
                     .filter(|trigger| self.is_severe_enough(trigger));
@@ -321,6 +324,7 @@ impl IncidentTrigger {
             play: self.play,
             started: self.started,
             report: self.report,
+            // No vendor knows it: people answer this within the first 15 minutes.
             affects: PotentialImpact::default(),
             pivots: self.pivots,
             trigger: Some(self.trigger),
@@ -336,6 +340,7 @@ impl IncidentUpdate {
         let worse = self.severity.filter(|severity| *severity < current);
         let reason = Line::escaped(self.note.as_str().lines().next().unwrap_or_default());
         let raise = worse.map(|to| Command::ChangeSeverity { to, reason });
+        // The note comes first, so that the timeline explains the new severity.
         [Command::Note {
             text: self.note.clone(),
         }]
