@@ -61,6 +61,7 @@ impl CaptureOptions {
             (None, None) => None,
             (Some(from), Some(until)) if from < until => Some(TimeWindow { from, until }),
             (Some(_), Some(_)) => return Err(CaptureOptionsError::EmptyWindow),
+            // Not completed by a guess, which could capture far more than was meant.
             (Some(_), None) | (None, Some(_)) => return Err(CaptureOptionsError::HalfWindow),
         };
         let seconds = self.deadline_seconds.unwrap_or(deadline_seconds);

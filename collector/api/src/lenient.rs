@@ -125,6 +125,7 @@ pub(crate) fn severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sev
             f.write_str("a severity: 1 to 4, or a text such as SEV-2")
         }
 
+        // By way of the text, so that both forms accept the same severities.
         fn visit_u64<E: Error>(self, number: u64) -> Result<Severity, E> {
             number
                 .to_string()
@@ -194,6 +195,7 @@ pub(crate) fn object_or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
             f.write_str("an object")
         }
 
+        // There is no `visit_seq`: its absence is what rejects an array.
         fn visit_unit<E: Error>(self) -> Result<Option<T>, E> {
             Ok(None)
         }

@@ -51,6 +51,7 @@ impl ProblemCode {
     /// The HTTP status.
     #[must_use]
     pub const fn status(self) -> u16 {
+        // Three codes share 409: clients decide by the code, proxies and libraries by the status.
         match self {
             Self::Malformed => 400,
             Self::Unauthenticated => 401,

@@ -53,6 +53,7 @@ impl<const BYTES_MAX: usize, const LINES: bool> PartialSchema for BoundedText<BY
 
 impl<const BYTES_MAX: usize, const LINES: bool> ToSchema for BoundedText<BYTES_MAX, LINES> {
     fn name() -> Cow<'static, str> {
+        // Components are referred to by name, so two limits must not share one.
         match (BYTES_MAX, LINES) {
             (NAME_BYTES_MAX, false) => "Name".into(),
             (LINE_BYTES_MAX, false) => "Line".into(),

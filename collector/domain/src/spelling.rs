@@ -17,6 +17,7 @@ pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
         .into_iter()
         .map(|name| (strsim::osa_distance(&word, name), name))
         .filter(|(edits, _)| *edits <= edits_max)
+        // Among equally near names the first by alphabet, so that messages do not vary.
         .min()
         .map(|(_, name)| name)
 }
@@ -39,6 +40,7 @@ pub fn comma_separated<T: Display>(items: &[T]) -> String {
 /// "unknown field `x`, expected one of `y`, `z`".
 #[must_use]
 pub fn suggested_key(message: &str) -> Option<&str> {
+    // The crate has no other interface to the keys that it knows.
     if !message.starts_with("unknown field") {
         return None;
     }

@@ -46,6 +46,7 @@ impl FromStr for TokenId {
     type Err = ParseTokenIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseTokenIdError> {
+        // Upper case is rejected: an id in a log has one spelling to search for.
         let is_id =
             text.len() == ID_DIGITS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if is_id {

@@ -58,6 +58,7 @@ impl Incident {
                 found: first.kind(),
             });
         };
+        // A declaration with a later number means that entries before it were cut off.
         if first.seq != 1 {
             return Err(ReplayError::Sequence {
                 expected: 1,
@@ -76,6 +77,7 @@ impl Incident {
             declared_at: first.at,
             declared_by: first.by.clone(),
             trigger: d.trigger.clone(),
+            // The five business days of the review count from here until a reopening.
             opened_at: first.at,
             closed_at: None,
             started: d.started,
@@ -84,6 +86,7 @@ impl Incident {
             affects: d.affects,
             pivots: d.pivots.clone(),
             roles: Default::default(),
+            // The entry's own copy: the play's file may have changed since.
             checklist: d.checklist.clone(),
             progress: Default::default(),
             closure: Default::default(),
@@ -102,6 +105,7 @@ impl Incident {
     /// # Errors
     /// The entry is not the next one, or contradicts earlier ones. Then the incident is unchanged.
     pub fn apply(&mut self, entry: &JournalEntry) -> Result<(), ReplayError> {
+        // Lost, repeated and reordered entries all show here, whatever their content.
         if entry.seq != self.seq + 1 {
             return Err(ReplayError::Sequence {
                 expected: self.seq + 1,
@@ -117,6 +121,7 @@ impl Incident {
                 kind: entry.kind(),
                 what,
             })?;
+        // Last, so that an entry that does not fit leaves the incident unchanged.
         (self.seq, self.changed_at) = (entry.seq, entry.at);
         Ok(())
     }
@@ -125,6 +130,7 @@ impl Incident {
     fn apply_event(&mut self, entry: &JournalEntry) -> Result<(), &'static str> {
         // Long, but a table: each event says here which field it changes.
         match &entry.event {
+            // `apply` has rejected it already; the match only has to be exhaustive.
             IncidentEvent::Declared(_) => return Err("it was declared before"),
             IncidentEvent::Renamed { from, to } => replace(&mut self.name, from, to.clone())?,
             IncidentEvent::SeverityChanged { from, to, .. } => {
@@ -143,6 +149,7 @@ impl Incident {
                 ..
             } => {
                 replace(&mut self.play, from, to.clone())?;
+                // `progress` stays: what was done of a step that both plays have is not done again.
                 self.checklist.clone_from(checklist);
             }
             IncidentEvent::RoleAssigned { role, from, to } => {
@@ -160,6 +167,7 @@ impl Incident {
                 self.answer(*item, false, note, &entry.by, entry.at);
             }
             IncidentEvent::ClosureItemWaived { item, reason, by } => {
+                // The person who answers for a waiver need not be the one who enters it.
                 self.answer(*item, true, reason, by, entry.at);
             }
             IncidentEvent::ClosureItemReopened { item, .. } => {
@@ -188,11 +196,14 @@ impl Incident {
                 due,
             } => {
                 let action = numbered(&mut self.corrective_actions, *id)?;
+                // The due date is replaced on a copy first: if the owner does not fit, nothing may
+                // change.
                 let mut due_before = action.due;
                 replace(&mut due_before, from_due, *due)?;
                 replace(&mut action.owner, from_owner, owner.clone())?;
                 action.due = due_before;
             }
+            // The time is the entry's, so that nobody can date a measure back.
             IncidentEvent::CorrectiveActionDone { id, .. } => {
                 numbered(&mut self.corrective_actions, *id)?.done = Some(entry.at);
             }
@@ -228,6 +239,7 @@ impl Incident {
             }
             IncidentEvent::ActionEnded { id, .. } => numbered(&mut self.actions, *id)?.ended = true,
             IncidentEvent::NextUpdateSet { from, to } => replace(&mut self.next_update, from, *to)?,
+            // A note is part of the timeline only.
             IncidentEvent::Note { .. } => {}
             IncidentEvent::Attached { .. }
             | IncidentEvent::CaptureRequested { .. }
@@ -251,6 +263,7 @@ impl Incident {
         at: Timestamp,
     ) -> Result<(), &'static str> {
         replace(&mut self.status, &from, to)?;
+        // A reopened incident is not closed; its journal still has the earlier closure.
         self.closed_at = (to == IncidentStatus::Closed).then_some(at);
         if from == IncidentStatus::Closed {
             // The answers that allowed the closure turned out not to hold: ask for each again.
@@ -269,6 +282,7 @@ impl Incident {
         if self.roles.get(&role) != from {
             return Err("who had the role");
         }
+        // Nobody is the absence of an entry, so that a role never has an empty holder.
         match to {
             Some(name) => self.roles.insert(role, name),
             None => self.roles.remove(&role),
@@ -318,9 +332,11 @@ impl EvidenceCount {
                 ..
             } => {
                 self.bundles += 1;
+                // The journal may have been altered: absurd numbers must not stop its replay.
                 self.records = self.records.saturating_add(*records);
                 self.gaps = self.gaps.saturating_add(*gaps);
                 self.incomplete += u64::from(!complete);
+                // The incident is provisional as long as one of its sources is.
                 self.provisional_until = self.provisional_until.max(*provisional_until);
             }
             IncidentEvent::Attached { .. } => self.bundles += 1,
@@ -371,6 +387,7 @@ fn replace<T: PartialEq>(slot: &mut T, from: &T, to: T) -> Result<(), &'static s
 
 /// Adds the item with the number `id`, which must be the next one.
 fn append<T>(list: &mut Vec<T>, id: u64, item: T) -> Result<(), &'static str> {
+    // Numbers are positions: users and exports refer to them, so none may be skipped.
     if id != list.len() as u64 + 1 {
         return Err("its number does not follow on the last one");
     }

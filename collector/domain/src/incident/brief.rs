@@ -19,17 +19,17 @@ const NANOSECONDS_PER_SECOND: i128 = 1_000_000_000;
 /// The incident with the times that an update mentions cut to whole seconds.
 #[must_use]
 pub fn truncate_to_seconds(incident: Incident) -> Incident {
-    let seconds = |time: Timestamp| {
-        let whole =
-            time.unix_nanoseconds().div_euclid(NANOSECONDS_PER_SECOND) * NANOSECONDS_PER_SECOND;
-        Timestamp::from_unix_nanoseconds(whole).unwrap_or(time)
-    };
     Incident {
-        declared_at: seconds(incident.declared_at),
-        started: incident.started.map(seconds),
-        next_update: incident.next_update.map(seconds),
+        declared_at: whole_seconds(incident.declared_at),
+        started: incident.started.map(whole_seconds),
+        next_update: incident.next_update.map(whole_seconds),
         ..incident
     }
+}
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    let seconds = time.unix_nanoseconds().div_euclid(NANOSECONDS_PER_SECOND);
+    Timestamp::from_unix_nanoseconds(seconds * NANOSECONDS_PER_SECOND).unwrap_or(time)
 }
 
 /// The internal update: the runbook's fields, in the runbook's order.
@@ -37,6 +37,7 @@ pub fn truncate_to_seconds(incident: Incident) -> Incident {
 pub fn internal(incident: &Incident) -> String {
     let started = match incident.started {
         Some(started) => format!("{started} (UTC)"),
+        // The template asks for a time, and the declaration is the latest that it can be.
         None => format!("{NOT_SET}; declared {} (UTC)", incident.declared_at),
     };
     let commander = incident.roles.get(&IncidentRole::IncidentCommander);
@@ -73,6 +74,7 @@ fn known_impact(incident: &Incident) -> String {
 
 fn current_actions(incident: &Incident) -> String {
     let running = incident.actions.iter().filter(|action| !action.ended);
+    // The template asks for owners, so a missing one is stated.
     let actions: Vec<String> = running
         .map(|action| format!("{}: {}", or(action.owner.as_ref(), "no owner"), action.text))
         .collect();
@@ -91,6 +93,7 @@ pub fn external(incident: &Incident) -> String {
         "Security incident {}: draft of an external update\n\nConfirmed facts\n",
         incident.id
     );
+    // The order in which the runbook lists what an external update includes.
     for (title, topic, none) in [
         (
             "What happened",
@@ -116,6 +119,7 @@ pub fn external(incident: &Incident) -> String {
         );
     }
     text.push_str("\nInvestigation hypotheses (not confirmed)\n");
+    // Of all topics: the runbook separates by certainty, not by topic.
     let mut hypotheses = statements(incident, StatementStanding::Hypothesis, None);
     // An answer of "yes" in the potential impact is no confirmed fact: it means "may be".
     hypotheses.extend(
@@ -128,6 +132,7 @@ pub fn external(incident: &Incident) -> String {
     );
     write_lines(&mut text, &hypotheses, "none recorded");
     let next_update = incident.next_update.map(|at| format!("{at} (UTC)"));
+    // Writing to a `String` cannot fail.
     let _ = writeln!(text, "\nNext update: {}", or(next_update.as_ref(), NOT_SET));
     text
 }
@@ -138,6 +143,7 @@ fn write_section(text: &mut String, title: &str, lines: &[String], none: &str) {
 }
 
 fn write_lines(text: &mut String, lines: &[String], none: &str) {
+    // An empty section would look as if it had been forgotten.
     let none = [none.to_owned()];
     for line in if lines.is_empty() { &none[..] } else { lines } {
         let _ = writeln!(text, "- {line}");

@@ -40,9 +40,11 @@ impl Day {
     pub fn plus_business_days(self, count: u32) -> Self {
         let mut day = self;
         let mut left = count;
+        // A weekend is never the result, even for 0.
         while left > 0 || !day.is_business_day() {
             day = Self(day.0.tomorrow().unwrap_or(Date::MAX));
             left -= u32::from(left > 0 && day.is_business_day());
+            // No day follows, so the loop would not end.
             if day.0 == Date::MAX {
                 break;
             }
@@ -58,6 +60,7 @@ impl FromStr for Day {
         let parsed = text
             .parse::<Date>()
             .ok()
+            // jiff accepts further spellings, and texts with a time; a journal has one spelling.
             .filter(|date| date.to_string() == text);
         parsed.map(Self).ok_or_else(|| ParseDayError {
             text: text.chars().take(80).collect(),

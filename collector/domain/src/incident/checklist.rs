@@ -202,6 +202,7 @@ pub struct ParseChecklistError {
 }
 
 fn unknown(what: &'static str, text: &str, known: &[&'static str]) -> ParseChecklistError {
+    // With the whole text: the part that is shown may be escaped and cut.
     let nearest = nearest(text, known.iter().copied());
     ParseChecklistError {
         what,

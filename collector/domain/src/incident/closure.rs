@@ -64,6 +64,7 @@ impl Incident {
     #[must_use]
     pub fn closure_blockers(&self) -> Vec<ClosureBlocker> {
         let mut missing = Vec::new();
+        // In the runbook's order, in which people work through the list.
         for item in ClosureItem::ALL {
             if self.requires_closure_item(item) && !self.closure.contains_key(&item) {
                 missing.push(ClosureBlocker::UnansweredItem(item));
@@ -76,6 +77,7 @@ impl Incident {
         {
             return missing;
         }
+        // Also those that are done: the runbook asks for owners and dates of all.
         for action in &self.corrective_actions {
             if action.owner.is_none() {
                 missing.push(ClosureBlocker::ActionWithoutOwner { action: action.id });

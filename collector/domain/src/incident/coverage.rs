@@ -1,6 +1,6 @@
 //! The coverage of a bundle in a few numbers: for lists, without opening the bundle.
 
-use evidence_format::config::BundleConfig;
+use evidence_format::config::{BundleConfig, ItemEntry};
 use evidence_format::coverage::{Coverage, EndReason};
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -46,23 +46,29 @@ impl BundleCoverage {
 
     #[must_use]
     pub fn of(config: &BundleConfig) -> Self {
-        let items = || config.items.iter();
-        let coverages = || items().map(|item| &item.coverage);
-        let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0, u64::saturating_add);
+        let coverages: Vec<&Coverage> = config.items.iter().map(|item| &item.coverage).collect();
         Self {
             items: config.items.len() as u64,
-            records: sum(&mut items().map(|item| item.records)),
-            bytes: sum(&mut items().map(|item| item.bytes)),
-            events: sum(&mut coverages().filter_map(|coverage| coverage.events)),
-            missing: sum(&mut coverages().map(Coverage::missing)),
+            records: sum(config, |item| item.records),
+            bytes: sum(config, |item| item.bytes),
+            events: sum(config, |item| item.coverage.events.unwrap_or(0)),
+            missing: sum(config, |item| item.coverage.missing()),
             complete: config.is_complete(),
-            ended: coverages()
+            ended: coverages
+                .iter()
                 .map(|coverage| coverage.ended)
                 .find(|ended| *ended != EndReason::Complete)
                 .unwrap_or(EndReason::Complete),
-            provisional_until: coverages()
+            provisional_until: coverages
+                .iter()
                 .filter_map(|coverage| coverage.provisional_until)
+                // Provisional as long as one item is.
                 .max(),
         }
     }
+}
+
+fn sum(config: &BundleConfig, number: impl Fn(&ItemEntry) -> u64) -> u64 {
+    // Sources state some of these numbers, and may state absurd ones.
+    config.items.iter().map(number).fold(0, u64::saturating_add)
 }

@@ -245,7 +245,9 @@ pub fn declare(
     plays: &Plays,
     now: Timestamp,
 ) -> Result<IncidentEvent, CommandError> {
+    // The incident keeps a copy of the steps, so that editing a play does not change its incidents.
     let checklist = plays.checklist(plays.get(&declaration.play)?);
+    // A start in the future comes from a wrong clock or a wrong time zone.
     check_not_future("start", declaration.started, now)?;
     check_report(&declaration.report, now)?;
     check_count("pivots", declaration.pivots.len(), PIVOTS_MAX)?;
@@ -280,6 +282,7 @@ impl Incident {
             } => self.decide_step(step, state, owner, note),
             Command::CompleteClosureItem { item, note } => {
                 self.require_open("closure checklist")?;
+                // An item may be answered again: the last answer counts, and the journal keeps all.
                 Ok(vec![IncidentEvent::ClosureItemCompleted { item, note }])
             }
             Command::WaiveClosureItem {
@@ -288,6 +291,7 @@ impl Incident {
                 by: who,
             } => {
                 self.require_open("closure checklist")?;
+                // Somebody must answer for a waiver: by default the person who enters it.
                 let by = who.unwrap_or_else(|| by.clone());
                 Ok(vec![IncidentEvent::ClosureItemWaived { item, reason, by }])
             }
@@ -308,6 +312,7 @@ impl Incident {
             Command::StartAction { text, owner } => self.decide_action(text, owner),
             Command::EndAction { id, outcome } => self.decide_action_end(id, outcome),
             Command::SetNextUpdate { to } => self.decide_next_update(to, now),
+            // Two equal notes are two notes: each says something about its own time.
             Command::Note { text } => Ok(vec![IncidentEvent::Note { text }]),
         }
     }
@@ -320,6 +325,7 @@ impl Incident {
     }
 
     fn decide_severity(&self, to: Severity, reason: Line) -> Decision {
+        // The severity decides whether the closure required a review.
         self.require_open("severity")?;
         let from = self.severity;
         Ok(event_if(from != to, || IncidentEvent::SeverityChanged {
@@ -331,6 +337,7 @@ impl Incident {
 
     fn decide_status(&self, to: IncidentStatus, reason: Option<Line>) -> Decision {
         let from = self.status;
+        // Not an error: automation may repeat a request.
         if from == to {
             return Ok(Vec::new());
         }
@@ -347,6 +354,7 @@ impl Incident {
             };
             return Err(CommandError::ReasonMissing { what });
         }
+        // All that is missing at once, so that nobody has to try again for each item.
         let missing = self.closure_blockers();
         if to == IncidentStatus::Closed && !missing.is_empty() {
             return Err(CommandError::NotReadyToClose { missing });
@@ -356,6 +364,7 @@ impl Incident {
 
     fn decide_started(&self, to: Timestamp, now: Timestamp) -> Decision {
         check_not_future("start", Some(to), now)?;
+        // Also after the closure: a review often finds an earlier start.
         let from = self.started;
         Ok(event_if(from != Some(to), || {
             IncidentEvent::StartedChanged { from, to }
@@ -363,6 +372,7 @@ impl Incident {
     }
 
     fn decide_play(&self, to: PlayName, plays: &Plays, reason: Line) -> Decision {
+        // Nobody works through the steps of another play after the closure.
         self.require_open("play")?;
         let checklist = plays.checklist(plays.get(&to)?);
         let from = self.play.clone();
@@ -375,6 +385,7 @@ impl Incident {
     }
 
     fn decide_role(&self, role: IncidentRole, to: Option<Name>) -> Vec<IncidentEvent> {
+        // Also after the closure: people leave, and corrective actions still need a contact.
         let from = self.roles.get(&role).cloned();
         event_if(from != to, || IncidentEvent::RoleAssigned {
             role,
@@ -402,6 +413,7 @@ impl Incident {
     }
 
     fn decide_pivot(&self, pivot: Pivot) -> Decision {
+        // Also after the closure: evidence that arrives late is still searched.
         check_count("pivots", self.pivots.len() + 1, PIVOTS_MAX)?;
         Ok(event_if(!self.pivots.contains(&pivot), || {
             IncidentEvent::PivotAdded { pivot }
@@ -416,6 +428,7 @@ impl Incident {
         note: Option<Line>,
     ) -> Decision {
         self.require_open("checklist")?;
+        // The progress of a misspelled step would be on no checklist, where nobody sees it.
         if !self.checklist.iter().any(|known| known.id == step) {
             let known = self.checklist.iter().map(|known| known.id.as_str());
             let nearest = nearest(step.as_str(), known).and_then(|id| id.parse().ok());
@@ -423,6 +436,7 @@ impl Incident {
         }
         let from = self.step_progress(&step);
         let state = state.unwrap_or(from.state);
+        // Skipping a step of the runbook needs a reason, but a later change of the owner does not.
         if state == StepState::NotApplicable && from.state != state && note.is_none() {
             return Err(CommandError::ReasonMissing {
                 what: "a step that does not apply",
@@ -441,6 +455,7 @@ impl Incident {
     }
 
     fn decide_reopening(&self, item: ClosureItem, reason: Line) -> Decision {
+        // The closure relied on the answers; reopening the incident withdraws all of them.
         self.require_open("closure checklist")?;
         if !self.closure.contains_key(&item) {
             return Err(CommandError::NotAnswered { item });
@@ -474,6 +489,7 @@ impl Incident {
         due: Option<Day>,
         now: Timestamp,
     ) -> Decision {
+        // Only a new date is checked: an overdue action can still get another owner.
         check_due(due, now)?;
         let action = numbered("corrective action", &self.corrective_actions, id)?;
         let (from_owner, from_due) = (action.owner.clone(), action.due);
@@ -492,6 +508,7 @@ impl Incident {
 
     fn decide_finish(&self, id: u64, note: Option<Line>) -> Decision {
         let action = numbered("corrective action", &self.corrective_actions, id)?;
+        // The first report of completion counts; a repetition must not move its time.
         Ok(event_if(action.done.is_none(), || {
             IncidentEvent::CorrectiveActionDone { id, note }
         }))
@@ -535,6 +552,7 @@ impl Incident {
 
     fn decide_action_end(&self, id: u64, outcome: Option<Line>) -> Decision {
         let action = numbered("action", &self.actions, id)?;
+        // The first end counts, as for corrective actions.
         Ok(event_if(!action.ended, || IncidentEvent::ActionEnded {
             id,
             outcome,
@@ -542,6 +560,7 @@ impl Incident {
     }
 
     fn decide_next_update(&self, to: Option<Timestamp>, now: Timestamp) -> Decision {
+        // Updates announce this time to others, so it must still be possible to keep it.
         if let Some(at) = to.filter(|at| *at <= now) {
             return Err(CommandError::Past {
                 what: "next update",
@@ -590,6 +609,7 @@ fn check_not_future(
 }
 
 fn check_due(due: Option<Day>, now: Timestamp) -> Result<(), CommandError> {
+    // Today can still be kept: a day ends at midnight UTC.
     match due.filter(|due| *due < Day::of(now)) {
         Some(due) => Err(CommandError::Past {
             what: "due date",
@@ -614,6 +634,7 @@ fn next_number(what: &'static str, count: usize) -> Result<u64, CommandError> {
 
 /// The item with the number `id`, from 1.
 fn numbered<'l, T>(what: &'static str, list: &'l [T], id: u64) -> Result<&'l T, CommandError> {
+    // `checked_sub`, since a request may ask for 0.
     let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
     let found = index.and_then(|index| list.get(index));
     found.ok_or(CommandError::UnknownNumber {

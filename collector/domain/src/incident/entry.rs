@@ -285,6 +285,7 @@ impl JournalEntry {
     #[must_use]
     pub fn evidence(&self) -> Option<EvidenceRef> {
         let (bundle, item) = match &self.event {
+            // Only a finding can be about a single record.
             IncidentEvent::Finding { evidence, .. } => return evidence.clone(),
             IncidentEvent::EvidenceRead { bundle, item } => (bundle, item.clone()),
             IncidentEvent::Attached { bundle, .. }
@@ -332,6 +333,8 @@ impl IncidentEvent {
     /// See [`JournalEntry::kind`].
     #[must_use]
     pub fn kind(&self) -> &'static str {
+        // The journal, filters and exports have these texts: renaming a variant must not change
+        // them.
         match self {
             Self::Declared(_) => "incident.declared",
             Self::Renamed { .. } => "incident.name",

@@ -144,6 +144,7 @@ impl Incident {
         by: &Name,
         at: Timestamp,
     ) -> Vec<JournalEntry> {
+        // The events of one command have one time: they were decided together.
         (self.seq + 1..)
             .zip(events)
             .map(|(seq, event)| JournalEntry {

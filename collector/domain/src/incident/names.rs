@@ -35,9 +35,12 @@ fn parse(
     separator: u8,
     more: &'static str,
 ) -> Result<String, ParseNameError> {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == separator;
+    // A name that begins with a digit or `-` could be read as a number or an option.
     let starts_with_letter = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
-    if starts_with_letter && text.len() <= NAME_BYTES_MAX && text.bytes().all(allowed) {
+    let is_spelled_right = text
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == separator);
+    if starts_with_letter && is_spelled_right && text.len() <= NAME_BYTES_MAX {
         return Ok(text.to_owned());
     }
     Err(ParseNameError {

@@ -62,6 +62,8 @@ impl IncidentOverview {
                 found: entry.seq,
             });
         }
+        // The old values are not compared, since an overview lacks most of them: a replay does
+        // that.
         match &entry.event {
             IncidentEvent::Renamed { to, .. } => self.name = to.clone(),
             IncidentEvent::SeverityChanged { to, .. } => self.severity = *to,

@@ -154,13 +154,16 @@ impl FromStr for Pivot {
             .ok_or_else(|| ParsePivotError::NoValue {
                 text: safe(&text.chars().take(80).collect::<String>()),
             })?;
+        // Values copied from a console or a chat have blanks around them.
         let (kind, value) = (kind.trim().parse::<PivotKind>()?, value.trim());
+        // Before all other checks: the only useful answer to a secret is not to give it.
         if let Some(prefix) = SECRET_PREFIXES
             .into_iter()
             .find(|prefix| value.starts_with(prefix))
         {
             return Err(ParsePivotError::Secret { kind, prefix });
         }
+        // The value is sent to providers and shown on terminals as it is, never escaped.
         if value.is_empty() || value.len() > PIVOT_BYTES_MAX || safe(value) != value {
             return Err(ParsePivotError::Value {
                 kind,

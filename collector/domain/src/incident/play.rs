@@ -83,6 +83,7 @@ impl Play {
     /// # Errors
     /// The text is too long or no TOML, has an unknown key, or a value is invalid.
     pub fn parse(name: &PlayName, file: &str, text: &str) -> Result<Self, PlayError> {
+        // Before the parser, whose memory grows with the text.
         if text.len() as u64 > PLAY_BYTES_MAX {
             return Err(PlayError::TooMuch {
                 file: file.to_owned(),
@@ -90,26 +91,21 @@ impl Play {
                 max: PLAY_BYTES_MAX,
             });
         }
-        let invalid = |at: usize, message: String| PlayError::Invalid {
-            file: file.to_owned(),
-            line: line_of(text, at),
-            message,
-        };
-        let from_toml = |e: toml::de::Error| {
-            invalid(
-                e.span().map_or(0, |span| span.start),
-                e.message().to_owned(),
-            )
-        };
-        let table = toml::de::DeTable::parse(text).map_err(from_toml)?;
+        // Parsed twice: only the table still has the keys that serde would reject.
+        let table =
+            toml::de::DeTable::parse(text).map_err(|error| invalid_toml(file, text, &error))?;
         check_keys(file, text, table.get_ref())?;
-        let play: PlayToml = toml::from_str(text).map_err(from_toml)?;
+        let play: PlayToml =
+            toml::from_str(text).map_err(|error| invalid_toml(file, text, &error))?;
         if !(1..=WINDOW_HOURS_MAX).contains(play.window_hours.get_ref()) {
             return Err(invalid(
+                file,
+                text,
                 play.window_hours.span().start,
                 format!("window-hours is from 1 to {WINDOW_HOURS_MAX}"),
             ));
         }
+        // Each incident's first entry holds a copy of the steps.
         if play.steps.len() > STEPS_MAX {
             return Err(PlayError::TooMuch {
                 file: file.to_owned(),
@@ -124,6 +120,8 @@ impl Play {
             .find(|step| !ids.insert(&step.get_ref().id))
         {
             return Err(invalid(
+                file,
+                text,
                 step.span().start,
                 format!("step id {} is used twice", step.get_ref().id),
             ));
@@ -146,6 +144,7 @@ impl Play {
 /// Finds misspelled keys before serde does, which would name neither the line nor the right key.
 fn check_keys(file: &str, text: &str, table: &toml::de::DeTable<'_>) -> Result<(), PlayError> {
     check_table(file, text, table, KEYS)?;
+    // Steps of another type are left to serde, whose error says what it expected.
     let steps = table
         .get("steps")
         .and_then(|steps| steps.get_ref().as_array());
@@ -174,6 +173,19 @@ fn check_table(
         nearest: nearest(key.get_ref(), known.iter().copied()),
         known,
     })
+}
+
+fn invalid(file: &str, text: &str, at: usize, message: String) -> PlayError {
+    PlayError::Invalid {
+        file: file.to_owned(),
+        line: line_of(text, at),
+        message,
+    }
+}
+
+fn invalid_toml(file: &str, text: &str, error: &toml::de::Error) -> PlayError {
+    let at = error.span().map_or(0, |span| span.start);
+    invalid(file, text, at, error.message().to_owned())
 }
 
 /// The line, from 1, of the byte at offset `at`.

@@ -84,11 +84,14 @@ impl Plays {
                     .parse()
                     .map_err(|e: ParseNameError| PlayError::Invalid {
                         file: file.path.clone(),
+                        // The name is wrong, not a line; but every error has a line, for editors to
+                        // jump to.
                         line: 1,
                         message: e.to_string(),
                     })?;
             plays.insert(Play::parse(&name, &file.path, &file.text)?);
         }
+        // Only now: a file may replace `general`, whose steps all plays share.
         plays.check()?;
         Ok(plays)
     }
@@ -123,9 +126,11 @@ impl Plays {
             .map(|(_, play)| play);
         let common = general
             .into_iter()
+            // The general play has its own steps already.
             .filter(|general| general.name != play.name)
             .flat_map(|general| &general.steps);
         let mut steps: Vec<ChecklistStep> = common
+            // The general response is for incidents without a better play.
             .filter(|step| step.list != Checklist::Response)
             .chain(&play.steps)
             .cloned()
@@ -137,6 +142,7 @@ impl Plays {
     /// Checks that step ids are unique within the checklist of every play.
     fn check(&self) -> Result<(), PlayError> {
         for play in self.iter() {
+            // Progress is recorded by id: two steps with one id would share it.
             let mut ids = BTreeSet::new();
             if let Some(step) = self
                 .checklist(play)

@@ -62,6 +62,7 @@ impl ParseKeywordError {
         Self {
             what,
             known: known.join(", "),
+            // People paste whole documents by mistake; the start shows which one.
             text: safe(&text.chars().take(80).collect::<String>()),
         }
     }
@@ -122,6 +123,7 @@ impl Severity {
     /// True if the runbook requires a post-incident review.
     #[must_use]
     pub fn requires_review(self) -> bool {
+        // The runbook's closure checklist: "within five business days for SEV-1/SEV-2".
         matches!(self, Self::Sev1 | Self::Sev2)
     }
 }
@@ -131,6 +133,7 @@ impl FromStr for Severity {
 
     fn from_str(text: &str) -> Result<Self, ParseKeywordError> {
         let lower = text.trim().to_ascii_lowercase();
+        // In chats and on command lines, people shorten `SEV-1` to `sev1` and `1`.
         let digit = lower.strip_prefix("sev").map_or(lower.as_str(), |rest| {
             rest.strip_prefix('-').unwrap_or(rest)
         });
@@ -247,6 +250,7 @@ impl FromStr for IncidentRole {
 
     /// Parses `incident-commander`, `Incident commander`, and `commander`.
     fn from_str(text: &str) -> Result<Self, ParseKeywordError> {
+        // The runbook's titles have blanks, environment variables underscores.
         let word = text.trim().to_ascii_lowercase().replace([' ', '_'], "-");
         let known = Self::ALL
             .into_iter()

@@ -3,7 +3,9 @@
 
 use std::fmt::Display;
 
+use evidence_format::digest::Digest;
 use evidence_format::safe::safe;
+use evidence_format::time::Timestamp;
 
 use super::checklist::StepProgress;
 use super::entry::{Declaration, IncidentEvent, JournalEntry};
@@ -30,6 +32,7 @@ impl IncidentEvent {
         // Long, but a table: each event has its line here, in the order of their definition.
         match self {
             Self::Declared(declaration) => declared(declaration),
+            // Quoted, since a name may contain ` to ` itself.
             Self::Renamed { from, to } => format!("name from {from:?} to {to:?}"),
             Self::SeverityChanged { from, to, reason } => {
                 format!("severity from {from} to {to}: {reason}")
@@ -51,6 +54,7 @@ impl IncidentEvent {
                 format!("{} from {from} to {to}", role.title().to_lowercase())
             }
             Self::ReportChanged { from: _, to } => {
+                // The report is too long for a line; what it still lacks is what people act on.
                 format!("initial report changed{}", missing_points(&to.missing()))
             }
             Self::PotentialImpactChanged { from, to } => impact_changed(*from, *to),
@@ -152,6 +156,17 @@ impl IncidentEvent {
                 pass,
                 error,
             } => format!("capture of {source} failed, pass {pass}: {error}"),
+            // The first bundle of these pages has their records and gaps already.
+            Self::EvidenceSealed {
+                bundle,
+                source,
+                pass,
+                duplicate_of: Some(first),
+                has_same_pages: true,
+                ..
+            } => format!(
+                "sealed {source} pass {pass} a second time, since two collectors captured it: {bundle} duplicates {first}"
+            ),
             Self::EvidenceSealed {
                 bundle,
                 source,
@@ -161,32 +176,12 @@ impl IncidentEvent {
                 complete,
                 provisional_until,
                 duplicate_of,
-                has_same_pages,
-            } => {
-                let found = match (duplicate_of, has_same_pages) {
-                    // The first bundle of these pages has their records and gaps already.
-                    (Some(first), true) => {
-                        return format!(
-                            "sealed {source} pass {pass} a second time, since two collectors captured it: {bundle} duplicates {first}"
-                        );
-                    }
-                    (Some(first), false) => {
-                        format!("{bundle} beside {first}, since two collectors captured it")
-                    }
-                    (None, _) => bundle.to_string(),
-                };
-                let coverage = if *complete {
-                    "complete".to_owned()
-                } else {
-                    format!("incomplete, {gaps} gaps")
-                };
-                let until = provisional_until
-                    .map(|time| format!(", provisional until {time}"))
-                    .unwrap_or_default();
-                format!(
-                    "sealed {source} pass {pass}: {records} records, {coverage}{until}; {found}"
-                )
-            }
+                has_same_pages: _,
+            } => format!(
+                "sealed {source} pass {pass}: {records} records, {}; {bundle}{}",
+                coverage(*complete, *gaps, *provisional_until),
+                beside(duplicate_of.as_ref())
+            ),
             Self::EvidenceRead {
                 bundle,
                 item: Some(item),
@@ -219,6 +214,7 @@ fn declared(declaration: &Declaration) -> String {
 }
 
 fn impact_changed(from: PotentialImpact, to: PotentialImpact) -> String {
+    // Only what changed: an unchanged answer would look like a new one.
     let changed: Vec<String> = from
         .answers()
         .into_iter()
@@ -230,6 +226,7 @@ fn impact_changed(from: PotentialImpact, to: PotentialImpact) -> String {
 }
 
 fn step_changed(step: &StepId, from: &StepProgress, to: &StepProgress) -> String {
+    // If only the owner or the note changed, "from open to open" would read as an error.
     let state = if from.state == to.state {
         to.state.to_string()
     } else {
@@ -240,6 +237,25 @@ fn step_changed(step: &StepId, from: &StepProgress, to: &StepProgress) -> String
         or_not_set(to.owner.as_ref()),
         after_colon(to.note.as_ref())
     )
+}
+
+fn coverage(complete: bool, gaps: u64, provisional_until: Option<Timestamp>) -> String {
+    let coverage = if complete {
+        "complete".to_owned()
+    } else {
+        format!("incomplete, {gaps} gaps")
+    };
+    let until = provisional_until
+        .map(|time| format!(", provisional until {time}"))
+        .unwrap_or_default();
+    coverage + &until
+}
+
+/// The bundle of another collector that captured the same pass on its own machine, if any.
+fn beside(first: Option<&Digest>) -> String {
+    first
+        .map(|first| format!(" beside {first}, since two collectors captured it"))
+        .unwrap_or_default()
 }
 
 fn from_sources(sources: &[SourceName]) -> String {
@@ -277,6 +293,7 @@ fn or_not_set<T: Display>(value: Option<&T>) -> String {
 
 /// The note on one line, at most [`NOTE_CHARS_MAX`] characters of it.
 fn shortened(text: &str) -> String {
+    // Line by line, since `safe` would escape the line ends too.
     let line = text.lines().map(safe).collect::<Vec<_>>().join(" / ");
     match line.char_indices().nth(NOTE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &line[..end]),

@@ -61,18 +61,21 @@ impl<const BYTES_MAX: usize, const LINES: bool> BoundedText<BYTES_MAX, LINES> {
     /// which rejects such texts.
     #[must_use]
     pub fn escaped(text: &str) -> Self {
+        // `safe` would escape line ends too.
         let lines: Vec<String> = if LINES {
             text.lines().map(safe).collect()
         } else {
             vec![safe(text)]
         };
         let whole = lines.join("\n").trim().to_owned();
+        // A text is never empty, and what a machine says must not be rejected for its form.
         if whole.is_empty() {
             return Self("(empty)".to_owned());
         }
         if whole.len() <= BYTES_MAX {
             return Self(whole);
         }
+        // Never inside a character, and with room for the ellipsis.
         let end = whole.floor_char_boundary(BYTES_MAX - '…'.len_utf8());
         Self(format!("{}…", whole[..end].trim_end()))
     }
@@ -90,6 +93,7 @@ impl<const BYTES_MAX: usize, const LINES: bool> FromStr for BoundedText<BYTES_MA
         if text.is_empty() {
             return Err(TextError::Empty);
         }
+        // After trimming: blanks around a pasted text are nobody's fault.
         if text.len() > BYTES_MAX {
             return Err(TextError::TooLong {
                 bytes: text.len(),

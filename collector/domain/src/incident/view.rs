@@ -187,6 +187,7 @@ impl IncidentView {
             checklists: Checklist::ALL
                 .into_iter()
                 .map(|list| list_view(incident, list))
+                // An operator's play need not have steps on every checklist.
                 .filter(|l| !l.steps.is_empty())
                 .collect(),
             closure: closure(incident, now),
@@ -195,6 +196,7 @@ impl IncidentView {
             actions: incident
                 .actions
                 .iter()
+                // The runbook's template asks for current actions; the journal has the others.
                 .filter(|action| !action.ended)
                 .cloned()
                 .collect(),
@@ -216,6 +218,8 @@ impl IncidentView {
 
 fn response_due(incident: &Incident) -> Option<Day> {
     let declared = Day::of(incident.declared_at);
+    // The runbook gives SEV-2 "same business day" and SEV-3 "next business day". SEV-1 is immediate
+    // and SEV-4 is backlog, so neither has a day.
     match incident.severity {
         Severity::Sev2 => Some(declared.plus_business_days(0)),
         Severity::Sev3 => Some(declared.plus_business_days(1)),
@@ -237,12 +241,15 @@ fn roles(incident: &Incident) -> Vec<RoleView> {
 
 fn first_minutes(incident: &Incident, now: Timestamp) -> FirstMinutes {
     let list = list_view(incident, Checklist::FirstFifteenMinutes);
+    // The 15 minutes count from the declaration: nobody could begin earlier.
     let until = incident.declared_at.unix_nanoseconds()
         + i128::from(FIRST_MINUTES) * NANOSECONDS_PER_MINUTE;
     FirstMinutes {
         settled: list.settled,
         steps: list.steps.len() as u64,
         until: Timestamp::from_unix_nanoseconds(until).unwrap_or(incident.declared_at),
+        // After the end the difference is negative, does not fit into `u64`, and counts as none
+        // left.
         minutes_left: u64::try_from((until - now.unix_nanoseconds()) / NANOSECONDS_PER_MINUTE)
             .unwrap_or(0),
     }
@@ -274,6 +281,7 @@ fn closure(incident: &Incident, now: Timestamp) -> ClosureView {
     let items = ClosureItem::ALL.into_iter().map(|item| ClosureItemView {
         item,
         text: item.text().into(),
+        // An item that is not required is shown too: a SEV-3 may have a review.
         required: incident.requires_closure_item(item),
         answered: incident.closure.get(&item).cloned(),
     });

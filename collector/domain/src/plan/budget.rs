@@ -30,6 +30,7 @@ pub(super) fn allot(steps: &mut [(SourceName, CaptureStep)], budget: &CaptureBud
         if step.bytes_expected.is_none() {
             limits.item_bytes_max += share;
         }
+        // No object is larger than the item that contains it.
         limits.object_bytes_max = limits.object_bytes_max.min(limits.item_bytes_max);
     }
 }
@@ -41,6 +42,7 @@ fn bytes_needed(step: &CaptureStep) -> u64 {
 }
 
 fn left_out(step: &CaptureStep, bytes_needed: u64, bytes_left: u64) -> Option<LeftOutReason> {
+    // First, so that the budget is not blamed for what no budget could capture.
     if step.asked.is_some() && step.effective.is_none() {
         return Some(LeftOutReason::Expired);
     }

@@ -190,6 +190,7 @@ impl CapturePass {
     /// The form in which the plan is sealed with the items of this pass.
     #[must_use]
     pub fn sealed_plan(&self, deadline_seconds: Option<u64>) -> SealedPlan {
+        // Also the steps that are left out: an auditor sees what was never attempted.
         let steps = self.steps.iter().map(|step| SealedStep {
             item: step.item.clone(),
             what: step.what.clone(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::capture_plan::{PlanNotice, UnavailableReason, UnavailableSource};
 use super::offer::{Offer, Readiness, ReadinessState, TargetEstimate};
 use super::{PlanError, PlanRequest, STEPS_MAX};
-use crate::incident::{Pivot, SourceName};
+use crate::incident::{Pivot, PivotKind, SourceName};
 use crate::spelling::nearest;
 
 /// An offer at one of its targets, which may become steps.
@@ -35,6 +35,7 @@ pub(super) fn choose<'a>(
     offers: &'a [(&'a Offer, Readiness)],
 ) -> Result<Selection<'a>, PlanError> {
     check_names(request, offers)?;
+    // The scope may name sources that the play does not.
     let named: BTreeSet<&SourceName> = request
         .play
         .sources
@@ -47,25 +48,16 @@ pub(super) fn choose<'a>(
         notices: Vec::new(),
     };
     for source in named {
-        let unavailable = |why| UnavailableSource {
-            source: source.clone(),
-            api: None,
-            why,
-            problems: Vec::new(),
-        };
         let own: Vec<&(&Offer, Readiness)> = offers
             .iter()
             .filter(|(_, ready)| ready.source == *source)
             .collect();
         let wanted = request.scope.only.is_empty() || request.scope.only.contains(source);
+        // The scope decides first: whether an unwanted source is ready does not matter.
         if !wanted || request.scope.except.contains(source) {
-            chosen
-                .unavailable
-                .push(unavailable(UnavailableReason::Scope));
+            chosen.leave_out(source, UnavailableReason::Scope);
         } else if own.is_empty() {
-            chosen
-                .unavailable
-                .push(unavailable(UnavailableReason::NotInThisVersion));
+            chosen.leave_out(source, UnavailableReason::NotInThisVersion);
         } else {
             own.into_iter()
                 .for_each(|(offer, ready)| chosen.add(offer, ready));
@@ -80,6 +72,7 @@ pub(super) fn choose<'a>(
     narrow(&mut chosen, "region", &request.scope.regions, |candidate| {
         candidate.estimate.target.region.as_deref()
     });
+    // The offers of a source often report the same problem.
     chosen.notices.sort();
     chosen.notices.dedup();
     chosen.unavailable.sort();
@@ -88,10 +81,29 @@ pub(super) fn choose<'a>(
 }
 
 impl<'a> Selection<'a> {
+    /// True if a chosen source filters by pivots of this kind.
+    pub(super) fn can_filter_by(&self, kind: PivotKind) -> bool {
+        self.candidates
+            .iter()
+            .any(|candidate| candidate.offer.pivots.contains(&kind))
+    }
+
+    /// Records that a whole source is not captured.
+    fn leave_out(&mut self, source: &SourceName, why: UnavailableReason) {
+        self.unavailable.push(UnavailableSource {
+            source: source.clone(),
+            api: None,
+            why,
+            problems: Vec::new(),
+        });
+    }
+
     fn add(&mut self, offer: &'a Offer, ready: &'a Readiness) {
         let source = &ready.source;
         let why = match ready.state {
             ReadinessState::Ready if !ready.targets.is_empty() => {
+                // One account of many may deny access: the others are captured, and the plan says
+                // so.
                 self.notices
                     .extend(ready.problems.iter().map(|text| PlanNotice {
                         source: Some(source.clone()),
@@ -105,6 +117,7 @@ impl<'a> Selection<'a> {
                     }));
                 return;
             }
+            // Ready, but with nowhere to ask: a gap, not a capture without findings.
             ReadinessState::Ready => UnavailableReason::NoTargets,
             ReadinessState::NotConfigured => UnavailableReason::NotConfigured,
             ReadinessState::Unavailable => UnavailableReason::Unavailable,
@@ -148,14 +161,11 @@ fn narrow<'a>(
     filter: &[String],
     value: impl for<'p> Fn(&'p Candidate<'a>) -> Option<&'p str>,
 ) {
-    let fits = |candidate: &Candidate<'a>| {
-        value(candidate).is_some_and(|value| filter.iter().any(|wanted| wanted == value))
-    };
     let narrowed: BTreeSet<SourceName> = chosen
         .candidates
         .iter()
-        .filter(|p| fits(p))
-        .map(|p| p.source.clone())
+        .filter(|candidate| is_in(filter, value(candidate)))
+        .map(|candidate| candidate.source.clone())
         .collect();
     for wanted in super::sorted(filter) {
         if !chosen
@@ -168,13 +178,15 @@ fn narrow<'a>(
         }
     }
     for source in narrowed {
-        let own = |candidate: &&Candidate<'a>| *candidate.source == source;
-        let all = chosen.candidates.iter().filter(own).count();
-        let kept = chosen
+        let own: Vec<&Candidate<'a>> = chosen
             .candidates
             .iter()
-            .filter(own)
-            .filter(|candidate| fits(candidate))
+            .filter(|candidate| *candidate.source == source)
+            .collect();
+        let all = own.len();
+        let kept = own
+            .into_iter()
+            .filter(|candidate| is_in(filter, value(candidate)))
             .count();
         if kept < all {
             let text = format!("asked at {kept} of {all} places: the scope names the {what}");
@@ -185,8 +197,12 @@ fn narrow<'a>(
         }
         chosen
             .candidates
-            .retain(|candidate| *candidate.source != source || fits(candidate));
+            .retain(|candidate| *candidate.source != source || is_in(filter, value(candidate)));
     }
+}
+
+fn is_in(filter: &[String], value: Option<&str>) -> bool {
+    value.is_some_and(|value| filter.iter().any(|wanted| wanted == value))
 }
 
 /// Every candidate once without a pivot, and once with each pivot that its offer can filter by.
@@ -195,24 +211,19 @@ pub(super) fn questions<'a>(
     candidates: &[Candidate<'a>],
     pivots: &[Pivot],
 ) -> Result<Vec<StepQuestion<'a>>, PlanError> {
-    let usable = |candidate: &Candidate<'a>| {
-        pivots
-            .iter()
-            .filter(|pivot| candidate.offer.pivots.contains(&pivot.kind()))
-            .cloned()
-            .collect::<Vec<_>>()
-    };
     // Counted first, so that an absurd request fails before it takes memory.
     let steps = candidates
         .iter()
-        .map(|candidate| usable(candidate).len() + 1)
+        .map(|candidate| usable_pivots(candidate, pivots).count() + 1)
         .sum();
     if steps > STEPS_MAX {
         return Err(PlanError::TooManySteps { steps });
     }
     let mut questions = Vec::with_capacity(steps);
     for candidate in candidates {
-        for pivot in usable(candidate).into_iter().map(Some).chain([None]) {
+        let narrow = usable_pivots(candidate, pivots).cloned().map(Some);
+        // The step that takes all always stays: an attacker may have used another key.
+        for pivot in narrow.chain([None]) {
             questions.push(StepQuestion {
                 candidate: candidate.clone(),
                 pivot,
@@ -232,6 +243,17 @@ pub(super) fn questions<'a>(
     Ok(questions)
 }
 
+/// The pivots that the candidate's source can filter by.
+fn usable_pivots<'p>(
+    candidate: &Candidate<'_>,
+    pivots: &'p [Pivot],
+) -> impl Iterator<Item = &'p Pivot> {
+    let kinds = candidate.offer.pivots;
+    pivots
+        .iter()
+        .filter(move |pivot| kinds.contains(&pivot.kind()))
+}
+
 impl StepQuestion<'_> {
     /// Two questions are the same if their identity is.
     fn identity(
@@ -244,6 +266,7 @@ impl StepQuestion<'_> {
         &Option<Pivot>,
     ) {
         (
+            // The estimate is not part of it: samples of one target differ.
             self.candidate.source,
             self.candidate.offer.item,
             self.candidate.offer.api,

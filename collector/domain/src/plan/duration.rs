@@ -35,6 +35,7 @@ pub fn format_duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} m", seconds / 60),
+        // Below two days, days alone would hide up to a day.
         _ if seconds < 2 * 86_400 && !seconds.is_multiple_of(86_400) => {
             format!("{} h", seconds / 3600)
         }

@@ -21,6 +21,7 @@ const DIGEST_DIGITS: usize = 8;
 pub(super) fn item_names(questions: &[StepQuestion<'_>]) -> Vec<ItemName> {
     let readable: Vec<(String, bool)> = questions.iter().map(readable_name).collect();
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
+    // Names that are not exact get a digest anyway, so only exact ones compete.
     for (name, _) in readable.iter().filter(|(_, exact)| *exact) {
         *count.entry(name).or_default() += 1;
     }
@@ -67,12 +68,14 @@ fn readable_name(question: &StepQuestion<'_>) -> (String, bool) {
         }
     }
     if let Some(pivot) = &question.pivot {
+        // A pivot's value may be long and have any characters.
         name = format!("{name}-{}-{}", pivot.kind(), digest(&pivot.to_string()));
     }
     (
         if name.is_empty() {
             "item".to_owned()
         } else {
+            // Offer and target may have no usable character; then the pivot's part begins the name.
             name.trim_start_matches('-').to_owned()
         },
         exact,
@@ -89,6 +92,7 @@ fn sanitized(part: &str) -> String {
             _ => '-',
         });
     let text: String = lower.take(PART_BYTES_MAX).collect();
+    // After the cut, which may leave a separator at the end.
     text.trim_matches(['.', '_', '-']).to_owned()
 }
 
@@ -98,6 +102,7 @@ fn identity(question: &StepQuestion<'_>) -> String {
         &question.candidate.estimate.target,
     );
     format!(
+        // `Debug` quotes every text, so that different questions never have the same identity.
         "{:?}",
         (
             question.candidate.source.as_str(),

@@ -27,7 +27,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::limits::{ITEMS_MAX, JSON_INTEGER_MAX};
 use evidence_format::time::Timestamp;
 
-use crate::incident::{PassKind, Pivot, PivotKind, Play, SourceName};
+use crate::incident::{PassKind, Pivot, Play, SourceName};
 use crate::spelling::{comma_separated, did_you_mean};
 
 pub use capture_plan::{
@@ -119,6 +119,7 @@ pub fn plan(
         ..request.clone()
     };
     let window = window_of(request)?;
+    // Before anything is expanded, so that a misspelled source fails first.
     let chosen = choose::choose(request, offers)?;
     let pivots = sorted(&request.scope.pivots);
     let mut steps = steps::build_steps(
@@ -126,14 +127,18 @@ pub fn plan(
         window,
         request,
     );
+    // After sorting: the most volatile steps get their bytes first.
     budget::allot(&mut steps, &request.budget);
-    let can_filter_by = |kind: PivotKind| {
-        chosen
-            .candidates
-            .iter()
-            .any(|candidate| candidate.offer.pivots.contains(&kind))
-    };
-    let wanted = sorted(&request.play.pivots).into_iter();
+    let pivots_wanted = sorted(&request.play.pivots)
+        .into_iter()
+        // Nobody should look for a pivot that no source here can use.
+        .filter(|kind| chosen.can_filter_by(*kind))
+        .filter(|kind| pivots.iter().all(|pivot| pivot.kind() != *kind))
+        .collect();
+    let pivots_unused = pivots
+        .into_iter()
+        .filter(|pivot| !chosen.can_filter_by(pivot.kind()))
+        .collect();
     Ok(CapturePlan {
         incident: request.incident.clone(),
         play: request.play.name.clone(),
@@ -145,15 +150,8 @@ pub fn plan(
         passes: passes_of(steps, request.first_number),
         unavailable: chosen.unavailable,
         notices: chosen.notices,
-        pivots_wanted: wanted
-            .filter(|kind| {
-                can_filter_by(*kind) && !pivots.iter().any(|pivot| pivot.kind() == *kind)
-            })
-            .collect(),
-        pivots_unused: pivots
-            .into_iter()
-            .filter(|pivot| !can_filter_by(pivot.kind()))
-            .collect(),
+        pivots_unused,
+        pivots_wanted,
     })
 }
 
@@ -168,10 +166,12 @@ fn clamp_to_json(budget: CaptureBudget) -> CaptureBudget {
 
 fn window_of(request: &PlanRequest<'_>) -> Result<TimeWindow, PlanError> {
     let hours = u64::from(request.play.window_hours);
+    // From the declaration, not from now: a later plan must not lose the window's beginning.
     let window = request.scope.window.unwrap_or_else(|| TimeWindow {
         from: duration::earlier(request.declared, hours * 3600),
         until: request.now,
     });
+    // A window that only ends in the future is fine: each step is clipped to what has happened.
     if window.from >= window.until || window.from >= request.now {
         return Err(PlanError::EmptyWindow {
             from: window.from,
@@ -188,6 +188,7 @@ fn passes_of(steps: Vec<(SourceName, CaptureStep)>, first_number: u64) -> Vec<Ca
     let mut order: Vec<SourceName> = Vec::new();
     let mut by_source: BTreeMap<SourceName, Vec<CaptureStep>> = BTreeMap::new();
     for (source, step) in steps {
+        // The steps are sorted, so a source's first step is its most volatile one.
         if !by_source.contains_key(&source) {
             order.push(source.clone());
         }

@@ -168,7 +168,9 @@ impl RequestQuota {
     /// The least seconds that this many requests take; `None` if the quota is no positive number.
     #[must_use]
     pub fn seconds_for(&self, requests: u64) -> Option<u64> {
+        // The burst is sent at once; only the rest has to wait.
         let seconds = (requests.saturating_sub(self.burst) as f64 / self.per_second).ceil();
+        // Division by 0 gives infinity or NaN, neither of which is a duration.
         (self.per_second > 0.0 && seconds.is_finite())
             .then_some((seconds as u64).min(JSON_INTEGER_MAX))
     }

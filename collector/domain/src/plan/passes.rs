@@ -44,6 +44,7 @@ pub fn settle_passes(
             .iter()
             .find(|offer| first.source.as_str() == offer.source && offer.item == step.offer);
         for settle in offer.map(|offer| offer.settles).unwrap_or_default() {
+            // What is due together makes one pass, and so one bundle.
             due.entry(settle.after_seconds).or_default().push(settled(
                 step,
                 *settle,
@@ -68,11 +69,13 @@ pub fn settle_passes(
 fn settled(step: &CaptureStep, settle: SettleRule, at: Timestamp) -> CaptureStep {
     let asked = step.asked.map(|asked| match settle.look_back_seconds {
         Some(seconds) => TimeWindow {
+            // Never before the window: that would capture more than was planned.
             from: asked.from.max(earlier(asked.until, seconds)),
             until: asked.until,
         },
         None => asked,
     });
+    // Without a cursor: what came late may be anywhere in the window.
     repeat(step, asked, None, at)
 }
 
@@ -100,6 +103,7 @@ pub fn continuation(
         .filter(|step| step.left_out.is_none() && !finished.contains(&step.item));
     let steps: Vec<CaptureStep> = rest
         .map(|step| {
+            // A step that had not begun keeps the cursor that it was given.
             let cursor = ended
                 .get(&step.item)
                 .map_or(&step.cursor, |outcome| &outcome.cursor);
@@ -115,6 +119,7 @@ pub fn continuation(
 }
 
 fn was_cut(ended: EndReason) -> bool {
+    // Only these lacked time. The other ends would recur, or are a person's decision.
     matches!(ended, EndReason::Deadline | EndReason::Throttled)
 }
 
@@ -127,6 +132,7 @@ fn repeat(
     at: Timestamp,
 ) -> CaptureStep {
     let clipped = asked.map(|asked| clip(asked, step.lifetime, at));
+    // The source may have deleted everything meanwhile; the step stays and becomes a gap.
     let expired = clipped
         .as_ref()
         .is_some_and(|clipped| clipped.effective.is_none());

@@ -3,7 +3,7 @@
 use evidence_format::time::Timestamp;
 
 use super::*;
-use crate::incident::Plays;
+use crate::incident::{PivotKind, Plays};
 
 pub(super) static SOCKETS: Offer = Offer {
     source: "host",

@@ -31,15 +31,18 @@ pub(super) fn build_steps(
         .collect();
     steps.sort_by_cached_key(|(source, step)| {
         let cost = (
+            // A pivot's step is small, and the likeliest to matter.
             Reverse(step.pivot.is_some()),
             step.requests_expected.unwrap_or(u64::MAX),
         );
         (
             step.lifetime.seconds(),
+            // `false` sorts first, so what never expires comes last.
             step.expires.is_none(),
             step.expires,
             cost,
             source.clone(),
+            // With the names the order is total, so that equal requests give equal plans.
             step.item.clone(),
         )
     });
@@ -86,6 +89,7 @@ fn build_step(
         }),
         limits: StepLimits {
             object_bytes_max: request.budget.object_bytes_max,
+            // Allotted when all steps are known.
             item_bytes_max: 0,
         },
         cursor: None,

@@ -50,6 +50,7 @@ fn head(plan: &CapturePlan) -> String {
         "plan for {}, play {}: {steps} steps in {sources} passes\n",
         plan.incident, plan.play
     );
+    // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
         "window   {from} to {until} ({})",
@@ -65,35 +66,41 @@ fn head(plan: &CapturePlan) -> String {
 }
 
 fn row(plan: &CapturePlan, number: u64, pass: &CapturePass, step: &CaptureStep) -> [String; 7] {
-    let unknown = || "?".to_owned();
     [
         number.to_string(),
         pass.source.to_string(),
         step.item.to_string(),
         window(step),
-        step.requests_expected
-            .map_or_else(unknown, |requests| requests.to_string()),
-        step.seconds_expected.map_or_else(unknown, |seconds| {
+        or_unknown(step.requests_expected.map(|requests| requests.to_string())),
+        or_unknown(step.seconds_expected.map(|seconds| {
             let late = if seconds > plan.budget.deadline_seconds {
                 ", after deadline"
             } else {
                 ""
             };
             format!("{}{late}", format_duration(seconds))
-        }),
+        })),
         expiry(step, plan.planned),
     ]
 }
 
+fn or_unknown(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "?".to_owned())
+}
+
 /// `now`, `3 d`, or `1 h of 3 d`.
 fn window(step: &CaptureStep) -> String {
-    let length = |window: TimeWindow| format_duration(seconds_between(window.from, window.until));
     match (step.asked, step.effective) {
+        // State has no past: it is captured as it is when asked.
         (None, _) => "now".to_owned(),
         (Some(asked), Some(effective)) if effective == asked => length(asked),
         (Some(asked), Some(effective)) => format!("{} of {}", length(effective), length(asked)),
         (Some(asked), None) => format!("none of {}", length(asked)),
     }
+}
+
+fn length(window: TimeWindow) -> String {
+    format_duration(seconds_between(window.from, window.until))
 }
 
 fn expiry(step: &CaptureStep, now: Timestamp) -> String {
@@ -124,20 +131,22 @@ fn all_gone(step: &CaptureStep, lifetime: EvidenceLifetime, now: Timestamp) -> S
 }
 
 fn write_left_out(text: &mut String, steps: &[(&CapturePass, &CaptureStep)]) {
-    let line = |(pass, step): &(&CapturePass, &CaptureStep)| {
-        let why = step.left_out.map_or("", |left_out| left_out.as_str());
-        let clipped = step
-            .clipped
-            .as_ref()
-            .map(|clipped| format!("; {clipped}"))
-            .unwrap_or_default();
-        let bytes = step
-            .bytes_expected
-            .map(|bytes| format!(", about {} MB expected", bytes.div_ceil(1_000_000)))
-            .unwrap_or_default();
-        format!("{}: {} ({why}{bytes}{clipped})", pass.source, step.item)
-    };
-    write_list(text, "left out, and sealed as gaps", steps.iter().map(line));
+    let lines = steps.iter().map(|(pass, step)| left_out(pass, step));
+    write_list(text, "left out, and sealed as gaps", lines);
+}
+
+fn left_out(pass: &CapturePass, step: &CaptureStep) -> String {
+    let why = step.left_out.map_or("", |left_out| left_out.as_str());
+    let clipped = step
+        .clipped
+        .as_ref()
+        .map(|clipped| format!("; {clipped}"))
+        .unwrap_or_default();
+    let bytes = step
+        .bytes_expected
+        .map(|bytes| format!(", about {} MB expected", bytes.div_ceil(1_000_000)))
+        .unwrap_or_default();
+    format!("{}: {} ({why}{bytes}{clipped})", pass.source, step.item)
 }
 
 fn unavailable(unavailable: &UnavailableSource) -> String {
@@ -151,6 +160,7 @@ fn unavailable(unavailable: &UnavailableSource) -> String {
         .as_ref()
         .map(|api| format!(" ({})", safe(api)))
         .unwrap_or_default();
+    // Problems may quote a provider's response.
     let problems: Vec<String> = problems.iter().map(|problem| safe(problem)).collect();
     let problems = if problems.is_empty() {
         String::new()

@@ -2,6 +2,7 @@ use evidence_format::coverage::EndReason;
 
 use super::samples::*;
 use super::*;
+use crate::incident::PivotKind;
 
 fn items(steps: &[CaptureStep]) -> Vec<&str> {
     steps.iter().map(|step| step.item.as_str()).collect()

@@ -24,6 +24,7 @@ pub(super) fn clip(asked: TimeWindow, lifetime: EvidenceLifetime, now: Timestamp
         from: oldest.unwrap_or(asked.from),
         until: asked.until.min(now),
     };
+    // Shown only where a retention clips, so the 0 never appears.
     let kept = format_duration(lifetime.retention_seconds().unwrap_or(0));
     if window.from >= window.until {
         let why = if asked.from >= now {
@@ -47,6 +48,7 @@ pub(super) fn clip(asked: TimeWindow, lifetime: EvidenceLifetime, now: Timestamp
     if window.until < asked.until {
         why.push(format!("after {now} nothing has happened yet"));
     }
+    // What is oldest in the rest of the window is deleted first.
     let expires = lifetime
         .retention_seconds()
         .map(|seconds| later(window.from, seconds));

@@ -16,6 +16,7 @@ pub(super) fn receive(
     check_authorization(hook.config, delivery.headers)?;
     let body = parse_object(delivery.body)?;
     let group = JsonNode(&body);
+    // Another version may use the same names for something else.
     if group.text("/version") != Some("4") {
         return Err(WebhookError::Malformed {
             missing: "version 4 of the message",

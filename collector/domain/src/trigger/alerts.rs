@@ -19,6 +19,7 @@ pub(super) fn receive(
 ) -> Result<WebhookOutcome, WebhookError> {
     let key = group.required_text("/groupKey", "group key")?;
     let status = group.required_text("/status", "status")?;
+    // The earliest: the order of the alerts is not documented.
     let first = group
         .list("/alerts")
         .filter_map(|alert| alert.text("/startsAt").and_then(parse_time))
@@ -29,6 +30,7 @@ pub(super) fn receive(
     let began = first.to_string();
     let event = VendorEvent {
         id: &[key, &began],
+        // The format gives deliveries no id; a repetition has the same key.
         delivery: None,
         kind: status,
     };
@@ -62,14 +64,9 @@ fn title<'g>(group: JsonNode<'g>) -> Option<&'g str> {
 }
 
 fn incident_fields<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentFields<'g> {
-    let firing = || {
-        group
-            .list("/alerts")
-            .filter(|alert| alert.text("/status") != Some("resolved"))
-    };
-    let worst_of_alerts =
-        hook.worst_severity(firing().filter_map(|alert| alert.text_or_number("/labels/severity")));
-    let systems = firing().flat_map(|alert| {
+    let severities = firing(group).filter_map(|alert| alert.text_or_number("/labels/severity"));
+    let worst_of_alerts = hook.worst_severity(severities);
+    let systems = firing(group).flat_map(|alert| {
         [
             "/labels/instance",
             "/labels/host",
@@ -82,20 +79,23 @@ fn incident_fields<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentF
     let link = group
         .text("/externalURL")
         .map(|url| format!("{} at {url}", hook.vendor));
+    // Alertmanager's `max_alerts` cuts the list, and says by how much.
     let left_out = group
         .at("/truncatedAlerts")
         .0
         .as_u64()
         .filter(|count| *count > 0);
     let left_out = left_out.map(|count| format!("{count} more alerts were left out by the sender"));
-    let mut pivots: Vec<Pivot> = firing().filter_map(workload).collect();
+    let mut pivots: Vec<Pivot> = firing(group).filter_map(workload).collect();
     pivots.sort();
     pivots.dedup();
+    // Cut rather than rejected: a large outage must still declare an incident.
     pivots.truncate(PIVOTS_MAX);
     IncidentFields {
         title: title(group),
         severity: group
             .text_or_number("/commonLabels/severity")
+            // Common labels hold only what all alerts share; if they differ, the worst one counts.
             .or(worst_of_alerts),
         systems: systems.collect(),
         impact: group
@@ -103,12 +103,20 @@ fn incident_fields<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentF
             .map(Line::escaped),
         evidence: link
             .into_iter()
-            .chain(firing().take(LISTED_MAX).map(line))
+            .chain(firing(group).take(LISTED_MAX).map(line))
             .chain(left_out)
             .collect(),
         pivots,
         ..IncidentFields::default()
     }
+}
+
+/// The alerts that have not ended.
+fn firing<'g>(group: JsonNode<'g>) -> impl Iterator<Item = JsonNode<'g>> {
+    group
+        .list("/alerts")
+        // A group that fires also lists alerts that have ended.
+        .filter(|alert| alert.text("/status") != Some("resolved"))
 }
 
 /// The alert in one line.
@@ -119,6 +127,7 @@ fn line(alert: JsonNode<'_>) -> String {
         .first_text(&["/annotations/description", "/annotations/summary"])
         .map(|what| format!(": {what}"));
     let from = alert.text("/generatorURL").map(|url| format!(" ({url})"));
+    // One alert is one line of the report, even if its annotations have several.
     format!(
         "{} since {since}{}{}",
         Line::escaped(name),
@@ -132,6 +141,7 @@ fn line(alert: JsonNode<'_>) -> String {
 /// kube-state-metrics.
 fn workload(alert: JsonNode<'_>) -> Option<Pivot> {
     let (namespace, pod) = (alert.text("/labels/namespace")?, alert.text("/labels/pod")?);
+    // Labels are free text: what is not a pivot stays in the list of alerts.
     format!("workload={namespace}/pod/{pod}").parse().ok()
 }
 

@@ -54,6 +54,7 @@ pub(super) fn check_signature<K: AsRef<[u8]>>(
     parts: &[&[u8]],
     signatures: &[Vec<u8>],
 ) -> Result<(), WebhookError> {
+    // The sender is not authenticated yet, and must not choose how much is compared.
     if signatures.len() > SIGNATURES_MAX {
         return Err(WebhookError::NotAuthentic);
     }
@@ -108,6 +109,7 @@ pub(super) fn check_authorization(
         .position(|b| *b == b' ')
         .ok_or(WebhookError::NotAuthentic)?;
     let (scheme, credentials) = (&given[..blank], given[blank..].trim_ascii());
+    // Schemes are case-insensitive (RFC 9110 §11.1).
     match &config.username {
         None if scheme.eq_ignore_ascii_case(b"bearer") => check_token(config, credentials),
         Some(username) if scheme.eq_ignore_ascii_case(b"basic") => {
@@ -119,6 +121,7 @@ pub(super) fn check_authorization(
                 .position(|b| *b == b':')
                 .ok_or(WebhookError::NotAuthentic)?; // RFC 7617 §2: a user has no colon
             let user = pair[..colon].ct_eq(username.as_bytes());
+            // Without a shortcut: the duration must not tell whether the user was right.
             require(user & matches_any_secret(config, &pair[colon + 1..]))
         }
         _ => Err(WebhookError::NotAuthentic),
@@ -132,6 +135,7 @@ pub(super) fn check_token(config: &HookConfig, given: &[u8]) -> Result<(), Webho
 
 fn matches_any_secret(config: &HookConfig, given: &[u8]) -> Choice {
     let none = Choice::from(0);
+    // All are compared, so that the duration does not tell which one matched.
     config.secrets.iter().fold(none, |matched, secret| {
         matched | secret.expose().as_bytes().ct_eq(given)
     })

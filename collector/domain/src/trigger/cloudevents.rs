@@ -35,6 +35,7 @@ pub(super) fn receive(
 ) -> Result<WebhookOutcome, WebhookError> {
     check_authorization(hook.config, delivery.headers)?;
     let content_type = header_text(delivery.headers, "content-type").unwrap_or_default();
+    // Parameters such as `charset` follow after a semicolon.
     let media_type = content_type
         .split(';')
         .next()
@@ -43,6 +44,7 @@ pub(super) fn receive(
         .to_ascii_lowercase();
     let envelope = match media_type.as_str() {
         STRUCTURED => structured(&parse_object(delivery.body)?)?,
+        // Batches and other encodings: a delivery makes one incident at most.
         other if other.starts_with("application/cloudevents") => {
             return Err(WebhookError::Malformed {
                 missing: "event in JSON, one at a time",
@@ -55,11 +57,6 @@ pub(super) fn receive(
             missing: "specversion 1.0",
         });
     }
-    let required = |value: Option<String>, missing| {
-        value
-            .filter(|text| !text.is_empty())
-            .ok_or(WebhookError::Malformed { missing })
-    };
     let (id, source) = (
         required(envelope.id, "id")?,
         required(envelope.source, "source")?,
@@ -67,8 +64,11 @@ pub(super) fn receive(
     let kind = required(envelope.kind, "type")?;
     let mut fields =
         generic::incident_fields(hook, JsonNode(&envelope.data), envelope.time.as_deref())?;
+    // Every event has a type, but not every one a title.
     fields.title = fields.title.or(Some(&kind));
+    // An extension attribute; the data is more specific.
     fields.severity = fields.severity.or(envelope.severity);
+    // The sender chooses both, and must not add lines that look like ours.
     fields
         .evidence
         .push(format!("CloudEvents event {id} of {source}").replace(['\n', '\r'], " "));
@@ -82,39 +82,49 @@ pub(super) fn receive(
     )))
 }
 
+fn required(value: Option<String>, missing: &'static str) -> Result<String, WebhookError> {
+    value
+        .filter(|text| !text.is_empty())
+        .ok_or(WebhookError::Malformed { missing })
+}
+
 fn structured(event: &Value) -> Result<CloudEvent, WebhookError> {
-    let text = |pointer| JsonNode(event).text(pointer).map(str::to_owned);
-    let decoded = text("/data_base64")
+    let decoded = text(event, "/data_base64")
         .map(|data| BASE64.decode(data.as_bytes()))
         .transpose();
     let decoded = decoded.map_err(|_| WebhookError::Malformed {
         missing: "data in base64",
     })?;
+    // Data in another format says nothing to us, but its event still declares an incident.
     let data = decoded.map_or_else(
         || event.get("data").cloned(),
         |bytes| serde_json::from_slice(&bytes).ok(),
     );
     Ok(CloudEvent {
-        version: text("/specversion"),
-        id: text("/id"),
-        source: text("/source"),
-        kind: text("/type"),
-        time: text("/time"),
-        severity: text("/severity"),
+        version: text(event, "/specversion"),
+        id: text(event, "/id"),
+        source: text(event, "/source"),
+        kind: text(event, "/type"),
+        time: text(event, "/time"),
+        severity: text(event, "/severity"),
         data: data.unwrap_or(Value::Null),
     })
 }
 
+fn text(event: &Value, pointer: &str) -> Option<String> {
+    JsonNode(event).text(pointer).map(str::to_owned)
+}
+
 fn binary(delivery: &WebhookDelivery<'_>, media_type: &str) -> Result<CloudEvent, WebhookError> {
-    let attribute = |name: &str| attribute(delivery.headers, name);
+    let headers = delivery.headers;
     let is_json = media_type == "application/json" || media_type.ends_with("+json");
     Ok(CloudEvent {
-        version: attribute("specversion"),
-        id: attribute("id"),
-        source: attribute("source"),
-        kind: attribute("type"),
-        time: attribute("time"),
-        severity: attribute("severity"),
+        version: attribute(headers, "specversion"),
+        id: attribute(headers, "id"),
+        source: attribute(headers, "source"),
+        kind: attribute(headers, "type"),
+        time: attribute(headers, "time"),
+        severity: attribute(headers, "severity"),
         data: if is_json && !delivery.body.is_empty() {
             parse_object(delivery.body)?
         } else {
@@ -126,6 +136,7 @@ fn binary(delivery: &WebhookDelivery<'_>, media_type: &str) -> Result<CloudEvent
 /// Decodes an attribute from its header, which percent-encodes all but printable ASCII (HTTP
 /// protocol binding §3.1.3.2).
 fn attribute(headers: &HeaderMap, name: &str) -> Option<String> {
+    // Receivers must also accept a value in quotes (the same section).
     let text = header_text(headers, &format!("ce-{name}"))?
         .trim()
         .trim_matches('"');
@@ -135,6 +146,7 @@ fn attribute(headers: &HeaderMap, name: &str) -> Option<String> {
             .get(..2)
             .filter(|_| *first == b'%')
             .and_then(|hex| data_encoding::HEXLOWER_PERMISSIVE.decode(hex).ok());
+        // A `%` that begins no escape stands for itself.
         rest = if hex.is_some() { &more[2..] } else { more };
         bytes.extend(hex.unwrap_or_else(|| vec![*first]));
     }

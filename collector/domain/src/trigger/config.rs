@@ -157,6 +157,7 @@ impl HooksConfig {
     pub fn check_keys(&self) -> Result<(), HookConfigError> {
         self.for_each_section(|vendor, hook| {
             hook.check_keys(vendor)?;
+            // The files are read later; here it is enough that they are named.
             let none = hook.secrets.is_empty() && hook.secret_files.is_empty();
             if none {
                 Err(HookConfigError::NoSecret {
@@ -220,6 +221,8 @@ impl HookConfig {
         ];
         for (key, value, is_used) in keys {
             let Some(value) = value else { continue };
+            // Never ignored: an operator who sets `signature-header` relies on signatures being
+            // checked.
             if !is_used {
                 return Err(HookConfigError::Key { section, key });
             }
@@ -242,6 +245,7 @@ impl HookConfig {
             });
         }
         for (number, secret) in (1..).zip(&self.secrets) {
+            // Standard Webhooks secrets are base64, so what counts is the length of the key in it.
             let (good, expected) = match vendor {
                 Vendor::IncidentIo | Vendor::Standard => {
                     let key = secret.signing_key();
@@ -261,6 +265,7 @@ impl HookConfig {
                 ),
             };
             if !good {
+                // By number: the error is logged, and must not contain the secret.
                 return Err(HookConfigError::Secret {
                     section,
                     number,

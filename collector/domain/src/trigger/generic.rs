@@ -65,6 +65,7 @@ pub(super) fn play(hook: &HookContext<'_>, text: &str) -> Result<PlayName, Webho
 fn pivots<'e>(texts: impl Iterator<Item = &'e Value>) -> Result<Vec<Pivot>, WebhookError> {
     let pivots = texts
         .map(|value| {
+            // What is not a text becomes an invalid pivot: nothing is dropped silently.
             let text = value.as_str().unwrap_or_default();
             text.parse::<Pivot>().map_err(invalid_value)
         })

@@ -92,7 +92,9 @@ fn updated(
         &format!("{reference} updated{status}{level}{wrote}"),
     );
     let trigger = hook.trigger(&event, incident_fields(incident));
+    // Without a word, `trigger` has the configured default, which must not raise anything.
     let severity = incident.text("/severity/name").map(|_| trigger.severity);
+    // An incident that is over by now needs no response, only a note if it is known.
     let has_ended = matches!(
         incident.text("/incident_status/category"),
         Some("closed" | "canceled" | "declined" | "merged")
@@ -105,6 +107,7 @@ fn updated(
 }
 
 fn incident_fields(incident: JsonNode<'_>) -> IncidentFields<'_> {
+    // Each organisation names its timestamps; this one says when the harm began.
     let started = incident.list("/incident_timestamp_values").find(|value| {
         value
             .text("/incident_timestamp/name")
@@ -117,6 +120,7 @@ fn incident_fields(incident: JsonNode<'_>) -> IncidentFields<'_> {
         title: Some(
             incident
                 .text("/name")
+                // A private incident is sent without its name.
                 .unwrap_or("private incident of incident.io"),
         ),
         severity: incident.text_or_number("/severity/name"),

@@ -26,6 +26,7 @@ pub(super) fn key(vendor: Vendor, parts: &[&str]) -> String {
 }
 
 fn is_plain(id: &str) -> bool {
+    // An id that looks like a digest is hashed, or it could pass for the digest of another.
     id.len() <= PLAIN_BYTES_MAX
         && !id.starts_with(DIGEST)
         && id.bytes().all(|b| b.is_ascii_graphic())

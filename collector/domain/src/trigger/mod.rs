@@ -166,6 +166,7 @@ impl WebhookError {
     /// The status that tells the vendor whether to retry.
     #[must_use]
     pub fn status(&self) -> StatusCode {
+        // Always 4xx: the same delivery would fail again, so a retry is of no use.
         match self {
             Self::NotConfigured { .. } => StatusCode::NOT_FOUND,
             Self::NotAuthentic | Self::Stale { .. } => StatusCode::UNAUTHORIZED,
@@ -252,6 +253,7 @@ pub fn receive(
     let config = hooks
         .section(vendor)
         .ok_or(WebhookError::NotConfigured { vendor })?;
+    // Before the signature, which costs time that anybody could make us spend.
     if delivery.body.len() > BODY_BYTES_MAX {
         return Err(WebhookError::TooLarge {
             bytes: delivery.body.len(),
@@ -287,24 +289,28 @@ struct HookContext<'h> {
 impl HookContext<'_> {
     /// Drops declarations that are less severe than the configuration's `least-severity`.
     fn apply_severity_threshold(&self, outcome: WebhookOutcome) -> WebhookOutcome {
-        let is_severe_enough =
-            |trigger: &IncidentTrigger| trigger.severity <= self.config.least_severity.0;
         match outcome {
-            WebhookOutcome::Declare(ref trigger) if !is_severe_enough(trigger) => {
+            WebhookOutcome::Declare(ref trigger) if !self.is_severe_enough(trigger) => {
                 WebhookOutcome::Ignored {
                     reason: "less severe than the configured least severity",
                 }
             }
             WebhookOutcome::Update(mut update) => {
+                // Only the declaration is dropped: if the incident exists, the note still matters.
                 update.declare_if_unknown = update
                     .declare_if_unknown
-                    .filter(|trigger| is_severe_enough(trigger));
+                    .filter(|trigger| self.is_severe_enough(trigger));
                 WebhookOutcome::Update(update)
             }
             WebhookOutcome::Declare(_)
             | WebhookOutcome::Ignored { .. }
             | WebhookOutcome::Response(_) => outcome,
         }
+    }
+
+    fn is_severe_enough(&self, trigger: &IncidentTrigger) -> bool {
+        // The worst severity is the smallest.
+        trigger.severity <= self.config.least_severity.0
     }
 }
 
@@ -318,6 +324,7 @@ impl IncidentTrigger {
             play: self.play,
             started: self.started,
             report: self.report,
+            // No vendor knows it: people answer this within the first 15 minutes.
             affects: PotentialImpact::default(),
             pivots: self.pivots,
             trigger: Some(self.trigger),
@@ -333,6 +340,7 @@ impl IncidentUpdate {
         let worse = self.severity.filter(|severity| *severity < current);
         let reason = Line::escaped(self.note.as_str().lines().next().unwrap_or_default());
         let raise = worse.map(|to| Command::ChangeSeverity { to, reason });
+        // The note comes first, so that the timeline explains the new severity.
         [Command::Note {
             text: self.note.clone(),
         }]

@@ -52,6 +52,7 @@ pub(super) fn receive(
                 ..update
             })))
         }
+        // Also `Close` and `Delete`: the alert is over, but the incident is closed by people.
         "AddNote" | "Close" | "Delete" | "Escalate" | "UpdateMessage" | "UpdateDescription" => Ok(
             WebhookOutcome::Update(Box::new(hook.update(&event, &note_text(action, alert)))),
         ),
@@ -89,6 +90,7 @@ fn incident_fields(whole: JsonNode<'_>) -> IncidentFields<'_> {
         .at("/createdAt")
         .0
         .as_u64()
+        // In `i128`, since the number is the sender's and may be absurd.
         .map(|milliseconds| i128::from(milliseconds) * 1_000_000);
     let created = created.and_then(Timestamp::from_unix_nanoseconds);
     let tags: Vec<&str> = alert
@@ -102,6 +104,8 @@ fn incident_fields(whole: JsonNode<'_>) -> IncidentFields<'_> {
     IncidentFields {
         title: alert.text("/message"),
         severity: alert.text_or_number("/priority").map(|word| {
+            // A bare 3 is the priority P3: as it is, it would be read as SEV-3, and 5 would be
+            // unknown.
             if word.starts_with(|c: char| c.is_ascii_digit()) {
                 format!("P{word}")
             } else {

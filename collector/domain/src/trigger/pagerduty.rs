@@ -44,7 +44,10 @@ pub(super) fn receive(
                 hook.trigger(&named, incident_fields(event)),
                 hook.update(&named, &note_text(event, kind)),
             );
+            // Other events repeat the priority, which a commander may have overruled since.
             update.severity = (kind == "incident.priority_updated").then_some(trigger.severity);
+            // An escalation or a change of service does not make an incident severe enough to
+            // declare.
             let declare_if_unknown =
                 matches!(kind, "incident.priority_updated" | "incident.reopened")
                     .then_some(trigger);
@@ -53,6 +56,7 @@ pub(super) fn receive(
                 ..update
             })))
         }
+        // Only the alert is over: an incident is closed by its closure checklist.
         "incident.resolved" => note(hook, event, kind, "/data/id"),
         "incident.annotated" | "incident.status_update_published" => {
             note(hook, event, kind, "/data/incident/id")
@@ -66,6 +70,7 @@ pub(super) fn receive(
 fn verify(secrets: &[HookSecret], delivery: &WebhookDelivery<'_>) -> Result<(), WebhookError> {
     let signatures: Vec<_> = required_header(delivery.headers, "x-pagerduty-signature")?
         .split(',')
+        // A part of another version or form is skipped: a valid one may stand beside it.
         .filter_map(|one| from_hex(one.trim().strip_prefix("v1=")?))
         .collect();
     let keys: Vec<&str> = secrets.iter().map(HookSecret::expose).collect();
@@ -112,6 +117,7 @@ fn note_text(event: JsonNode<'_>, kind: &str) -> String {
         .map(|by| format!(" by {by}"))
         .unwrap_or_default();
     let wrote = event
+        // Notes have `content`, and status updates `message`.
         .first_text(&["/data/content", "/data/message"])
         .map(|wrote| format!("\n{wrote}"))
         .unwrap_or_default();
@@ -123,6 +129,7 @@ fn incident_fields(event: JsonNode<'_>) -> IncidentFields<'_> {
         title: event.text("/data/title"),
         severity: event
             .text_or_number("/data/priority/summary")
+            // Accounts without priorities only have an urgency.
             .or_else(|| event.text_or_number("/data/urgency")),
         reported_by: event.name("/agent/summary"),
         reported_at: event.text("/occurred_at").and_then(parse_time),

@@ -158,6 +158,7 @@ impl HookContext<'_> {
     }
 
     fn known_severity(&self, word: &str) -> Option<Severity> {
+        // The operator's words come first: a team's P3 may be a SEV-1.
         let configured = self
             .config
             .severity
@@ -176,6 +177,7 @@ impl HookContext<'_> {
 
     /// The word that means the worst severity.
     pub(super) fn worst_severity(&self, words: impl Iterator<Item = String>) -> Option<String> {
+        // The worst severity is the smallest.
         words.min_by_key(|word| self.severity(Some(word)))
     }
 
@@ -195,11 +197,13 @@ impl HookContext<'_> {
         event: &VendorEvent<'_>,
         fields: IncidentFields<'_>,
     ) -> Box<IncidentTrigger> {
+        // The alerts of a group repeat their host and service.
         let mut seen = BTreeSet::new();
         let unique = fields
             .systems
             .into_iter()
             .filter(|system| seen.insert(system.clone()));
+        // Joined first: the limit is for the report as a whole.
         let evidence = fields.evidence.join("\n");
         let report = InitialReport {
             reported_by: fields.reported_by.or_else(|| Some(self.author())),
@@ -245,6 +249,7 @@ impl HookContext<'_> {
 pub(super) fn truncated(text: &str) -> &str {
     text.char_indices()
         .nth(TEXT_CHARS_MAX)
+        // By characters: a cut inside one would panic.
         .map_or(text, |(end, _)| &text[..end])
 }
 

@@ -7,6 +7,7 @@
 //! command sees the response only if its status is 200, so a wrong command gets help instead of an
 //! error.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::json;
@@ -23,40 +24,41 @@ use crate::incident::{Name, Pivot, PivotKind, PlayName, Severity};
 const HELP: &str = "Declare an incident with its severity, its play if it is known, and its name:\n\
     `sev2 leaked-secret Deploy key in a public gist access-key=AKIA…`";
 
+/// The fields of a command, as Slack posts them.
+type SlackForm<'b> = BTreeMap<Cow<'b, str>, Cow<'b, str>>;
+
 pub(super) fn receive(
     hook: &HookContext<'_>,
     delivery: &WebhookDelivery<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
     verify(&hook.config.secrets, delivery)?;
+    // Commands are forms; only the handshake is JSON.
     if delivery.body.starts_with(b"{") {
         return handshake(delivery);
     }
-    let form: BTreeMap<_, _> = form_urlencoded::parse(delivery.body).collect();
-    let field = |name: &str| {
-        form.get(name)
-            .map(|value| value.trim())
-            .filter(|value| !value.is_empty())
-    };
-    if field("ssl_check") == Some("1") {
+    let form: SlackForm<'_> = form_urlencoded::parse(delivery.body).collect();
+    // Slack checks the certificate now and then with a form that holds no command.
+    if field(&form, "ssl_check") == Some("1") {
         return Ok(WebhookOutcome::Ignored {
             reason: "Slack checks the certificate",
         });
     }
-    let (team, command) = (field("team_id"), field("trigger_id"));
+    let (team, command) = (field(&form, "team_id"), field(&form, "trigger_id"));
     let (team, command) = team.zip(command).ok_or(WebhookError::Malformed {
         missing: "team_id and trigger_id",
     })?;
-    let parsed = match parse_command(hook, &unescaped(field("text").unwrap_or_default())) {
+    let parsed = match parse_command(hook, &unescaped(field(&form, "text").unwrap_or_default())) {
         Ok(parsed) => parsed,
+        // With status 200, since Slack shows no other response to the user.
         Err(help) => return Ok(WebhookOutcome::Response(reply(&help))),
     };
     let who = Name::escaped(
-        field("user_name")
-            .or(field("user_id"))
+        field(&form, "user_name")
+            .or(field(&form, "user_id"))
             .unwrap_or("somebody"),
     );
     let place =
-        field("channel_name").map(|channel| format!("declared in Slack channel #{channel}"));
+        field(&form, "channel_name").map(|channel| format!("declared in Slack channel #{channel}"));
     let fields = IncidentFields {
         title: Some(&parsed.title),
         severity: parsed.severity.map(|severity| severity.to_string()),
@@ -67,9 +69,11 @@ pub(super) fn receive(
         pivots: parsed.pivots,
         ..IncidentFields::default()
     };
-    let kind = field("command").unwrap_or("command");
+    let kind = field(&form, "command").unwrap_or("command");
     let trigger = hook.trigger(
         &VendorEvent {
+            // Each use of a command has its own `trigger_id`, so the same delivery twice is one
+            // incident.
             id: &[team, command],
             delivery: Some(command),
             kind,
@@ -80,6 +84,13 @@ pub(super) fn receive(
         by: Name::escaped(&format!("{who} (Slack)")),
         ..*trigger
     })))
+}
+
+/// The trimmed value of a field, if it is not empty.
+fn field<'f>(form: &'f SlackForm<'_>, name: &str) -> Option<&'f str> {
+    form.get(name)
+        .map(|value| value.trim())
+        .filter(|value| !value.is_empty())
 }
 
 fn verify(secrets: &[HookSecret], delivery: &WebhookDelivery<'_>) -> Result<(), WebhookError> {
@@ -117,6 +128,7 @@ fn handshake(delivery: &WebhookDelivery<'_>) -> Result<WebhookOutcome, WebhookEr
 
 /// A response that only the person who typed the command sees.
 pub(super) fn reply(text: &str) -> WebhookResponse {
+    // `&` first, or it would escape the other two again.
     let text = text
         .replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -131,6 +143,7 @@ pub(super) fn reply(text: &str) -> WebhookResponse {
 /// Slack escapes these three characters in what it sends:
 /// <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
 fn unescaped(text: &str) -> String {
+    // `&amp;` last, or `&amp;lt;` would become `<`.
     text.replace("&lt;", "<")
         .replace("&gt;", ">")
         .replace("&amp;", "&")
@@ -146,6 +159,7 @@ struct SlashCommand {
 /// Parses a command, or returns help on what to type instead.
 fn parse_command(hook: &HookContext<'_>, text: &str) -> Result<SlashCommand, String> {
     let mut words = text.split_whitespace().peekable();
+    // A single character can only be meant as a severity, and is worth an error if it is none.
     let severity =
         words.next_if(|word| word.to_ascii_lowercase().starts_with("sev") || word.len() == 1);
     let severity = severity
@@ -155,6 +169,7 @@ fn parse_command(hook: &HookContext<'_>, text: &str) -> Result<SlashCommand, Str
     let rest = words.skip(usize::from(play.is_some()));
     let (pivots, title): (Vec<&str>, Vec<&str>) = rest.partition(|word| is_pivot(word));
     let title = title.join(" ");
+    // An incident without a name helps nobody who is called to it.
     if title.is_empty() || title.eq_ignore_ascii_case("help") {
         return Err(HELP.to_owned());
     }
@@ -184,6 +199,7 @@ fn play(hook: &HookContext<'_>, word: &str) -> Result<Option<PlayName>, String> 
     };
     match hook.plays.get(&name) {
         Ok(_) => Ok(Some(name)),
+        // Few titles begin with a compound that is one slip away from a play's name.
         Err(unknown) if word.contains('-') && unknown.nearest.is_some() => Err(unknown.to_string()),
         Err(_) => Ok(None),
     }

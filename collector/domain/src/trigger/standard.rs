@@ -26,17 +26,20 @@ pub(super) fn receive(
     let data = if data.0.is_object() { data } else { whole };
     let fields = generic::incident_fields(hook, data, whole.text("/timestamp"))?;
     let incident = data.first_text(&["/incident_id", "/id"]);
+    // An event without an incident's id is an incident of its own.
     let id = &[incident.unwrap_or(message)];
     let event = VendorEvent {
         id,
         delivery: Some(message),
         kind,
     };
+    // The specification separates the words of a type by full stops: `incident.resolved`.
     let verb = kind.rsplit('.').next().unwrap_or(kind);
     let has_ended = matches!(
         verb,
         "acknowledged" | "canceled" | "cancelled" | "closed" | "deleted" | "resolved"
     );
+    // It cannot be matched with anything, and must not declare what it says is over.
     if incident.is_none() && (has_ended || verb == "updated") {
         return Ok(WebhookOutcome::Ignored {
             reason: "update of an incident without an id",
@@ -53,6 +56,7 @@ pub(super) fn receive(
         hook.update(&event, &format!("{kind}{title}")),
         hook.trigger(&event, fields),
     );
+    // Without a word, `trigger` has the configured default, which must not raise anything.
     let severity = generic::severity(data)
         .is_some()
         .then_some(trigger.severity);
@@ -78,6 +82,7 @@ pub(super) fn verify<'d>(
     }
     let signatures: Vec<_> = signatures
         .split(' ')
+        // Other versions are skipped, as the specification demands.
         .filter_map(|one| BASE64.decode(one.strip_prefix("v1,")?.as_bytes()).ok())
         .collect();
     let keys: Vec<Vec<u8>> = secrets.iter().filter_map(HookSecret::signing_key).collect();
