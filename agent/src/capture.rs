@@ -146,6 +146,7 @@ fn run(
         environment_values: options.environment_values,
         entries_max: reader_options.entries_max,
     };
+    // One reader for all probes: what hung for one is not tried again by the next.
     let mut reader = Reader::start(reader_options);
     for (index, step) in plan.steps.iter().enumerate() {
         let Some(probe) = probes::ALL.iter().find(|probe| probe.item() == step.item) else {
@@ -154,6 +155,7 @@ fn run(
         let control = CaptureControl {
             progress,
             cancelled,
+            // A deadline beyond what the clock can hold is none.
             deadline: begin.checked_add(options.deadline),
             step: index + 1,
             steps: plan.steps.len(),
@@ -170,6 +172,7 @@ fn run(
 
 /// Runs one probe. If it panics, that is a gap in its item, and the other probes still run.
 fn run_probe(probe: &Probe, mut recorder: ProbeRecorder<'_>) -> Result<(), BundleError> {
+    // Unwind safety: what a panic may leave half done in the recorder, `crash` resets.
     let outcome = catch_unwind(AssertUnwindSafe(|| (probe.run)(&mut recorder)));
     match outcome {
         Ok(result) => result?,

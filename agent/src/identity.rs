@@ -23,6 +23,7 @@ pub fn collector() -> CollectorInfo {
         name: NAME.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: option_env!("EXHIBIT_COMMIT").map(str::to_owned),
+        // Without /proc these stay empty: a capture must not fail for what only describes it.
         binary: own_binary().ok(),
         host: kernel_value("hostname").unwrap_or_default(),
         kernel: kernel_value("osrelease").unwrap_or_default(),
@@ -40,6 +41,7 @@ pub fn identity() -> String {
 
 /// Digest of the running executable, even if its file was replaced or deleted since.
 fn own_binary() -> io::Result<Digest> {
+    // The kernel follows this link to the running file itself, and not to its old path.
     let mut file = File::open("/proc/self/exe")?;
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; READ_BYTES];

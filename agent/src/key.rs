@@ -73,10 +73,8 @@ impl KeyFile {
     /// # Errors
     /// See [`KeyFileError`].
     pub fn open_or_create(path: &Path) -> Result<Self, KeyFileError> {
-        let exists = path.try_exists().map_err(|cause| KeyFileError::Read {
-            path: path.to_owned(),
-            cause,
-        })?;
+        let exists = path.try_exists().map_err(read_failed(path))?;
+        // Checked first, so that an existing key is usable in a folder that cannot be written.
         let is_new = !exists
             && create(path).map_err(|cause| KeyFileError::Write {
                 path: path.to_owned(),
@@ -84,6 +82,7 @@ impl KeyFile {
             })?;
         let key = Self {
             path: path.to_owned(),
+            // Read back even if new: processes that create it at once all use the one that won.
             secret: read(path)?,
             is_new,
         };
@@ -142,12 +141,12 @@ pub fn default_path(
     home: Option<PathBuf>,
 ) -> Result<PathBuf, KeyFileError> {
     if euid == 0 {
+        // Also under `sudo`, which may keep the user's HOME: root has only one key.
         return Ok(ROOT_KEY.into());
     }
-    let absolute = |path: &PathBuf| path.is_absolute();
     let state = state_home
-        .filter(absolute)
-        .or_else(|| Some(home.filter(absolute)?.join(".local/state")));
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(home.filter(|path| path.is_absolute())?.join(".local/state")));
     Ok(state.ok_or(KeyFileError::NoHome)?.join(USER_KEY))
 }
 
@@ -155,29 +154,34 @@ pub fn default_path(
 fn create(path: &Path) -> io::Result<bool> {
     DirBuilder::new()
         .recursive(true)
+        // Otherwise other users could replace the file without being able to read it.
         .mode(0o700)
         .create(durable::folder_of(path))?;
     let secret = SecretKey::from_random(&platform::random()?);
     durable::create_new(path, secret.to_pem().as_bytes(), 0o600)
 }
 
-fn read(path: &Path) -> Result<SecretKey, KeyFileError> {
-    let failed = |cause| KeyFileError::Read {
+fn read_failed(path: &Path) -> impl Fn(io::Error) -> KeyFileError {
+    move |cause| KeyFileError::Read {
         path: path.to_owned(),
         cause,
-    };
+    }
+}
+
+fn read(path: &Path) -> Result<SecretKey, KeyFileError> {
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32; // so that opening a FIFO does not wait
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(nonblocking)
         .open(path)
-        .map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
+        .map_err(read_failed(path))?;
+    let metadata = file.metadata().map_err(read_failed(path))?;
     if !metadata.is_file() {
         return Err(KeyFileError::NotAFile {
             path: path.to_owned(),
         });
     }
+    // Of the open file: a path could be exchanged between the check and the reading.
     let mode = metadata.mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Exposed {
@@ -186,9 +190,10 @@ fn read(path: &Path) -> Result<SecretKey, KeyFileError> {
         });
     }
     let mut pem = String::new();
+    // One byte more, so that a longer file is refused as a key and not cut.
     file.take(KEY_FILE_BYTES_MAX + 1)
         .read_to_string(&mut pem)
-        .map_err(failed)?;
+        .map_err(read_failed(path))?;
     SecretKey::from_pem(&pem).map_err(|cause| KeyFileError::Content {
         path: path.to_owned(),
         cause,

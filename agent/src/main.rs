@@ -10,6 +10,7 @@ fn main() -> ExitCode {
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if cli::is_interruption(&error) => {
+            // If standard error is closed, the exit code alone reports this.
             let _ = writeln!(
                 io::stderr(),
                 "exhibit-agent: interrupted, nothing was left behind"

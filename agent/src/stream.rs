@@ -99,6 +99,7 @@ impl StreamState {
         let Some(pending) = self.pending.take() else {
             return;
         };
+        // A path that cannot be read names no file, so the bundle counts as unpublished.
         let path = path_of_file_uri(&pending.path).unwrap_or_default();
         if exists(Path::new(OsStr::from_bytes(&path))) {
             self.advance(pending.bundle);
@@ -134,10 +135,7 @@ impl StreamFile {
     /// See [`StreamError`].
     pub fn acquire_seal_lock(&self, stop: &AtomicBool) -> Result<SealLock<'_>, StreamError> {
         let lock = self.lock(stop)?;
-        let random = platform::random().map_err(|cause| StreamError::Read {
-            path: self.path.clone(),
-            cause,
-        })?;
+        let random = platform::random().map_err(read_failed(&self.path))?;
         let fresh = StreamState {
             id: StreamId::from_random(random),
             key: self.key,
@@ -161,21 +159,19 @@ impl StreamFile {
     /// protects nothing.
     fn lock(&self, stop: &AtomicBool) -> Result<File, StreamError> {
         let path = self.path.with_extension("lock");
-        let failed = |cause| StreamError::Read {
-            path: path.clone(),
-            cause,
-        };
         let file = OpenOptions::new()
             .write(true)
             .create(true)
+            // Another process may hold its lock, and the file has no content to lose.
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .map_err(failed)?;
+            .map_err(read_failed(&path))?;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
-                Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+                Err(TryLockError::Error(cause)) => return Err(read_failed(&path)(cause)),
+                // A blocking lock could not be interrupted by Ctrl-C, hence the polling.
                 Err(TryLockError::WouldBlock) if stop.load(Ordering::Relaxed) => {
                     return Err(StreamError::Interrupted);
                 }
@@ -185,18 +181,14 @@ impl StreamFile {
     }
 
     fn read(&self) -> Result<Option<StreamState>, StreamError> {
-        let failed = |cause| StreamError::Read {
-            path: self.path.clone(),
-            cause,
-        };
         let mut bytes = Vec::new();
         match File::open(&self.path) {
             Ok(file) => file
                 .take(STATE_BYTES_MAX + 1)
                 .read_to_end(&mut bytes)
-                .map_err(failed)?,
+                .map_err(read_failed(&self.path))?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(failed(e)),
+            Err(cause) => return Err(read_failed(&self.path)(cause)),
         };
         let state = canonical::decode(&bytes, STATE_BYTES_MAX);
         state.map(Some).map_err(|cause| StreamError::Damaged {
@@ -211,6 +203,13 @@ impl StreamFile {
             path: self.path.clone(),
             cause,
         })
+    }
+}
+
+fn read_failed(path: &Path) -> impl Fn(io::Error) -> StreamError {
+    move |cause| StreamError::Read {
+        path: path.to_owned(),
+        cause,
     }
 }
 
@@ -246,6 +245,7 @@ impl<'f> SealLock<'f> {
             bundle,
             path: file_uri(path.as_os_str().as_bytes()),
         });
+        // Durable before the bundle appears: else, after a crash, its number would be used again.
         self.file.write(&self.state)?;
         Ok(PreparedBundle(self))
     }
@@ -266,6 +266,7 @@ impl PreparedBundle<'_> {
             mut state,
             _lock,
         } = self.0;
+        // The same code as after a crash, but here the bundle is known to be published.
         state.recover_pending(&|_| true);
         file.write(&state)
     }

@@ -83,6 +83,8 @@ impl CollectorConfig {
         let path = store.join(FILE_NAME);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
+            // A first run needs no configuration; any other failure could hide settings that
+            // restrict it.
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(cause) => return Err(CollectorConfigError::Read { path, cause }),
         };
@@ -91,6 +93,7 @@ impl CollectorConfig {
                 message: explain(&error),
                 path,
             })?;
+        // A misconfigured webhook fails here, for every command, and not at its first delivery.
         config.hooks.check_keys()?;
         Ok(config)
     }
@@ -111,6 +114,7 @@ impl CollectorConfig {
                 hook.secrets.push(read_secret(&path)?);
             }
         }
+        // Only now are all secrets known, and only `exhibit serve` may fail for a weak one.
         hooks.check_secrets()?;
         Ok(hooks)
     }

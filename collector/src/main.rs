@@ -10,7 +10,9 @@ fn main() -> ExitCode {
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            // Causes may quote a server's or an attacker's text, so the whole chain is escaped.
             let text = platform::chain(error.as_ref());
+            // If standard error is closed, the exit code alone reports the failure.
             let _ = writeln!(
                 io::stderr(),
                 "exhibit: {}",

@@ -45,11 +45,13 @@ impl BundleInProgress {
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
         let key = target.key.open()?;
         let stream = StreamFile::open(&key.stream_path(), key.public().id())?;
+        // After the key and the stream, which may wait for the disk: the capture begins here.
         let begin = platform::clock::reading("begin");
         let out = path::absolute(&target.out)?;
         fs::create_dir_all(&out)
             .with_context(|| format!("cannot make folder {}", out.display()))?;
         let out = fs::canonicalize(out)?; // so that a walk over it can recognise the draft
+        // Two captures of an incident can begin in the same second.
         let random = platform::random_hex::<8>()?;
         let folder = out.join(format!(
             "{}-{}-{random}.unfinished",
@@ -72,6 +74,7 @@ impl BundleInProgress {
     /// begins; publishing is short, and leaves a whole bundle or none.
     pub(super) fn finish(self, plan: SealedPlan, stop: &AtomicBool) -> Result<PublishedBundle> {
         let end = platform::clock::reading("end");
+        // Held until the bundle is committed: its number belongs to nobody else meanwhile.
         let lock = self.stream.acquire_seal_lock(stop)?;
         let predicate = CapturePredicate {
             incident: self.incident.clone(),
@@ -91,6 +94,7 @@ impl BundleInProgress {
             clock,
         };
         let sealed = self.draft.seal(facts, predicate, self.key.signer())?;
+        // The last point at which nothing has to be undone.
         interrupt::check(stop)?;
 
         let published = PublishedBundle {

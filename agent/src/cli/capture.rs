@@ -74,6 +74,7 @@ pub(super) fn run(arguments: CaptureArguments) -> Result<()> {
     }
     let interrupt = InterruptFlags::listen()?;
     let options = arguments.options();
+    // Before the draft exists: a mistyped probe leaves no folder behind.
     let plan = capture::plan(&options)?;
     let mut work = BundleInProgress::begin(
         &arguments.target,
@@ -81,15 +82,15 @@ pub(super) fn run(arguments: CaptureArguments) -> Result<()> {
     )?;
     {
         let mut line = ProgressLine::new(arguments.target.quiet);
-        let mut progress = |now: CaptureProgress<'_>| line.draw(|| describe(&now));
         capture::capture(
             &mut work.draft,
             &plan,
             &options,
             interrupt.first(),
-            &mut progress,
+            &mut |now| line.draw(|| describe(&now)),
         )?;
     }
+    // The first Ctrl-C has ended the capture, and what it has must still be sealed.
     let published = work.finish(plan, interrupt.second())?;
     print::print_published(&published, &arguments.target)
 }

@@ -27,6 +27,7 @@ impl InterruptFlags {
         let interrupt = Arc::new(Self::default());
         let seen = Arc::clone(&interrupt);
         thread::Builder::new()
+            // It only sets two flags, and a capture should take little memory.
             .stack_size(64 * 1024)
             .spawn(move || signals.forever().for_each(|_| seen.signal()))?;
         Ok(interrupt)
@@ -43,6 +44,7 @@ impl InterruptFlags {
     }
 
     fn signal(&self) {
+        // Relaxed is enough: the flags guard no other data.
         if self.first.swap(true, Ordering::Relaxed) {
             self.second.store(true, Ordering::Relaxed);
         }

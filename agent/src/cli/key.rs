@@ -38,15 +38,13 @@ impl KeySelection {
     pub(super) fn open(&self) -> Result<KeyFile> {
         let path = match &self.key {
             Some(path) => path.clone(),
-            None => {
-                let folder = |variable| env::var_os(variable).map(PathBuf::from);
-                default_path(
-                    rustix::process::geteuid().as_raw(),
-                    folder("XDG_STATE_HOME"),
-                    folder("HOME"),
-                )?
-            }
+            None => default_path(
+                rustix::process::geteuid().as_raw(),
+                path_variable("XDG_STATE_HOME"),
+                path_variable("HOME"),
+            )?,
         };
+        // Absolute, since the receipt shows the path of its public half to readers elsewhere.
         let key = KeyFile::open_or_create(&path::absolute(path)?)?;
         if key.is_new() {
             print_fingerprint(&key);
@@ -62,6 +60,10 @@ pub(super) fn run(arguments: &KeyArguments) -> Result<()> {
         key.public().id().hex(),
         safe(&path_text(&key.public_path()))
     ))
+}
+
+fn path_variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).map(PathBuf::from)
 }
 
 /// Prints to standard error even with `--quiet`: it happens once in a key's life.

@@ -155,6 +155,7 @@ fn write_gaps(text: &mut String, items: &[ItemEntry]) {
 
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(EXAMPLE_CHARS_MAX) {
+        // By characters: a cut inside one would panic.
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -169,6 +170,7 @@ pub(super) fn path_text(path: &Path) -> String {
 fn shell_word(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();
     match std::str::from_utf8(bytes) {
+        // Only text that a terminal shows unchanged may stay as it is.
         Ok(text) if safe(text) == text => format!("'{}'", text.replace('\'', r"'\''")),
         _ => ansi_c_word(bytes),
     }

@@ -44,6 +44,7 @@ pub(super) fn probes(_: &ProbesArguments) -> Result<()> {
 }
 
 pub(super) fn completions(arguments: &CompletionsArguments) -> Result<()> {
+    // clap_complete panics if it cannot write, as with `| head`: it writes to memory first.
     let mut script = Vec::new();
     clap_complete::generate(
         arguments.shell,

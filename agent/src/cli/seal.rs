@@ -1,7 +1,7 @@
 //! `exhibit-agent seal`.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 
 use agent::files::{self, SealControl};
@@ -38,6 +38,7 @@ pub(super) struct SealArguments {
 pub(super) fn run(arguments: SealArguments) -> Result<()> {
     let interrupt = InterruptFlags::listen()?;
     let targets = files::targets(&arguments.paths)?;
+    // All processors: unlike a capture, this need not spare an examined machine.
     let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let mut work = BundleInProgress::begin(
         &arguments.target,
@@ -46,17 +47,17 @@ pub(super) fn run(arguments: SealArguments) -> Result<()> {
     {
         let mut line = ProgressLine::new(arguments.target.quiet);
         let mut bytes = 0;
-        let mut progress = |path: &Path, read: &[u8]| {
-            bytes += read.len() as u64;
-            line.draw(|| format!("sealing {:>10}  {}", size(bytes), print::path_text(path)));
-        };
         let mut control = SealControl {
             stop: interrupt.first(),
             skip: &work.folder,
-            progress: &mut progress,
+            progress: &mut |path, read| {
+                bytes += read.len() as u64;
+                line.draw(|| format!("sealing {:>10}  {}", size(bytes), print::path_text(path)));
+            },
         };
         files::seal(&mut work.draft, &targets, &mut control)?;
     }
+    // Unlike a capture, files can be sealed again, so the first Ctrl-C gives up.
     let published = work.finish(files::plan(&targets), interrupt.first())?;
     print::print_published(&published, &arguments.target)
 }

@@ -106,16 +106,14 @@ fn target(path: &Path, names: &mut ItemNames) -> Result<FileTarget, FilesError> 
     if path == Path::new("-") {
         return Err(FilesError::StandardInput);
     }
-    let failed = |cause| FilesError::Open {
-        path: path.to_owned(),
-        cause,
-    };
-    let real = fs::canonicalize(path).map_err(failed)?;
-    let kind = fs::symlink_metadata(&real).map_err(failed)?.file_type();
+    let real = fs::canonicalize(path).map_err(open_failed(path))?;
+    let kind = fs::symlink_metadata(&real)
+        .map_err(open_failed(path))?
+        .file_type();
     if kind.is_dir() {
-        fs::read_dir(&real).map_err(failed)?;
+        fs::read_dir(&real).map_err(open_failed(path))?;
     } else if kind.is_file() {
-        open(&real).map_err(failed)?; // fails here rather than as a gap in the bundle
+        open(&real).map_err(open_failed(path))?; // fails here rather than as a gap in the bundle
     } else {
         return Err(FilesError::Special {
             path: path.to_owned(),
@@ -123,8 +121,16 @@ fn target(path: &Path, names: &mut ItemNames) -> Result<FileTarget, FilesError> 
     }
     Ok(FileTarget {
         item: names.give(&real),
+        // Resolved once, so that a link that is changed later cannot lead elsewhere.
         path: real,
     })
+}
+
+fn open_failed(path: &Path) -> impl Fn(io::Error) -> FilesError {
+    move |cause| FilesError::Open {
+        path: path.to_owned(),
+        cause,
+    }
 }
 
 /// The plan that is sealed with `targets`.
@@ -175,16 +181,19 @@ pub fn seal(
 /// it (`open(2)`: to the file's owner and to root), its access time does not change.
 fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY;
-    let open = |flags: OFlags| {
-        OpenOptions::new()
-            .read(true)
-            .custom_flags(flags.bits() as i32)
-            .open(path)
-    };
-    let file = match open(flags | OFlags::NOATIME) {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => open(flags),
+    let file = match open_with(path, flags | OFlags::NOATIME) {
+        // Refused for NOATIME or for reading: the second attempt tells them apart.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => open_with(path, flags),
         opened => opened,
     }?;
+    // Of the open file, which may be another one than the walk has seen.
     let metadata = file.metadata()?;
     Ok((file, metadata))
+}
+
+fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path)
 }

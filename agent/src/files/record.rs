@@ -154,6 +154,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         self.head.clear();
         match (&file).take(WHOLE_BYTES_MAX).read_to_end(&mut self.head) {
             Err(e) => self.record_failure(path, &e),
+            // Shorter than asked means at its end: the size that it reports does not matter.
             Ok(n) if (n as u64) < WHOLE_BYTES_MAX => self.record_whole(&description),
             Ok(_) => self.record_long(description, file, metadata.len()),
         }
@@ -176,6 +177,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         file: File,
         reported_bytes: u64,
     ) -> Result<(), FilesError> {
+        // At least what is in `head`: the record states its length before its bytes.
         let bytes = reported_bytes.max(WHOLE_BYTES_MAX);
         if reported_bytes < WHOLE_BYTES_MAX {
             // A long file that reports no size, as in /proc. Probes are the way to capture these.
@@ -183,6 +185,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
             self.count_gap(GapReason::TooLarge, description.path, bytes, 0);
         }
         let mut content = LongFileContent {
+            // The beginning was read already, and must not be read twice: the file may change.
             bytes: self.head.chain(file),
             path: description.path,
             control: &mut *self.control,
@@ -258,6 +261,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         mut description: RecordDescription<'_>,
     ) -> Result<(), FilesError> {
         self.count_gap(reason, description.path, 0, 0);
+        // WARC has no word for "absent"; the reason is in `Exhibit-Gap`.
         description.truncated = Some(TruncationReason::Unspecified);
         description
             .fields
@@ -281,6 +285,7 @@ struct LongFileContent<'a, 'w> {
 impl Read for LongFileContent<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.control.is_stopped() {
+            // An error, since an early end would be padded as if the file had shrunk.
             return Err(io::Error::other(StopError));
         }
         let n = self.bytes.read(buffer)?;

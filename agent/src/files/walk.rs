@@ -30,8 +30,10 @@ impl FileWalk {
 
     fn enter(&mut self, folder: &Path) -> io::Result<()> {
         let mut inside = fs::read_dir(folder)?
+            // All or nothing: a folder that is listed in part would pass for complete.
             .map(|entry| Ok(entry?.path()))
             .collect::<io::Result<Vec<_>>>()?;
+        // Descending, since the stack is popped at its end.
         inside.sort_unstable_by(|a, b| b.file_name().cmp(&a.file_name()));
         self.ahead.append(&mut inside);
         Ok(())
@@ -46,6 +48,7 @@ impl Iterator for FileWalk {
             let path = self.ahead.pop()?;
             let mut metadata = fs::symlink_metadata(&path);
             if metadata.as_ref().is_ok_and(Metadata::is_dir) {
+                // The draft grows while it is walked, and would contain itself.
                 if path == self.skip {
                     continue;
                 }

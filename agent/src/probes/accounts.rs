@@ -96,6 +96,7 @@ fn authorized_keys(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> 
         };
         patterns.extend(key_patterns(&recorder.fetch(request)?));
     }
+    // Each pattern is tried in each home, so a hostile configuration would multiply.
     patterns.truncate(PATTERNS_MAX);
     for HomeFolder {
         path: home,
@@ -108,6 +109,7 @@ fn authorized_keys(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> 
             .map(|key| join(&home, key.as_bytes()))
             .chain(configured)
             .collect();
+        // A configured pattern is often one of the defaults.
         paths.sort();
         paths.dedup();
         for path in paths {

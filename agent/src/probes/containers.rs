@@ -68,6 +68,7 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
 }
 
 fn request_state(recorder: &mut ProbeRecorder<'_>, path: Vec<u8>) -> Result<(), BundleError> {
+    // Only JSON has an environment to remove; the other files are a word or an address.
     let json = is_json(&path);
     let request = ReadRequest::file(path, KeptPart::Start).listed();
     if !json {

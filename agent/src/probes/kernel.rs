@@ -48,6 +48,7 @@ const SYSCTL_DEPTH_MAX: usize = 8;
 const READABLE: u32 = 0o444;
 
 fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+    // First, since each new message of the kernel overwrites the oldest.
     recorder.request(
         ReadRequest {
             content_type: "text/plain",
@@ -63,6 +64,7 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         Subtree {
             top: SYSCTL,
             depth_max: SYSCTL_DEPTH_MAX,
+            // These listings say nothing that the settings themselves do not.
             record: false,
         },
         is_setting,
@@ -74,6 +76,7 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
 
 fn is_setting(path: &[u8], entry: &FolderEntry<'_>) -> bool {
     let is_excluded = SYSCTL_EXCLUDED.iter().any(|path_part| {
+        // `stable_secret` exists once for each interface, so its folder is not named.
         path.ends_with(path_part.as_bytes()) || path.starts_with(path_part.as_bytes())
     });
     !is_excluded && entry.mode().is_some_and(|mode| mode & READABLE != 0)

@@ -72,6 +72,7 @@ fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
                 KeptPart::End,
             ))?;
         }
+        // Their histories are still wanted: a shell as `www-data` is a finding.
         let is_system_account =
             home == b"/" || SYSTEM_FOLDERS.iter().any(|folder| home.starts_with(folder));
         if is_system_account {
@@ -79,6 +80,7 @@ fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
                 join(&home, b".bash_history"),
                 KeptPart::End,
             ))?;
+        // A walk takes text; a home whose name is not text is left to the listing of `/home`.
         } else if let Ok(home) = std::str::from_utf8(&home) {
             let found = recorder.walk(tree(home, 0), |path, _| is_history(path))?;
             recorder.request_newest_first(found, KeptPart::End)?;
@@ -109,6 +111,7 @@ fn journal(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     let mut found = Vec::new();
     for folder in JOURNALS {
         found.extend(recorder.walk(tree(folder, 1), |path, _| {
+            // `~` marks a file that systemd found damaged, as after a crash.
             path.ends_with(b".journal") || path.ends_with(b".journal~")
         })?);
     }

@@ -140,6 +140,7 @@ fn homes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<HomeFolder>, BundleErro
         .split(|&b| b == b'\n')
         .filter_map(home_of_line)
         .collect();
+    // Root's home is searched even if passwd cannot be read.
     homes.push(HomeFolder {
         path: b"/root".to_vec(),
         user: b"root".to_vec(),
@@ -149,6 +150,7 @@ fn homes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<HomeFolder>, BundleErro
         user: entry.name.to_vec(),
     }));
     homes.sort();
+    // A home in passwd is mostly in `/home` too.
     homes.dedup_by(|a, b| a.path == b.path);
     if homes.len() > HOMES_MAX {
         homes.truncate(HOMES_MAX);

@@ -64,6 +64,7 @@ const CONFIGURATION: &[&str] = &[
 ];
 
 fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+    // `/proc/PID/net` shows the namespace of that process: there is no need to enter it.
     for process in one_process_per_namespace(recorder, "net")? {
         request_kernel_files(recorder, &format!("/proc/{process}/net"), TABLES)?;
     }

@@ -39,6 +39,7 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         request_files(recorder, APK_BESIDE_USR)?;
     }
     for folder in RPM_FOLDERS {
+        // Fedora links the old folder to the new one, and the database is large.
         if is_not_a_link(recorder, folder)? {
             for name in RPM_FILES {
                 recorder.request(ReadRequest::file(
@@ -49,5 +50,6 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         }
     }
     recorder.request_tree(PACMAN, 1, |path| name_of(path) == b"desc")?;
+    // Listed only: a snap is an image, and its name has the revision.
     recorder.list(SNAPS).map(drop)
 }

@@ -58,6 +58,7 @@ fn request_process(
         recorder.request(ReadRequest::bytes(path(name), ReadMethod::Links("")).listed())?;
     }
     recorder.request(ReadRequest::bytes(path("environ"), environment))?;
+    // Last, since hashing takes longest: the process may end meanwhile.
     recorder.request(ReadRequest {
         content_type: "application/warc-fields",
         ..ReadRequest::bytes(path("exe"), ReadMethod::Executable)

@@ -45,6 +45,7 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for process in processes(recorder)? {
         recorder.request(
             ReadRequest::bytes(format!("/proc/{process}/fd"), ReadMethod::Links("socket:["))
+                // A process that has ended since is a gap: its sockets stay without an owner.
                 .listed(),
         )?;
     }

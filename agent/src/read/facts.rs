@@ -33,6 +33,12 @@ pub(crate) struct FileFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FileTime(pub i64, pub u32);
 
+impl FileTime {
+    fn from_stat(seconds: i64, nanoseconds: i64) -> Self {
+        Self(seconds, nanoseconds as u32) // the kernel's nanoseconds are below 10^9
+    }
+}
+
 impl fmt::Display for FileTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanoseconds = i128::from(self.0) * 1_000_000_000 + i128::from(self.1);
@@ -51,6 +57,7 @@ impl From<StatxTimestamp> for FileTime {
 
 impl From<&Statx> for FileFacts {
     fn from(stat: &Statx) -> Self {
+        // Where the mask lacks it, the field is zero, which would read as 1970.
         let has_born = stat.stx_mask & rustix::fs::StatxFlags::BTIME.bits() != 0;
         Self {
             mode: u32::from(stat.stx_mode),
@@ -70,7 +77,6 @@ impl From<&Statx> for FileFacts {
 /// does not have for every file system.
 impl From<&Metadata> for FileFacts {
     fn from(metadata: &Metadata) -> Self {
-        let time = |seconds, nanoseconds: i64| FileTime(seconds, nanoseconds as u32); // the kernel's are below 10^9
         Self {
             mode: metadata.mode(),
             uid: metadata.uid(),
@@ -78,8 +84,8 @@ impl From<&Metadata> for FileFacts {
             size: metadata.len(),
             device: (major(metadata.dev()), minor(metadata.dev())),
             inode: metadata.ino(),
-            modified: time(metadata.mtime(), metadata.mtime_nsec()),
-            changed: time(metadata.ctime(), metadata.ctime_nsec()),
+            modified: FileTime::from_stat(metadata.mtime(), metadata.mtime_nsec()),
+            changed: FileTime::from_stat(metadata.ctime(), metadata.ctime_nsec()),
             born: None,
         }
     }

@@ -75,8 +75,10 @@ impl FileReader {
     ) -> Result<u64, ReadStop> {
         if self.item != item {
             self.item = item;
+            // Each item must be complete by itself: only copies within one are skipped.
             self.seen.clear();
         }
+        // Not even opened: a full item must not touch thousands of further files.
         if sink.bytes_left == 0 {
             return Err(ReadStop::Ended(ReadOutcome::Cut(sink.limit)));
         }
@@ -108,6 +110,7 @@ impl FileReader {
                 return Ok(());
             }
             sink.bytes(&self.buffer[..got])?;
+            // A file that fills the first buffer is a long one, worth large reads.
             want = READ_BYTES;
         }
     }
@@ -118,6 +121,7 @@ impl FileReader {
         redact: RedactionRule,
         sink: &mut ObjectSink<'_>,
     ) -> Result<u64, ReadStop> {
+        // Facts of procfs say nothing: the size is 0, and the times are now.
         let (file, facts) = match self.finder.open_in_procfs(path, OFlags::empty()) {
             Some(file) => (file, None),
             None => self
@@ -150,6 +154,7 @@ impl FileReader {
         sink: &mut ObjectSink<'_>,
     ) -> Result<(), ReadStop> {
         let (file, facts) = self.open_file(path)?;
+        // Inserted in any case, so that a later link to this file is recognised.
         if !self.seen.insert((facts.device, facts.inode)) && !allow_repeated {
             return Err(ReadStop::Ended(ReadOutcome::Repeated));
         }
@@ -180,6 +185,7 @@ impl FileReader {
             at += got as u64;
             sink.bytes(&self.buffer[..got])?;
         }
+        // A log may be truncated by its rotation while it is read.
         if at - from < kept {
             Err(ReadStop::Ended(ReadOutcome::Shrank))
         } else if kept < facts.size {
@@ -241,6 +247,7 @@ impl FileReader {
             facts_text.clear();
             match facts_at(&folder, name) {
                 Ok(facts) => facts.write(&mut facts_text),
+                // The name is evidence even without facts.
                 Err(errno) => facts_text
                     .extend_from_slice(format!("errno {}", errno.raw_os_error()).as_bytes()),
             }
@@ -270,6 +277,7 @@ impl FileReader {
             if name == b"." || name == b".." {
                 continue;
             }
+            // A folder may be endless on a hostile FUSE mount.
             if count == self.entries_max {
                 return Err(ReadStop::Ended(ReadOutcome::Cut(GapReason::TooLarge)));
             }
@@ -297,6 +305,7 @@ impl FileReader {
             facts.changed,
             facts.size,
         );
+        // Most processes share a few executables, and hashing is the slowest part of the probe.
         let digest = match self.digests.get(&version) {
             Some(digest) => *digest,
             None => self.hash(&file, sink)?,
@@ -318,6 +327,7 @@ impl FileReader {
     ) -> Result<(OwnedFd, FileFacts), ReadStop> {
         let target = self.finder.read_link(path)?;
         sink.touch(&target)?; // the target may be on a dead mount
+        // A mounted image with a `/proc` of its own: its link may lead anywhere.
         if !self.finder.is_procfs(path) {
             return self.open_file(path);
         }
@@ -344,6 +354,7 @@ impl FileReader {
             if got == 0 {
                 return Ok(hasher.finish());
             }
+            // It has grown since its size was checked.
             if at >= EXECUTABLE_BYTES_MAX {
                 return Err(ReadStop::Ended(ReadOutcome::Cut(GapReason::TooLarge)));
             }
@@ -364,6 +375,7 @@ impl FileReader {
         let mut seen = HashSet::new();
         let mut first_error = None;
         self.for_each_entry(&folder, sink, |pid, _, line, sink| {
+            // `self` and `thread-self` would list our own process twice.
             if !pid.iter().all(u8::is_ascii_digit) {
                 return Ok(());
             }
@@ -392,8 +404,10 @@ impl FileReader {
             facts,
         } = self.finder.follow(path)?;
         if facts.is_regular() {
+            // Below a root that is not `/`, a copy may be in its place.
             return self.read_kernel_file(path, sink);
         }
+        // Opening any other device could have effects, so its number is checked.
         let stat = rustix::fs::statat(&*folder, &name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
         let device = (
             rustix::fs::major(stat.st_rdev),

@@ -182,6 +182,7 @@ impl Reader {
         self.pending.push_back(Arc::clone(&request));
         let mut state = self.queue.lock();
         state.requests.push_back(request);
+        // With more than one the reading thread is awake already.
         if state.requests.len() == 1 {
             self.queue.changed.notify_all();
         }
@@ -212,6 +213,7 @@ impl Reader {
     /// Gives up all requests that have not ended, and returns them.
     pub(crate) fn abandon(&mut self) -> Vec<Arc<ReadRequest>> {
         self.replace_worker(VecDeque::new());
+        // Events of requests that are given up would be taken for those of the next ones.
         self.events.clear();
         self.pending.drain(..).collect()
     }
@@ -220,6 +222,7 @@ impl Reader {
     /// hung.
     fn fetch(&mut self, wait: Duration) {
         self.bytes.clear();
+        // A clone, since replacing the thread replaces `self.queue`.
         let queue = Arc::clone(&self.queue);
         let mut state = queue.lock();
         if state.events.is_empty() {
@@ -237,6 +240,7 @@ impl Reader {
             .busy
             .take_if(|busy| busy.since.elapsed() > self.options.patience)
         {
+            // The hung request is not among them: it was popped before it was read.
             let rest = std::mem::take(&mut state.requests);
             drop(state);
             self.hung_paths.push(hung_prefix(busy.path));
@@ -252,6 +256,7 @@ impl Reader {
             (state.item, state.item_bytes_left)
         };
         self.queue.changed.notify_all();
+        // A new queue: the abandoned thread may wake at any time, and must not write into it.
         self.queue = Arc::new(ReadQueue::new(requests, item, left));
         self.spawn();
     }

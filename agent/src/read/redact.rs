@@ -156,6 +156,7 @@ impl RedactionFilter {
                 out.push(b);
             }
             (FilterState::Password, _) => {
+                // No hash is that long, and a hostile file must not fill the memory.
                 if self.held.len() < NAME_BYTES_MAX {
                     self.held.push(b);
                 }
@@ -192,6 +193,7 @@ impl RedactionFilter {
                 after_colon,
             } => self.json_outside(b, after_env, after_colon),
             JsonState::Text { escaped: false } if b == b'"' => {
+                // Docker writes `Env`, the OCI `env`.
                 let after_env = self.held.eq_ignore_ascii_case(b"env");
                 self.held.clear();
                 JsonState::Outside {
@@ -227,6 +229,7 @@ impl RedactionFilter {
             }
         };
         let is_secret =
+            // The closing quote is kept, so that the output is still JSON.
             matches!(state, JsonState::Variable { in_value: true, .. }) && next != JsonState::Array;
         if !is_secret {
             out.push(b);

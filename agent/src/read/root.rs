@@ -58,6 +58,7 @@ impl CaptureRoot {
         if self.without_openat2.get() {
             return self.walk_to_folder(path);
         }
+        // openat2 rejects an empty path, which here means the root.
         let path_in = if path.is_empty() { b"/" } else { path };
         match rustix::fs::openat2(
             &*self.top,
@@ -68,6 +69,7 @@ impl CaptureRoot {
         ) {
             Ok(folder) => Ok(Rc::new(folder)),
             Err(Errno::NOSYS | Errno::PERM) => {
+                // Remembered: a filter does not change while we run.
                 self.without_openat2.set(true);
                 self.walk_to_folder(path)
             }
@@ -102,6 +104,7 @@ impl CaptureRoot {
                     Mode::empty(),
                 )?));
             }
+            // Links may lead in circles, and each open folder takes a descriptor.
             if links > LINKS_MAX || above.len() > DEPTH_MAX || names.len() > DEPTH_MAX {
                 return Err(Errno::LOOP);
             }
@@ -160,6 +163,7 @@ impl ObjectFinder {
     pub(super) fn find(&mut self, path: &[u8]) -> Result<ObjectHandle, Errno> {
         let (folder_path, name) = split(path);
         let folder = self.folder(folder_path)?;
+        // The root has no name in a folder above it.
         let name = if name.is_empty() { b"." } else { name };
         let facts = facts_at(&*folder, name)?;
         Ok(ObjectHandle {
@@ -202,6 +206,7 @@ impl ObjectFinder {
     /// be checked before, since procfs has only files and folders there, which saves half the time
     /// of reading a small one.
     pub(super) fn open_in_procfs(&mut self, path: &[u8], flags: OFlags) -> Option<OwnedFd> {
+        // Without openat2 nothing keeps a mount or a link from leading out of procfs.
         if self.root.without_openat2.get() {
             return None;
         }
@@ -225,6 +230,7 @@ impl ObjectFinder {
     }
 
     fn cached_folder(&mut self, path: &[u8]) -> Result<&CachedFolder, Errno> {
+        // Taken out, so that a folder that cannot be opened leaves no stale cache.
         let last = match self.last.take() {
             Some(last) if last.path == path => last,
             _ => {

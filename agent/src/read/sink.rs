@@ -47,6 +47,7 @@ impl ObjectSink<'_> {
         if self.hung_paths.iter().any(|hung| is_below(path, hung)) {
             return Err(ReadStop::Ended(ReadOutcome::Hung));
         }
+        // Before the call that may hang: the watching side must know which path it was.
         self.note_progress(Some(path))?;
         (self.before_touch)(Path::new(OsStr::from_bytes(path)));
         Ok(())
@@ -125,6 +126,7 @@ impl ObjectSink<'_> {
         let from = state.bytes.len();
         let to = from + bytes.len();
         state.bytes.extend_from_slice(bytes);
+        // Counted here and not when fetched: the next request may begin before that.
         state.item_bytes_left = state.item_bytes_left.saturating_sub(bytes.len() as u64);
         // bytes that follow the last ones need no event of their own
         if let Some(ReadEvent::Bytes(range)) = state.events.back_mut()

@@ -17,8 +17,10 @@ use super::{
 pub(super) fn run(queue: &ReadQueue, options: ReaderOptions, hung_paths: Vec<Vec<u8>>) {
     let object_bytes_max = options.object_bytes_max;
     let before_touch = options.before_touch;
+    // A root that cannot be opened fails each request, so that each becomes a gap.
     let mut files = CaptureRoot::open(&options.root).map(|root| FileReader::new(root, options));
     while let Some((request, item, item_bytes_left)) = next_request(queue) {
+        // The tighter limit is the one that a gap names.
         let limit = if item_bytes_left < object_bytes_max {
             GapReason::OverBudget
         } else {
@@ -58,6 +60,7 @@ fn next_request(queue: &ReadQueue) -> Option<(Arc<ReadRequest>, u64, u64)> {
     let request = state.requests.pop_front()?;
     state.busy = Some(ReadInProgress {
         since: Instant::now(),
+        // Busy from now on: even finding the file may hang.
         path: request.path.clone(),
     });
     Some((request, state.item, state.item_bytes_left))

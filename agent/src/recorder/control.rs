@@ -40,6 +40,7 @@ impl CaptureControl<'_> {
     /// Why the capture must stop; `None` while it may continue.
     pub(crate) fn stop(&self) -> Option<GapReason> {
         if self.cancelled.load(Ordering::Relaxed) {
+            // Before the deadline: what a person has decided explains the gap better.
             return Some(GapReason::Cancelled);
         }
         self.deadline

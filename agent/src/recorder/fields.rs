@@ -71,6 +71,7 @@ impl RecordFields {
             | ReadOutcome::Failed(_)
             | ReadOutcome::Special
             | ReadOutcome::Crashed => Some(TruncationReason::Unspecified),
+            // A repeated file is whole: its bytes are in another record.
             ReadOutcome::Whole { .. } | ReadOutcome::Repeated => None,
         }
     }

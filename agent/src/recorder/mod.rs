@@ -115,6 +115,7 @@ impl<'a> ProbeRecorder<'a> {
             stopped: None,
             options,
         };
+        // A probe that hangs at once must have shown its name.
         recorder.report_progress(true);
         Ok(recorder)
     }
@@ -138,6 +139,7 @@ impl<'a> ProbeRecorder<'a> {
         }
         self.reader.request(request);
         if self.reader.pending() >= REQUESTS_AHEAD_MAX {
+            // Half, so that the reading thread still has work while we write.
             self.receive(REQUESTS_AHEAD_MAX / 2)
         } else {
             Ok(())
@@ -147,6 +149,7 @@ impl<'a> ProbeRecorder<'a> {
     /// Requests an object, waits for it, and returns its bytes too: of a very large one the first.
     pub(crate) fn fetch(&mut self, request: ReadRequest) -> Result<Vec<u8>, BundleError> {
         self.receive(0)?;
+        // Only now, after all that was requested before: these bytes are of this object alone.
         self.fetched = Some(Vec::new());
         let received = self.request(request).and_then(|()| self.receive(0));
         let bytes = self.fetched.take().unwrap_or_default();
@@ -167,6 +170,7 @@ impl<'a> ProbeRecorder<'a> {
             .iter()
             .find(|gap| gap.reason == reason)
             .map_or(0, |gap| gap.count);
+        // A host of 100,000 unreadable files must not become as many empty records.
         if count > GAP_EXAMPLES_MAX as u64 {
             return Ok(());
         }
@@ -198,6 +202,7 @@ impl<'a> ProbeRecorder<'a> {
 
     /// Ends the requests of a probe that panicked.
     pub(crate) fn crash(&mut self, probe: &str) -> Result<(), BundleError> {
+        // The panic may have left requests that nobody waits for.
         self.reader.abandon();
         self.open = ObjectInProgress::default();
         self.fetched = None;
@@ -272,6 +277,7 @@ impl<'a> ProbeRecorder<'a> {
     fn receive_bytes(&mut self, range: Range<usize>) -> Result<(), BundleError> {
         let bytes = self.reader.bytes(range);
         if let Some(copy) = &mut self.fetched {
+            // The record has all of it: only the copy for the probe is cut.
             let room = FETCHED_BYTES_MAX - copy.len();
             copy.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
@@ -411,6 +417,7 @@ impl<'a> ProbeRecorder<'a> {
     fn count_gap(&mut self, reason: GapReason, path: &[u8], kept: u64, lost: u64) {
         let text = String::from_utf8_lossy(path);
         match process_of(path).filter(|_| reason == GapReason::Vanished) {
+            // A process that ends takes all its files with it: one loss, not a dozen.
             Some(process) if process == self.ended_process => {}
             Some(process) => {
                 self.ended_process = process.to_vec();
@@ -494,6 +501,7 @@ fn gap_of_errno(errno: Errno, presence: Presence) -> Option<GapReason> {
         (Errno::NOENT | Errno::NOTDIR | Errno::SRCH, Presence::Optional | Presence::LinkTarget) => {
             None
         }
+        // A link that leads in a circle is recorded as a link.
         (Errno::LOOP, Presence::LinkTarget) => None,
         (Errno::INVAL | Errno::OPNOTSUPP | Errno::NODEV | Errno::NXIO, Presence::Optional) => None, // the kernel's feature is disabled
         _ => Some(GapReason::ReadFailed),
@@ -520,6 +528,7 @@ enum EarlyEnd {
 
 impl Read for LongFileReader<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Returning 0 would mean the end of the file, so this waits.
         while self.rest.is_empty() && self.end.is_none() {
             self.wait();
         }
@@ -538,6 +547,7 @@ impl LongFileReader<'_, '_> {
             ReaderPoll::Event(ReadEvent::Bytes(range)) => self.rest = range,
             ReaderPoll::Event(ReadEvent::End(end)) => self.end = Some(EarlyEnd::Outcome(end)),
             ReaderPoll::Event(ReadEvent::Start(_)) => {}
+            // The object has not ended, and yet nothing is pending: a bug of ours.
             ReaderPoll::Idle => self.end = Some(EarlyEnd::Outcome(ReadOutcome::Crashed)),
             ReaderPoll::Waiting => {}
         }
@@ -547,6 +557,7 @@ impl LongFileReader<'_, '_> {
         if let Some(reason) = self
             .control
             .stop()
+            // Bytes that have arrived are kept first.
             .filter(|_| self.end.is_none() && self.rest.is_empty())
         {
             self.end = Some(EarlyEnd::Stopped(reason));

@@ -57,6 +57,7 @@ impl FolderListing {
             let (name, detail) = (parts.next()?, parts.next()?);
             Some(FolderEntry {
                 name,
+                // Our own text: anything else is a bug, and reads as unknown.
                 detail: std::str::from_utf8(detail).unwrap_or(""),
             })
         })
@@ -126,6 +127,7 @@ impl ProbeRecorder<'_> {
         let mut folders = VecDeque::from([(tree.top.as_bytes().to_vec(), 0)]);
         let mut entries_left = self.options().entries_max;
         while let Some((folder, depth)) = folders.pop_front() {
+            // One gap for all folders that are left: their number is unknown.
             if self.is_stopped() {
                 self.skip(&folder)?;
                 break;
@@ -136,6 +138,7 @@ impl ProbeRecorder<'_> {
             };
             let listing = self.fetch(request).map(FolderListing)?;
             for entry in listing.entries() {
+                // Counts entries and not files: a tree of empty folders must end, too.
                 if entries_left == 0 {
                     self.record_gap(GapReason::TooLarge, tree.top.as_bytes())?;
                     return Ok(found);
@@ -145,6 +148,7 @@ impl ProbeRecorder<'_> {
                 let kind = entry.kind();
                 if kind == Some(FileType::Directory) {
                     if depth < tree.depth_max {
+                        // Breadth first: when the limit ends the walk, the top has been seen.
                         folders.push_back((path, depth + 1));
                     }
                 } else if wanted(&path, &entry) {

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::events::new_entry;
-use super::scratch::{INPUT, ScratchFolder};
+use super::scratch::{INPUT, ScratchFolder, work_folder_failed};
 use super::{Pipeline, PipelineError};
 use crate::seal::BundleContext;
 use domain::incident::{IncidentEvent, Line, Name};
@@ -163,6 +163,7 @@ impl Pipeline {
         let incident = request.incident.clone();
         let began = clock::reading("begin");
         let work = self.parts.work_folder.clone();
+        // The scratch folder comes back even if drafting failed: it may hold a stream's bytes.
         let (scratch, drafted) = spawn_blocking(move || {
             let scratch = ScratchFolder::create(&work)?;
             let drafted = draft_attachment(&scratch, request);
@@ -199,6 +200,7 @@ impl Pipeline {
             }
             Err(error) => Err(error),
         };
+        // Whatever failed, a stream that was read to its end must not be lost with it.
         attached.map_err(|cause| match scratch.preserve_input() {
             Some(path) => AttachError::Kept {
                 path,
@@ -216,6 +218,8 @@ impl Pipeline {
     ) -> Result<BundleRow, AttachError> {
         let lock = self.acquire_seal_lock().await?;
         let (key, token) = self
+            // Under the lock: the pass is a worker's to give up once its lease ends, so it must not
+            // wait.
             .add_attachment_pass(&context.incident, attachment)
             .await?;
         let sealing = async {
@@ -227,6 +231,7 @@ impl Pipeline {
         };
         let sealed = tokio::select! {
             sealed = sealing => sealed,
+            // A large attachment takes longer than a lease to publish.
             () = self.renew_until_lost(&key, token) => Err(PipelineError::LeaseLost),
         };
         let published = match sealed {
@@ -290,6 +295,7 @@ impl Pipeline {
         let ledger = &self.parts.ledger;
         let is_published = match row.stage {
             PassStage::Waiting | PassStage::Captured => false,
+            // Only the blob store knows whether the dead process got as far as publishing.
             PassStage::Signed => self.recovered_bundle(&row.key).await?.is_some(),
             PassStage::Published => true,
             PassStage::Derived | PassStage::Failed => return Ok(()),
@@ -340,6 +346,7 @@ fn draft_attachment(
     match content {
         AttachmentContent::File(path) => {
             let target = target(&path)?;
+            // Escaped, since a file's name can hold anything but NUL and `/`.
             let name = name.unwrap_or_else(|| {
                 Line::escaped(
                     &target
@@ -366,6 +373,7 @@ fn draft_attachment(
             let kind = content_type
                 .map(|kind| format!(", said to be {kind}"))
                 .unwrap_or_default();
+            // The path is that of our scratch folder and would say nothing about the origin.
             plan.steps[0].what = format!("stream, attached as {name}{kind}");
             let drafted = draft_file(
                 scratch,
@@ -373,6 +381,7 @@ fn draft_attachment(
                 plan,
                 name,
                 by,
+                // The stream has been counted: this second reading would count it twice.
                 &ProgressCounter::default(),
             )?;
             // the client was told that the bytes which it sent are sealed
@@ -393,6 +402,7 @@ fn target(path: &Path) -> Result<FileTarget, AttachError> {
     }
     match files::targets(&[path.to_owned()]) {
         Err(FilesError::Special { path }) => Err(AttachError::Special { path }),
+        // One path gives one target.
         targets => Ok(targets?.remove(0)),
     }
 }
@@ -410,16 +420,15 @@ fn draft_file(
     let pool = CompressionPool::new(threads, FRAME_BYTES);
     let mut draft = DraftBundle::create(&scratch.draft(), &seed, pool).map_err(FilesError::from)?;
     let (mut hasher, mut bytes) = (Hasher::new(), 0);
-    let mut count = |_: &Path, read: &[u8]| {
-        hasher.update(read);
-        bytes += read.len() as u64;
-        progress.bytes.store(bytes, Ordering::Relaxed);
-    };
     let never_stopped = AtomicBool::new(false);
     let mut control = SealControl {
         stop: &never_stopped,
         skip: &scratch.draft(),
-        progress: &mut count,
+        progress: &mut |_, read| {
+            hasher.update(read);
+            bytes += read.len() as u64;
+            progress.bytes.store(bytes, Ordering::Relaxed);
+        },
     };
     files::seal(&mut draft, std::slice::from_ref(target), &mut control)?;
     let coverage = &draft.items()[0].coverage;
@@ -461,17 +470,11 @@ fn spool(
     progress: &ProgressCounter,
 ) -> Result<(PathBuf, u64, Digest), AttachError> {
     let unfinished = scratch.path(INPUT);
-    let failed = |cause| {
-        AttachError::Store(PipelineError::WorkFolder {
-            path: unfinished.clone(),
-            cause,
-        })
-    };
     let mut file = File::options()
         .write(true)
         .create_new(true)
         .open(&unfinished)
-        .map_err(failed)?;
+        .map_err(work_folder_failed(&unfinished))?;
     let (mut hasher, mut bytes, mut buffer) = (Hasher::new(), 0, vec![0; READ_BYTES]);
     loop {
         let n = match stream.read(&mut buffer) {
@@ -480,16 +483,18 @@ fn spool(
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(cause) => return Err(AttachError::Stream(cause)),
         };
-        file.write_all(&buffer[..n]).map_err(failed)?;
+        file.write_all(&buffer[..n])
+            .map_err(work_folder_failed(&unfinished))?;
         hasher.update(&buffer[..n]);
         bytes += n as u64;
         progress.bytes.store(bytes, Ordering::Relaxed);
     }
     let path = scratch.path(&file_name(name));
+    // The new name tells recovery that the stream is whole, so the bytes are synced before it.
     file.sync_all()
         .and_then(|()| fs::rename(&unfinished, &path))
-        .map_err(failed)?;
-    scratch.sync().map_err(failed)?;
+        .map_err(work_folder_failed(&unfinished))?;
+    scratch.sync().map_err(work_folder_failed(&unfinished))?;
     Ok((path, bytes, hasher.finish()))
 }
 
@@ -497,6 +502,7 @@ fn spool(
 fn file_name(name: &Line) -> String {
     let text = name.as_str().replace('/', "-");
     let begin = text.ceil_char_boundary(text.len().saturating_sub(FILE_NAME_BYTES_MAX));
+    // A name that begins with a dot would hide the file from whoever looks for it.
     let end = text[begin..].trim_start_matches('.');
     if end.is_empty() {
         "stream".to_owned()

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use evidence_format::coverage::EndReason;
+use evidence_format::id::ItemName;
 use evidence_format::time::Timestamp;
 
 use super::pass_number::PassNumber;
@@ -37,6 +38,7 @@ impl Pipeline {
             .config
             .items
             .iter()
+            // Other items hold state and not events, which cannot come late.
             .filter(|item| item.coverage.events.is_some())
         {
             let found = self
@@ -44,24 +46,17 @@ impl Pipeline {
                 .ledger
                 .compare_bundle(&published.row, &item.name, window.clone(), NAMED_MAX)
                 .await?;
-            let summary = |kind, count: u64, what: &str| IncidentEvent::Finding {
-                kind,
-                text: Line::escaped(&format!(
-                    "{}, pass {}: {count} events {what}",
-                    item.name, key.pass
-                )),
-                evidence: Some(EvidenceRef {
-                    bundle: published.row.id,
-                    item: Some(item.name.clone()),
-                    record: None,
-                }),
-            };
             // events of an item that no earlier pass has captured to its end are new, but not late
             if found.late_count > 0 && !items_cut_short_before.contains(item.name.as_str()) {
-                events.push(summary(
+                let what = format!(
+                    "{} events of the window came after the pass before",
+                    found.late_count
+                );
+                events.push(item_finding(
                     FindingKind::Late,
-                    found.late_count,
-                    "of the window came after the pass before",
+                    &published.row,
+                    &item.name,
+                    &what,
                 ));
                 events.extend(
                     found
@@ -72,10 +67,15 @@ impl Pipeline {
             }
             // events that this pass may not have reached are not gone
             if found.missing_count > 0 && item.coverage.is_complete() {
-                events.push(summary(
+                let what = format!(
+                    "{} events that were captured before are not there any more",
+                    found.missing_count
+                );
+                events.push(item_finding(
                     FindingKind::Gone,
-                    found.missing_count,
-                    "that were captured before are not there any more",
+                    &published.row,
+                    &item.name,
+                    &what,
                 ));
                 events.extend(
                     found
@@ -117,6 +117,7 @@ impl Pipeline {
             let was_continued = before.iter().any(|later| Some(later.pass.pass) == next);
             for step in self.parts.ledger.ended_steps(&row.pass).await? {
                 let ended = serde_json::from_str(&step.outcome)
+                    // A report that cannot be read proves nothing, so its item counts as cut short.
                     .map_or(EndReason::Failed, |outcome: StepReport| outcome.ended);
                 let is_complete = match ended {
                     EndReason::Complete => true,
@@ -134,6 +135,20 @@ impl Pipeline {
             }
         }
         Ok(cut)
+    }
+}
+
+/// The finding that counts the events of one item.
+fn item_finding(kind: FindingKind, row: &BundleRow, item: &ItemName, what: &str) -> IncidentEvent {
+    let evidence = EvidenceRef {
+        bundle: row.id,
+        item: Some(item.clone()),
+        record: None,
+    };
+    IncidentEvent::Finding {
+        kind,
+        text: Line::escaped(&format!("{item}, pass {}: {what}", row.pass.pass)),
+        evidence: Some(evidence),
     }
 }
 

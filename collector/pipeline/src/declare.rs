@@ -56,16 +56,19 @@ impl Pipeline {
         let now = clock::now();
         let key = request.idempotency_key.as_deref();
         let _lock = match key {
+            // Alerting systems repeat a request while the first is still being answered.
             Some(key) => Some(self.declaration_locks.lock(key).await),
             None => None,
         };
         if let Some(key) = key
+            // A shortcut only: between processes, the ledger's transaction decides.
             && let Some(known) = self.parts.ledger.incident_by_key(key).await?
         {
             return Ok((known, false));
         }
         let id = match &request.id {
             Some(id) => NewIncidentId::Given(id.clone()),
+            // The ledger draws the number in its transaction, so no two incidents share one.
             None => NewIncidentId::Next(format!("INC-{}-", year(now))),
         };
         let declared = self
@@ -123,6 +126,7 @@ impl Pipeline {
     ) -> Result<(), DeclareError> {
         let journal = self.parts.ledger.journal(id);
         loop {
+            // Loaded anew in each round: the play may have changed, and with it the sources.
             let (incident, entries) = self.load(id).await?;
             let now = clock::now();
             let (known, _) = self.split_known(self.sources_of(&incident.play, &request));
@@ -156,9 +160,11 @@ impl Pipeline {
         commands: &[Command],
     ) -> Result<Vec<IncidentEvent>, DeclareError> {
         let journal = self.parts.ledger.journal(id);
-        let decide =
-            |incident: &Incident, now| self.decide_all(incident.clone(), by, now, commands);
-        Ok(journal.decide(by, clock::now, decide).await?)
+        Ok(journal
+            .decide(by, clock::now, |incident, now| {
+                self.decide_all(incident.clone(), by, now, commands)
+            })
+            .await?)
     }
 
     fn decide_all(
@@ -214,6 +220,7 @@ impl Pipeline {
             .ok_or_else(|| PipelineError::NotRequested(key.incident.clone()))?;
         let play = self.plays.get(&incident.play)?.clone();
         let request = CaptureRequest {
+            // A pass captures one source, whatever its request names.
             sources: key.source.parse().into_iter().collect(),
             ..request
         };
@@ -304,6 +311,7 @@ fn new_passes(
     number: usize,
     due_at: Timestamp,
 ) -> Vec<NewPass> {
+    // Too many requests: the journal keeps the request, but it gets no passes.
     let Some(pass) = PassNumber::of_request(number) else {
         return Vec::new();
     };

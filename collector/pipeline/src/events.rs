@@ -88,6 +88,7 @@ impl Pipeline {
             source: source_name(&row.key),
             pass: row.key.pass.into(),
             kind: match row.kind {
+                // Another capture is the first pass of its own request.
                 PassKind::First | PassKind::Again => Kind::First,
                 PassKind::Continuation => Kind::Continuation,
                 PassKind::Settle => Kind::Settle,
@@ -102,12 +103,12 @@ impl Pipeline {
         key: &PassKey,
         plan: &CapturePlan,
     ) -> Result<(), PipelineError> {
-        let steps = || plan.passes.iter().flat_map(|pass| &pass.steps);
+        let steps: Vec<_> = plan.passes.iter().flat_map(|pass| &pass.steps).collect();
         let planned = IncidentEvent::CapturePlanned {
             window: Some(plan.window),
             passes: plan.passes.len() as u64,
-            steps: steps().count() as u64,
-            left_out: steps().filter(|step| step.left_out.is_some()).count() as u64,
+            steps: steps.len() as u64,
+            left_out: steps.iter().filter(|step| step.left_out.is_some()).count() as u64,
             unavailable: plan
                 .unavailable
                 .iter()
@@ -125,6 +126,7 @@ impl Pipeline {
         let failed = IncidentEvent::CaptureFailed {
             source,
             pass: key.pass.into(),
+            // The chain can quote a provider, so it is cut and escaped.
             error: Line::escaped(&bounded(&chain(error))),
         };
         let _ = self.append(&key.incident, vec![failed]).await;
@@ -138,10 +140,11 @@ impl Pipeline {
         pass: &CapturePass,
     ) -> Result<IncidentContext, PipelineError> {
         let entries = self.entries(&row.key.incident).await?;
-        let line =
-            |entry: &JournalEntry| serde_json::to_string(entry).expect("an entry is JSON") + "\n";
         Ok(IncidentContext {
-            journal: entries.iter().map(line).collect(),
+            journal: entries
+                .iter()
+                .map(|entry| serde_json::to_string(entry).expect("an entry is JSON") + "\n")
+                .collect(),
             plan: serde_json::to_string(plan).expect("a plan is JSON"),
             pass: serde_json::to_string(pass).expect("a plan is JSON"),
         })

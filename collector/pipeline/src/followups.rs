@@ -27,30 +27,25 @@ impl Pipeline {
         let Some(pass) = plan.passes.first() else {
             return Ok(());
         };
+        // All follow-ups supplement the first bundle, and not one another.
         let first = row.supplements.unwrap_or(published.row.id);
-        let new = |pass, kind, due_at, supplements| {
-            let key = PassKey {
-                pass,
-                ..row.key.clone()
-            };
-            NewPass {
-                key,
-                kind,
-                queue: queue_of(source),
-                due_at,
-                plan: None,
-                supplements,
-            }
+        let followup = NewPass {
+            key: row.key.clone(),
+            kind: row.kind,
+            queue: queue_of(source),
+            due_at: clock::now(),
+            plan: None,
+            supplements: Some(first),
         };
         // a plan with more steps than one bundle holds has several passes; this one did the first
         for (part, pass) in (1..).zip(plan.passes.iter().skip(1)) {
             if let Some(number) = number.part(part) {
-                self.schedule(
-                    new(number, row.kind, clock::now(), None),
-                    plan,
-                    pass.clone(),
-                )
-                .await?;
+                let part = NewPass {
+                    // Parts of a plan stand side by side: none supplements another.
+                    supplements: None,
+                    ..followup.clone()
+                };
+                self.schedule(number, part, plan, pass.clone()).await?;
             }
         }
         let rest = match source.capture_mode() {
@@ -60,12 +55,11 @@ impl Pipeline {
             CaptureMode::Local(_) => None, // the state of this machine is another one by now
         };
         if let (Some(rest), Some(number)) = (rest, number.continuation()) {
-            self.schedule(
-                new(number, PassKind::Continuation, clock::now(), Some(first)),
-                plan,
-                rest,
-            )
-            .await?;
+            let continuation = NewPass {
+                kind: PassKind::Continuation,
+                ..followup.clone()
+            };
+            self.schedule(number, continuation, plan, rest).await?;
         }
         // continuations and settle passes have none of their own: the first pass schedules all
         if matches!(row.kind, PassKind::First | PassKind::Again) {
@@ -74,12 +68,12 @@ impl Pipeline {
             {
                 let due_at = self.settle_time(settle, plan.declared, due.due_at);
                 if let Some(number) = number.settle(settle) {
-                    self.schedule(
-                        new(number, PassKind::Settle, due_at, Some(first)),
-                        plan,
-                        due.pass,
-                    )
-                    .await?;
+                    let settle = NewPass {
+                        kind: PassKind::Settle,
+                        due_at,
+                        ..followup.clone()
+                    };
+                    self.schedule(number, settle, plan, due.pass).await?;
                 }
             }
         }
@@ -94,12 +88,13 @@ impl Pipeline {
 
     async fn schedule(
         &self,
+        number: u32,
         new: NewPass,
         plan: &CapturePlan,
         pass: CapturePass,
     ) -> Result<(), PipelineError> {
         let pass = CapturePass {
-            number: new.key.pass.into(),
+            number: number.into(),
             ..pass
         };
         let plan = CapturePlan {
@@ -107,9 +102,14 @@ impl Pipeline {
             ..plan.clone()
         };
         let new = NewPass {
+            key: PassKey {
+                pass: number,
+                ..new.key
+            },
             plan: Some(super::planning::encode(&plan)),
             ..new
         };
+        // Does nothing if the pass exists, as after a crash.
         self.parts.ledger.add_pass(&new).await?;
         self.wake_workers();
         Ok(())

@@ -166,6 +166,7 @@ impl Pipeline {
         poll_interval: Duration,
     ) -> Result<(), PipelineError> {
         loop {
+            // All incidents and not only this one: whoever comes first does what is due.
             self.work(WorkUntil::Idle).await;
             if self.stop.is_cancelled() || !self.is_under_way(incident).await? {
                 return Ok(());
@@ -223,17 +224,14 @@ impl Pipeline {
 impl PipelineError {
     /// True if another worker has leased the pass, or has sealed it, since this one leased it.
     fn is_lease_lost(&self) -> bool {
-        let is_lost = |error: &LedgerError| {
-            matches!(
-                error,
-                LedgerError::LeaseLost { .. } | LedgerError::PassIsSealed(_)
-            )
-        };
         match self {
             Self::LeaseLost => true,
             Self::Ledger(error)
             | Self::Capture(CaptureError::Ledger(error))
-            | Self::Seal(SealError::Ledger(error)) => is_lost(error),
+            | Self::Seal(SealError::Ledger(error)) => matches!(
+                error,
+                LedgerError::LeaseLost { .. } | LedgerError::PassIsSealed(_)
+            ),
             Self::Capture(_)
             | Self::Seal(_)
             | Self::Derive(_)

@@ -64,16 +64,13 @@ impl Pipeline {
     ) -> Result<Self, OpenError> {
         // Evidence is as confidential as its sources: other users of this machine get none of it.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
-        let failed = |cause| OpenError::Folder {
-            path: folder.to_owned(),
-            cause,
-        };
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .map_err(failed)?;
-        let folder = fs::canonicalize(folder).map_err(failed)?;
+            .map_err(folder_failed(folder))?;
+        // Absolute, since users get the paths of bundles.
+        let folder = fs::canonicalize(folder).map_err(folder_failed(folder))?;
         let key = KeyFile::open_or_create(&folder.join(KEY))?;
         let database = config
             .database
@@ -98,6 +95,7 @@ impl Pipeline {
             work_folder: folder.join(WORK_FOLDER),
         };
         let plays = match &config.plays {
+            // `join` keeps an absolute path as it is.
             Some(plays) => read_plays(&folder.join(plays))?,
             None => Plays::built_in(),
         };
@@ -123,21 +121,25 @@ impl Pipeline {
     }
 }
 
+fn folder_failed(path: &Path) -> impl Fn(io::Error) -> OpenError {
+    move |cause| OpenError::Folder {
+        path: path.to_owned(),
+        cause,
+    }
+}
+
 /// Registers this store's key in the ledger, with the stream that the key signs.
 ///
 /// A copy of a key in another store is rejected: two stores would sign different bundles with the
 /// same sequence number.
 async fn begin_stream(ledger: &Ledger, key: &KeyFile, folder: &Path) -> Result<(), OpenError> {
+    // Beside the key and not in the database, which several stores may share.
     let path = folder.join(STORE_ID);
-    let failed = |cause| OpenError::Folder {
-        path: path.clone(),
-        cause,
-    };
-    let random = platform::random().map_err(failed)?;
+    let random = platform::random().map_err(folder_failed(&path))?;
     let new = NewStream {
         key_id: key.public().id(),
         public_key: key.public().to_pem(),
-        store: store_id(&path).map_err(failed)?,
+        store: store_id(&path).map_err(folder_failed(&path))?,
         id: StreamId::from_random(random),
     };
     Ok(ledger.begin_stream(&new).await?)

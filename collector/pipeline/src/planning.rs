@@ -37,18 +37,22 @@ pub(crate) struct ReadinessCache {
 
 impl ReadinessCache {
     fn is_valid_for(&self, incident: Option<&IncidentId>, window: Option<TimeWindow>) -> bool {
-        let apart =
-            |a: Timestamp, b: Timestamp| a.unix_nanoseconds().abs_diff(b.unix_nanoseconds());
         let is_same = match (self.window, window) {
             (Some(a), Some(b)) => {
                 let tolerance = WINDOWS_DIFFER_NANOSECONDS.min(apart(b.from, b.until) / 100);
                 apart(a.from, b.from).max(apart(a.until, b.until)) <= tolerance
             }
+            // A check without a window has no estimate, so it cannot serve one that wants it.
             (a, b) => a.is_none() && b.is_none(),
         };
         // which identity a source asks as may depend on the incident
         is_same && self.incident.as_ref() == incident && self.at.elapsed() < READINESS_VALID_FOR
     }
+}
+
+/// The nanoseconds between two times.
+fn apart(a: Timestamp, b: Timestamp) -> u128 {
+    a.unix_nanoseconds().abs_diff(b.unix_nanoseconds())
 }
 
 pub(super) fn encode(plan: &CapturePlan) -> String {
@@ -74,6 +78,7 @@ impl Pipeline {
         row: &PassRow,
         source: &'static dyn Source,
     ) -> Result<Option<(CapturePlan, CapturePass)>, PipelineError> {
+        // A stored plan is never made anew: what was captured so far follows it.
         let plan = match &row.plan {
             Some(json) => {
                 serde_json::from_str(json).map_err(|cause| PipelineError::Unreadable {
@@ -83,6 +88,7 @@ impl Pipeline {
             }
             None => self.make_plan(row, source).await?,
         };
+        // Trying again would not help; the journal says which sources were unavailable.
         let Some(pass) = plan.passes.first().cloned() else {
             self.parts
                 .ledger
@@ -110,6 +116,7 @@ impl Pipeline {
         // the other sources of the request have passes of their own
         plan.unavailable
             .retain(|unavailable| unavailable.source.as_str() == source.name());
+        // The plan first: the journal must not announce one that was never stored.
         self.parts.ledger.set_plan(key, &encode(&plan)).await?;
         self.journal_plan(key, &plan).await?;
         Ok(plan)
@@ -160,6 +167,7 @@ impl Pipeline {
         incident: Option<&IncidentId>,
         window: Option<TimeWindow>,
     ) -> Arc<SourcesReadiness> {
+        // Held during the check: others who ask meanwhile get its result.
         let mut last = self.readiness.lock().await;
         if let Some(known) = last
             .as_ref()
@@ -201,6 +209,7 @@ impl Pipeline {
             transport,
             estimate,
         };
+        // One source's bug must not keep the others from being planned.
         let checked = AssertUnwindSafe(source.check_readiness(&probe))
             .catch_unwind()
             .await;

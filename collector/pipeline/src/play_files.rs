@@ -44,19 +44,16 @@ pub(crate) fn read_plays(folder: &Path) -> Result<Plays, PlayFilesError> {
 
 /// Sorted, so that which error is reported does not depend on the disk.
 fn paths(folder: &Path) -> Result<Vec<PathBuf>, PlayFilesError> {
-    let failed = |cause| PlayFilesError::Read {
-        path: folder.to_owned(),
-        cause,
-    };
     let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
+    for entry in fs::read_dir(folder).map_err(read_failed(folder))? {
+        let path = entry.map_err(read_failed(folder))?.path();
         if path
             .extension()
             .is_some_and(|extension| extension == "toml")
         {
             paths.push(path);
         }
+        // Checked in the loop: the folder may be a wrong one with a million files.
         if paths.len() > PLAYS_MAX {
             return Err(PlayFilesError::TooMany {
                 folder: folder.to_owned(),
@@ -72,11 +69,15 @@ fn read(path: &Path) -> Result<String, PlayFilesError> {
     // One byte past the limit is enough for the domain to reject the file.
     File::open(path)
         .and_then(|file| file.take(PLAY_BYTES_MAX + 1).read_to_string(&mut text))
-        .map_err(|cause| PlayFilesError::Read {
-            path: path.to_owned(),
-            cause,
-        })?;
+        .map_err(read_failed(path))?;
     Ok(text)
+}
+
+fn read_failed(path: &Path) -> impl Fn(io::Error) -> PlayFilesError {
+    move |cause| PlayFilesError::Read {
+        path: path.to_owned(),
+        cause,
+    }
 }
 
 #[cfg(test)]

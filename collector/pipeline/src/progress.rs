@@ -63,6 +63,7 @@ impl ProgressBoard {
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<PassKey, Arc<ProgressCounter>>> {
+        // Numbers for display: a panic elsewhere does not make them wrong.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

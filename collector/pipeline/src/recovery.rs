@@ -19,6 +19,7 @@ impl Pipeline {
         let Some(pending) = self.parts.ledger.pending(&key).await? else {
             return Ok(());
         };
+        // The entries are made anew: those of the dead process were never committed.
         let attachment = self.attachment(&pending.pass).await?;
         Ok(self
             .sealer()

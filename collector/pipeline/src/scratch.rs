@@ -29,17 +29,13 @@ impl ScratchFolder {
     /// Creates one in `work`, and removes those of dead processes. Input of theirs that cannot be
     /// read again is preserved, and the log says where.
     pub(super) fn create(work: &Path) -> Result<Self, PipelineError> {
-        let failed = |cause| PipelineError::WorkFolder {
-            path: work.to_owned(),
-            cause,
-        };
         fs::create_dir_all(work)
             .and_then(|()| remove_dead(work))
-            .map_err(failed)?;
+            .map_err(work_folder_failed(work))?;
         loop {
-            let random = platform::random_hex::<8>().map_err(failed)?;
+            let random = platform::random_hex::<8>().map_err(work_folder_failed(work))?;
             let folder = work.join(format!("{PREFIX}{random}"));
-            fs::create_dir(&folder).map_err(failed)?;
+            fs::create_dir(&folder).map_err(work_folder_failed(work))?;
             match try_lock(&folder) {
                 Some(lock) => return Ok(Self { folder, lock }),
                 // another process removed it as a dead one's before it was locked
@@ -75,10 +71,19 @@ impl Drop for ScratchFolder {
     }
 }
 
+pub(super) fn work_folder_failed(path: &Path) -> impl Fn(io::Error) -> PipelineError {
+    move |cause| PipelineError::WorkFolder {
+        path: path.to_owned(),
+        cause,
+    }
+}
+
 /// Locks the folder, if nobody holds the lock and the folder still exists.
 fn try_lock(folder: &Path) -> Option<File> {
+    // The kernel releases it when the process dies, however it dies.
     let lock = File::open(folder).ok()?;
     lock.try_lock().ok()?;
+    // A lock on a removed folder succeeds, too, and means nothing.
     folder.exists().then_some(lock)
 }
 
@@ -87,6 +92,7 @@ fn remove_dead(work: &Path) -> io::Result<()> {
     for entry in fs::read_dir(work)? {
         let folder = entry?.path();
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        // Held until the folder is gone, so that no third process takes it over.
         let Some(_lock) = name
             .starts_with(PREFIX)
             .then(|| try_lock(&folder))

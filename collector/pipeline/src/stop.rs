@@ -76,6 +76,7 @@ impl StopWatcher {
                 self.requests += 1;
             }
             let is_stop = matches!(entry.event, IncidentEvent::CaptureStopped {});
+            // Our request must have been read: a stop before it concerned earlier ones.
             if is_stop && self.requests > self.request {
                 return true;
             }

@@ -131,6 +131,7 @@ impl Pipeline {
         let bundles = self.parts.ledger.bundles(&key.incident).await?;
         let first = bundles
             .into_iter()
+            // The original: what follows must not refer to a duplicate of it.
             .find(|bundle| bundle.pass == *key && bundle.duplicate_of.is_none());
         match first {
             Some(row) => Ok(Some(self.sealer().reopen(row).await?)),
@@ -145,11 +146,13 @@ impl Pipeline {
         if row.fencing_token > 1 {
             began.event = format!("begin of attempt {}", row.fencing_token);
         }
+        // Before the context is read: the bundle's journal has this attempt, too.
         self.journal_start(row).await?;
         let incident_context = self
             .incident_context(row, &leased.plan, &leased.pass)
             .await?;
         let guard = self.progress.begin(key);
+        // A child, so that stopping this incident does not stop the others.
         let stop = self.stop.child_token();
         let mut stop_watcher = JoinSet::new(); // aborts its task when it is dropped
         stop_watcher.spawn(self.clone().cancel_when_stopped(key.clone(), stop.clone()));
@@ -234,6 +237,7 @@ impl Pipeline {
             None => None,
         };
         let published = first.as_ref().unwrap_or(published);
+        // Scheduled first: settle passes must not wait for a timeline that fails.
         self.schedule_followups(row, leased.source, &leased.plan, published)
             .await?;
         let bundle = &published.row;
@@ -244,10 +248,12 @@ impl Pipeline {
         )
         .await?;
         let public_key = self.public_key(bundle).await?;
+        // Verifies the stored bundle: only then may its pages be deleted.
         timeline::derive(&self.parts.ledger, bundle, stored, &public_key).await?;
         capture::delete_pages(&self.parts, &bundle.pass).await?;
         self.compare_with_earlier(row, &leased.pass, published)
             .await?;
+        // Last: a crash before it repeats all of this, which changes nothing.
         self.parts.ledger.set_derived(key).await?;
         Ok(WalkState::Derived)
     }
@@ -257,6 +263,7 @@ impl Pipeline {
 /// restart does not extend it.
 fn deadline(plan: &CapturePlan, began_at: Timestamp) -> Instant {
     let since = clock::now().unix_nanoseconds() - began_at.unix_nanoseconds();
+    // Clocks may go backwards, and another machine may have begun the pass.
     let since = Duration::from_nanos(u64::try_from(since.max(0)).unwrap_or(u64::MAX));
     Instant::now() + Duration::from_secs(plan.budget.deadline_seconds).saturating_sub(since)
 }

@@ -79,6 +79,7 @@ impl Pipeline {
         // owns is dropped, and what it shares is behind locks that ignore poisoning.
         let walked = AssertUnwindSafe(self.walk(row)).catch_unwind();
         let result = tokio::select! {
+            // Dropping the walk ends its requests: a worker without a lease must not continue.
             walked = walked => walked.unwrap_or(Err(PipelineError::Crashed)),
             () = self.renew_until_lost(&key, token) => Err(PipelineError::LeaseLost),
         };
@@ -135,6 +136,7 @@ impl WorkerLoop<'_> {
         loop {
             woken.borrow_and_update(); // first: what is added from here on wakes us again
             self.lease_all().await;
+            // The ledger is asked too: other processes may hold passes that this one must wait for.
             if self.tasks.is_empty() && self.is_idle().await {
                 return;
             }
@@ -182,6 +184,7 @@ impl WorkerLoop<'_> {
                     Ok(None) => break,
                     Err(error) => {
                         warn!(error = platform::chain(&error), "cannot lease passes");
+                        // A database that is down must not be asked in a tight loop.
                         sleep(POLL_INTERVAL).await;
                         return;
                     }
@@ -210,6 +213,7 @@ impl WorkerLoop<'_> {
     }
 
     fn remove_ended(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
+        // A task that panicked has ended as well; `work_on` has reported it.
         let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
         self.leased.remove(&id);
     }
@@ -252,6 +256,7 @@ impl WorkerLoop<'_> {
 
     /// Gives running passes half a lease to end, and releases those that have not.
     async fn drain(&mut self) {
+        // Half, so that what is left of the lease suffices to release it.
         let ended = timeout(self.pipeline.lease / 2, async {
             while let Some(ended) = self.tasks.join_next_with_id().await {
                 self.remove_ended(ended);
@@ -279,6 +284,7 @@ pub(super) fn slots(queue: PassQueue) -> usize {
         PassQueue::Remote => REMOTE_MAX,
         PassQueue::Local => {
             let processors = thread::available_parallelism().map_or(1, NonZero::get);
+            // At least one, or a small machine would never capture itself.
             (processors / PROCESSORS_EACH).max(1)
         }
         PassQueue::Attached => 1, // only ends abandoned attachments, which is quick

@@ -47,6 +47,7 @@ pub(super) struct AttachArgs {
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &AttachArgs) -> Result<()> {
     let backend = global.backend().await?;
+    // Checked before a byte is read: standard input cannot be read a second time.
     require_incident(&*backend, &arguments.incident).await?;
     let (content, name) = open_input(&arguments.file)
         .with_context(|| format!("cannot open {}", arguments.file.display()))?;
@@ -56,6 +57,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &AttachArgs) -> Resul
         name: arguments.name.clone().or(name),
         progress: Arc::clone(&counter),
     };
+    // The backend reads the content, and only the counter tells how far it is.
     let drawing = tokio::spawn(draw_progress(counter, global.quiet));
     let attached = backend.attach(&arguments.incident, request).await;
     drawing.abort();
@@ -65,6 +67,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &AttachArgs) -> Resul
     } else {
         arguments.file.to_string_lossy()
     };
+    // The result is examined only now, so that its error does not land in the progress line.
     let AttachmentResult { receipt, gaps } =
         attached.with_context(|| format!("cannot attach {what}"))?;
     let (bundle, key) = (
@@ -89,6 +92,7 @@ fn open_input(path: &Path) -> io::Result<(AttachmentContent, Option<Line>)> {
     if fs::metadata(path)?.file_type().is_fifo() {
         return Ok((
             AttachmentContent::Stream(Box::new(File::open(path)?)),
+            // A stream has no file name to fall back on, so its path names it.
             Some(Line::escaped(&path.to_string_lossy())),
         ));
     }
@@ -144,6 +148,7 @@ fn summary(receipt: &api::AttachmentReceipt, gaps: u64, bundle: &str, key: &Path
     if gaps > 0 {
         text.push_str("\nincomplete: the file shrank or could not be read to its end; the bundle records this gap\n");
     }
+    // A path can be verified at once; a URL must be fetched first.
     let verify = if bundle.starts_with('/') {
         format!(
             "exhibit-audit verify {} --key {}",

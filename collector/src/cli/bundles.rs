@@ -76,6 +76,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &BundlesArgs) -> Resu
 }
 
 fn bundle_output(bundle: &BundleSummary, location: String) -> BundleOutput<'_> {
+    // Destructured, so that a new member of the API cannot be forgotten here.
     let BundleSummary {
         id,
         incident,
@@ -107,6 +108,7 @@ pub(super) async fn fetch(global: &GlobalOptions, arguments: &FetchArgs) -> Resu
     let (id, to) = backend
         .fetch_bundle(&arguments.bundle, arguments.out.as_deref(), global.quiet)
         .await?;
+    // The key of this bundle and not the backend's: another collector may have signed it.
     let key = backend.public_key_file_of(&id, &to).await?;
     if global.json {
         return print_json(&serde_json::json!({"bundle": to, "id": id, "publicKey": key}));

@@ -66,6 +66,7 @@ struct BundleReceipt {
 
 pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Result<()> {
     let backend = global.interruptible_backend().await?;
+    // Invalid options fail before the incident is declared.
     let capture = arguments.capture.options(&*backend).await?;
     let (incident, what) = match &arguments.incident {
         // An id without a title names an incident that was declared before.
@@ -84,10 +85,12 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
             (backend.declare(declaration).await?.id, "declared")
         }
     };
+    // Printed before the captures run, so that the id survives if this process is killed.
     if !global.quiet && !global.json {
         print(&format!("{incident} {what}\n"))?;
     }
     backend.finish_captures(&incident, global.quiet).await?;
+    // A token of the role `automation` may declare but not read: the capture has still succeeded.
     let Some(bundles) = backend.bundles_if_permitted(&incident).await? else {
         return print_without_bundles(global, &incident);
     };
@@ -113,6 +116,8 @@ async fn receipt<'a>(
             complete: bundle.coverage.complete,
         });
     }
+    // Gaps do not change the exit code: an incomplete capture is a result, and the bundles list
+    // what is missing.
     let gaps = bundles.iter().map(|bundle| bundle.coverage.missing).sum();
     let public_key = backend
         .public_key_file()

@@ -176,6 +176,7 @@ impl FromStr for RoleAssignment {
         let (role, name) = text
             .split_once('=')
             .context("expected ROLE=NAME, such as commander=alice")?;
+        // `commander=` unassigns the role: a name cannot be empty.
         let to = if name.trim().is_empty() {
             None
         } else {
@@ -215,6 +216,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: ChangeArgs) -> Result
         options,
         details,
     } = arguments;
+    // Details such as --reason change nothing by themselves, so they are not compared.
     if options == ChangeOptions::default() {
         bail!(
             "say what to change, such as --role commander=alice (`exhibit change --help` lists all options)"
@@ -223,6 +225,8 @@ pub(super) async fn run(global: &GlobalOptions, arguments: ChangeArgs) -> Result
     let backend = global.backend().await?;
     require_incident(&*backend, &id).await?;
     let reported_at = reported_at(&*backend, options.report.reported_by.as_ref()).await?;
+    // The report and the answers are replaced as a whole, so the options are merged into the
+    // current ones.
     let commands = options.commands(&backend.incident(&id).await?.view, reported_at, &details);
     print_changes(global, &id, &backend.apply(&id, &commands).await?)
 }
@@ -235,10 +239,6 @@ impl ChangeOptions {
         reported_at: Option<Timestamp>,
         details: &ChangeDetails,
     ) -> Vec<Command> {
-        let required_reason = || {
-            let reason = details.reason.clone();
-            reason.expect("clap requires --reason with --sev and --play")
-        };
         let mut commands = Vec::new();
         commands.extend(self.status.map(|to| Command::ChangeStatus {
             to,
@@ -247,12 +247,12 @@ impl ChangeOptions {
         commands.extend(self.title.map(|to| Command::Rename { to }));
         commands.extend(self.sev.map(|to| Command::ChangeSeverity {
             to,
-            reason: required_reason(),
+            reason: required_reason(details),
         }));
         commands.extend(self.started.map(|to| Command::SetStarted { to }));
         commands.extend(self.play.map(|to| Command::ChangePlay {
             to,
-            reason: required_reason(),
+            reason: required_reason(details),
         }));
         commands.extend(
             self.role
@@ -276,6 +276,11 @@ impl ChangeOptions {
     }
 }
 
+fn required_reason(details: &ChangeDetails) -> Line {
+    let reason = details.reason.clone();
+    reason.expect("clap requires --reason with --sev and --play")
+}
+
 impl ReportOptions {
     /// `report` with the new values.
     fn merged_into(self, report: &InitialReport, reported_at: Option<Timestamp>) -> InitialReport {
@@ -287,6 +292,7 @@ impl ReportOptions {
                 .filter(|system| !report.affected_systems.contains(system)),
         );
         InitialReport {
+            // An absent option means no change: nothing here can empty a value.
             reported_by: self.reported_by.or_else(|| report.reported_by.clone()),
             reported_at: self.reported_at.or(report.reported_at).or(reported_at),
             affected_systems,
@@ -310,49 +316,35 @@ impl AffectsOptions {
 
 impl UpdateOptions {
     fn commands(self, details: &ChangeDetails) -> Vec<Command> {
-        let add = |topic, standing| {
-            move |text| Command::AddStatement {
-                topic,
-                standing,
-                text,
-            }
-        };
-        let change_to = |to| {
-            move |id| Command::ChangeStanding {
-                id,
-                to,
-                reason: details.reason.clone(),
-            }
-        };
         let mut commands = Vec::new();
-        commands.extend(self.happened.into_iter().map(add(
+        commands.extend(self.happened.into_iter().map(add_statement(
             StatementTopic::WhatHappened,
             StatementStanding::Confirmed,
         )));
-        commands.extend(
-            self.impact
-                .into_iter()
-                .map(add(StatementTopic::Impact, StatementStanding::Confirmed)),
-        );
-        commands.extend(self.advice.into_iter().map(add(
+        commands.extend(self.impact.into_iter().map(add_statement(
+            StatementTopic::Impact,
+            StatementStanding::Confirmed,
+        )));
+        commands.extend(self.advice.into_iter().map(add_statement(
             StatementTopic::CustomerAction,
             StatementStanding::Confirmed,
         )));
         commands.extend(
             self.hypothesis
                 .into_iter()
-                .map(add(details.about, StatementStanding::Hypothesis)),
+                .map(add_statement(details.about, StatementStanding::Hypothesis)),
         );
         commands.extend(
             self.confirm
                 .into_iter()
-                .map(change_to(StatementStanding::Confirmed)),
+                .map(change_standing(StatementStanding::Confirmed, details)),
         );
         commands.extend(
             self.withdraw
                 .into_iter()
-                .map(change_to(StatementStanding::Withdrawn)),
+                .map(change_standing(StatementStanding::Withdrawn, details)),
         );
+        // Before the next one starts: the journal reads in this order.
         commands.extend(self.done.into_iter().map(|id| Command::EndAction {
             id,
             outcome: details.outcome.clone(),
@@ -366,5 +358,21 @@ impl UpdateOptions {
                 .map(|NextUpdateTime(to)| Command::SetNextUpdate { to }),
         );
         commands
+    }
+}
+
+fn add_statement(topic: StatementTopic, standing: StatementStanding) -> impl Fn(Line) -> Command {
+    move |text| Command::AddStatement {
+        topic,
+        standing,
+        text,
+    }
+}
+
+fn change_standing(to: StatementStanding, details: &ChangeDetails) -> impl Fn(u64) -> Command {
+    move |id| Command::ChangeStanding {
+        id,
+        to,
+        reason: details.reason.clone(),
     }
 }

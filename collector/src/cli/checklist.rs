@@ -110,10 +110,9 @@ impl ChecklistArgs {
             due,
             ..
         } = self;
-        let required_reason =
-            |reason: Option<Line>| reason.context("a closure item needs a --reason for this");
         // The argument group lets clap accept only one of these.
         Ok(Some(match (step, give, waive, withdraw) {
+            // clap cannot demand one of three options, and an empty change would pass unnoticed.
             (Some(step), ..) if state.is_none() && owner.is_none() && note.is_none() => {
                 bail!("nothing to update in step {step}: give it a --state, an --owner or a --note")
             }
@@ -146,6 +145,10 @@ impl ChecklistArgs {
     }
 }
 
+fn required_reason(reason: Option<Line>) -> Result<Line> {
+    reason.context("a closure item needs a --reason for this")
+}
+
 /// Formats all checklists. The types of its texts exclude control characters.
 fn format_checklists(view: &IncidentView) -> String {
     let mut text = format!(
@@ -155,6 +158,7 @@ fn format_checklists(view: &IncidentView) -> String {
     for list in &view.checklists {
         text.push_str(&format_list(list));
     }
+    // Optional items count neither as done nor as missing.
     let (closure, required) = (
         &view.closure,
         view.closure.items.iter().filter(|item| item.required),

@@ -30,6 +30,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &CloseArgs) -> Result
     let backend = global.backend().await?;
     let id = &arguments.incident;
     require_incident(&*backend, id).await?;
+    // The backend decides, not a check before: the checklist may change in between.
     match backend.close(id, arguments.reason.clone()).await? {
         Some(changes) => print_changes(global, id, &changes),
         None => print_missing(global, &backend.incident(id).await?.view),
@@ -40,6 +41,7 @@ fn print_missing(global: &GlobalOptions, view: &IncidentView) -> Result<()> {
     // What is missing is the result, on standard output; the error sets the exit code.
     let (id, missing) = (&view.incident, &view.closure.missing);
     if global.json {
+        // `changes` is empty rather than absent, so that programs find the members of a success.
         print_json(&serde_json::json!({"incident": id, "changes": [], "missing": missing}))?;
     } else {
         let lines: String = missing

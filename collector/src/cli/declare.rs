@@ -124,6 +124,7 @@ impl IncidentOptions {
         };
         Ok(NewDeclaration {
             id: self.incident,
+            // clap demands these two only without --incident, which also `exhibit declare` accepts.
             title: self.title.context("a new incident needs a --title")?,
             severity: self.sev.context("a new incident needs a --sev")?,
             play: self.play,
@@ -146,6 +147,7 @@ impl CaptureFlags {
                 // The backend's clock decides: this machine's may differ from the server's.
                 let until = backend.now().await?;
                 let from =
+                    // A duration that large is rejected below, with a text that names the option.
                     until.unix_nanoseconds() - i128::try_from(last.as_nanos()).unwrap_or(i128::MAX);
                 (
                     Some(
@@ -185,6 +187,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: DeclareArgs) -> Resul
     if global.json {
         return print_json(&serde_json::json!({"incident": incident, "new": new}));
     }
+    // A repeated idempotency key is a success: the caller wanted this incident to exist.
     let word = if new {
         "declared"
     } else {

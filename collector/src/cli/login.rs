@@ -53,7 +53,9 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
     let name = global
         .profile
         .clone()
+        // Most users have one server, and need not invent a name for it.
         .unwrap_or_else(|| "default".parse().expect("a name"));
+    // Plain HTTP fails here too, before a token is typed.
     let server = ServerUrl::parse(&arguments.url, global.insecure_http)?;
     let path = config_path()?;
     ClientConfig::read(&path)?; // an invalid file fails before anybody types a token
@@ -69,6 +71,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
         .transpose()
         .context("cannot use the CA certificate")?;
     let client = ApiClient::new(server.clone(), token.clone(), ca.as_deref())?;
+    // A mistyped or expired token fails now and not in an incident.
     let caller: CallerInfo = client.json(&ApiCall::get("v1/whoami")).await?;
     let quiet = global.quiet || global.json;
     // The key is remembered at the first contact, before any bundle is trusted.
@@ -89,6 +92,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
         ca,
         insecure_http: global.insecure_http,
     };
+    // Last: a failed login leaves no profile behind.
     ClientConfig::add(&path, &name, &profile)?;
     if global.json {
         let server = server.to_string();
@@ -116,6 +120,7 @@ pub(super) fn logout(global: &GlobalOptions) -> Result<()> {
     let path = config_path()?;
     let name = match &global.profile {
         Some(name) => name.clone(),
+        // Not "default" by name: the default may be any profile.
         None => ClientConfig::read(&path)?
             .default
             .context("there is no default profile: name one with --profile")?,
@@ -135,6 +140,7 @@ async fn read_token() -> Result<String> {
     let mut text = String::new();
     if !io::stdin().is_terminal() {
         io::stdin()
+            // A wrong pipe could be endless; what is cut off here fails as a token.
             .take(INPUT_BYTES_MAX)
             .read_to_string(&mut text)
             .context(failed)?;
@@ -149,12 +155,15 @@ async fn read_token() -> Result<String> {
     );
     tokio::spawn(async move {
         interrupt.recv().await;
+        // `exit` runs no destructors, so the echo is restored by hand.
         drop(HiddenInput(shown));
         let _ = writeln!(io::stderr());
         process::exit(EXIT_INTERRUPTED);
     });
+    // A read from a terminal cannot be cancelled, and must not block the signal's task.
     let read = spawn_blocking(move || io::stdin().read_line(&mut text).map(|_| text)).await;
     drop(hidden);
+    // The user's own line feed was not shown either.
     let _ = writeln!(io::stderr());
     read.context(failed)?.context(failed)
 }
@@ -167,6 +176,7 @@ impl HiddenInput {
         let shown = tcgetattr(io::stdin())?;
         let mut hidden = shown.clone();
         hidden.local_modes -= LocalModes::ECHO;
+        // Flush discards what was typed before the prompt, which is on the screen already.
         tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
         Ok(Self(shown))
     }

@@ -178,11 +178,13 @@ fn init_logging(command: &CliCommand) -> Telemetry {
     let quiet = "warn,aws_config=error".to_owned();
     let (default, json, spans) = if let CliCommand::Serve(arguments) = command {
         let ours = CRATES.map(|name| format!(",{name}=info")).concat();
+        // Only our crates: libraries log each request at this level.
         (quiet + &ours, arguments.log_json, LevelFilter::INFO)
     } else {
         // Spans cost time, and only a service exports them.
         (quiet, false, LevelFilter::OFF)
     };
+    // An invalid EXHIBIT_LOG must not keep a capture from running.
     let filter = EnvFilter::try_from_env("EXHIBIT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let lines = if json {
@@ -191,6 +193,7 @@ fn init_logging(command: &CliCommand) -> Telemetry {
         lines.with_filter(filter).boxed()
     };
     let telemetry = Telemetry::default();
+    // Spans have a filter of their own: EXHIBIT_LOG decides about lines and not about traces.
     let ours = Targets::new().with_targets(CRATES.map(|name| (name, spans)));
     tracing_subscriber::registry()
         .with(lines)
@@ -205,6 +208,7 @@ fn exit_with_usage(error: &clap::Error) -> ! {
     let text = error.render().to_string();
     // Only errors quote arguments; help is printed as it is.
     let lines: String = text.lines().map(|line| safe(line) + "\n").collect();
+    // Help that was asked for is a result: it goes to standard output, and can be piped.
     let _ = if error.use_stderr() {
         io::stderr().write_all(lines.as_bytes())
     } else {
@@ -255,6 +259,7 @@ async fn incident_or_only_open(
         require_incident(backend, id).await?;
         return Ok(id.clone());
     }
+    // Guessing among several open incidents could record a note in the wrong journal.
     let mut open = backend.incidents().await?;
     open.retain(|incident| incident.status != IncidentStatus::Closed);
     match (open.pop(), open.len()) {
@@ -271,6 +276,7 @@ async fn incident_or_only_open(
 
 /// Fails if there is no such incident, and suggests the one with the nearest id.
 async fn require_incident(backend: &dyn Backend, id: &IncidentId) -> Result<()> {
+    // The list is read only for the error: it can be long.
     if backend.has_incident(id).await? {
         return Ok(());
     }

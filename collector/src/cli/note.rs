@@ -48,6 +48,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &NoteArgs) -> Result<
 fn read() -> Result<String> {
     let mut bytes = Vec::new();
     standard_input()
+        // One byte more than allowed, so that a note that is too long is refused and not cut.
         .take(PROSE_BYTES_MAX as u64 + 1)
         .read_to_end(&mut bytes)
         .context("cannot read standard input")?;

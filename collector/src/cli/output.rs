@@ -21,6 +21,7 @@ pub(super) fn print_changes(
     if global.json {
         return print_json(&serde_json::json!({"incident": incident, "changes": changes}));
     }
+    // After JSON: programs asked for a result, and --quiet only silences messages.
     if global.quiet {
         return Ok(());
     }
@@ -53,6 +54,8 @@ fn write(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     Ok(stdout
         .write_all(text.as_bytes())
+        // Without this, a full disk or a closed pipe would go unnoticed until exit, where nobody
+        // looks.
         .and_then(|()| stdout.flush())?)
 }
 

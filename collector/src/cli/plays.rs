@@ -87,6 +87,7 @@ fn play_output(play: &PlayDetails) -> PlayOutput<'_> {
 }
 
 fn table_row(play: &PlayDetails) -> [String; 4] {
+    // A play may name sources of a later version: it stays usable, and shows what is absent.
     let available = play.sources.len() - play.absent.len();
     let window = format_duration(u64::from(play.window_hours) * 3600);
     [

@@ -33,6 +33,7 @@ pub(super) struct ManArgs {
 }
 
 pub(super) fn completions(arguments: &CompletionsArgs) -> Result<()> {
+    // clap_complete panics if it cannot write, as with `| head`: it writes to memory first.
     let mut script = Vec::new();
     clap_complete::generate(
         arguments.shell,

@@ -22,7 +22,7 @@ use server::{Listener, ServerState};
 Examples:
   exhibit token create --role automation --label pagerduty
   exhibit serve --listen 127.0.0.1:8080
-  curl -H 'Authorization: Bearer exh_…' -H 'AttachmentContent-Type: application/json' \\
+  curl -H 'Authorization: Bearer exh_…' -H 'Content-Type: application/json' \\
     -d '{\"title\": \"Leaked key\", \"severity\": 2, \"play\": \"leaked-secret\"}' \\
     http://127.0.0.1:8080/v1/incidents")]
 pub(super) struct ServeArgs {
@@ -53,6 +53,7 @@ pub(super) async fn run(
         .require_store("`exhibit serve` serves a store of this machine")
         .await?;
     let mut config = app.config.serve.clone();
+    // The command line wins, so that a test or a second instance needs no file of its own.
     config.listen = arguments.listen.unwrap_or(config.listen);
     match Destination::find(&app.config.telemetry, |name| std::env::var(name).ok()) {
         Ok(destination) => destination
@@ -60,10 +61,12 @@ pub(super) async fn run(
             .for_each(|destination| telemetry.start(destination)),
         Err(error) => warn!(%error, "traces are not exported"), // not a reason to capture nothing
     }
+    // A secret that cannot be read fails before the socket opens: no webhook is refused for it.
     let hooks = app.config.hooks_with_secrets()?;
     let listener = Listener::bind(&config, arguments.insecure_listen).await?;
     let url = listener.url();
     info!(%url, version = env!("CARGO_PKG_VERSION"), "listening");
+    // Printed even as JSON: with port 0 only this line tells the port.
     if global.json {
         print_json(&serde_json::json!({"listening": url}))?;
     } else if !global.quiet {
@@ -78,7 +81,9 @@ pub(super) async fn run(
     // Captures run in this task while the listener serves; both end after `drain`.
     let work = app.pipeline.work(WorkUntil::Cancelled(drain.clone()));
     tokio::join!(work, listener.serve(router, drain.clone()));
+    // After both have ended: captures still write until then.
     app.pipeline.parts.ledger.close().await;
+    // Last, so that the spans of the shutdown are exported, too.
     telemetry.end().await;
     info!("stopped");
     Ok(())

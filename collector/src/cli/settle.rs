@@ -17,6 +17,7 @@ pub(super) async fn run(global: &GlobalOptions, _: &SettleArgs) -> Result<()> {
             server.client.server()
         )
     }
+    // Ctrl-C seals what is there: the next `exhibit settle` captures the rest.
     let local = global.open_local(interrupt::seal_on_interrupt()?).await?;
     let app = &local.app;
     let ledger = &app.pipeline.parts.ledger;

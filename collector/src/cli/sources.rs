@@ -106,10 +106,12 @@ fn format_source(view: &SourceStatus) -> String {
             Some(format!("account {account} as {identity}"))
         })
         .collect();
+    // Both hold text of the provider, so they are escaped.
     for line in accounts.iter().chain(problems) {
         text.push_str(&format!("{:<20}   {}\n", "", safe(line)));
     }
     match (is_state, retention_seconds) {
+        // A source of current state has no window to compare with its retention.
         (true, _) => text.push_str(&format!("{:<20}   current state only, no history\n", "")),
         (false, Some(seconds)) if seconds < window_seconds => {
             text.push_str(&format!(

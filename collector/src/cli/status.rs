@@ -44,6 +44,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Resul
     let IncidentDetails { view, passes, .. } = backend.incident(id).await?;
     if global.json {
         let passes: Vec<_> = passes.iter().map(pass_output).collect();
+        // Only the members that we promise: the API's passes have more.
         let mut json = serde_json::to_value(&view)?;
         json["passes"] = serde_json::to_value(&passes)?;
         return print_json(&json);
@@ -127,7 +128,9 @@ fn passes_table(passes: &[CapturePass], due_now_hint: &str) -> String {
 fn pass_row(pass: &CapturePass, due_now_hint: &str) -> [String; 5] {
     let due = match &pass.why {
         Some(why) => shorten_times(why),
+        // A running or sealed pass is no longer due.
         None if pass.state != CaptureState::Waiting => String::new(),
+        // What is due now waits for a command in a store, and for nothing on a server.
         None if pass.due_at <= clock::now() => due_now_hint.to_owned(),
         None => to_whole_seconds(pass.due_at).to_string(),
     };
@@ -154,6 +157,7 @@ fn format_incident(view: &IncidentView) -> String {
     let statements: Vec<_> = view
         .statements
         .iter()
+        // Withdrawn statements stay in the journal, and would mislead here.
         .filter(|statement| statement.standing != StatementStanding::Withdrawn)
         .collect();
     if !statements.is_empty() {
@@ -259,6 +263,7 @@ fn response_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
         .collect();
     let first = &view.first_minutes;
     let left = match first.minutes_left {
+        // Finished in time or late, the clock no longer matters.
         _ if first.settled == first.steps => String::new(),
         0 => "; the 15 minutes are over".to_owned(),
         left => format!("; {left} minutes left"),

@@ -22,6 +22,7 @@ pub(super) struct StopArgs {
 pub(super) async fn run(global: &GlobalOptions, arguments: &StopArgs) -> Result<()> {
     let (backend, id) = (global.backend().await?, &arguments.incident);
     require_incident(&*backend, id).await?;
+    // Does not wait until they have sealed: they may run on another machine.
     backend.stop_captures(id).await?;
     if global.json {
         return print_json(&serde_json::json!({"incident": id}));

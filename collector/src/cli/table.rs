@@ -9,6 +9,7 @@ pub(super) fn format_table<const N: usize>(titles: [&str; N], rows: &[[String; N
     let widths: [usize; N] = std::array::from_fn(|column| {
         let cells = [&titles].into_iter().chain(rows);
         cells
+            // Characters and not bytes, since names need not be ASCII.
             .map(|row| row[column].chars().count())
             .max()
             .unwrap_or(0)

@@ -53,6 +53,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
     };
     let json = global.json;
     backend
+        // Printed row by row: a timeline may be larger than memory.
         .read_timeline(&incident, filter, &mut |row| {
             if json {
                 print_json(&row)

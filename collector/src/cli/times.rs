@@ -12,6 +12,7 @@ const DECIMAL_PLACES: usize = 3;
 
 /// Rounds `time` down to the second: `2026-11-23T13:40:17Z`.
 pub(super) fn to_whole_seconds(time: Timestamp) -> Timestamp {
+    // Euclidean, so that times before 1970 are rounded down, too.
     let whole = time.unix_nanoseconds().div_euclid(SECOND) * SECOND;
     Timestamp::from_unix_nanoseconds(whole).unwrap_or(time)
 }
@@ -32,6 +33,7 @@ pub(super) fn shorten_times(text: &str) -> String {
     // Our times end in Z, so only the words before a Z can be times.
     while let Some(at) = rest.find('Z') {
         let (word, remainder) = rest.split_at(at + 1);
+        // Our texts put a blank before every time.
         let start = word.rfind(' ').map_or(0, |blank| blank + 1);
         out.push_str(&word[..start]);
         match (word[start..].parse::<Timestamp>(), word.rfind('.')) {
@@ -48,6 +50,7 @@ pub(super) fn shorten_times(text: &str) -> String {
 
 /// Reads a time with its zone: `2026-11-23T13:00:00Z`, `2026-11-23 14:00+01:00`.
 pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
+    // People write a blank where RFC 3339 has the T.
     let full = text.trim().replacen(' ', "T", 1);
     let time = full
         .parse::<jiff::Timestamp>()
@@ -67,6 +70,7 @@ pub(super) fn parse_future_time(text: &str) -> Result<Timestamp, String> {
     };
     let nanoseconds = i128::try_from(from_now.as_nanos()).unwrap_or(i128::MAX);
     let at = Timestamp::from_unix_nanoseconds(
+        // Too large a duration must become the error below and not a wrong time.
         clock::now().unix_nanoseconds().saturating_add(nanoseconds),
     );
     at.map(to_whole_seconds)

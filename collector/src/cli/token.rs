@@ -87,6 +87,7 @@ async fn create(global: &GlobalOptions, arguments: CreateTokenArgs) -> Result<()
         label,
     } = arguments;
     if let Some(incident) = &incident {
+        // A token for a mistyped incident would see nothing, and nobody would know why.
         require_incident(&*backend, incident).await?;
     }
     let label = label.unwrap_or_else(|| TokenLabel::escaped(backend.user().as_str()));
@@ -99,6 +100,7 @@ async fn create(global: &GlobalOptions, arguments: CreateTokenArgs) -> Result<()
         })
         .await?;
     if global.json {
+        // The only output with the secret: the store keeps its hash.
         return print_json(&created);
     }
     let CreatedToken { token, info } = created;
@@ -142,6 +144,7 @@ fn token_row(token: &TokenInfo) -> [String; 6] {
     } = token;
     let state = match revoked_at {
         Some(at) => format!("revoked at {}", to_whole_seconds(*at)),
+        // By this machine's clock, for display only: the server decides by its own.
         None if clock::now() < *expires_at => {
             format!("valid until {}", to_whole_seconds(*expires_at))
         }

@@ -63,6 +63,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &WatchArgs) -> Result
         watched = watch(global, &*backend, &id, arguments) => watched,
         () = interrupted.cancelled() => {
             let _ = writeln!(io::stderr(), "\rexhibit: stopped watching; captures continue");
+            // Exits at once: nothing is lost, and a pending request could take its whole timeout.
             std::process::exit(EXIT_INTERRUPTED)
         }
     }
@@ -87,12 +88,15 @@ async fn watch(
             biased; // events that are there already are shown before the end
             event = events.next() => match event? {
                 StreamEvent::JournalEntry { seq, row } => {
+                    // The line would otherwise stay between two entries.
                     progress.clear();
                     if global.json {
                         print_json(&WatchOutput::Entry { seq, row: &row })?;
                     } else {
                         print(&format_row(&row))?;
                     }
+                    // An event after the end may belong to a new capture: the end must be seen
+                    // again.
                     is_over = false;
                     poll.reset_after(POLL_AFTER_EVENT);
                 }
@@ -103,6 +107,7 @@ async fn watch(
             },
             _ = poll.tick(), if !arguments.follow => {
                 if is_over {
+                    // Only now: the wait below gave the last events time to arrive.
                     return Ok(());
                 }
                 is_over = !backend.is_under_way(id).await?;

@@ -67,6 +67,7 @@ impl AuditedBundle {
             keys,
             bundle: args.expected,
         };
+        // Where the number of processors is hidden, one thread still verifies.
         let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(Self {
             origin,
@@ -117,6 +118,7 @@ impl AuditedBundle {
     /// was not checked, a note on standard error says so.
     pub(crate) fn verify_to_show(&mut self) -> Result<VerificationReport, AuditError> {
         let report = self.verify()?;
+        // Decided here and not in each command, so that none can forget it.
         verdict::allow_showing(&report)?;
         Ok(report)
     }
@@ -137,12 +139,14 @@ impl AuditedBundle {
         })?;
         match &second.integrity {
             Finding::Ok(_) if second.bundle == first.bundle => Ok(()),
+            // A disk that fails is no sign of tampering, and has another exit code.
             Finding::Failed(fault) if fault.code == FaultCode::Unreadable => {
                 Err(AuditError::Stopped {
                     object: fault.object.clone(),
                     detail: fault.detail.clone(),
                 })
             }
+            // Also a sound bundle, if it is another one: the output then mixes two.
             Finding::Ok(_) | Finding::Failed(_) | Finding::NotChecked(_) => {
                 Err(AuditError::Changed)
             }
@@ -193,6 +197,7 @@ fn origin(path: &Path) -> Result<BundleLocation, AuditError> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Ok(BundleLocation::Folder(path.to_owned())),
         Ok(_) => Ok(BundleLocation::Tar(path.to_owned())),
+        // A mistyped path is wrong usage and not an undecided bundle.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(AuditError::Usage(format!(
             "no such bundle: {}",
             path.display()
@@ -210,6 +215,7 @@ fn read_key(path: &Path) -> Result<PublicKey, AuditError> {
     let read = File::open(path)
         .and_then(|file| file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut pem));
     read.map_err(|cause| {
+        // Wrong usage, since no bundle could be blamed for it.
         AuditError::Usage(format!("cannot read key {}: {cause}", path.display()))
     })?;
     PublicKey::from_pem(&pem).map_err(|cause| AuditError::Key {

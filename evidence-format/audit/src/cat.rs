@@ -25,12 +25,15 @@ pub(crate) struct CatArgs {
 }
 
 pub(crate) fn run(args: &CatArgs) -> Result<ExitCode, AuditError> {
+    // Before verification, which can take minutes.
     output::allow_raw(args.force)?;
     let mut bundle = AuditedBundle::new_rereadable(&args.bundle)?;
     let report = bundle.verify_to_show()?;
+    // Without this, a mistyped name would write nothing and exit with 0.
     item_of(&report, &args.item)?;
     let mut all = StdoutCopy(output::StdoutStream::new());
     bundle.show(&report, &args.item, &mut all)?;
+    // Dropping the buffer would flush it, too, but hide the error.
     all.0.finish()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -49,10 +49,12 @@ impl AuditError {
     pub(crate) fn exit(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Key { .. } => USAGE,
+            // What could not be read or written says nothing about the bundle.
             Self::Read { .. } | Self::Write { .. } | Self::Stopped { .. } => {
                 Verdict::Undecided as u8
             }
             Self::NotVerified(exit) => *exit as u8,
+            // It verified a moment ago, so something is changing it.
             Self::Changed => Verdict::Invalid as u8,
         }
     }

@@ -45,6 +45,7 @@ pub(crate) fn run(args: &ExtractArgs) -> Result<ExitCode, AuditError> {
     // Shared by the visitors of all items, which the verification calls one after the other.
     let summary = RefCell::new(ExtractionSummary::default());
     let report = bundle.verify_and_view(&mut |item| {
+        // After a full disk, the rest is only verified.
         if summary.borrow().failure.is_some() {
             return None;
         }
@@ -57,6 +58,7 @@ pub(crate) fn run(args: &ExtractArgs) -> Result<ExitCode, AuditError> {
         }
     })?;
     let mut summary = summary.into_inner();
+    // Before the verdict: a failed write stops verification, and is not the bundle's fault.
     if let Some(cause) = summary.failure.take() {
         return Err(AuditError::Write {
             path: args.to.clone(),
@@ -123,6 +125,7 @@ impl UnfinishedFolder {
         if !empty {
             return Err(usage(to, "exists and is not an empty folder"));
         }
+        // In the same folder: a rename cannot cross file systems.
         name.push(".unfinished");
         let path = to.with_file_name(name);
         match create_folder(&path) {
@@ -180,11 +183,13 @@ fn visitor<'t>(
     warc: bool,
     summary: &'t RefCell<ExtractionSummary>,
 ) -> io::Result<Box<dyn PieceVisitor + 't>> {
+    // The item's name is safe as a file name: the format allows no `/` and no dot at its beginning.
     if warc {
         let file = create_file(&root.join(format!("{}.warc", item.name)))?;
         summary.borrow_mut().files += 1;
         return Ok(Box::new(WarcFileWriter {
             file,
+            // Known from the config; if it is wrong, verification fails and the file is removed.
             left: item.bytes,
             summary,
         }));
@@ -358,6 +363,7 @@ fn is_gap(fields: &WarcFields) -> bool {
 /// record's number.
 fn target(fields: &WarcFields, number: u64) -> Vec<String> {
     let kind = fields.get("WARC-Type").unwrap_or("");
+    // Only a resource has the bytes of its URI; a request or response would be taken for the file.
     let original = fields
         .get("WARC-Target-URI")
         .filter(|_| kind == "resource")
@@ -367,6 +373,7 @@ fn target(fields: &WarcFields, number: u64) -> Vec<String> {
         fields.get("Exhibit-Kind").and_then(suffix),
         parts.last_mut(),
     ) {
+        // A link's text must not be mistaken for the content of its target.
         name.push_str(suffix);
     }
     parts

@@ -30,6 +30,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, AuditError> {
 
 fn text(report: &VerificationReport) -> String {
     let mut text = summary::head(report);
+    // Shown even if a finding failed: the heading says how far to believe it.
     if let Some(config) = &report.config {
         push_config(&mut text, config);
     }
@@ -125,6 +126,7 @@ fn push_item(text: &mut String, item: &ItemEntry) {
         source.account.as_ref(),
         source.region.as_ref(),
     ];
+    // All of it is text of the bundle, so it is escaped.
     let parts: Vec<_> = parts.into_iter().flatten().map(|part| safe(part)).collect();
     let identity = source
         .identity

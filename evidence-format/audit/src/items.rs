@@ -19,6 +19,7 @@ pub(crate) struct ItemsArgs {
 
 pub(crate) fn run(args: &ItemsArgs) -> Result<ExitCode, AuditError> {
     let report = AuditedBundle::new(&args.bundle)?.verify_to_show()?;
+    // A report that may be shown always has a config; an empty table is safer than a panic.
     let items = report
         .config
         .as_ref()

@@ -137,6 +137,7 @@ Examples:
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        // Not clap's own exit, which would print arguments unescaped.
         Err(error) => return print_usage_error(&error),
     };
     match run(&cli.command) {
@@ -144,6 +145,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             output::note(&format!(
                 "error: {}",
+                // Faults quote names of the bundle, which an attacker may have chosen.
                 evidence_format::safe::safe(&chain(&failure))
             ));
             ExitCode::from(failure.exit())

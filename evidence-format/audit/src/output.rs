@@ -13,6 +13,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 pub(crate) fn print(text: &str) -> Result<(), AuditError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // `| head` has seen enough: the exit code must still be that of the verdict.
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(stdout_failed(e)),
         _ => Ok(()),
     }
@@ -26,6 +27,7 @@ pub(crate) fn note(line: &str) {
 /// Refuses to write unescaped bytes to a terminal.
 pub(crate) fn allow_raw(force: bool) -> Result<(), AuditError> {
     if io::stdout().is_terminal() && !force {
+        // Escape sequences can rewrite what was shown before, even the verdict.
         let text = "raw bytes could control your terminal: redirect the output to a file or a pipe, or add --force";
         return Err(AuditError::Usage(text.to_owned()));
     }

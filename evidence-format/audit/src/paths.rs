@@ -20,6 +20,7 @@ const CUT_DIGITS: usize = 16;
 
 /// The components of the path for `uri`; `None` if there are none or too many.
 pub(crate) fn components(uri: &str) -> Option<Vec<String>> {
+    // Other URIs keep their shape too, so that an auditor finds the record by its name.
     let path = path_of_file_uri(uri).unwrap_or_else(|| uri.as_bytes().to_vec());
     let parts = path.split(|&b| b == b'/').filter(|part| !part.is_empty());
     let mut components = Vec::new();
@@ -28,6 +29,8 @@ pub(crate) fn components(uri: &str) -> Option<Vec<String>> {
         let component = component(part);
         bytes += component.len() + 1;
         if bytes > PATH_BYTES_MAX {
+            // Not cut: a shortened folder could be that of another record. The number names it
+            // instead.
             return None;
         }
         components.push(component);
@@ -53,6 +56,7 @@ fn component(part: &[u8]) -> String {
         return text.replace('.', "%2E");
     }
     if text.len() > COMPONENT_BYTES_MAX {
+        // Two long names that differ only at the end stay apart.
         let digest = Digest::of(part).hex();
         let kept = text.floor_char_boundary(COMPONENT_BYTES_MAX - CUT_DIGITS - 1);
         return format!("{}~{}", &text[..kept], &digest[..CUT_DIGITS]);

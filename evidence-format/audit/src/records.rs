@@ -51,6 +51,7 @@ pub(crate) fn run(args: &RecordsArgs) -> Result<ExitCode, AuditError> {
     }
     let mut bundle = AuditedBundle::new_rereadable(&args.bundle)?;
     let report = bundle.verify_to_show()?;
+    // Without this, a number that is too large would write nothing and exit with 0.
     check_number(args.record, item_of(&report, &args.item)?)?;
     if raw {
         let mut bytes = RecordBytesWriter {
@@ -91,6 +92,7 @@ struct RecordBytesWriter {
 
 impl PieceVisitor for RecordBytesWriter {
     fn piece(&mut self, piece: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
+        // Glue is the WARC framing around records.
         if piece.kind == SegmentKind::Record {
             if self.only.is_none_or(|only| only == self.number) {
                 self.out.write_all(bytes)?;
@@ -165,6 +167,7 @@ impl RecordLister {
         self.row.leaf = self.segments;
         self.row.offset = self.bytes;
         self.row.bytes = 0;
+        // A WARC record can hold many of our records, which share its URI.
         self.row.uri.clone_from(&self.uri.0);
         self.row.head.clear();
     }
@@ -204,6 +207,7 @@ impl PieceVisitor for RecordLister {
 }
 
 fn text_line(row: &RecordLine) -> String {
+    // Cut before it is escaped: a cut inside an escape would be ambiguous.
     let uri: String = row.uri.chars().take(URI_CHARS_SHOWN).collect();
     let cut = if uri.len() < row.uri.len() { "…" } else { "" };
     let more = if row.bytes > row.head.len() as u64 {

@@ -31,6 +31,7 @@ pub(crate) fn completions(
     mut program: Command,
 ) -> Result<ExitCode, AuditError> {
     let name = program.get_name().to_owned();
+    // clap_complete panics if it cannot write, as with `| head`: it writes to memory first.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut program, name, &mut script);
     output::print(&String::from_utf8_lossy(&script))?;
@@ -38,6 +39,7 @@ pub(crate) fn completions(
 }
 
 pub(crate) fn man(args: &ManArgs, mut program: Command) -> Result<ExitCode, AuditError> {
+    // Only then do the pages of commands have the program's name in their synopsis.
     program.build();
     let page_of = match &args.command {
         None => program,

@@ -27,6 +27,7 @@ pub(crate) fn head(report: &VerificationReport) -> String {
 /// Signer, incident, time of signing, and position in the stream.
 fn signature(report: &VerificationReport) -> String {
     let mut text = String::new();
+    // A key id that only the bundle claims would be believed by its look.
     if let Finding::Ok(proof) = &report.signer {
         row(
             &mut text,

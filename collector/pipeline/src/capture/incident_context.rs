@@ -26,6 +26,7 @@ impl IncidentContext {
     pub(super) fn write(&self, draft: &mut DraftBundle) -> Result<(), BundleError> {
         let name = ITEM.parse().expect("a valid name");
         let mut item = draft.item(&name)?;
+        // URNs, since these records have no location: they are made here.
         let records = [
             ("urn:exhibit:journal", "application/x-ndjson", &self.journal),
             ("urn:exhibit:plan", "application/json", &self.plan),

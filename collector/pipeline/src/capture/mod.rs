@@ -83,6 +83,7 @@ pub enum CaptureError {
 /// # Errors
 /// The store failed. Called again, it deletes the rest.
 pub(crate) async fn delete_pages(parts: &PipelineParts, key: &PassKey) -> Result<(), CaptureError> {
+    // Listed from the blob store: a page whose row was lost has a blob, too.
     for page in parts.blobs.list(&page_sink::folder(key)).await? {
         parts.blobs.delete(&page.key).await?;
     }

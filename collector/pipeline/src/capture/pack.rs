@@ -47,7 +47,9 @@ pub(super) async fn pages(
     let mut draft = new_draft(parts, task).await?;
     let incident_context = task.incident_context.clone();
     draft = spawn_blocking(move || incident_context.write(&mut draft).map(|()| draft)).await??;
+    // One after the other: compressing one item keeps all processors busy.
     for (step, report) in task.pass.steps.iter().zip(reports) {
+        // Bounded, so that a slow disk holds back a fast blob store.
         let (send, receive) = mpsc::channel(PAGES_READ_AT_ONCE);
         let packer = ItemPacker {
             step: step.clone(),
@@ -84,6 +86,7 @@ async fn send_pages(
             .map(|page| async { (read(&parts.blobs, &page).await, page) })
             .buffered(PAGES_READ_AT_ONCE);
         while let Some((warc, page)) = stored.next().await {
+            // The packer has failed; its own error says why.
             if send.send((page, warc)).await.is_err() {
                 return Ok(());
             }
@@ -177,6 +180,7 @@ pub(super) async fn local(
     tokio::pin!(work);
     tokio::select! {
         done = &mut work => return Ok(done??),
+        // Only asks it to end: what it has captured is still sealed.
         () = task.stop.cancelled() => drop(stop_on_drop),
     }
     Ok(work.await??)
@@ -228,6 +232,7 @@ async fn new_draft(
 
 async fn read(blobs: &Blobs, page: &PageRow) -> Result<Vec<u8>, BoxError> {
     let packed = blobs.get(&page.object_key).await?;
+    // The ledger's length bounds the memory, whatever the compressed page claims.
     let bytes = usize::try_from(page.bytes).map_err(io::Error::other)?;
     let warc = zstd::bulk::decompress(&packed, bytes)?;
     if warc.len() != bytes {

@@ -52,6 +52,7 @@ impl StepPageSink {
     }
 
     async fn store(&self, packed: &Bytes, page: &PageRow) -> Result<(), BoxError> {
+        // This order: a row without its blob would promise evidence that does not exist.
         self.blobs.put(&page.object_key, packed.clone()).await?;
         Ok(self.ledger.add_page(&self.key, self.token, page).await?)
     }
@@ -62,6 +63,10 @@ impl StepPageSink {
         page.seq = last.map_or(0, |last| last.seq + 1);
         Ok(())
     }
+}
+
+fn machine_failed(cause: io::Error) -> PageSinkError {
+    PageSinkError::Failed(cause.into())
 }
 
 /// The compressor for a step's pages.
@@ -85,13 +90,13 @@ impl PageSink for StepPageSink {
     async fn persist(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), PageSinkError> {
         // one page at a time: their numbers have to follow the order of their cursors
         let mut next = self.next.lock().await;
-        let failed = |cause: io::Error| PageSinkError::Failed(cause.into());
         let (seq, compressor) = &mut *next;
-        let packed = Bytes::from(compressor.compress(&warc).map_err(failed)?);
+        let packed = compressor.compress(&warc).map_err(machine_failed)?;
+        let packed = Bytes::from(packed);
         let mut page = PageRow {
             step: self.step.clone(),
             seq: *seq,
-            object_key: self.new_object_key(*seq).map_err(failed)?,
+            object_key: self.new_object_key(*seq).map_err(machine_failed)?,
             bytes: warc.len() as u64,
             cursor: cursor.map(str::to_owned),
         };
@@ -144,6 +149,7 @@ impl PageSink for StepPageSink {
                 .run_until_cancelled(tokio::time::sleep(RETRY_EVERY))
                 .await;
         }
+        // Only after success: a page that was given up leaves no hole in the numbers.
         *seq = page.seq + 1;
         Ok(())
     }

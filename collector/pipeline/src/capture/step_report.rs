@@ -64,6 +64,7 @@ impl StepReport {
                 reason,
                 what: left_out.as_str().to_owned(),
             }],
+            // What the plan left out once, a continuation would leave out again.
             cursor: None,
         }
     }

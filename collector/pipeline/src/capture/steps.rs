@@ -39,6 +39,7 @@ pub(super) async fn run(
     let ended = parts.ledger.ended_steps(task.key).await?;
     let steps = task.pass.steps.iter().map(|step| {
         let known = ended.iter().find(|ended| ended.step == step.item.as_str());
+        // A report of another version cannot be read: the step then runs again, from its last page.
         let known = known.and_then(|ended| serde_json::from_str(&ended.outcome).ok());
         async move {
             match known {
@@ -123,6 +124,7 @@ async fn capture(
     let result = run_source(parts, source, step, &cx, task, &stop)
         .instrument(span.clone())
         .await;
+    // Asked again: the ledger knows which pages count, whatever the source has reported.
     let last = parts.ledger.last_page(task.key, step.item.as_str()).await?;
     let reached = last.and_then(|page| page.cursor).or(cursor);
     let report = match result {
@@ -177,6 +179,7 @@ async fn finish<T>(
     work: &mut (impl Future<Output = Result<Result<(), Incomplete>, T>> + Unpin),
     stop: &tokio_util::sync::CancellationToken,
 ) -> Result<Result<(), Incomplete>, T> {
+    // First politely: a dropped request would lose the page that is on its way.
     stop.cancel();
     timeout(GRACE, work).await.unwrap_or_else(|_| {
         Ok(Err(Incomplete {

@@ -44,15 +44,13 @@ impl SealLock {
         work: &Path,
     ) -> Result<Self, SealLockError> {
         let lock = Self {
+            // First the mutex, so that only one task of this process polls the file.
             _in_process: Arc::clone(in_process).lock_owned().await,
             _across_processes: lock_file(work).await?,
         };
         let folder = work.to_owned();
         let removed = blocking(move || remove_tars(&folder)).await;
-        removed.map_err(|cause| SealLockError {
-            path: work.to_owned(),
-            cause,
-        })?;
+        removed.map_err(lock_failed(work))?;
         Ok(lock)
     }
 }
@@ -68,23 +66,28 @@ fn remove_tars(work: &Path) -> io::Result<()> {
     Ok(())
 }
 
+fn lock_failed(path: &Path) -> impl Fn(io::Error) -> SealLockError {
+    move |cause| SealLockError {
+        path: path.to_owned(),
+        cause,
+    }
+}
+
 async fn lock_file(work: &Path) -> Result<File, SealLockError> {
     let path = work.join(LOCK);
-    let failed = |cause: io::Error| SealLockError {
-        path: path.clone(),
-        cause,
-    };
-    fs::create_dir_all(work).map_err(failed)?;
+    fs::create_dir_all(work).map_err(lock_failed(&path))?;
     let file = File::options()
         .write(true)
         .create(true)
+        // Another process may hold it, and it has no content to lose.
         .truncate(false)
         .open(&path)
-        .map_err(failed)?;
+        .map_err(lock_failed(&path))?;
     for polls in 0_u32.. {
         match file.try_lock() {
             Ok(()) => break,
-            Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+            Err(TryLockError::Error(cause)) => return Err(lock_failed(&path)(cause)),
+            // Once and not each time: the log should say it, not fill with it.
             Err(TryLockError::WouldBlock) if polls == POLLS_BEFORE_WARNING => {
                 warn!(lock = %path.display(), "another process seals with this store's key for long: if it is stopped, continue or kill it");
             }

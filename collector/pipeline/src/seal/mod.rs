@@ -121,6 +121,7 @@ impl Sealer<'_> {
         context: BundleContext,
     ) -> Result<SignedBundle, SealError> {
         let key_id = self.key.public().id();
+        // Under the lock, so that nobody else signs with this position.
         let place = self.ledger.next_position(&key_id).await?;
         let sealed_at = clock::now();
         let BundleContext {
@@ -152,12 +153,14 @@ impl Sealer<'_> {
         let (id, config) = (sealed.id(), sealed.config().clone());
         let tar = self.work_folder.join(format!("{}.tar", id.hex()));
         let path = tar.clone();
+        // Written before it is prepared: a full disk then leaves nothing pending.
         spawn_blocking(move || sealed.publish_tar(&path)).await??;
         let bytes = fs::metadata(&tar).map_err(|cause| SealError::File {
             path: tar.clone(),
             cause,
         })?;
         let row = row(key, id, key_id, place, sealed_at, bytes.len(), &config);
+        // The ledger checks the fencing token here: a worker that was frozen ends at this point.
         self.ledger.prepare(&row.pending(), token).await?;
         Ok(SignedBundle {
             row,
@@ -192,6 +195,7 @@ impl Sealer<'_> {
             .await?;
         // if it stays, the next holder of the lock removes it
         let _ = spawn_blocking(move || fs::remove_file(&tar)).await;
+        // Explicit, since the next bundle may be signed from here on.
         drop(lock);
         Ok(PublishedBundle { row, config })
     }
@@ -238,6 +242,7 @@ impl Sealer<'_> {
         let pem = self.ledger.public_key(&row.key_id).await?;
         let key = pem
             .and_then(|pem| PublicKey::from_pem(&pem).ok())
+            // The id is the key's digest, so a key exchanged in the ledger does not pass.
             .filter(|key| key.id() == row.key_id);
         key.ok_or(SealError::UnknownKey {
             bundle: row.id,
@@ -254,6 +259,7 @@ impl Sealer<'_> {
     ) -> Result<(BundleConfig, Statement), SealError> {
         let stored = StoredBundle::open(self.blobs, object_key, self.work_folder).await?;
         let report = spawn_blocking(move || stored.verify(&key, &mut |_| None)).await??;
+        // The id, too: a sound bundle under a wrong name is another bundle.
         let is_sound = report.is_vouched_for() && report.bundle == Some(bundle);
         match (is_sound, report.config, report.claim) {
             (true, Some(config), Some(claim)) => Ok((config, claim)),
@@ -282,6 +288,7 @@ impl Sealer<'_> {
             pending.bundle,
             pending.key_id,
             place,
+            // The signed time, since the dead process never wrote its row.
             claim.predicate.signed_at,
             bytes,
             &config,

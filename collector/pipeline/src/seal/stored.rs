@@ -1,7 +1,7 @@
 //! Opens a bundle of the blob store as a file of this machine, and verifies it.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Seek};
+use std::io::{self, BufReader, Seek};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -31,28 +31,25 @@ impl StoredBundle {
         work: &Path,
     ) -> Result<Self, SealError> {
         if let Some(path) = blobs.local_path(object_key) {
-            let file = File::open(&path).map_err(|cause| SealError::File {
-                path: path.clone(),
-                cause,
-            })?;
+            let file = File::open(&path).map_err(file_failed(&path))?;
             return Ok(Self { path, file });
         }
-        let failed = |cause| SealError::File {
-            path: work.to_owned(),
-            cause,
-        };
-        let random = platform::random_hex::<8>().map_err(failed)?;
+        let random = platform::random_hex::<8>().map_err(file_failed(work))?;
         let path = work.join(format!("{random}.copy"));
         let file = File::options()
             .read(true)
             .write(true)
             .create_new(true)
             .open(&path)
-            .map_err(failed)?;
+            .map_err(file_failed(work))?;
         // without a name, its room is freed when it is closed, also if the process is killed
-        fs::remove_file(&path).map_err(failed)?;
+        fs::remove_file(&path).map_err(file_failed(work))?;
         blobs
-            .copy_into(object_key, file.try_clone().map_err(failed)?, &path)
+            .copy_into(
+                object_key,
+                file.try_clone().map_err(file_failed(work))?,
+                &path,
+            )
             .await?;
         Ok(Self { path, file })
     }
@@ -67,10 +64,7 @@ impl StoredBundle {
         key: &PublicKey,
         viewer: &mut ItemViewer<'_>,
     ) -> Result<VerificationReport, SealError> {
-        (&self.file).rewind().map_err(|cause| SealError::File {
-            path: self.path.clone(),
-            cause,
-        })?;
+        (&self.file).rewind().map_err(file_failed(&self.path))?;
         let mut files = tar::TarReader::new(BufReader::new(&self.file));
         let trust = TrustPolicy {
             keys: vec![key.clone()],
@@ -83,5 +77,12 @@ impl StoredBundle {
             &mut WorkerPool::for_reading(threads),
             viewer,
         ))
+    }
+}
+
+fn file_failed(path: &Path) -> impl Fn(io::Error) -> SealError {
+    move |cause| SealError::File {
+        path: path.to_owned(),
+        cause,
     }
 }

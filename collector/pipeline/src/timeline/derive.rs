@@ -53,6 +53,7 @@ pub(crate) async fn derive(
             Some(Box::new(FactExtractor::new(source, item, send.clone())) as Box<dyn PieceVisitor>)
         })
     });
+    // Ends when the reader is done or has failed: it holds the only sender.
     while let Some(facts) = receive.recv().await {
         ledger.add_facts(&row.id, &facts).await?;
     }
@@ -107,6 +108,7 @@ impl FactExtractor {
     }
 
     fn end_record(&mut self) -> io::Result<()> {
+        // Not every record is an event: a page's frame and failed requests are none.
         if let Some(event) = self.source.parse_event(&self.bytes) {
             let sources::ProviderEvent {
                 time,
@@ -145,6 +147,7 @@ impl PieceVisitor for FactExtractor {
         if piece.kind == SegmentKind::Glue {
             return Ok(());
         }
+        // A longer record fails to parse and is no fact; the bundle still has all of it.
         let room = RECORD_BYTES_MAX - self.bytes.len();
         self.bytes
             .extend_from_slice(&bytes[..bytes.len().min(room)]);

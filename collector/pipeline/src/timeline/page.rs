@@ -60,6 +60,7 @@ pub async fn page(
         let taken = page
             .facts
             .into_iter()
+            // The database's filter is the coarser one.
             .filter(|row| filter.matches(row.fact.time, &row.fact.kind, &row.fact.summary));
         facts.extend(taken.map(fact_row));
         let Some(next) = page.next else {

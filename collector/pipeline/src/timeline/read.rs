@@ -63,10 +63,12 @@ impl<'l> TimelineReader<'l> {
     /// # Errors
     /// The database failed.
     pub async fn next(&mut self) -> Result<Option<TimelineRow>, LedgerError> {
+        // A loop: a page of facts may contain none that matches.
         while self.facts.is_empty() && self.next.is_some() {
             self.more().await?;
         }
         let entry_first = match (self.entries.peek(), self.facts.front()) {
+            // An entry comes first at the same time: it may explain the event.
             (Some(entry), Some(fact)) => entry.at <= fact.fact.time,
             (entry, _) => entry.is_some(),
         };

@@ -57,6 +57,7 @@ impl LocalBackend {
 
     async fn with_progress<T>(&self, quiet: bool, work: impl Future<Output = T>) -> T {
         let mut line = ProgressLine::new(quiet);
+        // Pinned, so that a redraw does not cancel the work.
         tokio::pin!(work);
         loop {
             tokio::select! {
@@ -96,6 +97,7 @@ impl Backend for LocalBackend {
 
     async fn incidents(&self) -> Result<Vec<IncidentListItem>> {
         let all = OverviewQuery {
+            // The command line shows all incidents: only the API has pages.
             limit: u64::MAX,
             ..OverviewQuery::default()
         };
@@ -191,6 +193,7 @@ impl Backend for LocalBackend {
         };
         match self.app.pipeline.apply(id, &self.by, &[command]).await {
             Ok(changes) => Ok(Some(changes.iter().map(EventSummary::from).collect())),
+            // Not a failure for the caller, which lists what is missing.
             Err(DeclareError::Refused(CommandError::NotReadyToClose { .. })) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -206,6 +209,7 @@ impl Backend for LocalBackend {
             incident: id.clone(),
             content,
             name,
+            // The file's name decides: nobody has declared a type here.
             content_type: None,
             by: self.by.clone(),
             progress,
@@ -254,6 +258,7 @@ impl Backend for LocalBackend {
 
     fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
         let mut poll = interval(POLL_INTERVAL);
+        // A slow poll must not be followed by a burst of them.
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let watcher = EventWatcher::new(self.app.pipeline.clone(), id.clone(), seq);
         Box::new(LocalEventFeed {
@@ -279,6 +284,7 @@ impl Backend for LocalBackend {
         _quiet: bool,
     ) -> Result<(Digest, PathBuf)> {
         let row = self.bundle_row(id_prefix).await?;
+        // The whole id: a shortened one could name two bundles.
         let to = to.map_or_else(|| format!("{}.tar", row.id.hex()).into(), Path::to_owned);
         let copied = self
             .app
@@ -310,6 +316,7 @@ impl Backend for LocalBackend {
         if row.key_id == self.app.pipeline.key.public().id() {
             return self.public_key_file().await;
         }
+        // Beside the bundle, so that both are copied together.
         let path = to.with_extension("pub.pem");
         let key = self.app.pipeline.public_key(&row).await?;
         durable::replace(&path, key.to_pem().as_bytes(), 0o644)
@@ -343,6 +350,7 @@ impl Backend for LocalBackend {
             let pipeline = &self.app.pipeline;
             let window = pipeline.window_of(play);
             let readiness = pipeline.check_readiness(*source, None, window).await;
+            // After each check and not at the end: a source may take until its timeout.
             each(responses::source_status(*source, readiness, play))?;
         }
         Ok(())

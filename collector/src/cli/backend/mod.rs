@@ -194,6 +194,7 @@ pub(super) fn describe_progress(captures: &[CaptureProgress]) -> String {
         .iter()
         .map(|capture| {
             let pass = match capture.pass {
+                // Pass 0 is the first capture, and most have no other.
                 0 => String::new(),
                 later => format!(" (pass {later})"),
             };

@@ -66,6 +66,7 @@ impl GlobalOptions {
                 self.client_for_profile(name, config.profile(name)?)?
             }
         };
+        // Ignoring it would let users believe that the journal has their name.
         if self.by.is_some() {
             bail!(
                 "--by is for a store of this machine: a server records the token's holder as author"
@@ -90,6 +91,8 @@ impl GlobalOptions {
         let config = config_path().map_or(Ok(ClientConfig::default()), |path| {
             ClientConfig::read(&path)
         })?;
+        // Compared as parsed URLs, since a trailing slash is no difference. Plain HTTP is allowed
+        // only for the comparison.
         let profile_of_server = config.profiles.iter().find(|(_, profile)| {
             ServerUrl::parse(&profile.server, true).is_ok_and(|other| other == server)
         });
@@ -104,6 +107,7 @@ impl GlobalOptions {
     fn client_for_profile(&self, name: &ProfileName, profile: &Profile) -> Result<ApiClient> {
         let server = ServerUrl::parse(&profile.server, self.insecure_http || profile.insecure_http)
             .with_context(|| format!("cannot use profile {name}"))?;
+        // A profile's own token wins: EXHIBIT_TOKEN may be for another server.
         let token = match profile.token(name)? {
             Some(token) => token,
             None => token_from_environment()?.with_context(|| {
@@ -113,12 +117,14 @@ impl GlobalOptions {
         Ok(ApiClient::new(
             server,
             token,
+            // --ca wins, for a certificate that was just renewed.
             self.ca.as_deref().or(profile.ca.as_deref()),
         )?)
     }
 
     /// Opens the store, for a command that does not work on a server. `why` says so in the error.
     pub(crate) async fn require_store(&self, why: &str) -> Result<OpenStore> {
+        // Only arguments: variables of the environment may be set for the other commands.
         if self.server.is_some() || self.profile.is_some() {
             bail!("{why}: remove --server and --profile")
         }
@@ -150,6 +156,7 @@ impl GlobalOptions {
     /// The acting user: --by, or the login name, or the number.
     pub(crate) fn user(&self) -> Name {
         self.by.clone().unwrap_or_else(|| {
+            // SUDO_USER first: the journal should name the person and not root.
             let login = ["SUDO_USER", "USER", "LOGNAME"]
                 .into_iter()
                 .find_map(|name| std::env::var(name).ok());
@@ -170,6 +177,7 @@ pub(crate) fn config_path() -> Result<PathBuf> {
 fn token_from_environment() -> Result<Option<BearerToken>> {
     let text = std::env::var("EXHIBIT_TOKEN")
         .ok()
+        // CI systems set a missing secret to an empty text.
         .filter(|text| !text.is_empty());
     text.map(|text| text.parse())
         .transpose()

@@ -80,6 +80,7 @@ impl RemoteBackend {
             )
             .await?;
         let remark = match key.history {
+            // Silence means that nothing changed, so that a warning stands out.
             KeyHistory::Unchanged => return Ok(key.path),
             KeyHistory::FirstSeen => "seen for the first time",
             KeyHistory::Changed => {
@@ -144,6 +145,7 @@ impl RemoteBackend {
         let counter = ProgressCounter::default();
         let mut line = ProgressLine::new(quiet);
         let download = self.client.download(id, to, &counter);
+        // Pinned, so that a redraw does not cancel the download.
         tokio::pin!(download);
         loop {
             tokio::select! {
@@ -179,6 +181,7 @@ impl Backend for RemoteBackend {
     async fn has_incident(&self, id: &IncidentId) -> Result<bool> {
         match self.capture_status(id).await {
             Ok(_) => Ok(true),
+            // The server answers the same for an incident that this token may not see.
             Err(error) if error.code() == Some(ProblemCode::NotFound) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -230,12 +233,14 @@ impl Backend for RemoteBackend {
             ProgressLine::new(quiet),
             EventSubscription::new(self.client.clone(), id.clone(), 0),
         );
+        // The poll decides about outages: events come only while something happens.
         let (mut is_subscribed, mut reachable_at) = (true, Instant::now());
         let mut poll = interval(POLL_INTERVAL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.interrupted.cancelled() => {
+                    // Erases the progress line before the message.
                     drop(line);
                     let _ = writeln!(
                         io::stderr(),
@@ -248,6 +253,8 @@ impl Backend for RemoteBackend {
                     Ok(StreamEvent::Progress(captures)) => {
                         line.draw(|| describe_progress(&captures));
                     }
+                    // An entry may be the end of the last capture: the check need not wait for its
+                    // turn.
                     Ok(StreamEvent::JournalEntry { .. }) => poll.reset_after(POLL_AFTER_EVENT),
                     Err(error) if error.code() == Some(ProblemCode::Forbidden) => {
                         is_subscribed = false;
@@ -258,6 +265,7 @@ impl Backend for RemoteBackend {
                     Ok(status) if !status.under_way => return Ok(()),
                     Ok(_) => reachable_at = Instant::now(),
                     Err(error)
+                        // An upgrade of the server must not end the watching.
                         if error.is_transient() && reachable_at.elapsed() < OUTAGE_MAX => {}
                     Err(error) => return Err(error.into()),
                 },
@@ -315,6 +323,7 @@ impl Backend for RemoteBackend {
         };
         Ok(AttachmentResult {
             receipt: self.client.attach(id, upload).await?,
+            // A server seals a stream that it has received to its end, so there are no gaps.
             gaps: 0,
         })
     }
@@ -345,6 +354,7 @@ impl Backend for RemoteBackend {
         let call = call
             .query("kind", kinds)
             .query("contains", contains)
+            // One row a line, so that a long timeline is never in memory as a whole.
             .accept("application/x-ndjson");
         self.client
             .lines(&call, |line| {
@@ -372,6 +382,7 @@ impl Backend for RemoteBackend {
             .await
         {
             Ok(BundleList { bundles }) => Ok(Some(bundles)),
+            // Any other failure is not about the token's role.
             Err(error) if error.code() == Some(ProblemCode::Forbidden) => Ok(None),
             Err(error) => Err(error.into()),
         }

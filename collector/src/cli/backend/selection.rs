@@ -1,6 +1,7 @@
 //! Selects the backend of a command: by its arguments, else by the environment, else by
 //! `client.toml`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -33,12 +34,10 @@ impl BackendArguments {
     /// # Errors
     /// `EXHIBIT_PROFILE` is not a profile's name.
     pub(crate) fn from_environment() -> Result<Self> {
-        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
         Ok(Self {
-            store: variable("EXHIBIT_STORE").map(PathBuf::from),
-            server: text("EXHIBIT_SERVER"),
-            profile: text("EXHIBIT_PROFILE")
+            store: nonempty_variable("EXHIBIT_STORE").map(PathBuf::from),
+            server: text_variable("EXHIBIT_SERVER"),
+            profile: text_variable("EXHIBIT_PROFILE")
                 .map(|name| name.parse())
                 .transpose()?,
         })
@@ -51,6 +50,7 @@ impl BackendArguments {
             server,
             profile,
         } = self;
+        // Two backends at once are an error: evidence must not go to the one that was not meant.
         let is_given = [store.is_some(), server.is_some(), profile.is_some()];
         let given: Vec<&str> = names
             .into_iter()
@@ -86,6 +86,14 @@ impl BackendChoice {
         let choice = environment.choice(["EXHIBIT_STORE", "EXHIBIT_SERVER", "EXHIBIT_PROFILE"])?;
         Ok(choice.unwrap_or(Self::Default))
     }
+}
+
+fn nonempty_variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn text_variable(name: &str) -> Option<String> {
+    nonempty_variable(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// An environment variable that holds a path.
