@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ServeConfig;
 use crate::metrics::Metrics;
-use crate::oidc::{Oidc, OidcError};
+use crate::oidc::{OidcError, OidcProvider};
 use domain::trigger::HooksConfig;
 use pipeline::Pipeline;
 use store::ledger::Ledger;
@@ -29,7 +29,7 @@ struct SharedState {
     config: ServeConfig,
     hooks: HooksConfig,
     metrics: Metrics,
-    oidc: Option<Oidc>,
+    oidc: Option<OidcProvider>,
     drain: CancellationToken,
 }
 
@@ -45,7 +45,7 @@ impl ServerState {
         hooks: HooksConfig,
         drain: CancellationToken,
     ) -> Result<Self, OidcError> {
-        let oidc = config.oidc.clone().map(Oidc::new).transpose()?;
+        let oidc = config.oidc.clone().map(OidcProvider::new).transpose()?;
         Ok(Self(Arc::new(SharedState {
             pipeline: pipeline.with_patience(DATABASE_WAIT),
             patient_pipeline: pipeline,
@@ -81,7 +81,7 @@ impl ServerState {
         &self.0.metrics
     }
 
-    pub(crate) fn oidc(&self) -> Option<&Oidc> {
+    pub(crate) fn oidc(&self) -> Option<&OidcProvider> {
         self.0.oidc.as_ref()
     }
 

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::interrupt::cancel_on_signal;
 use super::{GlobalOptions, print, print_json};
 use pipeline::WorkUntil;
-use server::telemetry::{Destination, Telemetry};
+use server::telemetry::{OtlpEndpoint, Telemetry};
 use server::{Listener, ServerState};
 
 /// Runs the collector as a service: captures what is due, and serves the API
@@ -22,7 +22,7 @@ use server::{Listener, ServerState};
 Examples:
   exhibit token create --role automation --label pagerduty
   exhibit serve --listen 127.0.0.1:8080
-  curl -H 'Authorization: Bearer exh_…' -H 'AttachmentContent-Type: application/json' \\
+  curl -H 'Authorization: Bearer exh_…' -H 'Content-Type: application/json' \\
     -d '{\"title\": \"Leaked key\", \"severity\": 2, \"play\": \"leaked-secret\"}' \\
     http://127.0.0.1:8080/v1/incidents")]
 pub(super) struct ServeArgs {
@@ -54,10 +54,10 @@ pub(super) async fn run(
         .await?;
     let mut config = app.config.serve.clone();
     config.listen = arguments.listen.unwrap_or(config.listen);
-    match Destination::find(&app.config.telemetry, |name| std::env::var(name).ok()) {
-        Ok(destination) => destination
+    match OtlpEndpoint::resolve(&app.config.telemetry, |name| std::env::var(name).ok()) {
+        Ok(endpoint) => endpoint
             .into_iter()
-            .for_each(|destination| telemetry.start(destination)),
+            .for_each(|endpoint| telemetry.start(endpoint)),
         Err(error) => warn!(%error, "traces are not exported"), // not a reason to capture nothing
     }
     let hooks = app.config.hooks_with_secrets()?;
@@ -79,7 +79,7 @@ pub(super) async fn run(
     let work = app.pipeline.work(WorkUntil::Cancelled(drain.clone()));
     tokio::join!(work, listener.serve(router, drain.clone()));
     app.pipeline.parts.ledger.close().await;
-    telemetry.end().await;
+    telemetry.shutdown().await;
     info!("stopped");
     Ok(())
 }

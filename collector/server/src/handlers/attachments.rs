@@ -87,12 +87,9 @@ fn content_type(headers: &HeaderMap) -> Result<Option<Line>, Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return Ok(None);
     };
-    let text = value.to_str().map_err(|_| {
-        Problem::new(
-            ProblemCode::Invalid,
-            "the AttachmentContent-Type is not ASCII",
-        )
-    })?;
+    let text = value
+        .to_str()
+        .map_err(|_| Problem::new(ProblemCode::Invalid, "the Content-Type is not ASCII"))?;
     Ok(Some(text.parse()?))
 }
 

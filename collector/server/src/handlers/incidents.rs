@@ -108,7 +108,7 @@ fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String
         }
         Ok(_) | Err(_) => Err(Problem::new(
             ProblemCode::Invalid,
-            format!("an Idempotency-Key has 1 to {KEY_BYTES_MAX} visible ASCII characters"),
+            format!("an Idempotency-Key has 1 to {KEY_BYTES_MAX} printable ASCII characters"),
         )),
     }
 }
