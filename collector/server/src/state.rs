@@ -1,4 +1,4 @@
-//! What all handlers share.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use store::ledger::Ledger;
 /// add to this.
 const DATABASE_WAIT: Duration = Duration::from_secs(1);
 
-/// What all handlers share. Cheap to clone.
+/// The state that all handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct ServerState(Arc<SharedState>);
 
@@ -34,7 +34,7 @@ struct SharedState {
 }
 
 impl ServerState {
-    /// State for an API to `pipeline`. `drain` ends answers that would never end, such as event
+    /// State for an API to `pipeline`. `drain` ends responses without an end, such as event
     /// streams. `hooks` holds the secrets of webhooks.
     ///
     /// # Errors
