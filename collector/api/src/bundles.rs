@@ -36,7 +36,7 @@ pub struct BundleList {
     pub bundles: Vec<BundleSummary>,
 }
 
-/// The answer to an upload: the bundle that holds the attachment.
+/// The response to an upload: the bundle that contains the attachment.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct AttachmentReceipt {
     pub incident: IncidentId,
@@ -45,6 +45,6 @@ pub struct AttachmentReceipt {
     pub name: Line,
     /// Bytes received.
     pub bytes: u64,
-    /// The digest of those bytes.
+    /// The digest of the received bytes.
     pub sha256: Digest,
 }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use domain::incident::{CaptureRequest, SourceName};
 
-/// What to capture. The incident's play decides what is omitted.
+/// What to capture. The incident's play supplies what is omitted.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CaptureOptions {
@@ -49,7 +49,7 @@ pub enum CaptureOptionsError {
 }
 
 impl CaptureOptions {
-    /// The request to the pipeline. `deadline_seconds` applies if the options have none.
+    /// Validates the options. `deadline_seconds` is the default of their deadline.
     ///
     /// # Errors
     /// See [`CaptureOptionsError`].
@@ -65,7 +65,7 @@ impl CaptureOptions {
             (Some(_), None) | (None, Some(_)) => return Err(CaptureOptionsError::HalfWindow),
         };
         let seconds = self.deadline_seconds.unwrap_or(deadline_seconds);
-        // The plan is sealed as JSON, whose integers end here.
+        // The deadline is part of the plan, which is sealed as JSON.
         if seconds > JSON_INTEGER_MAX {
             return Err(CaptureOptionsError::Deadline { seconds });
         }
@@ -101,7 +101,7 @@ pub struct CapturePass {
     pub why: Option<String>,
 }
 
-/// Why there is a pass.
+/// The reason for a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CaptureKind {
@@ -109,9 +109,9 @@ pub enum CaptureKind {
     First,
     /// The rest of a pass that reached its deadline or budget.
     Continuation,
-    /// A later look at a source that delivers late.
+    /// Repeats a capture of a source that delivers late.
     Settle,
-    /// Somebody asked for it.
+    /// A user requested it.
     Again,
 }
 
@@ -173,7 +173,7 @@ mod tests {
     fn rejects_half_and_empty_windows() {
         let time = |text: &str| Some(text.parse().expect("a time"));
         let (early, late) = (time("2026-11-23T13:00:00Z"), time("2026-11-23T14:00:00Z"));
-        let ask = |from, until| {
+        let read = |from, until| {
             CaptureOptions {
                 from,
                 until,
@@ -181,12 +181,12 @@ mod tests {
             }
             .into_request(60)
         };
-        assert!(ask(early, late).expect("a window").window.is_some());
-        assert!(ask(None, None).expect("the play's").window.is_none());
-        assert_eq!(ask(early, None), Err(CaptureOptionsError::HalfWindow));
-        assert_eq!(ask(None, late), Err(CaptureOptionsError::HalfWindow));
-        assert_eq!(ask(late, early), Err(CaptureOptionsError::EmptyWindow));
-        assert_eq!(ask(early, early), Err(CaptureOptionsError::EmptyWindow));
+        assert!(read(early, late).expect("a window").window.is_some());
+        assert!(read(None, None).expect("the play's").window.is_none());
+        assert_eq!(read(early, None), Err(CaptureOptionsError::HalfWindow));
+        assert_eq!(read(None, late), Err(CaptureOptionsError::HalfWindow));
+        assert_eq!(read(late, early), Err(CaptureOptionsError::EmptyWindow));
+        assert_eq!(read(early, early), Err(CaptureOptionsError::EmptyWindow));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct DeclareRequest {
     /// When the incident started.
     #[serde(default)]
     pub started: Option<Timestamp>,
-    /// The initial report; a string alone is its current evidence.
+    /// The initial report. A string sets only its `currentEvidence`.
     #[serde(default, deserialize_with = "lenient::report")]
     #[schema(value_type = LenientReport)]
     pub report: InitialReport,
@@ -65,10 +65,10 @@ pub struct IncidentPatch {
     #[serde(default, deserialize_with = "lenient::some_severity")]
     #[schema(value_type = LenientSeverity, required = false)]
     pub severity: Option<Severity>,
-    /// A step back needs `reason`.
+    /// Going back to an earlier status needs `reason`.
     #[serde(default)]
     pub status: Option<IncidentStatus>,
-    /// Why the severity, the status or the play changes.
+    /// Why the severity, status or play changes.
     #[serde(default)]
     pub reason: Option<Line>,
     /// When the incident started.
@@ -84,7 +84,7 @@ pub struct IncidentPatch {
     /// Replaces the given members of the initial report.
     #[serde(default, deserialize_with = "lenient::object_or_null")]
     pub report: Option<InitialReport>,
-    /// Replaces the given answers.
+    /// Replaces the given members of `affects`.
     #[serde(default, deserialize_with = "lenient::object_or_null")]
     pub affects: Option<AffectsPatch>,
     /// Adds these pivots.
@@ -100,7 +100,7 @@ pub struct IncidentPatch {
     pub commands: Vec<Command>,
 }
 
-/// Answers to what may be affected.
+/// Changes to what may be affected. What is omitted stays unchanged.
 #[derive(Debug, Default, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AffectsPatch {
@@ -113,7 +113,7 @@ pub struct AffectsPatch {
 }
 
 impl AffectsPatch {
-    /// `affects` with the answers of this patch.
+    /// Replaces the given members of `affects`.
     #[must_use]
     pub fn apply(self, affects: PotentialImpact) -> PotentialImpact {
         PotentialImpact {
@@ -189,11 +189,11 @@ pub struct IncidentPage {
     pub next: Option<IncidentId>,
 }
 
-/// The answer to a declaration.
+/// The response to a declaration.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeclareResponse {
     pub id: IncidentId,
-    /// False if the same declaration was made before.
+    /// False if the same `Idempotency-Key` has declared the incident before.
     pub new: bool,
 }
 
@@ -210,7 +210,7 @@ pub struct IncidentDetails {
     pub under_way: bool,
 }
 
-/// The part of an incident that its declarer may see without permission to read incidents.
+/// An incident without its content, for a declarer that may not read incidents.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IncidentSummary {
@@ -224,7 +224,7 @@ pub struct IncidentSummary {
     pub under_way: bool,
 }
 
-/// The answer to commands: the events that they caused, and the incident afterwards.
+/// The response to commands: the events that they caused, and the incident afterwards.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ChangeResponse {
     pub changes: Vec<EventSummary>,

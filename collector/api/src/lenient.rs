@@ -1,5 +1,5 @@
-//! Values that requests may write in more than one form, each read into one type, and the schemas
-//! of those forms. Also the one schema that utoipa cannot derive.
+//! Values that requests may write in several forms, with the schemas of those forms. Also the
+//! schemas that utoipa cannot derive.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -115,10 +115,10 @@ fn add<T: ToSchema>(schemas: &mut NamedSchemas) {
     T::schemas(schemas);
 }
 
-/// Reads a severity: programs write numbers, and people write words as in the runbook.
+/// Reads a severity: a number, or the runbook's word.
 pub(crate) fn severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Severity, D::Error> {
-    struct Read;
-    impl Visitor<'_> for Read {
+    struct SeverityVisitor;
+    impl Visitor<'_> for SeverityVisitor {
         type Value = Severity;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,7 +138,7 @@ pub(crate) fn severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sev
                 .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
         }
     }
-    deserializer.deserialize_any(Read)
+    deserializer.deserialize_any(SeverityVisitor)
 }
 
 pub(crate) fn some_severity<'de, D: Deserializer<'de>>(
@@ -147,13 +147,13 @@ pub(crate) fn some_severity<'de, D: Deserializer<'de>>(
     severity(deserializer).map(Some)
 }
 
-/// Reads a report: a form sends the runbook's five points, and a script sends a text, which is the
-/// current evidence.
+/// Reads a report: an object with the runbook's five points, or a text that is its current
+/// evidence, which is easier for scripts.
 pub(crate) fn report<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<InitialReport, D::Error> {
-    struct Read;
-    impl<'de> Visitor<'de> for Read {
+    struct ReportVisitor;
+    impl<'de> Visitor<'de> for ReportVisitor {
         type Value = InitialReport;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,10 +172,10 @@ pub(crate) fn report<'de, D: Deserializer<'de>>(
             InitialReport::deserialize(MapAccessDeserializer::new(members))
         }
     }
-    deserializer.deserialize_any(Read)
+    deserializer.deserialize_any(ReportVisitor)
 }
 
-/// Reads an object. serde's derived code alone would also accept an array of its members in order.
+/// Reads an object. serde's derived code would also accept an array of the members in order.
 pub(crate) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -187,8 +187,8 @@ pub(crate) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 pub(crate) fn object_or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
-    struct Read<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Read<T> {
+    struct ObjectVisitor<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
         type Value = Option<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -204,7 +204,7 @@ pub(crate) fn object_or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
             T::deserialize(MapAccessDeserializer::new(members)).map(Some)
         }
     }
-    deserializer.deserialize_any(Read(PhantomData))
+    deserializer.deserialize_any(ObjectVisitor(PhantomData))
 }
 
 /// Reads `null` as `Some(None)`, so that it differs from an absent member.
@@ -283,7 +283,7 @@ mod tests {
                 .len(),
             4
         );
-        for (bad, said) in [
+        for (bad, message) in [
             (json!({"reporter": "Eve"}), "unknown field `reporter`"),
             (json!(""), "text is empty"),
             (json!("\u{1b}[2J"), "control or invisible character"),
@@ -291,8 +291,8 @@ mod tests {
             (json!(["Eve"]), "expected a report: an object such as"),
             (json!(null), "expected a report"),
         ] {
-            let error = report(bad).expect_err(said).to_string();
-            assert!(error.contains(said), "{error}");
+            let error = report(bad).expect_err(message).to_string();
+            assert!(error.contains(message), "{error}");
         }
     }
 }

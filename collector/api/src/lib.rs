@@ -1,7 +1,7 @@
-//! The requests, answers and problem codes of the HTTP API, with their OpenAPI schemas.
+//! The requests, responses and problem codes of the HTTP API, with their OpenAPI schemas.
 //!
-//! All JSON is camelCase. Answers gain members over time; a member is never renamed or removed, so
-//! a client ignores members that it does not know. Requests reject unknown members.
+//! All JSON is camelCase. Responses gain members over time; a member is never renamed or removed,
+//! so a client ignores members that it does not know. Requests reject unknown members.
 
 pub mod bundles;
 pub mod captures;

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use domain::incident::{ChecklistStep, Line, PivotKind, PlayName, SourceName};
 
-/// A play.
+/// How one kind of incident is responded to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlayDetails {
@@ -13,13 +13,13 @@ pub struct PlayDetails {
     pub title: Line,
     /// Default length of the window before the declaration, in hours.
     pub window_hours: u32,
-    /// The sources that it captures, in order.
+    /// The sources to capture, in order.
     pub sources: Vec<SourceName>,
-    /// Those of its sources that this version does not have.
+    /// The sources of the play that this version lacks.
     pub absent: Vec<SourceName>,
-    /// The kinds of pivots that narrow its questions.
+    /// The kinds of pivots that its sources can filter by.
     pub pivots: Vec<PivotKind>,
-    /// Its checklist steps, including those of every incident.
+    /// Its checklist steps, including those that all plays share.
     pub steps: Vec<ChecklistStep>,
 }
 

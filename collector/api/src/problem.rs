@@ -5,10 +5,10 @@ use utoipa::ToSchema;
 
 /// The media type of a [`ProblemDocument`].
 pub const PROBLEM_JSON: &str = "application/problem+json";
-/// The prefix of every problem's `type`. It is a name, and no address.
+/// The prefix of every problem's `type`. It is not an address.
 const TYPE_PREFIX: &str = "urn:exhibit:problem:";
 
-/// Why a request failed. Clients decide by it, so a code may be added, but never renamed or reused.
+/// Why a request failed. Clients depend on it, so a code may be added, but never renamed or reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProblemCode {
@@ -113,7 +113,7 @@ impl ProblemCode {
     }
 }
 
-/// The body of an answer that is an error. Members are added, never renamed or removed.
+/// The body of an error response (RFC 9457). Members are added, never renamed or removed.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemDocument {
@@ -125,7 +125,7 @@ pub struct ProblemDocument {
     pub status: u16,
     /// What was wrong with this request, and what to do.
     pub detail: String,
-    /// Stable, for programs.
+    /// A stable code for programs.
     pub code: ProblemCode,
     /// What the incident needs before it can be closed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn problem_codes_are_written_as_they_are_named() {
+    fn problem_codes_serialize_as_their_names() {
         for code in ProblemCode::ALL {
             let written = serde_json::to_value(code).expect("JSON");
             assert_eq!(written, code.as_str());

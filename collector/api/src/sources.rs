@@ -10,16 +10,16 @@ use domain::plan::{CaptureTarget, ReadinessState as SourceState};
 #[serde(rename_all = "camelCase")]
 pub struct SourceStatus {
     pub source: String,
-    /// Its description.
+    /// A description of the source.
     pub what: String,
     pub state: SourceState,
-    /// The accounts and regions that would be asked.
+    /// The accounts and regions that a capture would query.
     pub targets: Vec<CaptureTarget>,
     /// What is missing, and which permission to grant.
     pub problems: Vec<String>,
-    /// The shortest published retention of its data; `null` if there is none.
+    /// The shortest published retention of its data; `null` if none is published.
     pub retention_seconds: Option<u64>,
-    /// True if it has no history: a capture takes its current state.
+    /// True if the source has no history: a capture takes its current state.
     pub is_state: bool,
     /// Length of the play's window.
     pub window_seconds: u64,

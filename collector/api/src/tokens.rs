@@ -1,4 +1,4 @@
-//! Tokens of the API: requests and answers.
+//! Tokens of the API: requests and responses.
 
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
@@ -24,7 +24,7 @@ pub struct TokenRequest {
     pub valid_seconds: Option<u64>,
 }
 
-/// A new token. Its secret is in no other answer.
+/// A new token. No other response contains its secret.
 #[derive(Serialize, Deserialize, ToSchema)]
 pub struct CreatedToken {
     /// The secret text to send in `Authorization: Bearer`.
@@ -62,7 +62,7 @@ pub struct CallerInfo {
     /// The token's id, or the subject of an identity provider.
     pub id: String,
     pub role: TokenRole,
-    /// The only incident that it may see; absent for all.
+    /// The only incident that the holder may see; absent for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,
     pub expires_at: Timestamp,

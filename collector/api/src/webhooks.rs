@@ -1,10 +1,10 @@
-//! Answers to webhooks.
+//! Responses to webhooks.
 
 use evidence_format::id::IncidentId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The answer to a webhook.
+/// The response to a webhook.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WebhookReceipt {
     pub outcome: WebhookEffect,
@@ -22,13 +22,13 @@ pub struct WebhookReceipt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WebhookEffect {
-    /// It declared an incident.
+    /// The webhook declared an incident.
     Declared,
-    /// Its incident was declared before.
+    /// An earlier webhook declared the incident.
     Known,
-    /// It added to an incident.
+    /// The webhook changed an incident.
     Updated,
-    /// It has no effect.
+    /// The webhook has no effect.
     Ignored,
 }
 

@@ -66,7 +66,7 @@ impl<const BYTES_MAX: usize, const LINES: bool> ToSchema for BoundedText<BYTES_M
 
 impl PartialSchema for Severity {
     fn schema() -> RefOr<Schema> {
-        keywords(Self::ALL, "How bad an incident is; SEV-1 is worst")
+        keywords(Self::ALL, "The severity of an incident; SEV-1 is the worst")
     }
 }
 
@@ -74,7 +74,7 @@ impl ToSchema for Severity {}
 
 impl PartialSchema for IncidentStatus {
     fn schema() -> RefOr<Schema> {
-        keywords(Self::ALL, "How far the response is")
+        keywords(Self::ALL, "The stage of the response")
     }
 }
 
@@ -113,7 +113,7 @@ impl PartialSchema for Pivot {
         let kinds = PivotKind::ALL.map(PivotKind::as_str).join("|");
         pattern(
             &format!("^({kinds})=.+$"),
-            "What to look for in particular, such as user=mallory; never a secret itself",
+            "What to look for in particular, such as user=mallory; never a secret",
         )
     }
 }
@@ -166,7 +166,7 @@ impl ToSchema for Day {}
 
 impl PartialSchema for TokenId {
     fn schema() -> RefOr<Schema> {
-        pattern("^[0-9a-f]{16}$", "A token's id, which is not secret")
+        pattern("^[0-9a-f]{16}$", "The id of a token; not a secret")
     }
 }
 

@@ -9,18 +9,18 @@ use http::{HeaderMap, header};
 use tracing::{Span, debug};
 
 use crate::caller::Caller;
-use crate::oidc::TokenError;
+use crate::oidc::OidcTokenError;
 use crate::problem::Problem;
 use crate::route::{ResourceScope, RouteAccess};
 use crate::state::ServerState;
-use crate::token::{Secret, caller_name};
+use crate::token::{ApiToken, caller_name};
 use api::ProblemCode;
 use domain::incident::Incident;
 use platform::clock;
 use store::ledger::BundleRow;
 
-/// Passes a request to its handler, with the [`Caller`] and the [`Incident`] or [`BundleRow`] of the
-/// path in its extensions.
+/// Passes a request to its handler, with the [`Caller`] and the [`Incident`] or [`BundleRow`] of
+/// the path in its extensions.
 ///
 /// Checks go from what anybody may learn to what few may: first the token, then the role, last
 /// whether the resource exists. So nobody learns of a resource that the token does not show.
@@ -67,13 +67,13 @@ pub(crate) async fn guard(
 /// Every invalid token gets the same answer, so that an attacker learns nothing by trying.
 async fn authenticate(state: &ServerState, headers: &HeaderMap) -> Result<Caller, Problem> {
     let text = bearer_token(headers).ok_or_else(Problem::unauthenticated)?;
-    if let Some(oidc) = state.oidc().filter(|_| !Secret::is_ours(text)) {
+    if let Some(oidc) = state.oidc().filter(|_| !ApiToken::has_prefix(text)) {
         return Ok(oidc.caller(text).await?);
     }
-    let secret: Secret = text.parse().map_err(|_| Problem::unauthenticated())?;
-    let row = state.ledger().token(secret.id()).await?;
+    let token: ApiToken = text.parse().map_err(|_| Problem::unauthenticated())?;
+    let row = state.ledger().token(token.id()).await?;
     let row = row
-        .filter(|row| secret.is_of(row) && row.is_valid(clock::now()))
+        .filter(|row| token.matches(row) && row.is_valid(clock::now()))
         .ok_or_else(Problem::unauthenticated)?;
     Ok(Caller {
         name: caller_name(&row),
@@ -84,14 +84,14 @@ async fn authenticate(state: &ServerState, headers: &HeaderMap) -> Result<Caller
     })
 }
 
-impl From<TokenError> for Problem {
-    fn from(error: TokenError) -> Self {
+impl From<OidcTokenError> for Problem {
+    fn from(error: OidcTokenError) -> Self {
         match error {
-            TokenError::Invalid(reason) => {
+            OidcTokenError::Invalid(reason) => {
                 debug!(reason, "rejected a token of the identity provider");
                 Self::unauthenticated()
             }
-            TokenError::Keys(_) => Self::unavailable(&error),
+            OidcTokenError::Keys(_) => Self::unavailable(&error),
         }
     }
 }

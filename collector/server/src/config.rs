@@ -7,61 +7,64 @@ use std::path::PathBuf;
 use domain::token::TokenRole;
 use serde::Deserialize;
 
-/// `[serve]`: the API of `exhibit serve`.
+/// `[serve]`: the HTTP API of `exhibit serve`.
+///
+/// Trusted: whoever edits it decides which addresses and identity providers can reach the evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ServeConfig {
-    /// Where it listens. Beyond this machine only with TLS.
+    /// An address other than loopback requires TLS.
     pub listen: SocketAddr,
-    /// TLS; without it, plain HTTP.
+    /// Without it, the API uses plain HTTP.
     pub tls: Option<TlsConfig>,
-    /// `[serve.oidc]`: tokens of an identity provider, beside the collector's own.
+    /// Accepts tokens of an identity provider, in addition to the collector's own.
     pub oidc: Option<OidcConfig>,
-    /// Connections at once; more wait.
+    /// Open connections; further ones wait.
     pub connections_max: u32,
-    /// Bytes of a JSON document that is sent.
+    /// Bytes of a JSON body.
     pub body_bytes_max: u64,
     /// Bytes of an attachment.
     pub attachment_bytes_max: u64,
-    /// Seconds without a byte of an attachment.
+    /// Seconds that an upload of an attachment may pause.
     pub idle_seconds_max: u64,
-    /// Seconds that requests have to end when the service stops.
+    /// Seconds that in-flight requests may take to finish on shutdown.
     pub drain_seconds_max: u64,
 }
 
-/// `[serve.tls]`. Trusted: whoever holds the key can read what is said, tokens among it.
+/// `[serve.tls]`. Trusted: whoever holds the key can read all traffic, including tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TlsConfig {
-    /// The certificate and those above it, as PEM.
+    /// The PEM file of the certificate and its intermediate certificates.
     pub certificate: PathBuf,
-    /// Its private key, as PEM.
+    /// The PEM file of the private key.
     pub key: PathBuf,
 }
 
-/// `[serve.oidc]`. Trusted: whoever edits it, or holds the issuer's keys, can give himself every
-/// role in it.
+/// `[serve.oidc]`. Trusted: whoever edits it, or holds the issuer's keys, can obtain every role
+/// that it grants.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct OidcConfig {
-    /// The issuer's URL, exactly as its tokens have it.
+    /// The issuer's URL, exactly as in the `iss` claim of its tokens.
     pub issuer: String,
-    /// Whom its tokens must be for.
+    /// The required `aud` claim.
     pub audience: String,
-    /// The claim that says what their holder is: a text, or a list of texts.
-    #[serde(default = "groups")]
+    /// The claim that lists the holder's groups: a string, or an array of strings.
+    #[serde(default = "default_role_claim")]
     pub role_claim: String,
-    /// What that means here. Whoever has none of these is not let in; of several, the role that may
-    /// most counts.
+    /// The role of each group. A token without any of these groups is rejected; with several, the
+    /// most powerful role applies.
     pub roles: BTreeMap<String, TokenRole>,
 }
 
-fn groups() -> String {
+fn default_role_claim() -> String {
     "groups".to_owned()
 }
 
 impl Default for ServeConfig {
-    /// This machine; some hundred people and programs; JSON of 1 MiB, attachments of 64 GiB.
+    /// Loopback only; enough for some hundred people and programs, 1 MiB of JSON and attachments of
+    /// 64 GiB.
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),

@@ -22,7 +22,7 @@ const BODY_SECONDS_MAX: u64 = 30;
 
 /// A JSON document of a request or a response.
 #[derive(Debug)]
-pub(crate) struct Json<T>(pub T);
+pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequest<ServerState> for Json<T> {
     type Rejection = Problem;
@@ -138,7 +138,7 @@ mod tests {
 
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only its shape is needed")]
+    #[expect(dead_code, reason = "only parsed")]
     struct TestRequest {
         title: Option<String>,
         severity: Option<u8>,
@@ -175,20 +175,20 @@ mod tests {
 
     #[test]
     fn accepts_json_media_types() {
-        let is = |value: &'static str| {
+        let accepts = |value: &'static str| {
             is_json(&HeaderMap::from_iter([(
                 header::CONTENT_TYPE,
                 HeaderValue::from_static(value),
             )]))
         };
         assert!(
-            is("application/json")
-                && is("Application/JSON; charset=utf-8")
-                && is("application/cloudevents+json")
+            accepts("application/json")
+                && accepts("Application/JSON; charset=utf-8")
+                && accepts("application/cloudevents+json")
         );
         assert!(
-            !is("text/json")
-                && !is("application/x-www-form-urlencoded")
+            !accepts("text/json")
+                && !accepts("application/x-www-form-urlencoded")
                 && !is_json(&HeaderMap::new())
         );
     }

@@ -1,9 +1,9 @@
 //! The HTTP API of a running collector.
 //!
 //! A connection arrives in [`listener`](Listener), a request passes [`observe`] and [`auth`], and
-//! a handler of [`handlers`] answers it with a type of crate `api`. [`routes`] is the table of all
+//! a handler of [`handlers`] responds with a type of crate `api`. [`routes`] is the table of all
 //! paths: the router is built from it, and so is the OpenAPI [description](openapi). A request that
-//! fails is answered with a [`Problem`].
+//! fails gets a [`problem`].
 //!
 //! **Trust.** Nothing that arrives is trusted before [`auth`] accepts its token, and then only as
 //! far as the token's role permits. The holder of an admin token can read all evidence and create
@@ -38,7 +38,6 @@ use axum::{Extension, Router};
 
 pub use listener::{Listener, ServeError};
 pub use oidc::OidcError;
-pub use problem::Problem;
 pub use state::ServerState;
 
 use self::routes::ROUTES;

@@ -1,7 +1,6 @@
-//! The sockets under the API: their number and times have limits, and an end loses no request.
+//! The API's sockets: connections and their times are limited, and a shutdown loses no request.
 //!
-//! HTTP/1.1 and nothing else: whoever wants more has a proxy before it, and what is not there
-//! cannot be attacked.
+//! HTTP/1.1 only, to keep the attack surface small. A reverse proxy can offer other versions.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,69 +10,66 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 use crate::config::{ServeConfig, TlsConfig};
 
-/// How long a client may take to shake hands, to send the header of a request, and to think of the
-/// next one.
+/// How long a client may take for the TLS handshake, and for the header of each request, idle time
+/// before it included.
 const HEADER_SECONDS_MAX: u64 = 15;
-/// Bytes of a header, with all its lines: tokens of identity providers have some KiB.
+/// Bytes of a request's header. Tokens of identity providers have some KiB.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
-/// A pause where the system has no sockets left: they come back when connections end.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The pause after a failed accept. The usual cause is a lack of file descriptors, which ending
+/// connections release.
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The API cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Whoever listens on the way would read tokens and evidence.
+    /// Anybody on the network could read tokens and evidence.
     #[error(
-        "will not listen on {0} without TLS: set [serve.tls], or say --insecure-listen where a proxy before it has TLS"
+        "refusing to listen on {0} without TLS: set [serve.tls], or pass --insecure-listen if a proxy in front terminates TLS"
     )]
     Insecure(SocketAddr),
-    /// The address cannot be had.
     #[error("cannot listen on {address}")]
     Listen {
-        /// The address.
         address: SocketAddr,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// A file of [`TlsConfig`] cannot be used.
+    /// A file of [`TlsConfig`] is missing or not PEM.
     #[error("cannot use {} for TLS", path.display())]
     TlsFile {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
-        cause: rustls::pki_types::pem::Error,
+        cause: pem::Error,
     },
-    /// Certificate and key are none, or do not fit together.
-    #[error("cannot use the certificate {} with its key for TLS", path.display())]
+    /// The certificate or key is invalid, or they do not match.
+    #[error("cannot use the certificate {} with its key for TLS", certificate.display())]
     Tls {
-        /// The certificate.
-        path: PathBuf,
-        /// Why.
+        certificate: PathBuf,
         #[source]
         cause: rustls::Error,
     },
 }
 
-/// Sockets that are open, and nobody has been let in yet.
+/// A bound socket that does not accept connections yet.
 pub struct Listener {
     tcp: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -83,104 +79,101 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Opens the socket of `config`. Beyond this machine only with TLS, unless `insecure` says that
-    /// it need not be.
+    /// Binds the address of `config`. `allow_insecure` permits plain HTTP on addresses other than
+    /// loopback.
     ///
     /// # Errors
     /// See [`ServeError`].
-    pub async fn bind(config: &ServeConfig, insecure: bool) -> Result<Self, ServeError> {
+    pub async fn bind(config: &ServeConfig, allow_insecure: bool) -> Result<Self, ServeError> {
         let address = config.listen;
-        if config.tls.is_none() && !address.ip().is_loopback() && !insecure {
+        if config.tls.is_none() && !address.ip().is_loopback() && !allow_insecure {
             return Err(ServeError::Insecure(address));
         }
-        let tls = config.tls.as_ref().map(acceptor).transpose()?;
+        let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
         let failed = |cause| ServeError::Listen { address, cause };
         let tcp = TcpListener::bind(address).await.map_err(failed)?;
-        let address = tcp.local_addr().map_err(failed)?;
-        let (connections_max, drain_seconds_max) =
-            (config.connections_max, config.drain_seconds_max);
         Ok(Self {
+            address: tcp.local_addr().map_err(failed)?,
             tcp,
             tls,
-            address,
-            connections_max: connections_max as usize,
-            drain_seconds_max,
+            connections_max: config.connections_max as usize,
+            drain_seconds_max: config.drain_seconds_max,
         })
     }
 
-    /// Where it listens, with the port that was found where none was asked for.
+    /// The URL that it listens on. If the configured port is 0, it has the port that the system
+    /// chose.
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 
-    /// Answers until `drain`; then takes no more, and ends what is under way, up to the configured
-    /// time.
+    /// Serves until `drain`. Then accepts no more connections, and waits for in-flight requests up
+    /// to the configured time.
     pub async fn serve(self, router: Router, drain: CancellationToken) {
-        let (places, graceful) = (
-            Arc::new(Semaphore::new(self.connections_max)),
-            GracefulShutdown::new(),
-        );
+        let permits = Arc::new(Semaphore::new(self.connections_max));
+        let graceful = GracefulShutdown::new();
         loop {
             let accepted = tokio::select! {
                 () = drain.cancelled() => break,
-                accepted = accept(&self.tcp, &places) => accepted,
+                accepted = accept(&self.tcp, &permits) => accepted,
             };
-            let (stream, place) = match accepted {
+            let (stream, permit) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
-                    sleep(PAUSE).await;
+                    sleep(ACCEPT_RETRY_INTERVAL).await;
                     continue;
                 }
             };
             let (tls, router, watcher) = (self.tls.clone(), router.clone(), graceful.watcher());
+            // The handshake belongs into the task: a slow client must not delay other ones.
             tokio::spawn(async move {
                 match tls {
-                    None => answer(stream, router, watcher).await,
-                    Some(tls) => {
-                        match timeout(Duration::from_secs(HEADER_SECONDS_MAX), tls.accept(stream))
-                            .await
-                        {
-                            Ok(Ok(stream)) => answer(stream, router, watcher).await,
-                            Ok(Err(error)) => debug!(%error, "a client did not shake hands"),
-                            Err(_) => debug!("a client did not shake hands in time"),
-                        }
-                    }
+                    None => serve_connection(stream, router, watcher).await,
+                    Some(tls) => serve_tls_connection(stream, &tls, router, watcher).await,
                 }
-                drop(place);
+                drop(permit);
             });
         }
-        drop(self.tcp); // whoever comes now is told so by the system
-        if timeout(
-            Duration::from_secs(self.drain_seconds_max),
-            graceful.shutdown(),
-        )
-        .await
-        .is_err()
-        {
-            warn!("requests did not end in time, and are cut off");
+        drop(self.tcp); // the system refuses new connections from here on
+        let drain_max = Duration::from_secs(self.drain_seconds_max);
+        if timeout(drain_max, graceful.shutdown()).await.is_err() {
+            warn!("aborting requests that did not finish in time");
         }
     }
 }
 
-/// The next connection, once there is a place for it.
+/// Waits for a permit, then for the next connection.
 async fn accept(
     tcp: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places)
+    permits: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits)
         .acquire_owned()
         .await
         .map_err(io::Error::other)?;
     let (stream, _) = tcp.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, place))
+    stream.set_nodelay(true)?; // small events must not wait until a packet is full
+    Ok((stream, permit))
 }
 
-/// Answers all requests of a connection.
-async fn answer(
+async fn serve_tls_connection(
+    stream: TcpStream,
+    tls: &TlsAcceptor,
+    router: Router,
+    watcher: Watcher,
+) {
+    match timeout(Duration::from_secs(HEADER_SECONDS_MAX), tls.accept(stream)).await {
+        Ok(Ok(stream)) => serve_connection(stream, router, watcher).await,
+        Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
+        Err(_) => debug!("a TLS handshake did not finish in time"),
+    }
+}
+
+/// Serves all requests of a connection.
+async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     watcher: Watcher,
@@ -190,56 +183,57 @@ async fn answer(
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(HEADER_SECONDS_MAX))
         .max_buf_size(HEADER_BYTES_MAX);
-    let service =
-        tower::ServiceExt::map_request(router, |request: http::Request<hyper::body::Incoming>| {
-            request.map(Body::new)
-        });
+    let service = router.map_request(|request: Request<Incoming>| request.map(Body::new));
     let connection =
         builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    // The watcher ends an idle connection on shutdown, and lets a running request finish.
     if let Err(error) = watcher.watch(connection).await {
-        debug!(%error, "a connection broke");
+        debug!(%error, "a connection failed");
     }
 }
 
-/// TLS with a certificate and its key.
-fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, ServeError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |cause| ServeError::TlsFile { path, cause }
-    };
-    let chain = CertificateDer::pem_file_iter(&config.certificate).and_then(Iterator::collect);
-    let chain: Vec<_> = chain.map_err(failed(&config.certificate))?;
-    let key = PrivateKeyDer::from_pem_file(&config.key).map_err(failed(&config.key))?;
-    let unfit = |cause| ServeError::Tls {
-        path: config.certificate.clone(),
-        cause,
-    };
+fn tls_acceptor(config: &TlsConfig) -> Result<TlsAcceptor, ServeError> {
+    let certificates = CertificateDer::pem_file_iter(&config.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|cause| tls_file_error(&config.certificate, cause))?;
+    let key = PrivateKeyDer::from_pem_file(&config.key)
+        .map_err(|cause| tls_file_error(&config.key, cause))?;
     let mut tls = ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(unfit)?;
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        .with_single_cert(certificates, key)
+        .map_err(|cause| ServeError::Tls {
+            certificate: config.certificate.clone(),
+            cause,
+        })?;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()]; // so that no client negotiates HTTP/2
     Ok(TlsAcceptor::from(Arc::new(tls)))
+}
+
+fn tls_file_error(path: &Path, cause: pem::Error) -> ServeError {
+    ServeError::TlsFile {
+        path: path.to_owned(),
+        cause,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::task::JoinHandle;
 
     use super::*;
 
-    async fn serve(
-        config: ServeConfig,
-    ) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+    const REQUEST: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    async fn serve(config: ServeConfig) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
         let config = ServeConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             ..config
         };
-        let (listener, drain) = (
-            Listener::bind(&config, false).await.expect("a free port"),
-            CancellationToken::new(),
-        );
-        let router = Router::new().route("/", axum::routing::get(|| async { "hello" }));
+        let listener = Listener::bind(&config, false).await.expect("a free port");
+        let drain = CancellationToken::new();
+        let router = Router::new().route("/", get(|| async { "hello" }));
         (
             listener.address,
             drain.clone(),
@@ -247,50 +241,46 @@ mod tests {
         )
     }
 
-    /// What a client gets that sends `text` and then nothing more.
-    async fn said(address: SocketAddr, text: &str) -> String {
+    /// Sends `text` and nothing more; returns all that the server sends until it disconnects.
+    async fn exchange(address: SocketAddr, text: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("it listens");
         stream.write_all(text.as_bytes()).await.expect("it reads");
-        let mut answer = String::new();
-        let _ = stream.read_to_string(&mut answer).await; // it may be cut off, too
-        answer
+        let mut response = String::new();
+        let _ = stream.read_to_string(&mut response).await; // a reset is a disconnect, too
+        response
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_says_nothing_more_is_not_waited_for() {
+    async fn disconnects_silent_clients_and_limits_headers() {
         let (address, ..) = serve(ServeConfig::default()).await;
-        let whole = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
-        for (text, beginning) in [
+        for (text, status_line) in [
             ("", ""),
             ("GET / HT", ""),
-            (&whole[..20], ""),
-            (whole, "HTTP/1.1 200 OK"),
+            (&REQUEST[..20], ""),
+            (REQUEST, "HTTP/1.1 200 OK"),
         ] {
-            let answer = said(address, text).await;
+            let response = exchange(address, text).await;
             assert!(
-                answer.starts_with(beginning) && answer.is_empty() == beginning.is_empty(),
-                "{text:?}: {answer:?}"
+                response.starts_with(status_line) && response.is_empty() == status_line.is_empty(),
+                "{text:?}: {response:?}"
             );
         }
-        let long = format!(
+        let too_long = format!(
             "GET / HTTP/1.1\r\nx: {}\r\n\r\n",
             "y".repeat(2 * HEADER_BYTES_MAX)
         );
-        assert!(
-            !said(address, &long).await.contains("hello"),
-            "a header has a limit"
-        );
+        assert!(!exchange(address, &too_long).await.contains("hello"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_comes_when_all_places_are_taken_waits_for_one() {
+    async fn connection_above_limit_waits_for_permit() {
         let (address, ..) = serve(ServeConfig {
             connections_max: 1,
             ..ServeConfig::default()
         })
         .await;
         let first = TcpStream::connect(address).await.expect("it listens");
-        let second = tokio::spawn(said(
+        let second = tokio::spawn(exchange(
             address,
             "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
         ));
@@ -301,33 +291,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_end_waits_for_requests_and_not_for_ever() {
+    async fn shutdown_ends_despite_idle_connection() {
         let (address, drain, served) = serve(ServeConfig::default()).await;
         let mut idle = TcpStream::connect(address).await.expect("it listens");
-        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-            .await
-            .expect("it reads");
-        idle.read_exact(&mut [0; 15]).await.expect("an answer");
+        idle.write_all(REQUEST.as_bytes()).await.expect("it reads");
+        idle.read_exact(&mut [0; 15]).await.expect("a response");
         drain.cancel();
-        served
-            .await
-            .expect("it ends, though a client keeps its connection");
+        served.await.expect("no panic");
         assert!(
             TcpStream::connect(address).await.is_err(),
-            "nobody listens any more"
+            "the socket is still open after the shutdown"
         );
     }
 
     #[tokio::test]
-    async fn beyond_this_machine_it_listens_only_with_tls() {
-        let open = ServeConfig {
+    async fn refuses_plain_http_beyond_loopback() {
+        let all_addresses = ServeConfig {
             listen: SocketAddr::from(([0, 0, 0, 0], 0)),
             ..ServeConfig::default()
         };
         assert!(matches!(
-            Listener::bind(&open, false).await,
+            Listener::bind(&all_addresses, false).await,
             Err(ServeError::Insecure(_))
         ));
-        assert!(Listener::bind(&open, true).await.is_ok());
+        assert!(Listener::bind(&all_addresses, true).await.is_ok());
     }
 }

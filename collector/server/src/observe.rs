@@ -19,7 +19,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The route of unknown paths: the path itself comes from the client, and stays out of logs.
 const NO_ROUTE: &str = "none";
 
-/// Runs a request in a span of its own. A handler that panics answers 500.
+/// Runs a request in a span of its own. A panic of its handler becomes a 500.
 pub(crate) async fn observe(
     State(state): State<ServerState>,
     request: Request,

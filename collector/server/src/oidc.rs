@@ -1,22 +1,23 @@
-//! Tokens of the organisation's own identity provider: OpenID Connect discovery, and JWTs signed
-//! with the keys that it publishes.
+//! Tokens of the organisation's identity provider: OpenID Connect discovery, and JWTs signed with
+//! the keys that the issuer publishes.
 //!
-//! **Trust.** Whoever holds the issuer's keys, or serves them under its name, can give himself
-//! every role that is configured. The issuer is asked over HTTPS, and for nothing but its keys.
-//! Where it is away, the collector's own tokens still work: that is what they are for when the
+//! **Trust.** Whoever holds the issuer's keys, or serves keys under its name, can obtain every
+//! configured role. The collector contacts the issuer over HTTPS, and only for its keys. While the
+//! issuer is unreachable, the collector's own tokens still work: they exist for the case that the
 //! identity provider is the incident.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use evidence_format::digest::Digest;
 use evidence_format::time::Timestamp;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use reqwest::redirect;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -30,102 +31,91 @@ use domain::token::TokenRole;
 use platform::chain;
 use platform::loopback::is_loopback_host;
 
-/// How long keys are used before they are asked for again: what the issuer withdraws is worth
-/// nothing after that.
-const KEYS_SECONDS_MAX: u64 = 60 * 60;
-/// How long they are used while the issuer does not answer.
-const KEYS_WITHOUT_ISSUER_SECONDS_MAX: u64 = 24 * 60 * 60;
-/// Between two requests for keys: whoever makes up names of keys must not make us ask for each.
-const ASK_SECONDS_MIN: u64 = 10;
-/// How long the issuer may take to answer.
-const ANSWER_SECONDS_MAX: u64 = 10;
-/// Bytes of an answer of the issuer: with a dozen keys it has some KiB.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
-/// Keys of an issuer: it has two or three, and a dozen during rotations.
+/// Age at which keys are fetched again. A key that the issuer withdraws is accepted until then.
+const FRESH_KEYS_SECONDS_MAX: u64 = 60 * 60;
+/// Age up to which keys are used while the issuer is unreachable.
+const STALE_KEYS_SECONDS_MAX: u64 = 24 * 60 * 60;
+/// Time between two fetches, so that tokens with invented key ids cannot cause a fetch each.
+const KEY_FETCH_INTERVAL_SECONDS_MIN: u64 = 10;
+/// How long the issuer may take to respond.
+const RESPONSE_SECONDS_MAX: u64 = 10;
+/// Bytes of a response of the issuer. A dozen keys take some KiB.
+const RESPONSE_BYTES_MAX: usize = 1 << 20;
+/// Keys of an issuer. Usual are two or three, and a dozen during rotations.
 const KEYS_MAX: usize = 100;
-/// How far its clock and ours may be apart.
-const CLOCK_SECONDS_MAX: u64 = 60;
-/// Bytes of a subject that journals show whole. A longer one is cut, and told from others by its
-/// digest.
+/// Tolerated difference between the issuer's clock and ours.
+const CLOCK_SKEW_SECONDS_MAX: u64 = 60;
+/// Bytes of a subject that journals show in full. A longer one is cut, and its digest keeps it
+/// unique.
 const SUBJECT_BYTES_MAX: usize = 64;
 
-/// Tokens of an identity provider cannot be taken.
+/// `[serve.oidc]` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OidcError {
-    /// Its keys could be replaced on the way.
-    #[error("[serve.oidc] issuer {0:?} is no https:// URL")]
+    /// An attacker on the network could replace the keys.
+    #[error("[serve.oidc] issuer {0:?} is not an https:// URL")]
     Issuer(String),
-    /// The HTTP client could not be made.
     #[error("cannot set up HTTPS: are the system's CA certificates installed?")]
     Client(#[source] reqwest::Error),
 }
 
-/// A token was not taken.
+/// A token of the identity provider was not accepted.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TokenError {
-    /// The client's fault: whatever it is, he is told the same.
-    #[error("the token is worth nothing: {0}")]
+pub(crate) enum OidcTokenError {
+    /// The client's fault. The reason is for the log only: all clients get the same response.
+    #[error("invalid token: {0}")]
     Invalid(&'static str),
-    /// It could not be decided.
+    /// The token could not be checked.
     #[error("cannot get the issuer's keys")]
     Keys(#[source] KeyFetchError),
 }
 
-/// The issuer did not give its keys.
+/// The issuer's keys could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyFetchError {
-    /// It did not answer.
-    #[error("cannot ask {url}")]
+    #[error("cannot fetch {url}")]
     Request {
-        /// Which URL.
         url: Url,
-        /// Why.
         #[source]
         cause: reqwest::Error,
     },
-    /// It answered something else.
-    #[error("{url} answers {what}")]
-    Response {
-        /// Which URL.
-        url: Url,
-        /// What.
-        what: String,
-    },
+    #[error("unexpected response of {url}: {problem}")]
+    Response { url: Url, problem: String },
 }
 
 /// An identity provider.
-pub(crate) struct Oidc {
+pub(crate) struct OidcProvider {
     config: OidcConfig,
     issuer: Url,
     client: reqwest::Client,
-    keys: Mutex<Keys>,
+    keys: Mutex<KeyCache>,
 }
 
-/// What the issuer has published.
+/// The keys that the issuer has published.
 #[derive(Default)]
-struct Keys {
+struct KeyCache {
     keys: Arc<Vec<Jwk>>,
-    /// When they were given.
-    given: Option<Instant>,
-    /// When they were asked for.
-    asked: Option<Instant>,
+    /// When the keys arrived; `None` before the first success.
+    fetched_at: Option<Instant>,
+    /// The last attempt to fetch them.
+    attempted_at: Option<Instant>,
 }
 
-/// Its discovery document (OpenID Connect Discovery 1.0 §4.2), as far as it is used.
+/// The members that we need of the issuer's discovery document (OpenID Connect Discovery 1.0 §4.2).
 #[derive(Deserialize)]
-struct Discovery {
+struct DiscoveryDocument {
     issuer: String,
     jwks_uri: String,
 }
 
-/// Its keys (RFC 7517 §5). Those of a kind that is not known are left out, and no reason to refuse
-/// the others.
+/// The issuer's keys (RFC 7517 §5). Each is parsed on its own, so that a key of an unknown kind
+/// does not invalidate the others.
 #[derive(Deserialize)]
-struct KeySet {
+struct KeySetDocument {
     keys: Vec<Value>,
 }
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
@@ -135,21 +125,19 @@ struct Claims {
     other: BTreeMap<String, Value>,
 }
 
-impl Oidc {
-    /// Takes tokens of a configured issuer. It is asked when the first one comes.
+impl OidcProvider {
+    /// Prepares to check tokens of the configured issuer. Its keys are fetched for the first token.
     ///
     /// # Errors
     /// See [`OidcError`].
     pub(crate) fn new(config: OidcConfig) -> Result<Self, OidcError> {
-        let wrong = || OidcError::Issuer(config.issuer.clone());
-        let issuer: Url = config.issuer.parse().map_err(|_| wrong())?;
-        if !is_safe(&issuer) {
-            return Err(wrong());
-        }
+        let issuer = config.issuer.parse().ok().filter(is_safe);
+        let issuer = issuer.ok_or_else(|| OidcError::Issuer(config.issuer.clone()))?;
         let client = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
-            .timeout(Duration::from_secs(ANSWER_SECONDS_MAX));
-        let client = client.build().map_err(OidcError::Client)?;
+            .timeout(Duration::from_secs(RESPONSE_SECONDS_MAX))
+            .build()
+            .map_err(OidcError::Client)?;
         Ok(Self {
             config,
             issuer,
@@ -158,22 +146,22 @@ impl Oidc {
         })
     }
 
-    /// Who holds a token.
+    /// Verifies a token and returns its holder.
     ///
     /// # Errors
-    /// See [`TokenError`].
-    pub(crate) async fn caller(&self, token: &str) -> Result<Caller, TokenError> {
+    /// See [`OidcTokenError`].
+    pub(crate) async fn caller(&self, token: &str) -> Result<Caller, OidcTokenError> {
         let header = decode_header(token)
-            .map_err(|_| TokenError::Invalid("it is no JWT of a known algorithm"))?;
+            .map_err(|_| OidcTokenError::Invalid("not a JWT of a known algorithm"))?;
         let claims = self
             .claims(token, header.kid.as_deref(), header.alg)
             .await?;
         let role = self
             .role(&claims.other)
-            .ok_or(TokenError::Invalid("no role is configured for its holder"))?;
-        let expires_at = Timestamp::from_unix_nanoseconds(i128::from(claims.exp) * 1_000_000_000);
-        let expires_at = expires_at.ok_or(TokenError::Invalid("it expires in no year"))?;
-        let subject = shortened(&claims.sub);
+            .ok_or(OidcTokenError::Invalid("no group of its holder has a role"))?;
+        let expires_at = Timestamp::from_unix_nanoseconds(i128::from(claims.exp) * 1_000_000_000)
+            .ok_or(OidcTokenError::Invalid("`exp` is out of range"))?;
+        let subject = shorten(&claims.sub);
         let name = Name::escaped(&format!(
             "{subject} ({})",
             self.issuer.host_str().unwrap_or("identity provider")
@@ -187,102 +175,106 @@ impl Oidc {
         })
     }
 
+    /// Verifies a token with the cached keys, and with new ones if no cached key fits: the issuer
+    /// may have rotated its keys since.
     async fn claims(
         &self,
         token: &str,
         kid: Option<&str>,
         alg: Algorithm,
-    ) -> Result<Claims, TokenError> {
-        let mut tried = None;
-        for newest in [false, true] {
-            let keys = self.keys(newest).await.map_err(TokenError::Keys)?;
-            if tried
-                .as_ref()
-                .is_some_and(|tried| Arc::ptr_eq(tried, &keys))
-            {
-                break;
-            }
-            let named = |key: &&Jwk| kid.is_none() || key.common.key_id.as_deref() == kid;
-            let mut fitting = keys
-                .iter()
-                .filter(named)
-                .filter(|key| algorithm(key) == Some(alg))
-                .peekable();
-            if fitting.peek().is_some() {
-                let claims = fitting.find_map(|key| self.verified(token, key, alg));
-                return claims.ok_or(TokenError::Invalid("its signature or a claim is wrong"));
-            }
-            tried = Some(keys); // the issuer may have new keys
+    ) -> Result<Claims, OidcTokenError> {
+        let cached = self.keys(false).await.map_err(OidcTokenError::Keys)?;
+        if let Some(verified) = self.verify_with(&cached, token, kid, alg) {
+            return verified;
         }
-        Err(TokenError::Invalid("no key of the issuer fits"))
+        let newest = self.keys(true).await.map_err(OidcTokenError::Keys)?;
+        self.verify_with(&newest, token, kid, alg)
+            .unwrap_or(Err(OidcTokenError::Invalid("no key of the issuer fits")))
     }
 
-    fn verified(&self, token: &str, key: &Jwk, alg: Algorithm) -> Option<Claims> {
-        let mut validation = Validation::new(alg); // and no other: a public key is no secret of an HMAC
+    /// `None` if no key has the token's key id and algorithm. A token without a key id is tried
+    /// with each key of its algorithm.
+    fn verify_with(
+        &self,
+        keys: &[Jwk],
+        token: &str,
+        kid: Option<&str>,
+        alg: Algorithm,
+    ) -> Option<Result<Claims, OidcTokenError>> {
+        let mut fitting = keys
+            .iter()
+            .filter(|key| kid.is_none() || key.common.key_id.as_deref() == kid)
+            .filter(|key| signing_algorithm(key) == Some(alg))
+            .peekable();
+        fitting.peek()?;
+        let claims = fitting.find_map(|key| self.verify(token, key, alg));
+        Some(claims.ok_or(OidcTokenError::Invalid("its signature or a claim is wrong")))
+    }
+
+    fn verify(&self, token: &str, key: &Jwk, alg: Algorithm) -> Option<Claims> {
+        // Exactly this algorithm: otherwise a public key could serve as the secret of an HMAC.
+        let mut validation = Validation::new(alg);
         validation.set_audience(&[&self.config.audience]);
         validation.set_issuer(&[&self.config.issuer]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.validate_nbf = true;
-        validation.leeway = CLOCK_SECONDS_MAX;
+        validation.leeway = CLOCK_SKEW_SECONDS_MAX;
         let key = DecodingKey::from_jwk(key).ok()?;
-        let decoded = decode::<Claims>(token, &key, &validation);
-        let claims = decoded
-            .inspect_err(|error| debug!(%error, "a token of the identity provider is not taken"))
+        let claims = decode::<Claims>(token, &key, &validation)
+            .inspect_err(|error| debug!(%error, "a token of the identity provider is invalid"))
             .ok()?
             .claims;
         (claims.iss == self.config.issuer && !claims.sub.is_empty()).then_some(claims)
     }
 
-    /// The role that may most, of those that the claim's values give.
+    /// The most powerful role of the groups in the role claim.
     fn role(&self, claims: &BTreeMap<String, Value>) -> Option<TokenRole> {
-        let values: Vec<&str> = match claims.get(&self.config.role_claim)? {
-            Value::String(one) => one.split(' ').collect(), // as `scope` has them (RFC 8693 §4.2)
-            Value::Array(many) => many.iter().filter_map(Value::as_str).collect(),
+        let groups: Vec<&str> = match claims.get(&self.config.role_claim)? {
+            // Separated by spaces, as in `scope` (RFC 8693 §4.2).
+            Value::String(text) => text.split(' ').collect(),
+            Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
             _ => return None,
         };
-        let given: Vec<TokenRole> = values
+        let granted: Vec<&TokenRole> = groups
             .iter()
-            .filter_map(|value| self.config.roles.get(*value))
-            .copied()
+            .filter_map(|group| self.config.roles.get(*group))
             .collect();
-        let order = [
+        let by_power = [
             TokenRole::Admin,
             TokenRole::Commander,
             TokenRole::Owner,
             TokenRole::Auditor,
             TokenRole::Automation,
         ];
-        order.into_iter().find(|role| given.contains(role))
+        by_power.into_iter().find(|role| granted.contains(&role))
     }
 
-    /// The issuer's keys: those that are known, unless they are old or `newest` are wanted. One
-    /// request at a time.
-    async fn keys(&self, newest: bool) -> Result<Arc<Vec<Jwk>>, KeyFetchError> {
-        let mut known = self.keys.lock().await;
-        let is_within = |since: Option<Instant>, seconds| {
-            since.is_some_and(|at| at.elapsed() < Duration::from_secs(seconds))
-        };
-        let is_fresh = is_within(known.given, KEYS_SECONDS_MAX) && !newest;
-        let asked_just_now = known.given.is_some() && is_within(known.asked, ASK_SECONDS_MIN);
-        if is_fresh || asked_just_now {
-            return Ok(Arc::clone(&known.keys));
+    /// The issuer's keys, from the cache if they are fresh and `refresh` is false.
+    async fn keys(&self, refresh: bool) -> Result<Arc<Vec<Jwk>>, KeyFetchError> {
+        // Held during the fetch, so that concurrent requests wait for one fetch.
+        let mut cache = self.keys.lock().await;
+        let is_fresh = is_within(cache.fetched_at, FRESH_KEYS_SECONDS_MAX) && !refresh;
+        let was_just_attempted = cache.fetched_at.is_some()
+            && is_within(cache.attempted_at, KEY_FETCH_INTERVAL_SECONDS_MIN);
+        if is_fresh || was_just_attempted {
+            return Ok(Arc::clone(&cache.keys));
         }
-        known.asked = Some(Instant::now());
+        cache.attempted_at = Some(Instant::now());
         match self.fetch_keys().await {
             Ok(keys) => {
                 let now = Some(Instant::now());
-                *known = Keys {
+                *cache = KeyCache {
                     keys: Arc::new(keys),
-                    given: now,
-                    asked: now,
+                    fetched_at: now,
+                    attempted_at: now,
                 };
             }
-            Err(error) if is_within(known.given, KEYS_WITHOUT_ISSUER_SECONDS_MAX) => {
-                warn!(error = %chain(&error), "the identity provider's keys are those of earlier");
+            Err(error) if is_within(cache.fetched_at, STALE_KEYS_SECONDS_MAX) => {
+                warn!(error = %chain(&error), "using cached keys: cannot fetch the identity provider's keys");
             }
             Err(error) => return Err(error),
         }
-        Ok(Arc::clone(&known.keys))
+        Ok(Arc::clone(&cache.keys))
     }
 
     async fn fetch_keys(&self) -> Result<Vec<Jwk>, KeyFetchError> {
@@ -291,51 +283,59 @@ impl Oidc {
             "{}/.well-known/openid-configuration",
             url.path().trim_end_matches('/')
         ));
-        let discovery: Discovery = self.get(&url).await?;
-        let answer = |what: &str| KeyFetchError::Response {
-            url: url.clone(),
-            what: what.to_owned(),
-        };
+        let discovery: DiscoveryDocument = self.get(&url).await?;
+        // They must be identical (OpenID Connect Discovery 1.0 §4.3).
         if discovery.issuer != self.config.issuer {
-            return Err(answer("for another issuer")); // Discovery 1.0 §4.3: they must be identical
+            return Err(unexpected(&url, "it describes another issuer"));
         }
-        let place = discovery.jwks_uri.parse().ok().filter(is_safe);
-        let place = place.ok_or_else(|| answer("with a jwks_uri that is no https:// URL"))?;
-        let set: KeySet = self.get(&place).await?;
-        let keys = set
+        let Some(key_set_url) = discovery.jwks_uri.parse().ok().filter(is_safe) else {
+            return Err(unexpected(&url, "its jwks_uri is not an https:// URL"));
+        };
+        let document: KeySetDocument = self.get(&key_set_url).await?;
+        let keys = document
             .keys
             .into_iter()
             .take(KEYS_MAX)
             .filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
-        Ok(keys.filter(|key| algorithm(key).is_some()).collect())
+        Ok(keys
+            .filter(|key| signing_algorithm(key).is_some())
+            .collect())
     }
 
-    async fn get<T: serde::de::DeserializeOwned>(&self, url: &Url) -> Result<T, KeyFetchError> {
+    async fn get<T: DeserializeOwned>(&self, url: &Url) -> Result<T, KeyFetchError> {
         let failed = |cause| KeyFetchError::Request {
             url: url.clone(),
             cause,
         };
-        let answer = |what: String| KeyFetchError::Response {
-            url: url.clone(),
-            what,
-        };
         let mut response = self.client.get(url.clone()).send().await.map_err(failed)?;
         if !response.status().is_success() {
-            return Err(answer(response.status().to_string()));
+            return Err(unexpected(url, response.status()));
         }
+        // Limited while it arrives: `Content-Length` may be absent or wrong.
         let mut bytes = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             bytes.extend_from_slice(&chunk);
-            if bytes.len() > ANSWER_BYTES_MAX {
-                return Err(answer(format!("more than {ANSWER_BYTES_MAX} bytes")));
+            if bytes.len() > RESPONSE_BYTES_MAX {
+                let problem = format!("more than {RESPONSE_BYTES_MAX} bytes");
+                return Err(unexpected(url, problem));
             }
         }
-        let bytes: Bytes = bytes.freeze();
-        serde_json::from_slice(&bytes).map_err(|error| answer(format!("no such document: {error}")))
+        serde_json::from_slice(&bytes).map_err(|error| unexpected(url, error))
     }
 }
 
-/// HTTPS; or this machine, where nobody is on the way.
+fn unexpected(url: &Url, problem: impl ToString) -> KeyFetchError {
+    KeyFetchError::Response {
+        url: url.clone(),
+        problem: problem.to_string(),
+    }
+}
+
+fn is_within(since: Option<Instant>, seconds: u64) -> bool {
+    since.is_some_and(|at| at.elapsed() < Duration::from_secs(seconds))
+}
+
+/// True for HTTPS, and for plain HTTP to loopback, which no attacker on the network sees.
 fn is_safe(url: &Url) -> bool {
     match url.scheme() {
         "https" => url.has_host(),
@@ -344,10 +344,10 @@ fn is_safe(url: &Url) -> bool {
     }
 }
 
-/// The one algorithm that a key is good for here; `None` for keys of other kinds, secrets of an
-/// HMAC among them.
-fn algorithm(key: &Jwk) -> Option<Algorithm> {
-    let by_kind = match &key.algorithm {
+/// The only algorithm that a key is accepted for; `None` for unsupported keys, and for symmetric
+/// ones, which nobody should publish.
+fn signing_algorithm(key: &Jwk) -> Option<Algorithm> {
+    let algorithm = match &key.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
             Algorithm::ES256
@@ -357,19 +357,20 @@ fn algorithm(key: &Jwk) -> Option<Algorithm> {
         }
         _ => return None,
     };
-    let for_signing = key
+    // `use` and `alg` are optional (RFC 7517 §4), but bind if they are present.
+    let is_for_signing = key
         .common
         .public_key_use
         .as_ref()
-        .is_none_or(|usage| *usage == jsonwebtoken::jwk::PublicKeyUse::Signature);
-    let says_so = key
+        .is_none_or(|usage| *usage == PublicKeyUse::Signature);
+    let is_consistent = key
         .common
         .key_algorithm
-        .is_none_or(|said| said.to_string() == format!("{by_kind:?}"));
-    (for_signing && says_so).then_some(by_kind)
+        .is_none_or(|stated| stated.to_string() == format!("{algorithm:?}"));
+    (is_for_signing && is_consistent).then_some(algorithm)
 }
 
-fn shortened(subject: &str) -> String {
+fn shorten(subject: &str) -> String {
     if subject.len() <= SUBJECT_BYTES_MAX {
         return subject.to_owned();
     }
@@ -403,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_come_from_where_nobody_is_on_the_way() {
+    fn rejects_issuer_without_https() {
         sources::crypto::install_provider();
         for good in [
             "https://login.example.com",
@@ -412,7 +413,7 @@ mod tests {
             "http://localhost:8080",
             "http://[::1]/",
         ] {
-            assert!(Oidc::new(config(good)).is_ok(), "{good}");
+            assert!(OidcProvider::new(config(good)).is_ok(), "{good}");
         }
         for bad in [
             "http://login.example.com",
@@ -423,16 +424,16 @@ mod tests {
             "",
         ] {
             assert!(
-                matches!(Oidc::new(config(bad)), Err(OidcError::Issuer(_))),
+                matches!(OidcProvider::new(config(bad)), Err(OidcError::Issuer(_))),
                 "{bad}"
             );
         }
     }
 
     #[test]
-    fn of_several_roles_the_one_that_may_most_counts() {
+    fn grants_most_powerful_of_several_roles() {
         sources::crypto::install_provider();
-        let oidc = Oidc::new(config("https://login.example.com")).expect("a good issuer");
+        let oidc = OidcProvider::new(config("https://login.example.com")).expect("a valid issuer");
         let role = |groups: Value| oidc.role(&BTreeMap::from([("groups".to_owned(), groups)]));
         assert_eq!(
             role(serde_json::json!(["audit", "sec-oncall", "other"])),
@@ -458,18 +459,18 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_good_for_one_algorithm() {
-        let of = |json: Value| {
+    fn accepts_key_for_one_algorithm_only() {
+        let accepted = |json: Value| {
             serde_json::from_value::<Jwk>(json)
                 .ok()
-                .and_then(|key| algorithm(&key))
+                .and_then(|key| signing_algorithm(&key))
         };
         let rsa = serde_json::json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"});
-        assert_eq!(of(rsa.clone()), Some(Algorithm::RS256));
+        assert_eq!(accepted(rsa.clone()), Some(Algorithm::RS256));
         let with = |member: &str, value: &str| {
             let mut key = rsa.clone();
             key[member] = value.into();
-            of(key)
+            accepted(key)
         };
         assert_eq!(
             (with("alg", "RS256"), with("use", "sig")),
@@ -477,31 +478,31 @@ mod tests {
         );
         assert_eq!((with("alg", "PS256"), with("use", "enc")), (None, None));
         assert_eq!(
-            of(serde_json::json!({"kty": "EC", "crv": "P-256", "x": "AQ", "y": "AQ"})),
+            accepted(serde_json::json!({"kty": "EC", "crv": "P-256", "x": "AQ", "y": "AQ"})),
             Some(Algorithm::ES256)
         );
         assert_eq!(
-            of(serde_json::json!({"kty": "EC", "crv": "P-384", "x": "AQ", "y": "AQ"})),
+            accepted(serde_json::json!({"kty": "EC", "crv": "P-384", "x": "AQ", "y": "AQ"})),
             None
         );
         assert_eq!(
-            of(serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": "AQ"})),
+            accepted(serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": "AQ"})),
             Some(Algorithm::EdDSA)
         );
         assert_eq!(
-            of(serde_json::json!({"kty": "oct", "k": "c2VjcmV0"})),
+            accepted(serde_json::json!({"kty": "oct", "k": "c2VjcmV0"})),
             None,
-            "a secret of an HMAC is no key that is published"
+            "a symmetric key must not verify anything"
         );
     }
 
     #[test]
-    fn long_subjects_are_told_apart() {
+    fn shortened_subjects_stay_unique() {
         let (one, other) = (
             format!("{}1", "x".repeat(200)),
             format!("{}2", "x".repeat(200)),
         );
-        assert_eq!(shortened("alice"), "alice");
-        assert!(shortened(&one).len() <= SUBJECT_BYTES_MAX && shortened(&one) != shortened(&other));
+        assert_eq!(shorten("alice"), "alice");
+        assert!(shorten(&one).len() <= SUBJECT_BYTES_MAX && shorten(&one) != shorten(&other));
     }
 }

@@ -273,7 +273,7 @@ fn reference(schema: SchemaFn) -> RefOr<Schema> {
     RefOr::Ref(Ref::from_schema_name(name))
 }
 
-/// The problems that a route can answer with: the titles of their codes, by status.
+/// The problems that a route can respond with: the titles of their codes, by status.
 fn problems(route: &Route) -> BTreeMap<StatusCode, String> {
     let mut codes = route.problems.to_vec();
     if !route.roles.is_empty() {
@@ -344,7 +344,7 @@ mod tests {
         let committed = fs::read_to_string(SNAPSHOT).unwrap_or_default();
         assert!(
             committed == current,
-            "{SNAPSHOT} is not what the code says: run this test with {UPDATE}=1, and read what changed"
+            "{SNAPSHOT} does not match the code: run this test with {UPDATE}=1, and review the changes"
         );
     }
 
@@ -391,14 +391,14 @@ mod tests {
             if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
                 assert!(
                     json.pointer(reference.trim_start_matches('#')).is_some(),
-                    "{reference} leads nowhere"
+                    "{reference} does not resolve"
                 );
                 references += 1;
             }
         });
         assert!(
             references > 50,
-            "a document without references describes nothing"
+            "only {references} references: the document is almost empty"
         );
     }
 

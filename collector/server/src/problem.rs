@@ -21,7 +21,7 @@ use store::ledger::LedgerError;
 
 /// A response that reports a failure.
 #[derive(Debug)]
-pub struct Problem {
+pub(crate) struct Problem {
     code: ProblemCode,
     detail: String,
     missing: Vec<String>,
@@ -127,8 +127,8 @@ pub(crate) async fn method_not_allowed() -> Problem {
 }
 
 impl From<CommandError> for Problem {
-    fn from(refusal: CommandError) -> Self {
-        let code = match &refusal {
+    fn from(error: CommandError) -> Self {
+        let code = match &error {
             CommandError::NotReadyToClose { missing } => {
                 let problem = Self::new(
                     ProblemCode::NotReadyToClose,
@@ -150,7 +150,7 @@ impl From<CommandError> for Problem {
             | CommandError::TooMany { .. }
             | CommandError::Play(_) => ProblemCode::Invalid,
         };
-        Self::new(code, refusal.to_string())
+        Self::new(code, error.to_string())
     }
 }
 
@@ -167,7 +167,29 @@ impl From<LedgerError> for Problem {
             LedgerError::Database(
                 DatabaseError::Outage { .. } | DatabaseError::StorageFull { .. },
             ) => Self::unavailable(&error),
-            _ => Self::internal(&error),
+            // Another process or a bug caused these, not the client. A rejected command arrives as
+            // `DeclareError::Refused` instead.
+            LedgerError::Contended { .. }
+            | LedgerError::Refused(_)
+            | LedgerError::InvalidJournal { .. }
+            | LedgerError::InvalidPrefix(_)
+            | LedgerError::UnknownPass(_)
+            | LedgerError::PlanIsSet(_)
+            | LedgerError::PassIsSealed(_)
+            | LedgerError::LeaseLost { .. }
+            | LedgerError::PageDiffers { .. }
+            | LedgerError::StepHasEnded { .. }
+            | LedgerError::StreamBusy(_)
+            | LedgerError::StreamMoved { .. }
+            | LedgerError::UnknownStream(_)
+            | LedgerError::NotPrepared(_)
+            | LedgerError::KeyOfOtherStore(_)
+            | LedgerError::Database(
+                DatabaseError::Url(_)
+                | DatabaseError::Open { .. }
+                | DatabaseError::Migrate(_)
+                | DatabaseError::Statement { .. },
+            ) => Self::internal(&error),
         }
     }
 }
@@ -179,12 +201,27 @@ impl From<PipelineError> for Problem {
             PipelineError::Play(_) | PipelineError::Plan(_) => {
                 Self::new(ProblemCode::Invalid, chain(&error))
             }
-            PipelineError::Ledger(error) => error.into(),
+            PipelineError::Ledger(error) | PipelineError::Seal(SealError::Ledger(error)) => {
+                error.into()
+            }
             PipelineError::Blobs(error) | PipelineError::Seal(SealError::Blobs(error)) => {
                 error.into()
             }
-            PipelineError::Seal(SealError::Ledger(error)) => error.into(),
-            error => Self::internal(&error),
+            PipelineError::Capture(_)
+            | PipelineError::Seal(
+                SealError::Bundle(_)
+                | SealError::File { .. }
+                | SealError::Unsound { .. }
+                | SealError::UnknownKey { .. }
+                | SealError::Crashed(_),
+            )
+            | PipelineError::Derive(_)
+            | PipelineError::Unreadable { .. }
+            | PipelineError::WorkFolder { .. }
+            | PipelineError::LeaseLost
+            | PipelineError::UnknownSource(_)
+            | PipelineError::Crashed
+            | PipelineError::NotRequested(_) => Self::internal(&error),
         }
     }
 }
@@ -192,7 +229,7 @@ impl From<PipelineError> for Problem {
 impl From<DeclareError> for Problem {
     fn from(error: DeclareError) -> Self {
         match error {
-            DeclareError::Refused(refusal) => refusal.into(),
+            DeclareError::Refused(error) => error.into(),
             DeclareError::Store(error) => error.into(),
         }
     }
@@ -202,7 +239,21 @@ impl From<BlobError> for Problem {
     fn from(error: BlobError) -> Self {
         match &error {
             BlobError::StorageFull { .. } => Self::unavailable(&error),
-            _ => Self::internal(&error),
+            BlobError::Key { .. }
+            | BlobError::Exists { .. }
+            | BlobError::NotFound { .. }
+            | BlobError::TooLarge { .. }
+            | BlobError::Contended { .. }
+            | BlobError::WriteFile { .. }
+            | BlobError::ReadFile { .. }
+            | BlobError::Config(_)
+            | BlobError::OpenFolder { .. }
+            | BlobError::Overwrites { .. }
+            | BlobError::NoObjectLock { .. }
+            | BlobError::NotLocked { .. }
+            | BlobError::Refused { .. }
+            | BlobError::Folder { .. }
+            | BlobError::Store { .. } => Self::internal(&error),
         }
     }
 }
@@ -215,7 +266,14 @@ impl From<AttachError> for Problem {
                 Err(cause) => Self::internal(&cause),
             },
             AttachError::Store(error) => error.into(),
-            error => Self::internal(&error),
+            AttachError::Folder { .. }
+            | AttachError::Special { .. }
+            | AttachError::Unreadable { .. }
+            | AttachError::Changed { .. }
+            | AttachError::Files(_)
+            | AttachError::Random(_)
+            | AttachError::Kept { .. }
+            | AttachError::Crashed(_) => Self::internal(&error),
         }
     }
 }
@@ -244,7 +302,7 @@ impl From<ParseNameError> for Problem {
     }
 }
 
-/// So that a reader of a request's body can fail with a problem.
+/// An error, so that the reader of a request's body can fail with it.
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.detail)
@@ -261,7 +319,8 @@ mod tests {
 
     #[tokio::test]
     async fn writes_problem_details_of_rfc_9457() {
-        let response = Problem::new(ProblemCode::Invalid, "say \u{1b}[2J\nwhy").into_response();
+        let response =
+            Problem::new(ProblemCode::Invalid, "first \u{1b}[2J\nsecond").into_response();
         assert_eq!(response.status(), 422);
         assert_eq!(
             response.headers()[header::CONTENT_TYPE],
@@ -280,7 +339,7 @@ mod tests {
                 "type": "urn:exhibit:problem:invalid",
                 "title": "the request is well-formed but a value is not allowed",
                 "status": 422,
-                "detail": "say \\u{1b}[2J / why",
+                "detail": "first \\u{1b}[2J / second",
                 "code": "invalid",
             })
         );

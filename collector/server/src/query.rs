@@ -61,13 +61,10 @@ impl Query {
         let values = self
             .unread
             .extract_if(.., |(other, _)| other == name)
-            .map(|(_, value)| value);
-        let parse = |value: String| {
-            value
-                .parse()
-                .map_err(|e| Problem::new(ProblemCode::Invalid, format!("parameter {name}: {e}")))
-        };
-        values.map(parse).collect()
+            .map(|(_, value)| value.parse());
+        values
+            .collect::<Result<_, T::Err>>()
+            .map_err(|e| Problem::new(ProblemCode::Invalid, format!("parameter {name}: {e}")))
     }
 
     /// Rejects parameters that no handler has read.

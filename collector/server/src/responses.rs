@@ -1,5 +1,5 @@
-//! The API's answers, built from what the pipeline and the ledger return. The command line shows the
-//! same answers for a local store as for a server.
+//! The API's responses, built from what the pipeline and the ledger return. The command line shows the
+//! same ones for a local store as for a server.
 
 use std::collections::BTreeMap;
 

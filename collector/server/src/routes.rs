@@ -93,7 +93,7 @@ fn idempotency_key() -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(Type::String)
         .pattern(Some("^[ -~]{1,256}$"))
-        .description(Some("1 to 256 visible ASCII characters"))
+        .description(Some("1 to 256 printable ASCII characters"))
         .into()
 }
 

@@ -1,4 +1,4 @@
-//! What all handlers share.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ServeConfig;
 use crate::metrics::Metrics;
-use crate::oidc::{Oidc, OidcError};
+use crate::oidc::{OidcError, OidcProvider};
 use domain::trigger::HooksConfig;
 use pipeline::Pipeline;
 use store::ledger::Ledger;
@@ -17,7 +17,7 @@ use store::ledger::Ledger;
 /// add to this.
 const DATABASE_WAIT: Duration = Duration::from_secs(1);
 
-/// What all handlers share. Cheap to clone.
+/// The state that all handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct ServerState(Arc<SharedState>);
 
@@ -29,12 +29,12 @@ struct SharedState {
     config: ServeConfig,
     hooks: HooksConfig,
     metrics: Metrics,
-    oidc: Option<Oidc>,
+    oidc: Option<OidcProvider>,
     drain: CancellationToken,
 }
 
 impl ServerState {
-    /// State for an API to `pipeline`. `drain` ends answers that would never end, such as event
+    /// State for an API to `pipeline`. `drain` ends responses without an end, such as event
     /// streams. `hooks` holds the secrets of webhooks.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl ServerState {
         hooks: HooksConfig,
         drain: CancellationToken,
     ) -> Result<Self, OidcError> {
-        let oidc = config.oidc.clone().map(Oidc::new).transpose()?;
+        let oidc = config.oidc.clone().map(OidcProvider::new).transpose()?;
         Ok(Self(Arc::new(SharedState {
             pipeline: pipeline.with_patience(DATABASE_WAIT),
             patient_pipeline: pipeline,
@@ -81,7 +81,7 @@ impl ServerState {
         &self.0.metrics
     }
 
-    pub(crate) fn oidc(&self) -> Option<&Oidc> {
+    pub(crate) fn oidc(&self) -> Option<&OidcProvider> {
         self.0.oidc.as_ref()
     }
 

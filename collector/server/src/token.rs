@@ -1,4 +1,7 @@
-//! Tokens as their holders have them: `exh_`, the id, and a secret that is shown once.
+//! The collector's own tokens: `exh_`, an id, and a secret that is shown only once.
+//!
+//! **Trust.** The ledger has a digest of each secret, so whoever reads the ledger cannot use the
+//! tokens in it.
 
 use std::io;
 use std::str::FromStr;
@@ -10,94 +13,79 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use subtle::ConstantTimeEq as _;
 
-use domain::incident::{BoundedText, Name};
-use domain::token::{TokenId, TokenRole};
+use domain::incident::Name;
+use domain::token::{TokenId, TokenLabel, TokenRole};
 use platform::clock;
 use store::ledger::{Ledger, LedgerError, TokenRow};
 
-/// What every token begins with, so that whoever scans for leaked secrets knows ours.
+/// The prefix of every token, by which scanners for leaked secrets can recognise ours.
 const PREFIX: &str = "exh_";
-/// 256 bits: nobody guesses them, so a plain digest of them may be kept.
+/// 256 random bits cannot be guessed, so an unsalted digest suffices for storage.
 const SECRET_BYTES: usize = 32;
-/// Bytes of a label: with the id beside it, it still is a [`Name`] for the journal.
-pub(super) const LABEL_BYTES_MAX: usize = 64;
-/// How long a token is good if nobody says.
-pub const VALID_BY_DEFAULT: Duration = Duration::from_secs(90 * DAY_SECONDS);
-/// How long one may be good: nobody remembers a token of last year.
-pub const VALID_MAX: Duration = Duration::from_secs(366 * DAY_SECONDS);
+/// How long a token is valid by default.
+pub const VALIDITY_DEFAULT: Duration = Duration::from_secs(90 * DAY_SECONDS);
+/// The longest validity: after a year, nobody remembers who has a token.
+const VALIDITY_MAX: Duration = Duration::from_secs(366 * DAY_SECONDS);
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// Whose a token is, for people.
-pub type Label = BoundedText<LABEL_BYTES_MAX, false>;
-
-/// A token with its secret. Whoever has it may do what its role may.
-pub struct Secret {
+/// A token with its secret. Whoever has it can do everything that its role permits.
+pub struct ApiToken {
     id: TokenId,
     secret: [u8; SECRET_BYTES],
 }
 
-/// A token to be made.
+/// A token to be created.
 #[derive(Debug, Clone)]
 pub struct NewToken {
-    /// What it may do.
     pub role: TokenRole,
-    /// Whose it is.
-    pub label: Label,
-    /// The only incident that it may see; `None` is all.
+    pub label: TokenLabel,
+    /// The only incident that its holder may see; `None` for all.
     pub incident: Option<IncidentId>,
-    /// How long it is good.
-    pub valid: Duration,
+    pub validity: Duration,
 }
 
-/// No token was made.
+/// No token was created.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
-    /// It would be good for too long.
-    #[error("a token is good for {} days at most", VALID_MAX.as_secs() / DAY_SECONDS)]
+    #[error("a token is valid for {} days at most", VALIDITY_MAX.as_secs() / DAY_SECONDS)]
     TooLong,
-    /// The system has no randomness.
     #[error("cannot get randomness from the operating system")]
     Random(#[source] io::Error),
-    /// The database failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
 
-/// The text is no token.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("that is no token")]
-pub struct ParseSecretError;
+#[error("not a token of this collector")]
+pub struct ParseApiTokenError;
 
-impl Secret {
-    fn draw() -> io::Result<Self> {
+impl ApiToken {
+    fn generate() -> io::Result<Self> {
         Ok(Self {
             id: TokenId::from_random(platform::random()?),
             secret: platform::random()?,
         })
     }
 
-    /// True if a text is meant to be one of these, and not somebody else's token.
-    #[must_use]
-    pub fn is_ours(text: &str) -> bool {
+    /// True if the text has the prefix of our tokens; tokens of an identity provider do not.
+    pub(crate) fn has_prefix(text: &str) -> bool {
         text.starts_with(PREFIX)
     }
 
-    /// Its id.
-    #[must_use]
-    pub fn id(&self) -> &TokenId {
+    pub(crate) fn id(&self) -> &TokenId {
         &self.id
     }
 
-    /// True if it is the token of this row, found in a time that does not tell how near it comes.
-    #[must_use]
-    pub fn is_of(&self, row: &TokenRow) -> bool {
+    /// True if this is the token of the row. The comparison takes constant time, so that its
+    /// duration does not reveal how much of a guess is right.
+    pub(crate) fn matches(&self, row: &TokenRow) -> bool {
         let digest = Digest::of(&self.secret);
         self.id == row.id
             && bool::from(digest.as_bytes()[..].ct_eq(&row.secret_digest.as_bytes()[..]))
     }
 
-    /// The text that its holder gets.
+    /// The text to send in `Authorization: Bearer`.
     #[must_use]
     pub fn text(&self) -> String {
         format!(
@@ -106,40 +94,42 @@ impl Secret {
             BASE64URL_NOPAD.encode(&self.secret)
         )
     }
-}
 
-impl FromStr for Secret {
-    type Err = ParseSecretError;
-
-    fn from_str(text: &str) -> Result<Self, ParseSecretError> {
-        let parse = || {
-            let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
-            let secret = BASE64URL_NOPAD.decode(secret.as_bytes()).ok()?;
-            Some(Self {
-                id: id.parse().ok()?,
-                secret: secret.try_into().ok()?,
-            })
-        };
-        parse().ok_or(ParseSecretError)
+    fn parse(text: &str) -> Option<Self> {
+        let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
+        let secret = BASE64URL_NOPAD.decode(secret.as_bytes()).ok()?;
+        Some(Self {
+            id: id.parse().ok()?,
+            secret: secret.try_into().ok()?,
+        })
     }
 }
 
-/// Makes a token. Its text is nowhere but in the answer.
+impl FromStr for ApiToken {
+    type Err = ParseApiTokenError;
+
+    fn from_str(text: &str) -> Result<Self, ParseApiTokenError> {
+        Self::parse(text).ok_or(ParseApiTokenError)
+    }
+}
+
+/// Creates a token. Its secret exists only in the returned value.
 ///
 /// # Errors
 /// See [`IssueError`].
-pub async fn issue(ledger: &Ledger, new: NewToken) -> Result<(TokenRow, Secret), IssueError> {
-    let secret = Secret::draw().map_err(IssueError::Random)?;
+pub async fn issue(ledger: &Ledger, new: NewToken) -> Result<(TokenRow, ApiToken), IssueError> {
+    let token = ApiToken::generate().map_err(IssueError::Random)?;
     let created_at = clock::now();
-    let nanoseconds = i128::try_from(new.valid.as_nanos()).unwrap_or(i128::MAX);
+    let nanoseconds = i128::try_from(new.validity.as_nanos()).unwrap_or(i128::MAX);
+    // Saturates, so that an absurd validity is out of range rather than in the past.
     let expires_at =
         Timestamp::from_unix_nanoseconds(created_at.unix_nanoseconds().saturating_add(nanoseconds));
     let expires_at = expires_at
-        .filter(|_| new.valid <= VALID_MAX)
+        .filter(|_| new.validity <= VALIDITY_MAX)
         .ok_or(IssueError::TooLong)?;
     let row = TokenRow {
-        id: secret.id.clone(),
-        secret_digest: Digest::of(&secret.secret),
+        id: token.id.clone(),
+        secret_digest: Digest::of(&token.secret),
         role: new.role,
         label: new.label.as_str().to_owned(),
         incident: new.incident,
@@ -148,56 +138,58 @@ pub async fn issue(ledger: &Ledger, new: NewToken) -> Result<(TokenRow, Secret),
         revoked_at: None,
     };
     ledger.add_token(&row).await?;
-    Ok((row, secret))
+    Ok((row, token))
 }
 
-/// Who does what the holder of a token does, for journals.
-#[must_use]
-pub fn caller_name(row: &TokenRow) -> Name {
+/// The name in journals of a token's holder.
+pub(crate) fn caller_name(row: &TokenRow) -> Name {
     Name::escaped(&format!("{} (token {})", row.label, row.id))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use domain::token::LABEL_BYTES_MAX;
     use store::testing::sqlite;
 
-    fn new_token(valid: Duration) -> NewToken {
+    use super::*;
+
+    fn new_token(validity: Duration) -> NewToken {
         NewToken {
             role: TokenRole::Owner,
             label: "laptop".parse().expect("a label"),
             incident: None,
-            valid,
+            validity,
         }
     }
 
     #[tokio::test]
-    async fn a_token_is_found_by_its_text_and_nothing_of_it_is_kept() {
+    async fn finds_token_by_its_text_without_storing_the_secret() {
         let (ledger, folder) = sqlite().await;
-        let (row, secret) = issue(&ledger, new_token(VALID_BY_DEFAULT))
+        let (row, token) = issue(&ledger, new_token(VALIDITY_DEFAULT))
             .await
             .expect("a database");
-        let (other, _) = issue(&ledger, new_token(VALID_BY_DEFAULT))
+        let (other, _) = issue(&ledger, new_token(VALIDITY_DEFAULT))
             .await
             .expect("a database");
-        let text = secret.text();
+        let text = token.text();
         assert_eq!(text.len(), PREFIX.len() + 16 + 1 + 43, "{text}");
-        let parsed: Secret = text.parse().expect("its own text");
+        let parsed: ApiToken = text.parse().expect("its own text");
         let found = ledger
             .token(parsed.id())
             .await
             .expect("a database")
             .expect("it was added");
         assert_eq!(found, row);
-        assert!(parsed.is_of(&found) && !parsed.is_of(&other));
-        assert!(!parsed.is_of(&TokenRow {
+        assert!(parsed.matches(&found) && !parsed.matches(&other));
+        assert!(!parsed.matches(&TokenRow {
             secret_digest: other.secret_digest,
             ..found
         }));
         ledger.close().await;
         let secret = text.rsplit_once('_').map_or("", |(_, secret)| secret);
-        for file in std::fs::read_dir(folder.path()).expect("own folder") {
-            let bytes = std::fs::read(file.expect("own folder").path()).expect("own folder");
+        for file in std::fs::read_dir(folder.path()).expect("the test owns the folder") {
+            let bytes = std::fs::read(file.expect("the test owns the folder").path())
+                .expect("the test owns the folder");
             assert!(
                 !bytes
                     .windows(secret.len())
@@ -207,22 +199,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_expires() {
+    async fn limits_validity_of_tokens() {
         let (ledger, _folder) = sqlite().await;
-        let (row, _) = issue(&ledger, new_token(VALID_BY_DEFAULT))
+        let (row, _) = issue(&ledger, new_token(VALIDITY_DEFAULT))
             .await
             .expect("a database");
         let days = (row.expires_at.unix_nanoseconds() - row.created_at.unix_nanoseconds())
             / 86_400_000_000_000;
         assert_eq!(days, 90);
-        let forever = issue(&ledger, new_token(VALID_MAX + Duration::from_secs(1))).await;
-        assert!(matches!(forever, Err(IssueError::TooLong)));
+        let too_long = issue(&ledger, new_token(VALIDITY_MAX + Duration::from_secs(1))).await;
+        assert!(matches!(too_long, Err(IssueError::TooLong)));
     }
 
     #[test]
-    fn what_is_no_token_is_none() {
+    fn rejects_malformed_tokens() {
         let good = format!("exh_{}_{}", "ab".repeat(8), "A".repeat(43));
-        assert!(good.parse::<Secret>().is_ok());
+        assert!(good.parse::<ApiToken>().is_ok());
         for bad in [
             "",
             "exh_",
@@ -231,14 +223,15 @@ mod tests {
             &good.replace("exh_", "ghp_"),
             &good.replace('A', "+"),
         ] {
-            assert!(bad.parse::<Secret>().is_err(), "{bad}");
+            assert!(bad.parse::<ApiToken>().is_err(), "{bad}");
         }
-        let last_bits = format!("{}B", &good[..good.len() - 1]); // a second spelling of the same bytes
-        assert!(last_bits.parse::<Secret>().is_err());
+        // The last digit has two unused bits: this is a second spelling of the same bytes.
+        let noncanonical = format!("{}B", &good[..good.len() - 1]);
+        assert!(noncanonical.parse::<ApiToken>().is_err());
     }
 
     #[test]
-    fn the_journal_names_the_token() {
+    fn journal_name_keeps_token_id_after_longest_label() {
         let row = TokenRow {
             id: TokenId::from_random([0xab; 8]),
             secret_digest: Digest::of(b""),

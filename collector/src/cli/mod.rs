@@ -197,7 +197,7 @@ fn init_logging(command: &CliCommand) -> Telemetry {
     let ours = Targets::new().with_targets(CRATES.map(|name| (name, spans)));
     tracing_subscriber::registry()
         .with(lines)
-        .with(telemetry.spans().with_filter(ours))
+        .with(telemetry.layer().with_filter(ours))
         .init();
     telemetry
 }

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::interrupt::cancel_on_signal;
 use super::{GlobalOptions, print, print_json};
 use pipeline::WorkUntil;
-use server::telemetry::{Destination, Telemetry};
+use server::telemetry::{OtlpEndpoint, Telemetry};
 use server::{Listener, ServerState};
 
 /// Runs the collector as a service: captures what is due, and serves the API
@@ -55,10 +55,10 @@ pub(super) async fn run(
     let mut config = app.config.serve.clone();
     // The command line wins, so that a test or a second instance needs no file of its own.
     config.listen = arguments.listen.unwrap_or(config.listen);
-    match Destination::find(&app.config.telemetry, |name| std::env::var(name).ok()) {
-        Ok(destination) => destination
+    match OtlpEndpoint::resolve(&app.config.telemetry, |name| std::env::var(name).ok()) {
+        Ok(endpoint) => endpoint
             .into_iter()
-            .for_each(|destination| telemetry.start(destination)),
+            .for_each(|endpoint| telemetry.start(endpoint)),
         Err(error) => warn!(%error, "traces are not exported"), // not a reason to capture nothing
     }
     // A secret that cannot be read fails before the socket opens: no webhook is refused for it.
@@ -84,7 +84,7 @@ pub(super) async fn run(
     // After both have ended: captures still write until then.
     app.pipeline.parts.ledger.close().await;
     // Last, so that the spans of the shutdown are exported, too.
-    telemetry.end().await;
+    telemetry.shutdown().await;
     info!("stopped");
     Ok(())
 }

@@ -116,11 +116,10 @@ impl StepState {
 #[schema(as = StepProgress)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepProgress {
-    /// How far it is.
     pub state: StepState,
     /// Who does it.
     pub owner: Option<Name>,
-    /// What came of it, or why it does not apply.
+    /// The result, or why the step does not apply.
     pub note: Option<Line>,
 }
 
@@ -253,7 +252,7 @@ pub struct ClosureAnswer {
     pub waived: bool,
     /// What was done, or why it was waived.
     pub note: Line,
-    /// Who answers for it.
+    /// Who is accountable for the answer.
     pub by: Name,
     pub at: Timestamp,
 }

@@ -6,7 +6,7 @@ use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What a bundle covers, never better than its worst item.
+/// The coverage of a bundle, no better than that of its worst item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BundleCoverage {
@@ -16,14 +16,14 @@ pub struct BundleCoverage {
     pub bytes: u64,
     /// Events that sources delivered, duplicates included.
     pub events: u64,
-    /// Missing objects, over all items.
+    /// Objects missing from all items.
     pub missing: u64,
     /// True if nothing that was planned is missing.
     pub complete: bool,
-    /// The first reason for which an item ended early, or `complete`.
+    /// Why the first incomplete item ended early; `complete` if none did.
     #[schema(value_type = String)]
     pub ended: EndReason,
-    /// Until then the source may deliver more.
+    /// The source may deliver more until this time.
     pub provisional_until: Option<Timestamp>,
 }
 

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 pub struct EvidenceRef {
     /// The bundle's id.
     pub bundle: Digest,
-    /// `None` is the whole bundle.
+    /// `null` for the whole bundle.
     pub item: Option<ItemName>,
-    /// The number of the record in the item, from 0; `None` is the whole item.
+    /// The number of the record in the item, from 0; `null` for the whole item.
     pub record: Option<u64>,
 }
 

@@ -39,7 +39,7 @@ const PIVOTS_MAX: usize = 64;
     reason = "fields are those of the event of the same name"
 )]
 pub enum Command {
-    /// Give the incident another short name.
+    /// Rename the incident.
     Rename { to: Name },
     /// Raise or lower the severity.
     ChangeSeverity { to: Severity, reason: Line },
@@ -48,22 +48,22 @@ pub enum Command {
         to: IncidentStatus,
         reason: Option<Line>,
     },
-    /// Say when the incident started.
+    /// Set when the incident started.
     SetStarted { to: Timestamp },
-    /// Respond with another play.
+    /// Change the play.
     ChangePlay { to: PlayName, reason: Line },
-    /// Assign a role, or with `None` unassign it.
+    /// Assign a role; `null` unassigns it.
     AssignRole {
         role: IncidentRole,
         to: Option<Name>,
     },
     /// Complete or correct the initial report.
     ChangeReport { to: InitialReport },
-    /// Say what may be affected.
+    /// Set what may be affected.
     ChangePotentialImpact { to: PotentialImpact },
-    /// Ask for evidence about one more thing.
+    /// Add a pivot: something to look for in particular.
     AddPivot { pivot: Pivot },
-    /// Update a checklist step; `None` keeps the value.
+    /// Update a checklist step; `null` keeps the value.
     ChangeStep {
         step: StepId,
         state: Option<StepState>,
@@ -72,13 +72,14 @@ pub enum Command {
     },
     /// Complete an item of the closure checklist.
     CompleteClosureItem { item: ClosureItem, note: Line },
-    /// Waive an item; `by` is who answers for that, by default the acting user.
+    /// Waive an item of the closure checklist. `by` is accountable for it; default: the acting
+    /// user.
     WaiveClosureItem {
         item: ClosureItem,
         reason: Line,
         by: Option<Name>,
     },
-    /// Withdraw the answer to an item.
+    /// Withdraw the answer to an item of the closure checklist.
     ReopenClosureItem { item: ClosureItem, reason: Line },
     /// Add a corrective action.
     AddCorrectiveAction {
@@ -86,7 +87,7 @@ pub enum Command {
         owner: Option<Name>,
         due: Option<Day>,
     },
-    /// Set the owner or due date of a corrective action; `None` keeps the value.
+    /// Set the owner or due date of a corrective action; `null` keeps the value.
     AssignCorrectiveAction {
         id: u64,
         owner: Option<Name>,
@@ -94,7 +95,7 @@ pub enum Command {
     },
     /// Record that a corrective action is done.
     FinishCorrectiveAction { id: u64, note: Option<Line> },
-    /// Add a statement for updates.
+    /// Add a statement for external updates.
     AddStatement {
         topic: StatementTopic,
         standing: StatementStanding,
@@ -106,11 +107,11 @@ pub enum Command {
         to: StatementStanding,
         reason: Option<Line>,
     },
-    /// Record that somebody begins an action.
+    /// Record the start of an action.
     StartAction { text: Line, owner: Option<Name> },
-    /// Record that an action has ended.
+    /// Record the end of an action.
     EndAction { id: u64, outcome: Option<Line> },
-    /// Set when the next update is due; `None` if none is.
+    /// Set when the next update is due; `null` if none is.
     SetNextUpdate { to: Option<Timestamp> },
     /// Add a note.
     Note { text: Prose },

@@ -125,7 +125,7 @@ pub struct EvidenceCount {
     pub failed: u64,
     /// Findings about the evidence.
     pub findings: u64,
-    /// More evidence may arrive until this time; `None` if none is expected.
+    /// More evidence may arrive until this time; `null` if none is expected.
     pub provisional_until: Option<Timestamp>,
 }
 

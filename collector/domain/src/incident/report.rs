@@ -11,13 +11,13 @@ use super::text::{Line, Name, Prose};
 /// Systems that one report names. A report about more of them can say so in its impact.
 pub const SYSTEMS_MAX: usize = 256;
 
-/// The runbook's initial report. `None` is not known yet.
+/// The runbook's initial report. `null` members are not known yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InitialReport {
     pub reported_by: Option<Name>,
     pub reported_at: Option<Timestamp>,
-    /// At most [`SYSTEMS_MAX`].
+    /// At most 256 systems.
     #[serde(default)]
     pub affected_systems: Vec<Name>,
     pub suspected_impact: Option<Line>,

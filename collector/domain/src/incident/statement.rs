@@ -53,7 +53,7 @@ pub struct UpdateStatement {
     pub text: Line,
 }
 
-/// Something that somebody does about the incident.
+/// An action of the response to an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CurrentAction {

@@ -16,7 +16,7 @@ pub struct TimelineRow {
     /// Who entered it; absent for a record of evidence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// The evidence that shows it, or that it is about.
+    /// The evidence for the row, or the evidence that the row is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<EvidenceRef>,
 }

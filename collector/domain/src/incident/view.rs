@@ -34,19 +34,19 @@ pub struct IncidentView {
     pub definition: Cow<'static, str>,
     /// The runbook's response target for the severity.
     pub response_target: Cow<'static, str>,
-    /// The business day on which the response is due: of a SEV-2 the day of the declaration, of a
-    /// SEV-3 the next; `None` where the runbook names no day.
+    /// The business day on which the response is due: for SEV-2 the day of the declaration, for
+    /// SEV-3 the next; `null` if the runbook names no day.
     pub response_due: Option<Day>,
     pub status: IncidentStatus,
     /// The statuses that may follow.
     pub next_statuses: Cow<'static, [IncidentStatus]>,
-    /// When the incident itself began.
+    /// When the incident itself started.
     pub started: Option<Timestamp>,
     pub declared_at: Timestamp,
     pub declared_by: Name,
     pub closed_at: Option<Timestamp>,
     pub play: PlayName,
-    /// What evidence is asked for in particular.
+    /// What to look for in particular.
     pub pivots: Vec<Pivot>,
     /// What may be affected.
     pub affects: PotentialImpact,
@@ -85,7 +85,7 @@ pub struct RoleView {
     pub title: Cow<'static, str>,
     /// What the runbook makes the role responsible for.
     pub responsibility: Cow<'static, str>,
-    /// `None` if the role is not assigned.
+    /// `null` if the role is not assigned.
     pub holder: Option<Name>,
 }
 
@@ -135,7 +135,7 @@ pub struct ClosureView {
     pub missing: Vec<String>,
     /// The items, in the runbook's order.
     pub items: Vec<ClosureItemView>,
-    /// When the post-incident review is due; `None` if the severity requires none.
+    /// When the post-incident review is due; `null` if the severity requires none.
     pub review_due: Option<Day>,
     /// True if the review was not completed by the end of that day.
     pub review_late: bool,
@@ -146,11 +146,11 @@ pub struct ClosureView {
 #[serde(rename_all = "camelCase")]
 pub struct ClosureItemView {
     pub item: ClosureItem,
-    /// The runbook's words.
+    /// The runbook's wording.
     pub text: Cow<'static, str>,
     /// False if the severity does not require the item.
     pub required: bool,
-    /// `None` if the item has no answer yet.
+    /// `null` if the item has no answer yet.
     pub answered: Option<ClosureAnswer>,
 }
 

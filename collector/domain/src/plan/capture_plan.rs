@@ -22,7 +22,7 @@ pub struct CapturePlan {
     pub declared: Timestamp,
     /// When the plan was made.
     pub planned: Timestamp,
-    /// The window to cover, at sources that have a past.
+    /// The window to cover. Sources without history ignore it.
     pub window: TimeWindow,
     /// When each pass seals what it has.
     pub deadline: Timestamp,
@@ -33,7 +33,7 @@ pub struct CapturePlan {
     pub unavailable: Vec<UnavailableSource>,
     /// Remarks for the reader.
     pub notices: Vec<PlanNotice>,
-    /// Pivots by which no source here can filter: they have no effect.
+    /// Pivots without effect: no source of the plan can filter by them.
     pub pivots_unused: Vec<Pivot>,
     /// Kinds of pivots that would help but were not given.
     pub pivots_wanted: Vec<PivotKind>,
@@ -52,26 +52,26 @@ pub struct CapturePass {
     pub steps: Vec<CaptureStep>,
 }
 
-/// One question to a source, which makes one item, if only one that records a gap.
+/// One query to a source. It makes one item, even if that only records a gap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = PlanStep)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CaptureStep {
-    /// The item that the step makes. Unique in its pass; later passes with the same question use
-    /// the same name.
+    /// The item that the step makes. Unique in its pass; later passes with the same query use the
+    /// same name.
     pub item: ItemName,
-    /// The offer that the step takes: its unique `item`.
+    /// The unique `item` of the offer that the step captures.
     pub offer: String,
     /// The API that is called.
     pub api: String,
     pub target: CaptureTarget,
     /// What the step captures, in words.
     pub what: String,
-    /// Limits the step to what matches; `None` takes all.
+    /// Captures only what matches this pivot; `null` captures everything.
     pub pivot: Option<Pivot>,
-    /// The window to cover; `None` for state, which has no past.
+    /// The window to cover; `null` for state, which has no history.
     pub asked: Option<TimeWindow>,
-    /// The part of `asked` that the source still has, by its published retention; `None` if
+    /// The part of `asked` that the source still has, by its published retention; `null` if
     /// nothing is left, and for state.
     pub effective: Option<TimeWindow>,
     /// Why `effective` is shorter than `asked`.
@@ -80,18 +80,18 @@ pub struct CaptureStep {
     pub lifetime: EvidenceLifetime,
     /// The address of the page that publishes the lifetime.
     pub citation: String,
-    /// When the source deletes the oldest part; `None` if it never does, or if unknown.
+    /// When the source deletes the oldest part; `null` if it never does, or if unknown.
     pub expires: Option<Timestamp>,
-    /// `None` if nothing was sampled.
+    /// Estimated from a sample; `null` without a sample.
     pub requests_expected: Option<u64>,
-    /// Bytes of the responses; `None` if unknown.
+    /// Bytes of the responses; `null` if unknown.
     pub bytes_expected: Option<u64>,
-    /// Seconds that the requests take at the published quota; `None` if unknown.
+    /// Seconds that the requests take at the published quota; `null` if unknown.
     pub seconds_expected: Option<u64>,
     pub limits: StepLimits,
-    /// Where an earlier pass stopped, in the source's own format; `None` starts at the beginning.
+    /// Where an earlier pass stopped, in the source's own format; `null` starts at the beginning.
     pub cursor: Option<String>,
-    /// Why the step is not taken and becomes a gap; `None` if it is taken.
+    /// Why the step is skipped and becomes a gap; `null` if it is not skipped.
     pub left_out: Option<LeftOutReason>,
 }
 
@@ -106,7 +106,7 @@ pub struct StepLimits {
     pub item_bytes_max: u64,
 }
 
-/// Why a step is not taken.
+/// Why a step is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LeftOutReason {
@@ -136,7 +136,7 @@ pub struct CaptureBudget {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UnavailableSource {
     pub source: SourceName,
-    /// The API of the offer; `None` is the whole source.
+    /// The API of the offer; `null` for the whole source.
     pub api: Option<String>,
     pub why: UnavailableReason,
     /// What is missing, in the source's words.
@@ -169,7 +169,7 @@ pub enum UnavailableReason {
 #[schema(as = PlanNotice)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanNotice {
-    /// `None` if the remark is about the whole plan.
+    /// `null` if the remark is about the whole plan.
     pub source: Option<SourceName>,
     pub text: String,
 }

@@ -40,9 +40,9 @@ pub struct Offer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum EvidenceLifetime {
-    /// State, which has no past and is lost when it changes. The seconds are the order of magnitude
-    /// for which it stays the same (a socket 1, a process 60, a role 86,400). Nobody publishes
-    /// them; they only serve for sorting.
+    /// State without history, lost when it changes. The seconds say roughly how long it stays
+    /// unchanged (a socket 1, a process 60, a role 86,400): unpublished estimates, only for
+    /// sorting.
     State(u64),
     /// Deleted this many seconds after it happened.
     Seconds(u64),
@@ -90,14 +90,14 @@ pub struct CaptureTarget {
     /// Account, tenant or organisation.
     pub account: Option<String>,
     pub region: Option<String>,
-    /// The identity that asks.
+    /// The identity that the queries use.
     pub identity: Option<String>,
-    /// The credentials that are used, in the source's own terms: `profile:prod`.
+    /// The credentials that the queries use, in the source's own terms, such as `profile:prod`.
     #[serde(default)]
     pub access: Option<String>,
-    /// The end of its items' names, after the offer's: `123456789012-eu-west-1`. `None` if there is
-    /// only one target. It need not be unique or valid: item names are made distinct, and
-    /// characters that they may not contain are replaced.
+    /// The suffix of its items' names, such as `123456789012-eu-west-1`; `null` if there is only
+    /// one target. It need not be unique or valid: item names are made distinct, and invalid
+    /// characters in them are replaced.
     pub name: Option<String>,
 }
 

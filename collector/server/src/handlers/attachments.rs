@@ -29,8 +29,8 @@ use platform::progress::ProgressCounter;
 /// Chunks of a body that wait for the disk: some hundred KiB.
 const CHUNKS_MAX: usize = 16;
 
-/// `POST /v1/incidents/{id}/attachments`. After its last byte it is sealed, even if the client
-/// hangs up.
+/// `POST /v1/incidents/{id}/attachments`. Once the whole body has arrived, it is sealed even if the
+/// client hangs up.
 pub(crate) async fn attach(
     State(state): State<ServerState>,
     Extension(caller): Extension<Caller>,
@@ -54,7 +54,7 @@ pub(crate) async fn attach(
         by: caller.name,
         progress: Arc::new(ProgressCounter::default()),
     };
-    // A task of its own: the handler is dropped if the client hangs up.
+    // In a task of its own, since the handler is dropped if the client hangs up.
     let pipeline = state.patient_pipeline().clone();
     let attached = tokio::spawn(async move { pipeline.attach(attachment).await });
     let idle_max = Duration::from_secs(state.config().idle_seconds_max);
@@ -87,12 +87,9 @@ fn content_type(headers: &HeaderMap) -> Result<Option<Line>, Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return Ok(None);
     };
-    let text = value.to_str().map_err(|_| {
-        Problem::new(
-            ProblemCode::Invalid,
-            "the AttachmentContent-Type is not ASCII",
-        )
-    })?;
+    let text = value
+        .to_str()
+        .map_err(|_| Problem::new(ProblemCode::Invalid, "the Content-Type is not ASCII"))?;
     Ok(Some(text.parse()?))
 }
 

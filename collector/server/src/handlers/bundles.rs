@@ -25,7 +25,7 @@ use store::ledger::BundleRow;
 enum RequestedRange {
     Whole,
     Part(Range<u64>),
-    /// It has no byte of the bundle.
+    /// It contains no byte of the bundle.
     Unsatisfiable,
 }
 
@@ -76,13 +76,13 @@ pub(crate) async fn download(
         RequestedRange::Unsatisfiable => return Err(unsatisfiable(row.bytes)),
     };
     let is_part = range.end - range.start < row.bytes;
-    let mut answer = bundle_headers(&row, &etag);
-    answer.insert(
+    let mut response_headers = bundle_headers(&row, &etag);
+    response_headers.insert(
         header::CONTENT_LENGTH,
         HeaderValue::from(range.end - range.start),
     );
     if is_part {
-        answer.insert(
+        response_headers.insert(
             header::CONTENT_RANGE,
             header_value(&format!(
                 "bytes {}-{}/{}",
@@ -93,7 +93,7 @@ pub(crate) async fn download(
         );
     }
     if method == Method::HEAD {
-        return Ok((answer, Body::empty()).into_response());
+        return Ok((response_headers, Body::empty()).into_response());
     }
     let reading = state
         .pipeline()
@@ -107,6 +107,7 @@ pub(crate) async fn download(
         String::new()
     };
     let to = Line::escaped(&format!("a download by {}{part}", caller.name));
+    // Recorded before the first byte leaves, so that no download escapes the journal.
     let exported = IncidentEvent::EvidenceExported { bundle: row.id, to };
     state
         .pipeline()
@@ -117,7 +118,7 @@ pub(crate) async fn download(
     } else {
         StatusCode::OK
     };
-    Ok((status, answer, Body::from_stream(reading.chunks)).into_response())
+    Ok((status, response_headers, Body::from_stream(reading.chunks)).into_response())
 }
 
 /// The headers of a bundle, whatever part of it is sent. A bundle never changes, but no shared cache
@@ -171,8 +172,11 @@ fn unsatisfiable(bytes: u64) -> Problem {
 /// The range of a request (RFC 9110 §14.2). Ranges of another unit or of another bundle are ignored,
 /// and so are several at once: the client then gets the whole bundle.
 fn requested_range(headers: &HeaderMap, etag: &str, bytes: u64) -> RequestedRange {
-    let is_other = |value: &HeaderValue| value.as_bytes() != etag.as_bytes(); // a date too: bundles have none
-    if headers.get(header::IF_RANGE).is_some_and(is_other) {
+    // A date never matches either: bundles have no `Last-Modified`.
+    if headers
+        .get(header::IF_RANGE)
+        .is_some_and(|value| value.as_bytes() != etag.as_bytes())
+    {
         return RequestedRange::Whole;
     }
     let value = headers
@@ -216,7 +220,7 @@ fn parse_range(spec: &str, bytes: u64) -> Option<RequestedRange> {
 mod tests {
     use super::*;
 
-    fn of(range: &'static str) -> RequestedRange {
+    fn range_of(range: &'static str) -> RequestedRange {
         requested_range(
             &HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static(range))]),
             "\"x\"",
@@ -235,7 +239,7 @@ mod tests {
             ("Bytes=0-0", 0..1),
             ("bytes=99-18446744073709551615", 99..100),
         ] {
-            assert_eq!(of(text), RequestedRange::Part(range), "{text}");
+            assert_eq!(range_of(text), RequestedRange::Part(range), "{text}");
         }
         for text in [
             "bytes=100-",
@@ -243,7 +247,7 @@ mod tests {
             "bytes=-0",
             "bytes=99999999999999999999-",
         ] {
-            assert_eq!(of(text), RequestedRange::Unsatisfiable, "{text}");
+            assert_eq!(range_of(text), RequestedRange::Unsatisfiable, "{text}");
         }
         for text in [
             "",
@@ -256,7 +260,7 @@ mod tests {
             "bytes=0-1,5-6",
             "bytes=+1-2",
         ] {
-            assert_eq!(of(text), RequestedRange::Whole, "{text}");
+            assert_eq!(range_of(text), RequestedRange::Whole, "{text}");
         }
     }
 
@@ -277,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_nothing_that_the_client_has() {
+    fn recognises_etags_that_the_client_has() {
         let has = |tags: &'static str| {
             has_etag(
                 &HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_static(tags))]),

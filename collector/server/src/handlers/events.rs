@@ -27,7 +27,7 @@ use api::{ProblemCode, StreamEvent};
 use domain::incident::Incident;
 use platform::chain;
 
-/// People perceive a delay of this length as immediate.
+/// How often the journal is polled. A delay of this length feels immediate.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a silent stream sends a comment: proxies close connections that are silent for a
 /// minute.

@@ -31,7 +31,7 @@ const PAGE_DEFAULT: u32 = 50;
 const PAGE_MAX: u32 = 200;
 /// Bytes of an `Idempotency-Key`. Common ones are UUIDs, of 36.
 const KEY_BYTES_MAX: usize = 256;
-/// Commands in one request: more of them come from a loop.
+/// Commands in one request. More of them would come from a faulty loop.
 pub(crate) const COMMANDS_MAX: usize = 100;
 
 /// `POST /v1/incidents`.
@@ -42,7 +42,7 @@ pub(crate) async fn declare(
     Json(request): Json<DeclareRequest>,
 ) -> Result<Response, Problem> {
     let idempotency_key = idempotency_key(&headers, &caller)?;
-    // A known key answers for the whole request: what else it says is not even validated.
+    // A repeated key returns its incident. The rest of the request is not even validated.
     if let Some(key) = &idempotency_key
         && let Some(id) = state.ledger().incident_by_key(key).await?
     {
@@ -74,7 +74,7 @@ pub(crate) async fn declare(
     Ok(declare_response(id, new))
 }
 
-/// What the pipeline is asked to capture.
+/// Validates capture options. The default deadline is that of the configuration.
 pub(crate) fn capture_request(
     state: &ServerState,
     options: CaptureOptions,
@@ -108,7 +108,7 @@ fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String
         }
         Ok(_) | Err(_) => Err(Problem::new(
             ProblemCode::Invalid,
-            format!("an Idempotency-Key has 1 to {KEY_BYTES_MAX} visible ASCII characters"),
+            format!("an Idempotency-Key has 1 to {KEY_BYTES_MAX} printable ASCII characters"),
         )),
     }
 }

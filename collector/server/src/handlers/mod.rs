@@ -1,5 +1,5 @@
-//! The handlers, one file a resource. Each reads its request, asks the pipeline or the ledger, and
-//! answers with a type of crate `api`.
+//! The handlers, one file a resource. Each reads its request, calls the pipeline or the ledger,
+//! and responds with a type of crate `api`.
 
 pub(crate) mod attachments;
 pub(crate) mod bundles;

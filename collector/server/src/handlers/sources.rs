@@ -1,5 +1,4 @@
-//! The sources of evidence: whether each would work now, and what a capture would take before there
-//! is an incident.
+//! The sources of evidence: the readiness of each, and the plan of a capture without an incident.
 
 use axum::extract::State;
 
@@ -14,7 +13,7 @@ use api::SourceList;
 use domain::incident::PlayName;
 use domain::plan::CapturePlan;
 
-/// The given play, or the one for incidents of which little is known.
+/// The given play, or by default the one for incidents of which little is known.
 fn play_or_general(given: Option<PlayName>) -> PlayName {
     given.unwrap_or_else(|| "general".parse().expect("a built-in play"))
 }

@@ -20,7 +20,7 @@ use pipeline::timeline::{TimelineCursor, TimelineFilter, TimelineReader, page};
 
 /// One JSON document a line (<https://github.com/ndjson/ndjson-spec>).
 const NDJSON: &str = "application/x-ndjson";
-/// Facts on one page: by default, and at most.
+/// Rows on one page: by default, and at most.
 const PAGE_DEFAULT: u32 = 500;
 const PAGE_MAX: u32 = 5000;
 /// Lines of one batch, and batches that wait for the client.
@@ -87,12 +87,12 @@ fn all_lines(
     let (send, receive) = mpsc::channel::<Result<Bytes, Problem>>(BATCHES_WAITING_MAX);
     let ledger = state.ledger().clone();
     tokio::spawn(async move {
-        let mut read = TimelineReader::new(&ledger, &incident.id, entries, filter);
+        let mut reader = TimelineReader::new(&ledger, &incident.id, entries, filter);
         let mut has_ended = false;
         while !has_ended {
             let mut batch = Vec::new();
             for _ in 0..BATCH_LINES {
-                match read.next().await {
+                match reader.next().await {
                     Ok(Some(row)) => {
                         serde_json::to_writer(&mut batch, &row)
                             .expect("strings and numbers are JSON");

@@ -13,7 +13,7 @@ use crate::problem::Problem;
 use crate::query::Query;
 use crate::responses::token_info;
 use crate::state::ServerState;
-use crate::token::{self, IssueError, NewToken, VALID_BY_DEFAULT};
+use crate::token::{self, IssueError, NewToken, VALIDITY_DEFAULT};
 use api::{CallerInfo, CreatedToken, ProblemCode, TokenList, TokenRequest};
 use platform::clock;
 
@@ -66,18 +66,18 @@ pub(crate) async fn create(
             format!("no incident {incident}"),
         ));
     }
-    let valid = valid_seconds.map_or(VALID_BY_DEFAULT, Duration::from_secs);
+    let validity = valid_seconds.map_or(VALIDITY_DEFAULT, Duration::from_secs);
     let issued = token::issue(
         state.ledger(),
         NewToken {
             role,
             label,
             incident,
-            valid,
+            validity,
         },
     )
     .await;
-    let (row, secret) = issued.map_err(|error| match error {
+    let (row, token) = issued.map_err(|error| match error {
         IssueError::TooLong => Problem::new(ProblemCode::Invalid, error.to_string()),
         IssueError::Ledger(error) => error.into(),
         IssueError::Random(_) => Problem::internal(&error),
@@ -85,7 +85,7 @@ pub(crate) async fn create(
     Ok((
         StatusCode::CREATED,
         Json(CreatedToken {
-            token: secret.text(),
+            token: token.text(),
             info: token_info(row),
         }),
     )

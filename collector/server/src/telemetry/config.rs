@@ -1,63 +1,63 @@
-//! Where traces go: the standard variables of OpenTelemetry, and `[telemetry]` of the configuration
-//! where they say nothing.
+//! The receiver of traces: the standard environment variables of OpenTelemetry, with `[telemetry]`
+//! of the configuration as their default.
 //!
-//! See <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>. Of the protocols, `http/json`
-//! is spoken, which every receiver takes on its port for HTTP.
+//! See <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>. Of the protocols, only
+//! `http/json` is implemented; every receiver accepts it on its HTTP port.
 
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
-/// Where a receiver takes traces, below its endpoint.
-const PATH: &str = "v1/traces";
-/// The name of the service, if nobody says.
-const SERVICE: &str = "exhibit";
+/// The path of traces, relative to a base endpoint.
+const TRACES_PATH: &str = "v1/traces";
+/// The service name, unless `OTEL_SERVICE_NAME` has another.
+const SERVICE_NAME: &str = "exhibit";
 
-/// `[telemetry]`. Trusted: whoever edits it learns who does what when, and no content.
+/// `[telemetry]`. Trusted: whoever edits it learns who does what and when, but no content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TelemetryConfig {
-    /// The receiver: `http://127.0.0.1:4318`. Absent: no traces are sent, unless
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT` says where.
+    /// The base URL of the receiver, such as `http://127.0.0.1:4318`. Without it, traces are sent
+    /// only if `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set.
     pub endpoint: Option<String>,
 }
 
-/// Where traces go.
+/// The receiver of traces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Destination {
+pub struct OtlpEndpoint {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
-    pub(super) service: String,
+    pub(super) service_name: String,
 }
 
-/// It is said where traces go, and they cannot go there.
+/// A receiver is configured, but its settings are invalid.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum DestinationError {
-    /// No URL.
-    #[error("{0:?} is no http:// or https:// URL of a receiver of traces")]
+pub enum OtlpEndpointError {
+    #[error("the endpoint for traces {0:?} is not an http:// or https:// URL")]
     Url(String),
-    /// Another protocol.
     #[error(
-        "OTEL_EXPORTER_OTLP_PROTOCOL is {0:?}, and traces are sent as http/json: name the receiver's port for HTTP, and unset it"
+        "unsupported OTEL_EXPORTER_OTLP_PROTOCOL {0:?}: traces are sent as http/json, so unset it and use the receiver's HTTP port"
     )]
     Protocol(String),
-    /// A line of the header cannot be sent. Its value may be a secret.
-    #[error("OTEL_EXPORTER_OTLP_HEADERS is no list of name=value, with commas between")]
+    /// The error does not quote the headers: they may contain a secret.
+    #[error("OTEL_EXPORTER_OTLP_HEADERS is not a comma-separated list of name=value")]
     Headers,
 }
 
-impl Destination {
-    /// Where they go, by environment and configuration; `None` if nobody wants any.
+impl OtlpEndpoint {
+    /// The receiver that environment variables or `config` name; `None` if no traces are to be
+    /// sent.
     ///
     /// # Errors
-    /// See [`DestinationError`].
-    pub fn find(
+    /// See [`OtlpEndpointError`].
+    pub fn resolve(
         config: &TelemetryConfig,
         variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Option<Self>, DestinationError> {
-        let variable = |name: &str| variable(name).filter(|value| !value.is_empty()); // empty is unset, as the specification says
-        let either = |name: &str| {
+    ) -> Result<Option<Self>, OtlpEndpointError> {
+        // The specification treats an empty variable as unset.
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let for_traces_or_all = |name: &str| {
             variable(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"))
                 .or_else(|| variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
         };
@@ -66,34 +66,35 @@ impl Destination {
         {
             return Ok(None);
         }
-        let whole = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
-        let base = variable("OTEL_EXPORTER_OTLP_ENDPOINT").or_else(|| config.endpoint.clone());
-        let url = match (whole, base) {
-            (Some(whole), _) => whole,
-            (None, Some(base)) => format!("{}/{PATH}", base.trim_end_matches('/')),
+        // The endpoint for traces is used as it is; a base endpoint gets the path of traces.
+        let traces_url = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+        let base_url = variable("OTEL_EXPORTER_OTLP_ENDPOINT").or_else(|| config.endpoint.clone());
+        let url = match (traces_url, base_url) {
+            (Some(url), _) => url,
+            (None, Some(base)) => format!("{}/{TRACES_PATH}", base.trim_end_matches('/')),
             (None, None) => return Ok(None),
         };
-        if let Some(protocol) = either("PROTOCOL").filter(|protocol| !protocol.starts_with("http/"))
+        if let Some(protocol) = for_traces_or_all("PROTOCOL")
+            && !protocol.starts_with("http/")
         {
-            return Err(DestinationError::Protocol(protocol));
+            return Err(OtlpEndpointError::Protocol(protocol));
         }
+        let headers = parse_headers(&for_traces_or_all("HEADERS").unwrap_or_default())
+            .ok_or(OtlpEndpointError::Headers)?;
         let parsed = url
             .parse::<Url>()
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        let headers =
-            headers(&either("HEADERS").unwrap_or_default()).ok_or(DestinationError::Headers)?;
-        let service = variable("OTEL_SERVICE_NAME").unwrap_or_else(|| SERVICE.to_owned());
         Ok(Some(Self {
-            url: parsed.ok_or(DestinationError::Url(url))?,
+            url: parsed.ok_or(OtlpEndpointError::Url(url))?,
             headers,
-            service,
+            service_name: variable("OTEL_SERVICE_NAME").unwrap_or_else(|| SERVICE_NAME.to_owned()),
         }))
     }
 }
 
 /// `name=value,name=value`, where values may be percent-encoded (W3C Baggage).
-fn headers(text: &str) -> Option<HeaderMap> {
+fn parse_headers(text: &str) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for pair in text
         .split(',')
@@ -103,7 +104,7 @@ fn headers(text: &str) -> Option<HeaderMap> {
         let (name, value) = pair.split_once('=')?;
         let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
         let mut value = HeaderValue::from_str(&value).ok()?;
-        value.set_sensitive(true);
+        value.set_sensitive(true); // `Debug` then hides it
         headers.insert(name.trim().parse::<HeaderName>().ok()?, value);
     }
     Some(headers)
@@ -113,30 +114,30 @@ fn headers(text: &str) -> Option<HeaderMap> {
 mod tests {
     use super::*;
 
-    fn find(
+    fn resolve(
         endpoint: Option<&str>,
         variables: &[(&str, &str)],
-    ) -> Result<Option<Destination>, DestinationError> {
+    ) -> Result<Option<OtlpEndpoint>, OtlpEndpointError> {
         let config = TelemetryConfig {
             endpoint: endpoint.map(str::to_owned),
         };
-        let value = |name: &str| {
+        let variable = |name: &str| {
             variables
                 .iter()
                 .find(|(other, _)| *other == name)
                 .map(|(_, value)| (*value).to_owned())
         };
-        Destination::find(&config, value)
+        OtlpEndpoint::resolve(&config, variable)
     }
 
     fn url(endpoint: Option<&str>, variables: &[(&str, &str)]) -> Option<String> {
-        find(endpoint, variables)
-            .expect("it can be reached")
-            .map(|destination| destination.url.to_string())
+        resolve(endpoint, variables)
+            .expect("valid settings")
+            .map(|endpoint| endpoint.url.to_string())
     }
 
     #[test]
-    fn nothing_is_sent_unless_somebody_says_where() {
+    fn sends_nothing_unless_configured() {
         assert_eq!(url(None, &[]), None);
         assert_eq!(url(None, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]), None);
         assert_eq!(
@@ -150,9 +151,9 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_comes_before_the_configuration() {
+    fn environment_overrides_configuration() {
         let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://b/otlp/");
-        let whole = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c/as/it/is");
+        let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c/as/it/is");
         assert_eq!(
             url(Some("http://a:4318"), &[]).as_deref(),
             Some("http://a:4318/v1/traces")
@@ -162,28 +163,28 @@ mod tests {
             Some("https://b/otlp/v1/traces")
         );
         assert_eq!(
-            url(Some("http://a:4318"), &[base, whole]).as_deref(),
+            url(Some("http://a:4318"), &[base, traces]).as_deref(),
             Some("https://c/as/it/is")
         );
     }
 
     #[test]
-    fn what_cannot_be_sent_is_named_without_secrets() {
+    fn rejects_invalid_settings_without_quoting_secrets() {
         let grpc = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
         assert!(matches!(
-            find(Some("http://a:4317"), &grpc),
-            Err(DestinationError::Protocol(_))
+            resolve(Some("http://a:4317"), &grpc),
+            Err(OtlpEndpointError::Protocol(_))
         ));
         for bad in ["a:4318", "ftp://a", "x"] {
             assert!(
-                matches!(find(Some(bad), &[]), Err(DestinationError::Url(_))),
+                matches!(resolve(Some(bad), &[]), Err(OtlpEndpointError::Url(_))),
                 "{bad}"
             );
         }
-        let headers = |text| find(Some("http://a"), &[("OTEL_EXPORTER_OTLP_HEADERS", text)]);
+        let headers = |text| resolve(Some("http://a"), &[("OTEL_EXPORTER_OTLP_HEADERS", text)]);
         let good = headers("api-key=a%20b, x-tenant=7")
-            .expect("two")
-            .expect("somewhere");
+            .expect("valid settings")
+            .expect("an endpoint");
         assert_eq!(
             (
                 good.headers["api-key"].as_bytes(),
@@ -193,7 +194,7 @@ mod tests {
         );
         assert!(
             !format!("{good:?}").contains("a b"),
-            "a key is no text for logs"
+            "the log must not show header values"
         );
         for bad in ["secret", "=secret", "a b=secret", "a=%00secret"] {
             let error = headers(bad).expect_err(bad);

@@ -1,4 +1,4 @@
-//! What `tracing` tells of spans, gathered until they end.
+//! A `tracing` layer that collects the fields of each span until it ends, then exports it.
 
 use std::fmt;
 
@@ -10,140 +10,142 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::otlp::{Attribute, Ids, Span};
-use super::{NAMES, Telemetry};
+use super::otlp::{AttributeValue, FinishedSpan, SpanIds};
+use super::{TEXT_FIELDS, Telemetry};
 use platform::clock;
 
-/// The layer of a subscriber that sends spans of ours.
+/// The layer of a `tracing` subscriber that exports spans.
 #[derive(Debug)]
-pub struct Spans(Telemetry);
+pub struct SpanLayer(Telemetry);
 
-/// A span that has not ended.
-struct Open {
-    ids: Ids,
+/// A span that has not ended, stored in the extensions of its `tracing` span.
+struct OpenSpan {
+    ids: SpanIds,
     parent: Option<[u8; 8]>,
-    begun: Timestamp,
-    seen: Seen,
+    started_at: Timestamp,
+    fields: SpanFields,
 }
 
-/// What may be sent of fields: the texts of [`NAMES`], and numbers.
+/// The fields that may be exported: numbers, and the texts of [`TEXT_FIELDS`].
 #[derive(Default)]
-struct Seen(Vec<(&'static str, Attribute)>, bool);
+struct SpanFields {
+    values: Vec<(&'static str, AttributeValue)>,
+    /// True if an error was logged inside the span.
+    has_error: bool,
+}
 
-impl Spans {
+impl SpanLayer {
     pub(super) fn new(telemetry: Telemetry) -> Self {
         Self(telemetry)
     }
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        if self.0.running().is_none() {
+        if self.0.exporter().is_none() {
             return;
         }
-        let (Some(span), Ok(own)) = (context.span(id), platform::random::<8>()) else {
+        let (Some(span), Ok(own_id)) = (context.span(id), platform::random::<8>()) else {
             return;
         };
-        let around = span
+        let parent = span
             .parent()
-            .and_then(|parent| parent.extensions().get::<Open>().map(|open| open.ids));
-        let trace = match around {
-            Some(around) => around.trace,
+            .and_then(|parent| parent.extensions().get::<OpenSpan>().map(|open| open.ids));
+        let trace = match parent {
+            Some(parent) => parent.trace,
             None => match platform::random::<16>() {
-                Ok(drawn) => drawn,
-                Err(_) => return, // without randomness there are worse problems
+                Ok(trace) => trace,
+                Err(_) => return, // requests fail and log it themselves
             },
         };
-        let mut seen = Seen::default();
-        attributes.record(&mut seen);
-        let open = Open {
-            ids: Ids { trace, span: own },
-            parent: around.map(|around| around.span),
-            begun: clock::now(),
-            seen,
+        let mut fields = SpanFields::default();
+        attributes.record(&mut fields);
+        let open = OpenSpan {
+            ids: SpanIds {
+                trace,
+                span: own_id,
+            },
+            parent: parent.map(|parent| parent.span),
+            started_at: clock::now(),
+            fields,
         };
         span.extensions_mut().insert(open);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        if let Some(open) = span.extensions_mut().get_mut::<Open>() {
-            values.record(&mut open.seen);
+        if let Some(open) = span.extensions_mut().get_mut::<OpenSpan>() {
+            values.record(&mut open.fields);
         }
     }
 
-    /// Of events, their numbers and that they are errors; never their words.
+    /// Adds an event's numbers to its span. Its texts may quote evidence, so they are dropped.
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let Some(span) = context.event_span(event) else {
             return;
         };
-        if let Some(open) = span.extensions_mut().get_mut::<Open>() {
-            open.seen.1 |= *event.metadata().level() == Level::ERROR;
-            event.record(&mut Numbers(&mut open.seen));
+        if let Some(open) = span.extensions_mut().get_mut::<OpenSpan>() {
+            open.fields.has_error |= *event.metadata().level() == Level::ERROR;
+            event.record(&mut EventNumbers(&mut open.fields));
         }
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        let (Some(running), Some(span)) = (self.0.running(), context.span(&id)) else {
+        let (Some(exporter), Some(span)) = (self.0.exporter(), context.span(&id)) else {
             return;
         };
-        let Some(Open {
-            ids,
-            parent,
-            begun,
-            seen: Seen(attributes, failed),
-        }) = span.extensions_mut().remove::<Open>()
-        else {
+        // A span that began before the export has no entry.
+        let Some(open) = span.extensions_mut().remove::<OpenSpan>() else {
             return;
         };
-        running.send(Span {
-            ids,
-            parent,
+        exporter.send(FinishedSpan {
+            ids: open.ids,
+            parent: open.parent,
             name: span.name(),
-            begun,
-            ended: clock::now(),
-            attributes,
-            failed,
+            started_at: open.started_at,
+            ended_at: clock::now(),
+            attributes: open.fields.values,
+            has_error: open.fields.has_error,
         });
     }
 }
 
-impl Seen {
-    fn set(&mut self, field: &Field, value: Attribute) {
-        self.0.retain(|(name, _)| *name != field.name());
-        self.0.push((field.name(), value));
+impl SpanFields {
+    fn set(&mut self, field: &Field, value: AttributeValue) {
+        self.values.retain(|(name, _)| *name != field.name());
+        self.values.push((field.name(), value));
     }
 }
 
-impl Visit for Seen {
+impl Visit for SpanFields {
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.set(field, Attribute::Number(value));
+        self.set(field, AttributeValue::Number(value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.set(
             field,
-            Attribute::Number(i64::try_from(value).unwrap_or(i64::MAX)),
+            AttributeValue::Number(i64::try_from(value).unwrap_or(i64::MAX)),
         );
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if NAMES.contains(&field.name()) {
-            self.set(field, Attribute::Text(value.to_owned()));
+        if TEXT_FIELDS.contains(&field.name()) {
+            self.set(field, AttributeValue::Text(value.to_owned()));
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if NAMES.contains(&field.name()) {
-            self.set(field, Attribute::Text(format!("{value:?}")));
+        if TEXT_FIELDS.contains(&field.name()) {
+            self.set(field, AttributeValue::Text(format!("{value:?}")));
         }
     }
 }
 
-/// The numbers of an event.
-struct Numbers<'a>(&'a mut Seen);
+/// Visits an event and keeps only its numbers.
+struct EventNumbers<'a>(&'a mut SpanFields);
 
-impl Visit for Numbers<'_> {
+impl Visit for EventNumbers<'_> {
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.0.record_i64(field, value);
     }

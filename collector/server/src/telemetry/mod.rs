@@ -1,111 +1,110 @@
-//! Traces for whoever operates the collector, sent to an OpenTelemetry receiver. Off, unless it is
-//! said where that is.
+//! Traces for the collector's operators, sent to an OpenTelemetry receiver if one is configured.
 //!
-//! Each request, each pass of a source and each of its steps is a span. A span has the names and
-//! numbers of [`NAMES`] and nothing else, so that no content of evidence, no title and no path of a
-//! URL leaves by this way.
+//! Each request, each pass of a source and each of its steps is a span. A span has the texts of
+//! [`TEXT_FIELDS`], and numbers, and nothing else: no content of evidence, no title and no path of
+//! a URL is exported.
 //!
-//! Nothing ever waits for a receiver: what does not fit into the queue before it is dropped and
-//! counted, and what it does not take is dropped too. Only the end of the service waits, for
-//! [`END_SECONDS_MAX`].
+//! Exporting never blocks other work. Spans that do not fit into the queue, or that the receiver
+//! does not accept, are dropped and counted in the log. Only the shutdown waits, for
+//! [`SHUTDOWN_SECONDS_MAX`].
 //!
-//! **Trust.** The receiver sees ids of incidents, names of sources and who called when. What it
-//! answers is not read.
+//! **Trust.** The receiver learns the ids of incidents, the names of sources, and who called when.
+//! Its responses are not read.
 
 mod config;
+mod exporter;
 mod layer;
 mod otlp;
-mod send;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-pub use config::{Destination, DestinationError, TelemetryConfig};
-pub use layer::Spans;
+pub use config::{OtlpEndpoint, OtlpEndpointError, TelemetryConfig};
+pub use layer::SpanLayer;
 
-use self::otlp::Span;
-use self::send::Sender;
+use self::exporter::SpanExporter;
+use self::otlp::FinishedSpan;
 
-/// Fields of spans that are sent: ids and words of ours.
-const NAMES: [&str; 8] = [
+/// The fields of spans whose text is exported: ids, and keywords of ours.
+const TEXT_FIELDS: [&str; 8] = [
     "id", "method", "route", "caller", "incident", "source", "pass", "step",
 ];
-/// Spans that wait for the receiver: some MB, and minutes of a busy service.
-const WAITING_MAX: usize = 8192;
-/// How long the end of the service waits for a receiver that is slow.
-const END_SECONDS_MAX: u64 = 5;
+/// Spans that wait for the receiver: some MB, or minutes of a busy collector.
+const QUEUE_SPANS_MAX: usize = 8192;
+/// How long the shutdown waits for a slow receiver.
+const SHUTDOWN_SECONDS_MAX: u64 = 5;
 
-/// Where spans go, once it is known where that is.
+/// Exports spans once it is started. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Telemetry(Arc<OnceLock<Running>>);
+pub struct Telemetry(Arc<OnceLock<ExporterHandle>>);
 
+/// The running task that exports spans.
 #[derive(Debug)]
-struct Running {
-    spans: mpsc::Sender<Span>,
-    /// Spans that were dropped, as nobody took them in time.
-    dropped: Arc<std::sync::atomic::AtomicU64>,
-    ending: CancellationToken,
-    ended: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+struct ExporterHandle {
+    queue: mpsc::Sender<FinishedSpan>,
+    /// Spans that did not fit into the queue, since the task last logged their number.
+    dropped: Arc<AtomicU64>,
+    stop: CancellationToken,
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Telemetry {
-    /// What subscribers of `tracing` take, and what is not sent before [`Self::start`].
+    /// The layer for a `tracing` subscriber. It ignores spans until [`Self::start`].
     #[must_use]
-    pub fn spans(&self) -> Spans {
-        Spans::new(self.clone())
+    pub fn layer(&self) -> SpanLayer {
+        SpanLayer::new(self.clone())
     }
 
-    /// Sends spans to `destination` from now on. Done a second time, nothing happens.
-    pub fn start(&self, destination: Destination) {
-        let (spans, waiting) = mpsc::channel(WAITING_MAX);
-        let (dropped, ending) = (Arc::default(), CancellationToken::new());
-        let sender = match Sender::new(destination, Arc::clone(&dropped)) {
-            Ok(sender) => sender,
+    /// Starts to export spans to `endpoint`. A second call has no effect.
+    pub fn start(&self, endpoint: OtlpEndpoint) {
+        let (queue, spans) = mpsc::channel(QUEUE_SPANS_MAX);
+        let (dropped, stop) = (Arc::default(), CancellationToken::new());
+        let exporter = match SpanExporter::new(endpoint, Arc::clone(&dropped)) {
+            Ok(exporter) => exporter,
             Err(error) => {
-                warn!(%error, "no traces are sent, as HTTPS cannot be set up");
+                warn!(%error, "traces are not exported: cannot set up HTTPS");
                 return;
             }
         };
-        let sending = tokio::spawn(sender.run(waiting, ending.clone()));
-        let running = Running {
-            spans,
+        let task = tokio::spawn(exporter.run(spans, stop.clone()));
+        let handle = ExporterHandle {
+            queue,
             dropped,
-            ending,
-            ended: tokio::sync::Mutex::new(Some(sending)),
+            stop,
+            task: Mutex::new(Some(task)),
         };
-        let _ = self.0.set(running);
+        let _ = self.0.set(handle); // fails on a second call, whose task then ends with its queue
     }
 
-    /// Sends what is waiting, for [`END_SECONDS_MAX`] at most.
-    pub async fn end(&self) {
-        let Some(running) = self.0.get() else { return };
-        running.ending.cancel();
-        let Some(sending) = running.ended.lock().await.take() else {
+    /// Exports the spans in the queue, for up to [`SHUTDOWN_SECONDS_MAX`].
+    pub async fn shutdown(&self) {
+        let Some(handle) = self.0.get() else { return };
+        handle.stop.cancel();
+        let Some(task) = handle.task.lock().await.take() else {
             return;
         };
-        if timeout(Duration::from_secs(END_SECONDS_MAX), sending)
-            .await
-            .is_err()
-        {
-            warn!("the receiver of traces did not take the last of them in time");
+        let shutdown_max = Duration::from_secs(SHUTDOWN_SECONDS_MAX);
+        if timeout(shutdown_max, task).await.is_err() {
+            warn!("the last traces were dropped: their receiver did not respond in time");
         }
     }
 
-    fn running(&self) -> Option<&Running> {
+    fn exporter(&self) -> Option<&ExporterHandle> {
         self.0.get()
     }
 }
 
-impl Running {
-    fn send(&self, span: Span) {
-        if self.spans.try_send(span).is_err() {
-            self.dropped
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+impl ExporterHandle {
+    fn send(&self, span: FinishedSpan) {
+        if self.queue.try_send(span).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

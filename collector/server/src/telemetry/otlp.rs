@@ -1,6 +1,6 @@
-//! Spans in the protocol's JSON (OTLP 1.x,
-//! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>): ids in hex, numbers of 64
-//! bits as texts.
+//! Spans in the JSON of the OpenTelemetry protocol (OTLP 1.x,
+//! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>): ids are hex digits, and
+//! 64-bit numbers are strings.
 
 use data_encoding::HEXLOWER;
 use evidence_format::time::Timestamp;
@@ -8,50 +8,42 @@ use serde_json::{Value, json};
 
 /// A span that has ended.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Span {
-    pub(super) ids: Ids,
-    /// The id of the span around it.
+pub(super) struct FinishedSpan {
+    pub(super) ids: SpanIds,
+    /// The id of the parent span.
     pub(super) parent: Option<[u8; 8]>,
     pub(super) name: &'static str,
-    pub(super) begun: Timestamp,
-    pub(super) ended: Timestamp,
-    pub(super) attributes: Vec<(&'static str, Attribute)>,
-    /// True if something in it was logged as an error.
-    pub(super) failed: bool,
+    pub(super) started_at: Timestamp,
+    pub(super) ended_at: Timestamp,
+    pub(super) attributes: Vec<(&'static str, AttributeValue)>,
+    /// True if an error was logged inside the span.
+    pub(super) has_error: bool,
 }
 
-/// Which span it is, and of which trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ids {
+pub(super) struct SpanIds {
     pub(super) trace: [u8; 16],
     pub(super) span: [u8; 8],
 }
 
-/// A value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Attribute {
+pub(super) enum AttributeValue {
     Text(String),
     Number(i64),
 }
 
-/// SPAN_KIND_SERVER for requests, SPAN_KIND_INTERNAL for all else.
-fn kind(name: &str) -> u8 {
+/// `SPAN_KIND_SERVER` for requests, `SPAN_KIND_INTERNAL` for all other spans.
+fn span_kind(name: &str) -> u8 {
     if name == "request" { 2 } else { 1 }
 }
 
-/// The document that a receiver takes.
-pub(super) fn document(service: &str, spans: &[Span]) -> Value {
+/// The body of a request that exports `spans` (`ExportTraceServiceRequest`).
+pub(super) fn export_request(service_name: &str, spans: &[FinishedSpan]) -> Value {
     let resource = [
-        ("service.name", Attribute::Text(service.to_owned())),
-        (
-            "service.version",
-            Attribute::Text(env!("CARGO_PKG_VERSION").to_owned()),
-        ),
+        ("service.name", service_name),
+        ("service.version", env!("CARGO_PKG_VERSION")),
     ];
-    let resource: Vec<Value> = resource
-        .iter()
-        .map(|(name, value)| attribute(name, value))
-        .collect();
+    let resource = resource.map(|(name, text)| attribute(name, &text_value(text)));
     let spans: Vec<Value> = spans.iter().map(span).collect();
     json!({"resourceSpans": [{
         "resource": {"attributes": resource},
@@ -59,7 +51,7 @@ pub(super) fn document(service: &str, spans: &[Span]) -> Value {
     }]})
 }
 
-fn span(span: &Span) -> Value {
+fn span(span: &FinishedSpan) -> Value {
     let attributes: Vec<Value> = span
         .attributes
         .iter()
@@ -69,11 +61,11 @@ fn span(span: &Span) -> Value {
         "traceId": HEXLOWER.encode(&span.ids.trace),
         "spanId": HEXLOWER.encode(&span.ids.span),
         "name": span.name,
-        "kind": kind(span.name),
-        "startTimeUnixNano": span.begun.unix_nanoseconds().to_string(),
-        "endTimeUnixNano": span.ended.unix_nanoseconds().to_string(),
+        "kind": span_kind(span.name),
+        "startTimeUnixNano": span.started_at.unix_nanoseconds().to_string(),
+        "endTimeUnixNano": span.ended_at.unix_nanoseconds().to_string(),
         "attributes": attributes,
-        "status": {"code": if span.failed { 2 } else { 0 }},
+        "status": {"code": if span.has_error { 2 } else { 0 }}, // STATUS_CODE_ERROR or _UNSET
     });
     if let Some(parent) = span.parent {
         json["parentSpanId"] = HEXLOWER.encode(&parent).into();
@@ -81,10 +73,14 @@ fn span(span: &Span) -> Value {
     json
 }
 
-fn attribute(name: &str, value: &Attribute) -> Value {
+fn text_value(text: &str) -> AttributeValue {
+    AttributeValue::Text(text.to_owned())
+}
+
+fn attribute(name: &str, value: &AttributeValue) -> Value {
     let value = match value {
-        Attribute::Text(text) => json!({"stringValue": text}),
-        Attribute::Number(number) => json!({"intValue": number.to_string()}),
+        AttributeValue::Text(text) => json!({"stringValue": text}),
+        AttributeValue::Number(number) => json!({"intValue": number.to_string()}),
     };
     json!({"key": name, "value": value})
 }

@@ -1,11 +1,11 @@
-//! Who may ask for what: every route, every role, and everything that can be wrong with a token.
+//! Access control: every route with every role, and every way in which a token can be invalid.
 
 use std::time::Duration;
 
 use super::*;
 use crate::route::{ResourceScope, Route};
 use crate::routes::ROUTES;
-use crate::token::VALID_BY_DEFAULT;
+use crate::token::VALIDITY_DEFAULT;
 
 const ROLES: [TokenRole; 5] = [
     TokenRole::Automation,
@@ -15,326 +15,295 @@ const ROLES: [TokenRole; 5] = [
     TokenRole::Admin,
 ];
 
-/// What the paths of the table name.
-struct Named {
+/// The incident and the bundle that paths of the table refer to.
+struct TestResources {
     incident: String,
     bundle: String,
 }
 
-impl Named {
+impl TestResources {
     fn path(&self, route: &Route) -> String {
         let id = match route.scope {
             ResourceScope::Bundle => self.bundle.as_str(),
-            _ if route.path.starts_with("/v1/tokens") => "0000000000000000", // there is none
-            _ => self.incident.as_str(),
+            ResourceScope::Incident => self.incident.as_str(),
+            // The only ones with an id in the path are tokens. No token has this one.
+            ResourceScope::Caller | ResourceScope::All => "0000000000000000",
         };
         route.path.replace("{id}", id)
     }
 }
 
-async fn scratch() -> (Scratch, Named, String) {
-    let scratch = Scratch::new().await;
-    let owner = scratch.token(TokenRole::Owner).await;
-    let incident = scratch.declare(&owner).await;
-    let receipt = scratch.attach(&owner, &incident, b"bytes").await;
-    let foreign = scratch.declare(&owner).await;
-    (
-        scratch,
-        Named {
-            incident,
-            bundle: receipt["id"].as_str().expect("an id").to_owned(),
-        },
-        foreign,
-    )
+/// A server with the resources of the table, and the id of another incident.
+async fn server_with_resources() -> (TestServer, TestResources, String) {
+    let server = TestServer::new().await;
+    let owner = server.token(TokenRole::Owner).await;
+    let incident = server.declare(&owner).await;
+    let receipt = server.attach(&owner, &incident, b"bytes").await;
+    let resources = TestResources {
+        incident,
+        bundle: receipt["id"].as_str().expect("an id").to_owned(),
+    };
+    let other_incident = server.declare(&owner).await;
+    (server, resources, other_incident)
 }
 
-/// The status of an answer, whose body nobody waits for: some have no end.
-async fn status(scratch: &Scratch, token: &str, route: &Route, named: &Named) -> u16 {
+/// The status of a response. Its body is not read: an event stream has no end.
+async fn status(server: &TestServer, token: &str, route: &Route, resources: &TestResources) -> u16 {
     let json = (route.method != Method::GET).then(|| serde_json::json!({"unknown member": 1}));
-    scratch
-        .send(request(
-            token,
-            route.method.clone(),
-            &named.path(route),
-            json,
-        ))
-        .await
-        .status()
-        .as_u16()
+    let request = request(token, route.method.clone(), &resources.path(route), json);
+    server.send(request).await.status().as_u16()
 }
 
 #[tokio::test]
-async fn a_role_may_what_the_table_says_and_nothing_else() {
-    let (scratch, named, _) = scratch().await;
+async fn roles_permit_only_what_the_table_says() {
+    let (server, resources, _) = server_with_resources().await;
     let mut calls = 0;
     for role in ROLES {
-        let token = scratch.token(role).await;
+        let token = server.token(role).await;
         for route in ROUTES {
-            let status = status(&scratch, &token, route, &named).await;
-            let what = format!("{role} {} {}: {status}", route.method, route.path);
-            let is_others = role == TokenRole::Automation && route.scope == ResourceScope::Incident;
-            match route.roles.contains(&role) || route.roles.is_empty() {
-                false => assert_eq!(status, 403, "{what}"),
-                true if is_others => assert_eq!(status, 404, "{what}"), // it has not declared it
-                true if route.path == "/v1/hooks/{vendor}" => assert_eq!(status, 404, "{what}"), // none is configured
-                true if route.path == "/v1/tokens/{id}" => assert_eq!(status, 404, "{what}"),
-                true => assert!(!matches!(status, 401 | 403 | 404 | 405 | 500..), "{what}"),
+            let status = status(&server, &token, route, &resources).await;
+            let call = format!("{role} {} {}: {status}", route.method, route.path);
+            if !route.roles.contains(&role) && !route.roles.is_empty() {
+                assert_eq!(status, 403, "{call}");
+            } else if is_missing(route, role) {
+                assert_eq!(status, 404, "{call}");
+            } else {
+                assert!(!matches!(status, 401 | 403 | 404 | 405 | 500..), "{call}");
             }
             calls += 1;
         }
     }
-    assert!(calls > 100, "a table that is empty checks nothing");
+    assert!(calls > 100, "only {calls} calls: the table is almost empty");
+}
+
+/// True if the resource of the path is missing, or the role must not learn that it exists.
+fn is_missing(route: &Route, role: TokenRole) -> bool {
+    let is_of_other_declarer =
+        role == TokenRole::Automation && route.scope == ResourceScope::Incident;
+    let is_unconfigured_webhook = route.path == "/v1/hooks/{vendor}";
+    let is_unknown_token = route.path == "/v1/tokens/{id}";
+    is_of_other_declarer || is_unconfigured_webhook || is_unknown_token
 }
 
 #[tokio::test]
-async fn a_token_that_is_worth_nothing_opens_nothing_and_tells_nothing() {
-    let (scratch, named, _) = scratch().await;
+async fn invalid_tokens_all_get_the_same_response() {
+    let (server, resources, _) = server_with_resources().await;
     let mut bodies = Vec::new();
     for role in ROLES {
-        let (_, expired) = scratch.token_for(role, None, Duration::ZERO).await;
-        let (id, revoked) = scratch.token_for(role, None, VALID_BY_DEFAULT).await;
-        scratch
-            .pipeline
-            .parts
-            .ledger
-            .revoke_token(&id.parse().expect("an id"), platform::clock::now())
-            .await
-            .expect("it is there");
-        let good = scratch.token(role).await;
-        let unknown = good.replacen(&good[4..20], "0000000000000000", 1);
-        let wrong_secret = format!("{}AAAA{}", &good[..30], &good[34..]);
+        let (_, expired) = server.token_for(role, None, Duration::ZERO).await;
+        let revoked = revoked_token(&server, role).await;
+        let valid = server.token(role).await;
+        let unknown = valid.replacen(&valid[4..20], "0000000000000000", 1);
+        let wrong_secret = format!("{}AAAA{}", &valid[..30], &valid[34..]);
         for token in ["", "exh_", "x", &expired, &revoked, &unknown, &wrong_secret] {
             for route in ROUTES.iter().filter(|route| !route.roles.is_empty()) {
-                let answer = scratch
-                    .call(token, route.method.clone(), &named.path(route), None)
+                let response = server
+                    .call(token, route.method.clone(), &resources.path(route), None)
                     .await;
                 assert_eq!(
-                    (answer.status.as_u16(), answer.code().as_str()),
+                    (response.status.as_u16(), response.problem_code().as_str()),
                     (401, "unauthenticated"),
                     "{token} {}",
                     route.path
                 );
-                assert!(answer.header("www-authenticate").starts_with("Bearer"));
-                bodies.push(answer.bytes);
+                assert!(response.header("www-authenticate").starts_with("Bearer"));
+                bodies.push(response.bytes);
             }
         }
     }
     assert!(
         bodies.iter().all(|body| *body == bodies[0]),
-        "who guesses learns nothing"
+        "an attacker can tell invalid tokens apart"
     );
 }
 
+async fn revoked_token(server: &TestServer, role: TokenRole) -> String {
+    let (id, token) = server.token_for(role, None, VALIDITY_DEFAULT).await;
+    let ledger = &server.pipeline.parts.ledger;
+    ledger
+        .revoke_token(&id.parse().expect("an id"), platform::clock::now())
+        .await
+        .expect("the token exists");
+    token
+}
+
 #[tokio::test]
-async fn a_token_for_one_incident_knows_of_no_other() {
-    let (scratch, named, foreign) = scratch().await;
+async fn token_for_one_incident_does_not_reveal_others() {
+    let (server, resources, other_incident) = server_with_resources().await;
     for role in ROLES {
-        let (_, token) = scratch
-            .token_for(role, Some(&foreign), VALID_BY_DEFAULT)
+        let (_, token) = server
+            .token_for(role, Some(&other_incident), VALIDITY_DEFAULT)
             .await;
         for route in ROUTES.iter().filter(|route| route.roles.contains(&role)) {
-            let status = status(&scratch, &token, route, &named).await;
-            let what = format!("{role} {} {}: {status}", route.method, route.path);
+            let status = status(&server, &token, route, &resources).await;
+            let call = format!("{role} {} {}: {status}", route.method, route.path);
             match route.scope {
-                ResourceScope::Caller => assert_eq!(status, 200, "{what}"),
-                ResourceScope::All => assert_eq!(status, 403, "{what}"),
+                ResourceScope::Caller => assert_eq!(status, 200, "{call}"),
+                ResourceScope::All => assert_eq!(status, 403, "{call}"),
                 ResourceScope::Incident | ResourceScope::Bundle => {
-                    assert_eq!(status, 404, "{what}")
+                    assert_eq!(status, 404, "{call}")
                 }
             }
         }
     }
-    let (_, auditor) = scratch
-        .token_for(TokenRole::Auditor, Some(&foreign), VALID_BY_DEFAULT)
+    let (_, auditor) = server
+        .token_for(TokenRole::Auditor, Some(&other_incident), VALIDITY_DEFAULT)
         .await;
-    let list = scratch.get(&auditor, "/v1/incidents").await.json();
+    let list = server.get(&auditor, "/v1/incidents").await.json();
     assert_eq!(list["incidents"].as_array().map(Vec::len), Some(1));
-    assert_eq!(list["incidents"][0]["id"], foreign.as_str());
+    assert_eq!(list["incidents"][0]["id"], other_incident.as_str());
+    let own = format!("/v1/incidents/{other_incident}");
+    assert_eq!(server.get(&auditor, &own).await.status, 200);
+    let missing = server.get(&auditor, "/v1/incidents/INC-1").await;
+    let invisible = format!("/v1/incidents/{}", resources.incident);
+    let invisible = server.get(&auditor, &invisible).await;
     assert_eq!(
-        scratch
-            .get(&auditor, &format!("/v1/incidents/{foreign}"))
-            .await
-            .status,
-        200
-    );
-    let not_there = scratch.get(&auditor, "/v1/incidents/INC-1").await;
-    let not_seen = scratch
-        .get(&auditor, &format!("/v1/incidents/{}", named.incident))
-        .await;
-    assert_eq!(
-        not_there.bytes, not_seen.bytes,
-        "what there is cannot be told from what there is not"
+        missing.bytes, invisible.bytes,
+        "the response reveals that the incident exists"
     );
 }
 
-/// How a caller stands to what he asks for.
+/// The token of a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Standing {
-    NoToken,
+enum TokenCase {
+    Absent,
     Expired,
     Revoked,
-    /// Of another collector: well formed, and nobody knows it here.
-    Foreign,
-    /// For another incident than the path's.
-    OtherIncident,
-    /// For the path's incident and no other.
-    ThisIncident,
-    Good,
+    /// A well-formed token of another collector.
+    OfOtherCollector,
+    /// Limited to another incident than the path's.
+    ForOtherIncident,
+    /// Limited to the path's incident.
+    ForThisIncident,
+    Unlimited,
 }
 
-const STANDINGS: [Standing; 7] = [
-    Standing::NoToken,
-    Standing::Expired,
-    Standing::Revoked,
-    Standing::Foreign,
-    Standing::OtherIncident,
-    Standing::ThisIncident,
-    Standing::Good,
+const TOKEN_CASES: [TokenCase; 7] = [
+    TokenCase::Absent,
+    TokenCase::Expired,
+    TokenCase::Revoked,
+    TokenCase::OfOtherCollector,
+    TokenCase::ForOtherIncident,
+    TokenCase::ForThisIncident,
+    TokenCase::Unlimited,
 ];
 
-/// What is answered; `None` is whatever the handler says to a token that it lets through.
-fn expected(route: &Route, role: TokenRole, standing: Standing) -> Option<u16> {
+/// The status with which the guard, or a missing resource, ends a request; `None` if the handler
+/// decides.
+fn expected_status(route: &Route, role: TokenRole, case: TokenCase) -> Option<u16> {
     if route.roles.is_empty() {
-        return (route.path == "/v1/hooks/{vendor}").then_some(404); // none is configured; a token makes no difference
+        return is_missing(route, role).then_some(404); // whatever the token
     }
-    let is_narrow = matches!(standing, Standing::OtherIncident | Standing::ThisIncident);
-    match standing {
-        Standing::NoToken | Standing::Expired | Standing::Revoked | Standing::Foreign => Some(401),
-        _ if !route.roles.contains(&role) => Some(403),
-        _ if is_narrow && route.scope == ResourceScope::All => Some(403),
-        Standing::OtherIncident
-            if matches!(route.scope, ResourceScope::Incident | ResourceScope::Bundle) =>
-        {
-            Some(404)
-        }
-        _ if role == TokenRole::Automation && route.scope == ResourceScope::Incident => Some(404), // it has not declared it
-        _ if route.path == "/v1/tokens/{id}" => Some(404), // there is none of that id
-        _ => None,
+    let limited_to_other = match case {
+        TokenCase::Absent
+        | TokenCase::Expired
+        | TokenCase::Revoked
+        | TokenCase::OfOtherCollector => return Some(401),
+        TokenCase::ForOtherIncident => Some(true),
+        TokenCase::ForThisIncident => Some(false),
+        TokenCase::Unlimited => None,
+    };
+    if !route.roles.contains(&role) {
+        return Some(403);
     }
+    let is_hidden = match route.scope {
+        ResourceScope::Caller => false,
+        ResourceScope::All if limited_to_other.is_some() => return Some(403),
+        ResourceScope::All => false,
+        ResourceScope::Incident | ResourceScope::Bundle => limited_to_other == Some(true),
+    };
+    (is_hidden || is_missing(route, role)).then_some(404)
 }
 
-async fn standing_token(
-    scratch: &Scratch,
-    other: &Scratch,
+async fn token_of(
+    case: TokenCase,
     role: TokenRole,
-    standing: Standing,
-    ids: (&str, &str),
+    server: &TestServer,
+    other_server: &TestServer,
+    (this_incident, other_incident): (&str, &str),
 ) -> String {
-    let (this, foreign) = ids;
-    match standing {
-        Standing::NoToken => String::new(),
-        Standing::Expired => scratch.token_for(role, None, Duration::ZERO).await.1,
-        Standing::Foreign => other.token(role).await,
-        Standing::OtherIncident => {
-            scratch
-                .token_for(role, Some(foreign), VALID_BY_DEFAULT)
-                .await
-                .1
-        }
-        Standing::ThisIncident => {
-            scratch
-                .token_for(role, Some(this), VALID_BY_DEFAULT)
-                .await
-                .1
-        }
-        Standing::Good => scratch.token(role).await,
-        Standing::Revoked => {
-            let (id, token) = scratch.token_for(role, None, VALID_BY_DEFAULT).await;
-            let ledger = &scratch.pipeline.parts.ledger;
-            ledger
-                .revoke_token(&id.parse().expect("an id"), platform::clock::now())
-                .await
-                .expect("it is there");
-            token
-        }
-    }
+    let limit = match case {
+        TokenCase::Absent => return String::new(),
+        TokenCase::Expired => return server.token_for(role, None, Duration::ZERO).await.1,
+        TokenCase::Revoked => return revoked_token(server, role).await,
+        TokenCase::OfOtherCollector => return other_server.token(role).await,
+        TokenCase::ForOtherIncident => Some(other_incident),
+        TokenCase::ForThisIncident => Some(this_incident),
+        TokenCase::Unlimited => None,
+    };
+    server.token_for(role, limit, VALIDITY_DEFAULT).await.1
 }
 
 #[tokio::test]
-async fn every_route_answers_every_role_in_every_standing() {
-    let ((scratch, named, foreign), other) = (scratch().await, Scratch::new().await);
-    let (mut rows, mut through) = (0, 0);
+async fn every_route_checks_every_role_and_token() {
+    let (server, resources, other_incident) = server_with_resources().await;
+    let other_server = TestServer::new().await;
+    let incidents = (resources.incident.as_str(), other_incident.as_str());
+    let (mut calls, mut passed) = (0, 0);
     for role in ROLES {
-        for standing in STANDINGS {
-            let token = standing_token(
-                &scratch,
-                &other,
-                role,
-                standing,
-                (&named.incident, &foreign),
-            )
-            .await;
+        for case in TOKEN_CASES {
+            let token = token_of(case, role, &server, &other_server, incidents).await;
             for route in ROUTES {
-                let status = status(&scratch, &token, route, &named).await;
-                let what = format!(
-                    "{role} {standing:?} {} {}: {status}",
-                    route.method, route.path
-                );
-                match expected(route, role, standing) {
-                    Some(expected) => assert_eq!(status, expected, "{what}"),
+                let status = status(&server, &token, route, &resources).await;
+                let call = format!("{role} {case:?} {} {}: {status}", route.method, route.path);
+                match expected_status(route, role, case) {
+                    Some(expected) => assert_eq!(status, expected, "{call}"),
                     None => {
-                        assert!(!matches!(status, 401 | 403 | 404 | 405 | 500..), "{what}");
-                        through += 1;
+                        assert!(!matches!(status, 401 | 403 | 404 | 405 | 500..), "{call}");
+                        passed += 1;
                     }
                 }
-                rows += 1;
+                calls += 1;
             }
         }
     }
-    assert_eq!(rows, ROUTES.len() * ROLES.len() * STANDINGS.len());
+    assert_eq!(calls, ROUTES.len() * ROLES.len() * TOKEN_CASES.len());
     assert!(
-        through > 100 && through < rows / 2,
-        "{through} of {rows}: a table that lets all or nothing through checks nothing"
+        passed > 100 && passed < calls / 2,
+        "{passed} of {calls} calls passed: the table permits almost everything or nothing"
     );
 }
 
 #[tokio::test]
-async fn automation_sees_what_it_has_declared_and_no_more_than_how_far_it_is() {
-    let scratch = Scratch::new().await;
-    let (one, other) = (
-        scratch.token(TokenRole::Automation).await,
-        scratch.token(TokenRole::Automation).await,
-    );
-    let id = scratch.declare(&one).await;
+async fn automation_sees_only_a_summary_of_its_own_incidents() {
+    let server = TestServer::new().await;
+    let declarer = server.token(TokenRole::Automation).await;
+    let other = server.token(TokenRole::Automation).await;
+    let id = server.declare(&declarer).await;
     let path = format!("/v1/incidents/{id}");
-    let glance = scratch.get(&one, &path).await.json();
+    let summary = server.get(&declarer, &path).await.json();
     assert_eq!(
-        (&glance["id"], &glance["status"]),
+        (&summary["id"], &summary["status"]),
         (&id.as_str().into(), &"Investigating".into())
     );
     assert!(
-        glance.get("name").is_none() && glance.get("report").is_none(),
-        "{glance}"
+        summary.get("name").is_none() && summary.get("report").is_none(),
+        "{summary}"
     );
-    assert_eq!(scratch.get(&other, &path).await.code(), "not-found");
+    assert_eq!(server.get(&other, &path).await.problem_code(), "not-found");
 }
 
 #[tokio::test]
-async fn an_owner_does_not_decide() {
-    let scratch = Scratch::new().await;
-    let (owner, commander) = (
-        scratch.token(TokenRole::Owner).await,
-        scratch.token(TokenRole::Commander).await,
-    );
-    let path = format!("/v1/incidents/{}", scratch.declare(&owner).await);
+async fn owner_may_not_change_severity_or_status() {
+    let server = TestServer::new().await;
+    let owner = server.token(TokenRole::Owner).await;
+    let commander = server.token(TokenRole::Commander).await;
+    let path = format!("/v1/incidents/{}", server.declare(&owner).await);
     let decisions = [
         serde_json::json!({"severity": 1, "reason": "it was used"}),
         serde_json::json!({"title": "x", "status": "Contained"}),
         serde_json::json!({"commands": [{"type": "change-status", "to": "Contained", "reason": null}]}),
     ];
     for decision in &decisions {
-        assert_eq!(
-            scratch.patch(&owner, &path, decision.clone()).await.code(),
-            "forbidden",
-            "{decision}"
-        );
+        let response = server.patch(&owner, &path, decision.clone()).await;
+        assert_eq!(response.problem_code(), "forbidden", "{decision}");
     }
     assert_eq!(
-        scratch.get(&owner, &path).await.json()["name"],
+        server.get(&owner, &path).await.json()["name"],
         "Leaked key",
-        "nothing of it was done"
+        "part of a forbidden patch was applied"
     );
     for decision in decisions {
-        assert_eq!(scratch.patch(&commander, &path, decision).await.status, 200);
+        assert_eq!(server.patch(&commander, &path, decision).await.status, 200);
     }
 }

@@ -4,20 +4,20 @@ use super::*;
 
 #[tokio::test]
 async fn serves_attachment_as_bundle_in_whole_and_in_ranges() {
-    let scratch = Scratch::new().await;
+    let server = TestServer::new().await;
     let (owner, auditor) = (
-        scratch.token(TokenRole::Owner).await,
-        scratch.token(TokenRole::Auditor).await,
+        server.token(TokenRole::Owner).await,
+        server.token(TokenRole::Auditor).await,
     );
-    let id = scratch.declare(&owner).await;
-    let receipt = scratch.attach(&owner, &id, b"bytes of a picture").await;
+    let id = server.declare(&owner).await;
+    let receipt = server.attach(&owner, &id, b"bytes of a picture").await;
     let sha256 = evidence_format::digest::Digest::of(b"bytes of a picture").to_string();
     assert_eq!(
         (&receipt["bytes"], &receipt["sha256"]),
         (&18.into(), &sha256.as_str().into()),
         "{receipt}"
     );
-    let bundles = scratch
+    let bundles = server
         .get(&auditor, &format!("/v1/incidents/{id}/bundles"))
         .await
         .json();
@@ -32,23 +32,23 @@ async fn serves_attachment_as_bundle_in_whole_and_in_ranges() {
             .is_some_and(|time| time.ends_with('Z'))
     );
     let path = format!("/v1/bundles/{}", receipt["id"].as_str().expect("an id"));
-    let whole = scratch.get(&auditor, &path).await;
+    let whole = server.get(&auditor, &path).await;
     assert_eq!(whole.header("content-length"), listed["size"].to_string());
     assert_eq!(
         whole.header("etag"),
         format!("\"{}\"", receipt["id"].as_str().expect("an id"))
     );
     assert!(whole.header("content-disposition").ends_with(".tar\""));
-    let ask = async |method: Method, name: &'static str, value: &str| {
+    let send = async |method: Method, name: &'static str, value: &str| {
         let mut request = request(&auditor, method, &path, None);
         request
             .headers_mut()
             .insert(name, value.parse().expect("a value"));
-        Answer::of(scratch.send(request).await).await
+        TestResponse::read(server.send(request).await).await
     };
     let (size, mut parts) = (whole.bytes.len(), Vec::new());
     for begin in (0..size).step_by(1000) {
-        let part = ask(
+        let part = send(
             Method::GET,
             "range",
             &format!("bytes={begin}-{}", begin + 999),
@@ -61,8 +61,11 @@ async fn serves_attachment_as_bundle_in_whole_and_in_ranges() {
         );
         parts.extend(part.bytes);
     }
-    assert!(parts == whole.bytes, "the parts are the whole");
-    let head = ask(Method::HEAD, "range", "bytes=0-9").await;
+    assert!(
+        parts == whole.bytes,
+        "the ranges do not add up to the bundle"
+    );
+    let head = send(Method::HEAD, "range", "bytes=0-9").await;
     assert_eq!(
         (
             head.status.as_u16(),
@@ -72,17 +75,20 @@ async fn serves_attachment_as_bundle_in_whole_and_in_ranges() {
         (200, 0, size.to_string().as_str())
     );
     assert_eq!(
-        ask(Method::GET, "if-none-match", whole.header("etag"))
+        send(Method::GET, "if-none-match", whole.header("etag"))
             .await
             .status,
         304
     );
-    let behind = ask(Method::GET, "range", &format!("bytes={size}-")).await;
+    let after_end = send(Method::GET, "range", &format!("bytes={size}-")).await;
     assert_eq!(
-        (behind.code().as_str(), behind.header("content-range")),
+        (
+            after_end.problem_code().as_str(),
+            after_end.header("content-range")
+        ),
         ("range-not-satisfiable", format!("bytes */{size}").as_str())
     );
-    let exported = scratch
+    let exported = server
         .get(
             &auditor,
             &format!("/v1/incidents/{id}/timeline?kind=evidence.exported"),
@@ -93,7 +99,7 @@ async fn serves_attachment_as_bundle_in_whole_and_in_ranges() {
     assert_eq!(
         rows.len(),
         1 + size.div_ceil(1000),
-        "every download is in the journal, and nothing else"
+        "the journal has one entry for each download"
     );
     assert!(rows.iter().all(|row| {
         row["by"]
@@ -101,46 +107,54 @@ async fn serves_attachment_as_bundle_in_whole_and_in_ranges() {
             .is_some_and(|by| by.starts_with("tester (token "))
     }));
     assert_eq!(
-        scratch
+        server
             .get(&auditor, &format!("/v1/bundles/{sha256}"))
             .await
-            .code(),
+            .problem_code(),
         "not-found"
     );
     assert_eq!(
-        scratch.get(&auditor, "/v1/bundles/sha256:").await.code(),
+        server
+            .get(&auditor, "/v1/bundles/sha256:")
+            .await
+            .problem_code(),
         "not-found"
     );
 }
 
 #[tokio::test]
 async fn does_not_seal_interrupted_attachment() {
-    let scratch = Scratch::configured("[serve]\nattachment-bytes-max = 10\n").await;
-    let owner = scratch.token(TokenRole::Owner).await;
-    let id = scratch.declare(&owner).await;
+    let server = TestServer::with_config("[serve]\nattachment-bytes-max = 10\n").await;
+    let owner = server.token(TokenRole::Owner).await;
+    let id = server.declare(&owner).await;
     let send = async |body: Body| {
         let request = Request::post(format!("/v1/incidents/{id}/attachments"))
             .header("authorization", format!("Bearer {owner}"));
-        Answer::of(scratch.send(request.body(body).expect("a request")).await).await
+        TestResponse::read(server.send(request.body(body).expect("a request")).await).await
     };
-    assert_eq!(send(Body::from("eleven byte")).await.code(), "too-large");
-    let pieces = |pieces: Vec<Result<&'static str, std::io::Error>>| {
+    assert_eq!(
+        send(Body::from("eleven byte")).await.problem_code(),
+        "too-large"
+    );
+    let body_of = |pieces: Vec<Result<&'static str, std::io::Error>>| {
         Body::from_stream(futures::stream::iter(pieces))
     };
     assert_eq!(
-        send(pieces(vec![Ok("123456"), Ok("78901")])).await.code(),
+        send(body_of(vec![Ok("123456"), Ok("78901")]))
+            .await
+            .problem_code(),
         "too-large"
     );
     assert_eq!(
-        send(pieces(vec![
+        send(body_of(vec![
             Ok("123"),
             Err(std::io::ErrorKind::ConnectionReset.into())
         ]))
         .await
-        .code(),
+        .problem_code(),
         "malformed"
     );
-    let bundles = scratch
+    let bundles = server
         .get(&owner, &format!("/v1/incidents/{id}/bundles"))
         .await
         .json();
@@ -150,14 +164,14 @@ async fn does_not_seal_interrupted_attachment() {
 
 #[tokio::test]
 async fn serves_timeline_in_pages_and_lines() {
-    let scratch = Scratch::new().await;
-    let owner = scratch.token(TokenRole::Owner).await;
-    let path = format!("/v1/incidents/{}", scratch.declare(&owner).await);
+    let server = TestServer::new().await;
+    let owner = server.token(TokenRole::Owner).await;
+    let path = format!("/v1/incidents/{}", server.declare(&owner).await);
     for number in 0..3 {
         let note = serde_json::json!({"text": format!("note {number}")});
-        scratch.post(&owner, &format!("{path}/notes"), note).await;
+        server.post(&owner, &format!("{path}/notes"), note).await;
     }
-    let page = scratch
+    let page = server
         .get(&owner, &format!("{path}/timeline?kind=note&contains=NOTE"))
         .await
         .json();
@@ -178,7 +192,7 @@ async fn serves_timeline_in_pages_and_lines() {
     lines
         .headers_mut()
         .insert("accept", "application/x-ndjson".parse().expect("a value"));
-    let lines = Answer::of(scratch.send(lines).await).await;
+    let lines = TestResponse::read(server.send(lines).await).await;
     assert_eq!(lines.header("content-type"), "application/x-ndjson");
     let rows: Vec<Value> = lines
         .bytes
@@ -195,10 +209,10 @@ async fn serves_timeline_in_pages_and_lines() {
         "from=2026-01-01",
     ] {
         assert_eq!(
-            scratch
+            server
                 .get(&owner, &format!("{path}/timeline?{wrong}"))
                 .await
-                .code(),
+                .problem_code(),
             "invalid",
             "{wrong}"
         );
@@ -207,19 +221,19 @@ async fn serves_timeline_in_pages_and_lines() {
 
 #[tokio::test]
 async fn streams_events_and_resumes_after_last_event_id() {
-    let scratch = Scratch::new().await;
-    let owner = scratch.token(TokenRole::Owner).await;
-    let path = format!("/v1/incidents/{}", scratch.declare(&owner).await);
-    let follow = async |last: Option<&str>| {
+    let server = TestServer::new().await;
+    let owner = server.token(TokenRole::Owner).await;
+    let path = format!("/v1/incidents/{}", server.declare(&owner).await);
+    let connect = async |last: Option<&str>| {
         let mut request = request(&owner, Method::GET, &format!("{path}/events"), None);
         if let Some(last) = last {
             request
                 .headers_mut()
                 .insert("last-event-id", last.parse().expect("a value"));
         }
-        scratch.send(request).await
+        server.send(request).await
     };
-    let mut stream = follow(None).await;
+    let mut stream = connect(None).await;
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
     let first = stream
         .body_mut()
@@ -236,7 +250,7 @@ async fn streams_events_and_resumes_after_last_event_id() {
             && text.contains("incident.declared"),
         "{text}"
     );
-    scratch
+    server
         .post(
             &owner,
             &format!("{path}/notes"),
@@ -252,7 +266,7 @@ async fn streams_events_and_resumes_after_last_event_id() {
         .into_data()
         .expect("data");
     assert!(String::from_utf8_lossy(&next).contains("note: later"));
-    let mut resumed = follow(Some("1")).await;
+    let mut resumed = connect(Some("1")).await;
     let next = resumed
         .body_mut()
         .frame()
@@ -263,28 +277,29 @@ async fn streams_events_and_resumes_after_last_event_id() {
         .expect("data");
     assert!(
         String::from_utf8_lossy(&next).contains("note: later"),
-        "it does not begin anew"
+        "the stream restarted from the first entry"
     );
-    scratch.drain.cancel();
+    server.drain.cancel();
     for stream in [stream, resumed] {
-        Answer::of(stream).await; // it ends
+        TestResponse::read(stream).await; // ends, or the test hangs
     }
-    assert_eq!(Answer::of(follow(Some("x")).await).await.code(), "invalid");
+    assert_eq!(
+        TestResponse::read(connect(Some("x")).await)
+            .await
+            .problem_code(),
+        "invalid"
+    );
 }
 
 #[tokio::test]
 async fn starts_and_stops_captures() {
-    let scratch = Scratch::new().await;
-    let owner = scratch.token(TokenRole::Owner).await;
-    let id = scratch.declare(&owner).await;
+    let server = TestServer::new().await;
+    let owner = server.token(TokenRole::Owner).await;
+    let id = server.declare(&owner).await;
     let path = format!("/v1/incidents/{id}");
-    let capture = async |json: Value| {
-        scratch
-            .post(&owner, &format!("{path}/captures"), json)
-            .await
-    };
+    let capture = async |json: Value| server.post(&owner, &format!("{path}/captures"), json).await;
     let states = async || {
-        let view = scratch.get(&owner, &path).await.json();
+        let view = server.get(&owner, &path).await.json();
         view["passes"]
             .as_array()
             .expect("passes")
@@ -299,7 +314,7 @@ async fn starts_and_stops_captures() {
         202
     );
     assert_eq!(states().await, ["waiting"]);
-    let stopped = scratch
+    let stopped = server
         .call(&owner, Method::DELETE, &format!("{path}/captures"), None)
         .await;
     assert_eq!(stopped.status, 202);
@@ -313,16 +328,16 @@ async fn starts_and_stops_captures() {
     assert_eq!(
         states().await,
         ["failed", "waiting"],
-        "who asks again is asked for"
+        "a capture after a stop was not started"
     );
     for wrong in [
         serde_json::json!({"from": "2026-01-01T00:00:00Z"}),
         serde_json::json!({"from": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}),
         serde_json::json!({"source": ["host"]}),
     ] {
-        assert_eq!(capture(wrong).await.code(), "invalid");
+        assert_eq!(capture(wrong).await.problem_code(), "invalid");
     }
-    let plan = scratch
+    let plan = server
         .get(&owner, &format!("{path}/plan?source=host"))
         .await;
     assert_eq!(plan.status, 200, "{plan:?}");
@@ -336,12 +351,12 @@ async fn starts_and_stops_captures() {
 
 #[tokio::test]
 async fn reports_running_captures_and_failure_reasons() {
-    let scratch = Scratch::new().await;
+    let server = TestServer::new().await;
     let (owner, automation) = (
-        scratch.token(TokenRole::Owner).await,
-        scratch.token(TokenRole::Automation).await,
+        server.token(TokenRole::Owner).await,
+        server.token(TokenRole::Automation).await,
     );
-    let declared = scratch
+    let declared = server
         .post(
             &automation,
             "/v1/incidents",
@@ -351,16 +366,16 @@ async fn reports_running_captures_and_failure_reasons() {
         .json();
     let path = format!("/v1/incidents/{}", declared["id"].as_str().expect("an id"));
     for token in [&owner, &automation] {
-        assert_eq!(scratch.get(token, &path).await.json()["underWay"], true);
+        assert_eq!(server.get(token, &path).await.json()["underWay"], true);
     }
     assert_eq!(
-        scratch
+        server
             .call(&owner, Method::DELETE, &format!("{path}/captures"), None)
             .await
             .status,
         202
     );
-    let full = scratch.get(&owner, &path).await.json();
+    let full = server.get(&owner, &path).await.json();
     assert_eq!(full["underWay"], false);
     assert!(
         full["passes"]
@@ -368,9 +383,9 @@ async fn reports_running_captures_and_failure_reasons() {
             .is_some_and(|passes| passes.iter().all(|pass| pass["why"] == "stopped")),
         "{full}"
     );
-    let glance = scratch.get(&automation, &path).await.json();
+    let summary = server.get(&automation, &path).await.json();
     assert!(
-        glance["passes"][0].get("why").is_none(),
-        "a reason may quote a source: {glance}"
+        summary["passes"][0].get("why").is_none(),
+        "automation must not see reasons, which may quote a source: {summary}"
     );
 }

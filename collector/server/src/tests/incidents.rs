@@ -4,8 +4,8 @@ use super::*;
 
 #[tokio::test]
 async fn declares_one_incident_per_idempotency_key() {
-    let scratch = Scratch::new().await;
-    let token = scratch.token(TokenRole::Automation).await;
+    let server = TestServer::new().await;
+    let token = server.token(TokenRole::Automation).await;
     let declare = |key: &'static str, token: &str| {
         let json = serde_json::json!({"title": "t", "severity": "SEV-3"});
         let mut request = request(token, Method::POST, "/v1/incidents", Some(json));
@@ -14,21 +14,21 @@ async fn declares_one_incident_per_idempotency_key() {
             .insert("idempotency-key", key.parse().expect("a value"));
         request
     };
-    let first = Answer::of(scratch.send(declare("a", &token)).await).await;
+    let first = TestResponse::read(server.send(declare("a", &token)).await).await;
     let id = first.json()["id"].as_str().expect("an id").to_owned();
     assert_eq!(
         (first.status, first.header("location")),
         (StatusCode::CREATED, format!("/v1/incidents/{id}").as_str())
     );
-    let again = Answer::of(scratch.send(declare("a", &token)).await).await;
+    let again = TestResponse::read(server.send(declare("a", &token)).await).await;
     assert_eq!(
         (again.status, again.json()),
         (StatusCode::OK, serde_json::json!({"id": id, "new": false}))
     );
-    let other_key = Answer::of(scratch.send(declare("b", &token)).await).await;
-    let other_client = Answer::of(
-        scratch
-            .send(declare("a", &scratch.token(TokenRole::Owner).await))
+    let other_key = TestResponse::read(server.send(declare("b", &token)).await).await;
+    let other_client = TestResponse::read(
+        server
+            .send(declare("a", &server.token(TokenRole::Owner).await))
             .await,
     )
     .await;
@@ -36,7 +36,7 @@ async fn declares_one_incident_per_idempotency_key() {
         assert_eq!(other.status, 201);
         assert_ne!(other.json()["id"], id.as_str());
     }
-    let passes = scratch
+    let passes = server
         .pipeline
         .parts
         .ledger
@@ -45,9 +45,9 @@ async fn declares_one_incident_per_idempotency_key() {
         .expect("a database");
     assert!(
         passes.iter().any(|row| row.key.source == "host"),
-        "it is captured: {passes:?}"
+        "the declaration started no capture: {passes:?}"
     );
-    let journal = scratch
+    let journal = server
         .pipeline
         .entries(&id.parse().expect("an id"))
         .await
@@ -57,21 +57,23 @@ async fn declares_one_incident_per_idempotency_key() {
         "{:?}",
         journal[0].by
     );
-    let long = "x".repeat(257);
+    let too_long = "x".repeat(257);
     let mut refused = declare("a", &token);
     refused
         .headers_mut()
-        .insert("idempotency-key", long.parse().expect("a value"));
+        .insert("idempotency-key", too_long.parse().expect("a value"));
     assert_eq!(
-        Answer::of(scratch.send(refused).await).await.code(),
+        TestResponse::read(server.send(refused).await)
+            .await
+            .problem_code(),
         "invalid"
     );
 }
 
 #[tokio::test]
 async fn keeps_every_member_of_declaration() {
-    let scratch = Scratch::new().await;
-    let token = scratch.token(TokenRole::Owner).await;
+    let server = TestServer::new().await;
+    let token = server.token(TokenRole::Owner).await;
     let declare = serde_json::json!({
         "id": "INC-77", "title": "Zoë's key", "severity": 1, "play": "cloud-admin", "started": "2026-11-20T08:00:00Z",
         "report": {"reportedBy": "Eve", "affectedSystems": ["ci"], "suspectedImpact": "read access"},
@@ -79,13 +81,13 @@ async fn keeps_every_member_of_declaration() {
         "capture": {"sources": ["host"], "from": "2026-11-19T00:00:00Z", "until": "2026-11-20T00:00:00Z", "deadlineSeconds": 60},
     });
     assert_eq!(
-        scratch
+        server
             .post(&token, "/v1/incidents", declare.clone())
             .await
             .status,
         201
     );
-    let view = scratch.get(&token, "/v1/incidents/INC-77").await.json();
+    let view = server.get(&token, "/v1/incidents/INC-77").await.json();
     for (member, value) in [
         ("/id", "INC-77"),
         ("/name", "Zoë's key"),
@@ -105,22 +107,25 @@ async fn keeps_every_member_of_declaration() {
         );
     }
     assert_eq!(
-        scratch.post(&token, "/v1/incidents", declare).await.code(),
+        server
+            .post(&token, "/v1/incidents", declare)
+            .await
+            .problem_code(),
         "conflict"
     );
 }
 
 #[tokio::test]
 async fn lists_incidents_page_by_page() {
-    let scratch = Scratch::new().await;
-    let token = scratch.token(TokenRole::Commander).await;
+    let server = TestServer::new().await;
+    let token = server.token(TokenRole::Commander).await;
     let mut ids = Vec::new();
     for _ in 0..5 {
-        ids.insert(0, scratch.declare(&token).await);
+        ids.insert(0, server.declare(&token).await);
     }
     let contained = format!("/v1/incidents/{}", ids[2]);
     assert_eq!(
-        scratch
+        server
             .patch(
                 &token,
                 &contained,
@@ -133,7 +138,7 @@ async fn lists_incidents_page_by_page() {
     let list = async |filter: &str| {
         let (mut seen, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
         loop {
-            let page = scratch
+            let page = server
                 .get(&token, &format!("/v1/incidents?limit=2{filter}{cursor}"))
                 .await
                 .json();
@@ -154,48 +159,49 @@ async fn lists_incidents_page_by_page() {
     assert_eq!(list("&status=Contained").await.0, [ids[2].clone()]);
     assert_eq!(list("&status=Closed").await.0, Vec::<String>::new());
     assert_eq!(
-        scratch
+        server
             .get(&token, "/v1/incidents?cursor=INC-9")
             .await
-            .code(),
+            .problem_code(),
         "invalid"
     );
 }
 
 #[tokio::test]
 async fn patches_incident_atomically() {
-    let scratch = Scratch::new().await;
-    let token = scratch.token(TokenRole::Commander).await;
-    let path = format!("/v1/incidents/{}", scratch.declare(&token).await);
+    let server = TestServer::new().await;
+    let token = server.token(TokenRole::Commander).await;
+    let path = format!("/v1/incidents/{}", server.declare(&token).await);
     let patch = serde_json::json!({
         "title": "Leaked CI key", "severity": "1", "reason": "it was used", "started": "2026-11-20T08:00:00Z",
-        "roles": {"Incident commander": "alice"}, "report": {"suspectedImpact": "builds"},
+        "roles": {"incident-commander": "alice"}, "report": {"suspectedImpact": "builds"},
         "affects": {"privilegedAccess": "yes"}, "pivots": ["user=mallory"], "nextUpdate": "2099-01-01T12:00:00Z",
         "commands": [{"type": "add-statement", "topic": "impact", "standing": "confirmed", "text": "Builds were readable"}],
     });
-    let mut patch = patch;
-    patch["roles"] = serde_json::json!({scratch.get(&token, &path).await.json()["roles"][0]["role"].as_str().expect("a role"): "alice"});
-    let changed = scratch.patch(&token, &path, patch).await;
+    let changed = server.patch(&token, &path, patch).await;
     assert_eq!(changed.status, 200, "{changed:?}");
     assert_eq!(
         changed.json()["changes"].as_array().map(Vec::len),
         Some(9),
         "{changed:?}"
     );
-    let view = scratch.get(&token, &path).await.json();
+    let view = server.get(&token, &path).await.json();
     assert_eq!(
         (&view["severity"], &view["roles"][0]["holder"]),
         (&"SEV-1".into(), &"alice".into())
     );
     assert_eq!(view["nextUpdate"], "2099-01-01T12:00:00Z");
-    let none = scratch
+    let unset = server
         .patch(&token, &path, serde_json::json!({"nextUpdate": null}))
         .await;
-    assert_eq!(none.json()["incident"]["nextUpdate"], Value::Null);
-    let half = serde_json::json!({"title": "other", "started": "2999-01-01T00:00:00Z"});
-    assert_eq!(scratch.patch(&token, &path, half).await.code(), "invalid");
+    assert_eq!(unset.json()["incident"]["nextUpdate"], Value::Null);
+    let half_valid = serde_json::json!({"title": "other", "started": "2999-01-01T00:00:00Z"});
     assert_eq!(
-        scratch.get(&token, &path).await.json()["name"],
+        server.patch(&token, &path, half_valid).await.problem_code(),
+        "invalid"
+    );
+    assert_eq!(
+        server.get(&token, &path).await.json()["name"],
         "Leaked CI key"
     );
     for (refused, code) in [
@@ -209,7 +215,10 @@ async fn patches_incident_atomically() {
         ),
     ] {
         assert_eq!(
-            scratch.patch(&token, &path, refused.clone()).await.code(),
+            server
+                .patch(&token, &path, refused.clone())
+                .await
+                .problem_code(),
             code,
             "{refused}"
         );
@@ -218,11 +227,11 @@ async fn patches_incident_atomically() {
 
 #[tokio::test]
 async fn works_through_checklists_and_closes_incident() {
-    let scratch = Scratch::new().await;
-    let token = scratch.token(TokenRole::Commander).await;
-    let path = format!("/v1/incidents/{}", scratch.declare(&token).await);
+    let server = TestServer::new().await;
+    let token = server.token(TokenRole::Commander).await;
+    let path = format!("/v1/incidents/{}", server.declare(&token).await);
     assert_eq!(
-        scratch
+        server
             .post(
                 &token,
                 &format!("{path}/notes"),
@@ -234,32 +243,32 @@ async fn works_through_checklists_and_closes_incident() {
     );
     let step = serde_json::json!({"commands": [{"type": "change-step", "step": "first-15-1", "state": "done", "owner": null, "note": "#inc"}]});
     assert_eq!(
-        scratch
+        server
             .patch(&token, &format!("{path}/checklist"), step)
             .await
             .status,
         200
     );
-    let lists = scratch
+    let lists = server
         .get(&token, &format!("{path}/checklist"))
         .await
         .json();
     assert_eq!(lists["checklists"][0]["settled"], 1, "{lists}");
     let other = serde_json::json!({"commands": [{"type": "rename", "to": "x"}]});
     assert_eq!(
-        scratch
+        server
             .patch(&token, &format!("{path}/checklist"), other)
             .await
-            .code(),
+            .problem_code(),
         "invalid"
     );
     let close = async || {
-        scratch
+        server
             .post(&token, &format!("{path}/close"), serde_json::json!({}))
             .await
     };
     let refused = close().await;
-    assert_eq!(refused.code(), "not-ready-to-close");
+    assert_eq!(refused.problem_code(), "not-ready-to-close");
     assert!(
         refused.json()["missing"]
             .as_array()
@@ -272,13 +281,13 @@ async fn works_through_checklists_and_closes_incident() {
         .iter()
         .filter(|item| item["required"] == true);
     let waive = |item: &Value| serde_json::json!({"type": "waive-closure-item", "item": item["item"], "reason": "a drill", "by": null});
-    let wishes: Vec<_> = items.map(waive).collect();
+    let commands: Vec<_> = items.map(waive).collect();
     assert_eq!(
-        scratch
+        server
             .patch(
                 &token,
                 &format!("{path}/checklist"),
-                serde_json::json!({"commands": wishes})
+                serde_json::json!({"commands": commands})
             )
             .await
             .status,
@@ -290,18 +299,18 @@ async fn works_through_checklists_and_closes_incident() {
         (200, &"Closed".into()),
         "{closed:?}"
     );
-    let brief = scratch.get(&token, &format!("{path}/brief")).await;
+    let brief = server.get(&token, &format!("{path}/brief")).await;
     assert_eq!(brief.header("content-type"), "text/plain; charset=utf-8");
     assert!(brief.bytes.starts_with(b"Incident: Leaked key"));
-    let external = scratch
+    let external = server
         .get(&token, &format!("{path}/brief?audience=external"))
         .await;
     assert!(external.bytes.starts_with(b"Security incident"));
     assert_eq!(
-        scratch
+        server
             .get(&token, &format!("{path}/brief?audience=press"))
             .await
-            .code(),
+            .problem_code(),
         "invalid"
     );
 }

@@ -1,4 +1,4 @@
-//! The API on a scratch store, asked without sockets.
+//! Tests of the API on a temporary store, without sockets.
 
 mod access;
 mod evidence;
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::token::{NewToken, VALID_BY_DEFAULT, issue};
+use super::token::{NewToken, VALIDITY_DEFAULT, issue};
 use super::{ServerState, router};
 use crate::config::ServeConfig;
 use domain::token::TokenRole;
@@ -28,8 +28,8 @@ use domain::trigger::HooksConfig;
 use pipeline::{Pipeline, PipelineConfig};
 use serde::Deserialize;
 
-/// A collector that nobody works for: captures wait.
-struct Scratch {
+/// The API of a collector without workers: its captures stay waiting.
+struct TestServer {
     pipeline: Pipeline,
     state: ServerState,
     router: Router,
@@ -37,26 +37,26 @@ struct Scratch {
     _folder: TempDir,
 }
 
-/// The sections of `exhibit.toml` that the API has.
+/// The sections of `exhibit.toml` that configure the API.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Sections {
+struct TestConfig {
     serve: ServeConfig,
     hooks: HooksConfig,
 }
 
-/// An answer, whole.
+/// A response with its whole body.
 #[derive(Debug)]
-struct Answer {
+struct TestResponse {
     status: StatusCode,
     headers: HeaderMap,
     bytes: Bytes,
 }
 
-impl Answer {
-    async fn of(response: Response) -> Self {
+impl TestResponse {
+    async fn read(response: Response) -> Self {
         let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.expect("it is sent whole").to_bytes();
+        let bytes = body.collect().await.expect("a whole body").to_bytes();
         Self {
             status: parts.status,
             headers: parts.headers,
@@ -75,8 +75,8 @@ impl Answer {
             .unwrap_or_else(|| panic!("no {name} in {self:?}"))
     }
 
-    /// That of the answer, which must be a problem.
-    fn code(&self) -> String {
+    /// The code of the problem that the response must have.
+    fn problem_code(&self) -> String {
         assert_eq!(
             self.header("content-type"),
             "application/problem+json",
@@ -88,23 +88,23 @@ impl Answer {
     }
 }
 
-impl Scratch {
+impl TestServer {
     async fn new() -> Self {
-        Self::configured("").await
+        Self::with_config("").await
     }
 
-    async fn configured(sections: &str) -> Self {
+    async fn with_config(config: &str) -> Self {
         sources::crypto::install_provider();
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut config = PipelineConfig::default();
-        config.sources.aws_cloudtrail.enabled = false; // nothing of the test leaves this machine
-        let pipeline = Pipeline::open(folder.path(), &config, CancellationToken::new())
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut pipeline_config = PipelineConfig::default();
+        pipeline_config.sources.aws_cloudtrail.enabled = false; // the tests use no network
+        let pipeline = Pipeline::open(folder.path(), &pipeline_config, CancellationToken::new())
             .await
             .expect("a fresh store");
         let drain = CancellationToken::new();
-        let Sections { serve, hooks } = toml::from_str(sections).expect("sections of exhibit.toml");
-        let state =
-            ServerState::new(pipeline.clone(), serve, hooks, drain.clone()).expect("no issuer");
+        let TestConfig { serve, hooks } = toml::from_str(config).expect("valid sections");
+        let state = ServerState::new(pipeline.clone(), serve, hooks, drain.clone())
+            .expect("no issuer is configured");
         let router = router(&state);
         Self {
             pipeline,
@@ -116,27 +116,27 @@ impl Scratch {
     }
 
     async fn token(&self, role: TokenRole) -> String {
-        self.token_for(role, None, VALID_BY_DEFAULT).await.1
+        self.token_for(role, None, VALIDITY_DEFAULT).await.1
     }
 
-    /// A token's id and text.
+    /// Creates a token and returns its id and text.
     async fn token_for(
         &self,
         role: TokenRole,
         incident: Option<&str>,
-        valid: Duration,
+        validity: Duration,
     ) -> (String, String) {
         let incident = incident.map(|id| id.parse::<IncidentId>().expect("an id"));
-        let wanted = NewToken {
+        let new_token = NewToken {
             role,
             label: "tester".parse().expect("a label"),
             incident,
-            valid,
+            validity,
         };
-        let (row, secret) = issue(&self.pipeline.parts.ledger, wanted)
+        let (row, token) = issue(&self.pipeline.parts.ledger, new_token)
             .await
             .expect("a database");
-        (row.id.to_string(), secret.text())
+        (row.id.to_string(), token.text())
     }
 
     async fn send(&self, request: Request<Body>) -> Response {
@@ -144,46 +144,52 @@ impl Scratch {
             .clone()
             .oneshot(request)
             .await
-            .expect("it never fails")
+            .expect("the router is infallible")
     }
 
-    async fn call(&self, token: &str, method: Method, path: &str, json: Option<Value>) -> Answer {
-        Answer::of(self.send(request(token, method, path, json)).await).await
+    async fn call(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        json: Option<Value>,
+    ) -> TestResponse {
+        TestResponse::read(self.send(request(token, method, path, json)).await).await
     }
 
-    async fn get(&self, token: &str, path: &str) -> Answer {
+    async fn get(&self, token: &str, path: &str) -> TestResponse {
         self.call(token, Method::GET, path, None).await
     }
 
-    async fn post(&self, token: &str, path: &str, json: Value) -> Answer {
+    async fn post(&self, token: &str, path: &str, json: Value) -> TestResponse {
         self.call(token, Method::POST, path, Some(json)).await
     }
 
-    async fn patch(&self, token: &str, path: &str, json: Value) -> Answer {
+    async fn patch(&self, token: &str, path: &str, json: Value) -> TestResponse {
         self.call(token, Method::PATCH, path, Some(json)).await
     }
 
-    /// Declares an incident and captures nothing.
+    /// Declares an incident without captures and returns its id.
     async fn declare(&self, token: &str) -> String {
         let declare = serde_json::json!({"title": "Leaked key", "severity": 2, "play": "leaked-secret", "capture": null});
-        let answer = self.post(token, "/v1/incidents", declare).await;
-        assert_eq!(answer.status, 201, "{answer:?}");
-        answer.json()["id"].as_str().expect("an id").to_owned()
+        let response = self.post(token, "/v1/incidents", declare).await;
+        assert_eq!(response.status, 201, "{response:?}");
+        response.json()["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Attaches a file; its receipt.
+    /// Attaches a file and returns the receipt.
     async fn attach(&self, token: &str, id: &str, bytes: &'static [u8]) -> Value {
         let path = format!("/v1/incidents/{id}/attachments?name=shot.png");
         let request = Request::post(path)
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "image/png");
-        let answer = Answer::of(
+        let response = TestResponse::read(
             self.send(request.body(Body::from(bytes)).expect("a request"))
                 .await,
         )
         .await;
-        assert_eq!(answer.status, 201, "{answer:?}");
-        answer.json()
+        assert_eq!(response.status, 201, "{response:?}");
+        response.json()
     }
 }
 

@@ -4,37 +4,40 @@ use super::*;
 
 #[tokio::test]
 async fn creates_lists_and_revokes_tokens() {
-    let scratch = Scratch::new().await;
-    let admin = scratch.token(TokenRole::Admin).await;
-    let id = scratch.declare(&admin).await;
+    let server = TestServer::new().await;
+    let admin = server.token(TokenRole::Admin).await;
+    let id = server.declare(&admin).await;
     let create = serde_json::json!({"role": "auditor", "label": "counsel", "incident": id, "validSeconds": 60});
-    let made = scratch.post(&admin, "/v1/tokens", create).await;
-    assert_eq!(made.status, 201, "{made:?}");
-    let (made, token) = (
-        made.json(),
-        made.json()["token"].as_str().expect("a token").to_owned(),
+    let created = server.post(&admin, "/v1/tokens", create).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let (created, token) = (
+        created.json(),
+        created.json()["token"]
+            .as_str()
+            .expect("a token")
+            .to_owned(),
     );
-    let who = scratch.get(&token, "/v1/whoami").await.json();
+    let caller = server.get(&token, "/v1/whoami").await.json();
     assert_eq!(
-        (&who["id"], &who["role"], &who["incident"]),
-        (&made["id"], &"auditor".into(), &id.as_str().into())
+        (&caller["id"], &caller["role"], &caller["incident"]),
+        (&created["id"], &"auditor".into(), &id.as_str().into())
     );
-    let list = scratch.get(&admin, "/v1/tokens").await;
+    let list = server.get(&admin, "/v1/tokens").await;
     assert_eq!(list.json()["tokens"].as_array().map(Vec::len), Some(2));
     assert!(
         !String::from_utf8_lossy(&list.bytes).contains(&token[25..]),
-        "no secret is told twice"
+        "the list shows a secret"
     );
-    let path = format!("/v1/tokens/{}", made["id"].as_str().expect("an id"));
+    let path = format!("/v1/tokens/{}", created["id"].as_str().expect("an id"));
     assert_eq!(
-        scratch
+        server
             .call(&admin, Method::DELETE, &path, None)
             .await
             .status,
         204
     );
     assert_eq!(
-        scratch.get(&token, "/v1/whoami").await.code(),
+        server.get(&token, "/v1/whoami").await.problem_code(),
         "unauthenticated"
     );
     for wrong in [
@@ -44,10 +47,10 @@ async fn creates_lists_and_revokes_tokens() {
         serde_json::json!({"role": "owner"}),
     ] {
         assert_eq!(
-            scratch
+            server
                 .post(&admin, "/v1/tokens", wrong.clone())
                 .await
-                .code(),
+                .problem_code(),
             "invalid",
             "{wrong}"
         );
@@ -56,17 +59,17 @@ async fn creates_lists_and_revokes_tokens() {
 
 #[tokio::test]
 async fn answers_invalid_requests_with_problems() {
-    let scratch = Scratch::configured("[serve]\nbody-bytes-max = 1000\n").await;
-    let owner = scratch.token(TokenRole::Owner).await;
+    let server = TestServer::with_config("[serve]\nbody-bytes-max = 1000\n").await;
+    let owner = server.token(TokenRole::Owner).await;
     assert_eq!(
-        scratch.get(&owner, "/v1/incident").await.code(),
+        server.get(&owner, "/v1/incident").await.problem_code(),
         "not-found"
     );
-    assert_eq!(scratch.get("", "/").await.code(), "not-found");
-    let put = scratch
+    assert_eq!(server.get("", "/").await.problem_code(), "not-found");
+    let put = server
         .call(&owner, Method::PUT, "/v1/incidents", None)
         .await;
-    assert_eq!(put.code(), "method-not-allowed");
+    assert_eq!(put.problem_code(), "method-not-allowed");
     let allow = put.header("allow");
     assert!(
         ["GET", "HEAD", "POST"]
@@ -80,8 +83,8 @@ async fn answers_invalid_requests_with_problems() {
         if let Some(kind) = kind {
             request = request.header("content-type", kind);
         }
-        Answer::of(
-            scratch
+        TestResponse::read(
+            server
                 .send(
                     request
                         .body(Body::from(body.to_owned()))
@@ -91,23 +94,26 @@ async fn answers_invalid_requests_with_problems() {
         )
         .await
     };
-    assert_eq!(send(None, "{}").await.code(), "unsupported-media-type");
     assert_eq!(
-        send(Some("text/plain"), "{}").await.code(),
+        send(None, "{}").await.problem_code(),
         "unsupported-media-type"
     );
     assert_eq!(
-        send(Some("application/json"), "{").await.code(),
+        send(Some("text/plain"), "{}").await.problem_code(),
+        "unsupported-media-type"
+    );
+    assert_eq!(
+        send(Some("application/json"), "{").await.problem_code(),
         "malformed"
     );
     assert_eq!(
         send(Some("application/json"), &" ".repeat(1001))
             .await
-            .code(),
+            .problem_code(),
         "too-large"
     );
     let unknown = send(Some("application/json"), r#"{"titel": "x", "severity": 1}"#).await;
-    assert_eq!(unknown.code(), "invalid");
+    assert_eq!(unknown.problem_code(), "invalid");
     assert!(
         unknown.json()["detail"]
             .as_str()
@@ -121,17 +127,17 @@ async fn answers_invalid_requests_with_problems() {
         ("true", "invalid"),
         ("1.5", "invalid"),
     ] {
-        let answer = send(
+        let response = send(
             Some("application/json"),
             &format!(r#"{{"title": "x", "severity": {severity}}}"#),
         )
         .await;
-        assert_eq!(answer.code(), code, "{severity}");
+        assert_eq!(response.problem_code(), code, "{severity}");
         assert!(
-            answer.json()["detail"]
+            response.json()["detail"]
                 .as_str()
                 .is_some_and(|text| text.contains("1 to 4")),
-            "{answer:?}"
+            "{response:?}"
         );
     }
     let play = send(
@@ -145,13 +151,13 @@ async fn answers_invalid_requests_with_problems() {
             .is_some_and(|text| text.contains("general")),
         "{play:?}"
     );
-    assert_eq!(play.code(), "invalid");
+    assert_eq!(play.problem_code(), "invalid");
     for id in ["..", "%2e%2e", "INC%00", "x y", "a%2fb", "%ff"] {
         assert_eq!(
-            scratch
+            server
                 .get(&owner, &format!("/v1/incidents/{id}").replace(' ', "%20"))
                 .await
-                .code(),
+                .problem_code(),
             "not-found",
             "{id}"
         );
@@ -160,15 +166,15 @@ async fn answers_invalid_requests_with_problems() {
 
 #[tokio::test]
 async fn gives_every_response_an_id_and_keeps_it_out_of_caches() {
-    let scratch = Scratch::new().await;
-    let ready = scratch.get("", "/readyz").await;
+    let server = TestServer::new().await;
+    let ready = server.get("", "/readyz").await;
     assert_eq!(
         (ready.status.as_u16(), ready.bytes.as_ref()),
         (200, &b"ready\n"[..])
     );
     let (one, other) = (
-        scratch.get("", "/healthz").await,
-        scratch.get("", "/nowhere").await,
+        server.get("", "/healthz").await,
+        server.get("", "/nowhere").await,
     );
     assert_ne!(one.header("x-request-id"), other.header("x-request-id"));
     assert_eq!(
@@ -178,29 +184,29 @@ async fn gives_every_response_an_id_and_keeps_it_out_of_caches() {
         ),
         ("no-store", "nosniff")
     );
-    scratch.drain.cancel();
+    server.drain.cancel();
     assert_eq!(
-        scratch.get("", "/readyz").await.status,
+        server.get("", "/readyz").await.status,
         503,
-        "who drains takes no more"
+        "a draining server must not be ready"
     );
 }
 
 #[tokio::test]
-async fn metrics_have_no_names() {
-    let scratch = Scratch::new().await;
-    let owner = scratch.token(TokenRole::Owner).await;
-    let id = scratch.declare(&owner).await;
-    scratch.attach(&owner, &id, b"bytes").await;
-    scratch
+async fn metrics_count_without_naming_incidents() {
+    let server = TestServer::new().await;
+    let owner = server.token(TokenRole::Owner).await;
+    let id = server.declare(&owner).await;
+    server.attach(&owner, &id, b"bytes").await;
+    server
         .post(
             &owner,
             &format!("/v1/incidents/{id}/captures"),
             serde_json::json!({"sources": ["host"]}),
         )
         .await;
-    scratch.get("", &format!("/v1/incidents/{id}/secret")).await;
-    let metrics = scratch.get("", "/metrics").await;
+    server.get("", &format!("/v1/incidents/{id}/secret")).await;
+    let metrics = server.get("", "/metrics").await;
     assert!(
         metrics
             .header("content-type")
@@ -232,15 +238,15 @@ async fn metrics_have_no_names() {
 
 #[tokio::test]
 async fn serves_plays_sources_and_plans_without_incident() {
-    let scratch = Scratch::new().await;
+    let server = TestServer::new().await;
     let (automation, auditor) = (
-        scratch.token(TokenRole::Automation).await,
-        scratch.token(TokenRole::Auditor).await,
+        server.token(TokenRole::Automation).await,
+        server.token(TokenRole::Auditor).await,
     );
-    let key = scratch.get(&automation, "/v1/key").await;
+    let key = server.get(&automation, "/v1/key").await;
     assert_eq!(key.header("content-type"), "application/x-pem-file");
-    assert_eq!(key.bytes, scratch.pipeline.key.public().to_pem());
-    let plays = scratch.get(&automation, "/v1/plays").await.json();
+    assert_eq!(key.bytes, server.pipeline.key.public().to_pem());
+    let plays = server.get(&automation, "/v1/plays").await.json();
     let names: Vec<_> = plays["plays"]
         .as_array()
         .expect("plays")
@@ -257,7 +263,7 @@ async fn serves_plays_sources_and_plans_without_incident() {
             .is_some_and(|absent| absent.iter().all(|name| name != "host")),
         "{plays}"
     );
-    let sources = scratch
+    let sources = server
         .get(&auditor, "/v1/sources?play=leaked-secret")
         .await
         .json();
@@ -266,12 +272,12 @@ async fn serves_plays_sources_and_plans_without_incident() {
         .expect("sources")
         .iter()
         .find(|source| source["source"] == "host")
-        .expect("it");
+        .expect("the source host");
     assert_eq!(
         (&host["state"], &host["isState"], &host["windowSeconds"]),
         (&"ready".into(), &true.into(), &7_776_000.into())
     );
-    let plan = scratch
+    let plan = server
         .get(
             &auditor,
             "/v1/plan?play=general&source=host&pivot=user=mallory",
@@ -283,8 +289,8 @@ async fn serves_plays_sources_and_plans_without_incident() {
         (&"general".into(), &"host".into())
     );
     for path in ["/v1/sources?play=genral", "/v1/plan?play=genral"] {
-        let refused = scratch.get(&auditor, path).await;
-        assert_eq!(refused.code(), "invalid", "{path}");
+        let refused = server.get(&auditor, path).await;
+        assert_eq!(refused.problem_code(), "invalid", "{path}");
         assert!(
             refused.json()["detail"]
                 .as_str()
@@ -296,57 +302,60 @@ async fn serves_plays_sources_and_plans_without_incident() {
 
 #[tokio::test]
 async fn rejects_ids_that_are_not_utf8() {
-    let scratch = Scratch::new().await;
-    let admin = scratch.token(TokenRole::Admin).await;
+    let server = TestServer::new().await;
+    let admin = server.token(TokenRole::Admin).await;
     assert_eq!(
-        scratch.get(&admin, "/v1/bundles/%ff").await.code(),
+        server.get(&admin, "/v1/bundles/%ff").await.problem_code(),
         "not-found"
     );
     assert_eq!(
-        scratch
+        server
             .call(&admin, Method::DELETE, "/v1/tokens/%ff", None)
             .await
-            .code(),
+            .problem_code(),
         "not-found"
     );
     assert_eq!(
-        scratch
+        server
             .post("", "/v1/hooks/%ff", serde_json::json!({}))
             .await
-            .code(),
+            .problem_code(),
         "not-found"
     );
     assert_eq!(
-        scratch.get("", "/v1/incidents/%ff").await.code(),
+        server.get("", "/v1/incidents/%ff").await.problem_code(),
         "unauthenticated"
     );
     assert_eq!(
-        scratch.get(&admin, "/v1/incidents?limit=%ff").await.code(),
+        server
+            .get(&admin, "/v1/incidents?limit=%ff")
+            .await
+            .problem_code(),
         "invalid"
     );
 }
 
 #[tokio::test]
 async fn answers_500_if_handler_panics() {
-    let scratch = Scratch::new().await;
+    let server = TestServer::new().await;
     let observe =
-        axum::middleware::from_fn_with_state(scratch.state.clone(), crate::observe::observe);
-    let crashing = Router::new()
+        axum::middleware::from_fn_with_state(server.state.clone(), crate::observe::observe);
+    let panicking = Router::new()
         .route(
             "/",
-            axum::routing::get(async || -> &'static str { panic!("our own fault") }),
+            axum::routing::get(async || -> &'static str { panic!("a bug") }),
         )
         .layer(observe);
-    let answer = Answer::of(
-        crashing
+    let response = TestResponse::read(
+        panicking
             .oneshot(request("", Method::GET, "/", None))
             .await
-            .expect("it never fails"),
+            .expect("the router is infallible"),
     )
     .await;
     assert_eq!(
-        (answer.status.as_u16(), answer.code().as_str()),
+        (response.status.as_u16(), response.problem_code().as_str()),
         (500, "internal")
     );
-    assert!(!answer.header("x-request-id").is_empty());
+    assert!(!response.header("x-request-id").is_empty());
 }

@@ -1,4 +1,4 @@
-//! Webhooks.
+//! Webhooks of Alertmanager and PagerDuty.
 
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -24,10 +24,10 @@ fn alert(status: &str, key: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_webhook_declares_one_incident_however_often_it_is_sent() {
-    let scratch = Scratch::configured(CONFIG).await;
+async fn repeated_webhook_declares_one_incident() {
+    let server = TestServer::with_config(CONFIG).await;
     let send = async |json: &Value| {
-        scratch
+        server
             .post(
                 "0123456789abcdef0123",
                 "/v1/hooks/alertmanager",
@@ -40,12 +40,12 @@ async fn a_webhook_declares_one_incident_however_often_it_is_sent() {
     let id = first.json()["id"].as_str().expect("an id").to_owned();
     let again = send(&alert("firing", "{}:{alertname=\"KeyUsed\"}")).await;
     assert_eq!(again.status, 200, "{again:?}");
-    let ids = declared(&scratch).await;
+    let ids = declared_ids(&server).await;
     assert_eq!(
         ids.iter().map(IncidentId::as_str).collect::<Vec<_>>(),
         [id.as_str()]
     );
-    let incident = scratch
+    let incident = server
         .pipeline
         .incident(&ids[0])
         .await
@@ -58,7 +58,7 @@ async fn a_webhook_declares_one_incident_however_often_it_is_sent() {
         "{incident:?}"
     );
     assert_eq!(incident.play.as_str(), "leaked-secret");
-    let passes = scratch
+    let passes = server
         .pipeline
         .parts
         .ledger
@@ -67,71 +67,80 @@ async fn a_webhook_declares_one_incident_however_often_it_is_sent() {
         .expect("a database");
     assert!(
         passes.iter().any(|row| row.key.source == "host"),
-        "its evidence is captured: {passes:?}"
+        "the declaration started no capture: {passes:?}"
     );
     let other = send(&alert("firing", "{}:{alertname=\"Other\"}")).await;
     assert_eq!(other.status, 201, "{other:?}");
 }
 
 #[tokio::test]
-async fn what_is_no_webhook_of_ours_is_a_problem() {
-    let scratch = Scratch::configured(CONFIG).await;
+async fn rejects_unauthentic_and_malformed_webhooks() {
+    let server = TestServer::with_config(CONFIG).await;
     let (good, path) = ("0123456789abcdef0123", "/v1/hooks/alertmanager");
     assert_eq!(
-        scratch
+        server
             .post(good, "/v1/hooks/pagerduty", serde_json::json!({}))
             .await
-            .code(),
+            .problem_code(),
         "not-found",
-        "none is configured"
+        "PagerDuty is not configured"
     );
     assert_eq!(
-        scratch
+        server
             .post(good, "/v1/hooks/nobody", serde_json::json!({}))
             .await
-            .code(),
+            .problem_code(),
         "not-found"
     );
     assert_eq!(
-        scratch.post("", path, alert("firing", "k")).await.code(),
+        server
+            .post("", path, alert("firing", "k"))
+            .await
+            .problem_code(),
         "unauthenticated"
     );
     assert_eq!(
-        scratch
+        server
             .post("0123456789abcdef0124", path, alert("firing", "k"))
             .await
-            .code(),
+            .problem_code(),
         "unauthenticated"
     );
     assert_eq!(
-        scratch.post(good, path, serde_json::json!({})).await.code(),
+        server
+            .post(good, path, serde_json::json!({}))
+            .await
+            .problem_code(),
         "malformed"
     );
     let large = serde_json::json!({"version": "4", "text": "x".repeat(1 << 20)});
-    assert_eq!(scratch.post(good, path, large).await.code(), "too-large");
-    assert!(declared(&scratch).await.is_empty());
-    let owner = scratch.token(TokenRole::Owner).await;
     assert_eq!(
-        scratch
+        server.post(good, path, large).await.problem_code(),
+        "too-large"
+    );
+    assert!(declared_ids(&server).await.is_empty());
+    let owner = server.token(TokenRole::Owner).await;
+    assert_eq!(
+        server
             .post(&owner, path, alert("firing", "k"))
             .await
-            .code(),
+            .problem_code(),
         "unauthenticated",
-        "a token is no secret of a hook"
+        "a token must not authenticate a webhook"
     );
 }
 
 const PAGERDUTY: &str = "[hooks.pagerduty]\nsecrets = ['a secret of PagerDuty']\n";
 
-/// An event of PagerDuty, signed as its documents say.
-async fn pagerduty(scratch: &Scratch, event: Value) -> Answer {
+/// Sends an event of PagerDuty, signed as PagerDuty documents it.
+async fn send_pagerduty(server: &TestServer, event: Value) -> TestResponse {
     let body = serde_json::json!({ "event": event }).to_string();
     let mut mac = Hmac::<Sha256>::new_from_slice(b"a secret of PagerDuty").expect("any length");
     mac.update(body.as_bytes());
     let signature = format!("v1={}", HEXLOWER.encode(&mac.finalize().into_bytes()));
     let request = Request::post("/v1/hooks/pagerduty").header("x-pagerduty-signature", signature);
-    Answer::of(
-        scratch
+    TestResponse::read(
+        server
             .send(request.body(Body::from(body)).expect("a request"))
             .await,
     )
@@ -139,8 +148,8 @@ async fn pagerduty(scratch: &Scratch, event: Value) -> Answer {
 }
 
 #[tokio::test]
-async fn what_a_vendor_says_later_is_written_down_once() {
-    let scratch = Scratch::configured(PAGERDUTY).await;
+async fn applies_each_later_event_of_vendor_once() {
+    let server = TestServer::with_config(PAGERDUTY).await;
     let triggered = serde_json::json!({
         "id": "E1", "event_type": "incident.triggered", "occurred_at": "2026-11-20T08:00:00Z",
         "data": {"id": "P1", "type": "incident", "title": "A key was used", "urgency": "high", "priority": {"summary": "P2"}},
@@ -151,7 +160,7 @@ async fn what_a_vendor_says_later_is_written_down_once() {
             "data": {"incident": {"id": incident}, "id": "N1", "content": "The key is revoked", "type": "incident_note"},
         })
     };
-    let first = pagerduty(&scratch, triggered.clone()).await;
+    let first = send_pagerduty(&server, triggered.clone()).await;
     assert_eq!(first.status, 201, "{first:?}");
     let id: IncidentId = first.json()["id"]
         .as_str()
@@ -159,22 +168,22 @@ async fn what_a_vendor_says_later_is_written_down_once() {
         .parse()
         .expect("an id");
     for (event, outcome) in [("E2", "updated"), ("E2", "known"), ("E3", "updated")] {
-        let answer = pagerduty(&scratch, annotated(event, "P1")).await;
+        let response = send_pagerduty(&server, annotated(event, "P1")).await;
         assert_eq!(
-            (answer.status.as_u16(), &answer.json()["outcome"]),
+            (response.status.as_u16(), &response.json()["outcome"]),
             (200, &outcome.into()),
             "{event}"
         );
     }
-    let worse = serde_json::json!({
+    let raised = serde_json::json!({
         "id": "E4", "event_type": "incident.priority_updated", "occurred_at": "2026-11-20T08:20:00Z",
         "data": {"id": "P1", "type": "incident", "title": "A key was used", "priority": {"summary": "P1"}},
     });
     assert_eq!(
-        pagerduty(&scratch, worse).await.json()["outcome"],
+        send_pagerduty(&server, raised).await.json()["outcome"],
         "updated"
     );
-    let entries = scratch.pipeline.entries(&id).await.expect("a journal");
+    let entries = server.pipeline.entries(&id).await.expect("a journal");
     let count = |kind: &str| entries.iter().filter(|entry| entry.kind() == kind).count();
     assert_eq!(
         (count("note"), count("incident.severity")),
@@ -182,31 +191,31 @@ async fn what_a_vendor_says_later_is_written_down_once() {
         "{entries:?}"
     );
     assert_eq!(
-        pagerduty(&scratch, annotated("E5", "P9")).await.json()["outcome"],
+        send_pagerduty(&server, annotated("E5", "P9")).await.json()["outcome"],
         "ignored"
     );
-    // one whose first event was never delivered
-    let mut late = annotated("E6", "P2");
-    late["event_type"] = "incident.reopened".into();
-    late["data"] = serde_json::json!({"id": "P2", "type": "incident", "title": "Another one", "priority": {"summary": "P1"}});
+    // The first event of this incident was never delivered.
+    let mut reopened = annotated("E6", "P2");
+    reopened["event_type"] = "incident.reopened".into();
+    reopened["data"] = serde_json::json!({"id": "P2", "type": "incident", "title": "Another one", "priority": {"summary": "P1"}});
     assert_eq!(
-        pagerduty(&scratch, late.clone()).await.json()["outcome"],
+        send_pagerduty(&server, reopened.clone()).await.json()["outcome"],
         "declared"
     );
     assert_eq!(
-        pagerduty(&scratch, late).await.json()["outcome"],
+        send_pagerduty(&server, reopened).await.json()["outcome"],
         "known",
-        "and it is not noted that it was reopened"
+        "the repeated event was applied again"
     );
 }
 
-/// All incidents, the last declared first.
-async fn declared(scratch: &Scratch) -> Vec<IncidentId> {
+/// The ids of all incidents, the last declared first.
+async fn declared_ids(server: &TestServer) -> Vec<IncidentId> {
     let all = OverviewQuery {
         limit: 100,
         ..OverviewQuery::default()
     };
-    let overviews = scratch.pipeline.parts.ledger.overviews(&all).await;
+    let overviews = server.pipeline.parts.ledger.overviews(&all).await;
     let overviews = overviews.expect("a database");
     overviews.into_iter().map(|overview| overview.id).collect()
 }

@@ -32,7 +32,7 @@ use pipeline::{self, DeclareError, PipelineError, WorkUntil};
 use platform::clock;
 use server::events::EventWatcher;
 use server::responses;
-use server::token::{self, NewToken, VALID_BY_DEFAULT};
+use server::token::{self, NewToken, VALIDITY_DEFAULT};
 use sources;
 use store::ledger::{BundleRow, OverviewQuery};
 
@@ -373,11 +373,11 @@ impl Backend for LocalBackend {
             role,
             label,
             incident,
-            valid: valid_seconds.map_or(VALID_BY_DEFAULT, Duration::from_secs),
+            validity: valid_seconds.map_or(VALIDITY_DEFAULT, Duration::from_secs),
         };
-        let (row, secret) = token::issue(&self.app.pipeline.parts.ledger, new_token).await?;
+        let (row, token) = token::issue(&self.app.pipeline.parts.ledger, new_token).await?;
         Ok(CreatedToken {
-            token: secret.text(),
+            token: token.text(),
             info: responses::token_info(row),
         })
     }
