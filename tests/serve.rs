@@ -97,7 +97,7 @@ fn api_declares_captures_and_serves_the_bundle() {
         "{bundle}"
     );
     assert!(
-        bundle["sealed_at"]
+        bundle["sealedAt"]
             .as_str()
             .is_some_and(|time| time.ends_with('Z'))
     );

@@ -32,5 +32,5 @@ pub use plays::{PlayDetails, PlayList};
 pub use problem::{ProblemCode, ProblemDocument};
 pub use sources::{SourceList, SourceStatus};
 pub use timeline::TimelinePage;
-pub use tokens::{CallerInfo, CreatedToken, TokenInfo, TokenList, TokenRequest};
+pub use tokens::{CallerInfo, TokenInfo, TokenList, TokenRequest, TokenWithSecret};
 pub use webhooks::{SlackReply, WebhookEffect, WebhookReceipt};

@@ -26,7 +26,7 @@ pub struct TokenRequest {
 
 /// A new token. No other response contains its secret.
 #[derive(Serialize, Deserialize, ToSchema)]
-pub struct CreatedToken {
+pub struct TokenWithSecret {
     /// The secret text to send in `Authorization: Bearer`.
     pub token: String,
     #[serde(flatten)]

@@ -20,9 +20,9 @@ use crate::route::{Param, ResourceScope, ResponseBody, Route, param, repeated, s
 use crate::state::ServerState;
 use api::{
     AttachmentReceipt, BundleList, CallerInfo, CaptureAccepted, CaptureOptions, ChangeResponse,
-    ChecklistPatch, Checklists, CloseRequest, CreatedToken, DeclareRequest, DeclareResponse,
-    IncidentDetails, IncidentPage, IncidentPatch, IncidentSummary, NoteRequest, PlayList,
-    ProblemCode, SlackReply, SourceList, TimelinePage, TokenList, TokenRequest, WebhookReceipt,
+    ChecklistPatch, Checklists, CloseRequest, DeclareRequest, DeclareResponse, IncidentDetails,
+    IncidentPage, IncidentPatch, IncidentSummary, NoteRequest, PlayList, ProblemCode, SlackReply,
+    SourceList, TimelinePage, TokenList, TokenRequest, TokenWithSecret, WebhookReceipt,
 };
 use domain::incident::{IncidentStatus, Line, Pivot, PlayName, SourceName};
 use domain::plan::CapturePlan;
@@ -472,7 +472,7 @@ pub(crate) static ROUTES: &[Route] = &[
         || post(tokens::create),
     )
     .request(JsonRequest(schema_of::<TokenRequest>))
-    .responses(&[(201, json::<CreatedToken>())]),
+    .responses(&[(201, json::<TokenWithSecret>())]),
     global_route(
         Method::DELETE,
         "/v1/tokens/{id}",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use api::{CreatedToken, TokenId, TokenInfo, TokenLabel, TokenRequest, TokenRole};
+use api::{TokenId, TokenInfo, TokenLabel, TokenRequest, TokenRole, TokenWithSecret};
 use clap::{Args, Subcommand};
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
@@ -103,7 +103,7 @@ async fn create(global: &GlobalOptions, arguments: CreateTokenArgs) -> Result<()
         // The only output with the secret: the store keeps its hash.
         return print_json(&created);
     }
-    let CreatedToken { token, info } = created;
+    let TokenWithSecret { token, info } = created;
     let TokenInfo {
         id,
         label,

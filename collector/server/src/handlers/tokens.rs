@@ -14,7 +14,7 @@ use crate::query::Query;
 use crate::responses::token_info;
 use crate::state::ServerState;
 use crate::token::{self, IssueError, NewToken, VALIDITY_DEFAULT};
-use api::{CallerInfo, CreatedToken, ProblemCode, TokenList, TokenRequest};
+use api::{CallerInfo, ProblemCode, TokenList, TokenRequest, TokenWithSecret};
 use platform::clock;
 
 /// `GET /v1/whoami`.
@@ -84,7 +84,7 @@ pub(crate) async fn create(
     })?;
     Ok((
         StatusCode::CREATED,
-        Json(CreatedToken {
+        Json(TokenWithSecret {
             token: token.text(),
             info: token_info(row),
         }),

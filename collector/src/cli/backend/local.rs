@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::{
-    BundleSummary, CaptureOptions, CreatedToken, DeclareResponse, EventSummary, IncidentDetails,
+    BundleSummary, CaptureOptions, DeclareResponse, EventSummary, IncidentDetails,
     IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
-    TokenRequest,
+    TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
@@ -356,7 +356,7 @@ impl Backend for LocalBackend {
         Ok(())
     }
 
-    async fn create_token(&self, request: TokenRequest) -> Result<CreatedToken> {
+    async fn create_token(&self, request: TokenRequest) -> Result<TokenWithSecret> {
         let TokenRequest {
             role,
             label,
@@ -376,7 +376,7 @@ impl Backend for LocalBackend {
             validity: valid_seconds.map_or(VALIDITY_DEFAULT, Duration::from_secs),
         };
         let (row, token) = token::issue(&self.app.pipeline.parts.ledger, new_token).await?;
-        Ok(CreatedToken {
+        Ok(TokenWithSecret {
             token: token.text(),
             info: responses::token_info(row),
         })

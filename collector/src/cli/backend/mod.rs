@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use api::{
-    BundleSummary, CaptureOptions, CaptureProgress, CreatedToken, DeclareResponse, EventSummary,
-    IncidentDetails, IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow,
-    TokenId, TokenInfo, TokenRequest,
+    BundleSummary, CaptureOptions, CaptureProgress, DeclareResponse, EventSummary, IncidentDetails,
+    IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
+    TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
@@ -128,7 +128,7 @@ pub(super) trait Backend: Send + Sync {
     /// Checks the readiness of each source.
     async fn check_sources(&self, play: &PlayName, each: Visitor<'_, SourceStatus>) -> Result<()>;
 
-    async fn create_token(&self, request: TokenRequest) -> Result<CreatedToken>;
+    async fn create_token(&self, request: TokenRequest) -> Result<TokenWithSecret>;
 
     async fn tokens(&self) -> Result<Vec<TokenInfo>>;
 

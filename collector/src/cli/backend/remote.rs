@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::{
-    BundleList, BundleSummary, CaptureOptions, ChangeResponse, CloseRequest, CreatedToken,
-    DeclareResponse, EventSummary, IncidentDetails, IncidentListItem, IncidentPage, PlayDetails,
-    PlayList, ProblemCode, SourceList, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
-    TokenList, TokenRequest,
+    BundleList, BundleSummary, CaptureOptions, ChangeResponse, CloseRequest, DeclareResponse,
+    EventSummary, IncidentDetails, IncidentListItem, IncidentPage, PlayDetails, PlayList,
+    ProblemCode, SourceList, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo, TokenList,
+    TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
@@ -462,7 +462,7 @@ impl Backend for RemoteBackend {
         sources.into_iter().try_for_each(each)
     }
 
-    async fn create_token(&self, request: TokenRequest) -> Result<CreatedToken> {
+    async fn create_token(&self, request: TokenRequest) -> Result<TokenWithSecret> {
         Ok(self
             .client
             .json(&ApiCall::post("v1/tokens", &request))
