@@ -108,12 +108,6 @@ impl Attestation {
         })
     }
 
-    /// The key that claims to have signed: a hint for choosing a key, not a proof.
-    #[must_use]
-    pub fn key_hint(&self) -> KeyId {
-        self.key_id
-    }
-
     /// True if the bundle carries RFC 3161 timestamps. Version 1 reserves a place for them and does
     /// not verify them.
     #[must_use]

@@ -32,7 +32,7 @@ pub struct DeclareRequest {
     pub id: Option<IncidentId>,
     /// When the incident started.
     #[serde(default)]
-    pub started: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
     /// The initial report. A string sets only its `currentEvidence`.
     #[serde(default, deserialize_with = "lenient::report")]
     #[schema(value_type = LenientReport)]
@@ -73,7 +73,7 @@ pub struct IncidentPatch {
     pub reason: Option<Line>,
     /// When the incident started.
     #[serde(default)]
-    pub started: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
     /// Needs `reason`.
     #[serde(default)]
     pub play: Option<PlayName>,
@@ -93,7 +93,7 @@ pub struct IncidentPatch {
     /// When the next update is due; `null` for none.
     #[serde(default, deserialize_with = "lenient::null_or_value")]
     #[schema(value_type = Option<Timestamp>)]
-    pub next_update: Option<Option<Timestamp>>,
+    pub next_update_at: Option<Option<Timestamp>>,
     /// Further commands, such as statements and actions.
     #[serde(default)]
     #[schema(value_type = Vec<StrictCommand>)]

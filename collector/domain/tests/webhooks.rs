@@ -299,7 +299,7 @@ fn opsgenie_alert_keeps_its_numbers() {
         Some("Create 1502709956288000110")
     );
     assert_eq!(
-        trigger.started.map(|at| at.to_string()).as_deref(),
+        trigger.started_at.map(|at| at.to_string()).as_deref(),
         Some("2017-08-14T11:25:56.288Z")
     );
     assert_eq!(trigger.severity, Severity::Sev3);
@@ -316,7 +316,7 @@ fn alertmanager_resolves_incident_that_it_declared() {
         ("High CPU core temperature", Severity::Sev1)
     );
     assert_eq!(
-        trigger.started.map(|at| at.to_string()).as_deref(),
+        trigger.started_at.map(|at| at.to_string()).as_deref(),
         Some("2020-02-06T00:17:58.432911368Z")
     );
     assert_eq!(
@@ -351,7 +351,7 @@ fn update_of_incident_io_declares_unknown_incident() {
         ("Our database is sad", Severity::Sev3)
     );
     assert_eq!(
-        trigger.started.map(|at| at.to_string()).as_deref(),
+        trigger.started_at.map(|at| at.to_string()).as_deref(),
         Some("2021-08-17T13:28:57.801578Z")
     );
 }

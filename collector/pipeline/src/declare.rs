@@ -230,7 +230,7 @@ impl Pipeline {
     pub(super) fn new_plan_input(
         &self,
         incident: IncidentId,
-        declared: Timestamp,
+        declared_at: Timestamp,
         play: Play,
         pivots: Vec<Pivot>,
         request: CaptureRequest,
@@ -262,7 +262,7 @@ impl Pipeline {
         };
         PlanInput {
             incident,
-            declared,
+            declared_at,
             play,
             scope,
             budget,
@@ -273,7 +273,7 @@ impl Pipeline {
 /// Owns what a [`PlanRequest`] borrows.
 pub(super) struct PlanInput {
     incident: IncidentId,
-    declared: Timestamp,
+    declared_at: Timestamp,
     play: Play,
     scope: PlanScope,
     budget: CaptureBudget,
@@ -283,7 +283,7 @@ impl PlanInput {
     pub(super) fn as_request(&self) -> PlanRequest<'_> {
         PlanRequest {
             incident: self.incident.clone(),
-            declared: self.declared,
+            declared_at: self.declared_at,
             now: clock::now(),
             play: &self.play,
             scope: self.scope.clone(),

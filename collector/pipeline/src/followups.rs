@@ -63,10 +63,13 @@ impl Pipeline {
         }
         // continuations and settle passes have none of their own: the first pass schedules all
         if matches!(row.kind, PassKind::First | PassKind::Again) {
-            for (settle, due) in
-                (1..).zip(plan::settle_passes(pass, source.offers(), plan.declared, 1))
-            {
-                let due_at = self.settle_time(settle, plan.declared, due.due_at);
+            for (settle, due) in (1..).zip(plan::settle_passes(
+                pass,
+                source.offers(),
+                plan.declared_at,
+                1,
+            )) {
+                let due_at = self.settle_time(settle, plan.declared_at, due.due_at);
                 if let Some(number) = number.settle(settle) {
                     let settle = NewPass {
                         kind: PassKind::Settle,

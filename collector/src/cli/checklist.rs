@@ -248,7 +248,7 @@ fn format_item(item: &ClosureItemView) -> String {
 }
 
 fn format_action(action: &CorrectiveAction) -> String {
-    let state = if action.done.is_some() {
+    let state = if action.done_at.is_some() {
         "done"
     } else {
         "open"

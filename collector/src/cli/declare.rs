@@ -128,7 +128,7 @@ impl IncidentOptions {
             title: self.title.context("a new incident needs a --title")?,
             severity: self.sev.context("a new incident needs a --sev")?,
             play: self.play,
-            started: self.started,
+            started_at: self.started,
             report,
             affects,
             pivots: self.pivot,

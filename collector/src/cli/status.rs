@@ -209,7 +209,7 @@ fn fact_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
         ),
         ("response", format!("{}{due}", view.response_target)),
         ("status", format!("{}{closed}", view.status)),
-        ("started", or_not_set(view.started.map(to_whole_seconds))),
+        ("started", or_not_set(view.started_at.map(to_whole_seconds))),
         (
             "declared",
             format!(
@@ -240,7 +240,7 @@ fn fact_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
             "next update",
             format!(
                 "{}{}",
-                or_not_set(view.next_update.map(to_whole_seconds)),
+                or_not_set(view.next_update_at.map(to_whole_seconds)),
                 if view.update_overdue { ", overdue" } else { "" }
             ),
         ),

@@ -56,7 +56,7 @@ fn declaration(id: &IncidentId, number: u64) -> Declaration {
         severity: Severity::Sev2,
         play: "general".parse().expect("a built-in play"),
         checklist: Vec::new(),
-        started: None,
+        started_at: None,
         report: InitialReport::default(),
         affects: PotentialImpact::default(),
         pivots: Vec::new(),

@@ -80,7 +80,7 @@ impl Incident {
             // The five business days of the review count from here until a reopening.
             opened_at: first.at,
             closed_at: None,
-            started: d.started,
+            started_at: d.started_at,
             play: d.play.clone(),
             report: d.report.clone(),
             affects: d.affects,
@@ -93,7 +93,7 @@ impl Incident {
             corrective_actions: Vec::new(),
             statements: Vec::new(),
             actions: Vec::new(),
-            next_update: None,
+            next_update_at: None,
             evidence: EvidenceCount::default(),
             seq: 1,
             changed_at: first.at,
@@ -140,7 +140,7 @@ impl Incident {
                 self.apply_status(*from, *to, entry.at)?
             }
             IncidentEvent::StartedChanged { from, to } => {
-                replace(&mut self.started, from, Some(*to))?
+                replace(&mut self.started_at, from, Some(*to))?
             }
             IncidentEvent::PlayChanged {
                 from,
@@ -184,7 +184,7 @@ impl Incident {
                     what: what.clone(),
                     owner: owner.clone(),
                     due: *due,
-                    done: None,
+                    done_at: None,
                 };
                 append(&mut self.corrective_actions, *id, action)?;
             }
@@ -205,7 +205,7 @@ impl Incident {
             }
             // The time is the entry's, so that nobody can date a measure back.
             IncidentEvent::CorrectiveActionDone { id, .. } => {
-                numbered(&mut self.corrective_actions, *id)?.done = Some(entry.at);
+                numbered(&mut self.corrective_actions, *id)?.done_at = Some(entry.at);
             }
             IncidentEvent::StatementAdded {
                 id,
@@ -238,7 +238,9 @@ impl Incident {
                 append(&mut self.actions, *id, action)?;
             }
             IncidentEvent::ActionEnded { id, .. } => numbered(&mut self.actions, *id)?.ended = true,
-            IncidentEvent::NextUpdateSet { from, to } => replace(&mut self.next_update, from, *to)?,
+            IncidentEvent::NextUpdateSet { from, to } => {
+                replace(&mut self.next_update_at, from, *to)?
+            }
             // A note is part of the timeline only.
             IncidentEvent::Note { .. } => {}
             IncidentEvent::Attached { .. }

@@ -21,8 +21,8 @@ const NANOSECONDS_PER_SECOND: i128 = 1_000_000_000;
 pub fn truncate_to_seconds(incident: Incident) -> Incident {
     Incident {
         declared_at: whole_seconds(incident.declared_at),
-        started: incident.started.map(whole_seconds),
-        next_update: incident.next_update.map(whole_seconds),
+        started_at: incident.started_at.map(whole_seconds),
+        next_update_at: incident.next_update_at.map(whole_seconds),
         ..incident
     }
 }
@@ -35,13 +35,13 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 /// The internal update: the runbook's fields, in the runbook's order.
 #[must_use]
 pub fn internal(incident: &Incident) -> String {
-    let started = match incident.started {
-        Some(started) => format!("{started} (UTC)"),
+    let started = match incident.started_at {
+        Some(started_at) => format!("{started_at} (UTC)"),
         // The template asks for a time, and the declaration is the latest that it can be.
         None => format!("{NOT_SET}; declared {} (UTC)", incident.declared_at),
     };
     let commander = incident.roles.get(&IncidentRole::IncidentCommander);
-    let next_update = incident.next_update.map(|at| format!("{at} (UTC)"));
+    let next_update_at = incident.next_update_at.map(|at| format!("{at} (UTC)"));
     let fields = [
         ("Incident", format!("{} ({})", incident.name, incident.id)),
         ("Severity", incident.severity.to_string()),
@@ -50,7 +50,7 @@ pub fn internal(incident: &Incident) -> String {
         ("Commander", or(commander, "not assigned")),
         ("Known impact", known_impact(incident)),
         ("Current actions", current_actions(incident)),
-        ("Next update", or(next_update.as_ref(), NOT_SET)),
+        ("Next update", or(next_update_at.as_ref(), NOT_SET)),
     ];
     fields
         .iter()
@@ -131,9 +131,13 @@ pub fn external(incident: &Incident) -> String {
             .map(|(what, _)| format!("{} may be affected.", capitalised(what))),
     );
     write_lines(&mut text, &hypotheses, "none recorded");
-    let next_update = incident.next_update.map(|at| format!("{at} (UTC)"));
+    let next_update_at = incident.next_update_at.map(|at| format!("{at} (UTC)"));
     // Writing to a `String` cannot fail.
-    let _ = writeln!(text, "\nNext update: {}", or(next_update.as_ref(), NOT_SET));
+    let _ = writeln!(
+        text,
+        "\nNext update: {}",
+        or(next_update_at.as_ref(), NOT_SET)
+    );
     text
 }
 
@@ -193,8 +197,8 @@ mod tests {
 
     fn full() -> Incident {
         let mut incident = samples::incident();
-        incident.started = Some("2026-11-20T08:00:00Z".parse().expect("a time"));
-        incident.next_update = Some("2026-11-23T15:00:00Z".parse().expect("a time"));
+        incident.started_at = Some("2026-11-20T08:00:00Z".parse().expect("a time"));
+        incident.next_update_at = Some("2026-11-23T15:00:00Z".parse().expect("a time"));
         incident.affects.customer_data = ImpactAnswer::Yes;
         incident.affects.privileged_access = ImpactAnswer::No;
         incident

@@ -268,7 +268,7 @@ pub struct CorrectiveAction {
     /// The day by which it must be done.
     pub due: Option<Day>,
     /// When it was done.
-    pub done: Option<Timestamp>,
+    pub done_at: Option<Timestamp>,
 }
 
 #[cfg(test)]

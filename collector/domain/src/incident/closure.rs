@@ -137,7 +137,7 @@ mod tests {
             what: line("scan"),
             owner: None,
             due: None,
-            done: None,
+            done_at: None,
         };
         incident.corrective_actions.push(action);
         assert_eq!(

@@ -249,7 +249,7 @@ pub fn declare(
     // The incident keeps a copy of the steps, so that editing a play does not change its incidents.
     let checklist = plays.checklist(plays.get(&declaration.play)?);
     // A start in the future comes from a wrong clock or a wrong time zone.
-    check_not_future("start", declaration.started, now)?;
+    check_not_future("start", declaration.started_at, now)?;
     check_report(&declaration.report, now)?;
     check_count("pivots", declaration.pivots.len(), PIVOTS_MAX)?;
     Ok(IncidentEvent::Declared(Box::new(Declaration {
@@ -366,7 +366,7 @@ impl Incident {
     fn decide_started(&self, to: Timestamp, now: Timestamp) -> Decision {
         check_not_future("start", Some(to), now)?;
         // Also after the closure: a review often finds an earlier start.
-        let from = self.started;
+        let from = self.started_at;
         Ok(event_if(from != Some(to), || {
             IncidentEvent::StartedChanged { from, to }
         }))
@@ -510,7 +510,7 @@ impl Incident {
     fn decide_finish(&self, id: u64, note: Option<Line>) -> Decision {
         let action = numbered("corrective action", &self.corrective_actions, id)?;
         // The first report of completion counts; a repetition must not move its time.
-        Ok(event_if(action.done.is_none(), || {
+        Ok(event_if(action.done_at.is_none(), || {
             IncidentEvent::CorrectiveActionDone { id, note }
         }))
     }
@@ -568,7 +568,7 @@ impl Incident {
                 at: at.to_string(),
             });
         }
-        let from = self.next_update;
+        let from = self.next_update_at;
         Ok(event_if(from != to, || IncidentEvent::NextUpdateSet {
             from,
             to,

@@ -20,8 +20,8 @@ pub struct DeclarationDraft {
     pub severity: Severity,
     /// See [`Declaration::play`].
     pub play: PlayName,
-    /// See [`Declaration::started`].
-    pub started: Option<Timestamp>,
+    /// See [`Declaration::started_at`].
+    pub started_at: Option<Timestamp>,
     /// See [`Declaration::report`].
     pub report: InitialReport,
     /// See [`Declaration::affects`].
@@ -40,7 +40,7 @@ impl DeclarationDraft {
             name,
             severity,
             play,
-            started,
+            started_at,
             report,
             affects,
             pivots,
@@ -52,7 +52,7 @@ impl DeclarationDraft {
             severity,
             play,
             checklist: Vec::new(),
-            started,
+            started_at,
             report,
             affects,
             pivots,

@@ -45,7 +45,7 @@ pub struct Declaration {
     /// incident asked for.
     pub checklist: Vec<ChecklistStep>,
     /// When the incident itself began, usually before the declaration.
-    pub started: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
     #[serde(default)]
     pub report: InitialReport,
     #[serde(default)]

@@ -80,7 +80,7 @@ pub struct Incident {
     /// `None` while the incident is open.
     pub closed_at: Option<Timestamp>,
     /// When the incident itself began, usually before the declaration.
-    pub started: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
     pub play: PlayName,
     pub report: InitialReport,
     pub affects: PotentialImpact,
@@ -99,7 +99,7 @@ pub struct Incident {
     /// Running and ended ones.
     pub actions: Vec<CurrentAction>,
     /// When the next update is due.
-    pub next_update: Option<Timestamp>,
+    pub next_update_at: Option<Timestamp>,
     pub evidence: EvidenceCount,
     /// The number of the last entry.
     pub seq: u64,

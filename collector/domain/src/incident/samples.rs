@@ -43,7 +43,7 @@ pub(super) fn declaration() -> Declaration {
         severity: Severity::Sev2,
         play: "leaked-secret".parse().expect("a play"),
         checklist: Vec::new(),
-        started: None,
+        started_at: None,
         report: InitialReport::default(),
         affects: PotentialImpact::default(),
         pivots: vec!["access-key=AKIAIOSFODNN7EXAMPLE".parse().expect("a pivot")],

@@ -41,7 +41,7 @@ pub struct IncidentView {
     /// The statuses that may follow.
     pub next_statuses: Cow<'static, [IncidentStatus]>,
     /// When the incident itself started.
-    pub started: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
     pub declared_at: Timestamp,
     pub declared_by: Name,
     pub closed_at: Option<Timestamp>,
@@ -68,7 +68,7 @@ pub struct IncidentView {
     /// The actions that are running.
     pub actions: Vec<CurrentAction>,
     /// When the next update is due.
-    pub next_update: Option<Timestamp>,
+    pub next_update_at: Option<Timestamp>,
     /// True if `nextUpdate` has passed.
     pub update_overdue: bool,
     pub evidence: EvidenceCount,
@@ -167,7 +167,7 @@ impl IncidentView {
             response_due: response_due(incident),
             status: incident.status,
             next_statuses: incident.status.allowed_next().into(),
-            started: incident.started,
+            started_at: incident.started_at,
             declared_at: incident.declared_at,
             declared_by: incident.declared_by.clone(),
             closed_at: incident.closed_at,
@@ -200,19 +200,11 @@ impl IncidentView {
                 .filter(|action| !action.ended)
                 .cloned()
                 .collect(),
-            next_update: incident.next_update,
-            update_overdue: incident.next_update.is_some_and(|at| at < now),
+            next_update_at: incident.next_update_at,
+            update_overdue: incident.next_update_at.is_some_and(|at| at < now),
             evidence: incident.evidence.clone(),
             seq: incident.seq,
         }
-    }
-
-    /// The roles that are not assigned.
-    pub fn roles_missing(&self) -> impl Iterator<Item = IncidentRole> {
-        self.roles
-            .iter()
-            .filter(|role| role.holder.is_none())
-            .map(|role| role.role)
     }
 }
 
@@ -315,7 +307,7 @@ mod tests {
     #[test]
     fn view_lists_what_is_missing() {
         let view = IncidentView::of(&samples::incident(), time("2026-11-23T13:43:17.5Z"));
-        assert_eq!(view.roles_missing().count(), 5);
+        assert!(view.roles.iter().all(|role| role.holder.is_none()));
         assert_eq!(view.report_missing.len(), 5);
         assert_eq!(
             (
@@ -430,7 +422,7 @@ mod tests {
     #[test]
     fn an_update_is_overdue_after_its_time() {
         let mut incident = samples::incident();
-        incident.next_update = Some(time("2026-11-23T15:00:00Z"));
+        incident.next_update_at = Some(time("2026-11-23T15:00:00Z"));
         assert!(!IncidentView::of(&incident, time("2026-11-23T15:00:00Z")).update_overdue);
         assert!(IncidentView::of(&incident, time("2026-11-23T15:00:01Z")).update_overdue);
     }

@@ -19,13 +19,13 @@ pub struct CapturePlan {
     pub incident: IncidentId,
     pub play: PlayName,
     /// When the incident was declared.
-    pub declared: Timestamp,
+    pub declared_at: Timestamp,
     /// When the plan was made.
-    pub planned: Timestamp,
+    pub planned_at: Timestamp,
     /// The window to cover. Sources without history ignore it.
     pub window: TimeWindow,
     /// When each pass seals what it has.
-    pub deadline: Timestamp,
+    pub deadline_at: Timestamp,
     pub budget: CaptureBudget,
     /// Most volatile first. All passes run concurrently.
     pub passes: Vec<CapturePass>,
@@ -81,7 +81,7 @@ pub struct CaptureStep {
     /// The address of the page that publishes the lifetime.
     pub citation: String,
     /// When the source deletes the oldest part; `null` if it never does, or if unknown.
-    pub expires: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
     /// Estimated from a sample; `null` without a sample.
     pub requests_expected: Option<u64>,
     /// Bytes of the responses; `null` if unknown.

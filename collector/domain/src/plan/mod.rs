@@ -51,7 +51,7 @@ pub const STEPS_MAX: usize = 100_000;
 pub struct PlanRequest<'a> {
     pub incident: IncidentId,
     /// When the incident was declared.
-    pub declared: Timestamp,
+    pub declared_at: Timestamp,
     pub now: Timestamp,
     pub play: &'a Play,
     pub scope: PlanScope,
@@ -142,10 +142,10 @@ pub fn plan(
     Ok(CapturePlan {
         incident: request.incident.clone(),
         play: request.play.name.clone(),
-        declared: request.declared,
-        planned: request.now,
+        declared_at: request.declared_at,
+        planned_at: request.now,
         window,
-        deadline: duration::later(request.now, request.budget.deadline_seconds),
+        deadline_at: duration::later(request.now, request.budget.deadline_seconds),
         budget: request.budget,
         passes: passes_of(steps, request.first_number),
         unavailable: chosen.unavailable,
@@ -168,7 +168,7 @@ fn window_of(request: &PlanRequest<'_>) -> Result<TimeWindow, PlanError> {
     let hours = u64::from(request.play.window_hours);
     // From the declaration, not from now: a later plan must not lose the window's beginning.
     let window = request.scope.window.unwrap_or_else(|| TimeWindow {
-        from: duration::earlier(request.declared, hours * 3600),
+        from: duration::earlier(request.declared_at, hours * 3600),
         until: request.now,
     });
     // A window that only ends in the future is fine: each step is clipped to what has happened.

@@ -139,7 +139,7 @@ fn repeat(
     CaptureStep {
         asked,
         effective: clipped.as_ref().and_then(|clipped| clipped.effective),
-        expires: clipped.as_ref().and_then(|clipped| clipped.expires),
+        expires_at: clipped.as_ref().and_then(|clipped| clipped.expires_at),
         clipped: clipped.and_then(|clipped| clipped.why),
         requests_expected: None,
         bytes_expected: None,

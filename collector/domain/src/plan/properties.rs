@@ -136,7 +136,7 @@ proptest! {
             let asked = step.asked.expect("a part of nothing");
             prop_assert!(asked.from <= effective.from && effective.from < effective.until && effective.until <= asked.until);
             prop_assert_eq!(step.clipped.is_some(), asked != effective, "a clip is said, and only a clip");
-            prop_assert!(step.expires.is_none_or(|expires| expires >= plan.planned));
+            prop_assert!(step.expires_at.is_none_or(|expires_at| expires_at >= plan.planned_at));
         }
     }
 

@@ -171,7 +171,7 @@ pub(super) fn play() -> Play {
 pub(super) fn ask(play: &Play) -> PlanRequest<'_> {
     PlanRequest {
         incident: "INC-2026-042".parse().expect("an id"),
-        declared: time("2026-11-23T13:40:17Z"),
+        declared_at: time("2026-11-23T13:40:17Z"),
         now: time("2026-11-23T13:41:17Z"),
         play,
         scope: PlanScope {

@@ -38,8 +38,8 @@ pub(super) fn build_steps(
         (
             step.lifetime.seconds(),
             // `false` sorts first, so what never expires comes last.
-            step.expires.is_none(),
-            step.expires,
+            step.expires_at.is_none(),
+            step.expires_at,
             cost,
             source.clone(),
             // With the names the order is total, so that equal requests give equal plans.
@@ -73,7 +73,7 @@ fn build_step(
         pivot: question.pivot.clone(),
         asked,
         effective: clipped.as_ref().and_then(|clipped| clipped.effective),
-        expires: clipped.as_ref().and_then(|clipped| clipped.expires),
+        expires_at: clipped.as_ref().and_then(|clipped| clipped.expires_at),
         clipped: clipped.and_then(|clipped| clipped.why),
         lifetime: offer.lifetime,
         citation: offer.citation.to_owned(),

@@ -59,8 +59,8 @@ fn head(plan: &CapturePlan) -> String {
     let _ = writeln!(
         text,
         "deadline {} (in {})\n",
-        plan.deadline,
-        format_duration(seconds_between(plan.planned, plan.deadline))
+        plan.deadline_at,
+        format_duration(seconds_between(plan.planned_at, plan.deadline_at))
     );
     text
 }
@@ -80,7 +80,7 @@ fn row(plan: &CapturePlan, number: u64, pass: &CapturePass, step: &CaptureStep) 
             };
             format!("{}{late}", format_duration(seconds))
         })),
-        expiry(step, plan.planned),
+        expiry(step, plan.planned_at),
     ]
 }
 
@@ -104,9 +104,9 @@ fn length(window: TimeWindow) -> String {
 }
 
 fn expiry(step: &CaptureStep, now: Timestamp) -> String {
-    match (step.expires, step.lifetime) {
-        (Some(expires), lifetime) if expires <= now => all_gone(step, lifetime, now),
-        (Some(expires), _) => format_duration(seconds_between(now, expires)),
+    match (step.expires_at, step.lifetime) {
+        (Some(expires_at), lifetime) if expires_at <= now => all_gone(step, lifetime, now),
+        (Some(expires_at), _) => format_duration(seconds_between(now, expires_at)),
         (None, EvidenceLifetime::State(_)) => "any moment".to_owned(),
         (None, _) => "not by itself".to_owned(),
     }

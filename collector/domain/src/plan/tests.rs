@@ -41,7 +41,7 @@ fn most_volatile_step_comes_first_then_cheapest() {
     ];
     assert_eq!(passes(&plan), expected);
     assert_eq!(plan.pivots_wanted, [PivotKind::User]);
-    assert_eq!(plan.deadline, time("2026-11-23T13:56:17Z"));
+    assert_eq!(plan.deadline_at, time("2026-11-23T13:56:17Z"));
     let json = serde_json::to_string(&plan).expect("JSON");
     assert_eq!(
         serde_json::from_str::<CapturePlan>(&json).expect("it reads back"),
@@ -482,5 +482,5 @@ fn unlimited_budget_can_be_sealed() {
         largest(&serde_json::to_value(&plan).expect("JSON")),
         JSON_INTEGER_MAX
     );
-    assert_eq!(plan.deadline, time("9998-12-31T23:59:59Z"));
+    assert_eq!(plan.deadline_at, time("9998-12-31T23:59:59Z"));
 }

@@ -14,7 +14,7 @@ pub(super) struct ClippedWindow {
     /// Why it is shorter than the requested window; `None` if it is not.
     pub(super) why: Option<String>,
     /// When the source deletes the oldest part; `None` if it never does.
-    pub(super) expires: Option<Timestamp>,
+    pub(super) expires_at: Option<Timestamp>,
 }
 
 /// Clips `asked` to what has happened by `now` and is not yet deleted.
@@ -35,7 +35,7 @@ pub(super) fn clip(asked: TimeWindow, lifetime: EvidenceLifetime, now: Timestamp
         return ClippedWindow {
             effective: None,
             why: Some(why),
-            expires: None,
+            expires_at: None,
         };
     }
     let mut why = Vec::new();
@@ -49,13 +49,13 @@ pub(super) fn clip(asked: TimeWindow, lifetime: EvidenceLifetime, now: Timestamp
         why.push(format!("after {now} nothing has happened yet"));
     }
     // What is oldest in the rest of the window is deleted first.
-    let expires = lifetime
+    let expires_at = lifetime
         .retention_seconds()
         .map(|seconds| later(window.from, seconds));
     ClippedWindow {
         effective: Some(window),
         why: (!why.is_empty()).then(|| why.join("; ")),
-        expires,
+        expires_at,
     }
 }
 
@@ -86,16 +86,16 @@ mod tests {
             clipped.why.as_deref(),
             Some("kept for 1 h: before 2026-11-23T11:00:00Z nothing is left")
         );
-        assert_eq!(clipped.expires, Some(now), "the oldest dies now");
+        assert_eq!(clipped.expires_at, Some(now), "the oldest dies now");
         let clipped = clip(asked, EvidenceLifetime::Days(1), now);
         assert_eq!((clipped.effective, clipped.why), (Some(asked), None));
-        assert_eq!(clipped.expires, Some(time("2026-11-24T10:00:00Z")));
+        assert_eq!(clipped.expires_at, Some(time("2026-11-24T10:00:00Z")));
         assert_eq!(
             clip(asked, EvidenceLifetime::Forever, now),
             ClippedWindow {
                 effective: Some(asked),
                 why: None,
-                expires: None
+                expires_at: None
             }
         );
     }

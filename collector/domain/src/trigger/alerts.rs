@@ -37,7 +37,7 @@ pub(super) fn receive(
     match status {
         "firing" => {
             let mut fields = incident_fields(hook, group);
-            fields.started = Some(first);
+            fields.started_at = Some(first);
             Ok(WebhookOutcome::Declare(hook.trigger(&event, fields)))
         }
         "resolved" => {
@@ -183,7 +183,7 @@ mod tests {
         let trigger = declared("{}:{a}", &[second.clone(), first.clone()]);
         assert_eq!(trigger.severity, Severity::Sev1, "the worst of them");
         assert_eq!(
-            trigger.started.map(|at| at.to_string()).as_deref(),
+            trigger.started_at.map(|at| at.to_string()).as_deref(),
             Some("2026-11-23T13:00:00Z")
         );
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Reads events of senders whose format is not documented.
 //!
 //! Titles, severities and times are taken from members with the usual names. `play`, `pivots`
-//! (texts such as `access-key=AKIA…`), `systems`, `impact` and `started` are for senders written
+//! (texts such as `access-key=AKIA…`), `systems`, `impact` and `started_at` are for senders written
 //! for Exhibit: a wrong play or pivot is an error, never dropped silently.
 
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub(super) fn incident_fields<'e>(
             .first_text(&["/reported_by", "/reportedBy", "/reporter", "/user"])
             .map(Name::escaped),
         reported_at: at.and_then(parse_time),
-        started: data
+        started_at: data
             .first_text(&["/started", "/started_at", "/startedAt"])
             .and_then(parse_time),
         systems: data

@@ -159,7 +159,7 @@ mod tests {
                 "This alert was triggered for zone us-1"
             );
             assert_eq!(
-                trigger.started.map(|at| at.to_string()).as_deref(),
+                trigger.started_at.map(|at| at.to_string()).as_deref(),
                 Some("2021-10-12T07:51:03.157076Z")
             );
         }

@@ -108,7 +108,7 @@ fn updated(
 
 fn incident_fields(incident: JsonNode<'_>) -> IncidentFields<'_> {
     // Each organisation names its timestamps; this one says when the harm began.
-    let started = incident.list("/incident_timestamp_values").find(|value| {
+    let started_at = incident.list("/incident_timestamp_values").find(|value| {
         value
             .text("/incident_timestamp/name")
             .is_some_and(|name| name.eq_ignore_ascii_case("impact started"))
@@ -132,7 +132,7 @@ fn incident_fields(incident: JsonNode<'_>) -> IncidentFields<'_> {
             ])
             .map(Name::escaped),
         reported_at: incident.text("/created_at").and_then(parse_time),
-        started: started
+        started_at: started_at
             .and_then(|value| value.text("/value/value"))
             .and_then(parse_time),
         evidence: link

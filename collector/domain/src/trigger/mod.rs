@@ -106,7 +106,7 @@ pub struct IncidentTrigger {
     /// At most [`PIVOTS_MAX`](payload::PIVOTS_MAX).
     pub pivots: Vec<Pivot>,
     /// When the incident itself began; never later than the delivery.
-    pub started: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
     /// What the journal names as trigger: `PagerDuty webhook incident.triggered`.
     pub trigger: Line,
 }
@@ -322,7 +322,7 @@ impl IncidentTrigger {
             name: self.title,
             severity: self.severity,
             play: self.play,
-            started: self.started,
+            started_at: self.started_at,
             report: self.report,
             // No vendor knows it: people answer this within the first 15 minutes.
             affects: PotentialImpact::default(),

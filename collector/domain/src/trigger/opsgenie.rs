@@ -116,7 +116,7 @@ fn incident_fields(whole: JsonNode<'_>) -> IncidentFields<'_> {
             .first_text(&["/username", "/source"])
             .map(Name::escaped),
         reported_at: created,
-        started: created,
+        started_at: created,
         systems: alert.name("/entity").into_iter().collect(),
         evidence: number
             .into_iter()

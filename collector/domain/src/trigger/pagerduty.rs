@@ -133,7 +133,7 @@ fn incident_fields(event: JsonNode<'_>) -> IncidentFields<'_> {
             .or_else(|| event.text_or_number("/data/urgency")),
         reported_by: event.name("/agent/summary"),
         reported_at: event.text("/occurred_at").and_then(parse_time),
-        started: event.text("/data/created_at").and_then(parse_time),
+        started_at: event.text("/data/created_at").and_then(parse_time),
         systems: event.name("/data/service/summary").into_iter().collect(),
         evidence: event
             .text("/data/html_url")

@@ -143,7 +143,7 @@ pub(super) struct IncidentFields<'e> {
     pub(super) play: Option<PlayName>,
     pub(super) reported_by: Option<Name>,
     pub(super) reported_at: Option<Timestamp>,
-    pub(super) started: Option<Timestamp>,
+    pub(super) started_at: Option<Timestamp>,
     pub(super) systems: Vec<Name>,
     pub(super) impact: Option<Line>,
     pub(super) evidence: Vec<String>,
@@ -223,7 +223,7 @@ impl HookContext<'_> {
             play: fields.play.unwrap_or_else(|| self.config.play.clone()),
             report,
             pivots: fields.pivots,
-            started: self.cap_at_receipt(fields.started),
+            started_at: self.cap_at_receipt(fields.started_at),
             trigger: Line::escaped(&format!(
                 "{} webhook {}",
                 self.vendor,
@@ -323,7 +323,7 @@ mod tests {
         let later = parse_time("2199-01-01T00:00:00Z");
         let fields = IncidentFields {
             reported_at: later,
-            started: later,
+            started_at: later,
             ..IncidentFields::default()
         };
         let trigger = hook(Vendor::PagerDuty, config).trigger(
@@ -335,7 +335,7 @@ mod tests {
             fields,
         );
         assert_eq!(
-            (trigger.started, trigger.report.reported_at),
+            (trigger.started_at, trigger.report.reported_at),
             (Some(*RECEIVED), Some(*RECEIVED))
         );
     }

@@ -61,7 +61,7 @@ fn request(id: Option<&str>, key: u32) -> DeclareRequest {
         name: Name::escaped("Leaked key"),
         severity: Severity::Sev2,
         play: "general".parse().expect("a play"),
-        started: None,
+        started_at: None,
         report: InitialReport::default(),
         affects: PotentialImpact::default(),
         pivots: vec![],
@@ -188,13 +188,13 @@ async fn add_fake_pass(
     let plan = CapturePlan {
         incident: key.incident.clone(),
         play: "general".parse().expect("a play"),
-        declared: now,
-        planned: now,
+        declared_at: now,
+        planned_at: now,
         window: TimeWindow {
             from: now,
             until: now,
         },
-        deadline: now,
+        deadline_at: now,
         budget: CaptureBudget {
             bytes_max: 1 << 20,
             deadline_seconds: 600,

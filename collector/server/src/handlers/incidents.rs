@@ -57,7 +57,7 @@ pub(crate) async fn declare(
         play: request
             .play
             .unwrap_or_else(|| "general".parse().expect("a built-in play")),
-        started: request.started,
+        started_at: request.started_at,
         report: request.report,
         affects: request.affects,
         pivots: request.pivots,
@@ -260,13 +260,13 @@ fn commands(patch: IncidentPatch, incident: &Incident) -> Result<Vec<Command>, P
         severity,
         status,
         reason,
-        started,
+        started_at,
         play,
         roles,
         report,
         affects,
         pivots,
-        next_update,
+        next_update_at,
         commands,
     } = patch;
     let reason_for = |member: &str| {
@@ -289,7 +289,7 @@ fn commands(patch: IncidentPatch, incident: &Incident) -> Result<Vec<Command>, P
         let reason = reason.clone(); // the domain decides whether it needs one
         all.push(Command::ChangeStatus { to, reason });
     }
-    if let Some(to) = started {
+    if let Some(to) = started_at {
         all.push(Command::SetStarted { to });
     }
     if let Some(to) = play {
@@ -310,7 +310,7 @@ fn commands(patch: IncidentPatch, incident: &Incident) -> Result<Vec<Command>, P
     for pivot in pivots {
         all.push(Command::AddPivot { pivot });
     }
-    if let Some(to) = next_update {
+    if let Some(to) = next_update_at {
         all.push(Command::SetNextUpdate { to });
     }
     all.extend(commands);

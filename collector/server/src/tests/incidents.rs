@@ -75,7 +75,7 @@ async fn keeps_every_member_of_declaration() {
     let server = TestServer::new().await;
     let token = server.token(TokenRole::Owner).await;
     let declare = serde_json::json!({
-        "id": "INC-77", "title": "Zoë's key", "severity": 1, "play": "cloud-admin", "started": "2026-11-20T08:00:00Z",
+        "id": "INC-77", "title": "Zoë's key", "severity": 1, "play": "cloud-admin", "startedAt": "2026-11-20T08:00:00Z",
         "report": {"reportedBy": "Eve", "affectedSystems": ["ci"], "suspectedImpact": "read access"},
         "affects": {"customerData": "yes"}, "pivots": ["user=mallory"],
         "capture": {"sources": ["host"], "from": "2026-11-19T00:00:00Z", "until": "2026-11-20T00:00:00Z", "deadlineSeconds": 60},
@@ -92,7 +92,7 @@ async fn keeps_every_member_of_declaration() {
         ("/id", "INC-77"),
         ("/name", "Zoë's key"),
         ("/severity", "SEV-1"),
-        ("/started", "2026-11-20T08:00:00Z"),
+        ("/startedAt", "2026-11-20T08:00:00Z"),
         ("/report/reportedBy", "Eve"),
         ("/affects/customerData", "yes"),
         ("/pivots/0", "user=mallory"),
@@ -173,9 +173,9 @@ async fn patches_incident_atomically() {
     let token = server.token(TokenRole::Commander).await;
     let path = format!("/v1/incidents/{}", server.declare(&token).await);
     let patch = serde_json::json!({
-        "title": "Leaked CI key", "severity": "1", "reason": "it was used", "started": "2026-11-20T08:00:00Z",
+        "title": "Leaked CI key", "severity": "1", "reason": "it was used", "startedAt": "2026-11-20T08:00:00Z",
         "roles": {"incident-commander": "alice"}, "report": {"suspectedImpact": "builds"},
-        "affects": {"privilegedAccess": "yes"}, "pivots": ["user=mallory"], "nextUpdate": "2099-01-01T12:00:00Z",
+        "affects": {"privilegedAccess": "yes"}, "pivots": ["user=mallory"], "nextUpdateAt": "2099-01-01T12:00:00Z",
         "commands": [{"type": "add-statement", "topic": "impact", "standing": "confirmed", "text": "Builds were readable"}],
     });
     let changed = server.patch(&token, &path, patch).await;
@@ -190,12 +190,12 @@ async fn patches_incident_atomically() {
         (&view["severity"], &view["roles"][0]["holder"]),
         (&"SEV-1".into(), &"alice".into())
     );
-    assert_eq!(view["nextUpdate"], "2099-01-01T12:00:00Z");
+    assert_eq!(view["nextUpdateAt"], "2099-01-01T12:00:00Z");
     let unset = server
-        .patch(&token, &path, serde_json::json!({"nextUpdate": null}))
+        .patch(&token, &path, serde_json::json!({"nextUpdateAt": null}))
         .await;
-    assert_eq!(unset.json()["incident"]["nextUpdate"], Value::Null);
-    let half_valid = serde_json::json!({"title": "other", "started": "2999-01-01T00:00:00Z"});
+    assert_eq!(unset.json()["incident"]["nextUpdateAt"], Value::Null);
+    let half_valid = serde_json::json!({"title": "other", "startedAt": "2999-01-01T00:00:00Z"});
     assert_eq!(
         server.patch(&token, &path, half_valid).await.problem_code(),
         "invalid"

@@ -148,13 +148,14 @@ pub(super) trait EventFeed: Send {
 
 /// A declaration, serialised as the API's request.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct NewDeclaration {
     /// `None` for a generated id.
     pub(super) id: Option<IncidentId>,
     pub(super) title: Name,
     pub(super) severity: Severity,
     pub(super) play: PlayName,
-    pub(super) started: Option<Timestamp>,
+    pub(super) started_at: Option<Timestamp>,
     pub(super) report: InitialReport,
     pub(super) affects: PotentialImpact,
     pub(super) pivots: Vec<Pivot>,

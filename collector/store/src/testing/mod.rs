@@ -61,7 +61,7 @@ pub fn declaration(id: &IncidentId, declared_at: Timestamp) -> NewJournalEntry {
         severity: Severity::Sev2,
         play: "general".parse().expect("a play"),
         checklist: Vec::new(),
-        started: None,
+        started_at: None,
         report: InitialReport::default(),
         affects: PotentialImpact::default(),
         pivots: Vec::new(),

@@ -430,12 +430,12 @@ fn rejects_more_than_limits_allow() {
         "too many pivots: an incident has at most 64"
     );
     let mut declaration = samples::declaration();
-    declaration.started = Some(now());
+    declaration.started_at = Some(now());
     assert!(
         declare(declaration.clone(), &Plays::built_in(), samples::declared()).is_err(),
         "it starts in the future"
     );
-    declaration.started = None;
+    declaration.started_at = None;
     declaration.play = "none".parse().expect("a name");
     assert!(
         declare(declaration, &Plays::built_in(), samples::declared()).is_err(),
