@@ -13,7 +13,7 @@
 //! let server = Server::start(Config { limit: None, rules, ..Config::new(SyntheticEvents::new(1000)) });
 //! let key = server.account_key("111122223333");
 //! // Point a client at `server.url()` with `key`, and then:
-//! assert_eq!(server.truth().place("111122223333", "eu-west-1").requests, 0);
+//! assert_eq!(server.truth().counts("111122223333", "eu-west-1").requests, 0);
 //! ```
 
 mod events;
