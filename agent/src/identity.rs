@@ -1,7 +1,8 @@
 //! What a bundle states about the program that made it: its build, the machine, the user.
 //!
-//! All of it is a claim of the examined machine: whoever controls its kernel decides what it says.
-//! It is sealed so that claims can be compared later, with each other and with other machines.
+//! All of it is a claim of the examined machine: anyone who controls its kernel decides what it
+//! says. It is sealed so that claims can be compared later, with each other and with other
+//! machines.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

@@ -1,7 +1,7 @@
 //! The stream of bundles of one key: each bundle names its predecessor, so that a removed bundle
 //! leaves a hole.
 //!
-//! The state is a small file beside the key. It is trusted: whoever edits it can make the next
+//! The state is a small file beside the key. It is trusted: anyone who edits it can make the next
 //! bundle name a wrong predecessor or reuse a number, and so hide that they removed bundles. It
 //! does not let them change or forge a bundle, and a stream that forks or restarts is visible to
 //! everybody who has seen an earlier bundle.

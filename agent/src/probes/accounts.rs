@@ -1,5 +1,5 @@
 //! Who may log in, as whom, and with which keys. Never `shadow`, `gshadow` or `opasswd`: nobody
-//! needs password hashes as evidence, and whoever gets the bundle could crack them.
+//! needs password hashes as evidence, and anyone who gets the bundle could crack them.
 
 use evidence_format::bundle::BundleError;
 

@@ -16,7 +16,7 @@ use domain::incident::{
 };
 
 /// A request to declare an incident.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeclareRequest {
     pub title: Name,

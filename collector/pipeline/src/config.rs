@@ -25,7 +25,7 @@ pub struct PipelineConfig {
     pub sources: SourcesConfig,
 }
 
-/// `[capture]`. Trusted: whoever edits it decides how much evidence is captured.
+/// `[capture]`. Trusted: anyone who edits it decides how much evidence is captured.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CaptureConfig {

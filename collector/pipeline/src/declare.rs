@@ -343,29 +343,13 @@ fn year(time: Timestamp) -> String {
 
 impl From<LedgerError> for DeclareError {
     fn from(error: LedgerError) -> Self {
-        match error {
-            LedgerError::Refused(refused) => Self::Refused(refused),
-            LedgerError::UnknownIncident(id) => PipelineError::UnknownIncident(id).into(),
-            error @ (LedgerError::Contended { .. }
-            | LedgerError::InvalidJournal { .. }
-            | LedgerError::IncidentExists(_)
-            | LedgerError::InvalidPrefix(_)
-            | LedgerError::UnknownPass(_)
-            | LedgerError::UnknownBundle(_)
-            | LedgerError::AmbiguousBundle(_)
-            | LedgerError::PlanIsSet(_)
-            | LedgerError::PassIsSealed(_)
-            | LedgerError::LeaseLost { .. }
-            | LedgerError::PageDiffers { .. }
-            | LedgerError::StepHasEnded { .. }
-            | LedgerError::StreamBusy(_)
-            | LedgerError::StreamMoved { .. }
-            | LedgerError::UnknownStream(_)
-            | LedgerError::NotPrepared(_)
-            | LedgerError::KeyOfOtherStore(_)
-            | LedgerError::TokenExists(_)
-            | LedgerError::UnknownToken(_)
-            | LedgerError::Database(_)) => PipelineError::from(error).into(),
+        // The caller can act on a refusal only; everything else is the store's.
+        if let LedgerError::Refused(refused) = error {
+            return Self::Refused(refused);
         }
+        if let LedgerError::UnknownIncident(id) = error {
+            return PipelineError::UnknownIncident(id).into();
+        }
+        PipelineError::from(error).into()
     }
 }

@@ -1,6 +1,6 @@
 //! Reads the operator's plays: the `*.toml` files of one folder.
 //!
-//! The folder is trusted: whoever writes to it decides what evidence is taken.
+//! The folder is trusted: anyone who writes to it decides what evidence is taken.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

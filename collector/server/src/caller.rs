@@ -6,6 +6,9 @@ use evidence_format::time::Timestamp;
 use domain::incident::{Incident, Name};
 use domain::token::TokenRole;
 
+/// The roles that may change severity and status, and close incidents.
+pub(crate) const DECIDERS: &[TokenRole] = &[TokenRole::Commander, TokenRole::Admin];
+
 /// The holder of a request's token.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
@@ -30,11 +33,7 @@ impl Caller {
         self.role != TokenRole::Automation || incident.declared_by == self.name
     }
 
-    /// True if the caller may change severity and status.
     pub(crate) fn may_decide(&self) -> bool {
-        match self.role {
-            TokenRole::Commander | TokenRole::Admin => true,
-            TokenRole::Automation | TokenRole::Owner | TokenRole::Auditor => false,
-        }
+        DECIDERS.contains(&self.role)
     }
 }

@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 /// `[serve]`: the HTTP API of `exhibit serve`.
 ///
-/// Trusted: whoever edits it decides which addresses and identity providers can reach the evidence.
+/// Trusted: anyone who edits it decides which addresses and identity providers can reach the
+/// evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ServeConfig {
@@ -31,7 +32,7 @@ pub struct ServeConfig {
     pub drain_seconds_max: u64,
 }
 
-/// `[serve.tls]`. Trusted: whoever holds the key can read all traffic, including tokens.
+/// `[serve.tls]`. Trusted: anyone who holds the key can read all traffic, including tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TlsConfig {
@@ -41,7 +42,7 @@ pub struct TlsConfig {
     pub key: PathBuf,
 }
 
-/// `[serve.oidc]`. Trusted: whoever edits it, or holds the issuer's keys, can obtain every role
+/// `[serve.oidc]`. Trusted: anyone who edits it, or holds the issuer's keys, can obtain every role
 /// that it grants.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

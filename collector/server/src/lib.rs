@@ -40,6 +40,7 @@ pub use listener::{Listener, ServeError};
 pub use oidc::OidcError;
 pub use state::ServerState;
 
+use self::openapi::OpenApiDocument;
 use self::routes::ROUTES;
 
 /// The router of all routes. Every route with roles has [`auth::guard`] before its handler.
@@ -56,7 +57,9 @@ pub fn router(state: &ServerState) -> Router {
     router
         .fallback(problem::unknown_path)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(Extension(Arc::new(openapi::document(ROUTES))))
+        .layer(Extension(Arc::new(OpenApiDocument::new(|| {
+            openapi::document(ROUTES)
+        }))))
         .layer(from_fn_with_state(state.clone(), observe::observe))
         .with_state(state.clone())
 }

@@ -1,7 +1,7 @@
 //! Tokens of the organisation's identity provider: OpenID Connect discovery, and JWTs signed with
 //! the keys that the issuer publishes.
 //!
-//! **Trust.** Whoever holds the issuer's keys, or serves keys under its name, can obtain every
+//! **Trust.** Anyone who holds the issuer's keys, or serves keys under its name, can obtain every
 //! configured role. The collector contacts the issuer over HTTPS, and only for its keys. While the
 //! issuer is unreachable, the collector's own tokens still work: they exist for the case that the
 //! identity provider is the incident.

@@ -1,9 +1,9 @@
 //! The OpenAPI description, built from the table of routes and the schemas of the types that they
-//! take and return. `openapi.json` beside this file is its current form; a test keeps it current, so
-//! that reviews see every change of the API.
+//! take and return. `openapi.json` beside this file is its current form; a test keeps it current,
+//! so that reviews see every change of the API.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Extension;
 use http::{Method, StatusCode};
@@ -32,9 +32,12 @@ use api::{ProblemCode, ProblemDocument};
 /// The name of the security scheme.
 const BEARER: &str = "token";
 
+/// The description, made when it is first requested.
+pub(crate) type OpenApiDocument = LazyLock<OpenApi>;
+
 /// `GET /v1/openapi.json`.
 pub(crate) async fn read(
-    Extension(document): Extension<Arc<OpenApi>>,
+    Extension(document): Extension<Arc<OpenApiDocument>>,
     query: Query,
 ) -> Result<Json<OpenApi>, Problem> {
     query.finish()?;

@@ -10,6 +10,7 @@ use utoipa::PartialSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 
+use crate::caller::DECIDERS;
 use crate::handlers::{
     attachments, bundles, captures, checklists, events, health, incidents, metrics, plays, sources,
     timeline, tokens, webhooks,
@@ -39,8 +40,6 @@ const DECLARERS: &[TokenRole] = &[Automation, Owner, Commander, Admin];
 const READERS: &[TokenRole] = &[Owner, Commander, Auditor, Admin];
 /// May add to incidents and evidence.
 const WRITERS: &[TokenRole] = &[Owner, Commander, Admin];
-/// May change severity and status; the same roles as [`Caller::may_decide`](crate::caller::Caller).
-const DECIDERS: &[TokenRole] = &[Commander, Admin];
 const ADMINS: &[TokenRole] = &[Admin];
 
 const TEXT: ResponseBody = ResponseBody::Text("text/plain; charset=utf-8");

@@ -1,6 +1,6 @@
 //! The collector's own tokens: `exh_`, an id, and a secret that is shown only once.
 //!
-//! **Trust.** The ledger has a digest of each secret, so whoever reads the ledger cannot use the
+//! **Trust.** The ledger has a digest of each secret, so anyone who reads the ledger cannot use the
 //! tokens in it.
 
 use std::io;
@@ -29,7 +29,7 @@ const VALIDITY_MAX: Duration = Duration::from_secs(366 * DAY_SECONDS);
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// A token with its secret. Whoever has it can do everything that its role permits.
+/// A token with its secret. Anyone who has it can do everything that its role permits.
 pub struct ApiToken {
     id: TokenId,
     secret: [u8; SECRET_BYTES],

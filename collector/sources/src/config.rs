@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// `[sources]`. Trusted: whoever edits it decides what evidence is captured, and under which
+/// `[sources]`. Trusted: anyone who edits it decides what evidence is captured, and under which
 /// identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]

@@ -81,8 +81,9 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
         }
         options => {
             let options = options.clone();
-            let declaration = options.declaration(&*backend, Some(capture)).await?;
-            (backend.declare(declaration).await?.id, "declared")
+            let key = options.idempotency_key.clone();
+            let request = options.request(&*backend, Some(capture)).await?;
+            (backend.declare(request, key).await?.id, "declared")
         }
     };
     // Printed before the captures run, so that the id survives if this process is killed.

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use api::{CaptureOptions, DeclareResponse};
+use api::{CaptureOptions, DeclareRequest, DeclareResponse};
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use platform::terminal::duration;
 
-use super::backend::{Backend, NewDeclaration};
+use super::backend::Backend;
 use super::times::parse_time;
 use super::{GlobalOptions, print, print_json};
 use domain::incident::{
@@ -72,7 +72,7 @@ pub(super) struct IncidentOptions {
     pivot: Vec<Pivot>,
     /// Declare only one incident for all calls with this key
     #[arg(long, value_name = "KEY")]
-    idempotency_key: Option<String>,
+    pub(super) idempotency_key: Option<String>,
 }
 
 /// What to capture.
@@ -104,11 +104,11 @@ pub(super) struct CaptureFlags {
 
 impl IncidentOptions {
     /// The declaration, with what to capture at once.
-    pub(super) async fn declaration(
+    pub(super) async fn request(
         self,
         backend: &dyn Backend,
         capture: Option<CaptureOptions>,
-    ) -> Result<NewDeclaration> {
+    ) -> Result<DeclareRequest> {
         let reported_at = reported_at(backend, self.reported_by.as_ref()).await?;
         let report = InitialReport {
             reported_by: self.reported_by,
@@ -122,18 +122,17 @@ impl IncidentOptions {
             production_availability: self.availability,
             privileged_access: self.privileged_access,
         };
-        Ok(NewDeclaration {
+        Ok(DeclareRequest {
             id: self.incident,
             // clap demands these two only without --incident, which also `exhibit declare` accepts.
             title: self.title.context("a new incident needs a --title")?,
             severity: self.sev.context("a new incident needs a --sev")?,
-            play: self.play,
+            play: Some(self.play),
             started_at: self.started,
             report,
             affects,
             pivots: self.pivot,
             capture,
-            idempotency_key: self.idempotency_key,
         })
     }
 }
@@ -182,8 +181,9 @@ pub(super) async fn reported_at(
 
 pub(super) async fn run(global: &GlobalOptions, arguments: DeclareArgs) -> Result<()> {
     let backend = global.backend().await?;
-    let declaration = arguments.incident.declaration(&*backend, None).await?;
-    let DeclareResponse { id: incident, new } = backend.declare(declaration).await?;
+    let key = arguments.incident.idempotency_key.clone();
+    let request = arguments.incident.request(&*backend, None).await?;
+    let DeclareResponse { id: incident, new } = backend.declare(request, key).await?;
     if global.json {
         return print_json(&serde_json::json!({"incident": incident, "new": new}));
     }

@@ -7,7 +7,7 @@
 use std::error::Error;
 
 use domain::incident::{
-    Declaration, InitialReport, Name, Plays, PotentialImpact, Severity, declare,
+    Declaration, InitialReport, Name, PlayName, Plays, PotentialImpact, Severity, declare,
 };
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
@@ -54,7 +54,7 @@ fn declaration(id: &IncidentId, number: u64) -> Declaration {
         incident: id.clone(),
         name: Name::escaped(&format!("Alert {number}")),
         severity: Severity::Sev2,
-        play: "general".parse().expect("a built-in play"),
+        play: PlayName::default(),
         checklist: Vec::new(),
         started_at: None,
         report: InitialReport::default(),

@@ -117,49 +117,28 @@ pub enum Command {
     Note { text: Prose },
 }
 
-impl Command {
-    /// True if it needs the authority of a commander: it changes severity or status.
-    #[must_use]
-    pub fn is_decision(&self) -> bool {
-        match self {
-            Self::ChangeSeverity { .. } | Self::ChangeStatus { .. } => true,
-            Self::Rename { .. }
-            | Self::SetStarted { .. }
-            | Self::ChangePlay { .. }
-            | Self::AssignRole { .. }
-            | Self::ChangeReport { .. }
-            | Self::ChangePotentialImpact { .. }
-            | Self::AddPivot { .. }
-            | Self::ChangeStep { .. }
-            | Self::CompleteClosureItem { .. }
-            | Self::WaiveClosureItem { .. }
-            | Self::ReopenClosureItem { .. }
-            | Self::AddCorrectiveAction { .. }
-            | Self::AssignCorrectiveAction { .. }
-            | Self::FinishCorrectiveAction { .. }
-            | Self::AddStatement { .. }
-            | Self::ChangeStanding { .. }
-            | Self::StartAction { .. }
-            | Self::EndAction { .. }
-            | Self::SetNextUpdate { .. }
-            | Self::Note { .. } => false,
-        }
-    }
+/// The part of an incident that a command changes.
+#[derive(PartialEq, Eq)]
+enum CommandArea {
+    SeverityOrStatus,
+    Checklists,
+    Rest,
+}
 
-    /// True if it changes a checklist, the closure checklist or a corrective action.
-    #[must_use]
-    pub fn is_on_checklists(&self) -> bool {
+impl Command {
+    fn area(&self) -> CommandArea {
         match self {
+            Self::ChangeSeverity { .. } | Self::ChangeStatus { .. } => {
+                CommandArea::SeverityOrStatus
+            }
             Self::ChangeStep { .. }
             | Self::CompleteClosureItem { .. }
             | Self::WaiveClosureItem { .. }
             | Self::ReopenClosureItem { .. }
             | Self::AddCorrectiveAction { .. }
             | Self::AssignCorrectiveAction { .. }
-            | Self::FinishCorrectiveAction { .. } => true,
+            | Self::FinishCorrectiveAction { .. } => CommandArea::Checklists,
             Self::Rename { .. }
-            | Self::ChangeSeverity { .. }
-            | Self::ChangeStatus { .. }
             | Self::SetStarted { .. }
             | Self::ChangePlay { .. }
             | Self::AssignRole { .. }
@@ -171,8 +150,20 @@ impl Command {
             | Self::StartAction { .. }
             | Self::EndAction { .. }
             | Self::SetNextUpdate { .. }
-            | Self::Note { .. } => false,
+            | Self::Note { .. } => CommandArea::Rest,
         }
+    }
+
+    /// True if it needs the authority of a commander: it changes severity or status.
+    #[must_use]
+    pub fn is_decision(&self) -> bool {
+        self.area() == CommandArea::SeverityOrStatus
+    }
+
+    /// True if it changes a checklist, the closure checklist or a corrective action.
+    #[must_use]
+    pub fn is_on_checklists(&self) -> bool {
+        self.area() == CommandArea::Checklists
     }
 }
 

@@ -20,6 +20,9 @@ pub struct PlayName(String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId(String);
 
+/// The play of incidents that name none.
+pub(super) const GENERAL: &str = "general";
+
 /// A text is not a name of the wanted kind.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{text:?} is not a {what}: a letter of a-z, then at most 31 of {more}")]
@@ -54,6 +57,13 @@ impl SourceName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// `general`: the play for incidents of which little is known.
+impl Default for PlayName {
+    fn default() -> Self {
+        Self(GENERAL.to_owned())
     }
 }
 

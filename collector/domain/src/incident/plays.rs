@@ -1,17 +1,16 @@
 //! All plays: four built-in ones, in the runbook's words, and the operator's, which are trusted:
-//! whoever writes them decides what evidence is taken.
+//! anyone who writes them decides what evidence is taken.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::checklist::{Checklist, ChecklistStep};
-use super::names::{ParseNameError, PlayName};
+use super::names::{GENERAL, ParseNameError, PlayName};
 use super::play::{Play, PlayError};
 use crate::spelling::{comma_separated, did_you_mean, nearest};
 
 /// The play whose first 15 minutes and investigation checklist every incident has.
-const GENERAL: &str = "general";
 const BUILT_IN: [(&str, &str); 4] = [
-    ("general", include_str!("../../plays/general.toml")),
+    (GENERAL, include_str!("../../plays/general.toml")),
     (
         "leaked-secret",
         include_str!("../../plays/leaked-secret.toml"),

@@ -16,7 +16,7 @@ const DIGEST_DIGITS: usize = 8;
 /// A distinct item name for each question.
 ///
 /// A name in which something was replaced or cut, and names that would collide, end in a digest of
-/// the whole question. So a name depends on its question only, and whoever names a target cannot
+/// the whole question. So a name depends on its question only, and anyone who names a target cannot
 /// take the name of another one.
 pub(super) fn item_names(questions: &[StepQuestion<'_>]) -> Vec<ItemName> {
     let readable: Vec<(String, bool)> = questions.iter().map(readable_name).collect();

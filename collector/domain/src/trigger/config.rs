@@ -16,7 +16,7 @@ const SECRET_BYTES_MIN: usize = 16;
 /// Secrets of one vendor. Every delivery tries them all; a rotation needs two.
 const SECRETS_MAX: usize = 16;
 
-/// `[hooks]`. Trusted: whoever edits it decides who may declare incidents.
+/// `[hooks]`. Trusted: anyone who edits it decides who may declare incidents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct HooksConfig {
@@ -38,7 +38,7 @@ pub struct HooksConfig {
     pub standard: Option<HookConfig>,
 }
 
-/// `[hooks.VENDOR]`. Whoever holds one of its secrets can declare incidents, and add notes and
+/// `[hooks.VENDOR]`. Anyone who holds one of its secrets can declare incidents, and add notes and
 /// raise the severity of those; they can neither read evidence nor close an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
@@ -56,8 +56,8 @@ pub struct HookConfig {
     pub token_header: Option<String>,
     /// The header with the HMAC signature of the body, in place of a token. Grafana only.
     pub signature_header: Option<String>,
-    /// The header with the signed time. Without it, whoever saw a delivery can replay it. Grafana
-    /// only.
+    /// The header with the signed time. Without it, anyone who saw a delivery can replay it.
+    /// Grafana only.
     pub timestamp_header: Option<String>,
     /// The play of the incidents that the vendor declares, unless a delivery names one.
     pub play: PlayName,

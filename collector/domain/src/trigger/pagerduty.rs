@@ -2,8 +2,8 @@
 //!
 //! Signatures: PagerDuty/developer-docs, `docs/webhooks/04-Signatures.md`. `X-PagerDuty-Signature`
 //! holds `v1=` and the HMAC-SHA256 of the body in hexadecimal; during a rotation of secrets,
-//! several with commas between them, of which one must match. No time is signed, so whoever saw a
-//! delivery can replay it. A replay is harmless: it has the key of the same incident. Events:
+//! several with commas between them, of which one must match. No time is signed, so anyone who saw
+//! a delivery can replay it. A replay is harmless: it has the key of the same incident. Events:
 //! `docs/webhooks/03-Webhook-Payload.md`, where `data` has another form for notes and status
 //! updates.
 

@@ -104,39 +104,22 @@ impl PageSink for StepPageSink {
             let Err(mut error) = self.store(&packed, &page).await else {
                 break;
             };
-            match error.downcast_ref() {
-                Some(LedgerError::PageDiffers { .. }) => match self.renumber(&mut page).await {
+            let ledger_error = error.downcast_ref();
+            if let Some(LedgerError::PageDiffers { .. }) = ledger_error {
+                match self.renumber(&mut page).await {
                     Ok(()) => continue,
                     Err(cause) => error = cause.into(),
-                },
+                }
+            } else if let Some(
+                LedgerError::LeaseLost { .. }
+                | LedgerError::PassIsSealed(_)
+                | LedgerError::StepHasEnded { .. }
+                | LedgerError::UnknownPass(_),
+            ) = ledger_error
+            {
                 // Another worker has the step. The blob is left to the deletion of its folder: an
                 // attempt to add its row may still be under way.
-                Some(
-                    LedgerError::LeaseLost { .. }
-                    | LedgerError::PassIsSealed(_)
-                    | LedgerError::StepHasEnded { .. }
-                    | LedgerError::UnknownPass(_),
-                ) => return Err(PageSinkError::Failed(error)),
-                Some(
-                    LedgerError::Contended { .. }
-                    | LedgerError::Refused(_)
-                    | LedgerError::InvalidJournal { .. }
-                    | LedgerError::IncidentExists(_)
-                    | LedgerError::InvalidPrefix(_)
-                    | LedgerError::UnknownIncident(_)
-                    | LedgerError::UnknownBundle(_)
-                    | LedgerError::AmbiguousBundle(_)
-                    | LedgerError::PlanIsSet(_)
-                    | LedgerError::StreamBusy(_)
-                    | LedgerError::StreamMoved { .. }
-                    | LedgerError::UnknownStream(_)
-                    | LedgerError::NotPrepared(_)
-                    | LedgerError::KeyOfOtherStore(_)
-                    | LedgerError::TokenExists(_)
-                    | LedgerError::UnknownToken(_)
-                    | LedgerError::Database(_),
-                )
-                | None => {}
+                return Err(PageSinkError::Failed(error));
             }
             if self.stop.is_cancelled() {
                 return Err(PageSinkError::Refused(error));

@@ -47,7 +47,7 @@ async fn sealing_goes_on_when_its_job_is_dropped() {
         }
     };
     timeout(PATIENCE, held_up).await.expect("it is sealed");
-    // whoever has the job next finds the bundle, and makes no second one
+    // anyone who has the job next finds the bundle, and makes no second one
     release_lease(&pipeline, &pass).await;
     pipeline.work(WorkUntil::Idle).await;
     let bundles = bundles(&pipeline, &pass).await;

@@ -54,9 +54,7 @@ pub(crate) async fn declare(
     let declaration = DeclarationDraft {
         name: request.title,
         severity: request.severity,
-        play: request
-            .play
-            .unwrap_or_else(|| "general".parse().expect("a built-in play")),
+        play: request.play.unwrap_or_default(),
         started_at: request.started_at,
         report: request.report,
         affects: request.affects,

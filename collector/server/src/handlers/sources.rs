@@ -13,17 +13,12 @@ use api::SourceList;
 use domain::incident::PlayName;
 use domain::plan::CapturePlan;
 
-/// The given play, or by default the one for incidents of which little is known.
-fn play_or_general(given: Option<PlayName>) -> PlayName {
-    given.unwrap_or_else(|| "general".parse().expect("a built-in play"))
-}
-
 /// `GET /v1/sources`.
 pub(crate) async fn check(
     State(state): State<ServerState>,
     mut query: Query,
 ) -> Result<Json<SourceList>, Problem> {
-    let name = play_or_general(query.one("play")?);
+    let name: PlayName = query.one("play")?.unwrap_or_default();
     query.finish()?;
     let play = state.pipeline().plays.get(&name)?;
     let readiness = state
@@ -42,7 +37,8 @@ pub(crate) async fn plan(
     State(state): State<ServerState>,
     mut query: Query,
 ) -> Result<Json<CapturePlan>, Problem> {
-    let (play, pivots) = (play_or_general(query.one("play")?), query.many("pivot")?);
+    let play: PlayName = query.one("play")?.unwrap_or_default();
+    let pivots = query.many("pivot")?;
     let options = capture_options(&mut query)?;
     query.finish()?;
     let request = capture_request(&state, options)?;

@@ -14,7 +14,7 @@ const TRACES_PATH: &str = "v1/traces";
 /// The service name, unless `OTEL_SERVICE_NAME` has another.
 const SERVICE_NAME: &str = "exhibit";
 
-/// `[telemetry]`. Trusted: whoever edits it learns who does what and when, but no content.
+/// `[telemetry]`. Trusted: anyone who edits it learns who does what and when, but no content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TelemetryConfig {

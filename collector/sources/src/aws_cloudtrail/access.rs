@@ -1,7 +1,7 @@
 //! How accounts are reached: with the credentials that all AWS tools use, and with roles from the
 //! configuration.
 //!
-//! Trusted: whoever edits the AWS configuration files decides under which identity we capture.
+//! Trusted: anyone who edits the AWS configuration files decides under which identity we capture.
 //! Credentials are fetched over the same transport as evidence, but never recorded, and each secret
 //! is registered with [`Secrets`] before it is used.
 

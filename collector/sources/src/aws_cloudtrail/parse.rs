@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::ProviderEvent;
 
-/// Longest name in a summary. Whoever makes a request chooses some of them.
+/// Longest name in a summary. Anyone who makes a request chooses some of them.
 const NAME_CHARS_MAX: usize = 120;
 
 /// A response of LookupEvents, as far as it is read.

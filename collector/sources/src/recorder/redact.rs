@@ -1,7 +1,7 @@
 //! Removes credentials from an exchange before anything of it is hashed or written.
 //!
 //! Our own credentials are removed wherever they occur. Header fields and URL parameters that carry
-//! credentials lose their values, whoever owns them. Bodies are evidence: nothing but our own
+//! credentials lose their values, anyone who owns them. Bodies are evidence: nothing but our own
 //! credentials is removed from them.
 
 use std::borrow::Cow;

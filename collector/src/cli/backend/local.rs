@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::{
-    BundleSummary, CaptureOptions, DeclareResponse, EventSummary, IncidentDetails,
+    BundleSummary, CaptureOptions, DeclareRequest, DeclareResponse, EventSummary, IncidentDetails,
     IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
     TokenRequest, TokenWithSecret,
 };
@@ -18,8 +18,7 @@ use platform::terminal::ProgressLine;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{
-    AttachRequest, AttachmentResult, Backend, EventFeed, NewDeclaration, PlanTarget, Visitor,
-    describe_progress,
+    AttachRequest, AttachmentResult, Backend, EventFeed, PlanTarget, Visitor, describe_progress,
 };
 use crate::app::OpenStore;
 use domain::incident::{
@@ -121,35 +120,28 @@ impl Backend for LocalBackend {
         Ok(self.app.pipeline.is_under_way(id).await?)
     }
 
-    async fn declare(&self, declaration: NewDeclaration) -> Result<DeclareResponse> {
-        let NewDeclaration {
-            id,
-            title,
-            severity,
-            play,
-            started_at,
-            report,
-            affects,
-            pivots,
-            capture,
-            idempotency_key,
-        } = declaration;
+    async fn declare(
+        &self,
+        request: DeclareRequest,
+        idempotency_key: Option<String>,
+    ) -> Result<DeclareResponse> {
         let deadline_seconds = self.app.config.capture.deadline_seconds;
-        let capture = capture
+        let capture = request
+            .capture
             .map(|capture| capture.into_request(deadline_seconds))
             .transpose()?;
         let declaration = DeclarationDraft {
-            name: title,
-            severity,
-            play,
-            started_at,
-            report,
-            affects,
-            pivots,
+            name: request.title,
+            severity: request.severity,
+            play: request.play.unwrap_or_default(),
+            started_at: request.started_at,
+            report: request.report,
+            affects: request.affects,
+            pivots: request.pivots,
             trigger: Some(Line::escaped("command line")),
         };
         let request = pipeline::DeclareRequest {
-            id,
+            id: request.id,
             declaration,
             by: self.by.clone(),
             capture,

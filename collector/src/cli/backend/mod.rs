@@ -11,19 +11,16 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use api::{
-    BundleSummary, CaptureOptions, CaptureProgress, DeclareResponse, EventSummary, IncidentDetails,
-    IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
-    TokenRequest, TokenWithSecret,
+    BundleSummary, CaptureOptions, CaptureProgress, DeclareRequest, DeclareResponse, EventSummary,
+    IncidentDetails, IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow,
+    TokenId, TokenInfo, TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
-use serde::Serialize;
 
-use domain::incident::{
-    Command, InitialReport, Line, Name, Pivot, PlayName, PotentialImpact, Severity,
-};
+use domain::incident::{Command, Line, Name, Pivot, PlayName};
 use domain::plan::CapturePlan;
 use local::LocalBackend;
 pub(super) use open::config_path;
@@ -56,7 +53,12 @@ pub(super) trait Backend: Send + Sync {
     /// True while a capture of the incident is running or due.
     async fn is_under_way(&self, id: &IncidentId) -> Result<bool>;
 
-    async fn declare(&self, declaration: NewDeclaration) -> Result<DeclareResponse>;
+    /// Declares an incident. A repeated `idempotency_key` means the same incident.
+    async fn declare(
+        &self,
+        request: DeclareRequest,
+        idempotency_key: Option<String>,
+    ) -> Result<DeclareResponse>;
 
     /// Requests another capture.
     async fn capture(&self, id: &IncidentId, capture: CaptureOptions) -> Result<()>;
@@ -144,26 +146,6 @@ pub(super) trait Backend: Send + Sync {
 pub(super) trait EventFeed: Send {
     /// The next event. Cancel-safe.
     async fn next(&mut self) -> Result<StreamEvent>;
-}
-
-/// A declaration, serialised as the API's request.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct NewDeclaration {
-    /// `None` for a generated id.
-    pub(super) id: Option<IncidentId>,
-    pub(super) title: Name,
-    pub(super) severity: Severity,
-    pub(super) play: PlayName,
-    pub(super) started_at: Option<Timestamp>,
-    pub(super) report: InitialReport,
-    pub(super) affects: PotentialImpact,
-    pub(super) pivots: Vec<Pivot>,
-    /// What to capture at once; `None` for nothing.
-    pub(super) capture: Option<CaptureOptions>,
-    /// A repeated key means the same incident.
-    #[serde(skip)]
-    pub(super) idempotency_key: Option<String>,
 }
 
 /// A file to attach.

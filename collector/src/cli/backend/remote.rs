@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::{
-    BundleList, BundleSummary, CaptureOptions, ChangeResponse, CloseRequest, DeclareResponse,
-    EventSummary, IncidentDetails, IncidentListItem, IncidentPage, PlayDetails, PlayList,
-    ProblemCode, SourceList, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo, TokenList,
-    TokenRequest, TokenWithSecret,
+    BundleList, BundleSummary, CaptureOptions, ChangeResponse, CloseRequest, DeclareRequest,
+    DeclareResponse, EventSummary, IncidentDetails, IncidentListItem, IncidentPage, PlayDetails,
+    PlayList, ProblemCode, SourceList, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
+    TokenList, TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
@@ -27,8 +27,7 @@ use super::super::attach;
 use super::super::interrupt::EXIT_INTERRUPTED;
 use super::selection::path_variable;
 use super::{
-    AttachRequest, AttachmentResult, Backend, EventFeed, NewDeclaration, PlanTarget, Visitor,
-    describe_progress,
+    AttachRequest, AttachmentResult, Backend, EventFeed, PlanTarget, Visitor, describe_progress,
 };
 use client::keys::{KeyHistory, state_folder};
 use client::{ApiCall, ApiClient, ClientError, EventSubscription, Upload};
@@ -199,13 +198,16 @@ impl Backend for RemoteBackend {
     }
 
     /// The idempotency key lets the client repeat the request if the answer is lost.
-    async fn declare(&self, declaration: NewDeclaration) -> Result<DeclareResponse> {
-        let key = match &declaration.idempotency_key {
-            Some(key) => key.clone(),
-            None => data_encoding::HEXLOWER
-                .encode(&platform::random::<16>().map_err(ClientError::Randomness)?),
+    async fn declare(
+        &self,
+        request: DeclareRequest,
+        idempotency_key: Option<String>,
+    ) -> Result<DeclareResponse> {
+        let key = match idempotency_key {
+            Some(key) => key,
+            None => platform::random_hex::<16>().map_err(ClientError::Randomness)?,
         };
-        let call = ApiCall::post("v1/incidents", &declaration).idempotency_key(&key);
+        let call = ApiCall::post("v1/incidents", &request).idempotency_key(&key);
         Ok(self
             .client
             .json(&call.context("an idempotency key must consist of visible ASCII characters")?)

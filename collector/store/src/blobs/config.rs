@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-/// Where objects are stored. Trusted: whoever edits it decides where evidence goes and how long it
-/// is protected.
+/// Where objects are stored. Trusted: anyone who edits it decides where evidence goes and how long
+/// it is protected.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct BlobsConfig {
