@@ -222,13 +222,10 @@ impl Pipeline {
             // wait.
             .add_attachment_pass(&context.incident, attachment)
             .await?;
-        let sealing = async {
-            let sealer = self.sealer();
-            let signed = sealer.sign(lock, (&key, token), draft, context).await?;
-            Ok(sealer
-                .publish(signed, |row, _| attachment.clone().entries(row))
-                .await?)
-        };
+        let attachment = attachment.clone();
+        let sealing = self.seal(lock, (&key, token), draft, context, move |row, _| {
+            attachment.clone().entries(row)
+        });
         let sealed = tokio::select! {
             sealed = sealing => sealed,
             // A large attachment takes longer than a lease to publish.

@@ -4,7 +4,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
 use super::events::new_entry;
-use super::pass_number::PassNumber;
+use super::pass_number::{PassNumber, REQUESTS_MAX};
 use super::{Pipeline, PipelineError, queue_of};
 use crate::config::CaptureConfig;
 use domain::incident::{
@@ -90,20 +90,9 @@ impl Pipeline {
         let mut events = vec![incident::declare(declaration, &self.plays, now)?];
         let mut passes = Vec::new();
         if let Some(capture) = &request.capture {
-            let play = &request.declaration.play;
-            let (known, unknown) = self.split_known(self.sources_of(play, capture));
-            passes = new_passes(id, &known, 0, now);
-            events.push(IncidentEvent::CaptureRequested {
-                request: Box::new(capture.clone()),
-            });
-            // how much each source will be asked for, its own entry says once it is planned
-            events.push(IncidentEvent::CapturePlanned {
-                window: None,
-                passes: known.len() as u64,
-                steps: 0,
-                left_out: 0,
-                unavailable: unknown,
-            });
+            let (requested, sources) = self.request_events(&request.declaration.play, capture);
+            events.extend(requested);
+            passes = new_passes(id, &sources, 0, now)?;
         }
         let entries = events
             .iter()
@@ -117,7 +106,7 @@ impl Pipeline {
     /// Requests another capture. The request and its passes are written in one transaction.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`DeclareError::Refused`] after [`REQUESTS_MAX`] requests; otherwise, the store failed.
     pub async fn capture_again(
         &self,
         id: &IncidentId,
@@ -129,13 +118,9 @@ impl Pipeline {
             // Loaded anew in each round: the play may have changed, and with it the sources.
             let (incident, entries) = self.load(id).await?;
             let now = clock::now();
-            let (known, _) = self.split_known(self.sources_of(&incident.play, &request));
-            let number = capture_requests(&entries).len();
-            let requested = IncidentEvent::CaptureRequested {
-                request: Box::new(request.clone()),
-            };
-            let new = [new_entry(&requested, by, now)];
-            let passes = new_passes(id, &known, number, now);
+            let (requested, sources) = self.request_events(&incident.play, &request);
+            let new = requested.map(|event| new_entry(&event, by, now));
+            let passes = new_passes(id, &sources, capture_requests(&entries).len(), now)?;
             match journal.append_at(incident.seq, &new, &passes).await {
                 // another request was written meanwhile: ours has another number now
                 Err(LedgerError::Contended { .. }) => {}
@@ -186,6 +171,28 @@ impl Pipeline {
             all.extend(changes);
         }
         Ok(all)
+    }
+
+    /// The events of a capture request, and the sources that it captures. The events also name the
+    /// sources that this version does not have.
+    fn request_events(
+        &self,
+        play: &PlayName,
+        request: &CaptureRequest,
+    ) -> ([IncidentEvent; 2], Vec<&'static dyn Source>) {
+        let (known, unknown) = self.split_known(self.sources_of(play, request));
+        let requested = IncidentEvent::CaptureRequested {
+            request: Box::new(request.clone()),
+        };
+        // How much each source will be asked for, its own entry says once it is planned.
+        let planned = IncidentEvent::CapturePlanned {
+            window: None,
+            passes: known.len() as u64,
+            steps: 0,
+            left_out: 0,
+            unavailable: unknown,
+        };
+        ([requested, planned], known)
     }
 
     /// The sources of a capture request: those that it names, else those of the play.
@@ -304,37 +311,36 @@ fn capture_requests(entries: &[incident::JournalEntry]) -> Vec<(CaptureRequest, 
     requests
 }
 
-/// The first pass of each of `sources`, for the capture request of this number.
+/// The first pass of each of `sources`, for the capture request of this number. Refused if there
+/// were too many requests: what is acknowledged is captured.
 fn new_passes(
     incident: &IncidentId,
     sources: &[&'static dyn Source],
     number: usize,
     due_at: Timestamp,
-) -> Vec<NewPass> {
-    // Too many requests: the journal keeps the request, but it gets no passes.
-    let Some(pass) = PassNumber::of_request(number) else {
-        return Vec::new();
-    };
+) -> Result<Vec<NewPass>, CommandError> {
+    let pass = PassNumber::of_request(number).ok_or(CommandError::TooMany {
+        what: "capture requests",
+        max: REQUESTS_MAX,
+    })?;
     let kind = if number == 0 {
         PassKind::First
     } else {
         PassKind::Again
     };
-    sources
-        .iter()
-        .map(|source| NewPass {
-            key: PassKey {
-                incident: incident.clone(),
-                source: source.name().to_owned(),
-                pass,
-            },
-            kind,
-            queue: queue_of(*source),
-            due_at,
-            plan: None, // made by the worker, once the source has said what is ready
-            supplements: None,
-        })
-        .collect()
+    let passes = sources.iter().map(|source| NewPass {
+        key: PassKey {
+            incident: incident.clone(),
+            source: source.name().to_owned(),
+            pass,
+        },
+        kind,
+        queue: queue_of(*source),
+        due_at,
+        plan: None, // made by the worker, once the source has said what is ready
+        supplements: None,
+    });
+    Ok(passes.collect())
 }
 
 fn year(time: Timestamp) -> String {

@@ -97,27 +97,6 @@ impl Pipeline {
         self.append(&row.key.incident, vec![started]).await
     }
 
-    /// Records the plan of a pass, or that its source has nothing to capture.
-    pub(super) async fn journal_plan(
-        &self,
-        key: &PassKey,
-        plan: &CapturePlan,
-    ) -> Result<(), PipelineError> {
-        let steps: Vec<_> = plan.passes.iter().flat_map(|pass| &pass.steps).collect();
-        let planned = IncidentEvent::CapturePlanned {
-            window: Some(plan.window),
-            passes: plan.passes.len() as u64,
-            steps: steps.len() as u64,
-            left_out: steps.iter().filter(|step| step.left_out.is_some()).count() as u64,
-            unavailable: plan
-                .unavailable
-                .iter()
-                .map(|source| source.source.clone())
-                .collect(),
-        };
-        self.append(&key.incident, vec![planned]).await
-    }
-
     /// Records that a pass failed. If that fails too, the log has it.
     pub(super) async fn journal_failure(&self, key: &PassKey, error: &PipelineError) {
         let Ok(source) = key.source.parse() else {
@@ -149,6 +128,21 @@ impl Pipeline {
             pass: serde_json::to_string(pass).expect("a plan is JSON"),
         })
     }
+}
+
+/// The journal entry of a pass's plan, or of a source that has nothing to capture.
+pub(super) fn planned_entry(plan: &CapturePlan) -> NewJournalEntry {
+    program_entry(&IncidentEvent::CapturePlanned {
+        window: Some(plan.window),
+        passes: plan.passes.len() as u64,
+        steps: plan.steps().count() as u64,
+        left_out: plan.left_out().count() as u64,
+        unavailable: plan
+            .unavailable
+            .iter()
+            .map(|source| source.source.clone())
+            .collect(),
+    })
 }
 
 /// The journal entry of a sealed bundle.

@@ -19,6 +19,9 @@ const SETTLES: u32 = 100;
 const CONTINUATIONS: u32 = 100 * SETTLES;
 const PARTS: u32 = 100 * CONTINUATIONS;
 
+/// Capture requests of one incident, so that the number of each pass fits a `u32`.
+pub(super) const REQUESTS_MAX: usize = (u32::MAX / PARTS) as usize;
+
 impl PassNumber {
     pub(super) fn of(pass: u32) -> Self {
         Self {
@@ -31,7 +34,8 @@ impl PassNumber {
 
     /// The first pass of a capture request; `None` if there were too many requests.
     pub(super) fn of_request(request: usize) -> Option<u32> {
-        u32::try_from(request).ok()?.checked_mul(PARTS)
+        let is_allowed = request < REQUESTS_MAX;
+        is_allowed.then(|| request as u32 * PARTS)
     }
 
     /// The number of part `part` of this pass's plan; `None` if there are too many.
@@ -55,10 +59,12 @@ impl PassNumber {
 
     fn pass(self) -> Option<u32> {
         let fits = self.part < 100 && self.continuation < 100 && self.settle < 100;
-        let parts = self.request.checked_mul(PARTS)?;
-        fits.then_some(
-            parts + self.part * CONTINUATIONS + self.continuation * SETTLES + self.settle,
-        )
+        fits.then(|| {
+            self.request * PARTS
+                + self.part * CONTINUATIONS
+                + self.continuation * SETTLES
+                + self.settle
+        })
     }
 }
 
@@ -84,5 +90,13 @@ mod tests {
         );
         assert_eq!(PassNumber::of(9900).continuation(), None);
         assert_eq!(first.part(100), None);
+        assert_eq!(PassNumber::of_request(REQUESTS_MAX), None);
+        let last = PassNumber {
+            request: REQUESTS_MAX as u32 - 1,
+            part: 99,
+            continuation: 99,
+            settle: 99,
+        };
+        assert_eq!(last.pass().map(PassNumber::of), Some(last), "it fits");
     }
 }

@@ -11,6 +11,7 @@ use futures::FutureExt as _;
 use futures::future::join_all;
 use tokio::time::Instant;
 
+use super::events::planned_entry;
 use super::{Pipeline, PipelineError};
 use domain::incident::{CaptureRequest, Pivot, Play, PlayName};
 use domain::plan::{self, CapturePass, CapturePlan, Offer, Readiness, ReadinessState};
@@ -116,9 +117,10 @@ impl Pipeline {
         // the other sources of the request have passes of their own
         plan.unavailable
             .retain(|unavailable| unavailable.source.as_str() == source.name());
-        // The plan first: the journal must not announce one that was never stored.
-        self.parts.ledger.set_plan(key, &encode(&plan)).await?;
-        self.journal_plan(key, &plan).await?;
+        self.parts
+            .ledger
+            .set_plan(key, &encode(&plan), &planned_entry(&plan))
+            .await?;
         Ok(plan)
     }
 

@@ -16,13 +16,14 @@ use tracing::{Instrument as _, info, instrument};
 
 use super::{ATTACHMENT_SOURCE, Pipeline, PipelineError, events, requested_window};
 use crate::capture::{self, CaptureTask};
-use crate::seal::{BundleContext, PublishedBundle, SignedBundle, StoredBundle};
+use crate::seal::{BundleContext, PublishedBundle, SealLock, StoredBundle};
 use crate::timeline;
 use domain::plan::{CapturePass, CapturePlan};
 use evidence_format::bundle::DraftBundle;
+use evidence_format::config::BundleConfig;
 use platform::clock;
 use sources::Source;
-use store::ledger::{PassKey, PassRow, PassStage};
+use store::ledger::{BundleRow, NewJournalEntry, PassKey, PassRow, PassStage};
 
 /// A pass that this process has leased, with its plan.
 #[derive(Clone)]
@@ -80,8 +81,11 @@ impl Pipeline {
         loop {
             stage = match stage {
                 WalkState::Waiting => WalkState::Captured(self.capture(&leased).await?),
-                WalkState::Captured(captured) => {
-                    WalkState::Published(self.seal(&leased, captured).await?)
+                WalkState::Captured(CapturedDraft { draft, context }) => {
+                    let lock = self.acquire_seal_lock().await?;
+                    let lease = (&leased.row.key, leased.row.fencing_token);
+                    let sealing = self.seal(lock, lease, draft, context, events::sealed_entries);
+                    WalkState::Published(sealing.await?)
                 }
                 WalkState::Published(published) => self.derive(&leased, &published).await?,
                 WalkState::Derived => return Ok(()),
@@ -113,8 +117,8 @@ impl Pipeline {
 
     /// The bundle of a pass, also if a process died between its publication and its commit.
     ///
-    /// Waits until nobody seals with this store's key: what is pending under that lock has been
-    /// left behind.
+    /// Waits until no other task seals with this store's key: what is then pending has been left
+    /// behind.
     pub(super) async fn recovered_bundle(
         &self,
         key: &PassKey,
@@ -187,39 +191,27 @@ impl Pipeline {
     /// `Captured → Signed → Published`, in a task of its own, which outlives this future. Dropped
     /// while it publishes, its bundle could appear in the store after another bundle had got its
     /// sequence number.
-    async fn seal(
+    ///
+    /// `entries` are written to the journal by the transaction that commits the bundle.
+    pub(super) async fn seal(
         &self,
-        leased: &LeasedPass,
-        captured: CapturedDraft,
+        lock: SealLock,
+        (key, token): (&PassKey, u64),
+        draft: DraftBundle,
+        context: BundleContext,
+        entries: impl Fn(&BundleRow, &BundleConfig) -> Vec<NewJournalEntry> + Send + Sync + 'static,
     ) -> Result<PublishedBundle, PipelineError> {
-        let (pipeline, row) = (self.clone(), Arc::clone(&leased.row));
+        let (pipeline, key) = (self.clone(), key.clone());
         let sealing = async move {
-            let signed = pipeline.sign(&row, captured).await?;
-            pipeline.publish(signed).await
+            let sealer = pipeline.sealer();
+            let signed = sealer.sign(lock, (&key, token), draft, context).await?;
+            let published = sealer.publish(signed, entries).await?;
+            info!(bundle = %published.row.id, bytes = published.row.bytes, "sealed");
+            Ok(published)
         };
         let sealed = tokio::spawn(sealing.in_current_span()).await;
-        // nobody aborts the task, so it can only have panicked
+        // The task is never aborted, so it can only have panicked.
         sealed.unwrap_or_else(|failed| resume_unwind(failed.into_panic()))
-    }
-
-    async fn sign(
-        &self,
-        row: &PassRow,
-        captured: CapturedDraft,
-    ) -> Result<SignedBundle, PipelineError> {
-        let CapturedDraft { draft, context } = captured;
-        let lock = self.acquire_seal_lock().await?;
-        let lease = (&row.key, row.fencing_token);
-        Ok(self.sealer().sign(lock, lease, draft, context).await?)
-    }
-
-    async fn publish(&self, signed: SignedBundle) -> Result<PublishedBundle, PipelineError> {
-        let published = self
-            .sealer()
-            .publish(signed, events::sealed_entries)
-            .await?;
-        info!(bundle = %published.row.id, bytes = published.row.bytes, "sealed");
-        Ok(published)
     }
 
     /// `Published → Derived`: schedules follow-ups, derives the timeline, and compares a settle

@@ -176,7 +176,7 @@ pub enum CommandError {
         from: IncidentStatus,
         to: IncidentStatus,
     },
-    /// Without a reason, nobody could understand the change later.
+    /// Without a reason, the change could not be understood later.
     #[error("{what} needs a reason")]
     ReasonMissing { what: &'static str },
     /// The closure checklist is incomplete.
@@ -283,7 +283,7 @@ impl Incident {
                 by: who,
             } => {
                 self.require_open("closure checklist")?;
-                // Somebody must answer for a waiver: by default the person who enters it.
+                // A person answers for each waiver: by default the one who enters it.
                 let by = who.unwrap_or_else(|| by.clone());
                 Ok(vec![IncidentEvent::ClosureItemWaived { item, reason, by }])
             }
@@ -405,11 +405,12 @@ impl Incident {
     }
 
     fn decide_pivot(&self, pivot: Pivot) -> Decision {
+        if self.pivots.contains(&pivot) {
+            return Ok(Vec::new());
+        }
         // Also after the closure: evidence that arrives late is still searched.
         check_count("pivots", self.pivots.len() + 1, PIVOTS_MAX)?;
-        Ok(event_if(!self.pivots.contains(&pivot), || {
-            IncidentEvent::PivotAdded { pivot }
-        }))
+        Ok(vec![IncidentEvent::PivotAdded { pivot }])
     }
 
     fn decide_step(

@@ -98,7 +98,7 @@ pub enum IncidentEvent {
         checklist: Vec<ChecklistStep>,
         reason: Line,
     },
-    /// A role has another holder; `None` is nobody.
+    /// A role has another holder; `None` leaves it vacant.
     #[serde(rename = "incident.role")]
     RoleAssigned {
         role: IncidentRole,
@@ -176,7 +176,7 @@ pub enum IncidentEvent {
         to: StatementStanding,
         reason: Option<Line>,
     },
-    /// Somebody began an action.
+    /// An action was begun.
     #[serde(rename = "update.action")]
     ActionStarted {
         id: u64,
@@ -192,10 +192,10 @@ pub enum IncidentEvent {
         from: Option<Timestamp>,
         to: Option<Timestamp>,
     },
-    /// Somebody wrote a note.
+    /// A note was written.
     #[serde(rename = "note")]
     Note { text: Prose },
-    /// Somebody attached a file: a screenshot, a ticket, a command history.
+    /// A file was attached: a screenshot, a ticket, a command history.
     #[serde(rename = "evidence.attached")]
     Attached {
         bundle: Digest,
@@ -250,7 +250,7 @@ pub enum IncidentEvent {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         has_same_pages: bool,
     },
-    /// Somebody read evidence.
+    /// Evidence was read.
     #[serde(rename = "evidence.read")]
     EvidenceRead {
         bundle: Digest,

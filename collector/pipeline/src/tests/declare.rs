@@ -6,6 +6,7 @@ use tokio::time::sleep;
 
 use super::{request, scratch};
 use crate::DeclareError;
+use domain::incident::{CaptureRequest, IncidentEvent, Name};
 use store::ledger::OverviewQuery;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,4 +84,30 @@ async fn declaration_that_is_cut_off_has_all_its_passes_or_does_not_exist() {
         .await
         .expect("a database");
     assert_eq!(listed.len(), 61, "each was declared once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_capture_names_the_sources_that_this_version_lacks() {
+    let (pipeline, pass, _folder) = scratch().await;
+    let by = Name::escaped("Ann");
+    let capture = CaptureRequest {
+        sources: ["host", "mainframe"]
+            .map(|name| name.parse().expect("a source"))
+            .to_vec(),
+        ..request(None, 0).capture.expect("it has one")
+    };
+    pipeline
+        .capture_again(&pass.incident, capture, &by)
+        .await
+        .expect("a database");
+    let last = pipeline.entries(&pass.incident).await.expect("a database");
+    let unavailable = match last.last().map(|entry| &entry.event) {
+        Some(IncidentEvent::CapturePlanned {
+            passes: 1,
+            unavailable,
+            ..
+        }) => unavailable,
+        other => panic!("it is announced: {other:?}"),
+    };
+    assert_eq!(unavailable[..], ["mainframe".parse().expect("a source")]);
 }

@@ -429,6 +429,12 @@ fn rejects_more_than_limits_allow() {
         error_text(&incident, Command::AddPivot { pivot }),
         "too many pivots: an incident has at most 64"
     );
+    let again = "user=1".parse().expect("a pivot");
+    assert_eq!(
+        decide(&incident, Command::AddPivot { pivot: again }),
+        Ok(Vec::new()),
+        "an incident at the limit already has it"
+    );
     let mut declaration = samples::declaration();
     declaration.started_at = Some(now());
     assert!(

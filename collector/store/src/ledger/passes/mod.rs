@@ -29,6 +29,8 @@
 
 mod types;
 
+use std::slice;
+
 pub use types::{NewPass, PassKey, PassKind, PassQueue, PassRow, PassStage, PassState};
 
 use evidence_format::id::IncidentId;
@@ -36,7 +38,8 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
 use super::incidents::check_incident;
-use super::{Ledger, LedgerError, TransactionError};
+use super::journal::append_at_end;
+use super::{Ledger, LedgerError, NewJournalEntry, TransactionError};
 use crate::database::rows::{
     Query, bad_value, execute, fetch_all, fetch_first, get, nanoseconds, number, optional_digest,
     optional_time, parsed, time,
@@ -80,17 +83,25 @@ impl Ledger {
             .await
     }
 
-    /// Sets the capture plan of a pass, once. Idempotent for the same plan.
+    /// Sets the capture plan of a pass, once, and appends the entry that announces it to the
+    /// journal. Idempotent for the same plan, which is announced once.
     ///
     /// # Errors
     /// [`LedgerError::PlanIsSet`] if it has another plan, [`LedgerError::UnknownPass`], and
     /// failures of the database.
-    pub async fn set_plan(&self, key: &PassKey, plan: &str) -> Result<(), LedgerError> {
+    pub async fn set_plan(
+        &self,
+        key: &PassKey,
+        plan: &str,
+        planned: &NewJournalEntry,
+    ) -> Result<(), LedgerError> {
+        let planned = slice::from_ref(planned);
         self.db
             .write("set the plan", |mut db, _| async move {
                 let update = "UPDATE passes SET plan = $4
                     WHERE incident = $1 AND source = $2 AND pass = $3 AND plan IS NULL";
                 if execute(&mut db, pass_query(update, key).bind(plan)).await? == 1 {
+                    append_at_end(&mut db, &key.incident, planned).await?;
                     return Ok((db, ()));
                 }
                 // Why not? The plan may be set, perhaps by an earlier attempt of this call.

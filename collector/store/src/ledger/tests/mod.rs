@@ -54,7 +54,7 @@ const CASES: &[Case] = &[
     case!(journal::overview_of_another_version_is_rebuilt),
     case!(journal::overview_of_newer_version_never_goes_stale),
     case!(passes::pass_is_added_once),
-    case!(passes::plan_is_set_once),
+    case!(passes::plan_is_set_and_announced_once),
     case!(passes::only_a_commit_seals_a_pass),
     case!(passes::only_waiting_passes_are_cancelled),
     case!(passes::pages_are_added_once),

@@ -8,7 +8,7 @@ use crate::ledger::{
     EndedStep, Ledger, LedgerError, NewPass, PageRow, PassKey, PassKind, PassQueue, PassStage,
     PassState, StagedPages,
 };
-use crate::testing::{add_bundle, add_pass, at, incident, lease, new_pass};
+use crate::testing::{add_bundle, add_pass, at, entry, incident, lease, new_pass};
 
 pub(super) async fn pass_is_added_once(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
@@ -77,18 +77,19 @@ pub(super) async fn pass_is_added_once(ledger: Ledger) {
     assert_eq!(ledger.pass(&unknown.key).await.expect("a database"), None);
 }
 
-pub(super) async fn plan_is_set_once(ledger: Ledger) {
+pub(super) async fn plan_is_set_and_announced_once(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
-    ledger
-        .set_plan(&key, "{\"steps\":[]}")
-        .await
-        .expect("it had none");
-    ledger
-        .set_plan(&key, "{\"steps\":[]}")
-        .await
-        .expect("the same");
+    let journal = ledger.journal(&key.incident);
+    let length = async || journal.entries().await.expect("a database").len();
+    let length_before = length().await;
+    let planned = entry("the plan");
+    for _ in 0..2 {
+        let set = ledger.set_plan(&key, "{\"steps\":[]}", &planned).await;
+        set.expect("it had none, or the same");
+    }
+    assert_eq!(length().await, length_before + 1);
     assert!(matches!(
-        ledger.set_plan(&key, "{}").await,
+        ledger.set_plan(&key, "{}", &planned).await,
         Err(LedgerError::PlanIsSet(_))
     ));
     let row = ledger
@@ -97,11 +98,15 @@ pub(super) async fn plan_is_set_once(ledger: Ledger) {
         .expect("a database")
         .expect("it was added");
     assert_eq!(row.plan.as_deref(), Some("{\"steps\":[]}"));
-    let unknown = PassKey { pass: 1, ..key };
+    let unknown = PassKey {
+        pass: 1,
+        ..key.clone()
+    };
     assert!(matches!(
-        ledger.set_plan(&unknown, "{}").await,
+        ledger.set_plan(&unknown, "{}", &planned).await,
         Err(LedgerError::UnknownPass(_))
     ));
+    assert_eq!(length().await, length_before + 1, "announced in vain");
 }
 
 pub(super) async fn only_a_commit_seals_a_pass(ledger: Ledger) {
