@@ -14,7 +14,9 @@ use domain::incident::{
 use domain::plan::{CaptureBudget, PlanRequest, PlanScope};
 use platform::clock;
 use sources::Source;
-use store::ledger::{LedgerError, NewIncident, NewIncidentId, NewPass, PassKey, PassKind};
+use store::ledger::{
+    DeclaredIncident, LedgerError, NewIncident, NewIncidentId, NewPass, PassKey, PassKind,
+};
 
 /// A request to declare an incident.
 #[derive(Debug, Clone)]
@@ -45,7 +47,7 @@ impl Pipeline {
     /// Returns the id, and whether the incident is new.
     ///
     /// Requests with the same idempotency key that arrive together cost one write: the others wait
-    /// for the first.
+    /// for the first, and get its id.
     ///
     /// # Errors
     /// See [`DeclareError`].
@@ -53,19 +55,32 @@ impl Pipeline {
         &self,
         request: DeclareRequest,
     ) -> Result<(IncidentId, bool), DeclareError> {
-        let now = clock::now();
-        let key = request.idempotency_key.as_deref();
-        let _lock = match key {
-            // Alerting systems repeat a request while the first is still being answered.
-            Some(key) => Some(self.declaration_locks.lock(key).await),
-            None => None,
+        let Some(key) = &request.idempotency_key else {
+            let declared = self.declare_in_ledger(&request).await?;
+            return Ok((declared.incident, declared.is_new));
         };
-        if let Some(key) = key
-            // A shortcut only: between processes, the ledger's transaction decides.
-            && let Some(known) = self.parts.ledger.incident_by_key(key).await?
-        {
-            return Ok((known, false));
-        }
+        let mut is_new = false;
+        // Alerting systems repeat a request while the first is still being answered.
+        let id = self
+            .declarations
+            .share(key, async || {
+                // A shortcut only: between processes, the ledger's transaction decides.
+                if let Some(known) = self.parts.ledger.incident_by_key(key).await? {
+                    return Ok::<_, DeclareError>(known);
+                }
+                let declared = self.declare_in_ledger(&request).await?;
+                is_new = declared.is_new;
+                Ok(declared.incident)
+            })
+            .await?;
+        Ok((id, is_new))
+    }
+
+    async fn declare_in_ledger(
+        &self,
+        request: &DeclareRequest,
+    ) -> Result<DeclaredIncident, DeclareError> {
+        let now = clock::now();
         let id = match &request.id {
             Some(id) => NewIncidentId::Given(id.clone()),
             // The ledger draws the number in its transaction, so no two incidents share one.
@@ -74,10 +89,12 @@ impl Pipeline {
         let declared = self
             .parts
             .ledger
-            .declare(&id, key, |id| self.new_incident(id, &request, now))
+            .declare(&id, request.idempotency_key.as_deref(), |id| {
+                self.new_incident(id, request, now)
+            })
             .await?;
         self.wake_workers();
-        Ok((declared.incident, declared.is_new))
+        Ok(declared)
     }
 
     fn new_incident(

@@ -6,13 +6,13 @@
 //! source does not delay the others.
 
 mod attach;
+mod calls_in_flight;
 mod capture;
 mod comparison;
 mod config;
 mod declare;
 mod events;
 mod followups;
-mod keyed_locks;
 mod open;
 mod pass_number;
 mod planning;
@@ -41,7 +41,7 @@ use evidence_format::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::keyed_locks::KeyedLocks;
+use crate::calls_in_flight::CallsInFlight;
 use crate::seal::{SealError, Sealer};
 use crate::timeline::DeriveError;
 use domain::incident::{Plays, UnknownPlay};
@@ -88,8 +88,8 @@ pub struct Pipeline {
     lease: Duration,
     /// A counter that wakes the workers of this process when it has added passes.
     wake: Arc<watch::Sender<u64>>,
-    /// One lock for each idempotency key under which an incident is being declared.
-    declaration_locks: KeyedLocks,
+    /// The declarations that are running, by idempotency key.
+    declarations: CallsInFlight<IncidentId>,
     /// Serialises sealing in this process: a stream has exactly one next sequence number.
     seal_mutex: Arc<tokio::sync::Mutex<()>>,
     /// The last readiness check of all sources, for callers that only want to know.

@@ -13,9 +13,9 @@ use rustix::fs::Mode;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::calls_in_flight::CallsInFlight;
 use crate::capture::PipelineParts;
 use crate::config::PipelineConfig;
-use crate::keyed_locks::KeyedLocks;
 use crate::play_files::{PlayFilesError, read_plays};
 use crate::{Pipeline, ProgressBoard};
 use domain::incident::Plays;
@@ -115,7 +115,7 @@ impl Pipeline {
             worker: Arc::new(WorkerName::current()),
             lease: Duration::from_secs(config.capture.lease_seconds.get().into()),
             wake: Arc::new(watch::channel(0).0),
-            declaration_locks: KeyedLocks::default(),
+            declarations: CallsInFlight::default(),
             capture: config.capture.clone(),
         })
     }

@@ -132,12 +132,15 @@ impl OidcProvider {
     /// See [`OidcError`].
     pub(crate) fn new(config: OidcConfig) -> Result<Self, OidcError> {
         let issuer = config.issuer.parse().ok().filter(is_safe);
-        let issuer = issuer.ok_or_else(|| OidcError::Issuer(config.issuer.clone()))?;
-        let client = reqwest::Client::builder()
+        let issuer: Url = issuer.ok_or_else(|| OidcError::Issuer(config.issuer.clone()))?;
+        let mut builder = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
-            .timeout(Duration::from_secs(RESPONSE_SECONDS_MAX))
-            .build()
-            .map_err(OidcError::Client)?;
+            .timeout(Duration::from_secs(RESPONSE_SECONDS_MAX));
+        if issuer.host_str().is_some_and(is_loopback_host) {
+            // A proxy would ask its own loopback address, and could answer with keys of its own.
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(OidcError::Client)?;
         Ok(Self {
             config,
             issuer,

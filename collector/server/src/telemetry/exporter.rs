@@ -9,6 +9,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use platform::loopback::is_loopback_host;
+
 use super::config::OtlpEndpoint;
 use super::otlp::{FinishedSpan, export_request};
 
@@ -33,14 +35,17 @@ impl SpanExporter {
         endpoint: OtlpEndpoint,
         dropped: Arc<AtomicU64>,
     ) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(RESPONSE_SECONDS_MAX))
-            .default_headers(endpoint.headers.clone())
-            .build()?;
+            .default_headers(endpoint.headers.clone());
+        if endpoint.url.host_str().is_some_and(is_loopback_host) {
+            // A proxy would send the spans to its own loopback address.
+            builder = builder.no_proxy();
+        }
         Ok(Self {
+            client: builder.build()?,
             endpoint,
-            client,
             dropped,
             is_working: true,
         })
