@@ -223,7 +223,7 @@ impl Pipeline {
             .add_attachment_pass(&context.incident, attachment)
             .await?;
         let attachment = attachment.clone();
-        let sealing = self.seal(lock, (&key, token), draft, context, move |row, _| {
+        let sealing = self.seal(Some(lock), (&key, token), draft, context, move |row, _| {
             attachment.clone().entries(row)
         });
         let sealed = tokio::select! {

@@ -92,7 +92,8 @@ mod tests {
             results.push(task.await.expect("no panic").expect("it cannot fail"));
         }
         assert_eq!(made.load(Ordering::SeqCst), 2);
-        assert_eq!(results, [0, 1, 1, 1, 1, 1, 1, 1, 1]);
+        results.dedup();
+        assert_eq!(results.len(), 2, "one for each key: {results:?}");
         assert!(lock(&calls.0).is_empty());
     }
 

@@ -82,9 +82,8 @@ impl Pipeline {
             stage = match stage {
                 WalkState::Waiting => WalkState::Captured(self.capture(&leased).await?),
                 WalkState::Captured(CapturedDraft { draft, context }) => {
-                    let lock = self.acquire_seal_lock().await?;
                     let lease = (&leased.row.key, leased.row.fencing_token);
-                    let sealing = self.seal(lock, lease, draft, context, events::sealed_entries);
+                    let sealing = self.seal(None, lease, draft, context, events::sealed_entries);
                     WalkState::Published(sealing.await?)
                 }
                 WalkState::Published(published) => self.derive(&leased, &published).await?,
@@ -192,10 +191,11 @@ impl Pipeline {
     /// while it publishes, its bundle could appear in the store after another bundle had got its
     /// sequence number.
     ///
-    /// `entries` are written to the journal by the transaction that commits the bundle.
+    /// `lock` is the seal lock if the caller holds it already. `entries` are written to the journal
+    /// by the transaction that commits the bundle.
     pub(super) async fn seal(
         &self,
-        lock: SealLock,
+        lock: Option<SealLock>,
         (key, token): (&PassKey, u64),
         draft: DraftBundle,
         context: BundleContext,
@@ -203,6 +203,12 @@ impl Pipeline {
     ) -> Result<PublishedBundle, PipelineError> {
         let (pipeline, key) = (self.clone(), key.clone());
         let sealing = async move {
+            let lock = match lock {
+                Some(lock) => lock,
+                // In the task, too: dropped while it waits, what a local source captured would be
+                // lost.
+                None => pipeline.acquire_seal_lock().await?,
+            };
             let sealer = pipeline.sealer();
             let signed = sealer.sign(lock, (&key, token), draft, context).await?;
             let published = sealer.publish(signed, entries).await?;

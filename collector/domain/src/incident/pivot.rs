@@ -42,7 +42,7 @@ pub struct Pivot {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParsePivotError {
     /// No kind before an `=`. The text is not repeated: it may be a secret that was pasted.
-    #[error("a pivot is written as kind=value, such as access-key=AKIAIOSFODNN7EXAMPLE")]
+    #[error("this is not a pivot: write it as kind=value, such as access-key=AKIAIOSFODNN7EXAMPLE")]
     NoKind,
     /// No such kind.
     #[error("no pivot is of kind {kind:?}{}; there are: {}", did_you_mean(*nearest), comma_separated(&PivotKind::ALL))]
