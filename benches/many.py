@@ -87,7 +87,7 @@ def main() -> None:
     for name, default, meaning in [
         ("few", 10, "incidents in the small store, at least 10"),
         ("many", 30_000, "incidents in the large store"),
-        ("turns", 15, "times that capture and settle are measured on each store"),
+        ("turns", 41, "times that capture and settle are measured on each store"),
         ("requests", 300, "requests for the page to each store"),
     ]:
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{meaning} (default {default})")

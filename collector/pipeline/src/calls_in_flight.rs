@@ -5,18 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
 
-type Results<T> = Mutex<HashMap<String, Arc<OnceCell<T>>>>;
+type ResultsByKey<T> = Mutex<HashMap<String, Arc<OnceCell<T>>>>;
 
 /// The calls that are running, by key.
 #[derive(Clone)]
-pub(super) struct CallsInFlight<T>(Arc<Results<T>>);
+pub(super) struct CallsInFlight<T>(Arc<ResultsByKey<T>>);
 
 /// A call's use of the result for a key. The last one to end removes it.
 struct SharedResult<'c, T> {
     key: &'c str,
     /// `None` only while it is dropped.
     result: Option<Arc<OnceCell<T>>>,
-    all: &'c Results<T>,
+    all: &'c ResultsByKey<T>,
 }
 
 impl<T: Clone> CallsInFlight<T> {
@@ -57,7 +57,7 @@ impl<T> Drop for SharedResult<'_, T> {
     }
 }
 
-fn lock<T>(all: &Results<T>) -> MutexGuard<'_, HashMap<String, Arc<OnceCell<T>>>> {
+fn lock<T>(all: &ResultsByKey<T>) -> MutexGuard<'_, HashMap<String, Arc<OnceCell<T>>>> {
     all.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
