@@ -16,6 +16,7 @@ mod journal;
 mod leases;
 mod numbers;
 mod pages;
+mod pass_plans;
 mod passes;
 mod stream;
 #[cfg(test)]

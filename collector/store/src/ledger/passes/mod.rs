@@ -29,8 +29,6 @@
 
 mod types;
 
-use std::slice;
-
 pub use types::{NewPass, PassKey, PassKind, PassQueue, PassRow, PassStage, PassState};
 
 use evidence_format::id::IncidentId;
@@ -38,8 +36,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
 use super::incidents::check_incident;
-use super::journal::append_at_end;
-use super::{Ledger, LedgerError, NewJournalEntry, TransactionError};
+use super::{Ledger, LedgerError, TransactionError};
 use crate::database::rows::{
     Query, bad_value, execute, fetch_all, fetch_first, get, nanoseconds, number, optional_digest,
     optional_time, parsed, time,
@@ -79,37 +76,6 @@ impl Ledger {
             .read("list the passes", |mut db| async move {
                 let select = "SELECT * FROM passes WHERE incident = $1 ORDER BY source, pass";
                 fetch_all(&mut db, query(select).bind(incident.as_str()), pass_row).await
-            })
-            .await
-    }
-
-    /// Sets the capture plan of a pass, once, and appends the entry that announces it to the
-    /// journal. Idempotent for the same plan, which is announced once.
-    ///
-    /// # Errors
-    /// [`LedgerError::PlanIsSet`] if it has another plan, [`LedgerError::UnknownPass`], and
-    /// failures of the database.
-    pub async fn set_plan(
-        &self,
-        key: &PassKey,
-        plan: &str,
-        planned: &NewJournalEntry,
-    ) -> Result<(), LedgerError> {
-        let planned = slice::from_ref(planned);
-        self.db
-            .write("set the plan", |mut db, _| async move {
-                let update = "UPDATE passes SET plan = $4
-                    WHERE incident = $1 AND source = $2 AND pass = $3 AND plan IS NULL";
-                if execute(&mut db, pass_query(update, key).bind(plan)).await? == 1 {
-                    append_at_end(&mut db, &key.incident, planned).await?;
-                    return Ok((db, ()));
-                }
-                // Why not? The plan may be set, perhaps by an earlier attempt of this call.
-                match find_pass(&mut db, key).await? {
-                    Some(row) if row.plan.as_deref() == Some(plan) => Ok((db, ())),
-                    Some(_) => Err(LedgerError::PlanIsSet(Box::new(key.clone())).into()),
-                    None => Err(LedgerError::UnknownPass(Box::new(key.clone())).into()),
-                }
             })
             .await
     }
