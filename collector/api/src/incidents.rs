@@ -11,8 +11,8 @@ use crate::captures::{CaptureOptions, CapturePass};
 use crate::lenient::{self, LenientReport, LenientSeverity, RoleAssignments, StrictCommand};
 use domain::incident::view::IncidentView;
 use domain::incident::{
-    Command, EvidenceCount, ImpactAnswer, Incident, IncidentEvent, IncidentRole, IncidentStatus,
-    InitialReport, Line, Name, Pivot, PlayName, PotentialImpact, Prose, Severity,
+    Command, DeclarationDraft, EvidenceCount, ImpactAnswer, Incident, IncidentEvent, IncidentRole,
+    IncidentStatus, InitialReport, Line, Name, Pivot, PlayName, PotentialImpact, Prose, Severity,
 };
 
 /// A request to declare an incident.
@@ -49,6 +49,23 @@ pub struct DeclareRequest {
         deserialize_with = "lenient::object_or_null"
     )]
     pub capture: Option<CaptureOptions>,
+}
+
+impl DeclareRequest {
+    /// The declaration that is requested. `trigger` is how the request came.
+    #[must_use]
+    pub fn declaration(&self, trigger: Line) -> DeclarationDraft {
+        DeclarationDraft {
+            name: self.title.clone(),
+            severity: self.severity,
+            play: self.play.clone().unwrap_or_default(),
+            started_at: self.started_at,
+            report: self.report.clone(),
+            affects: self.affects,
+            pivots: self.pivots.clone(),
+            trigger: Some(trigger),
+        }
+    }
 }
 
 fn play_defaults() -> Option<CaptureOptions> {

@@ -160,7 +160,7 @@ fn schema_members_of_commands_match_serde() {
                 .collect()
         };
         assert_eq!(names(&written), names(&sample));
-        // With the required members alone it is read, and without one of them it is not.
+        // The required members suffice, and each of them is needed.
         let required = schema["required"].as_array().expect("required members");
         let mut minimal = sample.clone();
         let members = minimal.as_object_mut().expect("an object");

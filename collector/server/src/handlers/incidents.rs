@@ -19,8 +19,7 @@ use api::{
 };
 use domain::incident::view::IncidentView;
 use domain::incident::{
-    CaptureRequest, Command, DeclarationDraft, Incident, IncidentOverview, IncidentStatus,
-    InitialReport, Line, brief,
+    CaptureRequest, Command, Incident, IncidentOverview, IncidentStatus, InitialReport, Line, brief,
 };
 use domain::token::TokenRole;
 use platform::clock;
@@ -48,19 +47,10 @@ pub(crate) async fn declare(
     {
         return Ok(declare_response(id, false));
     }
+    let declaration = request.declaration(Line::escaped("API"));
     let capture = request
         .capture
         .map(|options| capture_request(&state, options));
-    let declaration = DeclarationDraft {
-        name: request.title,
-        severity: request.severity,
-        play: request.play.unwrap_or_default(),
-        started_at: request.started_at,
-        report: request.report,
-        affects: request.affects,
-        pivots: request.pivots,
-        trigger: Some(Line::escaped("API")),
-    };
     let request = pipeline::DeclareRequest {
         id: request.id,
         declaration,

@@ -22,8 +22,7 @@ use super::{
 };
 use crate::app::OpenStore;
 use domain::incident::{
-    Command, CommandError, DeclarationDraft, Incident, IncidentEvent, IncidentStatus, Line, Name,
-    PlayName, brief,
+    Command, CommandError, Incident, IncidentEvent, IncidentStatus, Line, Name, PlayName, brief,
 };
 use domain::plan::CapturePlan;
 use pipeline::timeline::{TimelineFilter, TimelineReader};
@@ -126,20 +125,11 @@ impl Backend for LocalBackend {
         idempotency_key: Option<String>,
     ) -> Result<DeclareResponse> {
         let deadline_seconds = self.app.config.capture.deadline_seconds;
+        let declaration = request.declaration(Line::escaped("command line"));
         let capture = request
             .capture
             .map(|capture| capture.into_request(deadline_seconds))
             .transpose()?;
-        let declaration = DeclarationDraft {
-            name: request.title,
-            severity: request.severity,
-            play: request.play.unwrap_or_default(),
-            started_at: request.started_at,
-            report: request.report,
-            affects: request.affects,
-            pivots: request.pivots,
-            trigger: Some(Line::escaped("command line")),
-        };
         let request = pipeline::DeclareRequest {
             id: request.id,
             declaration,
