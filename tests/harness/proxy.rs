@@ -16,14 +16,11 @@ use tokio::time::sleep;
 pub enum Fault {
     /// The server receives the request, and the connection is cut before the response.
     AnswerLost(&'static str),
-    /// The server does not receive the request; the proxy responds with 500.
-    ServerError(&'static str),
+    /// The server does not receive the request; the proxy responds with this status and body.
+    Answered(&'static str, u16, &'static str),
     /// The server does not receive the request, and there is no response.
     Silence(&'static str),
 }
-
-const SERVER_ERROR: &[u8] =
-    b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 type Faults = Arc<Mutex<Vec<Fault>>>;
 
@@ -121,7 +118,13 @@ async fn connect(mut client: TcpStream, server: SocketAddr, faults: Faults) {
         _ = copy(&mut from_server, &mut answers) => None,
     };
     match fault {
-        Some(Fault::ServerError(_)) => drop(answers.write_all(SERVER_ERROR).await),
+        Some(Fault::Answered(_, status, body)) => {
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status} \r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            );
+            drop(answers.write_all(answer.as_bytes()).await);
+        }
         Some(Fault::Silence(_)) => sleep(Duration::from_secs(600)).await,
         Some(Fault::AnswerLost(_)) => sleep(Duration::from_millis(300)).await, // gives the server time to process it
         None => {}
@@ -154,7 +157,7 @@ async fn forward(
 fn take_fault(request: &[u8], faults: &Faults) -> Option<Fault> {
     let mut faults = faults.lock().expect("the lock is not poisoned");
     let first = faults.iter().position(|fault| {
-        let (Fault::AnswerLost(text) | Fault::ServerError(text) | Fault::Silence(text)) = fault;
+        let (Fault::AnswerLost(text) | Fault::Answered(text, ..) | Fault::Silence(text)) = fault;
         request
             .windows(text.len())
             .any(|window| window == text.as_bytes())

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::{Method, StatusCode};
 
 use super::S3Bucket;
-use super::request::S3Request;
+use super::request::{S3Document, S3Request};
 use crate::blobs::BlobError;
 use crate::blobs::config::{LockConfig, LockMode};
 
@@ -153,22 +153,20 @@ pub(super) async fn retention_of(
         .client
         .request(Method::GET, Some(&s3.path(key)))
         .query("retention", "")
+        .expect(|response| matches!(response.document, Some(S3Document::Retention { .. })))
         .send("read the lock of")
         .await?;
-    match response.status {
-        StatusCode::OK => {}
-        StatusCode::NOT_FOUND => return Ok(None), // the object has no retention
-        _ => return Err(response.rejection("read the lock of", key)),
+    match &response.document {
+        Some(S3Document::Retention {
+            mode,
+            retain_until_date,
+        }) if response.status == StatusCode::OK => Ok(LockMode::parse(mode)
+            .zip(retain_until_date.parse().ok())
+            .map(|(mode, until)| ObjectRetention { mode, until })),
+        // The object has no retention.
+        _ if response.status == StatusCode::NOT_FOUND => Ok(None),
+        _ => Err(response.rejection("read the lock of", key)),
     }
-    let mode = response
-        .element("Mode")
-        .and_then(|mode| LockMode::parse(&mode));
-    let until = response
-        .element("RetainUntilDate")
-        .and_then(|date| date.parse().ok());
-    Ok(mode
-        .zip(until)
-        .map(|(mode, until)| ObjectRetention { mode, until }))
 }
 
 async fn has_legal_hold(s3: &S3Bucket, key: &str) -> Result<bool, BlobError> {
@@ -176,11 +174,14 @@ async fn has_legal_hold(s3: &S3Bucket, key: &str) -> Result<bool, BlobError> {
         .client
         .request(Method::GET, Some(&s3.path(key)))
         .query("legal-hold", "")
+        .expect(|response| matches!(response.document, Some(S3Document::LegalHold { .. })))
         .send("read the lock of")
         .await?;
-    match response.status {
-        StatusCode::OK => Ok(response.element("Status").as_deref() == Some("ON")),
-        StatusCode::NOT_FOUND => Ok(false),
+    match &response.document {
+        Some(S3Document::LegalHold { status }) if response.status == StatusCode::OK => {
+            Ok(status == "ON")
+        }
+        _ if response.status == StatusCode::NOT_FOUND => Ok(false),
         _ => Err(response.rejection("read the lock of", key)),
     }
 }

@@ -25,7 +25,7 @@ use tracing::warn;
 use super::config::{BlobsConfig, LockConfig, S3Config};
 use super::{BlobError, BlobKind};
 use crate::database::OUTAGE_SECONDS_MAX;
-use request::S3Client;
+use request::{S3Client, S3Document, S3Response};
 pub(super) use upload::UploadSource;
 
 /// Default timeout of one request. The upload of one part is a request.
@@ -152,12 +152,17 @@ impl S3Bucket {
             .client
             .request(Method::PUT, Some(&self.path(CHECK)))
             .header("if-none-match", "*")
-            .body("other bytes");
+            .body("other bytes")
+            .expect(S3Response::has_etag);
         let response = overwrite.send("check").await?;
-        if response.status != StatusCode::PRECONDITION_FAILED {
-            return Err(BlobError::Overwrites {
-                bucket: self.bucket.clone(),
-            });
+        match response.status {
+            StatusCode::PRECONDITION_FAILED => {}
+            StatusCode::OK => {
+                return Err(BlobError::Overwrites {
+                    bucket: self.bucket.clone(),
+                });
+            }
+            _ => return Err(response.rejection("check", CHECK)),
         }
         if self.lock.is_some() {
             self.check_lock().await?;
@@ -170,19 +175,23 @@ impl S3Bucket {
             .client
             .request(Method::GET, None)
             .query("object-lock", "")
+            .expect(|response| {
+                matches!(
+                    response.document,
+                    Some(S3Document::ObjectLockConfiguration { .. })
+                )
+            })
             .send("check")
             .await?;
-        match response.status {
-            StatusCode::OK
-                if response
-                    .text()
-                    .contains("<ObjectLockEnabled>Enabled</ObjectLockEnabled>") =>
-            {
-                Ok(())
+        match &response.document {
+            Some(S3Document::ObjectLockConfiguration {
+                object_lock_enabled: Some(enabled),
+            }) if response.status == StatusCode::OK && enabled == "Enabled" => Ok(()),
+            _ if matches!(response.status, StatusCode::OK | StatusCode::NOT_FOUND) => {
+                Err(BlobError::NoObjectLock {
+                    bucket: self.bucket.clone(),
+                })
             }
-            StatusCode::OK | StatusCode::NOT_FOUND => Err(BlobError::NoObjectLock {
-                bucket: self.bucket.clone(),
-            }),
             _ => Err(response.rejection("read the lock configuration of", &self.bucket)),
         }
     }

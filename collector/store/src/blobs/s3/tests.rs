@@ -226,15 +226,13 @@ async fn rejects_bucket_without_object_lock() {
 async fn rejects_bucket_that_overwrites() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
+    let careless = b"HTTP/1.1 200 OK\r\nETag: \"e\"\r\n\
+        Content-Length: 0\r\nConnection: close\r\n\r\n";
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             let mut request = [0; 4096];
             drop(client.read(&mut request).await);
-            drop(
-                client
-                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-                    .await,
-            );
+            drop(client.write_all(careless).await);
         }
     });
     let refused = open(&config(address, "careless", COLLECTOR))
@@ -262,7 +260,8 @@ async fn retries_transient_failures() {
         1 => "partNumber=2&",
         _ => "?uploadId=",
     };
-    for (number, fault) in [Fault::ServerError, Fault::Silence, Fault::AnswerLost]
+    let server_error = |request| Fault::Answered(request, 500, "");
+    for (number, fault) in [server_error, Fault::Silence, Fault::AnswerLost]
         .into_iter()
         .enumerate()
     {
@@ -292,6 +291,126 @@ async fn retries_transient_failures() {
         }
     }
     assert_eq!(blobs.list("").await.expect("a store").len(), 12);
+}
+
+/// Responses that are no success, whatever their status says.
+#[tokio::test(flavor = "multi_thread")]
+async fn believes_only_the_expected_answer() {
+    let Some(seaweed) = Seaweed::start() else {
+        return;
+    };
+    seaweed.make_bucket("locked", true);
+    let proxy = Proxy::before(seaweed.address);
+    let blobs = open(&BlobsConfig {
+        lock: Some(lock(LockMode::Governance, 1, true)),
+        ..config(proxy.address, "locked", COLLECTOR)
+    })
+    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let portal = "<html><body>Sign in to use this network</body></html>";
+    let cut_off = "<?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult><Location>h";
+    let begin = "?uploads=";
+    let part = "partNumber=2&";
+    let completion = "?uploadId=";
+    let small = "PUT /locked/some/prefix/small";
+    let retention = "?retention=";
+    let legal_hold = "?legal-hold=";
+    let faults = [
+        (small, 200, portal),
+        (small, 400, "<Error><Code>RequestTimeout</Code></Error>"),
+        (begin, 200, portal),
+        (part, 200, ""),
+        (completion, 200, ""),
+        (completion, 200, portal),
+        (completion, 200, cut_off),
+        (
+            completion,
+            200,
+            " \n <?xml version=\"1.0\"?>\n<Error><Code>InternalError</Code></Error>",
+        ),
+        (
+            completion,
+            200,
+            "<Error><Code>SlowDown</Code><Message>Wait.</Message></Error>",
+        ),
+        (
+            completion,
+            200,
+            "<Error><Code>PreconditionFailed</Code></Error>",
+        ),
+        (retention, 200, portal),
+        (legal_hold, 200, portal),
+    ];
+    for (number, (request, status, body)) in faults.into_iter().enumerate() {
+        let (name, bytes) = match request {
+            request if request == small => ("small", pattern(1000)),
+            _ => ("large", pattern(9 * 1024 * 1024)),
+        };
+        proxy.plan(&[Fault::Answered(request, status, body)]);
+        let key = format!("{name}{number}");
+        blobs
+            .put_file(&key, &file(&folder, &bytes), BlobKind::Sealed)
+            .await
+            .expect("it tries again");
+        assert_eq!(proxy.left(), [], "{request} {body}");
+        assert!(
+            blobs.get(&key).await.expect("it is there") == bytes,
+            "{request} {body}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_a_late_error_at_once() {
+    let Some(seaweed) = Seaweed::start() else {
+        return;
+    };
+    seaweed.make_bucket("plain", false);
+    let proxy = Proxy::before(seaweed.address);
+    let blobs = open(&config(proxy.address, "plain", COLLECTOR)).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let denied = "<Error><Code>AccessDenied</Code><Message>Not &lt;you&gt;.</Message></Error>";
+    proxy.plan(&[Fault::Answered("?uploadId=", 200, denied)]);
+    let refused = blobs
+        .put_file(
+            "large",
+            &file(&folder, &pattern(9 * 1024 * 1024)),
+            BlobKind::Sealed,
+        )
+        .await;
+    assert_eq!(
+        refused.expect_err("it is denied").to_string(),
+        "cannot finish to write object large: the store answers 200 AccessDenied: \
+         Not <you>."
+    );
+    assert!(!blobs.exists("large").await.expect("a store"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upload_id_is_not_sent_as_xml() {
+    let Some(seaweed) = Seaweed::start() else {
+        return;
+    };
+    seaweed.make_bucket("plain", false);
+    let proxy = Proxy::before(seaweed.address);
+    let blobs = open(&config(proxy.address, "plain", COLLECTOR)).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let begun = "<InitiateMultipartUploadResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+        <Bucket>plain</Bucket><UploadId>a&amp;b&#x2F;c</UploadId></InitiateMultipartUploadResult>";
+    proxy.plan(&[
+        Fault::Answered("?uploads=", 200, begun),
+        Fault::Answered("DELETE", 204, ""), // gives the unknown upload up
+        Fault::Answered("uploadId=a%26b%2Fc", 403, ""),
+    ]);
+    let refused = blobs
+        .put_file(
+            "large",
+            &file(&folder, &pattern(9 * 1024 * 1024)),
+            BlobKind::Sealed,
+        )
+        .await;
+    refused.expect_err("the bucket has no such upload");
+    assert_eq!(proxy.left(), []);
 }
 
 fn now() -> jiff::Timestamp {

@@ -13,6 +13,7 @@ use http::{Method, StatusCode};
 use object_store::ObjectStoreExt;
 
 use super::lock::ObjectLock;
+use super::request::{S3Document, S3Response};
 use super::{S3Bucket, warn};
 use crate::blobs::BlobError;
 use crate::blocking;
@@ -121,6 +122,7 @@ async fn create_at_once(
     }
     let response = request
         .body(source.read(0, source.len()).await?)
+        .expect(S3Response::has_etag)
         .send("write")
         .await?;
     match response.status {
@@ -145,21 +147,25 @@ async fn create_in_parts(
     if let Some(lock) = lock {
         request = lock.add_to(request);
     }
-    let response = request.send("begin to write").await?;
-    let upload = response
-        .element("UploadId")
-        .filter(|_| response.status == StatusCode::OK);
-    let upload = MultipartUpload {
-        s3,
-        key,
-        id: &upload.ok_or_else(|| response.rejection("begin to write", key))?,
-    };
+    let response = request
+        .expect(|response| upload_id(response).is_some())
+        .send("begin to write")
+        .await?;
+    let id = upload_id(&response).ok_or_else(|| response.rejection("begin to write", key))?;
+    let upload = MultipartUpload { s3, key, id };
     let created = upload.finish(source).await;
     // Otherwise the parts stay, and cost money, until a lifecycle rule removes them.
     if !matches!(created, Ok(true)) {
         upload.abort().await;
     }
     created
+}
+
+fn upload_id(response: &S3Response) -> Option<&str> {
+    match &response.document {
+        Some(S3Document::InitiateMultipartUploadResult { upload_id }) => Some(upload_id),
+        _ => None,
+    }
 }
 
 /// A multipart upload in progress.
@@ -191,10 +197,12 @@ impl MultipartUpload<'_> {
         let response = request
             .header("if-none-match", "*")
             .body(list)
+            .expect(is_completion)
             .send("finish to write")
             .await?;
         match response.status {
-            StatusCode::OK => Ok(true),
+            StatusCode::OK if is_completion(&response) => Ok(true),
+            StatusCode::OK if response.error_code() == Some("PreconditionFailed") => Ok(false),
             // S3 also forgets an upload that is completed: an earlier attempt may have succeeded.
             StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT | StatusCode::NOT_FOUND => {
                 Ok(false)
@@ -224,7 +232,11 @@ impl MultipartUpload<'_> {
         let request = request
             .query("partNumber", &number.to_string())
             .query("uploadId", self.id);
-        let response = request.body(body).send("write a part of").await?;
+        let response = request
+            .body(body)
+            .expect(S3Response::has_etag)
+            .send("write a part of")
+            .await?;
         let etag = response
             .headers
             .get("etag")
@@ -248,6 +260,13 @@ impl MultipartUpload<'_> {
             warn!(key = self.key, %error, "cannot abort an upload: its parts stay in the bucket");
         }
     }
+}
+
+fn is_completion(response: &S3Response) -> bool {
+    matches!(
+        response.document,
+        Some(S3Document::CompleteMultipartUploadResult {})
+    )
 }
 
 /// Size of the parts of an object: whole megabytes, at least [`PART_BYTES_MIN`], and large enough
