@@ -1,0 +1,145 @@
+//! Something that happened.
+
+use evidence_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::EntityRef;
+
+/// Something that happened, as one record tells of it. Two records with the same `event_id` of one
+/// account are one event, delivered twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ActivityEvent {
+    /// When it happened, by the provider's clock.
+    pub time: Timestamp,
+    /// The provider's own spelling of the time.
+    pub time_text: String,
+    /// `class_uid` of OCSF 1.5, such as 3002 for Authentication; 0 (Base Event) if none fits.
+    /// <https://schema.ocsf.io>
+    pub class: u16,
+    /// `activity_id` of that class; 99 (Other) if none fits.
+    pub activity: u8,
+    pub category: ActivityCategory,
+    /// The provider's name for it, with its service where names repeat: `iam/CreateAccessKey`,
+    /// `user.session.start`, `workflow_run`.
+    pub action: String,
+    pub outcome: ActivityOutcome,
+    /// The provider's word for the outcome: `AccessDenied`, `INVALID_CREDENTIALS`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// Who did it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub actor: Option<EntityRef>,
+    /// Through whom: the role that was assumed, the app, the service that called.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub through: Vec<EntityRef>,
+    /// Public id of the key, session or token that was used; never a secret.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub credential: Option<EntityRef>,
+    /// What was acted on, most important first. At most [`Self::TARGETS_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub targets: Vec<EntityRef>,
+    /// Address of the client, as the provider gives it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub user_agent: Option<String>,
+    /// The provider's id of the event.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub event_id: Option<String>,
+    /// What groups events: a transaction, a request, a workflow run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub transaction: Option<String>,
+    /// One line for people that names the object: `AttachUserPolicy AdministratorAccess on user x
+    /// by y (AKIA…)`.
+    pub summary: String,
+}
+
+/// What kind of thing happened, for the questions of an investigation. OCSF's classes are too
+/// coarse: most events of an identity provider are in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActivityCategory {
+    /// Something was created, changed or removed.
+    Change,
+    /// A right was granted or taken: members, policies, keys, trust.
+    Access,
+    /// Somebody proved who they are, or failed to.
+    Authentication,
+    /// Code ran: a workflow, a process, a command.
+    Execution,
+    /// A version was brought into service.
+    Deployment,
+    /// Something was only read.
+    Read,
+    /// The provider itself reports something suspicious.
+    Finding,
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActivityOutcome {
+    Success,
+    Failure,
+    /// More was asked for, such as a second factor.
+    Challenge,
+    Unknown,
+}
+
+impl ActivityEvent {
+    /// Most targets of one event.
+    pub const TARGETS_MAX: usize = 16;
+    /// Longest text of any field, in bytes; longer ones are cut at a character.
+    pub const TEXT_BYTES_MAX: usize = 512;
+}
+
+impl ActivityCategory {
+    pub const ALL: [Self; 8] = [
+        Self::Change,
+        Self::Access,
+        Self::Authentication,
+        Self::Execution,
+        Self::Deployment,
+        Self::Read,
+        Self::Finding,
+        Self::Other,
+    ];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Change => "change",
+            Self::Access => "access",
+            Self::Authentication => "authentication",
+            Self::Execution => "execution",
+            Self::Deployment => "deployment",
+            Self::Read => "read",
+            Self::Finding => "finding",
+            Self::Other => "other",
+        }
+    }
+
+    /// True for what may have to be undone: `exhibit timeline --writes` shows these.
+    #[must_use]
+    pub fn is_write(self) -> bool {
+        match self {
+            Self::Change | Self::Access | Self::Execution | Self::Deployment => true,
+            Self::Authentication | Self::Read | Self::Finding | Self::Other => false,
+        }
+    }
+}
+
+impl ActivityOutcome {
+    pub const ALL: [Self; 4] = [Self::Success, Self::Failure, Self::Challenge, Self::Unknown];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Challenge => "challenge",
+            Self::Unknown => "unknown",
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Turns records of evidence into events, objects and edges. Pure: no clock, no I/O, no randomness.
+//!
+//! A record is one segment of an item: an element of a page, a line of a log. A [`Deriver`] reads
+//! the records of one provider. Everything that it returns is hostile text, since whoever acted
+//! chose parts of it; it is bounded here, and shown safely by whoever shows it.
+
+mod edge;
+mod event;
+mod object;
+
+pub use edge::{EdgeRelation, ObjectEdge};
+pub use event::{ActivityCategory, ActivityEvent, ActivityOutcome};
+pub use object::{EntityKind, EntityRef, ObservedObject};
+
+use evidence_format::time::Timestamp;
+
+/// A record, and where it was found.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordContext<'r> {
+    /// Which endpoint gave it: `github:listWorkflowRuns`, `cloudtrail:LookupEvents`. It decides
+    /// which [`Deriver`] reads the record.
+    pub endpoint: &'r str,
+    /// The URI of the request, without credentials. Parts of it may be needed to know whose record
+    /// this is: `/users/00u1/roles`.
+    pub uri: &'r str,
+    /// Status of the HTTP response; 0 if the record is not from one.
+    pub status: u16,
+    /// When the response was received, or the file was read.
+    pub captured_at: Timestamp,
+    /// Account, organization or cluster of the item's source, if it has one.
+    pub account: Option<&'r str>,
+    /// The body before the first record, at most [`FRAME_BYTES_MAX`] of it: the elements of a list
+    /// in Kubernetes do not say what they are, the list does.
+    pub frame: &'r [u8],
+    /// The record's bytes, with the separator that follows them.
+    pub bytes: &'r [u8],
+}
+
+/// Longest [`RecordContext::frame`].
+pub const FRAME_BYTES_MAX: usize = 4096;
+
+/// What a record says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Derivation {
+    Event(Box<ActivityEvent>),
+    Object(ObservedObject),
+    Edge(ObjectEdge),
+}
+
+/// Reads the records of one provider.
+pub trait Deriver: Sync {
+    /// Name of the provider, and the part of endpoints before the colon: `github`.
+    fn name(&self) -> &'static str;
+
+    /// Raised whenever the same record gives another line.
+    fn version(&self) -> u32;
+
+    /// Calls `visit` for everything that the record says, in a fixed order. A record that should be
+    /// an event and cannot be read becomes an event that says so, never silence.
+    fn derive(&self, record: &RecordContext<'_>, visit: &mut dyn FnMut(Derivation));
+}
+
+/// All derivers.
+pub static ALL: &[&dyn Deriver] = &[];
+
+/// The deriver for records of `endpoint`; `None` if there is none.
+#[must_use]
+pub fn deriver_of(endpoint: &str) -> Option<&'static dyn Deriver> {
+    let (name, _) = endpoint.split_once(':')?;
+    ALL.iter().copied().find(|deriver| deriver.name() == name)
+}
