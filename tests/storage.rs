@@ -556,7 +556,8 @@ fn capture_survives_s3_errors_and_timeouts() {
         "GET /evidence?",
         "DELETE /evidence/some/prefix/staging/",
     ];
-    for fault in [Fault::ServerError, Fault::Silence, Fault::AnswerLost] {
+    let server_error = |request| Fault::Answered(request, 500, "");
+    for fault in [server_error, Fault::Silence, Fault::AnswerLost] {
         proxy.plan(&requests.map(fault));
     }
     capture.must_succeed();
