@@ -224,11 +224,7 @@ fn default_policy(task: &CaptureTask<'_>, step: &CaptureStep) -> RequestPolicy {
         endpoint,
     };
     RequestPolicy {
-        quota,
-        rate: RequestRate {
-            per_second: 10.0,
-            burst: 10,
-        },
-        classify: |_, _, _| None,
+        endpoint,
+        ..RequestPolicy::new(quota, RequestRate::new(10.0, 10))
     }
 }
