@@ -4,6 +4,7 @@
 //! the records of one provider. Everything that it returns is hostile text, since whoever acted
 //! chose parts of it; it is bounded here, and shown safely by whoever shows it.
 
+mod cloudtrail;
 mod edge;
 mod event;
 pub mod json;
@@ -96,7 +97,7 @@ pub trait Deriver: Sync {
 }
 
 /// All derivers.
-pub static ALL: &[&dyn Deriver] = &[];
+pub static ALL: &[&dyn Deriver] = &[&cloudtrail::CloudTrailDeriver];
 
 /// The deriver for records of `endpoint`; `None` if there is none.
 #[must_use]
