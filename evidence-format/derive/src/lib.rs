@@ -7,6 +7,7 @@
 mod cloudtrail;
 mod edge;
 mod event;
+mod host;
 pub mod json;
 mod line;
 mod object;
@@ -97,7 +98,7 @@ pub trait Deriver: Sync {
 }
 
 /// All derivers.
-pub static ALL: &[&dyn Deriver] = &[&cloudtrail::CloudTrailDeriver];
+pub static ALL: &[&dyn Deriver] = &[&cloudtrail::CloudTrailDeriver, &host::HostDeriver];
 
 /// The deriver for records of `endpoint`; `None` if there is none.
 #[must_use]
