@@ -38,6 +38,8 @@ pub struct RecordContext<'r> {
     pub status: u16,
     /// When the response was received, or the file was read.
     pub captured_at: Timestamp,
+    /// When the host booted whose file this is, if the item says so.
+    pub booted_at: Option<Timestamp>,
     /// Account, organization or cluster of the item's source, if it has one.
     pub account: Option<&'r str>,
     /// The body before the first record, at most [`FRAME_BYTES_MAX`] of it: the elements of a list

@@ -225,6 +225,7 @@ fn derived_event(record: &[u8]) -> Option<ProviderEvent> {
         uri: "",
         status: 200,
         captured_at: Timestamp::from_unix_nanoseconds(0)?,
+        booted_at: None,
         account: None,
         frame: b"",
         offset: 0,

@@ -9,6 +9,7 @@ fn derived_at(path: &str, offset: u64, preceding: &[u8], bytes: &[u8]) -> Vec<De
         uri: &format!("file://{path}"),
         status: 0,
         captured_at: "2026-11-27T12:00:00Z".parse().expect("a time"),
+        booted_at: Some("2026-11-27T00:00:00Z".parse().expect("a time")),
         account: None,
         frame: b"",
         offset,
@@ -226,11 +227,21 @@ fn listening_socket_and_its_process_have_one_name() {
 #[test]
 fn process_accounts_and_units_are_objects() {
     let stat = b"77 (a) b) S 1 77 77 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4711 1 1";
-    let [Derivation::Object(process), Derivation::Edge(parent)] =
-        &derived("/proc/77/stat", stat)[..]
+    let [
+        Derivation::Event(start),
+        Derivation::Object(process),
+        Derivation::Edge(parent),
+    ] = &derived("/proc/77/stat", stat)[..]
     else {
-        panic!("an object and an edge");
+        panic!("an event, an object and an edge");
     };
+    assert_eq!(start.summary, "process 77 (a) b), child of 1, started");
+    assert_eq!(start.time.to_string(), "2026-11-27T00:00:47.11Z");
+    let kernel_thread = b"8 (kworker) I 2 0 0 0 -1 69238880 1 2 3 4 5 6 7 8 20 0 1 0 11 1 1";
+    assert!(matches!(
+        derived("/proc/8/stat", kernel_thread)[0],
+        Derivation::Object(_)
+    ));
     assert_eq!(process.entity.name.as_deref(), Some("a) b"));
     assert_eq!(process.version, "started 4711 ticks after boot");
     assert_eq!(parent.to.id, "1");
