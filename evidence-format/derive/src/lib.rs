@@ -9,6 +9,7 @@ mod event;
 pub mod json;
 mod object;
 pub mod ocsf;
+mod okta;
 pub mod text;
 
 pub use edge::{EdgeRelation, ObjectEdge};
@@ -74,7 +75,7 @@ pub trait Deriver: Sync {
 }
 
 /// All derivers.
-pub static ALL: &[&dyn Deriver] = &[];
+pub static ALL: &[&dyn Deriver] = &[&okta::OktaDeriver];
 
 /// The deriver for records of `endpoint`; `None` if there is none.
 #[must_use]
