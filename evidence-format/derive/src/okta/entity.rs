@@ -39,11 +39,28 @@ fn kind_of(okta_type: &str) -> EntityKind {
         "policyentity" | "policy" | "policyrule" | "rule" | "accesspolicy" | "resourceset"
         | "binding" | "consentgrant" | "trustedorigin" => EntityKind::Policy,
         "systemprincipal" | "adagent" | "ldapagent" | "agent" => EntityKind::Service,
-        "appinstance" | "publicclientapp" | "publicclientappentity" | "clientapp" | "app"
-        | "oauth2client" | "apiserviceintegration" => EntityKind::Application,
-        "token" | "apitoken" | "accesstoken" | "idtoken" | "refreshtoken" | "mfafactor"
-        | "factor" | "authenticatorenrollment" | "authenticator" | "credential" | "certificate"
-        | "oauth2clientsecretentity" | "jsonwebkey" | "csr" | "code" => EntityKind::Credential,
+        "appinstance"
+        | "publicclientapp"
+        | "publicclientappentity"
+        | "clientapp"
+        | "app"
+        | "oauth2client"
+        | "apiserviceintegration" => EntityKind::Application,
+        "token"
+        | "apitoken"
+        | "accesstoken"
+        | "idtoken"
+        | "refreshtoken"
+        | "mfafactor"
+        | "factor"
+        | "authenticatorenrollment"
+        | "authenticator"
+        | "credential"
+        | "certificate"
+        | "oauth2clientsecretentity"
+        | "jsonwebkey"
+        | "csr"
+        | "code" => EntityKind::Credential,
         "session" => EntityKind::Session,
         "org" | "organization" => EntityKind::Organization,
         "networkzoneentity" | "networkzone" | "zone" | "ipaddress" => EntityKind::Network,

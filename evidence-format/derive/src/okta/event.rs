@@ -53,24 +53,17 @@ fn describe(event: &mut ActivityEvent, record: &RecordContext<'_>, value: &Value
         .get("actor")
         .and_then(|actor| entity_of(record, actor));
     event.targets = targets_of(record, value);
-    let token = text_entity(
-        record,
-        value,
-        EntityKind::Credential,
-        "/transaction/detail/requestApiTokenId",
-    );
-    let session = text_entity(
-        record,
-        value,
-        EntityKind::Session,
-        "/authenticationContext/externalSessionId",
-    );
+    let token = "/transaction/detail/requestApiTokenId";
+    let token = text_entity(record, value, EntityKind::Credential, token);
+    let session = session_of(record, value);
     event.through = through(record, value, event.actor.as_ref());
     // What the caller showed: a token, or else the session. Okta makes a session of its own for
     // each call with a token, so the session would not lead to the other calls.
     event.credential = match token {
         Some(token) => {
-            event.through.extend(session);
+            event
+                .through
+                .extend(session.filter(|session| session.id != token.id));
             Some(token)
         }
         None => session,
@@ -81,6 +74,16 @@ fn describe(event: &mut ActivityEvent, record: &RecordContext<'_>, value: &Value
     event.user_agent = known_text(value, "/client/userAgent/rawUserAgent").map(str::to_owned);
     event.event_id = known_text(value, "/uuid").map(str::to_owned);
     event.transaction = known_text(value, "/transaction/id").map(str::to_owned);
+}
+
+/// The session; calls with an API token have the token's id in its place, which begins with `00T`.
+fn session_of(record: &RecordContext<'_>, value: &Value) -> Option<EntityRef> {
+    let pointer = "/authenticationContext/externalSessionId";
+    let mut session = text_entity(record, value, EntityKind::Session, pointer)?;
+    if session.id.starts_with("00T") {
+        session.kind = EntityKind::Credential;
+    }
+    Some(session)
 }
 
 fn outcome_of(value: &Value) -> (ActivityOutcome, Option<String>) {
@@ -122,11 +125,7 @@ fn targets_of(record: &RecordContext<'_>, value: &Value) -> Vec<EntityRef> {
 }
 
 /// The apps and identity providers that stand between the actor and Okta.
-fn through(
-    record: &RecordContext<'_>,
-    value: &Value,
-    actor: Option<&EntityRef>,
-) -> Vec<EntityRef> {
+fn through(record: &RecordContext<'_>, value: &Value, actor: Option<&EntityRef>) -> Vec<EntityRef> {
     let places = [
         (EntityKind::Application, "/client/id"),
         (

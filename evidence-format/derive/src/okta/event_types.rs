@@ -23,12 +23,13 @@ pub(super) struct EventMeaning {
 /// What `event_type` means. Types that Okta adds later are in the family of their relatives; one
 /// without relatives is a change or a read if its verb says so.
 pub(super) fn meaning_of(event_type: &str) -> EventMeaning {
-    let (class, activity, category) = family_of(event_type).unwrap_or_else(|| {
-        match activity_of_verb(ENTITY_MANAGEMENT, event_type) {
-            ocsf::OTHER => (BASE_EVENT, ocsf::OTHER, Other),
-            activity => (ENTITY_MANAGEMENT, activity, Change),
-        }
-    });
+    let (class, activity, category) =
+        family_of(event_type).unwrap_or_else(|| {
+            match activity_of_verb(ENTITY_MANAGEMENT, event_type) {
+                ocsf::OTHER => (BASE_EVENT, ocsf::OTHER, Other),
+                activity => (ENTITY_MANAGEMENT, activity, Change),
+            }
+        });
     let activity = match activity {
         BY_VERB => activity_of_verb(class, event_type),
         activity => activity,
@@ -85,7 +86,7 @@ fn entity_management(verb: &str) -> Option<u8> {
         | "duplicate" => Some(ocsf::CREATE),
         "read" | "view" | "export" | "download" | "reveal" | "show" | "search" => Some(ocsf::READ),
         "update" | "updated" | "overwrite" | "rename" | "rotate" | "rollover" | "renew"
-        | "save" | "reset" | "change" => Some(ocsf::UPDATE),
+        | "save" | "reset" | "change" | "make" => Some(ocsf::UPDATE),
         "delete" | "deleted" | "remove" | "revoke" => Some(ocsf::DELETE),
         "move" => Some(5),
         "enroll" => Some(6),

@@ -34,9 +34,9 @@ impl Deriver for OktaDeriver {
         let operation = record.endpoint.strip_prefix("okta:").unwrap_or_default();
         let value = parse_record(record.bytes);
         match (operation, value) {
-            ("listLogEvents", Some(value)) => visit(Derivation::Event(Box::new(
-                event::log_event(record, &value),
-            ))),
+            ("listLogEvents", Some(value)) => visit(Derivation::Event(Box::new(event::log_event(
+                record, &value,
+            )))),
             ("listLogEvents", None) => visit(Derivation::Event(Box::new(
                 ActivityEvent::unreadable(record, "not JSON"),
             ))),

@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::entity::known_text;
 use crate::EdgeRelation::{CanAccess, CanAssume, Holds, MemberOf, PartOf, Trusts};
+use crate::RecordContext;
 use crate::json::{list_at, time_at};
 use crate::{Derivation, EdgeRelation, EntityKind, EntityRef, ObjectEdge, ObservedObject};
-use crate::RecordContext;
 
 /// A record of a listing, and what all of its derivations need.
 struct ListedRecord<'r> {
@@ -112,7 +112,11 @@ impl ListedRecord<'_> {
         let summary = format!(
             "admin role {} of {} {}{}",
             role.label(),
-            if kind == EntityKind::Group { "group" } else { "user" },
+            if kind == EntityKind::Group {
+                "group"
+            } else {
+                "user"
+            },
             assignee.id,
             self.words(&["/status"]),
         );
@@ -161,15 +165,24 @@ impl ListedRecord<'_> {
         );
         visit(self.object(assignment, self.last_updated(), summary));
         let through = self.text("/scope").filter(|scope| *scope == "GROUP");
-        let mut conditions: Vec<String> =
-            through.map(|_| "through a group".to_owned()).into_iter().collect();
+        let mut conditions: Vec<String> = through
+            .map(|_| "through a group".to_owned())
+            .into_iter()
+            .collect();
         conditions.extend(self.inactive());
         let application = self.entity(EntityKind::Application, application);
-        visit(self.edge(assignee, CanAccess, application, Some(conditions.join(", "))));
+        visit(self.edge(
+            assignee,
+            CanAccess,
+            application,
+            Some(conditions.join(", ")),
+        ));
     }
 
     fn api_token(&self, id: &str, visit: &mut dyn FnMut(Derivation)) {
-        let token = self.entity(EntityKind::Credential, id).named(self.text("/name"));
+        let token = self
+            .entity(EntityKind::Credential, id)
+            .named(self.text("/name"));
         let owner = self.text("/userId");
         let network = self.text("/network/connection");
         let summary = format!(
@@ -181,7 +194,13 @@ impl ListedRecord<'_> {
         );
         // Each use moves `expiresAt` and `lastUpdated`, also our own: a token has changed when its
         // name, owner or network has.
-        let stable = ["/name", "/userId", "/clientName", "/network", "/tokenWindow"];
+        let stable = [
+            "/name",
+            "/userId",
+            "/clientName",
+            "/network",
+            "/tokenWindow",
+        ];
         let stable = stable.map(|pointer| self.value.pointer(pointer).cloned());
         let version = digest_of(&stable.into_iter().map(Option::unwrap_or_default).collect());
         visit(self.object(token.clone(), version, summary));
@@ -208,13 +227,17 @@ impl ListedRecord<'_> {
     }
 
     fn policy(&self, id: &str) -> Derivation {
-        let policy = self.entity(EntityKind::Policy, id).named(self.text("/name"));
+        let policy = self
+            .entity(EntityKind::Policy, id)
+            .named(self.text("/name"));
         let summary = self.summary("policy", &policy, &["/type", "/status"]);
         self.object(policy, self.last_updated(), summary)
     }
 
     fn policy_rule(&self, id: &str, visit: &mut dyn FnMut(Derivation)) {
-        let rule = self.entity(EntityKind::Policy, id).named(self.text("/name"));
+        let rule = self
+            .entity(EntityKind::Policy, id)
+            .named(self.text("/name"));
         let summary = self.summary("policy rule", &rule, &["/type", "/status"]);
         visit(self.object(rule.clone(), self.last_updated(), summary));
         if let Some(policy) = self.id_in_uri("policies") {
@@ -224,7 +247,9 @@ impl ListedRecord<'_> {
     }
 
     fn network_zone(&self, id: &str) -> Derivation {
-        let zone = self.entity(EntityKind::Network, id).named(self.text("/name"));
+        let zone = self
+            .entity(EntityKind::Network, id)
+            .named(self.text("/name"));
         let mut summary = self.summary("network zone", &zone, &["/type", "/usage", "/status"]);
         let ranges = list_at(self.value, "/gateways").iter();
         for range in ranges.filter_map(|gateway| known_text(gateway, "/value")) {

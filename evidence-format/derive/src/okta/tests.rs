@@ -95,7 +95,12 @@ fn listings_match_the_golden_file() {
 
 #[test]
 fn record_that_is_not_json_is_an_event_that_says_so() {
-    for bytes in [&b"<html>502</html>"[..], b"", b"{\"eventType\":", b"\xff\xfe"] {
+    for bytes in [
+        &b"<html>502</html>"[..],
+        b"",
+        b"{\"eventType\":",
+        b"\xff\xfe",
+    ] {
         let event = event_of(bytes);
         assert_eq!(event.action, ActivityEvent::UNREADABLE);
         assert!(event.summary.contains("not JSON"), "{}", event.summary);
@@ -147,7 +152,8 @@ fn more_targets_than_an_event_may_have_are_cut() {
     let targets: Vec<Value> = (0..40)
         .map(|index| serde_json::json!({"id": format!("0oa{index}"), "type": "AppInstance"}))
         .collect();
-    let record = serde_json::json!({"eventType": "application.lifecycle.update", "target": targets});
+    let record =
+        serde_json::json!({"eventType": "application.lifecycle.update", "target": targets});
     let event = event_of(record.to_string().as_bytes());
     assert_eq!(event.targets.len(), ActivityEvent::TARGETS_MAX);
     assert!(event.summary.contains("and 37 more"), "{}", event.summary);
