@@ -6,6 +6,7 @@
 
 mod edge;
 mod event;
+mod gitlab;
 pub mod json;
 mod object;
 pub mod ocsf;
@@ -75,7 +76,7 @@ pub trait Deriver: Sync {
 }
 
 /// All derivers.
-pub static ALL: &[&dyn Deriver] = &[&okta::OktaDeriver];
+pub static ALL: &[&dyn Deriver] = &[&gitlab::GitLabDeriver, &okta::OktaDeriver];
 
 /// The deriver for records of `endpoint`; `None` if there is none.
 #[must_use]

@@ -12,6 +12,11 @@ use super::event_of;
 use crate::json::text_at;
 use crate::{ActivityCategory, ActivityEvent, ActivityOutcome};
 
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
 /// The file of the corpora, in `EXHIBIT_CORPORA` or beside the repository.
 fn corpora(file: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora");
@@ -20,7 +25,7 @@ fn corpora(file: &str) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    println!("skipped: there is no {}", path.display());
+    skipped(&format!("there is no {}", path.display()));
     None
 }
 
@@ -171,7 +176,7 @@ fn classes_agree_with_another_mapping_but_for_the_listed_reasons() {
         let ours = meaning_of(event_type).class;
         // 0: the mapping has no class, or the row's description breaks its columns.
         let differs = ours != *theirs && !matches!(theirs, 0 | 3001);
-        differs.then(|| (event_type.as_str(), ours))
+        differs.then_some((event_type.as_str(), ours))
     });
     let expected = DISAGREEMENTS.map(|(event_type, ours, _)| (event_type, ours));
     assert_eq!(
@@ -244,8 +249,11 @@ fn no_labelled_sample_loses_its_event() {
     assert_eq!((samples.lines().count(), read), (66, 35));
 }
 
-/// The events that another project maps, with its class and activity.
-fn mapped_events() -> Option<(Vec<ActivityEvent>, Vec<(String, u16, u8)>)> {
+/// Type, class and activity that another project gives to an event.
+type MappedEvent = (String, u16, u8);
+
+/// The events that another project maps, and what it maps them to.
+fn mapped_events() -> Option<(Vec<ActivityEvent>, Vec<MappedEvent>)> {
     let archive = corpora("internal-only/ocsf-pairs/tenzir-okta-raw-and-ocsf.tar.zst")?;
     let unpacked = Command::new("tar")
         .arg("--zstd")
@@ -255,7 +263,7 @@ fn mapped_events() -> Option<(Vec<ActivityEvent>, Vec<(String, u16, u8)>)> {
     let unpacked = match unpacked {
         Ok(output) if output.status.success() => String::from_utf8(output.stdout).expect("text"),
         other => {
-            println!("skipped: tar with zstd is needed, and gives {other:?}");
+            skipped(&format!("tar with zstd is needed, and gives {other:?}"));
             return None;
         }
     };
