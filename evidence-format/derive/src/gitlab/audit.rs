@@ -58,14 +58,7 @@ const AUTHENTICATION_WORDS: [&str; 6] = [
     "sign_in",
     "with.",
 ];
-const READ_WORDS: [&str; 6] = [
-    "clone",
-    "download",
-    "export",
-    "git_operation",
-    "read",
-    "view",
-];
+const READ_WORDS: [&str; 5] = ["clone", "download", "export", "git_operation", "viewed"];
 
 pub(super) fn audit_event(element: &GitLabElement<'_>, visit: &mut dyn FnMut(Derivation)) {
     let Some(action) = action_of(element) else {

@@ -117,7 +117,7 @@ fn examples_of_runs_and_deployments_are_read_in_full() {
         (
             "bridge",
             "getApiV4ProjectsIdPipelinesPipelineIdBridges",
-            1,
+            2,
             ActivityCategory::Execution,
         ),
         (
