@@ -20,6 +20,17 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         ],
     ),
     (
+        "evidence-format/derive",
+        &[
+            &["text", "ocsf"],
+            &["object"],
+            &["edge", "event", "json"],
+            &["cloudtrail", "host"],
+            &["line"],
+            &["reader"],
+        ],
+    ),
+    (
         "evidence-format/audit",
         &[
             &["error", "paths"],
@@ -27,7 +38,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["verdict"],
             &["bundle", "summary"],
             &[
-                "verify", "inspect", "items", "records", "cat", "extract", "shells",
+                "verify", "inspect", "items", "records", "cat", "derive", "extract", "shells",
             ],
         ],
     ),

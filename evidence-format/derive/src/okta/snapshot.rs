@@ -40,7 +40,8 @@ pub(super) fn derive(
         "listApiTokens" => record.api_token(id, visit),
         "listAuthorizationServers" => record.authorization_server(id, visit),
         "listPolicies" => visit(record.policy(id)),
-        "listPolicyRules" => record.policy_rule(id, visit),
+        "listPolicyRules" | "listAuthorizationServerPolicyRules" => record.policy_rule(id, visit),
+        "listAuthorizationServerPolicies" => record.server_policy(id, visit),
         "listNetworkZones" => visit(record.network_zone(id)),
         "listIdentityProviders" => record.identity_provider(id, visit),
         _ => {}
@@ -232,6 +233,17 @@ impl ListedRecord<'_> {
             .named(self.text("/name"));
         let summary = self.summary("policy", &policy, &["/type", "/status"]);
         self.object(policy, self.last_updated(), summary)
+    }
+
+    /// A policy of the authorization server that the URI names: who gets which tokens.
+    fn server_policy(&self, id: &str, visit: &mut dyn FnMut(Derivation)) {
+        visit(self.policy(id));
+        if let Some(server) = self.id_in_uri("authorizationServers") {
+            let policy = self.entity(EntityKind::Policy, id);
+            let policy = policy.named(self.text("/name"));
+            let server = self.entity(EntityKind::IdentityProvider, server);
+            visit(self.edge(policy, PartOf, server, self.inactive()));
+        }
     }
 
     fn policy_rule(&self, id: &str, visit: &mut dyn FnMut(Derivation)) {
