@@ -18,6 +18,8 @@ fn derivations_of(endpoint: &str, uri: &str, status: u16, bytes: &[u8]) -> Vec<D
         captured_at: "2026-11-03T00:00:00Z".parse().expect("a time"),
         account: Some("gitlab.acme.example"),
         frame: b"[",
+        preceding: b"",
+        offset: 1,
         bytes,
     };
     let mut derivations = Vec::new();

@@ -40,6 +40,8 @@ pub(super) fn derivations_of(
         captured_at: "2026-11-03T00:00:00Z".parse().expect("a time"),
         account: Some(ACCOUNT),
         frame: b"[",
+        preceding: b"",
+        offset: 1,
         bytes,
     };
     let mut derivations = Vec::new();
