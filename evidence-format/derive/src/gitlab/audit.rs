@@ -62,7 +62,10 @@ const READ_WORDS: [&str; 5] = ["clone", "download", "export", "git_operation", "
 
 pub(super) fn audit_event(element: &GitLabElement<'_>, visit: &mut dyn FnMut(Derivation)) {
     let Some(action) = action_of(element) else {
-        return visit(element.unreadable("does not say what was done"));
+        // Who, when and where may be readable, and are better than nothing.
+        let mut event = element.unreadable_event("does not say what was done");
+        describe(&mut event, element);
+        return visit(Derivation::Event(Box::new(event)));
     };
     let category = category_of(&action);
     let mut event = element.event(&["/created_at"], category, &action);
@@ -72,15 +75,19 @@ pub(super) fn audit_event(element: &GitLabElement<'_>, visit: &mut dyn FnMut(Der
     } else {
         ActivityOutcome::Success // what is refused is not in the audit log
     };
-    event.actor = author(element);
-    event.targets = targets(element);
-    event.address = element
-        .text("/ip_address")
-        .or(element.text("/details/ip_address"))
-        .map(str::to_owned);
-    event.event_id = element.id("/id");
+    describe(&mut event, element);
     event.summary = summary_of(element, &event);
     visit(Derivation::Event(Box::new(event)));
+}
+
+/// Sets what the record says beside what was done.
+fn describe(event: &mut ActivityEvent, element: &GitLabElement<'_>) {
+    event.actor = author(element);
+    event.targets = targets(element);
+    let address = element.text("/ip_address");
+    let address = address.or(element.text("/details/ip_address"));
+    event.address = address.map(str::to_owned);
+    event.event_id = element.id("/id");
 }
 
 /// GitLab's name for what was done; events of before version 15 have none and say it in words.

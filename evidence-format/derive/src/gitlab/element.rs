@@ -81,16 +81,27 @@ impl<'r> GitLabElement<'r> {
         category: ActivityCategory,
         action: &str,
     ) -> ActivityEvent {
-        let mut event = ActivityEvent::new(self.context, category, action);
-        if let Some((time, text)) = times.iter().find_map(|time| time_at(self.value, time)) {
+        let event = ActivityEvent::new(self.context, category, action);
+        self.timed(event, times)
+    }
+
+    /// An event that says why the element cannot be read, at the time that it has all the same.
+    pub(super) fn unreadable_event(&self, why: &str) -> ActivityEvent {
+        let event = ActivityEvent::unreadable(self.context, why);
+        self.timed(event, &["/created_at"])
+    }
+
+    pub(super) fn unreadable(&self, why: &str) -> Derivation {
+        Derivation::Event(Box::new(self.unreadable_event(why)))
+    }
+
+    fn timed(&self, mut event: ActivityEvent, times: &[&str]) -> ActivityEvent {
+        let time = times.iter().find_map(|time| time_at(self.value, time));
+        if let Some((time, text)) = time {
             event.time = time;
             event.time_text = text;
         }
         event
-    }
-
-    pub(super) fn unreadable(&self, why: &str) -> Derivation {
-        Derivation::Event(Box::new(ActivityEvent::unreadable(self.context, why)))
     }
 
     /// The element as an object. Its version is the time of the last change, or else the digest of
