@@ -167,3 +167,51 @@ fn event_id_is_the_uuid() {
     let event = event_of(record.to_string().as_bytes());
     assert_eq!(event.event_id.as_deref(), Some("u-1"));
 }
+
+/// Each member of each fixture, in turn, becomes something that it should not be.
+#[test]
+fn no_strange_member_costs_a_log_event_its_line() {
+    let strange = [
+        Value::Null,
+        serde_json::json!(9_007_199_254_740_993_u64),
+        serde_json::json!([["x"]]),
+        serde_json::json!("é".repeat(600)),
+        serde_json::json!({"id": {"id": 1}, "type": []}),
+    ];
+    let records = include_str!("fixtures/events.jsonl").lines();
+    for record in records {
+        let fixture: Value = serde_json::from_str(record).expect("a fixture is JSON");
+        let mut pointers = Vec::new();
+        pointers_of(&fixture["record"], "/record", &mut pointers);
+        for pointer in &pointers {
+            for value in &strange {
+                let mut changed = fixture.clone();
+                *changed.pointer_mut(pointer).expect("a member") = value.clone();
+                // Fails if there is no event, or more than one.
+                let event = event_of(changed["record"].to_string().as_bytes());
+                assert!(!event.summary.is_empty(), "{pointer}");
+                assert!(event.summary.len() <= ActivityEvent::TEXT_BYTES_MAX);
+            }
+        }
+    }
+}
+
+fn pointers_of(value: &Value, pointer: &str, pointers: &mut Vec<String>) {
+    let members: Vec<(String, &Value)> = match value {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, member)| (name.clone(), member))
+            .collect(),
+        Value::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .map(|(index, element)| (index.to_string(), element))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return,
+    };
+    for (name, member) in members {
+        let pointer = format!("{pointer}/{name}");
+        pointers_of(member, &pointer, pointers);
+        pointers.push(pointer);
+    }
+}
