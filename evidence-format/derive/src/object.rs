@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A user, key, repository, pod: anything that acts or is acted on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EntityRef {
     pub kind: EntityKind,
@@ -20,6 +21,7 @@ pub struct EntityRef {
 
 /// What an [`EntityRef`] refers to, across providers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum EntityKind {
     User,
@@ -71,6 +73,7 @@ pub enum EntityKind {
 
 /// Something that a snapshot shows to exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ObservedObject {
     pub entity: EntityRef,
