@@ -180,10 +180,15 @@ CREATE TABLE event_terms (
     PRIMARY KEY (incident, role, term, happened_at, ordinal, event)
 ) WITHOUT ROWID;
 
--- Records of bundles that a deriver could not read; no row means none.
-CREATE TABLE unreadable_records (
-    bundle BIGINT NOT NULL PRIMARY KEY REFERENCES bundles (number),
-    records BIGINT NOT NULL
+-- The items of bundles whose facts are all here.
+CREATE TABLE derived_items (
+    bundle BIGINT NOT NULL REFERENCES bundles (number),
+    item TEXT NOT NULL,
+    complete BIGINT NOT NULL, -- 1 if its coverage has no gap
+    asked_from BIGINT, -- the requested window; NULL for state
+    asked_until BIGINT,
+    unreadable BIGINT NOT NULL, -- records that no deriver could read
+    PRIMARY KEY (bundle, item)
 );
 
 -- What a snapshot shows to exist. Two passes are compared by the versions.

@@ -115,6 +115,18 @@ pub enum VerificationOutcome {
     Failed,
 }
 
+/// `BUNDLE/ITEM/RECORD`, as far as it refers.
+impl fmt::Display for EvidenceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.bundle)?;
+        let Some(item) = &self.item else {
+            return Ok(());
+        };
+        write!(f, "/{item}")?;
+        self.record.map_or(Ok(()), |record| write!(f, "/{record}"))
+    }
+}
+
 impl fmt::Display for PassKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

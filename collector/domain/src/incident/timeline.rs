@@ -26,7 +26,6 @@ pub struct TimelineRow {
     pub evidence: Option<EvidenceRef>,
     /// What a record of evidence says; absent for an entry of the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(inline = false)]
     pub event: Option<Box<ActivityEvent>>,
     /// More records that deliver the same event, of this pass and of others, up to 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

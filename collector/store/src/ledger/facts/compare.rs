@@ -334,7 +334,7 @@ const CHANGED_OBJECTS: &str = changed_objects!(
 const COUNT_CHANGED_OBJECTS: &str = changed_objects!("COUNT(*) AS objects", "");
 
 #[cfg(test)]
-pub(in crate::ledger) fn comparison_statements() -> [&'static str; 6] {
+pub(in crate::ledger) fn comparison_statements() -> [&'static str; 7] {
     [
         EVENTS,
         COUNT_EVENTS,
@@ -342,6 +342,7 @@ pub(in crate::ledger) fn comparison_statements() -> [&'static str; 6] {
         COUNT_OBJECTS,
         CHANGED_OBJECTS,
         COUNT_CHANGED_OBJECTS,
+        super::items::LAST_COMPLETE_ITEM,
     ]
 }
 

@@ -11,9 +11,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, query};
 
 use super::{DerivedFacts, EdgeFact, EventFact, EventId, ObjectFact, RecordPointer, TermRole};
 use crate::database::DatabaseEngine;
-use crate::database::rows::{
-    Query, execute, fetch_all, fetch_first, get, nanoseconds, number, to_i64,
-};
+use crate::database::rows::{Query, execute, fetch_all, fetch_first, get, nanoseconds, to_i64};
 use crate::ledger::{Ledger, LedgerError};
 
 /// Facts of one transaction. Other writers get their turn between two transactions.
@@ -27,8 +25,8 @@ const SUMMARY_BYTES_MAX: usize = 4096;
 const INDEXED_BYTES_MAX: usize = 512;
 
 /// A bundle whose facts are added.
-struct FactOrigin {
-    number: i64,
+pub(super) struct FactOrigin {
+    pub(super) number: i64,
     incident: String,
     source: String,
 }
@@ -81,55 +79,9 @@ impl Ledger {
             })
             .await
     }
-
-    /// Remembers how many records of `bundle` no deriver could read.
-    ///
-    /// # Errors
-    /// [`LedgerError::UnknownBundle`], and failures of the database.
-    pub async fn set_unreadable_records(
-        &self,
-        bundle: &Digest,
-        records: u64,
-    ) -> Result<(), LedgerError> {
-        self.db
-            .write("count unreadable records", |mut db, _| async move {
-                let origin = find_origin(&mut db, bundle).await?;
-                let origin = origin.ok_or(LedgerError::UnknownBundle(*bundle))?;
-                let set = "INSERT INTO unreadable_records (bundle, records) VALUES ($1, $2)
-                    ON CONFLICT (bundle) DO UPDATE SET records = $2";
-                let set = query(set).bind(origin.number).bind(to_i64(records));
-                execute(&mut db, set).await?;
-                Ok((db, ()))
-            })
-            .await
-    }
-
-    /// The bundles of `incident` with records that no deriver could read, and their number.
-    ///
-    /// # Errors
-    /// Failures of the database.
-    pub async fn unreadable_records(
-        &self,
-        incident: &evidence_format::id::IncidentId,
-    ) -> Result<Vec<(Digest, u64)>, LedgerError> {
-        self.db
-            .read("list unreadable records", |mut db| async move {
-                let select = "SELECT bundles.id, unreadable_records.records
-                    FROM bundles JOIN unreadable_records
-                        ON unreadable_records.bundle = bundles.number
-                    WHERE bundles.incident = $1 AND unreadable_records.records > 0";
-                let select = query(select).bind(incident.as_str());
-                fetch_all(&mut db, select, |row| {
-                    let bundle = crate::database::rows::digest(row, "id")?;
-                    Ok((bundle, number(row, "records")?))
-                })
-                .await
-            })
-            .await
-    }
 }
 
-async fn find_origin(
+pub(super) async fn find_origin(
     db: &mut AnyConnection,
     bundle: &Digest,
 ) -> Result<Option<FactOrigin>, sqlx::Error> {
@@ -146,18 +98,18 @@ async fn find_origin(
 }
 
 /// One statement that inserts several rows.
-struct InsertStatement {
+pub(super) struct InsertStatement {
     /// Up to `VALUES`. Its first columns are the shared ones.
-    head: &'static str,
+    pub(super) head: &'static str,
     /// Columns that have the same value in all rows.
-    shared: usize,
+    pub(super) shared: usize,
     /// Columns that differ.
-    columns: usize,
-    tail: &'static str,
+    pub(super) columns: usize,
+    pub(super) tail: &'static str,
 }
 
 impl InsertStatement {
-    fn rows_max(&self, engine: DatabaseEngine) -> usize {
+    pub(super) fn rows_max(&self, engine: DatabaseEngine) -> usize {
         let parameters_max = match engine {
             // SQLite searches the names of all earlier parameters for each parameter: the time
             // grows with the square of their number.
@@ -168,7 +120,7 @@ impl InsertStatement {
         (parameters_max / self.columns).max(1)
     }
 
-    fn sql(&self, rows: usize) -> String {
+    pub(super) fn sql(&self, rows: usize) -> String {
         let mut sql = self.head.to_owned();
         for row in 0..rows {
             sql.push_str(if row == 0 { " (" } else { ",(" });
@@ -429,6 +381,7 @@ fn indexed(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::items::INSERT_ITEMS;
     use super::*;
 
     #[test]
@@ -455,6 +408,7 @@ mod tests {
             INSERT_TERMS,
             INSERT_OBJECTS,
             INSERT_EDGES,
+            INSERT_ITEMS,
         ] {
             let commas = statement.head.matches(',').count();
             assert_eq!(

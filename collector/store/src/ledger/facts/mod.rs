@@ -7,15 +7,17 @@
 mod compare;
 mod filter;
 mod insert;
+mod items;
 mod read;
 
 #[cfg(test)]
 pub(super) use compare::comparison_statements;
 pub use compare::{BundleComparison, ObjectChange, ObjectComparison, ObjectRow};
 pub use filter::{EventFilter, TermRole};
+pub use items::{CompleteItem, DerivedItem};
+pub use read::{EventCursor, EventPage, EventRow, ParseEventCursorError, RECORDS_LISTED_MAX};
 #[cfg(test)]
 pub(super) use read::{event_statement, page_statement};
-pub use read::{EventCursor, EventPage, EventRow, ParseEventCursorError, RECORDS_LISTED_MAX};
 
 use std::fmt;
 
@@ -43,11 +45,8 @@ pub struct RecordPointer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventFact {
     pub pointer: RecordPointer,
-    /// Digest of the record without the separator that follows it. It identifies an event that has
-    /// no id of its own.
-    pub record_digest: Digest,
-    /// Index among the events of the record.
-    pub part: u32,
+    /// Identifies an event that has no id of its own.
+    pub content_digest: Digest,
     /// Account, organization or cluster of the item's source.
     pub account: Option<String>,
     /// Order among events of the same time, since many logs give whole seconds.
@@ -108,18 +107,15 @@ impl fmt::Display for EventId {
 
 impl EventFact {
     /// Two records of one source and account are the same event if the provider gives them the same
-    /// id. Without an id, they are if their bytes are the same.
+    /// id. Without an id, they are if they say the same.
     fn id(&self, source: &str) -> EventId {
         let account = self.account.as_deref().unwrap_or_default();
-        match &self.event.event_id {
-            Some(id) => EventId::of(&[b"id", source.as_bytes(), account.as_bytes(), id.as_bytes()]),
-            None => EventId::of(&[
-                b"record",
-                source.as_bytes(),
-                account.as_bytes(),
-                self.record_digest.to_string().as_bytes(),
-                self.part.to_string().as_bytes(),
-            ]),
-        }
+        let content = self.content_digest.to_string();
+        let (how, id) = match &self.event.event_id {
+            Some(id) => ("id", id),
+            None => ("content", &content),
+        };
+        let parts = [how, source, account, id.as_str()];
+        EventId::of(&parts.map(str::as_bytes))
     }
 }

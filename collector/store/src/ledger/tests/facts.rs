@@ -3,12 +3,13 @@
 use evidence_derive::{
     ActivityCategory, ActivityEvent, ActivityOutcome, EntityKind, EntityRef, ObservedObject,
 };
+use evidence_format::coverage::TimeWindow;
 use evidence_format::digest::Digest;
 use evidence_format::id::ItemName;
 
 use crate::ledger::{
-    BundleRow, DerivedFacts, EventFact, EventFilter, EventRow, Ledger, LedgerError, ObjectFact,
-    ObjectRow, RECORDS_LISTED_MAX, RecordPointer, TermRole,
+    BundleRow, DerivedFacts, DerivedItem, EventFact, EventFilter, EventRow, Ledger, LedgerError,
+    ObjectFact, ObjectRow, RECORDS_LISTED_MAX, RecordPointer, TermRole,
 };
 use crate::testing::{add_bundle, add_pass, at, event, incident};
 
@@ -22,8 +23,7 @@ fn fact(record: u64, seconds: i64, event_id: Option<&str>) -> EventFact {
             item: item(),
             record,
         },
-        record_digest: Digest::of(&record.to_be_bytes()),
-        part: 0,
+        content_digest: Digest::of(&record.to_be_bytes()),
         account: None,
         ordinal: i64::try_from(record).expect("small"),
         kind: "okta.session.start".to_owned(),
@@ -133,14 +133,14 @@ pub(super) async fn event_has_one_row_with_all_its_records(ledger: Ledger) {
         &[fact(5, 10, Some("a")), of_other_account],
     )
     .await;
-    // without an id, the same bytes are the same event
-    let mut same_bytes = fact(3, 20, None);
-    add(&ledger, &first, std::slice::from_ref(&same_bytes)).await;
-    same_bytes.pointer.record = 9;
-    let mut next_part = same_bytes.clone();
-    next_part.part = 1;
-    next_part.event.time = at(21);
-    add(&ledger, &second, &[same_bytes, next_part]).await;
+    // without an id, the same content is the same event
+    let mut same_content = fact(3, 20, None);
+    add(&ledger, &first, std::slice::from_ref(&same_content)).await;
+    same_content.pointer.record = 9;
+    let mut other_content = same_content.clone();
+    other_content.content_digest = Digest::of(b"another");
+    other_content.event.time = at(21);
+    add(&ledger, &second, &[same_content, other_content]).await;
 
     let rows = read(&ledger, &EventFilter::default()).await;
     let evidence: Vec<Vec<(Digest, u64)>> = rows
@@ -422,15 +422,48 @@ pub(super) async fn hostile_texts_are_truncated(ledger: Ledger) {
     assert_eq!(read(&ledger, &by_actor).await.len(), 2);
 }
 
-pub(super) async fn unreadable_records_are_counted(ledger: Ledger) {
-    let bundle = add_bundle(&ledger, &add_pass(&ledger, "INC-1", 0).await).await;
-    let other = add_bundle(&ledger, &add_pass(&ledger, "INC-1", 1).await).await;
-    for (bundle, count) in [(&bundle, 7), (&bundle, 3), (&other, 0)] {
-        let set = ledger.set_unreadable_records(&bundle.id, count).await;
-        set.expect("a database");
+pub(super) async fn derived_items_say_what_was_complete_and_readable(ledger: Ledger) {
+    let mut bundles = Vec::new();
+    for pass in 0..4 {
+        let key = add_pass(&ledger, "INC-1", pass).await;
+        bundles.push(add_bundle(&ledger, &key).await);
+    }
+    let derived = |item: &str, is_complete, seconds, unreadable| DerivedItem {
+        item: item.parse().expect("an item name"),
+        is_complete,
+        asked: Some(TimeWindow {
+            from: at(0),
+            until: at(seconds),
+        }),
+        unreadable,
+    };
+    for (bundle, items) in bundles.iter().zip([
+        vec![
+            derived("okta-log", true, 1, 3),
+            derived("other", true, 1, 4),
+        ],
+        vec![derived("okta-log", true, 2, 0)],
+        vec![derived("okta-log", false, 3, 0)],
+    ]) {
+        for _ in 0..2 {
+            let added = ledger.add_derived_items(&bundle.id, &items).await;
+            added.expect("a committed bundle");
+        }
     }
     let found = ledger.unreadable_records(&incident("INC-1")).await;
-    assert_eq!(found.expect("a database"), [(bundle.id, 3)]);
+    assert_eq!(found.expect("a database"), [(bundles[0].id, 7)]);
+    for (bundle, expected) in [(3, Some(1)), (2, Some(1)), (1, Some(0)), (0, None)] {
+        let found = ledger.last_complete_item(&bundles[bundle], &item()).await;
+        let found = found.expect("a database");
+        assert_eq!(
+            found.as_ref().map(|found| found.bundle),
+            expected.map(|bundle: usize| bundles[bundle].id)
+        );
+        if let Some(found) = found {
+            assert_eq!(u64::from(found.pass), expected.expect("one") as u64);
+            assert_eq!(found.asked.map(|window| window.from), Some(at(0)));
+        }
+    }
 }
 
 pub(super) async fn bundles_are_compared_by_event_ids(ledger: Ledger) {

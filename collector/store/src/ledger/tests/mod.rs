@@ -95,7 +95,7 @@ const CASES: &[Case] = &[
     case!(facts::timeline_is_filtered),
     case!(facts::events_are_found_by_who_and_what_and_how),
     case!(facts::hostile_texts_are_truncated),
-    case!(facts::unreadable_records_are_counted),
+    case!(facts::derived_items_say_what_was_complete_and_readable),
     case!(facts::bundles_are_compared_by_event_ids),
     case!(facts::objects_are_compared_by_their_versions),
     case!(tokens::token_is_stored_unchanged),

@@ -104,7 +104,13 @@ async fn timeline_statements_use_their_indexes() {
         );
         // The page itself, once selected, is read as a whole.
         let reads_all = |step: &String| {
-            let tables = ["events", "event_records", "event_terms", "objects", "bundles"];
+            let tables = [
+                "events",
+                "event_records",
+                "event_terms",
+                "objects",
+                "bundles",
+            ];
             let table = step
                 .strip_prefix("SCAN ")
                 .and_then(|rest| rest.split(' ').next());
