@@ -25,7 +25,7 @@ use domain::plan::CapturePlan;
 use local::LocalBackend;
 pub(super) use open::config_path;
 use pipeline::AttachmentContent;
-use pipeline::timeline::TimelineFilter;
+use pipeline::timeline::{LineName, TimelineFilter};
 use platform::progress::ProgressCounter;
 pub(super) use remote::RemoteBackend;
 use selection::{BackendArguments, BackendChoice};
@@ -92,6 +92,15 @@ pub(super) trait Backend: Send + Sync {
         filter: TimelineFilter,
         each: Visitor<'_, TimelineRow>,
     ) -> Result<()>;
+
+    /// Passes the record behind a line of the timeline to `each`, chunk by chunk, and returns where
+    /// it is. The whole bundle has been verified before.
+    async fn read_record(
+        &self,
+        id: &IncidentId,
+        line: &LineName,
+        each: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
+    ) -> Result<LineName>;
 
     /// The events after the journal entry `seq`, as they happen.
     fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed>;
