@@ -7,11 +7,13 @@
 mod cloudtrail;
 mod edge;
 mod event;
+mod gitlab;
 mod host;
 pub mod json;
 mod line;
 mod object;
 pub mod ocsf;
+mod okta;
 mod reader;
 pub mod text;
 
@@ -100,7 +102,12 @@ pub trait Deriver: Sync {
 }
 
 /// All derivers.
-pub static ALL: &[&dyn Deriver] = &[&cloudtrail::CloudTrailDeriver, &host::HostDeriver];
+pub static ALL: &[&dyn Deriver] = &[
+    &cloudtrail::CloudTrailDeriver,
+    &gitlab::GitLabDeriver,
+    &host::HostDeriver,
+    &okta::OktaDeriver,
+];
 
 /// The deriver for records of `endpoint`; `None` if there is none.
 #[must_use]

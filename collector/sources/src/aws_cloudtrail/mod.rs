@@ -121,18 +121,18 @@ const DEFAULT_REGIONS: &[&str] = &[
 ];
 
 /// For the few requests to other services: STS, Account Management.
-static AUXILIARY_POLICY: LazyLock<RequestPolicy> = LazyLock::new(|| RequestPolicy {
-    quota: QuotaKey {
+static AUXILIARY_POLICY: LazyLock<RequestPolicy> = LazyLock::new(|| {
+    let quota = QuotaKey {
         provider: "aws",
         account: String::new(),
         region: String::new(),
         endpoint: "sts",
-    },
-    rate: RequestRate {
-        per_second: 20.0,
-        burst: 20,
-    },
-    classify,
+    };
+    RequestPolicy {
+        endpoint: GET_CALLER_IDENTITY,
+        classify,
+        ..RequestPolicy::new(quota, RequestRate::new(20.0, 20))
+    }
 });
 
 /// Recognises throttling. AWS answers it with status 400 or 503 and an error code in the body (list
@@ -176,7 +176,7 @@ impl Source for AwsCloudTrail {
     async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness {
         let config = &cx.config.aws_cloudtrail;
         if !config.enabled {
-            return not_configured(self, "switched off in the configuration");
+            return not_configured(self.name(), "switched off in the configuration");
         }
         let accesses = AccountAccess::discover(config).await;
         let checks = accesses.into_iter().map(|access| async move {
