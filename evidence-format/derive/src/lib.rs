@@ -4,12 +4,16 @@
 //! the records of one provider. Everything that it returns is hostile text, since whoever acted
 //! chose parts of it; it is bounded here, and shown safely by whoever shows it.
 
+mod cloudtrail;
 mod edge;
 mod event;
+mod gitlab;
+mod host;
 pub mod json;
 mod line;
 mod object;
 pub mod ocsf;
+mod okta;
 mod reader;
 pub mod text;
 
@@ -36,6 +40,8 @@ pub struct RecordContext<'r> {
     pub status: u16,
     /// When the response was received, or the file was read.
     pub captured_at: Timestamp,
+    /// When the host booted whose file this is, if the item says so.
+    pub booted_at: Option<Timestamp>,
     /// Account, organization or cluster of the item's source, if it has one.
     pub account: Option<&'r str>,
     /// The body before the first record, at most [`FRAME_BYTES_MAX`] of it: the elements of a list
@@ -96,7 +102,12 @@ pub trait Deriver: Sync {
 }
 
 /// All derivers.
-pub static ALL: &[&dyn Deriver] = &[];
+pub static ALL: &[&dyn Deriver] = &[
+    &cloudtrail::CloudTrailDeriver,
+    &gitlab::GitLabDeriver,
+    &host::HostDeriver,
+    &okta::OktaDeriver,
+];
 
 /// The deriver for records of `endpoint`; `None` if there is none.
 #[must_use]

@@ -25,6 +25,9 @@ pub const RECORD_BYTES_MAX: usize = 2 << 20;
 /// of the block is cut like any other body.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
+/// Bytes of a `warcinfo` that are read; ours have 200.
+const INFO_BYTES_MAX: usize = 4096;
+
 /// Visits the pieces of one item, and calls a function for each line that its records give.
 pub struct ItemReader<'v> {
     item: ItemEntry,
@@ -68,6 +71,7 @@ impl<'v> ItemReader<'v> {
             uri: &block.uri,
             status: block.status,
             captured_at: block.captured_at,
+            booted_at: block.booted_at,
             account: self.item.source.account.as_deref(),
             frame: &block.frame,
             offset: self.record.offset,
@@ -160,6 +164,9 @@ struct BlockTracker {
     endpoint: String,
     uri: String,
     captured_at: Timestamp,
+    /// From the item's `warcinfo`.
+    booted_at: Option<Timestamp>,
+    info: Vec<u8>,
     kind: BlockKind,
     /// The HTTP head so far, while its end has not been seen.
     head: Option<Vec<u8>>,
@@ -176,7 +183,9 @@ struct BlockTracker {
 enum BlockKind {
     /// `response`, `resource`: what a source gave.
     Content,
-    /// `request`, `metadata`, `warcinfo`: what we wrote.
+    /// What says how the item came to be.
+    Info,
+    /// `request`, `metadata`: what we wrote.
     Other,
 }
 
@@ -187,6 +196,8 @@ impl BlockTracker {
             default_endpoint,
             uri: String::new(),
             captured_at: epoch(),
+            booted_at: None,
+            info: Vec::new(),
             kind: BlockKind::Other,
             head: None,
             status: 0,
@@ -231,6 +242,7 @@ impl RecordVisitor for BlockTracker {
         let continues = offset > 0 && offset == self.offset && uri == self.uri;
         self.kind = match fields.get("WARC-Type") {
             Some("response" | "resource") => BlockKind::Content,
+            Some("warcinfo") => BlockKind::Info,
             Some(_) | None => BlockKind::Other,
         };
         self.captured_at = fields
@@ -260,6 +272,10 @@ impl RecordVisitor for BlockTracker {
     }
 
     fn block(&mut self, bytes: &[u8]) {
+        if self.kind == BlockKind::Info {
+            let room = INFO_BYTES_MAX - self.info.len();
+            self.info.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
         let Some(head) = &mut self.head else {
             return self.body(bytes);
         };
@@ -275,7 +291,15 @@ impl RecordVisitor for BlockTracker {
         }
     }
 
-    fn end(&mut self) {}
+    fn end(&mut self) {
+        let info = std::mem::take(&mut self.info);
+        if self.kind == BlockKind::Info {
+            self.booted_at = str::from_utf8(&info)
+                .ok()
+                .and_then(|info| info.lines().find_map(|line| line.strip_prefix("booted: ")))
+                .and_then(Timestamp::parse_lenient);
+        }
+    }
 }
 
 /// The status of `HTTP/1.1 200 OK`; 0 if the head begins otherwise.
@@ -293,4 +317,103 @@ fn status_of(head: &[u8]) -> u16 {
 
 fn epoch() -> Timestamp {
     Timestamp::from_unix_nanoseconds(0).expect("1970 is in range")
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence_format::warc::{RecordIds, RecordType, WarcHeader, write_record};
+
+    use super::*;
+
+    fn record(kind: RecordType, offset: &str, content_type: &str, block: &[u8]) -> Vec<u8> {
+        let header = WarcHeader {
+            kind,
+            target_uri: Some("https://api.example.com/logs"),
+            date: "2026-11-23T13:40:17.25Z".parse().expect("a time"),
+            content_type,
+            truncated: None,
+            fields: &[("Exhibit-Endpoint", "x:logs"), ("Exhibit-Offset", offset)],
+        };
+        let mut out = Vec::new();
+        write_record(&mut out, &header, &mut RecordIds::new([1; 8]), block).expect("short");
+        out
+    }
+
+    fn track(tracker: &mut BlockTracker, warc: &[u8], piece_bytes: usize) {
+        let mut parser = WarcParser::new();
+        for piece in warc.chunks(piece_bytes) {
+            parser.push(piece, tracker).expect("WARC");
+        }
+    }
+
+    #[test]
+    fn head_and_frame_are_found_whatever_the_pieces() {
+        let http = "application/http;msgtype=response";
+        let body = b"{\"kind\":\"PodList\",\"items\":[";
+        let block = [&b"HTTP/1.1 206 Partial\r\na: b\r\n\r\n"[..], body].concat();
+        let warc = record(RecordType::Response, "0", http, &block);
+        for piece_bytes in [1, 7, warc.len()] {
+            let mut tracker = BlockTracker::new("y:file".to_owned());
+            track(&mut tracker, &warc, piece_bytes);
+            assert_eq!(tracker.endpoint, "x:logs");
+            assert_eq!((tracker.status, tracker.offset), (206, body.len() as u64));
+            assert_eq!(tracker.frame, body);
+            assert_eq!(tracker.captured_at.to_string(), "2026-11-23T13:40:17.25Z");
+            assert!(tracker.may_be_derived());
+        }
+    }
+
+    #[test]
+    fn parts_of_one_object_share_status_and_frame() {
+        let http = "application/http;msgtype=response";
+        let mut tracker = BlockTracker::new(String::new());
+        let first = record(
+            RecordType::Response,
+            "0",
+            http,
+            b"HTTP/1.1 404 Gone\r\n\r\n12345",
+        );
+        track(&mut tracker, &first, 64);
+        assert!(!tracker.may_be_derived(), "an error's body is no record");
+        track(
+            &mut tracker,
+            &record(RecordType::Response, "5", "text/plain", b"678"),
+            64,
+        );
+        assert_eq!((tracker.status, tracker.offset), (404, 8));
+        assert_eq!(tracker.frame, b"12345678");
+        // Another object, which is told from a continuation by its offset.
+        track(
+            &mut tracker,
+            &record(RecordType::Resource, "5", "text/plain", b"a"),
+            64,
+        );
+        assert_eq!((tracker.status, tracker.offset), (0, 6));
+        track(
+            &mut tracker,
+            &record(RecordType::Request, "0", "application/http", b"GET"),
+            64,
+        );
+        assert!(!tracker.may_be_derived(), "requests are ours");
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let long = vec![b'x'; RECORD_BYTES_MAX + 5];
+        let mut open = OpenRecord::default();
+        open.start(0);
+        open.push(&long);
+        assert!(open.is_cut && open.bytes.len() == RECORD_BYTES_MAX);
+        let mut tracker = BlockTracker::new(String::new());
+        let warc = record(RecordType::Response, "0", "application/http", &long);
+        track(&mut tracker, &warc, 100_000);
+        assert!(tracker.frame.len() <= FRAME_BYTES_MAX && tracker.head.is_none());
+        for record in [&long[..], &long[..3], &long[..5000]] {
+            tracker.keep_preceding(record);
+            assert!(tracker.preceding.len() <= PRECEDING_BYTES_MAX);
+        }
+        let info = record(RecordType::Warcinfo, "0", "application/warc-fields", &long);
+        track(&mut tracker, &info, 100_000);
+        assert_eq!((tracker.info.len(), tracker.booted_at), (0, None));
+    }
 }
