@@ -19,7 +19,8 @@ use platform::terminal::ProgressLine;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{
-    AttachRequest, AttachmentResult, Backend, EventFeed, PlanTarget, Visitor, describe_progress,
+    AttachRequest, AttachmentResult, Backend, ChunkVisitor, EventFeed, PlanTarget, Visitor,
+    describe_progress,
 };
 use crate::app::OpenStore;
 use domain::incident::{
@@ -243,7 +244,7 @@ impl Backend for LocalBackend {
         &self,
         id: &IncidentId,
         line: &LineName,
-        each: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
+        each: ChunkVisitor<'_>,
     ) -> Result<LineName> {
         let mut record = self.app.pipeline.read_record(id, line, &self.by).await?;
         let mut buffer = vec![0; 64 << 10];

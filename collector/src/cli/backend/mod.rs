@@ -33,6 +33,9 @@ use selection::{BackendArguments, BackendChoice};
 /// Is called with one item after the other; its error ends the iteration.
 pub(super) type Visitor<'v, T> = &'v mut (dyn FnMut(T) -> Result<()> + Send);
 
+/// The same for the parts of a file that may be larger than memory.
+pub(super) type ChunkVisitor<'v> = &'v mut (dyn for<'c> FnMut(&'c [u8]) -> Result<()> + Send);
+
 /// Incidents and their evidence, in a store of this machine or on a server.
 #[async_trait]
 pub(super) trait Backend: Send + Sync {
@@ -99,7 +102,7 @@ pub(super) trait Backend: Send + Sync {
         &self,
         id: &IncidentId,
         line: &LineName,
-        each: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
+        each: ChunkVisitor<'_>,
     ) -> Result<LineName>;
 
     /// The events after the journal entry `seq`, as they happen.

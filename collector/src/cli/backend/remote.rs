@@ -28,7 +28,8 @@ use super::super::attach;
 use super::super::interrupt::EXIT_INTERRUPTED;
 use super::selection::path_variable;
 use super::{
-    AttachRequest, AttachmentResult, Backend, EventFeed, PlanTarget, Visitor, describe_progress,
+    AttachRequest, AttachmentResult, Backend, ChunkVisitor, EventFeed, PlanTarget, Visitor,
+    describe_progress,
 };
 use client::keys::{KeyHistory, state_folder};
 use client::{ApiCall, ApiClient, ClientError, EventSubscription, Upload};
@@ -383,7 +384,7 @@ impl Backend for RemoteBackend {
         &self,
         id: &IncidentId,
         line: &LineName,
-        each: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
+        each: ChunkVisitor<'_>,
     ) -> Result<LineName> {
         let call = ApiCall::get(incident_path(id, "/record"))
             .query("line", [line])
