@@ -8,7 +8,7 @@ use evidence_format::bundle::{BundleError, DraftBundle};
 
 use super::{CaptureMode, LocalContext, LocalSource, ReadinessProbe, Source, not_configured};
 use domain::plan::{
-    CaptureStep, CaptureTarget, EvidenceLifetime, Offer, Readiness, ReadinessState, TargetEstimate,
+    CaptureStep, CaptureTarget, EvidenceLifetime, Offer, OfferReadiness, Readiness, ReadinessState,
 };
 
 pub(crate) static SOURCE: HostSource = HostSource;
@@ -69,16 +69,11 @@ impl Source for HostSource {
         } else {
             vec!["not root: open files and sockets of other users' processes are hidden".to_owned()]
         };
-        let targets = vec![TargetEstimate {
-            target: CaptureTarget::default(),
-            requests: None,
-        }];
-        Readiness {
-            source: NAME.parse().expect("a name"),
-            state: ReadinessState::Ready,
-            targets,
-            problems,
-        }
+        let offers = OFFERS
+            .iter()
+            .map(|offer| OfferReadiness::ready(offer, CaptureTarget::default()));
+        let source = NAME.parse().expect("a name");
+        Readiness::of_offers(source, ReadinessState::Ready, offers.collect(), problems)
     }
 
     fn capture_mode(&self) -> CaptureMode<'_> {

@@ -56,8 +56,8 @@ pub trait Source: Send + Sync {
     /// What can be captured, and how fast it vanishes. The planner orders steps by the latter.
     fn offers(&self) -> &'static [Offer];
 
-    /// Finds out which targets are available now, under which identity, and which permissions are
-    /// missing. Sends few requests, and only reading ones.
+    /// Finds out at which targets each offer is available now, under which identity, and which
+    /// permissions are missing. Sends few requests, and only reading ones.
     async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness;
 
     /// How this source captures.
@@ -140,8 +140,8 @@ pub struct ReadinessProbe {
     pub incident: Option<IncidentId>,
     pub config: Arc<SourcesConfig>,
     pub transport: Arc<Transport>,
-    /// Spend one request for each target, to see whether it may be captured, and to estimate how
-    /// many requests this window takes.
+    /// Spend one request for each offer and target, to see whether it may be captured, and to
+    /// estimate how many requests this window takes.
     pub estimate: Option<TimeWindow>,
 }
 
@@ -206,10 +206,6 @@ pub fn offer_of(source: &dyn Source, step: &CaptureStep) -> Option<&'static Offe
 /// The readiness of a source that is not set up.
 fn not_configured(source: &dyn Source, problem: &str) -> Readiness {
     let source = source.name().parse().expect("names of sources are names");
-    Readiness {
-        source,
-        state: ReadinessState::NotConfigured,
-        targets: Vec::new(),
-        problems: vec![problem.to_owned()],
-    }
+    let problems = vec![problem.to_owned()];
+    Readiness::of_source(source, ReadinessState::NotConfigured, problems)
 }

@@ -34,8 +34,8 @@ use super::{
 use access::AccountAccess;
 use domain::incident::PivotKind;
 use domain::plan::{
-    CaptureStep, CaptureTarget, EvidenceLifetime, Offer, Readiness, ReadinessState, RequestQuota,
-    SettleRule, TargetEstimate,
+    CaptureStep, CaptureTarget, EvidenceLifetime, Offer, OfferReadiness, Readiness, ReadinessState,
+    RequestQuota, SettleRule,
 };
 use evidence_format::time::Timestamp;
 
@@ -186,11 +186,11 @@ impl Source for AwsCloudTrail {
             });
             (access, account)
         });
-        let mut readiness = readiness(join_all(checks).await);
-        if let Some(window) = cx.estimate {
-            estimate::estimate(&mut readiness, window, cx).await;
+        let readiness = readiness(join_all(checks).await);
+        match cx.estimate {
+            Some(window) => estimate::estimate(readiness, window, cx).await,
+            None => readiness,
         }
-        readiness
     }
 
     fn capture_mode(&self) -> CaptureMode<'_> {
@@ -299,6 +299,11 @@ where
     }
 }
 
+/// True for the error codes by which AWS denies a permission.
+fn is_refusal(code: &str) -> bool {
+    code.starts_with("AccessDenied") || code == "UnauthorizedOperation"
+}
+
 /// One target for each region of each account. An account that several credentials lead to is
 /// captured with the first of them.
 fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, String>)>) -> Readiness {
@@ -321,25 +326,14 @@ fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, String>)>) ->
             Err(error) => problems.push(format!("{access}: {error}")),
         }
     }
-    let targets: Vec<TargetEstimate> = accounts
+    let offers = accounts
         .values()
         .flat_map(|(access, account)| account_targets(access, account))
-        .map(|target| TargetEstimate {
-            target,
-            requests: None,
-        })
+        .map(|target| OfferReadiness::ready(&OFFER, target))
         .collect();
-    let state = if targets.is_empty() {
-        ReadinessState::NotConfigured
-    } else {
-        ReadinessState::Ready
-    };
-    Readiness {
-        source: OFFER.source.parse().expect("a name"),
-        state,
-        targets,
-        problems,
-    }
+    let source = OFFER.source.parse().expect("a name");
+    // without credentials for any account
+    Readiness::of_offers(source, ReadinessState::NotConfigured, offers, problems)
 }
 
 fn account_targets<'a>(
