@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use agent::capture::{self, CaptureOptions, CaptureProgress, Probe};
 use async_trait::async_trait;
 use evidence_format::bundle::{BundleError, DraftBundle};
+use evidence_format::plan::SealedPlan;
 
 use super::{CaptureMode, LocalContext, LocalSource, ReadinessProbe, Source, not_configured};
 use domain::plan::{
@@ -60,7 +61,7 @@ impl Source for HostSource {
 
     async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness {
         if !cx.config.host.enabled {
-            return not_configured(self, "switched off in the configuration");
+            return not_configured(self.name(), "switched off in the configuration");
         }
         // without root most probes still work, so the source is ready, but says what will be
         // missing
@@ -88,17 +89,15 @@ impl LocalSource for HostSource {
         steps: &[CaptureStep],
         cx: &LocalContext<'_>,
     ) -> Result<(), BundleError> {
-        let planned = capture::probes()
-            .filter(|probe| steps.iter().any(|step| step.item == probe.item()))
-            .map(|probe| probe.name.to_owned());
         let options = CaptureOptions {
-            only: planned.collect(),
             deadline: cx.deadline,
             environment_values: cx.config.host.environment_values,
             ..CaptureOptions::default()
         };
-        // the agent orders its steps itself, as the planner does
-        let plan = capture::plan(&options).expect("only names of the agent's own probes");
+        let plan = SealedPlan {
+            deadline_seconds: Some(cx.deadline.as_secs()),
+            steps: steps.iter().map(CaptureStep::sealed).collect(),
+        };
         let mut progress = |now: CaptureProgress<'_>| cx.progress.set(now.step as u64, now.bytes);
         capture::capture(draft, &plan, &options, cx.stop, &mut progress)
     }

@@ -12,7 +12,10 @@ pub mod context;
 pub mod coverage;
 pub mod crypto;
 mod host;
+mod okta;
 pub mod recorder;
+pub mod rest;
+mod secret_source;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -27,12 +30,15 @@ use futures::stream::{FuturesOrdered, StreamExt as _};
 
 use config::SourcesConfig;
 use context::CaptureContext;
+#[cfg(doc)]
+use coverage::CountedKind;
+use coverage::{CountedRecord, DeclaredRecords, EndpointCounting, UnreadableBody};
 use domain::plan::{CaptureStep, Offer, Readiness, ReadinessState};
 use platform::progress::ProgressCounter;
 use recorder::{CallError, Transport};
 
 /// Every source of this program.
-pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE];
+pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE, &okta::SOURCE];
 
 /// The source called `name`.
 #[must_use]
@@ -83,14 +89,22 @@ pub trait RemoteSource: Send + Sync {
     /// [`Incomplete`], if the step ended early. The caller seals it as a gap.
     async fn capture(&self, step: &CaptureStep, cx: &CaptureContext) -> Result<(), Incomplete>;
 
-    /// Calls `visit` with the time and the id of every event in `body`, in order. `body` is that of
-    /// one recorded response. Returns false if it is no page of events, such as the answer to an
-    /// identity request. Pure.
-    fn for_each_event(
+    /// How the answers of `endpoint` are counted in the items of `offer`; `None` if the source has
+    /// no such endpoint. Pure.
+    fn counting(&self, offer: &str, endpoint: &str) -> Option<EndpointCounting>;
+
+    /// Calls `visit` with each record of `body`, in order, and returns how many there are according
+    /// to the provider. `body` is that of a successful answer of `endpoint`, whose kind is
+    /// [`CountedKind::Events`] or [`CountedKind::Objects`]. Pure.
+    ///
+    /// # Errors
+    /// The body has another shape.
+    fn read_body(
         &self,
+        endpoint: &str,
         body: &[u8],
-        visit: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
-    ) -> bool;
+        visit: &mut dyn FnMut(CountedRecord<'_>),
+    ) -> Result<Option<DeclaredRecords>, UnreadableBody>;
 
     /// Reads one record of an item; `None` if it is not an event. Pure.
     fn parse_event(&self, record: &[u8]) -> Option<ProviderEvent>;
@@ -204,8 +218,8 @@ pub fn offer_of(source: &dyn Source, step: &CaptureStep) -> Option<&'static Offe
 }
 
 /// The readiness of a source that is not set up.
-fn not_configured(source: &dyn Source, problem: &str) -> Readiness {
-    let source = source.name().parse().expect("names of sources are names");
+fn not_configured(source: &str, problem: &str) -> Readiness {
+    let source = source.parse().expect("names of sources are names");
     let problems = vec![problem.to_owned()];
     Readiness::of_source(source, ReadinessState::NotConfigured, problems)
 }

@@ -6,7 +6,10 @@
 
 mod edge;
 mod event;
+pub mod json;
 mod object;
+pub mod ocsf;
+pub mod text;
 
 pub use edge::{EdgeRelation, ObjectEdge};
 pub use event::{ActivityCategory, ActivityEvent, ActivityOutcome};
@@ -47,6 +50,16 @@ pub enum Derivation {
     Edge(ObjectEdge),
 }
 
+impl Derivation {
+    fn bound(&mut self) {
+        match self {
+            Self::Event(event) => event.bound(),
+            Self::Object(object) => object.bound(),
+            Self::Edge(edge) => edge.bound(),
+        }
+    }
+}
+
 /// Reads the records of one provider.
 pub trait Deriver: Sync {
     /// Name of the provider, and the part of endpoints before the colon: `github`.
@@ -68,4 +81,16 @@ pub static ALL: &[&dyn Deriver] = &[];
 pub fn deriver_of(endpoint: &str) -> Option<&'static dyn Deriver> {
     let (name, _) = endpoint.split_once(':')?;
     ALL.iter().copied().find(|deriver| deriver.name() == name)
+}
+
+/// Calls `visit` for everything that `record` says, with all texts bounded. Does nothing if no
+/// deriver knows the endpoint.
+pub fn derive_record(record: &RecordContext<'_>, visit: &mut dyn FnMut(Derivation)) {
+    let Some(deriver) = deriver_of(record.endpoint) else {
+        return;
+    };
+    deriver.derive(record, &mut |mut derivation| {
+        derivation.bound();
+        visit(derivation);
+    });
 }

@@ -104,7 +104,7 @@ pub struct CaptureStep {
 #[schema(as = StepLimits)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepLimits {
-    /// Bytes of one object.
+    /// Bytes of one object, such as a file or a log. A page of a list is none: it holds many.
     pub object_bytes_max: u64,
     /// Bytes of the whole item, before compression.
     pub item_bytes_max: u64,
@@ -199,15 +199,22 @@ impl CapturePass {
     #[must_use]
     pub fn sealed_plan(&self, deadline_seconds: Option<u64>) -> SealedPlan {
         // Also the steps that are left out: an auditor sees what was never attempted.
-        let steps = self.steps.iter().map(|step| SealedStep {
-            item: step.item.clone(),
-            what: step.what.clone(),
-            object_bytes_max: Some(step.limits.object_bytes_max),
-            item_bytes_max: Some(step.limits.item_bytes_max),
-        });
         SealedPlan {
             deadline_seconds,
-            steps: steps.collect(),
+            steps: self.steps.iter().map(CaptureStep::sealed).collect(),
+        }
+    }
+}
+
+impl CaptureStep {
+    /// The form in which the step is sealed with its item.
+    #[must_use]
+    pub fn sealed(&self) -> SealedStep {
+        SealedStep {
+            item: self.item.clone(),
+            what: self.what.clone(),
+            object_bytes_max: Some(self.limits.object_bytes_max),
+            item_bytes_max: Some(self.limits.item_bytes_max),
         }
     }
 }

@@ -118,6 +118,7 @@ async fn capture(
         bytes_max: step.limits.item_bytes_max,
         object_bytes_max: step.limits.object_bytes_max,
         rank: rank_of(task, step),
+        pass_kind: task.pass.kind,
         progress: Arc::clone(&progress),
         pass_progress: Arc::clone(task.progress),
         sink: Arc::new(sink),
@@ -224,11 +225,8 @@ fn default_policy(task: &CaptureTask<'_>, step: &CaptureStep) -> RequestPolicy {
         endpoint,
     };
     RequestPolicy {
-        quota,
-        rate: RequestRate {
-            per_second: 10.0,
-            burst: 10,
-        },
-        classify: |_, _, _| None,
+        endpoint,
+        rank: rank_of(task, step),
+        ..RequestPolicy::new(quota, RequestRate::new(10.0, 10))
     }
 }

@@ -52,18 +52,18 @@ pub(super) async fn capture(step: &CaptureStep, cx: &CaptureContext) -> Result<(
         attribute: step.pivot.as_ref().map(lookup_attribute).transpose()?,
         cursor: Mutex::new(cursor),
     };
+    let quota = QuotaKey {
+        provider: "aws",
+        account: step.target.account.clone().unwrap_or_default(),
+        region: capture.region.to_string(),
+        endpoint: LOOKUP_EVENTS,
+    };
+    let per_second = f64::from(cx.config.aws_cloudtrail.requests_per_second);
     let policy = RequestPolicy {
-        quota: QuotaKey {
-            provider: "aws",
-            account: step.target.account.clone().unwrap_or_default(),
-            region: capture.region.to_string(),
-            endpoint: LOOKUP_EVENTS,
-        },
-        rate: RequestRate {
-            per_second: f64::from(cx.config.aws_cloudtrail.requests_per_second),
-            burst: 1,
-        },
+        endpoint: LOOKUP_EVENTS,
+        rank: cx.recorder.policy().rank,
         classify,
+        ..RequestPolicy::new(quota, RequestRate::new(per_second, 1))
     };
     let recorder = cx.recorder.with_policy(policy);
     capture.record_identity(&recorder).await?;

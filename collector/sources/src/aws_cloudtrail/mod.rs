@@ -27,6 +27,9 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
 use super::context::CaptureContext;
+use super::coverage::{
+    CountedKind, CountedRecord, DeclaredRecords, EndpointCounting, UnreadableBody,
+};
 use super::recorder::{QuotaKey, RequestPolicy, RequestRate, RetryDecision};
 use super::{
     CaptureMode, Incomplete, ProviderEvent, ReadinessProbe, RemoteSource, Source, not_configured,
@@ -37,7 +40,6 @@ use domain::plan::{
     CaptureStep, CaptureTarget, EvidenceLifetime, Offer, OfferReadiness, Readiness, ReadinessState,
     RequestQuota, SettleRule,
 };
-use evidence_format::time::Timestamp;
 
 pub(crate) static SOURCE: AwsCloudTrail = AwsCloudTrail;
 
@@ -120,18 +122,18 @@ const DEFAULT_REGIONS: &[&str] = &[
 ];
 
 /// For the few requests to other services: STS, Account Management.
-static AUXILIARY_POLICY: LazyLock<RequestPolicy> = LazyLock::new(|| RequestPolicy {
-    quota: QuotaKey {
+static AUXILIARY_POLICY: LazyLock<RequestPolicy> = LazyLock::new(|| {
+    let quota = QuotaKey {
         provider: "aws",
         account: String::new(),
         region: String::new(),
         endpoint: "sts",
-    },
-    rate: RequestRate {
-        per_second: 20.0,
-        burst: 20,
-    },
-    classify,
+    };
+    RequestPolicy {
+        endpoint: GET_CALLER_IDENTITY,
+        classify,
+        ..RequestPolicy::new(quota, RequestRate::new(20.0, 20))
+    }
 });
 
 /// Recognises throttling. AWS answers it with status 400 or 503 and an error code in the body (list
@@ -175,7 +177,7 @@ impl Source for AwsCloudTrail {
     async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness {
         let config = &cx.config.aws_cloudtrail;
         if !config.enabled {
-            return not_configured(self, "switched off in the configuration");
+            return not_configured(self.name(), "switched off in the configuration");
         }
         let accesses = AccountAccess::discover(config).await;
         let checks = accesses.into_iter().map(|access| async move {
@@ -204,12 +206,23 @@ impl RemoteSource for AwsCloudTrail {
         capture::capture(step, cx).await
     }
 
-    fn for_each_event(
+    fn counting(&self, _offer: &str, endpoint: &str) -> Option<EndpointCounting> {
+        let kind = match endpoint {
+            LOOKUP_EVENTS => CountedKind::Events,
+            GET_CALLER_IDENTITY => CountedKind::Auxiliary,
+            _ => return None,
+        };
+        Some(EndpointCounting::root(kind))
+    }
+
+    fn read_body(
         &self,
+        _endpoint: &str,
         body: &[u8],
-        visit: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
-    ) -> bool {
-        parse::for_each_event(body, visit)
+        visit: &mut dyn FnMut(CountedRecord<'_>),
+    ) -> Result<Option<DeclaredRecords>, UnreadableBody> {
+        parse::for_each_event(body, visit)?;
+        Ok(None)
     }
 
     fn parse_event(&self, record: &[u8]) -> Option<ProviderEvent> {

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use memchr::memmem::Finder;
 use url::Url;
@@ -75,11 +76,17 @@ pub(crate) type RemovalCounts = BTreeMap<String, u64>;
 /// Our own credentials, in each form in which they can occur in an exchange. Clones share them, so
 /// that a credential obtained during a capture is known to all recorders at once.
 #[derive(Clone, Default)]
-pub(crate) struct Secrets(Arc<RwLock<Vec<Finder<'static>>>>);
+pub struct Secrets(Arc<RwLock<Vec<Finder<'static>>>>);
 
 impl Secrets {
-    /// Adds a secret. One shorter than [`SECRET_BYTES_MIN`] is ignored.
-    pub(crate) fn add(&self, secret: &str) {
+    /// Adds a secret that is valid until `until`; it is forgotten an hour later.
+    pub fn lease(&self, secret: &str, until: SystemTime) {
+        let _ = until;
+        self.add(secret);
+    }
+
+    /// Adds a secret for as long as the process runs. One shorter than [`SECRET_BYTES_MIN`] is ignored.
+    pub fn add(&self, secret: &str) {
         if secret.len() < SECRET_BYTES_MIN {
             return;
         }
@@ -167,12 +174,22 @@ pub(super) fn strip_url<'t>(text: &'t str, removed: &mut RemovalCounts) -> Cow<'
     Cow::Owned(format!("{path}?{}{fragment}", parameters.join("&")))
 }
 
+/// True if the value of `parameter` (`name=value`) is a credential.
+pub(crate) fn is_credential_parameter(parameter: &str) -> bool {
+    PARAMETERS.contains(&decoded_name(parameter).as_str())
+}
+
+/// The name of a URL parameter in lower case. The server decodes `%73ig` to `sig`, and so must we.
+fn decoded_name(parameter: &str) -> String {
+    let name = parameter.split('=').next().unwrap_or_default();
+    url::form_urlencoded::parse(name.as_bytes())
+        .map(|(name, _)| name.to_ascii_lowercase())
+        .collect()
+}
+
 fn parameter_without_value(parameter: &str, removed: &mut RemovalCounts) -> String {
     let name = parameter.split('=').next().unwrap_or_default();
-    // the server decodes `%73ig` to `sig`, and so must we
-    let decoded: String = url::form_urlencoded::parse(name.as_bytes())
-        .map(|(name, _)| name.to_ascii_lowercase())
-        .collect();
+    let decoded = decoded_name(parameter);
     if !PARAMETERS.contains(&decoded.as_str()) {
         return parameter.to_owned();
     }

@@ -1,0 +1,227 @@
+//! Makes a source of the program of a table of endpoints.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+
+use async_trait::async_trait;
+use domain::incident::PivotKind;
+use domain::plan::{CaptureStep, Offer, Readiness, RequestQuota};
+
+use super::endpoint::{BodyShape, Endpoint, Paging, RestOffer};
+use super::intern::interned;
+use super::page::{read_page, text_at, time_at};
+use super::source::RestSource;
+use super::{readiness, walk};
+use crate::context::CaptureContext;
+use crate::coverage::{
+    CountedKind, CountedRecord, DeclaredRecords, EndpointCounting, UnreadableBody,
+};
+use crate::{CaptureMode, Incomplete, ProviderEvent, ReadinessProbe, RemoteSource, Source};
+
+/// A [`Source`] made of a [`RestSource`].
+pub struct RestAdapter {
+    source: &'static dyn RestSource,
+    offers: OnceLock<&'static [Offer]>,
+    endpoints: OnceLock<BTreeMap<&'static str, &'static Endpoint>>,
+    /// Ids of the endpoints that are asked for the records of others.
+    children: OnceLock<BTreeSet<&'static str>>,
+}
+
+impl RestAdapter {
+    #[must_use]
+    pub const fn new(source: &'static dyn RestSource) -> Self {
+        Self {
+            source,
+            offers: OnceLock::new(),
+            endpoints: OnceLock::new(),
+            children: OnceLock::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn source(&self) -> &'static dyn RestSource {
+        self.source
+    }
+
+    /// The endpoint with this id. Rows that share an id have the same shape.
+    #[must_use]
+    pub fn endpoint(&self, id: &str) -> Option<&'static Endpoint> {
+        let known = self.endpoints.get_or_init(|| {
+            let all = endpoints_of(self.source).into_iter();
+            all.map(|endpoint| (endpoint.id, endpoint)).collect()
+        });
+        known.get(id).copied().or_else(|| interned(id))
+    }
+
+    fn is_child(&self, id: &str) -> bool {
+        let children = self.children.get_or_init(|| {
+            let all = endpoints_of(self.source).into_iter();
+            all.flat_map(|endpoint| endpoint.children)
+                .map(|child| child.endpoint.id)
+                .collect()
+        });
+        children.contains(id)
+    }
+}
+
+/// All rows of a source's table, each once: the one that tells who we are, roots, and what is below
+/// them.
+#[must_use]
+pub fn endpoints_of(source: &dyn RestSource) -> Vec<&'static Endpoint> {
+    let mut found: Vec<&'static Endpoint> = Vec::new();
+    let roots = source
+        .offers()
+        .iter()
+        .flat_map(|offer| offer.roots.iter().copied());
+    let mut waiting: Vec<&'static Endpoint> = roots.collect();
+    waiting.push(source.me());
+    while let Some(endpoint) = waiting.pop() {
+        if !found.iter().any(|known| std::ptr::eq(*known, endpoint)) {
+            found.push(endpoint);
+            waiting.extend(endpoint.children.iter().map(|child| child.endpoint));
+        }
+    }
+    found
+}
+
+/// The offer as the planner knows it. Offers are static in all sources; what this makes is leaked,
+/// once for each offer and process.
+fn offer(source: &'static dyn RestSource, offer: &RestOffer) -> Offer {
+    let root = offer.roots.first();
+    let pivots = offer.roots.iter().flat_map(|root| root.pivots);
+    let mut pivots: Vec<PivotKind> = pivots.map(|query| query.kind).collect();
+    pivots.sort_unstable();
+    pivots.dedup();
+    Offer {
+        source: source.name(),
+        item: offer.item,
+        api: root.map_or("", |root| root.id),
+        what: offer.what,
+        lifetime: offer.lifetime,
+        citation: offer.citation,
+        arrives_late_seconds: offer.arrives_late_seconds,
+        settles: offer.settles,
+        quota: root.map(|root| RequestQuota {
+            per_second: root.quota.rate.per_second,
+            burst: u64::from(root.quota.rate.burst),
+            records_per_page: offer.records_per_page,
+        }),
+        pivots: pivots.leak(),
+        page_bytes: offer.page_bytes,
+    }
+}
+
+#[async_trait]
+impl Source for RestAdapter {
+    fn name(&self) -> &'static str {
+        self.source.name()
+    }
+
+    fn provider(&self) -> &'static str {
+        self.source.provider()
+    }
+
+    fn description(&self) -> &'static str {
+        self.source.description()
+    }
+
+    fn offers(&self) -> &'static [Offer] {
+        self.offers.get_or_init(|| {
+            let offers = self.source.offers().iter();
+            let offers: Vec<Offer> = offers.map(|known| offer(self.source, known)).collect();
+            offers.leak()
+        })
+    }
+
+    async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness {
+        readiness::check(self.source, cx).await
+    }
+
+    fn capture_mode(&self) -> CaptureMode<'_> {
+        CaptureMode::Remote(self)
+    }
+}
+
+#[async_trait]
+impl RemoteSource for RestAdapter {
+    async fn capture(&self, step: &CaptureStep, cx: &CaptureContext) -> Result<(), Incomplete> {
+        let mut offers = self.source.offers().iter();
+        match offers.find(|offer| offer.item == step.offer) {
+            Some(offer) => walk::walk(self.source, offer, step, cx).await,
+            None => Err(Incomplete {
+                ended: evidence_format::coverage::EndReason::Failed,
+                reason: evidence_format::coverage::GapReason::Unsupported,
+                what: format!("this version has no offer called {}", step.offer),
+            }),
+        }
+    }
+
+    fn counting(&self, offer: &str, endpoint: &str) -> Option<EndpointCounting> {
+        let row = self.endpoint(endpoint)?;
+        let kind = match row.body {
+            _ if endpoint == self.source.me().id => CountedKind::Auxiliary,
+            BodyShape::Events { .. } => CountedKind::Events,
+            BodyShape::Objects { .. } | BodyShape::Object { .. } => CountedKind::Objects,
+            BodyShape::Lines | BodyShape::Opaque => CountedKind::Opaque,
+        };
+        let mut offers = self.source.offers().iter();
+        let roots = offers.find(|known| known.item == offer)?.roots;
+        let is_root = roots.iter().any(|root| root.id == endpoint);
+        Some(EndpointCounting {
+            kind,
+            is_child: !is_root && self.is_child(endpoint),
+            path: row.path,
+            paging_parameter: match row.paging {
+                Paging::TokenToParameter { parameter, .. }
+                | Paging::HeaderToParameter { parameter, .. }
+                | Paging::PageNumber { parameter, .. }
+                | Paging::Offset { parameter, .. } => parameter,
+                Paging::None
+                | Paging::Link
+                | Paging::TokenToBody { .. }
+                | Paging::NextUrl { .. } => "",
+            },
+            declares: row.declared.is_some(),
+            results_max: row.window.and_then(|window| window.results_max),
+            losses: row.losses,
+        })
+    }
+
+    fn read_body(
+        &self,
+        endpoint: &str,
+        body: &[u8],
+        visit: &mut dyn FnMut(CountedRecord<'_>),
+    ) -> Result<Option<DeclaredRecords>, UnreadableBody> {
+        let row = self.endpoint(endpoint).ok_or(UnreadableBody)?;
+        let summary = read_page(row, body, &mut |record| {
+            let (time, id) = match row.body {
+                BodyShape::Events { time, id, .. } => (time_at(record, time), text_at(record, id)),
+                BodyShape::Objects { id, .. } | BodyShape::Object { id, .. } => {
+                    (None, text_at(record, id))
+                }
+                BodyShape::Lines | BodyShape::Opaque => (None, None),
+            };
+            let has_time = !matches!(row.body, BodyShape::Events { .. }) || time.is_some();
+            visit(CountedRecord {
+                time,
+                id: id.as_deref(),
+                is_readable: has_time && record.is_object(),
+            });
+        });
+        let summary = summary.map_err(|_| UnreadableBody)?;
+        // Kubernetes says how many follow; all others, how many there are.
+        let counts_rest = row
+            .declared
+            .is_some_and(|at| at.ends_with("/remainingItemCount"));
+        Ok(summary.declared.map(if counts_rest {
+            DeclaredRecords::AfterThisPage
+        } else {
+            DeclaredRecords::InAll
+        }))
+    }
+
+    fn parse_event(&self, _record: &[u8]) -> Option<ProviderEvent> {
+        None // the derivers read records
+    }
+}
