@@ -12,7 +12,10 @@ pub mod context;
 pub mod coverage;
 pub mod crypto;
 mod host;
+mod okta;
 pub mod recorder;
+pub mod rest;
+mod secret_source;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -32,7 +35,7 @@ use platform::progress::ProgressCounter;
 use recorder::{CallError, Transport};
 
 /// Every source of this program.
-pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE];
+pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE, &okta::SOURCE];
 
 /// The source called `name`.
 #[must_use]
@@ -204,8 +207,8 @@ pub fn offer_of(source: &dyn Source, step: &CaptureStep) -> Option<&'static Offe
 }
 
 /// The readiness of a source that is not set up.
-fn not_configured(source: &dyn Source, problem: &str) -> Readiness {
-    let source = source.name().parse().expect("names of sources are names");
+fn not_configured(source: &str, problem: &str) -> Readiness {
+    let source = source.parse().expect("names of sources are names");
     Readiness {
         source,
         state: ReadinessState::NotConfigured,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::EntityRef;
+use crate::text::bound;
 
 /// A relation that a snapshot shows to exist.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,4 +36,12 @@ pub enum EdgeRelation {
     Trusts,
     /// Runs on, is a part of, or is owned by `to`.
     PartOf,
+}
+
+impl ObjectEdge {
+    pub(crate) fn bound(&mut self) {
+        self.from.bound();
+        self.to.bound();
+        self.condition.iter_mut().for_each(bound);
+    }
 }

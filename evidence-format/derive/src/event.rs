@@ -3,7 +3,8 @@
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::EntityRef;
+use crate::text::bound;
+use crate::{EntityRef, RecordContext, ocsf};
 
 /// Something that happened, as one record tells of it. Two records with the same `event_id` of one
 /// account are one event, delivered twice.
@@ -92,6 +93,67 @@ impl ActivityEvent {
     pub const TARGETS_MAX: usize = 16;
     /// Longest text of any field, in bytes; longer ones are cut at a character.
     pub const TEXT_BYTES_MAX: usize = 512;
+    /// [`Self::action`] of a record that could not be read.
+    pub const UNREADABLE: &str = "unreadable";
+
+    /// An event of `record` that says nothing yet: class and activity do not fit, the outcome is
+    /// unknown, and it happened when it was captured. Derivers set what the record says. Texts need
+    /// not be bounded: [`derive_record`](crate::derive_record) does so for all.
+    #[must_use]
+    pub fn new(record: &RecordContext<'_>, category: ActivityCategory, action: &str) -> Self {
+        Self {
+            time: record.captured_at,
+            time_text: String::new(),
+            class: ocsf::BASE_EVENT,
+            activity: ocsf::OTHER,
+            category,
+            action: action.to_owned(),
+            outcome: ActivityOutcome::Unknown,
+            reason: None,
+            actor: None,
+            through: Vec::new(),
+            credential: None,
+            targets: Vec::new(),
+            address: None,
+            user_agent: None,
+            event_id: None,
+            transaction: None,
+            summary: String::new(),
+        }
+    }
+
+    /// The event for a record that should be one and cannot be read. It stands at the time of
+    /// capture, since its own is unknown; `why` says what is wrong: `not JSON`, `has no time`.
+    #[must_use]
+    pub fn unreadable(record: &RecordContext<'_>, why: &str) -> Self {
+        let summary = format!(
+            "record of {} that this version cannot read: {why}",
+            record.endpoint
+        );
+        Self {
+            reason: Some(why.to_owned()),
+            summary,
+            ..Self::new(record, ActivityCategory::Other, Self::UNREADABLE)
+        }
+    }
+
+    pub(crate) fn bound(&mut self) {
+        let texts = [&mut self.time_text, &mut self.action, &mut self.summary];
+        texts.into_iter().for_each(bound);
+        let optional = [
+            &mut self.reason,
+            &mut self.address,
+            &mut self.user_agent,
+            &mut self.event_id,
+            &mut self.transaction,
+        ];
+        optional.into_iter().flatten().for_each(bound);
+        self.targets.truncate(Self::TARGETS_MAX);
+        self.through.truncate(Self::TARGETS_MAX);
+        let entities = self.actor.iter_mut().chain(&mut self.through);
+        let entities = entities.chain(&mut self.credential);
+        entities.chain(&mut self.targets).for_each(EntityRef::bound);
+    }
 }
 
 impl ActivityCategory {

@@ -3,6 +3,8 @@
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::text::bound;
+
 /// A user, key, repository, pod: anything that acts or is acted on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -16,6 +18,45 @@ pub struct EntityRef {
     /// Account, organization, repository or cluster that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub scope: Option<String>,
+}
+
+impl EntityRef {
+    #[must_use]
+    pub fn new(kind: EntityKind, id: impl Into<String>) -> Self {
+        Self {
+            kind,
+            id: id.into(),
+            name: None,
+            scope: None,
+        }
+    }
+
+    /// With a name for people; an empty one, or one that equals the id, is left out.
+    #[must_use]
+    pub fn named(mut self, name: Option<&str>) -> Self {
+        self.name = name
+            .filter(|name| !name.is_empty() && *name != self.id)
+            .map(str::to_owned);
+        self
+    }
+
+    #[must_use]
+    pub fn scoped(mut self, scope: Option<&str>) -> Self {
+        self.scope = scope.filter(|scope| !scope.is_empty()).map(str::to_owned);
+        self
+    }
+
+    /// What people call it: its name, or else its id.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.id)
+    }
+
+    pub(crate) fn bound(&mut self) {
+        bound(&mut self.id);
+        self.name.iter_mut().for_each(bound);
+        self.scope.iter_mut().for_each(bound);
+    }
 }
 
 /// What an [`EntityRef`] refers to, across providers.
@@ -82,4 +123,12 @@ pub struct ObservedObject {
     pub created_at: Option<Timestamp>,
     /// One line for people.
     pub summary: String,
+}
+
+impl ObservedObject {
+    pub(crate) fn bound(&mut self) {
+        self.entity.bound();
+        bound(&mut self.version);
+        bound(&mut self.summary);
+    }
 }

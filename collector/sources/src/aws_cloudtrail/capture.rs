@@ -310,7 +310,20 @@ fn lookup_attribute(pivot: &Pivot) -> Result<LookupAttribute, Incomplete> {
         PivotKind::EventName => LookupAttributeKey::EventName,
         PivotKind::Resource => LookupAttributeKey::ResourceName,
         // not in the offer's `pivots`, so the planner makes no such step
-        PivotKind::Token | PivotKind::Repository | PivotKind::Workload => {
+        PivotKind::Token
+        | PivotKind::Repository
+        | PivotKind::Workload
+        | PivotKind::Address
+        | PivotKind::Session
+        | PivotKind::Client
+        | PivotKind::Transaction
+        | PivotKind::Commit
+        | PivotKind::Workflow
+        | PivotKind::App
+        | PivotKind::Namespace
+        | PivotKind::Node
+        | PivotKind::Image
+        | PivotKind::ServiceAccount => {
             let what = format!("{LOOKUP_EVENTS} cannot filter by {pivot}");
             return Err(Incomplete {
                 ended: EndReason::Failed,

@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 pub use clients::RecorderService;
 pub use policy::RequestPolicy;
 pub use quota::{QuotaKey, RequestRate};
+pub(crate) use redact::is_credential_parameter;
 pub use retry::{ResponseClassifier, RetryDecision};
 pub use secrets::Secrets;
 pub use stream::{RecordedPart, StreamError, StreamedResponse};
