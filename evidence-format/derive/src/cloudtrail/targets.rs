@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::details::{grantees, texts};
-use super::{CloudTrailRecord, NAME_CHARS_MAX, entity, read_only};
+use super::arn::entity;
+use super::{CloudTrailRecord, NAME_CHARS_MAX, read_only};
 use crate::json::{first_text, list_at, text_at};
 use crate::text::shortened;
 use crate::{ActivityEvent, EntityKind, EntityRef};
@@ -360,24 +360,18 @@ fn ids(value: &Value) -> Vec<String> {
     }
 }
 
-/// What people call the object of an ARN: `AdministratorAccess` for
-/// `arn:aws:iam::aws:policy/AdministratorAccess`, `bucket/key` for an object in S3. Other texts are
-/// their own label.
-pub(super) fn label(id: &str) -> String {
-    let mut parts = id.splitn(6, ':');
-    let is_arn = parts.next() == Some("arn");
-    let (_, service) = (parts.next(), parts.next().unwrap_or_default());
-    let resource = parts.nth(2).filter(|_| is_arn).unwrap_or(id);
-    if !is_arn || service == "s3" {
-        return resource.to_owned();
-    }
-    let name = resource
-        .split_once(['/', ':'])
-        .map_or(resource, |(_, name)| name);
-    // Paths of IAM are for sorting, not names.
-    let name = match service {
-        "iam" | "sts" => name.rsplit('/').next().unwrap_or(name),
-        _ => name,
-    };
-    if name.is_empty() { resource } else { name }.to_owned()
+/// Ids of accounts, and `all`, in a change of permissions.
+pub(super) fn grantees(permission: &Value, change: &str) -> Vec<String> {
+    list_at(permission, &format!("{change}/items"))
+        .iter()
+        .filter_map(|item| first_text(item, &["/userId", "/group", "/organizationArn"]))
+        .map(str::to_owned)
+        .collect()
+}
+
+pub(super) fn texts(list: &[Value]) -> Vec<String> {
+    list.iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
