@@ -183,8 +183,11 @@ fn summary(
         text += &format!(" {}", shortened(&detail, 2 * NAME_CHARS_MAX));
     }
     text += &format!(" by {}", identity.phrase);
+    // Services call from an address that is their name.
+    let address = event.address.as_deref();
+    let address = address.filter(|address| !identity.phrase.contains(address));
     let region = text_at(record.details, "/awsRegion");
-    for (preposition, value) in [("from", event.address.as_deref()), ("in", region)] {
+    for (preposition, value) in [("from", address), ("in", region)] {
         if let Some(value) = value {
             text += &format!(" {preposition} {}", shortened(value, NAME_CHARS_MAX));
         }
