@@ -581,3 +581,6 @@ fn date_header_seconds(head: &[u8]) -> Option<i128> {
         .ok()?;
     Some(i128::from(since_epoch.as_secs()))
 }
+
+#[cfg(test)]
+mod tests;
