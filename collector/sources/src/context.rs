@@ -81,6 +81,10 @@ impl CaptureContext {
             return Ok(());
         }
         let bytes = warc.len() as u64;
+        // Cursors are sealed in the plan of a continuation. One that must not be is dropped, and
+        // the page is kept.
+        let may_be_sealed = cursor.is_none_or(is_sealable);
+        let cursor = cursor.filter(|_| may_be_sealed);
         self.sink.persist(warc, cursor).await.map_err(|error| {
             // a store that is only away leaves a gap that the next pass can fill
             let (ended, reason) = match error {
@@ -95,6 +99,13 @@ impl CaptureContext {
         })?;
         self.progress.add_page(bytes);
         self.pass_progress.add_page(bytes);
+        if !may_be_sealed {
+            return Err(Incomplete {
+                ended: EndReason::Failed,
+                reason: GapReason::Crashed,
+                what: "the cursor holds a host or a credential: a bug of the source".to_owned(),
+            });
+        }
         // checked after the page is durable: what has been received is evidence, even over budget
         if self.progress.bytes.load(Ordering::Relaxed) > self.bytes_max {
             let what = format!("more than the plan's {} bytes", self.bytes_max);
@@ -105,5 +116,57 @@ impl CaptureContext {
             });
         }
         Ok(())
+    }
+}
+
+/// Parameters of URLs whose values are credentials: of signed URLs, and of badly made APIs.
+const CREDENTIAL_PARAMETERS: [&str; 14] = [
+    "x-amz-signature",
+    "x-amz-credential",
+    "x-amz-security-token",
+    "x-goog-signature",
+    "x-goog-credential",
+    "signature",
+    "urlsignature",
+    "sig",
+    "access_token",
+    "refresh_token",
+    "client_secret",
+    "password",
+    "secret",
+    "api_key",
+];
+
+/// True if `cursor` holds neither the address of a host nor a parameter that is a credential.
+fn is_sealable(cursor: &str) -> bool {
+    let lower = cursor.to_ascii_lowercase();
+    let is_credential = |piece: &str| {
+        let name = piece.split('=').next().unwrap_or_default();
+        piece.contains('=') && CREDENTIAL_PARAMETERS.contains(&name)
+    };
+    !lower.contains("://") && !lower.split(['?', '&', '"', '\\']).any(is_credential)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursor_with_host_or_credential_is_not_sealed() {
+        for bad in [
+            "https://api.example.com/v1?after=1",
+            r#"{"next":"/logs?X-Amz-Signature=ab&after=1"}"#,
+            "/logs?after=1&sig=ab",
+            "access_token=ab",
+        ] {
+            assert!(!is_sealable(bad), "{bad}");
+        }
+        for good in [
+            r#"{"slices":[{"from":1,"last":2,"token":"AbC+/sig=","done":false}]}"#,
+            "/api/v1/logs?after=16277%2F_1&limit=1000",
+            "",
+        ] {
+            assert!(is_sealable(good), "{good}");
+        }
     }
 }
