@@ -29,8 +29,9 @@ const HEADERS: &[&str] = &[
     "api-key",
     "apikey",
     "x-auth-token",
-    "private-token", // GitLab
-    "job-token",     // GitLab
+    "x-subject-token", // OpenStack Identity
+    "private-token",   // GitLab
+    "job-token",       // GitLab
     "x-vault-token",
     "x-csrf-token",
 ];
