@@ -1,4 +1,5 @@
-//! One request and its attempts: waits for the quota, sends, records, and decides whether to repeat.
+//! One request and its attempts: waits for the quota, sends, records, and decides whether to
+//! repeat.
 
 use std::time::SystemTime;
 
