@@ -25,7 +25,6 @@ use async_trait::async_trait;
 use evidence_format::bundle::{BundleError, DraftBundle};
 use evidence_format::coverage::{EndReason, GapReason, TimeWindow};
 use evidence_format::id::IncidentId;
-use evidence_format::time::Timestamp;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 
 use config::SourcesConfig;
@@ -36,6 +35,7 @@ use coverage::{CountedRecord, DeclaredRecords, EndpointCounting, UnreadableBody}
 use domain::plan::{CaptureStep, Offer, Readiness, ReadinessState};
 use platform::progress::ProgressCounter;
 use recorder::{CallError, Transport};
+use rest::RestSource;
 
 /// Every source of this program.
 pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE, &okta::SOURCE];
@@ -68,6 +68,12 @@ pub trait Source: Send + Sync {
 
     /// How this source captures.
     fn capture_mode(&self) -> CaptureMode<'_>;
+
+    /// The table that the source is made of, if it is: permission files are generated from it, and
+    /// its endpoints are tested by existing.
+    fn table(&self) -> Option<&'static dyn RestSource> {
+        None
+    }
 }
 
 /// The two ways to capture.
@@ -105,9 +111,6 @@ pub trait RemoteSource: Send + Sync {
         body: &[u8],
         visit: &mut dyn FnMut(CountedRecord<'_>),
     ) -> Result<Option<DeclaredRecords>, UnreadableBody>;
-
-    /// Reads one record of an item; `None` if it is not an event. Pure.
-    fn parse_event(&self, record: &[u8]) -> Option<ProviderEvent>;
 }
 
 /// A source on this machine.
@@ -133,19 +136,6 @@ pub struct LocalContext<'t> {
     /// Set to true by another thread to stop the capture early, as the deadline does.
     pub stop: &'t AtomicBool,
     pub progress: &'t ProgressCounter,
-}
-
-/// One event of a provider's log, read from one record of evidence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProviderEvent {
-    /// When it happened, by the provider's clock.
-    pub time: Timestamp,
-    /// The provider and its name for the event: `aws.ConsoleLogin`.
-    pub kind: String,
-    /// One line for people. Hostile text: the event's actor chose parts of it.
-    pub summary: String,
-    /// The provider's id of the event; two records with the same id are one event, delivered twice.
-    pub id: Option<String>,
 }
 
 /// What a source needs for a check of its readiness.

@@ -2,6 +2,7 @@
 
 mod declare;
 mod limits;
+mod timeline;
 mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -178,6 +179,16 @@ async fn add_fake_pass(
     queue: PassQueue,
     due_at: Timestamp,
 ) -> PassKey {
+    add_fake_pass_of_kind(pipeline, key, PassKind::First, queue, due_at).await
+}
+
+async fn add_fake_pass_of_kind(
+    pipeline: &Pipeline,
+    key: PassKey,
+    kind: PassKind,
+    queue: PassQueue,
+    due_at: Timestamp,
+) -> PassKey {
     let now = clock::now();
     let pass = CapturePass {
         source: key.source.parse().expect("a source"),
@@ -208,7 +219,7 @@ async fn add_fake_pass(
     };
     let new = NewPass {
         key: key.clone(),
-        kind: PassKind::First,
+        kind,
         queue,
         due_at,
         plan: Some(encode(&plan)),

@@ -31,9 +31,7 @@ use super::coverage::{
     CountedKind, CountedRecord, DeclaredRecords, EndpointCounting, UnreadableBody,
 };
 use super::recorder::{QuotaKey, RequestPolicy, RequestRate, RetryDecision};
-use super::{
-    CaptureMode, Incomplete, ProviderEvent, ReadinessProbe, RemoteSource, Source, not_configured,
-};
+use super::{CaptureMode, Incomplete, ReadinessProbe, RemoteSource, Source, not_configured};
 use access::AccountAccess;
 use domain::incident::PivotKind;
 use domain::plan::{
@@ -223,10 +221,6 @@ impl RemoteSource for AwsCloudTrail {
     ) -> Result<Option<DeclaredRecords>, UnreadableBody> {
         parse::for_each_event(body, visit)?;
         Ok(None)
-    }
-
-    fn parse_event(&self, record: &[u8]) -> Option<ProviderEvent> {
-        parse::parse_event(record)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::context::CaptureContext;
 use crate::coverage::{
     CountedKind, CountedRecord, DeclaredRecords, EndpointCounting, UnreadableBody,
 };
-use crate::{CaptureMode, Incomplete, ProviderEvent, ReadinessProbe, RemoteSource, Source};
+use crate::{CaptureMode, Incomplete, ReadinessProbe, RemoteSource, Source};
 
 /// A [`Source`] made of a [`RestSource`].
 pub struct RestAdapter {
@@ -36,11 +36,6 @@ impl RestAdapter {
             endpoints: OnceLock::new(),
             children: OnceLock::new(),
         }
-    }
-
-    #[must_use]
-    pub fn source(&self) -> &'static dyn RestSource {
-        self.source
     }
 
     /// The endpoint with this id. Rows that share an id have the same shape.
@@ -140,6 +135,10 @@ impl Source for RestAdapter {
     fn capture_mode(&self) -> CaptureMode<'_> {
         CaptureMode::Remote(self)
     }
+
+    fn table(&self) -> Option<&'static dyn RestSource> {
+        Some(self.source)
+    }
 }
 
 #[async_trait]
@@ -219,9 +218,5 @@ impl RemoteSource for RestAdapter {
         } else {
             DeclaredRecords::InAll
         }))
-    }
-
-    fn parse_event(&self, _record: &[u8]) -> Option<ProviderEvent> {
-        None // the derivers read records
     }
 }
