@@ -141,12 +141,8 @@ impl Source for FakeSource {
     }
 
     async fn check_readiness(&self, _: &ReadinessProbe) -> Readiness {
-        Readiness {
-            source: self.name.parse().expect("a source"),
-            state: ReadinessState::Ready,
-            targets: Vec::new(),
-            problems: Vec::new(),
-        }
+        let source = self.name.parse().expect("a source");
+        Readiness::of_source(source, ReadinessState::Ready, Vec::new())
     }
 
     fn capture_mode(&self) -> CaptureMode<'_> {
