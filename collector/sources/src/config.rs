@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+pub use crate::gitlab::GitLabConfig;
 pub use crate::okta::{OktaConfig, OktaOrg};
 
 /// `[sources]`. Trusted: anyone who edits it decides what evidence is captured, and under which
@@ -13,6 +14,7 @@ pub struct SourcesConfig {
     pub aws_cloudtrail: AwsConfig,
     pub(crate) host: HostConfig,
     pub okta: OktaConfig,
+    pub gitlab: GitLabConfig,
 }
 
 /// `[sources.aws_cloudtrail]`.
