@@ -7,6 +7,7 @@
 mod cloudtrail;
 mod edge;
 mod event;
+pub mod github;
 pub mod json;
 mod line;
 mod object;
@@ -97,7 +98,7 @@ pub trait Deriver: Sync {
 }
 
 /// All derivers.
-pub static ALL: &[&dyn Deriver] = &[&cloudtrail::CloudTrailDeriver];
+pub static ALL: &[&dyn Deriver] = &[&cloudtrail::CloudTrailDeriver, &github::GitHubDeriver];
 
 /// The deriver for records of `endpoint`; `None` if there is none.
 #[must_use]
