@@ -8,7 +8,7 @@ use crate::{
     EntityRef, RecordContext,
 };
 
-use super::element::{DerivationSink, GitHubElement, conditional_edge, edge, repository, short};
+use super::element::{DerivationSink, GitHubElement, conditional_edge, edge, repository, segments_after, short};
 
 /// Activities of OCSF's Application Lifecycle: a run starts, and stops.
 const START: u8 = 3;
@@ -278,11 +278,8 @@ pub(super) fn activity(element: &GitHubElement<'_>, visit: &mut DerivationSink<'
 pub(super) fn workflow_file(record: &RecordContext<'_>, visit: &mut DerivationSink<'_>) {
     let value = serde_json::Value::Null;
     let element = GitHubElement::new(record, &value);
-    let Some((_, path)) = record.uri.split_once("/contents/") else {
-        return;
-    };
-    let path = path.split('?').next().unwrap_or_default();
-    let workflow = element.scoped(EntityKind::Workflow, path);
+    let path: Vec<String> = segments_after(record.uri, "contents").collect();
+    let workflow = element.scoped(EntityKind::Workflow, path.join("/"));
     for line in String::from_utf8_lossy(record.bytes).lines() {
         let line = line.trim_start().trim_start_matches("- ").trim_start();
         let Some(used) = line.strip_prefix("uses:") else {

@@ -244,7 +244,7 @@ fn repository_in(address: &str) -> Option<String> {
 }
 
 /// The decoded segments of the path of `uri` after the first that is `name`.
-fn segments_after(uri: &str, name: &str) -> impl Iterator<Item = String> {
+pub(super) fn segments_after(uri: &str, name: &str) -> impl Iterator<Item = String> {
     let path = uri.split(['?', '#']).next().unwrap_or_default();
     // what precedes the path is skipped, since a host could be called `repos`
     let path = path.split_once("://").map_or(path, |(_, rest)| rest);

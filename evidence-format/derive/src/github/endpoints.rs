@@ -27,7 +27,8 @@ pub const RELEASES: &str = "github:listReleases";
 pub const PACKAGES: &str = "github:listPackagesForOrganization";
 pub const PACKAGE_VERSIONS: &str = "github:getAllPackageVersionsForPackageOwnedByOrg";
 
-pub const USER: &str = "github:usersGetAuthenticated";
+/// `users/get-authenticated` or `apps/get-authenticated`: as whom we ask.
+pub const IDENTITY: &str = "github:getAuthenticated";
 pub const ORGANIZATION: &str = "github:orgsGet";
 pub const REPOSITORIES: &str = "github:reposListForOrg";
 pub const INSTALLATION_REPOSITORIES: &str = "github:listReposAccessibleToInstallation";
