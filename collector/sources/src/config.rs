@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+pub use crate::github::config::GitHubConfig;
+
 /// `[sources]`. Trusted: anyone who edits it decides what evidence is captured, and under which
 /// identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -9,6 +11,7 @@ use serde::Deserialize;
 pub struct SourcesConfig {
     #[serde(rename = "aws_cloudtrail")] // sections are called as their sources are in evidence
     pub aws_cloudtrail: AwsConfig,
+    pub github: GitHubConfig,
     pub(crate) host: HostConfig,
 }
 

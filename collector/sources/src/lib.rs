@@ -11,6 +11,7 @@ pub mod config;
 pub mod context;
 pub mod coverage;
 pub mod crypto;
+mod github;
 mod host;
 pub mod recorder;
 pub mod rest;
@@ -34,7 +35,7 @@ use platform::progress::ProgressCounter;
 use recorder::{CallError, Transport};
 
 /// Every source of this program.
-pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE];
+pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE, &github::SOURCE];
 
 /// The source called `name`.
 #[must_use]

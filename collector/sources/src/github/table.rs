@@ -467,3 +467,8 @@ pub(super) static OFFERS: &[&RestOffer] = &[
         ..RestOffer::STATE
     },
 ];
+
+/// True for the lists whose children are below a repository.
+pub(super) fn lists_repositories(endpoint: &Endpoint) -> bool {
+    endpoint.id == id::REPOSITORIES
+}
