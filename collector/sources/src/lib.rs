@@ -13,6 +13,7 @@ pub mod coverage;
 pub mod crypto;
 mod github;
 mod host;
+mod okta;
 pub mod recorder;
 pub mod rest;
 mod secret_source;
@@ -35,7 +36,12 @@ use platform::progress::ProgressCounter;
 use recorder::{CallError, Transport};
 
 /// Every source of this program.
-pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE, &github::SOURCE];
+pub static ALL: &[&dyn Source] = &[
+    &host::SOURCE,
+    &aws_cloudtrail::SOURCE,
+    &github::SOURCE,
+    &okta::SOURCE,
+];
 
 /// The source called `name`.
 #[must_use]

@@ -47,6 +47,7 @@ pub(super) async fn check(source: &dyn RestSource, cx: &ReadinessProbe) -> Readi
         config: &cx.config,
         recorder: &recorder,
         incident: cx.incident.as_ref(),
+        pivot: None,
     };
     let targets = timeout(CHECK_TIMEOUT, source.targets(&request)).await;
     let targets = targets.unwrap_or_else(|_| vec![Err(no_response("the list of targets"))]);
@@ -129,7 +130,7 @@ async fn check_target(
         ProbeAnswer::Refused(_) => {}
         ProbeAnswer::Page(body) => {
             let body = serde_json::from_slice(&body).unwrap_or_default();
-            target.identity = source.identity(&body);
+            target.identity = source.identity(&body).or(target.identity);
         }
     }
     let mut checks = Vec::new();

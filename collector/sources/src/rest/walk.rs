@@ -67,6 +67,7 @@ pub(super) async fn walk(
         config: &cx.config,
         recorder: &recorder,
         incident: Some(&cx.incident),
+        pivot: step.pivot.as_ref(),
     };
     let access = source
         .open(&step.target, &request)
@@ -93,10 +94,7 @@ impl<'a> Walk<'a> {
     ) -> Self {
         if let Some(pivot) = &step.pivot {
             // the step that takes everything has the other roots
-            roots.retain(|root| {
-                let mut pivots = root.endpoint.pivots.iter();
-                pivots.any(|query| query.kind == pivot.kind())
-            });
+            roots.retain(|root| root.endpoint.filters_by(pivot.kind()));
         }
         let fingerprint = fingerprint(&roots);
         // a cursor that another version wrote, and that we cannot read, costs only time
@@ -328,7 +326,9 @@ impl<'a> Walk<'a> {
                 .iter()
                 .find(|query| query.kind == pivot.kind());
             path.push_str(query.map_or("", |query| query.query));
-            names.insert("pivot".to_owned(), pivot.value().to_owned());
+            // filters have it in quotes, which it must not end
+            let value = pivot.value().replace('\\', "\\\\").replace('"', "\\\"");
+            names.insert("pivot".to_owned(), value);
         }
         (path, names)
     }
