@@ -6,12 +6,11 @@
 
 use jsonwebtoken::crypto::{CryptoProvider, JwkUtils, JwtSigner, JwtVerifier};
 use jsonwebtoken::errors::{ErrorKind, Result};
-use jsonwebtoken::signature::{Error, Signer, Verifier};
+use jsonwebtoken::signature::{Error, Verifier};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey};
-use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
-    RsaPublicKeyComponents, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
+    UnparsedPublicKey,
 };
 
 static RING_FOR_TOKENS: CryptoProvider = CryptoProvider {
@@ -79,38 +78,13 @@ impl Verifier<Vec<u8>> for RingVerifier {
     }
 }
 
-/// Signs with one RSA key: tokens with which we ask a provider for access. We issue none.
-struct RsaSigner(RsaKeyPair);
-
-fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
-    if *algorithm != Algorithm::RS256 || key.family() != algorithm.family() {
-        return Err(ErrorKind::InvalidAlgorithm.into());
-    }
-    // PKCS #1, as GitHub gives keys to apps, or PKCS #8
-    let pair = RsaKeyPair::from_der(key.inner())
-        .or_else(|_| RsaKeyPair::from_pkcs8(key.inner()))
-        .map_err(|rejected| ErrorKind::InvalidRsaKey(rejected.to_string()))?;
-    Ok(Box::new(RsaSigner(pair)))
-}
-
-impl JwtSigner for RsaSigner {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::RS256
-    }
-}
-
-impl Signer<Vec<u8>> for RsaSigner {
-    fn try_sign(&self, message: &[u8]) -> std::result::Result<Vec<u8>, Error> {
-        let mut signature = vec![0; self.0.public().modulus_len()];
-        self.0
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
-            .map_err(|_| Error::new())?;
-        Ok(signature)
-    }
+fn signer(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
+    Err(ErrorKind::InvalidAlgorithm.into()) // we check tokens and issue none
 }
 
 #[cfg(test)]
 mod tests {
+    use ring::rand::SystemRandom;
     use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 
     use super::*;
