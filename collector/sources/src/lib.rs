@@ -34,6 +34,7 @@ use context::CaptureContext;
 use domain::plan::{CaptureStep, Offer, Readiness, ReadinessState};
 use platform::progress::ProgressCounter;
 use recorder::{CallError, Transport};
+use rest::RestSource;
 
 /// Every source of this program.
 pub static ALL: &[&dyn Source] = &[
@@ -71,6 +72,12 @@ pub trait Source: Send + Sync {
 
     /// How this source captures.
     fn capture_mode(&self) -> CaptureMode<'_>;
+
+    /// The table that the source is made of, if it is: permission files are generated from it, and
+    /// its endpoints are tested by existing.
+    fn table(&self) -> Option<&'static dyn RestSource> {
+        None
+    }
 }
 
 /// The two ways to capture.

@@ -8,10 +8,13 @@ mod cloudtrail;
 mod edge;
 mod event;
 pub mod github;
+mod gitlab;
+mod host;
 pub mod json;
 mod line;
 mod object;
 pub mod ocsf;
+mod okta;
 mod reader;
 pub mod text;
 
@@ -38,6 +41,8 @@ pub struct RecordContext<'r> {
     pub status: u16,
     /// When the response was received, or the file was read.
     pub captured_at: Timestamp,
+    /// When the host booted whose file this is, if the item says so.
+    pub booted_at: Option<Timestamp>,
     /// Account, organization or cluster of the item's source, if it has one.
     pub account: Option<&'r str>,
     /// The body before the first record, at most [`FRAME_BYTES_MAX`] of it: the elements of a list
@@ -98,7 +103,13 @@ pub trait Deriver: Sync {
 }
 
 /// All derivers.
-pub static ALL: &[&dyn Deriver] = &[&cloudtrail::CloudTrailDeriver, &github::GitHubDeriver];
+pub static ALL: &[&dyn Deriver] = &[
+    &cloudtrail::CloudTrailDeriver,
+    &github::GitHubDeriver,
+    &gitlab::GitLabDeriver,
+    &host::HostDeriver,
+    &okta::OktaDeriver,
+];
 
 /// The deriver for records of `endpoint`; `None` if there is none.
 #[must_use]

@@ -25,6 +25,9 @@ pub const RECORD_BYTES_MAX: usize = 2 << 20;
 /// of the block is cut like any other body.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
+/// Bytes of a `warcinfo` that are read; ours have 200.
+const INFO_BYTES_MAX: usize = 4096;
+
 /// Visits the pieces of one item, and calls a function for each line that its records give.
 pub struct ItemReader<'v> {
     item: ItemEntry,
@@ -68,6 +71,7 @@ impl<'v> ItemReader<'v> {
             uri: &block.uri,
             status: block.status,
             captured_at: block.captured_at,
+            booted_at: block.booted_at,
             account: self.item.source.account.as_deref(),
             frame: &block.frame,
             offset: self.record.offset,
@@ -160,6 +164,9 @@ struct BlockTracker {
     endpoint: String,
     uri: String,
     captured_at: Timestamp,
+    /// From the item's `warcinfo`.
+    booted_at: Option<Timestamp>,
+    info: Vec<u8>,
     kind: BlockKind,
     /// The HTTP head so far, while its end has not been seen.
     head: Option<Vec<u8>>,
@@ -176,7 +183,9 @@ struct BlockTracker {
 enum BlockKind {
     /// `response`, `resource`: what a source gave.
     Content,
-    /// `request`, `metadata`, `warcinfo`: what we wrote.
+    /// What says how the item came to be.
+    Info,
+    /// `request`, `metadata`: what we wrote.
     Other,
 }
 
@@ -187,6 +196,8 @@ impl BlockTracker {
             default_endpoint,
             uri: String::new(),
             captured_at: epoch(),
+            booted_at: None,
+            info: Vec::new(),
             kind: BlockKind::Other,
             head: None,
             status: 0,
@@ -231,6 +242,7 @@ impl RecordVisitor for BlockTracker {
         let continues = offset > 0 && offset == self.offset && uri == self.uri;
         self.kind = match fields.get("WARC-Type") {
             Some("response" | "resource") => BlockKind::Content,
+            Some("warcinfo") => BlockKind::Info,
             Some(_) | None => BlockKind::Other,
         };
         self.captured_at = fields
@@ -260,6 +272,10 @@ impl RecordVisitor for BlockTracker {
     }
 
     fn block(&mut self, bytes: &[u8]) {
+        if self.kind == BlockKind::Info {
+            let room = INFO_BYTES_MAX - self.info.len();
+            self.info.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
         let Some(head) = &mut self.head else {
             return self.body(bytes);
         };
@@ -275,7 +291,15 @@ impl RecordVisitor for BlockTracker {
         }
     }
 
-    fn end(&mut self) {}
+    fn end(&mut self) {
+        let info = std::mem::take(&mut self.info);
+        if self.kind == BlockKind::Info {
+            self.booted_at = str::from_utf8(&info)
+                .ok()
+                .and_then(|info| info.lines().find_map(|line| line.strip_prefix("booted: ")))
+                .and_then(Timestamp::parse_lenient);
+        }
+    }
 }
 
 /// The status of `HTTP/1.1 200 OK`; 0 if the head begins otherwise.

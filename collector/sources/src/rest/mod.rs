@@ -6,7 +6,11 @@ mod adapter;
 mod advance;
 mod children;
 mod client_credentials;
+#[cfg(test)]
+mod conformance;
 mod cursor;
+#[cfg(test)]
+mod double;
 pub mod endpoint;
 mod intern;
 mod loop_guard;

@@ -11,6 +11,7 @@ fn events(bytes: &[u8]) -> Vec<ActivityEvent> {
         uri: "https://cloudtrail.us-east-1.amazonaws.com/",
         status: 200,
         captured_at: "2026-11-27T00:00:00Z".parse().expect("a time"),
+        booted_at: None,
         account: Some("111122223333"),
         frame: br#"{"Events":["#,
         offset: 11,

@@ -71,6 +71,7 @@ pub(crate) fn derive(endpoint: &str, uri: &str, bytes: &[u8]) -> Vec<Derivation>
         uri,
         status: 0,
         captured_at: "2026-11-27T00:00:00Z".parse().expect("a time"),
+        booted_at: None,
         account: None,
         frame: b"",
         offset: 0,
