@@ -135,14 +135,17 @@ pub async fn bundle_summaries(
             names.insert(bundle, name.to_string());
         }
     }
+    let unreadable = pipeline.parts.ledger.unreadable_records(id).await?;
+    let unreadable: BTreeMap<Digest, u64> = unreadable.into_iter().collect();
     let summaries = rows.into_iter().map(|row| {
         let name = names.remove(&row.id);
-        bundle_summary(row, name)
+        let unreadable_records = unreadable.get(&row.id).copied().unwrap_or(0);
+        bundle_summary(row, name, unreadable_records)
     });
     Ok(summaries.collect())
 }
 
-fn bundle_summary(row: BundleRow, name: Option<String>) -> BundleSummary {
+fn bundle_summary(row: BundleRow, name: Option<String>, unreadable_records: u64) -> BundleSummary {
     BundleSummary {
         id: row.id,
         coverage: BundleCoverage::from_json(&row.coverage),
@@ -152,6 +155,7 @@ fn bundle_summary(row: BundleRow, name: Option<String>) -> BundleSummary {
         name,
         sealed_at: row.sealed_at,
         size: row.bytes,
+        unreadable_records,
         duplicate_of: row.duplicate_of,
     }
 }

@@ -9,6 +9,7 @@ use crate::{EntityRef, RecordContext, ocsf};
 /// Something that happened, as one record tells of it. Two records with the same `event_id` of one
 /// account are one event, delivered twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ActivityEvent {
     /// When it happened, by the provider's clock.
@@ -59,6 +60,7 @@ pub struct ActivityEvent {
 /// What kind of thing happened, for the questions of an investigation. OCSF's classes are too
 /// coarse: most events of an identity provider are in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ActivityCategory {
     /// Something was created, changed or removed.
@@ -79,6 +81,7 @@ pub enum ActivityCategory {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ActivityOutcome {
     Success,
