@@ -11,6 +11,7 @@ pub mod config;
 pub mod context;
 pub mod coverage;
 pub mod crypto;
+mod github;
 mod host;
 mod okta;
 pub mod recorder;
@@ -38,7 +39,12 @@ use recorder::{CallError, Transport};
 use rest::RestSource;
 
 /// Every source of this program.
-pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE, &okta::SOURCE];
+pub static ALL: &[&dyn Source] = &[
+    &host::SOURCE,
+    &aws_cloudtrail::SOURCE,
+    &github::SOURCE,
+    &okta::SOURCE,
+];
 
 /// The source called `name`.
 #[must_use]

@@ -25,6 +25,7 @@ mod template;
 mod time_part;
 mod walk;
 
+pub(crate) use access::header_value;
 pub use access::{AccessRequest, ProviderAccess, RequestSigner, SignError, TokenSigner};
 pub use adapter::{RestAdapter, endpoints_of};
 pub use client_credentials::ClientCredentials;
