@@ -84,9 +84,12 @@ impl AppSigner {
         let pem = self.private_key.read().await;
         let pem = pem.map_err(|error| SignError::Unusable(error.to_string()))?;
         recorder.secrets().add(&pem);
-        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes())
-            .map_err(|_| unusable("is not in PEM"))?;
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        let key =
+            PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| unusable("is not in PEM"))?;
+        let now = SystemTime::UNIX_EPOCH
+            .elapsed()
+            .unwrap_or_default()
+            .as_secs();
         // GitHub accepts 10 minutes at most; the past minute allows for a clock that is ahead.
         let claims = serde_json::json!({
             "iss": self.app.to_string(),
@@ -134,7 +137,9 @@ impl AppSigner {
             .get::<InstallationAnswer, _, ()>(format!("/orgs/{owner}/installation"), None)
             .await;
         if found.as_ref().is_err_and(is_not_found) {
-            found = app.get(format!("/users/{owner}/installation"), None::<&()>).await;
+            found = app
+                .get(format!("/users/{owner}/installation"), None::<&()>)
+                .await;
         }
         match found {
             Ok(installation) => Ok(installation.id),
@@ -160,7 +165,10 @@ impl RequestSigner for AppSigner {
             return Ok(());
         }
         let mut token = self.token.lock().await;
-        if token.as_ref().is_none_or(|token| token.renew_at <= Instant::now()) {
+        if token
+            .as_ref()
+            .is_none_or(|token| token.renew_at <= Instant::now())
+        {
             *token = Some(self.fetch(recorder).await?);
         }
         let token = token.as_ref().expect("just fetched");
@@ -193,8 +201,9 @@ fn sign_error(error: &octocrab::Error) -> SignError {
             source.status_code.as_u16(),
             source.message
         )),
-        (None, error) => {
-            SignError::Unusable(format!("cannot get an app's token: {}", platform::chain(error)))
-        }
+        (None, error) => SignError::Unusable(format!(
+            "cannot get an app's token: {}",
+            platform::chain(error)
+        )),
     }
 }
