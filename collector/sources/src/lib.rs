@@ -12,6 +12,7 @@ pub mod context;
 pub mod coverage;
 pub mod crypto;
 mod gitlab;
+mod github;
 mod host;
 mod okta;
 pub mod recorder;
@@ -44,6 +45,7 @@ pub static ALL: &[&dyn Source] = &[
     &aws_cloudtrail::SOURCE,
     &okta::SOURCE,
     &gitlab::SOURCE,
+    &github::SOURCE,
 ];
 
 /// The source called `name`.
