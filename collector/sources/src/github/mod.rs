@@ -9,6 +9,7 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::incident::PivotKind;
 use domain::plan::CaptureTarget;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
@@ -112,8 +113,9 @@ impl RestSource for GitHubSource {
         })
     }
 
-    /// Begins at the configured repositories of the owner, if there are any, instead of the list of
-    /// all; and at nothing of the organization, if only repositories are configured.
+    /// Begins at single repositories instead of the list of all, if the step searches for one or
+    /// the configuration names some; and at nothing of the organization, if only repositories are
+    /// configured.
     async fn roots(
         &self,
         offer: &'static RestOffer,
@@ -123,25 +125,37 @@ impl RestSource for GitHubSource {
         let github = &cx.config.github;
         let owner = access.account.as_str();
         let is_whole = github.organizations.iter().any(|known| known == owner);
-        let repositories: Vec<&str> = github
-            .repositories
-            .iter()
-            .filter_map(|name| name.strip_prefix(owner)?.strip_prefix('/'))
-            .collect();
+        let searched = cx.pivot.filter(|pivot| pivot.kind() == PivotKind::Repository);
+        let mut repositories: Vec<&str> = github.repositories.iter().map(String::as_str).collect();
+        repositories.retain(|name| name.split_once('/').is_some_and(|(of, _)| of == owner));
+        if let Some(pivot) = searched {
+            let is_captured = repositories.is_empty() || repositories.contains(&pivot.value());
+            repositories = is_captured.then(|| pivot.value()).into_iter().collect();
+        }
+        let workflow = cx.pivot.filter(|pivot| pivot.kind() == PivotKind::Workflow);
+        let workflow = workflow.and_then(|pivot| pivot.value().rsplit('/').next());
+        let named = |endpoint, names: &[(&'static str, &str)]| WalkRoot {
+            endpoint,
+            names: workflow
+                .map(|file| ("workflow", file))
+                .iter()
+                .chain(names)
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect(),
+        };
         let mut roots = Vec::new();
-        for endpoint in offer.roots {
-            if repositories.is_empty() || !table::lists_repositories(endpoint) {
-                roots.extend(is_whole.then(|| WalkRoot::new(endpoint)));
+        for endpoint in table::roots(offer, workflow.is_some()) {
+            if !table::lists_repositories(endpoint) || (repositories.is_empty() && searched.is_none()) {
+                roots.extend(is_whole.then(|| named(endpoint, &[])));
                 continue;
             }
-            for repository in &repositories {
-                roots.extend(endpoint.children.iter().map(|child| WalkRoot {
-                    endpoint: child.endpoint,
-                    names: vec![
-                        ("owner", owner.to_owned()),
-                        ("repo", (*repository).to_owned()),
-                    ],
-                }));
+            let in_repositories = repositories.iter().filter_map(|name| {
+                let (of, name) = name.split_once('/')?;
+                (of == owner).then_some([("owner", of), ("repo", name)])
+            });
+            for names in in_repositories {
+                let children = endpoint.children.iter();
+                roots.extend(children.map(|child| named(child.endpoint, &names)));
             }
         }
         Ok(roots)
