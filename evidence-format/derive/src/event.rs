@@ -3,7 +3,7 @@
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::text::bound;
+use crate::text::{TEXT_BYTES_MAX, bound};
 use crate::{EntityRef, RecordContext, ocsf};
 
 /// Something that happened, as one record tells of it. Two records with the same `event_id` of one
@@ -94,8 +94,7 @@ pub enum ActivityOutcome {
 impl ActivityEvent {
     /// Most targets of one event.
     pub const TARGETS_MAX: usize = 16;
-    /// Longest text of any field, in bytes; longer ones are cut at a character.
-    pub const TEXT_BYTES_MAX: usize = 512;
+    pub const TEXT_BYTES_MAX: usize = TEXT_BYTES_MAX;
     /// [`Self::action`] of a record that could not be read.
     pub const UNREADABLE: &str = "unreadable";
 
