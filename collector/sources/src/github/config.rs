@@ -56,7 +56,10 @@ impl GitHubConfig {
     }
 
     pub(super) fn private_key(&self) -> Result<SecretSource, String> {
-        let (file, env) = (self.private_key_file.as_ref(), self.private_key_env.as_ref());
+        let (file, env) = (
+            self.private_key_file.as_ref(),
+            self.private_key_env.as_ref(),
+        );
         SecretSource::one_of("private-key", file, env, self.private_key_command.as_ref())
     }
 
