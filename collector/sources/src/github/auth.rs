@@ -94,11 +94,12 @@ impl AppSigner {
 
     async fn fetch(&self, recorder: &Recorder) -> Result<InstallationToken, SignError> {
         let obtained_at = Instant::now();
+        let app_token = self.app_token(recorder).await?;
         let app = OctocrabBuilder::new_empty()
             .with_service(recorder.without_recording().service())
             .with_layer(&BaseUriLayer::new(self.base.clone()))
             .with_auth(AuthState::AccessToken {
-                token: self.app_token(recorder).await?.into(),
+                token: app_token.into(),
             })
             .build()
             .expect("its error has no values");
@@ -124,7 +125,9 @@ impl AppSigner {
             .get::<InstallationAnswer, _, ()>(format!("/orgs/{owner}/installation"), None)
             .await;
         if found.as_ref().is_err_and(is_not_found) {
-            found = app.get(format!("/users/{owner}/installation"), None::<&()>).await;
+            found = app
+                .get(format!("/users/{owner}/installation"), None::<&()>)
+                .await;
         }
         match found {
             Ok(installation) => Ok(installation.id),
@@ -150,7 +153,10 @@ impl RequestSigner for AppSigner {
             return Ok(());
         }
         let mut token = self.token.lock().await;
-        if token.as_ref().is_none_or(|token| token.renew_at <= Instant::now()) {
+        if token
+            .as_ref()
+            .is_none_or(|token| token.renew_at <= Instant::now())
+        {
             *token = Some(self.fetch(recorder).await?);
         }
         let token = token.as_ref().expect("just fetched");
@@ -183,8 +189,9 @@ fn sign_error(error: &octocrab::Error) -> SignError {
             source.status_code.as_u16(),
             source.message
         )),
-        (None, error) => {
-            SignError::Unusable(format!("cannot get an app's token: {}", platform::chain(error)))
-        }
+        (None, error) => SignError::Unusable(format!(
+            "cannot get an app's token: {}",
+            platform::chain(error)
+        )),
     }
 }

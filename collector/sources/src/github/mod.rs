@@ -1,7 +1,7 @@
 //! GitHub and GitHub Enterprise Server: workflow runs, deployments, settings and the audit log.
 
 mod auth;
-pub mod config;
+mod config;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -14,6 +14,8 @@ use domain::plan::CaptureTarget;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use url::Url;
+
+pub use config::GitHubConfig;
 
 use crate::config::SourcesConfig;
 use crate::recorder::{ResponseClassifier, RetryDecision, TlsTrust};
@@ -122,44 +124,56 @@ impl RestSource for GitHubSource {
         access: &ProviderAccess,
         cx: &AccessRequest<'_>,
     ) -> Result<Vec<WalkRoot>, String> {
-        let github = &cx.config.github;
         let owner = access.account.as_str();
-        let is_whole = github.organizations.iter().any(|known| known == owner);
-        let searched = cx.pivot.filter(|pivot| pivot.kind() == PivotKind::Repository);
-        let mut repositories: Vec<&str> = github.repositories.iter().map(String::as_str).collect();
-        repositories.retain(|name| name.split_once('/').is_some_and(|(of, _)| of == owner));
-        if let Some(pivot) = searched {
-            let is_captured = repositories.is_empty() || repositories.contains(&pivot.value());
-            repositories = is_captured.then(|| pivot.value()).into_iter().collect();
-        }
+        let is_whole = cx
+            .config
+            .github
+            .organizations
+            .iter()
+            .any(|known| known == owner);
+        let repositories = repositories_of(owner, cx);
+        // workflows are searched for by the names of their files
         let workflow = cx.pivot.filter(|pivot| pivot.kind() == PivotKind::Workflow);
         let workflow = workflow.and_then(|pivot| pivot.value().rsplit('/').next());
-        let named = |endpoint, names: &[(&'static str, &str)]| WalkRoot {
-            endpoint,
-            names: workflow
-                .map(|file| ("workflow", file))
-                .iter()
-                .chain(names)
-                .map(|(name, value)| (*name, (*value).to_owned()))
-                .collect(),
-        };
         let mut roots = Vec::new();
         for endpoint in table::roots(offer, workflow.is_some()) {
-            if !table::lists_repositories(endpoint) || (repositories.is_empty() && searched.is_none()) {
-                roots.extend(is_whole.then(|| named(endpoint, &[])));
-                continue;
+            match &repositories {
+                Some(repositories) if table::lists_repositories(endpoint) => {
+                    for name in repositories {
+                        roots.extend(endpoint.children.iter().map(|child| WalkRoot {
+                            endpoint: child.endpoint,
+                            names: vec![("owner", owner.to_owned()), ("repo", name.to_owned())],
+                        }));
+                    }
+                }
+                Some(_) | None => roots.extend(is_whole.then(|| WalkRoot::new(endpoint))),
             }
-            let in_repositories = repositories.iter().filter_map(|name| {
-                let (of, name) = name.split_once('/')?;
-                (of == owner).then_some([("owner", of), ("repo", name)])
-            });
-            for names in in_repositories {
-                let children = endpoint.children.iter();
-                roots.extend(children.map(|child| named(child.endpoint, &names)));
-            }
+        }
+        for root in &mut roots {
+            root.names
+                .extend(workflow.map(|file| ("workflow", file.to_owned())));
         }
         Ok(roots)
     }
+}
+
+/// The names of the owner's repositories at which walks begin; `None` for all.
+fn repositories_of(owner: &str, cx: &AccessRequest<'_>) -> Option<Vec<String>> {
+    let name = |repository: &str| {
+        let (of, name) = repository.split_once('/')?;
+        (of == owner).then(|| name.to_owned())
+    };
+    let configured = cx.config.github.repositories.iter();
+    let configured: Vec<String> = configured.filter_map(|full| name(full)).collect();
+    let searched = cx
+        .pivot
+        .filter(|pivot| pivot.kind() == PivotKind::Repository);
+    let Some(searched) = searched else {
+        return (!configured.is_empty()).then_some(configured);
+    };
+    let mut searched: Vec<String> = name(searched.value()).into_iter().collect();
+    searched.retain(|name| configured.is_empty() || configured.contains(name));
+    Some(searched)
 }
 
 /// GitHub answers 403 or 429 if a limit is exceeded, and only its text or fields tell that from a

@@ -262,7 +262,7 @@ mod rows {
     pub(super) static GIT_EVENTS: Endpoint = audit(id::AUDIT_LOG_GIT,
         "/orgs/{org}/audit-log?include=git&per_page=100&phrase=created:{from}..{until}");
     /// The user of a personal token, or the app.
-    pub(super) static ME: Endpoint = object(id::IDENTITY, "/{me}", "/id", "");
+    pub(in crate::github) static ME: Endpoint = object(id::IDENTITY, "/{me}", "/id", "");
 }
 pub(super) use rows::ME;
 
@@ -278,7 +278,7 @@ const CREATED: WindowQuery = WindowQuery {
 const fn quota(name: &'static str, per_second: f64, burst: u32, at_once: usize) -> EndpointQuota {
     EndpointQuota {
         name,
-        rate: RequestRate { per_second, burst },
+        rate: RequestRate::new(per_second, burst),
         at_once,
     }
 }

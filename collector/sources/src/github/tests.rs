@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::RemoteSource as _;
+use crate::context::{CaptureContext, PageSink};
 use crate::rest::conformance::{MemorySink, context, step};
 use crate::rest::{RestOffer, endpoints_of};
 
@@ -68,6 +69,11 @@ fn config(base_url: &str) -> SourcesConfig {
     config
 }
 
+fn cx() -> CaptureContext {
+    crate::crypto::install_provider();
+    context(PassKind::First, None, Arc::default())
+}
+
 fn pem() -> String {
     let pkcs8 =
         EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
@@ -86,11 +92,17 @@ async fn app_token_is_fetched_unrecorded_and_renewed_after_refusal() {
             asked.push(line.to_owned());
             let number = asked.len();
             match line {
-                "GET /api/v3/orgs/acme/installation" => (404, String::new(), "{\"message\":\"Not Found\"}".to_owned()),
-                "GET /api/v3/users/acme/installation" => (200, String::new(), "{\"id\":7}".to_owned()),
-                "POST /api/v3/app/installations/7/access_tokens" => {
-                    (201, String::new(), json!({"token": format!("ghs_secret-{number}")}).to_string())
+                "GET /api/v3/orgs/acme/installation" => {
+                    (404, String::new(), "{\"message\":\"Not Found\"}".to_owned())
                 }
+                "GET /api/v3/users/acme/installation" => {
+                    (200, String::new(), "{\"id\":7}".to_owned())
+                }
+                "POST /api/v3/app/installations/7/access_tokens" => (
+                    201,
+                    String::new(),
+                    json!({"token": format!("ghs_secret-{number}")}).to_string(),
+                ),
                 _ => (500, String::new(), String::new()),
             }
         }
@@ -102,7 +114,7 @@ async fn app_token_is_fetched_unrecorded_and_renewed_after_refusal() {
     let mut config = config(&format!("http://{server}/api/v3/"));
     config.github.app_id = Some(12);
     config.github.private_key_file = Some(key);
-    let cx = context(PassKind::Main, None, Arc::default());
+    let cx = cx();
     let request = AccessRequest {
         config: &config,
         recorder: &cx.recorder,
@@ -113,11 +125,23 @@ async fn app_token_is_fetched_unrecorded_and_renewed_after_refusal() {
         account: Some("acme".to_owned()),
         ..CaptureTarget::default()
     };
-    let access = GitHubSource.open(&target, &request).await.expect("a way in");
+    let access = GitHubSource
+        .open(&target, &request)
+        .await
+        .expect("a way in");
     let sign = async |path: &str| {
-        let mut request = Request::get(format!("http://h{path}")).body(bytes::Bytes::new()).expect("a request");
-        access.signer.sign(&mut request, &cx.recorder).await.expect("signed");
-        request.headers()["authorization"].to_str().expect("text").to_owned()
+        let mut request = Request::get(format!("http://h{path}"))
+            .body(bytes::Bytes::new())
+            .expect("a request");
+        access
+            .signer
+            .sign(&mut request, &cx.recorder)
+            .await
+            .expect("signed");
+        request.headers()["authorization"]
+            .to_str()
+            .expect("text")
+            .to_owned()
     };
     assert_eq!(sign("/repos").await, "Bearer ghs_secret-3");
     assert_eq!(sign("/repos").await, "Bearer ghs_secret-3");
@@ -126,7 +150,10 @@ async fn app_token_is_fetched_unrecorded_and_renewed_after_refusal() {
     // the app itself is asked as which app it is, by a token that it signs
     assert!(sign("/api/v3/app").await.starts_with("Bearer eyJ"));
     assert_eq!(asked.lock().expect("no panic").len(), 6);
-    assert!(cx.recorder.take_buffered().is_empty(), "tokens are not recorded");
+    assert!(
+        cx.recorder.take_buffered().is_empty(),
+        "tokens are not recorded"
+    );
 }
 
 #[test]
@@ -142,15 +169,29 @@ fn limits_are_told_from_missing_permissions() {
     let throttled = Some(RetryDecision::Throttled);
     let secondary = r#"{"message":"You have exceeded a secondary rate limit."}"#;
     assert_eq!(classify(403, None, secondary), throttled);
-    assert_eq!(classify(403, Some(("x-ratelimit-remaining", "0")), "{}"), throttled);
+    assert_eq!(
+        classify(403, Some(("x-ratelimit-remaining", "0")), "{}"),
+        throttled
+    );
     let refused = r#"{"message":"Resource not accessible by integration"}"#;
-    assert_eq!(classify(403, Some(("x-ratelimit-remaining", "12")), refused), None);
-    assert_eq!(classify(200, Some(("x-ratelimit-remaining", "0")), "[]"), None);
+    assert_eq!(
+        classify(403, Some(("x-ratelimit-remaining", "12")), refused),
+        None
+    );
+    assert_eq!(
+        classify(200, Some(("x-ratelimit-remaining", "0")), "[]"),
+        None
+    );
 }
 
 /// The paths of the walk's beginnings, with the repository.
-async fn roots(config: &SourcesConfig, item: &str, owner: &str, pivot: Option<&str>) -> Vec<String> {
-    let cx = context(PassKind::Main, None, Arc::default());
+async fn roots(
+    config: &SourcesConfig,
+    item: &str,
+    owner: &str,
+    pivot: Option<&str>,
+) -> Vec<String> {
+    let cx = cx();
     let pivot: Option<Pivot> = pivot.map(|pivot| pivot.parse().expect("a pivot"));
     let request = AccessRequest {
         config,
@@ -162,10 +203,16 @@ async fn roots(config: &SourcesConfig, item: &str, owner: &str, pivot: Option<&s
         account: Some(owner.to_owned()),
         ..CaptureTarget::default()
     };
-    let access = GitHubSource.open(&target, &request).await.expect("a way in");
+    let access = GitHubSource
+        .open(&target, &request)
+        .await
+        .expect("a way in");
     let mut offers = table::OFFERS.iter().copied();
     let offer: &'static RestOffer = offers.find(|offer| offer.item == item).expect("an offer");
-    let roots = GitHubSource.roots(offer, &access, &request).await.expect("roots");
+    let roots = GitHubSource
+        .roots(offer, &access, &request)
+        .await
+        .expect("roots");
     let named = roots.into_iter().map(|root| {
         let names: Vec<String> = root.names.into_iter().map(|(_, value)| value).collect();
         format!("{} {}", root.endpoint.id, names.join("/"))
@@ -179,22 +226,39 @@ async fn walk_begins_at_what_is_configured_or_searched_for() {
     config.github.organizations = vec!["acme".to_owned()];
     config.github.repositories = vec!["bob/tool".to_owned()];
     let runs = "github-runs";
-    assert_eq!(roots(&config, runs, "acme", None).await, ["github:reposListForOrg "]);
+    assert_eq!(
+        roots(&config, runs, "acme", None).await,
+        ["github:reposListForOrg "]
+    );
     assert_eq!(
         roots(&config, runs, "bob", None).await,
         ["github:listWorkflowRunsForRepo bob/tool"]
     );
-    assert!(roots(&config, "github-audit-log", "bob", None).await.is_empty());
+    assert!(
+        roots(&config, "github-audit-log", "bob", None)
+            .await
+            .is_empty()
+    );
     assert_eq!(
         roots(&config, runs, "acme", Some("repository=acme/shop")).await,
         ["github:listWorkflowRunsForRepo acme/shop"]
     );
-    assert!(roots(&config, runs, "bob", Some("repository=acme/shop")).await.is_empty());
-    assert_eq!(
-        roots(&config, runs, "bob", Some("workflow=.github/workflows/ci.yml")).await,
-        ["github:listWorkflowRuns ci.yml/bob/tool"]
+    assert!(
+        roots(&config, runs, "bob", Some("repository=acme/shop"))
+            .await
+            .is_empty()
     );
-    let cx = context(PassKind::Main, None, Arc::default());
+    assert_eq!(
+        roots(
+            &config,
+            runs,
+            "bob",
+            Some("workflow=.github/workflows/ci.yml")
+        )
+        .await,
+        ["github:listWorkflowRuns bob/tool/ci.yml"]
+    );
+    let cx = cx();
     let request = AccessRequest {
         config: &config,
         recorder: &cx.recorder,
@@ -202,14 +266,19 @@ async fn walk_begins_at_what_is_configured_or_searched_for() {
         pivot: None,
     };
     let targets = GitHubSource.targets(&request).await;
-    let names: Vec<_> = targets.into_iter().flatten().filter_map(|target| target.name).collect();
+    let names: Vec<_> = targets
+        .into_iter()
+        .flatten()
+        .filter_map(|target| target.name)
+        .collect();
     assert_eq!(names, ["acme", "bob"]);
 }
 
 /// `default_permissions` of an app's manifest: what the table needs, and nothing else.
 #[test]
 fn app_permissions_are_those_of_the_table() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/github/app-permissions.json");
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/github/app-permissions.json");
     let file = std::fs::read(file).expect("readable");
     let granted: BTreeMap<String, String> = serde_json::from_slice(&file).expect("JSON");
     let rows = endpoints_of(&GitHubSource).into_iter();
@@ -238,7 +307,8 @@ impl Drop for Contract {
 /// prints that the test is skipped.
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn node_modules() -> Option<PathBuf> {
-    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/interop/node/node_modules");
+    let modules =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/interop/node/node_modules");
     if modules.join(".bin/prism").exists() && modules.join("@octokit/openapi").exists() {
         return Some(modules);
     }
@@ -248,22 +318,41 @@ fn node_modules() -> Option<PathBuf> {
 
 /// Starts both; `examples` get the answers by path template.
 async fn start_contract(modules: &Path, folder: &Path) -> Contract {
-    let (spec, examples) = (folder.join("description.json"), folder.join("examples.json"));
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/interop/github-contract.mjs");
+    let (spec, examples) = (
+        folder.join("description.json"),
+        folder.join("examples.json"),
+    );
+    let script =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/interop/github-contract.mjs");
     let mut node = Command::new("node");
-    let mut node = node.arg(script).args([&spec, &examples]).stdin(Stdio::piped()).spawn().expect("node");
+    let mut node = node
+        .arg(script)
+        .args([&spec, &examples])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("node");
     let rows = endpoints_of(&GitHubSource).into_iter();
-    let paths: BTreeSet<&str> = rows.map(|row| row.path.split('?').next().expect("a path")).collect();
+    let paths: BTreeSet<&str> = rows
+        .map(|row| row.path.split('?').next().expect("a path"))
+        .collect();
     let mut lines = String::new();
     for path in paths {
         let _ = writeln!(lines, "{}", if path == "/{me}" { "/user" } else { path });
     }
-    std::io::Write::write_all(&mut node.stdin.take().expect("a pipe"), lines.as_bytes()).expect("written");
-    assert!(node.wait().expect("ended").success(), "every row is in GitHub's description");
+    std::io::Write::write_all(&mut node.stdin.take().expect("a pipe"), lines.as_bytes())
+        .expect("written");
+    assert!(
+        node.wait().expect("ended").success(),
+        "every row is in GitHub's description"
+    );
     let examples: BTreeMap<String, Value> =
         serde_json::from_slice(&std::fs::read(examples).expect("readable")).expect("JSON");
 
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback").local_addr().expect("bound").port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .expect("loopback")
+        .local_addr()
+        .expect("bound")
+        .port();
     let base = format!("http://127.0.0.1:{port}");
     let double = serve({
         let base = base.clone();
@@ -271,7 +360,14 @@ async fn start_contract(modules: &Path, folder: &Path) -> Contract {
     })
     .await;
     let prism = Command::new(modules.join(".bin/prism"))
-        .args(["proxy", "--errors", "-h", "127.0.0.1", "-p", &port.to_string()])
+        .args([
+            "proxy",
+            "--errors",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+        ])
         .arg(&spec)
         .arg(format!("http://{double}"))
         .stdout(Stdio::null())
@@ -290,28 +386,43 @@ async fn start_contract(modules: &Path, folder: &Path) -> Contract {
 /// GitHub's example for the path. Deploy keys have a second page, whose link leads to the
 /// repository's number, as GitHub's do; logs of jobs are gone.
 fn answer_by_example(examples: &BTreeMap<String, Value>, base: &str, line: &str) -> HttpAnswer {
-    let (path, query) = line.trim_start_matches("GET ").split_once('?').unwrap_or((line.trim_start_matches("GET "), ""));
+    let (path, query) = line
+        .trim_start_matches("GET ")
+        .split_once('?')
+        .unwrap_or((line.trim_start_matches("GET "), ""));
     let fits = |template: &str| {
         let parts = template.split('/').zip(path.split('/'));
         template.split('/').count() == path.split('/').count()
-            && parts.into_iter().all(|(part, given)| part.starts_with('{') || part == given)
+            && parts
+                .into_iter()
+                .all(|(part, given)| part.starts_with('{') || part == given)
     };
     let found = examples.iter().filter(|(template, _)| fits(template));
     let found = found.min_by_key(|(template, _)| template.matches('{').count());
     let Some((template, example)) = found else {
         let gone = json!({"message": "Gone", "documentation_url": "https://docs.github.com"});
-        return (if path.ends_with("/logs") { 410 } else { 404 }, String::new(), gone.to_string());
+        return (
+            if path.ends_with("/logs") { 410 } else { 404 },
+            String::new(),
+            gone.to_string(),
+        );
     };
     let has_next = template.ends_with("/keys") && !query.contains("page=2");
     let link = format!("link: <{base}/repositories/7/keys?per_page=100&page=2>; rel=\"next\"\r\n");
-    (200, if has_next { link } else { String::new() }, example.to_string())
+    (
+        200,
+        if has_next { link } else { String::new() },
+        example.to_string(),
+    )
 }
 
 /// All requests of the table, and the answers of the double, satisfy GitHub's description; a log
 /// that is gone is on record, and the steps go on.
 #[tokio::test]
 async fn requests_and_answers_satisfy_githubs_description() {
-    let Some(modules) = node_modules() else { return };
+    let Some(modules) = node_modules() else {
+        return;
+    };
     let folder = tempfile::tempdir().expect("a scratch folder");
     let contract = start_contract(&modules, folder.path()).await;
     let mut config = config(&contract.base);
@@ -320,23 +431,36 @@ async fn requests_and_answers_satisfy_githubs_description() {
     let mut answers: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
     for offer in table::OFFERS {
         let sink = Arc::new(MemorySink::default());
-        let mut cx = context(PassKind::Main, None, Arc::clone(&sink));
+        let mut cx = CaptureContext {
+            sink: Arc::clone(&sink) as Arc<dyn PageSink>,
+            ..cx()
+        };
         cx.config = Arc::clone(&config);
         let mut step = step(offer);
         step.target.account = Some("octocat".to_owned());
         let result = SOURCE.capture(&step, &cx).await;
         assert_eq!(result, Ok(()), "{}", offer.item);
         for (pages, _) in sink.pages.lock().expect("no panic").iter() {
-            assert!(memchr::memmem::find(pages, TOKEN.as_bytes()).is_none(), "the token");
+            assert!(
+                memchr::memmem::find(pages, TOKEN.as_bytes()).is_none(),
+                "the token"
+            );
             for record in warc::records(pages).map(|record| record.expect("WARC")) {
                 let field = |name| record.fields.get(name).unwrap_or_default().to_owned();
                 let block = String::from_utf8_lossy(record.block).into_owned();
                 assert!(!block.contains("stoplight.io/prism/errors"), "{block}");
                 match field("WARC-Type").as_str() {
-                    "request" => assert!(block.contains("x-github-api-version: 2022-11-28"), "{block}"),
+                    "request" => assert!(
+                        block.contains("x-github-api-version: 2022-11-28"),
+                        "{block}"
+                    ),
                     "response" => {
                         let status = block.split(' ').nth(1).expect("a status").to_owned();
-                        *answers.entry(field("Exhibit-Endpoint")).or_default().entry(status).or_default() += 1;
+                        *answers
+                            .entry(field("Exhibit-Endpoint"))
+                            .or_default()
+                            .entry(status)
+                            .or_default() += 1;
                     }
                     _ => {}
                 }
@@ -347,9 +471,19 @@ async fn requests_and_answers_satisfy_githubs_description() {
         if row.id == evidence_derive::github::endpoints::RUNS_OF_WORKFLOW {
             continue; // only asked for a pivot
         }
-        let statuses = answers.get(row.id).unwrap_or_else(|| panic!("{} is not asked: {answers:?}", row.id));
-        let expected = if row.id.ends_with("downloadJobLogsForWorkflowRun") { "410" } else { "200" };
-        assert!(statuses.keys().all(|status| status == expected), "{}: {statuses:?}", row.id);
+        let statuses = answers
+            .get(row.id)
+            .unwrap_or_else(|| panic!("{} is not asked: {answers:?}", row.id));
+        let expected = if row.id.ends_with("downloadJobLogsForWorkflowRun") {
+            "410"
+        } else {
+            "200"
+        };
+        assert!(
+            statuses.keys().all(|status| status == expected),
+            "{}: {statuses:?}",
+            row.id
+        );
     }
     let keys = &answers[evidence_derive::github::endpoints::DEPLOY_KEYS];
     assert!(keys["200"] >= 2, "the second page of keys: {keys:?}");

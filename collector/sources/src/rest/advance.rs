@@ -161,7 +161,8 @@ impl Walk<'_> {
             let digest = match endpoint.paging {
                 Paging::PageNumber { .. } | Paging::Offset { .. } => page.ids_digest,
                 Paging::None
-                | Paging::Link | Paging::LinkQuery
+                | Paging::Link
+                | Paging::LinkQuery
                 | Paging::TokenToParameter { .. }
                 | Paging::TokenToBody { .. }
                 | Paging::HeaderToParameter { .. }

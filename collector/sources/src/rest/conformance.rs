@@ -311,6 +311,7 @@ pub(crate) fn step(offer: &RestOffer) -> CaptureStep {
         },
         cursor: None,
         left_out: None,
+        problem: None,
     }
 }
 
@@ -568,8 +569,12 @@ async fn pages_and_redirects_do_not_lead_to_another_host() {
     elsewhere.set_nonblocking(true).expect("a socket");
     let address = elsewhere.local_addr().expect("bound");
     let host: &'static str = format!("http://{address}").leak();
-    let is_url =
-        |case: &Case| matches!(case.endpoint.paging, Paging::Link | Paging::LinkQuery | Paging::NextUrl { .. });
+    let is_url = |case: &Case| {
+        matches!(
+            case.endpoint.paging,
+            Paging::Link | Paging::LinkQuery | Paging::NextUrl { .. }
+        )
+    };
     for_each(Fault::NextOnHost(host), is_url, |case, captured, _| {
         is_malformed(case, &captured);
     })

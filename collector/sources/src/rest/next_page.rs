@@ -142,8 +142,17 @@ mod tests {
         let link = "<https://api.github.com/repositories/7/keys?per_page=1&page=2>; rel=\"next\"";
         let mut headers = HeaderMap::new();
         headers.append("link", HeaderValue::from_static(link));
-        let next = next_page(Paging::LinkQuery, &url, &headers, &PageSummary::default(), None);
-        assert_eq!(next, Ok(Some("/repos/o/r/keys?per_page=1&page=2".to_owned())));
+        let next = next_page(
+            Paging::LinkQuery,
+            &url,
+            &headers,
+            &PageSummary::default(),
+            None,
+        );
+        assert_eq!(
+            next,
+            Ok(Some("/repos/o/r/keys?per_page=1&page=2".to_owned()))
+        );
     }
 
     #[test]

@@ -98,7 +98,8 @@ fn next_pointer(paging: Paging) -> Option<&'static str> {
         | Paging::TokenToBody { at, .. }
         | Paging::NextUrl { at } => Some(at),
         Paging::None
-        | Paging::Link | Paging::LinkQuery
+        | Paging::Link
+        | Paging::LinkQuery
         | Paging::HeaderToParameter { .. }
         | Paging::PageNumber { .. }
         | Paging::Offset { .. } => None,
