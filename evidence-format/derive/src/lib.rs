@@ -7,6 +7,7 @@
 mod edge;
 mod event;
 pub mod json;
+pub mod kubernetes;
 mod object;
 pub mod ocsf;
 pub mod text;
@@ -74,7 +75,7 @@ pub trait Deriver: Sync {
 }
 
 /// All derivers.
-pub static ALL: &[&dyn Deriver] = &[];
+pub static ALL: &[&dyn Deriver] = &[&kubernetes::Kubernetes];
 
 /// The deriver for records of `endpoint`; `None` if there is none.
 #[must_use]
