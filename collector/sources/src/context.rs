@@ -49,6 +49,11 @@ pub struct CaptureContext {
     pub cursor: Option<String>,
     /// Bytes before compression after which the step stops.
     pub bytes_max: u64,
+    /// Bytes of one object, such as a job's log: what is longer is cut there, and says so.
+    pub object_bytes_max: u64,
+    /// Place of the step in the plan, from 0: of requests that wait for one quota, those of the
+    /// lowest rank are sent first.
+    pub rank: u32,
     /// What this step has captured.
     pub progress: Arc<ProgressCounter>,
     /// What all steps of the pass have captured.

@@ -13,6 +13,7 @@ pub mod coverage;
 pub mod crypto;
 mod host;
 pub mod recorder;
+pub mod rest;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -116,6 +116,8 @@ async fn capture(
         ),
         cursor: cursor.clone().filter(|cursor| !cursor.is_empty()), // empty: from the beginning
         bytes_max: step.limits.item_bytes_max,
+        object_bytes_max: step.limits.object_bytes_max,
+        rank: rank_of(task, step),
         progress: Arc::clone(&progress),
         pass_progress: Arc::clone(task.progress),
         sink: Arc::new(sink),
@@ -202,6 +204,16 @@ fn attribute_stop(incomplete: Incomplete, task: &CaptureTask<'_>) -> Incomplete 
     incomplete
 }
 
+/// The step's place in its pass: the planner put the most volatile evidence first.
+fn rank_of(task: &CaptureTask<'_>, step: &CaptureStep) -> u32 {
+    let place = task
+        .pass
+        .steps
+        .iter()
+        .position(|other| other.item == step.item);
+    place.map_or(u32::MAX, |place| u32::try_from(place).unwrap_or(u32::MAX))
+}
+
 /// The policy for requests whose source sets none.
 fn default_policy(task: &CaptureTask<'_>, step: &CaptureStep) -> RequestPolicy {
     let endpoint = sources::offer_of(task.source, step).map_or("", |offer| offer.api);
@@ -212,11 +224,7 @@ fn default_policy(task: &CaptureTask<'_>, step: &CaptureStep) -> RequestPolicy {
         endpoint,
     };
     RequestPolicy {
-        quota,
-        rate: RequestRate {
-            per_second: 10.0,
-            burst: 10,
-        },
-        classify: |_, _, _| None,
+        endpoint,
+        ..RequestPolicy::new(quota, RequestRate::new(10.0, 10))
     }
 }

@@ -189,6 +189,7 @@ fn discarding_recorder(transport: &Arc<Transport>) -> Recorder {
         [0; 8],
         CancellationToken::new(),
     )
+    .without_recording()
 }
 
 /// Registers the secrets of all credentials that `provider` returns.

@@ -50,18 +50,18 @@ pub(super) async fn capture(step: &CaptureStep, cx: &CaptureContext) -> Result<(
         attribute: step.pivot.as_ref().map(lookup_attribute).transpose()?,
         cursor: Mutex::new(cursor),
     };
+    let quota = QuotaKey {
+        provider: "aws",
+        account: step.target.account.clone().unwrap_or_default(),
+        region: capture.region.to_string(),
+        endpoint: LOOKUP_EVENTS,
+    };
+    let per_second = f64::from(cx.config.aws_cloudtrail.requests_per_second);
     let policy = RequestPolicy {
-        quota: QuotaKey {
-            provider: "aws",
-            account: step.target.account.clone().unwrap_or_default(),
-            region: capture.region.to_string(),
-            endpoint: LOOKUP_EVENTS,
-        },
-        rate: RequestRate {
-            per_second: f64::from(cx.config.aws_cloudtrail.requests_per_second),
-            burst: 1,
-        },
+        endpoint: LOOKUP_EVENTS,
+        rank: cx.recorder.policy().rank,
         classify,
+        ..RequestPolicy::new(quota, RequestRate::new(per_second, 1))
     };
     let recorder = cx.recorder.with_policy(policy);
     capture.record_identity(&recorder).await?;
@@ -310,7 +310,20 @@ fn lookup_attribute(pivot: &Pivot) -> Result<LookupAttribute, Incomplete> {
         PivotKind::EventName => LookupAttributeKey::EventName,
         PivotKind::Resource => LookupAttributeKey::ResourceName,
         // not in the offer's `pivots`, so the planner makes no such step
-        PivotKind::Token | PivotKind::Repository | PivotKind::Workload => {
+        PivotKind::Token
+        | PivotKind::Repository
+        | PivotKind::Workload
+        | PivotKind::Address
+        | PivotKind::Session
+        | PivotKind::Client
+        | PivotKind::Transaction
+        | PivotKind::Commit
+        | PivotKind::Workflow
+        | PivotKind::App
+        | PivotKind::Namespace
+        | PivotKind::Node
+        | PivotKind::Image
+        | PivotKind::ServiceAccount => {
             let what = format!("{LOOKUP_EVENTS} cannot filter by {pivot}");
             return Err(Incomplete {
                 ended: EndReason::Failed,

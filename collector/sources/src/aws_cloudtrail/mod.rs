@@ -120,18 +120,18 @@ const DEFAULT_REGIONS: &[&str] = &[
 ];
 
 /// For the few requests to other services: STS, Account Management.
-static AUXILIARY_POLICY: LazyLock<RequestPolicy> = LazyLock::new(|| RequestPolicy {
-    quota: QuotaKey {
+static AUXILIARY_POLICY: LazyLock<RequestPolicy> = LazyLock::new(|| {
+    let quota = QuotaKey {
         provider: "aws",
         account: String::new(),
         region: String::new(),
         endpoint: "sts",
-    },
-    rate: RequestRate {
-        per_second: 20.0,
-        burst: 20,
-    },
-    classify,
+    };
+    RequestPolicy {
+        endpoint: GET_CALLER_IDENTITY,
+        classify,
+        ..RequestPolicy::new(quota, RequestRate::new(20.0, 20))
+    }
 });
 
 /// Recognises throttling. AWS answers it with status 400 or 503 and an error code in the body (list

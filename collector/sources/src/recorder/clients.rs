@@ -48,6 +48,7 @@ fn unsendable(cause: &dyn std::error::Error) -> CallError {
         reason: GapReason::Crashed,
         detail: cause.to_string(),
         attempts: 0,
+        too_large: None,
     }
 }
 

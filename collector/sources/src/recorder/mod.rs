@@ -7,13 +7,17 @@
 //! from the records when they are sealed.
 
 mod clients;
+mod policy;
 mod quota;
 mod redact;
+mod redirect;
 pub(super) mod render;
 mod retry;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod trust;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -21,32 +25,21 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use evidence_format::coverage::GapReason;
 use evidence_format::warc::{RecordIds, TruncationReason};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use tokio_util::sync::CancellationToken;
 
 pub use clients::RecorderService;
+pub use policy::RequestPolicy;
 pub use quota::{QuotaKey, RequestRate};
-pub(crate) use redact::Secrets;
+pub use redact::Secrets;
 pub use retry::{ResponseClassifier, RetryDecision};
+pub use stream::{RecordedPart, StreamError, StreamedResponse};
 pub use transport::{Transport, TransportError};
+pub use trust::{TlsTrust, TrustedRoots};
 
 use platform::random_fraction;
-use transport::HttpExchange;
-
-/// Longest body of a response that is accepted. A page of CloudTrail has at most 50 events of 256
-/// KiB, which is 12.5 MiB.
-const BODY_BYTES_MAX: u64 = 16 << 20;
-
-/// How requests of one kind are paced, and how their responses are classified.
-#[derive(Clone, Debug)]
-pub struct RequestPolicy {
-    /// The quota that the requests count against.
-    pub quota: QuotaKey,
-    /// Its initial rate.
-    pub rate: RequestRate,
-    /// Recognises the provider's own ways to say that a limit is exceeded.
-    pub classify: ResponseClassifier,
-}
+use redirect::RequestedUri;
+use transport::{HttpExchange, ReceivedResponse};
 
 /// Why a request has no usable response.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +58,17 @@ pub enum CallError {
         /// What the last attempt failed with.
         detail: String,
         attempts: u32,
+        /// If the body was longer than the policy allows: what of it was recorded.
+        too_large: Option<TruncatedBody>,
     },
+}
+
+/// How much of a body was recorded that was longer than the policy allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TruncatedBody {
+    pub bytes_kept: u64,
+    /// Bytes of the whole body, if the server stated it.
+    pub bytes_declared: Option<u64>,
 }
 
 impl CallError {
@@ -107,7 +110,10 @@ impl RecordBuffer {
 pub struct Recorder {
     transport: Arc<Transport>,
     policy: Arc<RequestPolicy>,
-    buffer: Arc<Mutex<RecordBuffer>>,
+    /// `None` if nothing is to be recorded.
+    buffer: Option<Arc<Mutex<RecordBuffer>>>,
+    /// True if the bodies of all exchanges are left out of the records.
+    withholds_bodies: bool,
     stop: CancellationToken,
 }
 
@@ -124,7 +130,8 @@ impl Recorder {
         Self {
             transport,
             policy: Arc::new(policy),
-            buffer: Arc::new(Mutex::new(RecordBuffer::new(seed))),
+            buffer: Some(Arc::new(Mutex::new(RecordBuffer::new(seed)))),
+            withholds_bodies: false,
             stop,
         }
     }
@@ -143,9 +150,44 @@ impl Recorder {
     #[must_use]
     pub(crate) fn with_own_buffer(&self, seed: [u8; 8]) -> Self {
         Self {
-            buffer: Arc::new(Mutex::new(RecordBuffer::new(seed))),
+            buffer: Some(Arc::new(Mutex::new(RecordBuffer::new(seed)))),
             ..self.clone()
         }
+    }
+
+    /// The same recorder, but nothing is recorded: for checks of readiness, and for client libraries
+    /// that fetch credentials. Quotas, retries and the registration of secrets stay the same.
+    #[must_use]
+    pub fn without_recording(&self) -> Self {
+        Self {
+            buffer: None,
+            ..self.clone()
+        }
+    }
+
+    /// Sends a request that is answered with credentials. The exchange is recorded without its
+    /// bodies, and the credentials in the response are masked in all further records.
+    ///
+    /// # Errors
+    /// See [`Self::call`].
+    pub async fn fetch_token(&self, request: Request<Bytes>) -> Result<Response<Bytes>, CallError> {
+        let withholding = Self {
+            withholds_bodies: true,
+            ..self.clone()
+        };
+        withholding.call(request).await
+    }
+
+    /// Our own credentials: what is leased here is masked in all records.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.transport.secrets
+    }
+
+    /// The policy of this recorder's requests.
+    #[must_use]
+    pub fn policy(&self) -> &RequestPolicy {
+        &self.policy
     }
 
     #[must_use]
@@ -172,7 +214,7 @@ impl Recorder {
             // as well.
             let begun = HttpExchange::begin();
             let sent = self
-                .until_stopped(self.transport.exchange(&request, BODY_BYTES_MAX))
+                .until_stopped(self.transport.exchange(&request, &self.policy))
                 .await;
             let stopped = sent.is_none();
             let exchange =
@@ -195,7 +237,7 @@ impl Recorder {
                 headers.and_then(|headers| quota::retry_after(headers, SystemTime::now()));
             let Some(delay) = retry::delay(decision, attempt, requested_wait, random_fraction())
             else {
-                return into_result(exchange, decision, attempt);
+                return into_result(request.uri(), exchange, decision, attempt);
             };
             throttled = decision == RetryDecision::Throttled;
             if throttled {
@@ -213,7 +255,10 @@ impl Recorder {
 
     /// Takes the records that were buffered since the last call.
     pub(super) fn take_buffered(&self) -> Vec<u8> {
-        std::mem::take(&mut self.buffer().warc)
+        match &self.buffer {
+            Some(buffer) => std::mem::take(&mut lock(buffer).warc),
+            None => Vec::new(),
+        }
     }
 
     async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
@@ -244,15 +289,17 @@ impl Recorder {
         attempt: u32,
         outcome: &'static str,
     ) {
-        let mut buffer = self.buffer();
-        let RecordBuffer { warc, ids } = &mut *buffer;
-        let attempt = render::AttemptInfo { attempt, outcome };
+        let Some(buffer) = &self.buffer else {
+            return;
+        };
+        let RecordBuffer { warc, ids } = &mut *lock(buffer);
+        let attempt = render::AttemptInfo {
+            endpoint: self.policy.endpoint,
+            attempt,
+            outcome,
+        };
         let secrets = &self.transport.secrets;
         render::write_exchange(warc, ids, request, exchange, &attempt, secrets);
-    }
-
-    fn buffer(&self) -> MutexGuard<'_, RecordBuffer> {
-        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -264,8 +311,13 @@ impl std::fmt::Debug for Recorder {
     }
 }
 
+fn lock(buffer: &Mutex<RecordBuffer>) -> MutexGuard<'_, RecordBuffer> {
+    buffer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What the client library gets of an exchange that is not repeated.
 fn into_result(
+    uri: &Uri,
     exchange: HttpExchange,
     decision: RetryDecision,
     attempts: u32,
@@ -275,12 +327,14 @@ fn into_result(
             let mut response = Response::new(received.body);
             *response.status_mut() = received.status;
             *response.headers_mut() = received.headers;
+            response.extensions_mut().insert(RequestedUri(uri.clone()));
             Ok(response)
         }
         (RetryDecision::Transient(reason) | RetryDecision::Permanent(reason), received) => {
+            let too_large = received.as_ref().and_then(ReceivedResponse::too_large);
             let detail = received.map_or(exchange.failure, |received| match received.truncated {
                 Some(TruncationReason::Length) => {
-                    format!("the response is longer than {BODY_BYTES_MAX} bytes")
+                    format!("the response is longer than {} bytes", received.body.len())
                 }
                 Some(
                     TruncationReason::Time
@@ -293,6 +347,7 @@ fn into_result(
                 reason,
                 detail,
                 attempts,
+                too_large,
             })
         }
         (RetryDecision::Throttled, _) => unreachable!("a throttled request is always repeated"),

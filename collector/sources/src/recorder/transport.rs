@@ -14,13 +14,10 @@ use tokio::time::timeout;
 
 use super::quota::Quotas;
 use super::redact::Secrets;
+use super::{RequestPolicy, TruncatedBody};
 use platform::clock;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// CloudTrail was seen to take 35 s.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// There is no limit on the whole body: large ones take their time.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Most memory that is allocated because of a `Content-Length`, which a server can make up. Usual
 /// pages have some hundred kilobytes.
@@ -33,16 +30,6 @@ pub struct Transport {
     pub(super) quotas: Quotas,
     /// Our own credentials, which are removed from all records.
     pub(crate) secrets: Secrets,
-    pub(super) timeouts: ResponseTimeouts,
-}
-
-/// How long a server may stay silent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ResponseTimeouts {
-    /// From the request to the response's head.
-    pub(super) head: Duration,
-    /// Between two chunks of the body.
-    pub(super) idle: Duration,
 }
 
 /// The HTTP client cannot be built.
@@ -66,25 +53,21 @@ impl Transport {
             client,
             quotas: Quotas::default(),
             secrets: Secrets::default(),
-            timeouts: ResponseTimeouts {
-                head: HEAD_TIMEOUT,
-                idle: IDLE_TIMEOUT,
-            },
         })
     }
 
-    /// Sends `request` once, and reads at most `body_bytes_max` of the response's body.
+    /// Sends `request` once, and reads the response's body up to the policy's limits.
     pub(super) async fn exchange(
         &self,
         request: &Request<Bytes>,
-        body_bytes_max: u64,
+        policy: &RequestPolicy,
     ) -> HttpExchange {
         let mut exchange = HttpExchange::begin();
         let request = match reqwest::Request::try_from(request.clone()) {
             Ok(request) => request,
             Err(cause) => return exchange.failed(platform::chain(&cause)),
         };
-        let head_timeout = self.timeouts.head;
+        let head_timeout = policy.head_timeout;
         let response = match timeout(head_timeout, self.client.execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(cause)) => return exchange.failed(platform::chain(&cause)),
@@ -93,57 +76,56 @@ impl Transport {
                 return exchange.failed(format!("no response within {seconds} s"));
             }
         };
-        exchange.response = Some(self.receive(response, body_bytes_max).await);
+        exchange.response = Some(receive(response, policy).await);
         exchange
     }
+}
 
-    async fn receive(
-        &self,
-        mut response: reqwest::Response,
-        body_bytes_max: u64,
-    ) -> ReceivedResponse {
-        let certificate = response
-            .extensions()
-            .get::<TlsInfo>()
-            .and_then(TlsInfo::peer_certificate)
-            .map(Digest::of);
-        let mut received = ReceivedResponse {
-            received_at: clock::now(),
-            status: response.status(),
-            version: response.version(),
-            headers: response.headers().clone(),
-            peer: response.remote_addr(),
-            certificate,
-            body: Bytes::new(),
-            truncated: None,
-        };
-        let capacity = response
-            .content_length()
-            .unwrap_or(0)
-            .min(body_bytes_max)
-            .min(CAPACITY_BYTES_MAX);
-        let mut body = BodyBuffer {
-            capacity: usize::try_from(capacity).unwrap_or(0),
-            ..BodyBuffer::default()
-        };
-        // a body that breaks off is kept as far as it came, marked with the reason
-        received.truncated = loop {
-            match timeout(self.timeouts.idle, response.chunk()).await {
-                Ok(Ok(None)) => break None,
-                Ok(Ok(Some(chunk))) => {
-                    let room = usize::try_from(body_bytes_max).unwrap_or(usize::MAX) - body.len();
-                    body.push(chunk.slice(..chunk.len().min(room)));
-                    if chunk.len() > room {
-                        break Some(TruncationReason::Length);
-                    }
+async fn receive(mut response: reqwest::Response, policy: &RequestPolicy) -> ReceivedResponse {
+    let body_bytes_max = policy.body_bytes_max;
+    let certificate = response
+        .extensions()
+        .get::<TlsInfo>()
+        .and_then(TlsInfo::peer_certificate)
+        .map(Digest::of);
+    let mut received = ReceivedResponse {
+        received_at: clock::now(),
+        status: response.status(),
+        version: response.version(),
+        headers: response.headers().clone(),
+        peer: response.remote_addr(),
+        certificate,
+        body: Bytes::new(),
+        body_bytes_declared: response.content_length(),
+        truncated: None,
+    };
+    let capacity = received
+        .body_bytes_declared
+        .unwrap_or(0)
+        .min(body_bytes_max)
+        .min(CAPACITY_BYTES_MAX);
+    let mut body = BodyBuffer {
+        capacity: usize::try_from(capacity).unwrap_or(0),
+        ..BodyBuffer::default()
+    };
+    let idle = policy.idle_timeout.unwrap_or(Duration::MAX);
+    // a body that breaks off is kept as far as it came, marked with the reason
+    received.truncated = loop {
+        match timeout(idle, response.chunk()).await {
+            Ok(Ok(None)) => break None,
+            Ok(Ok(Some(chunk))) => {
+                let room = usize::try_from(body_bytes_max).unwrap_or(usize::MAX) - body.len();
+                body.push(chunk.slice(..chunk.len().min(room)));
+                if chunk.len() > room {
+                    break Some(TruncationReason::Length);
                 }
-                Ok(Err(_)) => break Some(TruncationReason::Disconnect),
-                Err(_) => break Some(TruncationReason::Time),
             }
-        };
-        received.body = body.into_bytes();
-        received
-    }
+            Ok(Err(_)) => break Some(TruncationReason::Disconnect),
+            Err(_) => break Some(TruncationReason::Time),
+        }
+    };
+    received.body = body.into_bytes();
+    received
 }
 
 /// Collects a body. One that arrives in a single chunk is not copied.
@@ -205,8 +187,20 @@ pub(super) struct ReceivedResponse {
     /// SHA-256 of the server's certificate in DER.
     pub(super) certificate: Option<Digest>,
     pub(super) body: Bytes,
+    /// Bytes of the whole body, if the server stated it.
+    pub(super) body_bytes_declared: Option<u64>,
     /// Why the body is incomplete; `None` if it is complete.
     pub(super) truncated: Option<TruncationReason>,
+}
+
+impl ReceivedResponse {
+    /// What was kept of a body that was too long; `None` if it was not.
+    pub(super) fn too_large(&self) -> Option<TruncatedBody> {
+        (self.truncated == Some(TruncationReason::Length)).then(|| TruncatedBody {
+            bytes_kept: self.body.len() as u64,
+            bytes_declared: self.body_bytes_declared,
+        })
+    }
 }
 
 impl HttpExchange {

@@ -1,0 +1,377 @@
+//! The table of a REST source: one [`Endpoint`] for each request that it sends.
+//!
+//! A row says where an endpoint is, how its pages follow each other, what its answers look like,
+//! and which endpoints are asked for each of its records. Requests, cursors, errors, quotas,
+//! readiness, estimates and counts follow from the rows; a source writes no loop of its own.
+//!
+//! ```text
+//! static ROLES: Endpoint = Endpoint {
+//!     id: "okta:listAssignedRolesForUser",
+//!     path: "/api/v1/users/{user}/roles",
+//!     body: BodyShape::Objects { list: "", id: "/id", version: "/lastUpdated", name: "/label" },
+//!     quota: &USERS,
+//!     grant: "okta.roles.read",
+//!     ..Endpoint::GET
+//! };
+//! static USERS: Endpoint = Endpoint {
+//!     id: "okta:listUsers",
+//!     path: "/api/v1/users?limit=200",
+//!     paging: Paging::Link,
+//!     body: BodyShape::Objects { list: "", id: "/id", version: "/lastUpdated", name: "/profile/login" },
+//!     children: &[ChildEndpoint { takes: &[("user", ValueFrom::Record("/id"))], ..ChildEndpoint::of(&ROLES) }],
+//!     quota: &USERS,
+//!     grant: "okta.users.read",
+//!     ..Endpoint::GET
+//! };
+//! ```
+//!
+//! Rows are static. A source that finds its endpoints at run time makes them static by
+//! [`super::intern`].
+
+use std::time::Duration;
+
+use domain::incident::PivotKind;
+use domain::plan::{EvidenceLifetime, SettleRule};
+use evidence_format::coverage::GapReason;
+
+use crate::recorder::RequestRate;
+
+/// Longest body that is held in memory: that of a page, which is read as JSON.
+pub const PAGE_BYTES_MAX: u64 = 16 << 20;
+
+/// One kind of request, and what is known about its answers. All pointers are JSON pointers (RFC
+/// 6901); `""` points to the whole value.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// `<deriver>:<operation>`, the operation as the provider's own specification calls it:
+    /// `okta:listUsers`. Written on each record as `Exhibit-Endpoint`; counting and derivation go
+    /// by it. Several rows may share it: one endpoint can have other children in another offer.
+    pub id: &'static str,
+    /// Path and query, with placeholders in braces: `/repos/{owner}/{repo}/actions/runs`. They are
+    /// filled, percent-encoded, from the names of the target, of the walk's root and of all
+    /// ancestors' records; `{from}` and `{until}` from the window. Appended to the path of
+    /// [`super::ProviderAccess::base`].
+    pub path: &'static str,
+    /// The JSON body of a `POST` request, with the same placeholders; `None` sends a `GET`. For the
+    /// few reading operations that are a `POST`, such as a SelfSubjectReview.
+    pub post: Option<&'static str>,
+    /// Header fields beside the signer's: `accept`, an API version.
+    pub headers: &'static [(&'static str, &'static str)],
+    /// How to get the next page.
+    pub paging: Paging,
+    /// How the step's window is put into the request; `None` if the endpoint has no window (state).
+    pub window: Option<WindowQuery>,
+    pub body: BodyShape,
+    /// Where a page says how many records there are in all: `/total_count`. Becomes coverage's
+    /// denominator, and decides whether a window must be split ([`WindowQuery::results_max`]).
+    pub declared: Option<&'static str>,
+    pub redirect: RedirectRule,
+    /// The provider's quota that the request counts against.
+    pub quota: &'static EndpointQuota,
+    /// The permission that this request needs, in the provider's words: `okta.users.read`. A
+    /// refusal names it, and permission files are generated from it.
+    pub grant: &'static str,
+    /// Kinds of pivots by which the provider filters. Only for roots.
+    pub pivots: &'static [PivotQuery],
+    /// What to ask for each record of a page.
+    pub children: &'static [ChildEndpoint],
+    /// What statuses mean when this endpoint is asked as a child, where that differs from the
+    /// defaults (401 unauthenticated, 403 permission denied, 404 and 410 vanished, others refused).
+    /// None of them ends the step. `None` means that the status is an answer, and nothing is
+    /// missing: 404 for the protection of a branch that is not protected.
+    pub losses: &'static [(u16, Option<GapReason>)],
+    /// Statuses that, on a page after the first, say that the provider has forgotten the page
+    /// token: the listing starts again, a few times. Kubernetes answers 410. Without an entry, such
+    /// a status ends the listing.
+    pub restarts_on: &'static [u16],
+    /// Longest body. `None`: [`PAGE_BYTES_MAX`] for pages, and the plan's limit for one object for
+    /// lines and opaque bytes.
+    pub body_bytes_max: Option<u64>,
+    /// Longest silence in the middle of a body; `None` waits for ever, for a watch that stays open.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// How the next page of a listing is found. A next page that is the same as before, or one that
+/// closes a circle, ends the listing as malformed; an empty or absent token ends it as complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paging {
+    /// One answer is all.
+    None,
+    /// The header field `Link` with `rel="next"` (RFC 8288), which must be on the provider's host.
+    Link,
+    /// A token in the body, sent as a parameter of the query: Kubernetes' `continue`.
+    TokenToParameter {
+        at: &'static str,
+        parameter: &'static str,
+    },
+    /// A token in the body, sent as a member of a `POST` body: AWS' `NextToken`.
+    TokenToBody {
+        at: &'static str,
+        member: &'static str,
+    },
+    /// A token in a header field, sent as a parameter of the query: GitLab's `x-next-page`.
+    HeaderToParameter {
+        header: &'static str,
+        parameter: &'static str,
+    },
+    /// The URL of the next page in the body, which must be on the provider's host: Microsoft
+    /// Graph's `/@odata.nextLink`.
+    NextUrl { at: &'static str },
+    /// Pages have numbers. The listing ends with a page of fewer than `size` records.
+    PageNumber {
+        parameter: &'static str,
+        first: u64,
+        size: u64,
+    },
+    /// Records have numbers, from 0. The listing ends with a page of fewer than `size` records.
+    Offset { parameter: &'static str, size: u64 },
+}
+
+/// How a window is asked for: the path has `{from}` and `{until}`.
+#[derive(Debug, Clone, Copy)]
+pub struct WindowQuery {
+    pub spelling: TimeSpelling,
+    /// The provider includes events of the time `until` itself, so that the window's end, which is
+    /// exclusive, is sent as one unit less.
+    pub until_inclusive: bool,
+    /// Results after which the provider cuts a query off: GitHub's 1,000. A window with more
+    /// ([`Endpoint::declared`]) is halved until each part has fewer, or is one unit long.
+    pub results_max: Option<u64>,
+    /// Parts of the window that are paged at the same time, at a root whose body is
+    /// [`BodyShape::Events`]. 1 pages one after the other, for a provider that answers fast.
+    pub chains: u32,
+    /// The path for a settle pass, without `{until}`: the provider then sorts by the time at which
+    /// it stored an event, so that late events with old times are found. An empty page ends it.
+    pub polling: Option<&'static str>,
+}
+
+/// How a time is written in a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeSpelling {
+    /// `2026-11-27T15:38:23Z`
+    Rfc3339Seconds,
+    /// `2026-11-27T15:38:23.000Z`
+    Rfc3339Milliseconds,
+    /// Seconds since 1970.
+    EpochSeconds,
+    /// Milliseconds since 1970.
+    EpochMilliseconds,
+}
+
+/// What a successful answer looks like. An answer of another shape is malformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyShape {
+    /// JSON with a list of events at `list`: `""` if the body is the list, `/items`,
+    /// `/workflow_runs`. `time` and `id` point into one event.
+    Events {
+        list: &'static str,
+        time: &'static str,
+        id: &'static str,
+    },
+    /// JSON with a list of objects at `list`. The other pointers point into one object: `id` never
+    /// changes, `version` differs whenever the object does (`""` if there is none), `name` is for
+    /// people.
+    Objects {
+        list: &'static str,
+        id: &'static str,
+        version: &'static str,
+        name: &'static str,
+    },
+    /// JSON that is one object. Its children are asked once.
+    Object {
+        id: &'static str,
+        version: &'static str,
+        name: &'static str,
+    },
+    /// Text of any length, line by line: a log. It is recorded part by part and never held in
+    /// memory.
+    Lines,
+    /// Bytes of any length that only a person's tool can read, such as a ZIP archive.
+    Opaque,
+}
+
+/// What to do with a redirect (status 301, 302, 303, 307, 308).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedirectRule {
+    /// It is an answer like any other, and for a page a malformed one.
+    Refuse,
+    /// Follows it once, without credentials, and only to hosts that end in one of these:
+    /// `.blob.core.windows.net`. The address never gets into a cursor.
+    FollowOnce { hosts: &'static [&'static str] },
+}
+
+/// A quota of the provider. Rows that name the same one share it; it counts for each account.
+#[derive(Debug)]
+pub struct EndpointQuota {
+    /// Such as `/api/v1/users`. Unique in the source.
+    pub name: &'static str,
+    /// As published. Answers of the provider may announce another rate.
+    pub rate: RequestRate,
+    /// Requests in flight at once, for children that are asked together.
+    pub at_once: usize,
+}
+
+/// How the provider filters by one kind of pivot.
+#[derive(Debug, Clone, Copy)]
+pub struct PivotQuery {
+    pub kind: PivotKind,
+    /// What is appended to the path, such as `&filter=actor.id+eq+%22{pivot}%22`. `{pivot}` is the
+    /// pivot's value, percent-encoded.
+    pub query: &'static str,
+}
+
+/// An endpoint that is asked for each record of its parent's pages.
+#[derive(Debug)]
+pub struct ChildEndpoint {
+    pub endpoint: &'static Endpoint,
+    /// Placeholders of the child's path, and where the parent's record has their values (texts,
+    /// numbers or booleans). A record that lacks one of them has no such child.
+    pub takes: &'static [(&'static str, ValueFrom)],
+    /// How often it is asked for one record.
+    pub each: ChildRepeat,
+    /// Asked only if all of these hold.
+    pub only: &'static [Condition],
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueFrom {
+    /// A pointer into the parent's record.
+    Record(&'static str),
+    /// A pointer into the element of [`ChildRepeat::Elements`]; `""` is the element itself, or the
+    /// number of [`ChildRepeat::UpTo`].
+    Element(&'static str),
+    /// The same for each record.
+    Fixed(&'static str),
+}
+
+/// How often a child is asked for one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildRepeat {
+    Once,
+    /// Once for each element of the array at this pointer: the containers of a pod.
+    Elements(&'static str),
+    /// Once for each number from 1 to the one at this pointer: the attempts of a workflow run.
+    UpTo(&'static str),
+}
+
+/// When a child is asked. Data rather than a function, so that tests can make records that satisfy
+/// it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// The value is there, and is neither null, false, nor an empty text.
+    Present(ValueFrom),
+    /// The value's text is one of these: `["OPENID_CONNECT", "SAML_2_0"]`, `["true"]`.
+    OneOf(ValueFrom, &'static [&'static str]),
+    /// The value is a number, and at least this.
+    AtLeast(ValueFrom, u64),
+}
+
+/// One kind of evidence that a source offers: one step captures it from one target, and one item
+/// holds it.
+#[derive(Debug)]
+pub struct RestOffer {
+    /// The start of its items' names: `okta-users`. See [`domain::plan::Offer::item`].
+    pub item: &'static str,
+    /// What the evidence is, in words.
+    pub what: &'static str,
+    pub lifetime: EvidenceLifetime,
+    /// The address of the page that publishes the lifetime.
+    pub citation: &'static str,
+    /// How late an event may appear; `None` for state.
+    pub arrives_late_seconds: Option<u64>,
+    pub settles: &'static [SettleRule],
+    /// Records on a full page, and its bytes as observed, for estimates.
+    pub records_per_page: u64,
+    pub page_bytes: Option<u64>,
+    /// Where the walk begins. All roots are walked, at the same time; the failure of one costs only
+    /// what is below it. The first one stands for the offer: its pivots and its quota.
+    pub roots: &'static [&'static Endpoint],
+}
+
+/// A quota for requests of which the provider publishes no limit.
+pub static UNPUBLISHED: EndpointQuota = EndpointQuota {
+    name: "unpublished",
+    rate: RequestRate {
+        per_second: 10.0,
+        burst: 10,
+    },
+    at_once: 4,
+};
+
+impl Endpoint {
+    /// A `GET` of one JSON object, to fill in by struct update: `..Endpoint::GET`.
+    pub const GET: Self = Self {
+        id: "",
+        path: "",
+        post: None,
+        headers: &[("accept", "application/json")],
+        paging: Paging::None,
+        window: None,
+        body: BodyShape::Object {
+            id: "",
+            version: "",
+            name: "",
+        },
+        declared: None,
+        redirect: RedirectRule::Refuse,
+        quota: &UNPUBLISHED,
+        grant: "",
+        pivots: &[],
+        children: &[],
+        losses: &[],
+        restarts_on: &[],
+        body_bytes_max: None,
+        idle_timeout: Some(Duration::from_secs(30)),
+    };
+}
+
+impl WindowQuery {
+    /// A window without limits of results, to fill in by struct update.
+    pub const PLAIN: Self = Self {
+        spelling: TimeSpelling::Rfc3339Seconds,
+        until_inclusive: false,
+        results_max: None,
+        chains: 1,
+        polling: None,
+    };
+}
+
+impl ChildEndpoint {
+    /// A child that is asked once for each record, to fill in by struct update.
+    #[must_use]
+    pub const fn of(endpoint: &'static Endpoint) -> Self {
+        Self {
+            endpoint,
+            takes: &[],
+            each: ChildRepeat::Once,
+            only: &[],
+        }
+    }
+}
+
+impl RestOffer {
+    /// An offer of state without history, to fill in by struct update.
+    pub const STATE: Self = Self {
+        item: "",
+        what: "",
+        lifetime: EvidenceLifetime::State(86_400),
+        citation: "",
+        arrives_late_seconds: None,
+        settles: &[],
+        records_per_page: 100,
+        page_bytes: None,
+        roots: &[],
+    };
+}
+
+impl BodyShape {
+    /// True if answers are recorded part by part, and never held in memory.
+    #[must_use]
+    pub fn is_streamed(self) -> bool {
+        match self {
+            Self::Lines | Self::Opaque => true,
+            Self::Events { .. } | Self::Objects { .. } | Self::Object { .. } => false,
+        }
+    }
+}
