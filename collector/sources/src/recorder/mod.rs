@@ -6,6 +6,7 @@
 //! that failed for a transient reason ([`retry`]). It counts nothing: a step's coverage is counted
 //! from the records when they are sealed.
 
+mod body_filter;
 mod clients;
 mod policy;
 mod quota;
@@ -28,6 +29,7 @@ use evidence_format::warc::{RecordIds, TruncationReason};
 use http::{Request, Response, Uri};
 use tokio_util::sync::CancellationToken;
 
+pub use body_filter::{BodyFilter, BodyReplacement};
 pub use clients::RecorderService;
 pub use policy::RequestPolicy;
 pub use quota::{QuotaKey, RequestRate};
@@ -297,6 +299,7 @@ impl Recorder {
             endpoint: self.policy.endpoint,
             attempt,
             outcome,
+            body_filter: self.policy.body_filter,
         };
         let secrets = &self.transport.secrets;
         render::write_exchange(warc, ids, request, exchange, &attempt, secrets);

@@ -12,6 +12,7 @@ use evidence_format::digest::Digest;
 use evidence_format::warc::{self, RecordId, RecordIds, RecordType, WarcHeader};
 use http::{HeaderMap, Request, Version};
 
+use super::body_filter::{self, BodyFilter};
 use super::redact::{self, RemovalCounts, Secrets};
 use super::transport::{HttpExchange, ReceivedResponse};
 use platform::clock;
@@ -33,6 +34,8 @@ pub(super) struct AttemptInfo {
     pub(super) attempt: u32,
     /// See [`OUTCOME_FIELD`].
     pub(super) outcome: &'static str,
+    /// See [`super::RequestPolicy::body_filter`].
+    pub(super) body_filter: Option<BodyFilter>,
 }
 
 /// Appends two records to `out`: the request, and its response or the reason why there is none.
@@ -74,7 +77,12 @@ pub(super) fn write_exchange(
     ];
     common.extend(endpoint);
     match &exchange.response {
-        Some(response) => write_response(out, ids, uri, response, &common, secrets),
+        Some(response) => {
+            let filter = attempt
+                .body_filter
+                .filter(|_| response.status.is_success());
+            write_response(out, ids, uri, response, (&common, filter), secrets);
+        }
         None => write_failure(out, ids, uri, &exchange.failure, &common, secrets),
     }
 }
@@ -84,7 +92,7 @@ fn write_response(
     ids: &mut RecordIds,
     uri: &str,
     response: &ReceivedResponse,
-    common: &[(&str, &str)],
+    (common, filter): (&[(&str, &str)], Option<BodyFilter>),
     secrets: &Secrets,
 ) {
     let mut removed = RemovalCounts::new();
@@ -93,7 +101,10 @@ fn write_response(
         response.status.as_u16(),
         response.status.canonical_reason().unwrap_or_default()
     );
-    let body = secrets.mask(&response.body, &mut removed);
+    let body = filter.map_or(Cow::Borrowed(&*response.body), |filter| {
+        body_filter::apply(filter, &response.body, &mut removed)
+    });
+    let body = secrets.mask(&body, &mut removed);
     let digest = format!("sha256:{}", Digest::of(&body).hex());
     let head = message_head(&start, &response.headers, secrets, &mut removed);
     let peer = response.peer.map(|peer| peer.ip().to_string());

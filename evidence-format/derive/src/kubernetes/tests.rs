@@ -260,7 +260,7 @@ fn every_event_of_the_recordings_is_an_event() {
     // both groups of the API show the same events
     let grouped = events(recorded.list("/apis/events.k8s.io/v1/events"));
     let lines = |events: &[&ActivityEvent]| -> BTreeSet<String> {
-        events.iter().map(|event| to_json(event)).collect()
+        events.iter().map(to_json).collect()
     };
     assert_eq!(lines(&core), lines(&grouped));
     assert!(
