@@ -11,6 +11,7 @@ use evidence_format::id::IncidentId;
 use super::Incomplete;
 use super::config::SourcesConfig;
 use super::recorder::Recorder;
+use domain::incident::PassKind;
 use platform::chain;
 use platform::progress::ProgressCounter;
 
@@ -54,6 +55,8 @@ pub struct CaptureContext {
     /// Place of the step in the plan, from 0: of requests that wait for one quota, those of the
     /// lowest rank are sent first.
     pub rank: u32,
+    /// Why the step is captured: settle passes of some sources ask another question.
+    pub pass_kind: PassKind,
     /// What this step has captured.
     pub progress: Arc<ProgressCounter>,
     /// What all steps of the pass have captured.

@@ -60,7 +60,7 @@ impl Source for HostSource {
 
     async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness {
         if !cx.config.host.enabled {
-            return not_configured(self, "switched off in the configuration");
+            return not_configured(self.name(), "switched off in the configuration");
         }
         // without root most probes still work, so the source is ready, but says what will be
         // missing

@@ -14,6 +14,7 @@ pub mod crypto;
 mod host;
 pub mod recorder;
 pub mod rest;
+mod secret_source;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -205,8 +206,8 @@ pub fn offer_of(source: &dyn Source, step: &CaptureStep) -> Option<&'static Offe
 }
 
 /// The readiness of a source that is not set up.
-fn not_configured(source: &dyn Source, problem: &str) -> Readiness {
-    let source = source.name().parse().expect("names of sources are names");
+fn not_configured(source: &str, problem: &str) -> Readiness {
+    let source = source.parse().expect("names of sources are names");
     Readiness {
         source,
         state: ReadinessState::NotConfigured,

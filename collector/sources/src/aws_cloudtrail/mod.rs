@@ -175,7 +175,7 @@ impl Source for AwsCloudTrail {
     async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness {
         let config = &cx.config.aws_cloudtrail;
         if !config.enabled {
-            return not_configured(self, "switched off in the configuration");
+            return not_configured(self.name(), "switched off in the configuration");
         }
         let accesses = AccountAccess::discover(config).await;
         let checks = accesses.into_iter().map(|access| async move {

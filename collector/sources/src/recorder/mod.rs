@@ -34,6 +34,7 @@ pub use clients::RecorderService;
 pub use policy::RequestPolicy;
 pub use quota::{QuotaKey, RequestRate};
 pub use redact::Secrets;
+pub(crate) use redact::is_credential_parameter;
 pub use retry::{ResponseClassifier, RetryDecision};
 pub use stream::{RecordedPart, StreamError, StreamedResponse};
 pub use transport::{Transport, TransportError};

@@ -174,12 +174,22 @@ pub(super) fn strip_url<'t>(text: &'t str, removed: &mut RemovalCounts) -> Cow<'
     Cow::Owned(format!("{path}?{}{fragment}", parameters.join("&")))
 }
 
+/// True if the value of `parameter` (`name=value`) is a credential.
+pub(crate) fn is_credential_parameter(parameter: &str) -> bool {
+    PARAMETERS.contains(&decoded_name(parameter).as_str())
+}
+
+/// The name of a URL parameter in lower case. The server decodes `%73ig` to `sig`, and so must we.
+fn decoded_name(parameter: &str) -> String {
+    let name = parameter.split('=').next().unwrap_or_default();
+    url::form_urlencoded::parse(name.as_bytes())
+        .map(|(name, _)| name.to_ascii_lowercase())
+        .collect()
+}
+
 fn parameter_without_value(parameter: &str, removed: &mut RemovalCounts) -> String {
     let name = parameter.split('=').next().unwrap_or_default();
-    // the server decodes `%73ig` to `sig`, and so must we
-    let decoded: String = url::form_urlencoded::parse(name.as_bytes())
-        .map(|(name, _)| name.to_ascii_lowercase())
-        .collect();
+    let decoded = decoded_name(parameter);
     if !PARAMETERS.contains(&decoded.as_str()) {
         return parameter.to_owned();
     }

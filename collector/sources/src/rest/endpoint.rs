@@ -295,10 +295,7 @@ pub struct RestOffer {
 /// A quota for requests of which the provider publishes no limit.
 pub static UNPUBLISHED: EndpointQuota = EndpointQuota {
     name: "unpublished",
-    rate: RequestRate {
-        per_second: 10.0,
-        burst: 10,
-    },
+    rate: RequestRate::new(10.0, 10),
     at_once: 4,
 };
 

@@ -1,8 +1,35 @@
-//! Sources that are a table of endpoints: see [`endpoint`] for the table.
+//! Sources that are a table of endpoints: see [`endpoint`] for the table, [`source`] for what a
+//! source gives beside it, and [`walk`] for how it is captured.
 
+mod access;
+mod adapter;
+mod advance;
+mod children;
+mod cursor;
 pub mod endpoint;
+mod intern;
+mod loop_guard;
+mod next_page;
+mod page;
+mod page_fetch;
+mod readiness;
+mod requests;
+mod source;
+mod template;
+mod time_part;
+mod walk;
 
+pub use access::{AccessRequest, ProviderAccess, RequestSigner, SignError, TokenSigner};
+pub use adapter::{RestAdapter, endpoints_of};
 pub use endpoint::{
     BodyShape, ChildEndpoint, ChildRepeat, Condition, Endpoint, EndpointQuota, PAGE_BYTES_MAX,
     Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling, UNPUBLISHED, ValueFrom, WindowQuery,
 };
+pub use intern::{intern, intern_text};
+pub use source::{RestSource, WalkRoot};
+
+/// Seeds a buffer's record ids. If the system has no randomness, the clock still differs for each.
+fn seed() -> [u8; 8] {
+    platform::random()
+        .unwrap_or_else(|_| platform::clock::reading("").boot_nanoseconds.to_be_bytes())
+}

@@ -1,0 +1,159 @@
+//! Which children a record has. Pure.
+
+use serde_json::Value;
+
+use super::endpoint::{ChildEndpoint, ChildRepeat, Condition, Endpoint, ValueFrom};
+use super::page::{scalar, text_at};
+
+/// Children of one kind that one record can have: a hostile number must not make a million
+/// requests.
+const REPEATS_MAX: u64 = 1000;
+/// Bytes of a value that becomes a part of a URL. Names of objects in Kubernetes have 253.
+const VALUE_BYTES_MAX: usize = 1024;
+
+/// A child that is still to be asked: its index in [`Endpoint::children`], and the values of its
+/// [`ChildEndpoint::takes`], in their order.
+pub(super) type PendingChild = (u8, Vec<String>);
+
+/// Calls `visit` with each child of `record`. Returns false if there were more than are asked.
+pub(super) fn children_of(
+    endpoint: &Endpoint,
+    record: &Value,
+    visit: &mut dyn FnMut(PendingChild),
+) -> bool {
+    let mut is_all = true;
+    for (index, child) in (0..=u8::MAX).zip(endpoint.children) {
+        let elements = match child.each {
+            ChildRepeat::Once => vec![Value::Null],
+            ChildRepeat::Elements(at) => match record.pointer(at) {
+                Some(Value::Array(elements)) => elements.clone(),
+                Some(_) | None => Vec::new(),
+            },
+            ChildRepeat::UpTo(at) => {
+                let last = record.pointer(at).and_then(Value::as_u64).unwrap_or(0);
+                is_all &= last <= REPEATS_MAX;
+                (1..=last.min(REPEATS_MAX)).map(Value::from).collect()
+            }
+        };
+        is_all &= elements.len() as u64 <= REPEATS_MAX;
+        for element in elements.iter().take(REPEATS_MAX as usize) {
+            if !child.only.iter().all(|only| holds(only, record, element)) {
+                continue;
+            }
+            match values(child, record, element) {
+                Some(values) if values.iter().all(|value| value.len() <= VALUE_BYTES_MAX) => {
+                    visit((index, values));
+                }
+                Some(_) => is_all = false,
+                None => {}
+            }
+        }
+    }
+    is_all
+}
+
+fn values(child: &ChildEndpoint, record: &Value, element: &Value) -> Option<Vec<String>> {
+    child
+        .takes
+        .iter()
+        .map(|(_, from)| value(*from, record, element).filter(|value| !value.is_empty()))
+        .collect()
+}
+
+fn value(from: ValueFrom, record: &Value, element: &Value) -> Option<String> {
+    match from {
+        ValueFrom::Record(at) => text_at(record, at),
+        ValueFrom::Element(at) => text_at(element, at),
+        ValueFrom::Fixed(text) => Some(text.to_owned()),
+    }
+}
+
+fn holds(condition: &Condition, record: &Value, element: &Value) -> bool {
+    let at = |from: ValueFrom| match from {
+        ValueFrom::Record(at) => record.pointer(at),
+        ValueFrom::Element(at) => element.pointer(at),
+        ValueFrom::Fixed(_) => None,
+    };
+    match *condition {
+        Condition::Present(from) => match at(from) {
+            None | Some(Value::Null | Value::Bool(false)) => false,
+            Some(Value::String(text)) => !text.is_empty(),
+            Some(Value::Bool(true) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => true,
+        },
+        Condition::OneOf(from, texts) => at(from)
+            .and_then(scalar)
+            .is_some_and(|text| texts.contains(&text.as_str())),
+        Condition::AtLeast(from, least) => at(from)
+            .and_then(Value::as_u64)
+            .is_some_and(|number| number >= least),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    static LOG: Endpoint = Endpoint::GET;
+    static PODS: Endpoint = Endpoint {
+        children: &[
+            ChildEndpoint {
+                takes: &[
+                    ("pod", ValueFrom::Record("/metadata/name")),
+                    ("container", ValueFrom::Element("/name")),
+                    ("previous", ValueFrom::Fixed("true")),
+                ],
+                each: ChildRepeat::Elements("/status/containerStatuses"),
+                only: &[Condition::AtLeast(ValueFrom::Element("/restartCount"), 1)],
+                ..ChildEndpoint::of(&LOG)
+            },
+            ChildEndpoint {
+                takes: &[("attempt", ValueFrom::Element(""))],
+                each: ChildRepeat::UpTo("/attempts"),
+                only: &[Condition::OneOf(
+                    ValueFrom::Record("/status/phase"),
+                    &["Running"],
+                )],
+                ..ChildEndpoint::of(&LOG)
+            },
+        ],
+        ..Endpoint::GET
+    };
+
+    fn children(record: &Value) -> (Vec<PendingChild>, bool) {
+        let mut found = Vec::new();
+        let is_all = children_of(&PODS, record, &mut |child| found.push(child));
+        (found, is_all)
+    }
+
+    #[test]
+    fn asks_for_each_element_and_number_that_satisfies_its_conditions() {
+        let record = json!({"metadata": {"name": "p"}, "attempts": 2, "status": {"phase": "Running",
+            "containerStatuses": [{"name": "a", "restartCount": 3}, {"name": "b", "restartCount": 0}]}});
+        let (found, is_all) = children(&record);
+        let child =
+            |index, values: &[&str]| (index, values.iter().map(|v| (*v).to_owned()).collect());
+        assert_eq!(
+            found,
+            [
+                child(0, &["p", "a", "true"]),
+                child(1, &["1"]),
+                child(1, &["2"])
+            ]
+        );
+        assert!(is_all);
+    }
+
+    #[test]
+    fn hostile_record_does_not_make_endless_children() {
+        let (found, is_all) =
+            children(&json!({"status": {"phase": "Running"}, "attempts": u64::MAX}));
+        assert_eq!((found.len(), is_all), (1000, false));
+        assert!(
+            children(&json!({"status": {"containerStatuses": [{"restartCount": 1}]}}))
+                .0
+                .is_empty()
+        );
+    }
+}

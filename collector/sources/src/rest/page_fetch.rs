@@ -1,0 +1,161 @@
+//! Fetches one page of a listing and reads it. Changes nothing of the walk.
+
+use bytes::Bytes;
+use evidence_format::coverage::GapReason;
+use http::{Response, StatusCode};
+use serde_json::Value;
+use url::Url;
+
+use super::children::{PendingChild, children_of};
+use super::cursor::WalkLevel;
+use super::endpoint::{BodyShape, Endpoint, Paging};
+use super::loop_guard::digest;
+use super::next_page::next_page;
+use super::page::{PageError, PageSummary, read_page, text_at, time_at};
+use super::requests::{PageRequest, RequestError};
+use super::time_part;
+use super::walk::Walk;
+use crate::recorder::{CallError, Recorder};
+use platform::chain;
+
+/// Tries at one page that cannot be read. The recorder repeats what fails on the network.
+const PAGE_TRIES_MAX: u32 = 3;
+
+/// What came of asking for a page.
+#[derive(Debug)]
+pub(super) enum PageOutcome {
+    Page(FetchedPage),
+    /// Answered with a status that is no success.
+    Refused(StatusCode),
+    /// The page cannot be read, however often it is asked for.
+    Malformed(String),
+    /// No answer. The recorder has given up, for this reason.
+    GaveUp(CallError),
+    /// The walk cannot go on: it was stopped, or there are no credentials.
+    Failed(RequestError),
+}
+
+/// What of a page decides how to go on.
+#[derive(Debug, Default)]
+pub(super) struct FetchedPage {
+    pub(super) summary: PageSummary,
+    /// Position of the page after it.
+    pub(super) next: Option<String>,
+    pub(super) children: Vec<PendingChild>,
+    /// Some record had more children than are asked.
+    pub(super) has_more_children: bool,
+    /// Of the records' ids, in order: numbered pages that are the same page again.
+    pub(super) ids_digest: u64,
+    /// Times of the first and the last event, in milliseconds since 1970.
+    pub(super) span: Option<(i64, i64)>,
+}
+
+impl Walk<'_> {
+    /// Fetches the page at `position` of the listing of `level`.
+    pub(super) async fn fetch_page(
+        &self,
+        recorder: &Recorder,
+        root: u16,
+        level: &WalkLevel,
+        position: Option<&str>,
+    ) -> PageOutcome {
+        let endpoint = self.endpoint_of(root, level);
+        let (path, names) = self.path_and_names(root, level);
+        let request = PageRequest {
+            endpoint,
+            names: &names,
+            path: &path,
+            position,
+        };
+        let mut tries = 0;
+        loop {
+            let sent = self
+                .requester
+                .send(recorder, &request, || self.persist_part(recorder))
+                .await;
+            let (response, url) = match sent {
+                Ok(answer) => answer,
+                Err(RequestError::Call(error @ CallError::GaveUp { .. })) => {
+                    return PageOutcome::GaveUp(error);
+                }
+                Err(RequestError::Template(error)) => {
+                    return PageOutcome::Malformed(error.to_string());
+                }
+                Err(error) => return PageOutcome::Failed(error),
+            };
+            if !response.status().is_success() {
+                return PageOutcome::Refused(response.status());
+            }
+            tries += 1;
+            match read(endpoint, &response, &url, position) {
+                Ok(page) => return PageOutcome::Page(page),
+                Err(_) if tries < PAGE_TRIES_MAX => {}
+                Err(what) => return PageOutcome::Malformed(what),
+            }
+        }
+    }
+}
+
+fn read(
+    endpoint: &Endpoint,
+    response: &Response<Bytes>,
+    url: &Url,
+    position: Option<&str>,
+) -> Result<FetchedPage, String> {
+    if endpoint.body.is_streamed() || response.status() == StatusCode::NO_CONTENT {
+        return Ok(FetchedPage::default());
+    }
+    let mut page = FetchedPage::default();
+    let mut ids = Vec::new();
+    let is_numbered = matches!(
+        endpoint.paging,
+        Paging::PageNumber { .. } | Paging::Offset { .. }
+    );
+    let summary = read_page(endpoint, response.body(), &mut |record| {
+        page.has_more_children |=
+            !children_of(endpoint, record, &mut |child| page.children.push(child));
+        if is_numbered {
+            ids.extend_from_slice(id_of(endpoint, record).as_bytes());
+            ids.push(0);
+        }
+        if let BodyShape::Events { time, .. } = endpoint.body
+            && let Some(time) = time_at(record, time).map(time_part::milliseconds)
+        {
+            page.span = Some((page.span.map_or(time, |(first, _)| first), time));
+        }
+    })
+    .map_err(|error: PageError| chain(&error))?;
+    page.next = next_page(endpoint.paging, url, response.headers(), &summary, position)
+        .map_err(|error| error.to_string())?;
+    page.ids_digest = digest(&ids);
+    page.summary = summary;
+    Ok(page)
+}
+
+fn id_of(endpoint: &Endpoint, record: &Value) -> String {
+    match endpoint.body {
+        BodyShape::Events { id, .. }
+        | BodyShape::Objects { id, .. }
+        | BodyShape::Object { id, .. } => text_at(record, id).unwrap_or_else(|| record.to_string()),
+        BodyShape::Lines | BodyShape::Opaque => String::new(),
+    }
+}
+
+impl Endpoint {
+    /// What a status that is no success means when this endpoint is asked for a record of another:
+    /// why that child is missing; `None` if nothing is.
+    #[must_use]
+    pub fn loss(&self, status: u16) -> Option<GapReason> {
+        let own = self.losses.iter().find(|(known, _)| *known == status);
+        if let Some((_, reason)) = own {
+            return *reason;
+        }
+        Some(match status {
+            401 => GapReason::Unauthenticated,
+            403 => GapReason::PermissionDenied,
+            404 | 410 => GapReason::Vanished,
+            300..=399 => GapReason::Malformed,
+            _ => GapReason::Refused,
+        })
+    }
+}

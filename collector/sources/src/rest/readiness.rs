@@ -1,0 +1,269 @@
+//! Finds out, without side effects, what a source can capture now, and which permission is missing.
+
+use std::time::Duration;
+
+use domain::plan::{CaptureTarget, Readiness, ReadinessState, TargetEstimate};
+use evidence_format::coverage::TimeWindow;
+use futures::future::join_all;
+use http::StatusCode;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::access::AccessRequest;
+use super::children::children_of;
+use super::endpoint::{BodyShape, Endpoint, RestOffer};
+use super::page::{PageSummary, read_page, time_at};
+use super::requests::{PageRequest, RequestError, Requester};
+use super::source::{RestSource, WalkRoot};
+use super::template::Names;
+use super::time_part::{TimePart, milliseconds};
+use super::walk::first_parts;
+use crate::recorder::{QuotaKey, Recorder, RequestPolicy};
+use crate::{ReadinessProbe, not_configured};
+
+/// Longest check of one target, and of one endpoint of it.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What one offer needs at one target.
+#[derive(Debug)]
+pub(super) struct OfferCheck {
+    pub(super) offer: &'static RestOffer,
+    pub(super) target: CaptureTarget,
+    /// Requests for the whole window, estimated from a sample.
+    pub(super) requests: Option<u64>,
+    /// What is missing, and which permission to grant.
+    pub(super) problems: Vec<String>,
+    /// No root of the offer answers.
+    pub(super) is_refused: bool,
+}
+
+/// Checks all targets of `source`.
+pub(super) async fn check(source: &dyn RestSource, cx: &ReadinessProbe) -> Readiness {
+    if let Some(problem) = source.not_configured(&cx.config) {
+        return not_configured(source.name(), problem);
+    }
+    let recorder = unrecorded(source, cx);
+    let request = AccessRequest {
+        config: &cx.config,
+        recorder: &recorder,
+        incident: cx.incident.as_ref(),
+    };
+    let targets = timeout(CHECK_TIMEOUT, source.targets(&request)).await;
+    let targets = targets.unwrap_or_else(|_| vec![Err(no_response("the list of targets"))]);
+    let mut problems = Vec::new();
+    let mut checks = Vec::new();
+    for found in join_all(
+        targets
+            .into_iter()
+            .map(|target| check_target(source, target, cx, &request)),
+    )
+    .await
+    {
+        match found {
+            Ok(found) => checks.extend(found),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    fold(source, checks, problems)
+}
+
+/// One answer for all offers of the source, which is what the planner can use today.
+fn fold(source: &dyn RestSource, checks: Vec<OfferCheck>, mut problems: Vec<String>) -> Readiness {
+    let mut targets: Vec<TargetEstimate> = Vec::new();
+    for check in checks {
+        let name = check.target.name.clone().unwrap_or_default();
+        problems.extend(
+            check
+                .problems
+                .iter()
+                .map(|problem| format!("{name}: {problem}")),
+        );
+        if !targets.iter().any(|known| known.target == check.target) {
+            targets.push(TargetEstimate {
+                target: check.target,
+                requests: None,
+            });
+        }
+    }
+    problems.dedup();
+    let state = if targets.is_empty() {
+        ReadinessState::Unavailable
+    } else {
+        ReadinessState::Ready
+    };
+    Readiness {
+        source: source.name().parse().expect("names of sources are names"),
+        state,
+        targets,
+        problems,
+    }
+}
+
+async fn check_target(
+    source: &dyn RestSource,
+    target: Result<CaptureTarget, String>,
+    cx: &ReadinessProbe,
+    request: &AccessRequest<'_>,
+) -> Result<Vec<OfferCheck>, String> {
+    let mut target = target?;
+    let name = target.name.clone().unwrap_or_default();
+    let named = |problem: String| format!("{name}: {problem}");
+    let access = source.open(&target, request).await.map_err(named)?;
+    let requester = Requester::new(source, &access, cx.incident.as_ref());
+    let names: Names = access
+        .names
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect();
+    let me = WalkRoot::new(source.me());
+    let probe = TargetProbe {
+        requester: &requester,
+        recorder: request.recorder,
+        names: &names,
+        window: cx.estimate,
+    };
+    match probe.ask(&me).await.map_err(named)? {
+        ProbeAnswer::Refused(StatusCode::UNAUTHORIZED) => {
+            return Err(named(format!("{} rejects the credentials", me.endpoint.id)));
+        }
+        ProbeAnswer::Refused(_) => {}
+        ProbeAnswer::Page(body) => {
+            let body = serde_json::from_slice(&body).unwrap_or_default();
+            target.identity = source.identity(&body);
+        }
+    }
+    let mut checks = Vec::new();
+    for offer in source.offers() {
+        let roots = source.roots(offer, &access, request).await.map_err(named)?;
+        if roots.is_empty() {
+            continue;
+        }
+        let mut check = OfferCheck {
+            offer,
+            target: target.clone(),
+            requests: None,
+            problems: Vec::new(),
+            is_refused: false,
+        };
+        if cx.estimate.is_some() {
+            let answers = join_all(roots.iter().map(|root| probe.sample(root))).await;
+            check.is_refused = answers.iter().all(Result::is_err);
+            let requests: Option<u64> = answers.iter().flatten().copied().sum();
+            check.requests = requests.filter(|_| !check.is_refused);
+            check.problems = answers.into_iter().filter_map(Result::err).collect();
+        }
+        checks.push(check);
+    }
+    Ok(checks)
+}
+
+struct TargetProbe<'p> {
+    requester: &'p Requester<'p>,
+    recorder: &'p Recorder,
+    names: &'p Names,
+    window: Option<TimeWindow>,
+}
+
+enum ProbeAnswer {
+    Page(bytes::Bytes),
+    Refused(StatusCode),
+}
+
+impl TargetProbe<'_> {
+    async fn ask(&self, root: &WalkRoot) -> Result<ProbeAnswer, String> {
+        let endpoint = root.endpoint;
+        let mut names = self.names.clone();
+        let own = root.names.iter();
+        names.extend(own.map(|(name, value)| ((*name).to_owned(), value.clone())));
+        if let (Some(query), Some(part)) = (&endpoint.window, self.part(endpoint)) {
+            let (from, until) = part.spelled(query);
+            names.insert("from".to_owned(), from);
+            names.insert("until".to_owned(), until);
+        }
+        let request = PageRequest {
+            endpoint,
+            names: &names,
+            path: endpoint.path,
+            position: None,
+        };
+        let nothing = || std::future::ready(Ok(()));
+        let sent = timeout(
+            CHECK_TIMEOUT,
+            self.requester.send(self.recorder, &request, nothing),
+        );
+        let (response, _) = sent
+            .await
+            .map_err(|_| no_response(endpoint.id))?
+            .map_err(|error: RequestError| error.incomplete(endpoint.id).what)?;
+        Ok(if response.status().is_success() {
+            ProbeAnswer::Page(response.into_body())
+        } else {
+            ProbeAnswer::Refused(response.status())
+        })
+    }
+
+    /// Asks for the first page of `root`. Returns how many requests all of it takes, if that can be
+    /// told.
+    async fn sample(&self, root: &WalkRoot) -> Result<Option<u64>, String> {
+        let endpoint = root.endpoint;
+        match self.ask(root).await? {
+            ProbeAnswer::Page(body) => Ok(estimate(endpoint, &body, self.part(endpoint))),
+            ProbeAnswer::Refused(status) if endpoint.losses.contains(&(status.as_u16(), None)) => {
+                Ok(Some(1))
+            }
+            ProbeAnswer::Refused(StatusCode::FORBIDDEN) if !endpoint.grant.is_empty() => Err(
+                format!("{} answered 403: grant {}", endpoint.id, endpoint.grant),
+            ),
+            ProbeAnswer::Refused(status) => {
+                Err(format!("{} answered {}", endpoint.id, status.as_u16()))
+            }
+        }
+    }
+
+    fn part(&self, endpoint: &Endpoint) -> Option<TimePart> {
+        first_parts(endpoint, self.window).last().copied()
+    }
+}
+
+/// Requests for all pages and their children, if the first page is like the others; `None` if it
+/// does not tell.
+fn estimate(endpoint: &Endpoint, body: &[u8], part: Option<TimePart>) -> Option<u64> {
+    let mut children = 0;
+    let mut span: Option<(i64, i64)> = None;
+    let summary: PageSummary = read_page(endpoint, body, &mut |record| {
+        let _ = children_of(endpoint, record, &mut |_| children += 1);
+        if let BodyShape::Events { time, .. } = endpoint.body
+            && let Some(time) = time_at(record, time).map(milliseconds)
+        {
+            let (low, high) = span.unwrap_or((time, time));
+            span = Some((low.min(time), high.max(time)));
+        }
+    })
+    .ok()?;
+    let pages = match (summary.declared, span, part) {
+        (Some(declared), _, _) => declared.max(1).div_ceil(summary.records.max(1)),
+        (None, Some((low, high)), Some(part)) => {
+            let window = part.until.abs_diff(part.from).max(1);
+            window.div_ceil(high.abs_diff(low).max(1))
+        }
+        (None, _, _) if summary.next.is_none() => 1,
+        (None, _, _) => return None,
+    };
+    Some(pages.saturating_mul(1 + children))
+}
+
+fn unrecorded(source: &dyn RestSource, cx: &ReadinessProbe) -> Recorder {
+    let quota = QuotaKey {
+        provider: source.provider(),
+        account: String::new(),
+        region: String::new(),
+        endpoint: "readiness",
+    };
+    let policy = RequestPolicy::new(quota, super::UNPUBLISHED.rate);
+    let stop = CancellationToken::new();
+    Recorder::new(cx.transport.clone(), policy, [0; 8], stop).without_recording()
+}
+
+fn no_response(what: &str) -> String {
+    format!("{what}: no response within {} s", CHECK_TIMEOUT.as_secs())
+}

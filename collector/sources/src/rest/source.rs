@@ -1,0 +1,86 @@
+//! What a source gives beside its table: how to get in, and what there is to ask.
+
+use async_trait::async_trait;
+use domain::plan::CaptureTarget;
+use serde_json::Value;
+
+use super::access::{AccessRequest, ProviderAccess};
+use super::endpoint::{Endpoint, RestOffer};
+use crate::config::SourcesConfig;
+use crate::recorder::ResponseClassifier;
+
+/// A source that is a table of endpoints. [`super::RestAdapter`] makes a [`crate::Source`] of it.
+#[async_trait]
+pub trait RestSource: Send + Sync {
+    /// See [`crate::Source::name`].
+    fn name(&self) -> &'static str;
+
+    /// See [`crate::Source::provider`]. Also the provider of its quotas.
+    fn provider(&self) -> &'static str;
+
+    /// See [`crate::Source::description`].
+    fn description(&self) -> &'static str;
+
+    fn offers(&self) -> &'static [&'static RestOffer];
+
+    /// Tells who we are. It is asked first in each step, so that the item proves under which
+    /// identity it was captured, and in a check of readiness.
+    fn me(&self) -> &'static Endpoint;
+
+    /// The name of the identity in the answer of [`Self::me`].
+    fn identity(&self, me: &Value) -> Option<String>;
+
+    /// Recognises the provider's own ways to say that a limit is exceeded, where they differ from
+    /// HTTP's.
+    fn classifier(&self) -> ResponseClassifier {
+        |_, _, _| None
+    }
+
+    /// Why the source is not set up; `None` if it is.
+    fn not_configured(&self, config: &SourcesConfig) -> Option<&'static str>;
+
+    /// The targets of the configuration: organizations, clusters. Their `access` is what
+    /// [`Self::open`] needs to find its credentials again; `identity` is filled in by the caller.
+    /// May send requests, where the provider tells which targets there are.
+    async fn targets(&self, cx: &AccessRequest<'_>) -> Vec<Result<CaptureTarget, String>>;
+
+    /// The way into a target. Reads credentials anew. Does not need to try them.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, for whoever wrote it.
+    async fn open(
+        &self,
+        target: &CaptureTarget,
+        cx: &AccessRequest<'_>,
+    ) -> Result<ProviderAccess, String>;
+
+    /// Where the walk of `offer` begins at this target: by default at the offer's roots. A source
+    /// overrides it to begin at each configured repository or namespace, or at endpoints that are
+    /// found at run time; it returns nothing if the target has nothing of the offer.
+    async fn roots(
+        &self,
+        offer: &'static RestOffer,
+        _access: &ProviderAccess,
+        _cx: &AccessRequest<'_>,
+    ) -> Result<Vec<WalkRoot>, String> {
+        Ok(offer.roots.iter().map(|root| WalkRoot::new(root)).collect())
+    }
+}
+
+/// Where a walk begins.
+#[derive(Debug, Clone)]
+pub struct WalkRoot {
+    pub endpoint: &'static Endpoint,
+    /// Placeholders that hold below this root, beside those of the target.
+    pub names: Vec<(&'static str, String)>,
+}
+
+impl WalkRoot {
+    #[must_use]
+    pub fn new(endpoint: &'static Endpoint) -> Self {
+        Self {
+            endpoint,
+            names: Vec::new(),
+        }
+    }
+}
