@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+pub use crate::kubernetes::config::KubernetesConfig;
+
 /// `[sources]`. Trusted: anyone who edits it decides what evidence is captured, and under which
 /// identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -10,6 +12,7 @@ pub struct SourcesConfig {
     #[serde(rename = "aws_cloudtrail")] // sections are called as their sources are in evidence
     pub aws_cloudtrail: AwsConfig,
     pub(crate) host: HostConfig,
+    pub kubernetes: KubernetesConfig,
 }
 
 /// `[sources.aws_cloudtrail]`.

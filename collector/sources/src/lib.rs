@@ -12,6 +12,7 @@ pub mod context;
 pub mod coverage;
 pub mod crypto;
 mod host;
+mod kubernetes;
 pub mod recorder;
 pub mod rest;
 mod secret_source;
@@ -34,7 +35,7 @@ use platform::progress::ProgressCounter;
 use recorder::{CallError, Transport};
 
 /// Every source of this program.
-pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE];
+pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE, &kubernetes::SOURCE];
 
 /// The source called `name`.
 #[must_use]

@@ -78,9 +78,7 @@ pub(super) fn write_exchange(
     common.extend(endpoint);
     match &exchange.response {
         Some(response) => {
-            let filter = attempt
-                .body_filter
-                .filter(|_| response.status.is_success());
+            let filter = attempt.body_filter.filter(|_| response.status.is_success());
             write_response(out, ids, uri, response, (&common, filter), secrets);
         }
         None => write_failure(out, ids, uri, &exchange.failure, &common, secrets),

@@ -420,7 +420,7 @@ proptest! {
         let failed = (at == 5).then(|| format!("cannot reach {own}"));
         let exchange = HttpExchange { sent_at: platform::clock::now(), response: failed.is_none().then_some(response), failure: failed.unwrap_or_default() };
         let (mut out, mut ids) = (Vec::new(), RecordIds::new([1; 8]));
-        let attempt = render::AttemptInfo { endpoint: "test:get", attempt: 1, outcome: "answered" };
+        let attempt = render::AttemptInfo { endpoint: "test:get", attempt: 1, outcome: "answered", body_filter: None };
         render::write_exchange(&mut out, &mut ids, &request, &exchange, &attempt, &secrets);
         let text = String::from_utf8(out).expect("text");
         prop_assert!(!text.contains(&own), "{text}");
