@@ -21,6 +21,7 @@ use evidence_format::bundle::{BundleError, DraftItem};
 use evidence_format::config::{ItemSource, Redaction};
 use evidence_format::coverage::{Coverage, EndReason, GapReason};
 use evidence_format::limits::GAP_EXAMPLES_MAX;
+use evidence_format::time::Timestamp;
 use evidence_format::warc::{RecordType, TruncationReason, WarcHeader, file_uri};
 use rustix::io::Errno;
 
@@ -41,6 +42,14 @@ const REQUESTS_AHEAD_MAX: usize = 512;
 pub(crate) const PART_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of one object that [`ProbeRecorder::fetch`] returns (a folder's names, the accounts).
 const FETCHED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// When the machine booted, by its wall clock now, to the millisecond.
+fn booted_at() -> Option<Timestamp> {
+    const MILLISECOND: i128 = 1_000_000;
+    let now = platform::clock::reading("");
+    let nanoseconds = now.utc.unix_nanoseconds() - i128::from(now.boot_nanoseconds);
+    Timestamp::from_unix_nanoseconds(nanoseconds.div_euclid(MILLISECOND) * MILLISECOND)
+}
 
 /// Records what one probe requests; see the module.
 pub(crate) struct ProbeRecorder<'a> {
@@ -89,8 +98,10 @@ impl<'a> ProbeRecorder<'a> {
         options: ProbeOptions,
         what: &str,
     ) -> Result<Self, BundleError> {
+        // Processes tell their start relative to it; readers of one item need no other.
+        let booted = booted_at().map_or(String::new(), |time| format!("booted: {time}\r\n"));
         let block = format!(
-            "software: {} {}\r\nformat: WARC File Format 1.1\r\ndescription: {what}\r\n",
+            "software: {} {}\r\nformat: WARC File Format 1.1\r\ndescription: {what}\r\n{booted}",
             "exhibit-agent",
             env!("CARGO_PKG_VERSION")
         );

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 pub use crate::kubernetes::config::KubernetesConfig;
+pub use crate::okta::{OktaConfig, OktaOrg};
 
 /// `[sources]`. Trusted: anyone who edits it decides what evidence is captured, and under which
 /// identity.
@@ -13,6 +14,7 @@ pub struct SourcesConfig {
     pub aws_cloudtrail: AwsConfig,
     pub(crate) host: HostConfig,
     pub kubernetes: KubernetesConfig,
+    pub okta: OktaConfig,
 }
 
 /// `[sources.aws_cloudtrail]`.

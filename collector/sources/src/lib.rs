@@ -13,6 +13,7 @@ pub mod coverage;
 pub mod crypto;
 mod host;
 mod kubernetes;
+mod okta;
 pub mod recorder;
 pub mod rest;
 mod secret_source;
@@ -33,9 +34,15 @@ use context::CaptureContext;
 use domain::plan::{CaptureStep, Offer, Readiness, ReadinessState};
 use platform::progress::ProgressCounter;
 use recorder::{CallError, Transport};
+use rest::RestSource;
 
 /// Every source of this program.
-pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE, &kubernetes::SOURCE];
+pub static ALL: &[&dyn Source] = &[
+    &host::SOURCE,
+    &aws_cloudtrail::SOURCE,
+    &kubernetes::SOURCE,
+    &okta::SOURCE,
+];
 
 /// The source called `name`.
 #[must_use]
@@ -65,6 +72,12 @@ pub trait Source: Send + Sync {
 
     /// How this source captures.
     fn capture_mode(&self) -> CaptureMode<'_>;
+
+    /// The table that the source is made of, if it is: permission files are generated from it, and
+    /// its endpoints are tested by existing.
+    fn table(&self) -> Option<&'static dyn RestSource> {
+        None
+    }
 }
 
 /// The two ways to capture.

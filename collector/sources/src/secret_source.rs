@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use url::Url;
+
 /// Longest secret. An RSA key of 16,384 bits has 12 KiB in PEM.
 const SECRET_BYTES_MAX: usize = 64 << 10;
 /// Longest run of a command.
@@ -94,6 +98,20 @@ async fn run(command: &[String]) -> Result<String, SecretError> {
     output
         .unwrap_or_else(|cause| Err(cause.to_string()))
         .map_err(|why| SecretError::Command { program, why })
+}
+
+/// Reads a URL that credentials are sent to: over TLS, or to this machine.
+pub(crate) fn credential_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let url = Url::parse(&text).map_err(|cause| D::Error::custom(format!("{text:?}: {cause}")))?;
+    let host = url.host_str().unwrap_or_default();
+    let is_private = url.scheme() == "https"
+        || url.scheme() == "http" && platform::loopback::is_loopback_host(host);
+    if !is_private || !url.username().is_empty() || url.password().is_some() {
+        let problem = "credentials are only sent over https, and never written into a URL";
+        return Err(D::Error::custom(problem));
+    }
+    Ok(url)
 }
 
 fn run_blocking(command: &[String]) -> Result<String, String> {

@@ -132,11 +132,20 @@ impl AuditedBundle {
         visit: &mut dyn PieceVisitor,
     ) -> Result<(), AuditError> {
         let mut visit = Some(visit);
-        let second = self.verify_and_view(&mut |item| {
+        self.show_items(first, &mut |item| {
             // Item names are unique, so the visitor is taken once.
             let visit = visit.take_if(|_| item.name == *name)?;
             Some(Box::new(BorrowedVisitor(visit)))
-        })?;
+        })
+    }
+
+    /// Like [`Self::show`], for the items that `viewer` chooses.
+    pub(crate) fn show_items(
+        &mut self,
+        first: &VerificationReport,
+        viewer: &mut ItemViewer<'_>,
+    ) -> Result<(), AuditError> {
+        let second = self.verify_and_view(viewer)?;
         match &second.integrity {
             Finding::Ok(_) if second.bundle == first.bundle => Ok(()),
             // A disk that fails is no sign of tampering, and has another exit code.

@@ -1,4 +1,4 @@
-//! `exhibit-audit cat`: writes the bytes of an item, a WARC file.
+//! `exhibit-audit cat`: writes the bytes of an item, a WARC file, or of one of its records.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use evidence_format::item::{PieceVisitor, SegmentPiece};
 
 use crate::bundle::{AuditedBundle, BundleArgs, item_of};
 use crate::error::AuditError;
-use crate::output;
+use crate::{output, records};
 
 /// Command line of `cat`.
 #[derive(Debug, Args)]
@@ -19,6 +19,10 @@ pub(crate) struct CatArgs {
     /// Name of the item
     #[arg(value_name = "ITEM")]
     item: ItemName,
+    /// Write only the bytes of record N, counted from 0: the `record` of a line of `derive` or of a
+    /// timeline
+    #[arg(long, value_name = "N")]
+    record: Option<u64>,
     /// Write raw bytes even to a terminal
     #[arg(long)]
     force: bool,
@@ -29,8 +33,12 @@ pub(crate) fn run(args: &CatArgs) -> Result<ExitCode, AuditError> {
     output::allow_raw(args.force)?;
     let mut bundle = AuditedBundle::new_rereadable(&args.bundle)?;
     let report = bundle.verify_to_show()?;
-    // Without this, a mistyped name would write nothing and exit with 0.
-    item_of(&report, &args.item)?;
+    // Without these, a mistyped name or number would write nothing and exit with 0.
+    records::check_number(args.record, item_of(&report, &args.item)?)?;
+    if args.record.is_some() {
+        records::write_raw(&mut bundle, &report, &args.item, args.record)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut all = StdoutCopy(output::StdoutStream::new());
     bundle.show(&report, &args.item, &mut all)?;
     // Dropping the buffer would flush it, too, but hide the error.

@@ -8,6 +8,7 @@
 
 mod bundle;
 mod cat;
+mod derive;
 mod error;
 mod extract;
 mod inspect;
@@ -49,9 +50,12 @@ enum AuditCommand {
     /// List the records of an item: number, offset, bytes, origin, first bytes
     #[command(after_help = RECORDS_HELP)]
     Records(records::RecordsArgs),
-    /// Write an item, which is a WARC file, to standard output
+    /// Write an item, which is a WARC file, or one of its records to standard output
     #[command(after_help = CAT_HELP)]
     Cat(cat::CatArgs),
+    /// Write what the records say, as lines of JSON: events, objects, and how they are related
+    #[command(after_help = DERIVE_HELP)]
+    Derive(derive::DeriveArgs),
     /// Write the captured data to a new folder
     #[command(after_help = EXTRACT_HELP)]
     Extract(extract::ExtractArgs),
@@ -119,8 +123,24 @@ const CAT_HELP: &str = "\
 The bytes go to a file or a pipe; a terminal requires --force.
 The bundle is verified before anything is shown, and again while it is shown.
 
-Example:
-  exhibit-audit cat bundle.tar host-processes --key alice.pub > host-processes.warc";
+Examples:
+  exhibit-audit cat bundle.tar host-processes --key alice.pub > host-processes.warc
+  exhibit-audit cat bundle.tar cloudtrail --record 7 --key alice.pub | jq .";
+
+const DERIVE_HELP: &str = "\
+Each line is an event (who did what to what), an object (something that exists) or an edge (how two
+objects are related), and names the record that says so: `item`, `record`, and `index` among the
+lines of that record. `deriver` and `deriverVersion` say which rules were applied. Records of kinds
+that no rule knows give no line.
+The lines are canonical JSON (RFC 8785), in the order of items, records and indexes. A collector of
+the same version derives the same bytes. No line is evidence; the record is, which
+`exhibit-audit cat BUNDLE ITEM --record N` shows.
+On a terminal, characters that could control it are shown as JSON escapes.
+The bundle is verified before anything is shown, and again while it is shown.
+
+Examples:
+  exhibit-audit derive bundle.tar --key alice.pub > lines.jsonl
+  exhibit-audit derive bundle.tar --key alice.pub | jq -r 'select(.event.category == \"access\") | .event.summary'";
 
 const EXTRACT_HELP: &str = "\
 A resource becomes DIR/<item>/<original path>, any other record DIR/<item>/<number>.<type>. Names
@@ -160,6 +180,7 @@ fn run(command: &AuditCommand) -> Result<ExitCode, AuditError> {
         AuditCommand::Items(args) => items::run(args),
         AuditCommand::Records(args) => records::run(args),
         AuditCommand::Cat(args) => cat::run(args),
+        AuditCommand::Derive(args) => derive::run(args),
         AuditCommand::Extract(args) => extract::run(args),
         AuditCommand::Completions(args) => shells::completions(args, Cli::command()),
         AuditCommand::Man(args) => shells::man(args, Cli::command()),

@@ -10,6 +10,7 @@ use evidence_format::id::ItemName;
 use evidence_format::item::{PieceVisitor, SegmentPiece};
 use evidence_format::safe::{safe, safe_bytes, safe_json};
 use evidence_format::segment::SegmentKind;
+use evidence_format::verify::VerificationReport;
 use evidence_format::warc::{RecordVisitor, WarcFields, WarcParser};
 use serde_json::json;
 
@@ -54,13 +55,7 @@ pub(crate) fn run(args: &RecordsArgs) -> Result<ExitCode, AuditError> {
     // Without this, a number that is too large would write nothing and exit with 0.
     check_number(args.record, item_of(&report, &args.item)?)?;
     if raw {
-        let mut bytes = RecordBytesWriter {
-            out: output::StdoutStream::new(),
-            only: args.record,
-            number: 0,
-        };
-        bundle.show(&report, &args.item, &mut bytes)?;
-        bytes.out.finish()?;
+        write_raw(&mut bundle, &report, &args.item, args.record)?;
     } else {
         let mut list = RecordLister::new(if args.json { json_line } else { text_line });
         bundle.show(&report, &args.item, &mut list)?;
@@ -69,7 +64,24 @@ pub(crate) fn run(args: &RecordsArgs) -> Result<ExitCode, AuditError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check_number(number: Option<u64>, item: &ItemEntry) -> Result<(), AuditError> {
+/// Writes the raw bytes of record `only`, or of all.
+pub(crate) fn write_raw(
+    bundle: &mut AuditedBundle,
+    report: &VerificationReport,
+    item: &ItemName,
+    only: Option<u64>,
+) -> Result<(), AuditError> {
+    let mut bytes = RecordBytesWriter {
+        out: output::StdoutStream::new(),
+        only,
+        number: 0,
+    };
+    bundle.show(report, item, &mut bytes)?;
+    bytes.out.finish()
+}
+
+/// Rejects a number that no record of the item has.
+pub(crate) fn check_number(number: Option<u64>, item: &ItemEntry) -> Result<(), AuditError> {
     match number {
         Some(number) if number >= item.records => {
             let text = format!(

@@ -4,17 +4,27 @@
 //! the records of one provider. Everything that it returns is hostile text, since whoever acted
 //! chose parts of it; it is bounded here, and shown safely by whoever shows it.
 
+mod cloudtrail;
 mod edge;
 mod event;
+mod gitlab;
+mod host;
 pub mod json;
 pub mod kubernetes;
+mod line;
 mod object;
 pub mod ocsf;
+mod okta;
+mod reader;
 pub mod text;
 
 pub use edge::{EdgeRelation, ObjectEdge};
 pub use event::{ActivityCategory, ActivityEvent, ActivityOutcome};
+pub use line::DerivedLine;
 pub use object::{EntityKind, EntityRef, ObservedObject};
+pub use reader::{ItemReader, LineVisitor, RECORD_BYTES_MAX};
+
+use serde::{Deserialize, Serialize};
 
 use evidence_format::time::Timestamp;
 
@@ -22,20 +32,28 @@ use evidence_format::time::Timestamp;
 #[derive(Debug, Clone, Copy)]
 pub struct RecordContext<'r> {
     /// Which endpoint gave it: `github:listWorkflowRuns`, `cloudtrail:LookupEvents`. It decides
-    /// which [`Deriver`] reads the record.
+    /// which [`Deriver`] reads the record. Files of a host: `host:file`, `host:procfs`.
     pub endpoint: &'r str,
     /// The URI of the request, without credentials. Parts of it may be needed to know whose record
     /// this is: `/users/00u1/roles`.
     pub uri: &'r str,
-    /// Status of the HTTP response; 0 if the record is not from one.
+    /// Status of the HTTP response, from 200 to 299; 0 if the record is not from one.
     pub status: u16,
     /// When the response was received, or the file was read.
     pub captured_at: Timestamp,
+    /// When the host booted whose file this is, if the item says so.
+    pub booted_at: Option<Timestamp>,
     /// Account, organization or cluster of the item's source, if it has one.
     pub account: Option<&'r str>,
     /// The body before the first record, at most [`FRAME_BYTES_MAX`] of it: the elements of a list
     /// in Kubernetes do not say what they are, the list does.
     pub frame: &'r [u8],
+    /// Offset of the record in the body or file.
+    pub offset: u64,
+    /// The body directly before the record, at most [`PRECEDING_BYTES_MAX`] of it. Files are cut by
+    /// size: a row or paragraph may have begun in the record before, and belongs to the record in
+    /// which it ends.
+    pub preceding: &'r [u8],
     /// The record's bytes, with the separator that follows them.
     pub bytes: &'r [u8],
 }
@@ -43,8 +61,12 @@ pub struct RecordContext<'r> {
 /// Longest [`RecordContext::frame`].
 pub const FRAME_BYTES_MAX: usize = 4096;
 
+/// Longest [`RecordContext::preceding`].
+pub const PRECEDING_BYTES_MAX: usize = 4096;
+
 /// What a record says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Derivation {
     Event(Box<ActivityEvent>),
     Object(ObservedObject),
@@ -69,13 +91,25 @@ pub trait Deriver: Sync {
     /// Raised whenever the same record gives another line.
     fn version(&self) -> u32;
 
+    /// False for records that never give a line, of which it is no news that they are too long to be
+    /// read.
+    fn reads(&self, _record: &RecordContext<'_>) -> bool {
+        true
+    }
+
     /// Calls `visit` for everything that the record says, in a fixed order. A record that should be
     /// an event and cannot be read becomes an event that says so, never silence.
     fn derive(&self, record: &RecordContext<'_>, visit: &mut dyn FnMut(Derivation));
 }
 
 /// All derivers.
-pub static ALL: &[&dyn Deriver] = &[&kubernetes::Kubernetes];
+pub static ALL: &[&dyn Deriver] = &[
+    &cloudtrail::CloudTrailDeriver,
+    &gitlab::GitLabDeriver,
+    &host::HostDeriver,
+    &kubernetes::KubernetesDeriver,
+    &okta::OktaDeriver,
+];
 
 /// The deriver for records of `endpoint`; `None` if there is none.
 #[must_use]

@@ -224,8 +224,17 @@ fn default_policy(task: &CaptureTask<'_>, step: &CaptureStep) -> RequestPolicy {
         region: String::new(),
         endpoint,
     };
+    // the plan has the most volatile evidence first
+    let place = task
+        .pass
+        .steps
+        .iter()
+        .position(|other| other.item == step.item);
     RequestPolicy {
         endpoint,
+        rank: place
+            .and_then(|place| u32::try_from(place).ok())
+            .unwrap_or(u32::MAX),
         ..RequestPolicy::new(quota, RequestRate::new(10.0, 10))
     }
 }

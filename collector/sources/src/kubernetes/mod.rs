@@ -5,6 +5,7 @@
 //! evidence is in [`hidden`], and what to grant in [`cluster_role`].
 
 mod access;
+#[cfg(test)]
 mod cluster_role;
 pub(crate) mod config;
 mod hidden;

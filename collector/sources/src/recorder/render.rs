@@ -8,108 +8,185 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use evidence_format::coverage::GapReason;
 use evidence_format::digest::Digest;
-use evidence_format::warc::{self, RecordId, RecordIds, RecordType, WarcHeader};
+use evidence_format::time::Timestamp;
+use evidence_format::warc::{RecordId, RecordType, TruncationReason, WarcHeader};
 use http::{HeaderMap, Request, Version};
 
+use super::RecordBuffer;
 use super::body_filter::{self, BodyFilter};
-use super::redact::{self, RemovalCounts, Secrets};
+use super::redact::{self, RemovalCounts};
+use super::secrets::Secrets;
 use super::transport::{HttpExchange, ReceivedResponse};
 use platform::clock;
 
 /// Longest URL in a record's header. The record's block has all of it.
 const URI_BYTES_MAX: usize = 4096;
+/// Longest media type in a record's header.
+const MEDIA_TYPE_BYTES_MAX: usize = 256;
 /// Field of a request or response record: what was removed from it, and how often.
 pub(crate) const REMOVED_FIELD: &str = "Exhibit-Removed";
 /// Field of a response or metadata record: [`super::RetryDecision::as_str`], or `stopped`.
 pub(crate) const OUTCOME_FIELD: &str = "Exhibit-Outcome";
 /// Field of every record: [`super::RequestPolicy::endpoint`].
 pub(crate) const ENDPOINT_FIELD: &str = "Exhibit-Endpoint";
+const CONTINUED: (&str, &str) = ("Exhibit-Continued", "true");
 
 /// What the recorder says about an exchange.
-pub(super) struct AttemptInfo {
+#[derive(Clone, Copy)]
+pub(super) struct AttemptInfo<'s> {
     /// See [`ENDPOINT_FIELD`].
     pub(super) endpoint: &'static str,
     /// 1 for the first attempt at a request.
     pub(super) attempt: u32,
     /// See [`OUTCOME_FIELD`].
     pub(super) outcome: &'static str,
+    pub(super) withheld: WithheldBodies,
     /// See [`super::RequestPolicy::body_filter`].
     pub(super) body_filter: Option<BodyFilter>,
+    pub(super) secrets: &'s Secrets,
 }
 
-/// Appends two records to `out`: the request, and its response or the reason why there is none.
+/// Bodies that are left out of the records because they are credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct WithheldBodies {
+    pub(super) request: bool,
+    pub(super) response: bool,
+}
+
+/// A part of a response's body.
+pub(super) struct BodyPart<'p> {
+    /// The bytes, our own credentials already masked.
+    pub(super) bytes: &'p [u8],
+    /// Where they begin in the body.
+    pub(super) offset: u64,
+    /// True if another part follows.
+    pub(super) continues: bool,
+    /// What was masked in them.
+    pub(super) removed: RemovalCounts,
+    pub(super) truncated: Option<TruncationReason>,
+    /// Why the rest is missing, if nobody requests it again.
+    pub(super) gap: Option<GapReason>,
+}
+
+/// What the records of one exchange have in common.
+pub(super) struct ExchangeFields {
+    uri: String,
+    request_id: RecordId,
+}
+
+/// Writes two records: the request, and its response or the reason why there is none.
 pub(super) fn write_exchange(
-    out: &mut Vec<u8>,
-    ids: &mut RecordIds,
+    out: &mut RecordBuffer,
     request: &Request<Bytes>,
     exchange: &HttpExchange,
-    attempt: &AttemptInfo,
-    secrets: &Secrets,
+    info: AttemptInfo<'_>,
 ) {
+    let fields = write_request(out, request, exchange.sent_at, info);
+    let Some(response) = &exchange.response else {
+        return write_failure(out, &fields, &exchange.failure, info);
+    };
     let mut removed = RemovalCounts::new();
-    let uri = mask_text(
-        &redact::strip_url(&request.uri().to_string(), &mut removed),
-        secrets,
+    let filter = info.body_filter.filter(|_| response.status.is_success());
+    let body = filter.map_or(Cow::Borrowed(&*response.body), |filter| {
+        body_filter::apply(filter, &response.body, &mut removed)
+    });
+    let bytes = info.secrets.mask(&body, &mut removed);
+    let whole = BodyPart {
+        bytes: &bytes,
+        offset: 0,
+        continues: false,
+        removed,
+        truncated: response.truncated,
+        gap: response.too_large().map(|_| GapReason::TooLarge),
+    };
+    write_response(out, &fields, response, whole, info);
+}
+
+pub(super) fn write_request(
+    out: &mut RecordBuffer,
+    request: &Request<Bytes>,
+    sent_at: Timestamp,
+    info: AttemptInfo<'_>,
+) -> ExchangeFields {
+    let mut removed = RemovalCounts::new();
+    let uri = request.uri().to_string();
+    let mut uri = mask_text(
+        &redact::strip_url(&uri, &mut removed),
+        info.secrets,
         &mut removed,
     );
-    let uri = &uri[..uri.floor_char_boundary(URI_BYTES_MAX)];
+    uri.truncate(uri.floor_char_boundary(URI_BYTES_MAX));
     // the request line has the same credentials, and there they are counted
     removed.clear();
-    let (head, body) = request_block(request, secrets, &mut removed);
-    let (number, removed) = (attempt.attempt.to_string(), format_removed(&removed));
-    let endpoint = Some((ENDPOINT_FIELD, attempt.endpoint)).filter(|(_, name)| !name.is_empty());
-    let mut fields = vec![("Exhibit-Attempt", number.as_str())];
-    fields.extend(endpoint);
+    let (head, mut body) = request_block(request, info.secrets, &mut removed);
+    let mut truncated = None;
+    if info.withheld.request && !body.is_empty() {
+        body = Cow::Borrowed(b"");
+        truncated = Some(withhold(
+            "bodies of requests with credentials",
+            &mut removed,
+        ));
+    }
+    let (attempt, removed) = (info.attempt.to_string(), format_removed(&removed));
+    let mut fields = vec![("Exhibit-Attempt", attempt.as_str())];
+    fields.extend(endpoint_field(info));
     fields.extend(removed.as_deref().map(|removed| (REMOVED_FIELD, removed)));
     let header = WarcHeader {
         kind: RecordType::Request,
-        target_uri: Some(uri),
-        date: exchange.sent_at,
+        target_uri: Some(&uri),
+        date: sent_at,
         content_type: "application/http;msgtype=request",
-        truncated: None,
+        truncated,
         fields: &fields,
     };
-    let request_id = write_record(out, &header, ids, &[&head, &body]);
-    let mut common = vec![
-        ("WARC-Concurrent-To", request_id.as_str()),
-        (OUTCOME_FIELD, attempt.outcome),
-    ];
-    common.extend(endpoint);
-    match &exchange.response {
-        Some(response) => {
-            let filter = attempt.body_filter.filter(|_| response.status.is_success());
-            write_response(out, ids, uri, response, (&common, filter), secrets);
-        }
-        None => write_failure(out, ids, uri, &exchange.failure, &common, secrets),
-    }
+    let request_id = out.write(&header, &[&head, &body]);
+    ExchangeFields { uri, request_id }
 }
 
-fn write_response(
-    out: &mut Vec<u8>,
-    ids: &mut RecordIds,
-    uri: &str,
+/// Writes a response with its body, or with the first part of it.
+pub(super) fn write_response(
+    out: &mut RecordBuffer,
+    exchange: &ExchangeFields,
     response: &ReceivedResponse,
-    (common, filter): (&[(&str, &str)], Option<BodyFilter>),
-    secrets: &Secrets,
+    mut part: BodyPart<'_>,
+    info: AttemptInfo<'_>,
 ) {
-    let mut removed = RemovalCounts::new();
     let start = format!(
         "HTTP/1.1 {} {}",
         response.status.as_u16(),
         response.status.canonical_reason().unwrap_or_default()
     );
-    let body = filter.map_or(Cow::Borrowed(&*response.body), |filter| {
-        body_filter::apply(filter, &response.body, &mut removed)
-    });
-    let body = secrets.mask(&body, &mut removed);
-    let digest = format!("sha256:{}", Digest::of(&body).hex());
-    let head = message_head(&start, &response.headers, secrets, &mut removed);
+    let mut digest = None;
+    if info.withheld.response {
+        part = BodyPart {
+            bytes: b"",
+            removed: RemovalCounts::new(),
+            ..part
+        };
+        let what = "bodies of responses with credentials";
+        part.truncated = Some(withhold(what, &mut part.removed));
+    } else if !part.continues {
+        digest = Some(format!("sha256:{}", Digest::of(part.bytes).hex()));
+    }
+    let head = message_head(&start, &response.headers, info.secrets, &mut part.removed);
     let peer = response.peer.map(|peer| peer.ip().to_string());
     let certificate = response.certificate.map(|digest| digest.hex());
-    let removed = format_removed(&removed);
-    let mut fields = common.to_vec();
-    fields.push(("WARC-Payload-Digest", &digest));
+    let (size, removed) = (
+        declared_size(response, &part),
+        format_removed(&part.removed),
+    );
+    let mut fields = vec![
+        ("WARC-Concurrent-To", exchange.request_id.as_str()),
+        (OUTCOME_FIELD, info.outcome),
+    ];
+    fields.extend(endpoint_field(info));
+    fields.extend(
+        digest
+            .as_deref()
+            .map(|digest| ("WARC-Payload-Digest", digest)),
+    );
     fields.push(("WARC-Protocol", protocol(response.version)));
     fields.extend(peer.as_deref().map(|peer| ("WARC-IP-Address", peer)));
     fields.extend(
@@ -117,51 +194,97 @@ fn write_response(
             .as_deref()
             .map(|certificate| ("Exhibit-Tls-Peer-Sha256", certificate)),
     );
+    fields.extend(part.continues.then_some(CONTINUED));
+    fields.extend(gap_field(&part));
+    fields.extend(size.as_deref().map(|size| ("Exhibit-Size", size)));
     fields.extend(removed.as_deref().map(|removed| (REMOVED_FIELD, removed)));
     let header = WarcHeader {
         kind: RecordType::Response,
-        target_uri: Some(uri),
+        target_uri: Some(&exchange.uri),
         date: response.received_at,
         content_type: "application/http;msgtype=response",
-        truncated: response.truncated,
+        truncated: part.truncated,
         fields: &fields,
     };
-    write_record(out, &header, ids, &[&head, &body]);
+    out.write(&header, &[&head, part.bytes]);
+}
+
+/// Writes a further part of a body, as a record that has no head.
+pub(super) fn write_continuation(
+    out: &mut RecordBuffer,
+    exchange: &ExchangeFields,
+    response: &ReceivedResponse,
+    part: &BodyPart<'_>,
+    info: AttemptInfo<'_>,
+) {
+    let media_type = response.headers.get(http::header::CONTENT_TYPE);
+    let media_type = media_type
+        .and_then(|value| value.to_str().ok())
+        .filter(|text| text.len() <= MEDIA_TYPE_BYTES_MAX);
+    let offset = part.offset.to_string();
+    let (size, removed) = (declared_size(response, part), format_removed(&part.removed));
+    let mut fields = vec![
+        ("WARC-Concurrent-To", exchange.request_id.as_str()),
+        ("Exhibit-Offset", offset.as_str()),
+    ];
+    fields.extend(endpoint_field(info));
+    fields.extend(part.continues.then_some(CONTINUED));
+    fields.extend(gap_field(part));
+    fields.extend(size.as_deref().map(|size| ("Exhibit-Size", size)));
+    fields.extend(removed.as_deref().map(|removed| (REMOVED_FIELD, removed)));
+    let header = WarcHeader {
+        kind: RecordType::Resource,
+        target_uri: Some(&exchange.uri),
+        date: clock::now(),
+        content_type: media_type.unwrap_or("application/octet-stream"),
+        truncated: part.truncated,
+        fields: &fields,
+    };
+    out.write(&header, &[part.bytes]);
 }
 
 /// Writes why a request got no response.
 fn write_failure(
-    out: &mut Vec<u8>,
-    ids: &mut RecordIds,
-    uri: &str,
+    out: &mut RecordBuffer,
+    exchange: &ExchangeFields,
     why: &str,
-    common: &[(&str, &str)],
-    secrets: &Secrets,
+    info: AttemptInfo<'_>,
 ) {
+    let mut fields = vec![
+        ("WARC-Concurrent-To", exchange.request_id.as_str()),
+        (OUTCOME_FIELD, info.outcome),
+    ];
+    fields.extend(endpoint_field(info));
     let header = WarcHeader {
         kind: RecordType::Metadata,
-        target_uri: Some(uri),
+        target_uri: Some(&exchange.uri),
         date: clock::now(),
         content_type: "text/plain; charset=utf-8",
         truncated: None,
-        fields: common,
+        fields: &fields,
     };
-    write_record(
-        out,
-        &header,
-        ids,
-        &[mask_text(why, secrets, &mut RemovalCounts::new()).as_bytes()],
-    );
+    let why = mask_text(why, info.secrets, &mut RemovalCounts::new());
+    out.write(&header, &[why.as_bytes()]);
 }
 
-fn write_record(
-    out: &mut Vec<u8>,
-    header: &WarcHeader<'_>,
-    ids: &mut RecordIds,
-    block: &[&[u8]],
-) -> RecordId {
-    warc::write_record_parts(out, header, ids, block)
-        .expect("the URI is bounded, and all other fields are short")
+fn endpoint_field(info: AttemptInfo<'_>) -> Option<(&'static str, &'static str)> {
+    (!info.endpoint.is_empty()).then_some((ENDPOINT_FIELD, info.endpoint))
+}
+
+/// Counts a body that is left out; returns how its record is marked.
+fn withhold(what: &str, removed: &mut RemovalCounts) -> TruncationReason {
+    redact::count(removed, what, 1);
+    TruncationReason::Unspecified // `Exhibit-Removed` says more
+}
+
+fn gap_field(part: &BodyPart<'_>) -> Option<(&'static str, &'static str)> {
+    part.gap.map(|reason| ("Exhibit-Gap", reason.as_str()))
+}
+
+/// The size of a body that is not recorded whole, if the server stated it.
+fn declared_size(response: &ReceivedResponse, part: &BodyPart<'_>) -> Option<String> {
+    part.truncated?;
+    response.body_bytes_declared.map(|bytes| bytes.to_string())
 }
 
 /// The head and the body of a request as they are written.

@@ -32,11 +32,6 @@ impl RestAdapter {
         }
     }
 
-    #[must_use]
-    pub fn source(&self) -> &'static dyn RestSource {
-        self.source
-    }
-
     /// The endpoint with this id. Rows that share an id have the same shape.
     #[must_use]
     pub fn endpoint(&self, id: &str) -> Option<&'static Endpoint> {
@@ -123,6 +118,10 @@ impl Source for RestAdapter {
 
     fn capture_mode(&self) -> CaptureMode<'_> {
         CaptureMode::Remote(self)
+    }
+
+    fn table(&self) -> Option<&'static dyn RestSource> {
+        Some(self.source)
     }
 }
 

@@ -5,13 +5,19 @@ mod access;
 mod adapter;
 mod advance;
 mod children;
+mod client_credentials;
+#[cfg(test)]
+mod conformance;
 mod cursor;
+#[cfg(test)]
+mod double;
 pub mod endpoint;
 mod intern;
 mod loop_guard;
 mod next_page;
 mod page;
 mod page_fetch;
+mod private_key;
 mod readiness;
 mod requests;
 mod source;
@@ -21,11 +27,13 @@ mod walk;
 
 pub use access::{AccessRequest, ProviderAccess, RequestSigner, SignError, TokenSigner};
 pub use adapter::{RestAdapter, endpoints_of};
+pub use client_credentials::ClientCredentials;
 pub use endpoint::{
     BodyShape, ChildEndpoint, ChildRepeat, Condition, Endpoint, EndpointQuota, PAGE_BYTES_MAX,
     Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling, UNPUBLISHED, ValueFrom, WindowQuery,
 };
 pub use intern::{intern, intern_text};
+pub use private_key::{PrivateKey, PrivateKeyError};
 pub use source::{RestSource, WalkRoot};
 
 /// Seeds a buffer's record ids. If the system has no randomness, the clock still differs for each.

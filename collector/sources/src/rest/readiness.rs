@@ -129,7 +129,7 @@ async fn check_target(
         ProbeAnswer::Refused(_) => {}
         ProbeAnswer::Page(body) => {
             let body = serde_json::from_slice(&body).unwrap_or_default();
-            target.identity = source.identity(&body);
+            target.identity = source.identity(&body).or(target.identity);
         }
     }
     let mut checks = Vec::new();

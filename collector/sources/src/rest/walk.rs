@@ -328,7 +328,9 @@ impl<'a> Walk<'a> {
                 .iter()
                 .find(|query| query.kind == pivot.kind());
             path.push_str(query.map_or("", |query| query.query));
-            names.insert("pivot".to_owned(), pivot.value().to_owned());
+            // filters have it in quotes, which it must not end
+            let value = pivot.value().replace('\\', "\\\\").replace('"', "\\\"");
+            names.insert("pivot".to_owned(), value);
         }
         (path, names)
     }

@@ -271,9 +271,9 @@ fn no_details(_: &Resource<'_>) -> String {
 fn no_more(_: &Resource<'_>, _: &mut Emitter<'_>) {}
 
 /// Derives from answers of a Kubernetes API server.
-pub(crate) struct Kubernetes;
+pub(crate) struct KubernetesDeriver;
 
-impl Deriver for Kubernetes {
+impl Deriver for KubernetesDeriver {
     fn name(&self) -> &'static str {
         "kubernetes"
     }
@@ -282,17 +282,17 @@ impl Deriver for Kubernetes {
         1
     }
 
-    fn derive(&self, record: &RecordContext<'_>, visit: &mut dyn FnMut(Derivation)) {
+    fn reads(&self, record: &RecordContext<'_>) -> bool {
         // an error of the API server is a gap of the capture, not something about the cluster
-        if record.status >= 400 {
-            return;
-        }
-        let Some(endpoint) = endpoint_of(record.endpoint) else {
+        record.status < 400
+            && endpoint_of(record.endpoint)
+                .is_some_and(|endpoint| !matches!(endpoint.reader, ObjectReader::Opaque))
+    }
+
+    fn derive(&self, record: &RecordContext<'_>, visit: &mut dyn FnMut(Derivation)) {
+        let Some(endpoint) = endpoint_of(record.endpoint).filter(|_| self.reads(record)) else {
             return;
         };
-        if matches!(endpoint.reader, ObjectReader::Opaque) {
-            return;
-        }
         let mut emitter = Emitter::new(record, visit);
         match parse_record(record.bytes) {
             Some(value) => derive_value(endpoint, &value, &mut emitter),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use evidence_format::segment::{SegmentKind, Segmenter};
 use serde_json::Value;
 
-use super::{ENDPOINTS, Kubernetes};
+use super::{ENDPOINTS, KubernetesDeriver};
 use crate::json::{list_at, text_at};
 use crate::{
     ActivityCategory, ActivityEvent, ActivityOutcome, Derivation, Deriver as _, EdgeRelation,
@@ -32,6 +32,8 @@ fn derive(endpoint: &str, status: u16, body: &[u8]) -> Vec<Derivation> {
                 captured_at: "2026-11-23T13:20:00Z".parse().expect("a time"),
                 account: Some("prod"),
                 frame: frame.get_or_insert_with(|| body[..at].to_vec()),
+                offset: at as u64,
+                preceding: &[],
                 bytes: &body[at..end],
             };
             derive_record(&record, &mut |derivation| derivations.push(derivation));
@@ -67,7 +69,7 @@ fn to_json<T: serde::Serialize>(value: &T) -> String {
 #[test]
 fn golden_lines_change_only_with_version() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kubernetes/fixtures");
-    let mut lines = format!("version {}\n", Kubernetes.version());
+    let mut lines = format!("version {}\n", KubernetesDeriver.version());
     for fixture in include_str!("fixtures/cluster.ndjson").lines() {
         let fixture: Value = serde_json::from_str(fixture).expect("JSON");
         let endpoint = text_at(&fixture, "/endpoint").expect("an endpoint");
@@ -259,9 +261,8 @@ fn every_event_of_the_recordings_is_an_event() {
     assert_eq!(warnings, 13);
     // both groups of the API show the same events
     let grouped = events(recorded.list("/apis/events.k8s.io/v1/events"));
-    let lines = |events: &[&ActivityEvent]| -> BTreeSet<String> {
-        events.iter().map(to_json).collect()
-    };
+    let lines =
+        |events: &[&ActivityEvent]| -> BTreeSet<String> { events.iter().map(to_json).collect() };
     assert_eq!(lines(&core), lines(&grouped));
     assert!(
         core.iter()

@@ -1,0 +1,554 @@
+//! A provider made of a table: answers any endpoint of any table with generated records, pages,
+//! totals and children, and with every fault. Runs in the test's own runtime, so that paused time
+//! works.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use url::Url;
+
+use super::endpoint::{BodyShape, ChildRepeat, Condition, Endpoint, Paging, ValueFrom};
+
+/// Records on a page of the endpoint that is looked at. All others have one page with one record.
+pub(super) const PAGE_RECORDS: u64 = 2;
+/// Its pages.
+pub(super) const PAGES: u64 = 3;
+/// Time of the first event.
+pub(super) const EVENTS_FROM: i64 = 1_764_201_600;
+
+/// What goes wrong, always with the endpoint that is looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Fault {
+    None,
+    /// Each page is answered once with this status and these header fields.
+    OnceEach(u16, &'static str),
+    /// Each request is answered so.
+    Always(u16, &'static str),
+    /// From the second page on, only a newer token is accepted.
+    ExpiresInMidListing,
+    /// The first answer for each page ends after this share of its bytes.
+    CutAt(f64),
+    /// The first request for each page is never answered.
+    SilentOnce,
+    /// The first answer for each page stops in mid-body, and the connection stays open.
+    StallsOnce,
+    /// Each page has this body.
+    Body(&'static str),
+    /// The first answer for each page has this body.
+    BodyOnce(&'static str),
+    /// Each page has this many bytes at least.
+    PageBytes(usize),
+    /// The last page leads back to page `0`, counted from 0; `PAGES - 1` is itself.
+    LoopsTo(u64),
+    /// The last page has an empty token.
+    EmptyToken,
+    /// The second page is said to be on another host.
+    NextOnHost(&'static str),
+    /// `X-Rate-Limit-*` allow nothing more for two seconds, by a clock that is this many seconds
+    /// ahead.
+    LimitBySkewedClock(i64),
+}
+
+/// The double, and what it has been asked.
+pub(super) struct Double {
+    pub(super) base: Url,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    rows: Vec<&'static Endpoint>,
+    focus: &'static Endpoint,
+    fault: Fault,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Requests by their target.
+    asked: BTreeMap<String, u32>,
+    asked_focus: u32,
+}
+
+/// One request, as far as the double reads it.
+struct Asked {
+    path: String,
+    query: Vec<(String, String)>,
+    authorization: String,
+    target: String,
+    body: Value,
+}
+
+impl Double {
+    /// Starts a double that answers `rows`, and misbehaves at `focus`.
+    pub(super) async fn start(
+        rows: Vec<&'static Endpoint>,
+        focus: &'static Endpoint,
+        fault: Fault,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let shared = Arc::new(Shared {
+            rows,
+            focus,
+            fault,
+            state: Mutex::default(),
+        });
+        let server = Arc::clone(&shared);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(Arc::clone(&server), stream));
+            }
+        });
+        Self {
+            base: Url::parse(&format!("http://{address}")).expect("a URL"),
+            shared,
+        }
+    }
+
+    /// Requests for the endpoint that is looked at.
+    pub(super) fn asked_focus(&self) -> u32 {
+        self.shared.state().asked_focus
+    }
+
+    /// Requests that were asked more than once.
+    pub(super) fn repeated(&self) -> u32 {
+        let state = self.shared.state();
+        state.asked.values().map(|count| count - 1).sum()
+    }
+}
+
+async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
+    let Some(asked) = read_request(&mut stream).await else {
+        return;
+    };
+    let (answer, stays_open) = shared.answer(&asked);
+    let _ = stream.write_all(&answer).await;
+    if stays_open {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn read_request(stream: &mut TcpStream) -> Option<Asked> {
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 8192]);
+    loop {
+        let n = stream.read(&mut chunk).await.ok().filter(|n| *n > 0)?;
+        bytes.extend_from_slice(&chunk[..n]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let field = |name: &str| {
+            head.lines().find_map(|line| {
+                let (known, value) = line.split_once(": ")?;
+                known.eq_ignore_ascii_case(name).then(|| value.to_owned())
+            })
+        };
+        let length = field("content-length").and_then(|length| length.parse().ok());
+        if body.len() < length.unwrap_or(0) {
+            continue;
+        }
+        let target = head.split(' ').nth(1)?.to_owned();
+        let url = Url::parse(&format!("http://double{target}")).ok()?;
+        return Some(Asked {
+            path: url.path().to_owned(),
+            query: url.query_pairs().into_owned().collect(),
+            authorization: field("authorization").unwrap_or_default(),
+            body: serde_json::from_str(body).unwrap_or_default(),
+            target,
+        });
+    }
+}
+
+impl Shared {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bytes to send, and whether the connection stays open after them.
+    fn answer(&self, asked: &Asked) -> (Vec<u8>, bool) {
+        let Some(row) = self.row_of(asked) else {
+            return (http(404, "", "{\"error\":\"no such endpoint\"}"), false);
+        };
+        let is_focus = row.id == self.focus.id && row.path == self.focus.path;
+        let page = page_number(row, asked);
+        let times = {
+            let mut state = self.state();
+            state.asked_focus += u32::from(is_focus);
+            let key = format!("{} {}", asked.target, asked.body);
+            let times = state.asked.entry(key).or_default();
+            *times += 1;
+            *times
+        };
+        let fault = if is_focus { self.fault } else { Fault::None };
+        let is_first = times == 1;
+        let answer = self.page(row, asked, page, is_focus, fault);
+        let cut = |share: f64| answer[..(answer.len() as f64 * share) as usize].to_vec();
+        match fault {
+            Fault::OnceEach(status, fields) if is_first => (http(status, fields, "{}"), false),
+            Fault::Always(status, fields) => (http(status, fields, "{}"), false),
+            Fault::ExpiresInMidListing if page > 0 && asked.authorization.ends_with("-0") => {
+                (http(401, "", "{}"), false)
+            }
+            Fault::CutAt(share) if is_first => (cut(share), false),
+            Fault::SilentOnce if is_first => (Vec::new(), true),
+            Fault::StallsOnce if is_first => (answer[..answer.len() - 1].to_vec(), true),
+            Fault::Body(body) => (http(200, "", body), false),
+            Fault::BodyOnce(body) if is_first => (http(200, "", body), false),
+            _ => (answer, false),
+        }
+    }
+
+    fn row_of(&self, asked: &Asked) -> Option<&'static Endpoint> {
+        let fitting = self.rows.iter().copied().filter(|row| {
+            let polling = row.window.and_then(|window| window.polling);
+            fits(row.path, asked) || polling.is_some_and(|path| fits(path, asked))
+        });
+        fitting.max_by_key(|row| {
+            let fixed = row
+                .path
+                .split(['/', '?', '&'])
+                .filter(|part| !part.contains('{'));
+            fixed.count()
+        })
+    }
+
+    fn page(
+        &self,
+        row: &'static Endpoint,
+        asked: &Asked,
+        page: u64,
+        is_focus: bool,
+        fault: Fault,
+    ) -> Vec<u8> {
+        if row.body.is_streamed() {
+            return http(200, "", &"2026-11-27T00:00:00Z line of a log\n".repeat(100));
+        }
+        let has_pages = is_focus && !matches!(row.paging, Paging::None);
+        let (records, pages) = match row.paging {
+            Paging::PageNumber { size, .. } | Paging::Offset { size, .. } if has_pages => {
+                (size, PAGES)
+            }
+            _ if has_pages => (PAGE_RECORDS, PAGES),
+            _ => (1, 1),
+        };
+        let is_last = page + 1 >= pages;
+        // the last page of numbered ones is the one that is not full
+        let on_page = match row.paging {
+            Paging::PageNumber { .. } | Paging::Offset { .. } if is_last => {
+                PAGE_RECORDS.min(records - 1).max(1)
+            }
+            _ => records,
+        };
+        let made = (0..on_page)
+            .map(|i| self.record(row, page, i))
+            .collect::<Vec<_>>();
+        let next = match fault {
+            Fault::LoopsTo(to) if is_last => Some(to),
+            _ if is_last => None,
+            _ => Some(page + 1),
+        };
+        let next = next.map_or(String::new(), |next| format!("p{next}"));
+        let mut body = match row.body {
+            BodyShape::Object { .. } => made.into_iter().next().unwrap_or_default(),
+            BodyShape::Events { list, .. } | BodyShape::Objects { list, .. } => {
+                let mut body = json!({});
+                set(&mut body, list, Value::Array(made));
+                body
+            }
+            BodyShape::Lines | BodyShape::Opaque => unreachable!("streamed above"),
+        };
+        if let Some(declared) = row.declared {
+            set(&mut body, declared, json!(records * pages));
+        }
+        let has_token = !next.is_empty() || fault == Fault::EmptyToken;
+        let mut fields = String::from("x-request-id: r1\r\n");
+        match row.paging {
+            Paging::TokenToParameter { at, .. } | Paging::TokenToBody { at, .. } if has_token => {
+                set(&mut body, at, json!(next));
+            }
+            Paging::NextUrl { at } if has_token => {
+                set(&mut body, at, json!(next_url(asked, &next, fault)));
+            }
+            Paging::Link if has_token => {
+                let url = next_url(asked, &next, fault);
+                fields += &format!("link: </self>; rel=\"self\", <{url}>; rel=\"next\"\r\n");
+            }
+            Paging::HeaderToParameter { header, .. } => {
+                fields += &format!("{header}: {next}\r\n");
+            }
+            _ => {}
+        }
+        if let Fault::PageBytes(bytes) = fault {
+            let record = match row.body {
+                BodyShape::Object { .. } => Some(&mut body),
+                BodyShape::Events { list, .. } | BodyShape::Objects { list, .. } => {
+                    body.pointer_mut(list).and_then(|list| list.get_mut(0))
+                }
+                BodyShape::Lines | BodyShape::Opaque => None,
+            };
+            if let Some(record) = record {
+                record["padding"] = json!("x".repeat(bytes));
+            }
+        }
+        if let Fault::LimitBySkewedClock(ahead) = fault {
+            fields += &limit_fields(ahead);
+        }
+        http(200, &fields, &body.to_string())
+    }
+
+    /// A record that has everything that the row and its children point at, and fields that nobody
+    /// knows. Rows with the same path are asked for the same records.
+    fn record(&self, row: &'static Endpoint, page: u64, index: u64) -> Value {
+        let unique = format!("{page}x{index}");
+        let mut record = json!({"unknown": [{"nested": {"deeply": null}}, 1e300]});
+        let same = self.rows.iter().filter(|other| other.path == row.path);
+        let mut children: Vec<_> = same.flat_map(|row| row.children).collect();
+        // conditions may exclude each other: those on the way to what is looked at come first
+        children.sort_by_key(|child| !leads_to(child.endpoint, self.focus));
+        match row.body {
+            BodyShape::Events { time, id, .. } => {
+                set(&mut record, id, json!(format!("event-{unique}")));
+                let seconds = EVENTS_FROM + i64::try_from(page * 10 + index).expect("small");
+                let time_text = evidence_format::time::Timestamp::from_unix_nanoseconds(
+                    i128::from(seconds) * 1_000_000_000,
+                );
+                set(
+                    &mut record,
+                    time,
+                    json!(time_text.expect("in range").to_string()),
+                );
+            }
+            BodyShape::Objects {
+                id, version, name, ..
+            }
+            | BodyShape::Object { id, version, name } => {
+                for child in &children {
+                    satisfy(&mut record, child.only, &|from| match from {
+                        ValueFrom::Record(at) => Some(at),
+                        ValueFrom::Element(_) | ValueFrom::Fixed(_) => None,
+                    });
+                }
+                set(&mut record, id, json!(format!("id-{unique}")));
+                set(&mut record, version, json!("1"));
+                set(&mut record, name, json!(format!("name-{unique}")));
+            }
+            BodyShape::Lines | BodyShape::Opaque => {}
+        }
+        for child in children {
+            let of_record = |from| match from {
+                ValueFrom::Record(at) => Some(at),
+                ValueFrom::Element(_) | ValueFrom::Fixed(_) => None,
+            };
+            satisfy(&mut record, child.only, &of_record);
+            let mut element = json!({});
+            match child.each {
+                ChildRepeat::Once => {}
+                ChildRepeat::UpTo(at) => set(&mut record, at, json!(1)),
+                ChildRepeat::Elements(at) => {
+                    if let Some(known) = record.pointer(at).and_then(|list| list.get(0)) {
+                        element = known.clone();
+                    }
+                    let of_element = |from| match from {
+                        ValueFrom::Element(at) => Some(at),
+                        ValueFrom::Record(_) | ValueFrom::Fixed(_) => None,
+                    };
+                    satisfy(&mut element, child.only, &of_element);
+                    for at in child.takes.iter().filter_map(|(_, from)| of_element(*from)) {
+                        set(&mut element, at, json!(format!("e-{unique}")));
+                    }
+                    replace(&mut record, at, json!([element]));
+                }
+            }
+            for at in child.takes.iter().filter_map(|(_, from)| of_record(*from)) {
+                set(&mut record, at, json!(format!("v-{unique}")));
+            }
+        }
+        record
+    }
+}
+
+fn leads_to(from: &'static Endpoint, to: &'static Endpoint) -> bool {
+    std::ptr::eq(from, to)
+        || from
+            .children
+            .iter()
+            .any(|child| leads_to(child.endpoint, to))
+}
+
+fn satisfy(
+    value: &mut Value,
+    conditions: &[Condition],
+    pointer: &dyn Fn(ValueFrom) -> Option<&'static str>,
+) {
+    for condition in conditions {
+        let (from, wanted) = match *condition {
+            Condition::Present(from) => (from, json!("present")),
+            Condition::OneOf(from, texts) => (from, text_as_json(texts[0])),
+            Condition::AtLeast(from, least) => (from, json!(least)),
+        };
+        if let Some(at) = pointer(from) {
+            set(value, at, wanted);
+        }
+    }
+}
+
+/// `true` and numbers are written without quotes by providers.
+fn text_as_json(text: &str) -> Value {
+    serde_json::from_str(text)
+        .ok()
+        .filter(|value: &Value| value.is_boolean() || value.is_number())
+        .unwrap_or_else(|| json!(text))
+}
+
+/// Sets the value at `pointer` unless there is one.
+fn set(value: &mut Value, pointer: &str, new: Value) {
+    let is_there = |value: &Value| value.pointer(pointer).is_some_and(|known| !known.is_null());
+    if pointer.is_empty() {
+        if value.as_object().is_some_and(serde_json::Map::is_empty) {
+            *value = new;
+        }
+    } else if !is_there(value) {
+        replace(value, pointer, new);
+    }
+}
+
+fn replace(value: &mut Value, pointer: &str, new: Value) {
+    let mut at = value;
+    for key in pointer.split('/').skip(1) {
+        let key = key.replace("~1", "/").replace("~0", "~");
+        at = if let Ok(index) = key.parse::<usize>() {
+            if !at.is_array() {
+                *at = json!([]);
+            }
+            let list = at.as_array_mut().expect("just made");
+            list.resize(list.len().max(index + 1), json!({}));
+            &mut list[index]
+        } else {
+            if !at.is_object() {
+                *at = json!({});
+            }
+            &mut at[key]
+        };
+    }
+    *at = new;
+}
+
+/// True if a request could be made of `template`.
+fn fits(template: &str, asked: &Asked) -> bool {
+    let (path, query) = template.split_once('?').unwrap_or((template, ""));
+    let (wanted, given): (Vec<_>, Vec<_>) =
+        (path.split('/').collect(), asked.path.split('/').collect());
+    let same_path = wanted.len() == given.len()
+        && wanted
+            .iter()
+            .zip(&given)
+            .all(|(wanted, given)| segment_fits(wanted, given));
+    same_path
+        && query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .all(|pair| {
+                let pair = pair.replace(['{', '}'], "_");
+                let wanted: Vec<(String, String)> = url::form_urlencoded::parse(pair.as_bytes())
+                    .into_owned()
+                    .collect();
+                wanted.iter().all(|(name, value)| {
+                    let given = asked.query.iter().find(|(known, _)| known == name);
+                    given.is_some_and(|(_, given)| value.contains('_') || given == value)
+                })
+            })
+}
+
+/// A segment may have a placeholder in its middle: `{id}.json`.
+fn segment_fits(wanted: &str, given: &str) -> bool {
+    match (wanted.split_once('{'), wanted.rsplit_once('}')) {
+        (Some((before, _)), Some((_, after))) => {
+            given.len() > before.len() + after.len()
+                && given.starts_with(before)
+                && given.ends_with(after)
+        }
+        _ => wanted == given,
+    }
+}
+
+/// The number of the page that is asked for, from 0.
+fn page_number(row: &Endpoint, asked: &Asked) -> u64 {
+    let parameter = |name: &str| {
+        let mut query = asked.query.iter().rev();
+        query
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.clone())
+    };
+    let number = |text: Option<String>| -> u64 {
+        text.and_then(|text| text.trim_start_matches('p').parse().ok())
+            .unwrap_or(0)
+    };
+    match row.paging {
+        Paging::None => 0,
+        Paging::Link | Paging::NextUrl { .. } => number(parameter("after")),
+        Paging::TokenToParameter {
+            parameter: name, ..
+        }
+        | Paging::HeaderToParameter {
+            parameter: name, ..
+        } => number(parameter(name)),
+        Paging::TokenToBody { member, .. } => {
+            number(asked.body[member].as_str().map(str::to_owned))
+        }
+        Paging::PageNumber {
+            parameter: name,
+            first,
+            ..
+        } => number(parameter(name)).saturating_sub(first),
+        Paging::Offset {
+            parameter: name,
+            size,
+        } => number(parameter(name)) / size,
+    }
+}
+
+/// The URL of the next page: the same with `after`.
+fn next_url(asked: &Asked, next: &str, fault: Fault) -> String {
+    if fault == Fault::EmptyToken && next.is_empty() {
+        return String::new();
+    }
+    let base = match fault {
+        Fault::NextOnHost(host) => host,
+        _ => "",
+    };
+    let target = asked.target.split("&after=").next().unwrap_or_default();
+    let target = target.split("?after=").next().unwrap_or_default();
+    let separator = if target.contains('?') { '&' } else { '?' };
+    format!("{base}{target}{separator}after={next}")
+}
+
+fn limit_fields(ahead: i64) -> String {
+    let now = std::time::SystemTime::now();
+    let seconds = Duration::from_secs(ahead.unsigned_abs());
+    let theirs = if ahead < 0 {
+        now - seconds
+    } else {
+        now + seconds
+    };
+    let reset = theirs + Duration::from_secs(2);
+    let epoch = reset
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    format!(
+        "date: {}\r\nx-rate-limit-limit: 600\r\nx-rate-limit-remaining: 0\r\nx-rate-limit-reset: {}\r\n",
+        httpdate::fmt_http_date(theirs),
+        epoch.as_secs()
+    )
+}
+
+fn http(status: u16, fields: &str, body: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 {status} Double\r\ncontent-type: application/json\r\n{fields}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}

@@ -1,0 +1,320 @@
+//! Reads an item as [`RecordContext`]s, and tells what its records say. The collector and
+//! `exhibit-audit` use this one reader, so that they get the same lines.
+//!
+//! Memory is bounded whatever the item holds: one record of at most [`RECORD_BYTES_MAX`], and a few
+//! buffers of kilobytes.
+
+use std::io;
+
+use evidence_format::config::ItemEntry;
+use evidence_format::item::{PieceVisitor, SegmentPiece};
+use evidence_format::segment::SegmentKind;
+use evidence_format::time::Timestamp;
+use evidence_format::warc::{RecordVisitor, WarcFields, WarcParser};
+use memchr::memmem;
+
+use crate::{
+    ActivityEvent, Derivation, DerivedLine, FRAME_BYTES_MAX, PRECEDING_BYTES_MAX, RecordContext,
+    deriver_of,
+};
+
+/// Longest record that is read. A Kubernetes object has at most 1.5 MiB, which is etcd's limit for
+/// a request; an event of CloudTrail has 256 KiB.
+pub const RECORD_BYTES_MAX: usize = 2 << 20;
+/// Longest head of an HTTP response. SPEC.md, "Segments": where none ends within these bytes, all
+/// of the block is cut like any other body.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of a `warcinfo` that are read; ours have 200.
+const INFO_BYTES_MAX: usize = 4096;
+
+/// Visits the pieces of one item, and calls a function for each line that its records give.
+pub struct ItemReader<'v> {
+    item: ItemEntry,
+    parser: WarcParser,
+    block: BlockTracker,
+    record: OpenRecord,
+    /// Number of the open record, or of the next one.
+    number: u64,
+    visit: Box<LineVisitor<'v>>,
+}
+
+/// Receives lines in their order: item, record, index. An error stops the reading.
+pub type LineVisitor<'v> = dyn FnMut(DerivedLine) -> io::Result<()> + 'v;
+
+impl<'v> ItemReader<'v> {
+    /// For the records of `item`.
+    #[must_use]
+    pub fn new(item: &ItemEntry, visit: impl FnMut(DerivedLine) -> io::Result<()> + 'v) -> Self {
+        Self {
+            block: BlockTracker::new(default_endpoint(item)),
+            item: item.clone(),
+            parser: WarcParser::new(),
+            record: OpenRecord::default(),
+            number: 0,
+            visit: Box::new(visit),
+        }
+    }
+
+    fn end_record(&mut self) -> io::Result<()> {
+        let number = self.number;
+        self.number += 1;
+        let block = &self.block;
+        if !block.may_be_derived() {
+            return Ok(());
+        }
+        let Some(deriver) = deriver_of(&block.endpoint) else {
+            return Ok(());
+        };
+        let context = RecordContext {
+            endpoint: &block.endpoint,
+            uri: &block.uri,
+            status: block.status,
+            captured_at: block.captured_at,
+            booted_at: block.booted_at,
+            account: self.item.source.account.as_deref(),
+            frame: &block.frame,
+            offset: self.record.offset,
+            preceding: &block.preceding,
+            bytes: &self.record.bytes,
+        };
+        // `derive` cannot be stopped, so the lines of one record wait for its end.
+        let mut derivations = Vec::new();
+        if self.record.is_cut && deriver.reads(&context) {
+            let why = format!("longer than {RECORD_BYTES_MAX} bytes");
+            derivations.push(Derivation::Event(Box::new(ActivityEvent::unreadable(
+                &context, &why,
+            ))));
+        } else {
+            crate::derive_record(&context, &mut |derivation| derivations.push(derivation));
+        }
+        for (index, derivation) in (0..).zip(derivations) {
+            (self.visit)(DerivedLine {
+                item: self.item.name.clone(),
+                record: number,
+                index,
+                deriver: deriver.name(),
+                deriver_version: deriver.version(),
+                derivation,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl PieceVisitor for ItemReader<'_> {
+    fn piece(&mut self, piece: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
+        let is_record = piece.kind == SegmentKind::Record;
+        if is_record && piece.starts {
+            self.record.start(self.block.offset);
+            self.block.saw_record = true;
+        }
+        self.parser
+            .push(bytes, &mut self.block)
+            .map_err(io::Error::other)?;
+        if !is_record {
+            return Ok(());
+        }
+        self.record.push(bytes);
+        if piece.ends {
+            self.end_record()?;
+            self.block.keep_preceding(&self.record.bytes);
+        }
+        Ok(())
+    }
+}
+
+/// Endpoint of records that do not name theirs: `host:procfs`, `cloudtrail:LookupEvents`. SPEC.md,
+/// "WARC".
+fn default_endpoint(item: &ItemEntry) -> String {
+    let source = &item.source;
+    if source.api.contains(':') {
+        source.api.clone()
+    } else {
+        format!("{}:{}", source.provider, source.api)
+    }
+}
+
+#[derive(Default)]
+struct OpenRecord {
+    /// The first [`RECORD_BYTES_MAX`] bytes; reused, to keep its memory.
+    bytes: Vec<u8>,
+    is_cut: bool,
+    offset: u64,
+}
+
+impl OpenRecord {
+    fn start(&mut self, offset: u64) {
+        self.bytes.clear();
+        self.is_cut = false;
+        self.offset = offset;
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let room = RECORD_BYTES_MAX - self.bytes.len();
+        self.is_cut |= bytes.len() > room;
+        self.bytes
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+/// Follows the WARC record that the pieces belong to, and the HTTP response in its block.
+struct BlockTracker {
+    default_endpoint: String,
+    endpoint: String,
+    uri: String,
+    captured_at: Timestamp,
+    /// From the item's `warcinfo`.
+    booted_at: Option<Timestamp>,
+    info: Vec<u8>,
+    kind: BlockKind,
+    /// The HTTP head so far, while its end has not been seen.
+    head: Option<Vec<u8>>,
+    status: u16,
+    /// Offset of the next byte in the body, or in the object of which this record is a part.
+    offset: u64,
+    frame: Vec<u8>,
+    /// A record has begun in this block, so that what follows is no frame.
+    saw_record: bool,
+    preceding: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BlockKind {
+    /// `response`, `resource`: what a source gave.
+    Content,
+    /// What says how the item came to be.
+    Info,
+    /// `request`, `metadata`: what we wrote.
+    Other,
+}
+
+impl BlockTracker {
+    fn new(default_endpoint: String) -> Self {
+        Self {
+            endpoint: default_endpoint.clone(),
+            default_endpoint,
+            uri: String::new(),
+            captured_at: epoch(),
+            booted_at: None,
+            info: Vec::new(),
+            kind: BlockKind::Other,
+            head: None,
+            status: 0,
+            offset: 0,
+            frame: Vec::new(),
+            saw_record: false,
+            preceding: Vec::new(),
+        }
+    }
+
+    /// Refused and failed requests have no records of the kind that was asked for: their bodies are
+    /// error messages, and the coverage counts them.
+    fn may_be_derived(&self) -> bool {
+        self.kind == BlockKind::Content && matches!(self.status, 0 | 200..=299)
+    }
+
+    fn keep_preceding(&mut self, record: &[u8]) {
+        let tail = &record[record.len().saturating_sub(PRECEDING_BYTES_MAX)..];
+        let surplus = (self.preceding.len() + tail.len()).saturating_sub(PRECEDING_BYTES_MAX);
+        self.preceding.drain(..surplus);
+        self.preceding.extend_from_slice(tail);
+    }
+
+    fn body(&mut self, bytes: &[u8]) {
+        self.offset += bytes.len() as u64;
+        if !self.saw_record {
+            let room = FRAME_BYTES_MAX - self.frame.len();
+            self.frame
+                .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+    }
+}
+
+impl RecordVisitor for BlockTracker {
+    fn header(&mut self, fields: &WarcFields) {
+        let uri = fields.get("WARC-Target-URI").unwrap_or("");
+        let offset = fields
+            .get("Exhibit-Offset")
+            .and_then(|offset| offset.parse().ok())
+            .unwrap_or(0);
+        // The parts of a long object are records of their own; they share head and frame.
+        let continues = offset > 0 && offset == self.offset && uri == self.uri;
+        self.kind = match fields.get("WARC-Type") {
+            Some("response" | "resource") => BlockKind::Content,
+            Some("warcinfo") => BlockKind::Info,
+            Some(_) | None => BlockKind::Other,
+        };
+        self.captured_at = fields
+            .get("WARC-Date")
+            .and_then(Timestamp::parse_lenient)
+            .unwrap_or_else(epoch);
+        let endpoint = fields
+            .get("Exhibit-Endpoint")
+            .unwrap_or(&self.default_endpoint);
+        endpoint.clone_into(&mut self.endpoint);
+        self.offset = offset;
+        self.head = None;
+        if continues {
+            return;
+        }
+        uri.clone_into(&mut self.uri);
+        self.status = 0;
+        self.frame.clear();
+        self.preceding.clear();
+        self.saw_record = false;
+        let is_http = fields
+            .get("Content-Type")
+            .is_some_and(|kind| kind.starts_with("application/http"));
+        if is_http && fields.get("WARC-Type") == Some("response") {
+            self.head = Some(Vec::new());
+        }
+    }
+
+    fn block(&mut self, bytes: &[u8]) {
+        if self.kind == BlockKind::Info {
+            let room = INFO_BYTES_MAX - self.info.len();
+            self.info.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+        let Some(head) = &mut self.head else {
+            return self.body(bytes);
+        };
+        let before = head.len();
+        let room = HEAD_BYTES_MAX - before;
+        head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if let Some(end) = memmem::find(head, b"\r\n\r\n") {
+            self.status = status_of(head);
+            self.head = None;
+            self.body(&bytes[end + 4 - before..]);
+        } else if head.len() == HEAD_BYTES_MAX {
+            self.head = None;
+        }
+    }
+
+    fn end(&mut self) {
+        let info = std::mem::take(&mut self.info);
+        if self.kind == BlockKind::Info {
+            self.booted_at = str::from_utf8(&info)
+                .ok()
+                .and_then(|info| info.lines().find_map(|line| line.strip_prefix("booted: ")))
+                .and_then(Timestamp::parse_lenient);
+        }
+    }
+}
+
+/// The status of `HTTP/1.1 200 OK`; 0 if the head begins otherwise.
+fn status_of(head: &[u8]) -> u16 {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ');
+    match (words.next(), words.next()) {
+        (Some(protocol), Some(status)) if protocol.starts_with(b"HTTP/") => str::from_utf8(status)
+            .ok()
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn epoch() -> Timestamp {
+    Timestamp::from_unix_nanoseconds(0).expect("1970 is in range")
+}
