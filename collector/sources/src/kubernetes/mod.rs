@@ -17,10 +17,12 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use domain::plan::CaptureTarget;
+use evidence_format::coverage::GapReason;
 use platform::chain;
 use serde_json::Value;
 
 use crate::config::SourcesConfig;
+use crate::recorder::{ResponseClassifier, RetryDecision};
 use crate::rest::{
     AccessRequest, Endpoint, ProviderAccess, RestAdapter, RestOffer, RestSource, WalkRoot,
 };
@@ -60,6 +62,16 @@ impl RestSource for Kubernetes {
     fn identity(&self, me: &Value) -> Option<String> {
         let name = me.pointer("/status/userInfo/username")?.as_str()?;
         Some(name.to_owned())
+    }
+
+    fn classifier(&self) -> ResponseClassifier {
+        |status, _, body| {
+            // the API server's answer for a node that it cannot reach: asking eight times for each
+            // container of a dead node would take hours
+            let text = String::from_utf8_lossy(&body[..body.len().min(1024)]);
+            let is_node = status.is_server_error() && text.contains("/containerLogs/");
+            is_node.then_some(RetryDecision::Permanent(GapReason::Unreachable))
+        }
     }
 
     fn not_configured(&self, config: &SourcesConfig) -> Option<&'static str> {
