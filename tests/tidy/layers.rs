@@ -83,7 +83,7 @@ pub(crate) const PACKAGES: &[(&str, &[&str])] = &[
     ),
     ("agent/platform", &["evidence-format"]),
     ("agent", &["evidence-format", "platform"]),
-    ("collector/domain", &["evidence-format"]),
+    ("collector/domain", &["evidence-format", "evidence-derive"]),
     (
         "collector/api",
         &["evidence-format", "evidence-derive", "domain"],

@@ -24,6 +24,9 @@ pub struct BundleSummary {
     /// Bytes of its tar file.
     pub size: u64,
     pub coverage: BundleCoverage,
+    /// Records that this version could not read as events; the timeline shows each as such.
+    #[serde(default)]
+    pub unreadable_records: u64,
     /// The earlier bundle of the same pass, if two collectors captured the pass. Both hold the
     /// same pages; for `host`, each describes its own collector's machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]

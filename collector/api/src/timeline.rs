@@ -5,6 +5,9 @@ use utoipa::ToSchema;
 
 use domain::incident::TimelineRow;
 
+/// The response header that says where a record is: `BUNDLE/ITEM/RECORD`.
+pub const EVIDENCE_HEADER: &str = "exhibit-evidence";
+
 /// One page of a timeline.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct TimelinePage {

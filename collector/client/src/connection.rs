@@ -271,6 +271,29 @@ impl ApiClient {
         }
     }
 
+    /// Passes an answer to `each` chunk by chunk, so that it may be larger than memory. Returns the
+    /// value of its header `name`.
+    ///
+    /// # Errors
+    /// See [`ClientError`], and the errors of `each`.
+    pub async fn chunks<E: From<ClientError>>(
+        &self,
+        call: &ApiCall,
+        name: &'static str,
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<String, E> {
+        let mut response = self.send(call).await?;
+        let value = response.headers().get(name);
+        let value = value
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let value = value.ok_or_else(|| self.unreadable(&format!("no header {name}")))?;
+        while let Some(chunk) = self.chunk(&mut response).await? {
+            each(&chunk)?;
+        }
+        Ok(value)
+    }
+
     /// Sends a request and returns a successful answer whose body is not yet read. Repeats the
     /// request after transient failures, if it is repeatable.
     ///

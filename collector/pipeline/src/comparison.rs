@@ -1,10 +1,11 @@
-//! Compares a settle pass with earlier ones: events that came late, and events that are gone.
+//! Compares a settle pass with earlier ones: events that came late, events that are gone, and
+//! objects that appeared, went or changed.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use evidence_format::coverage::EndReason;
-use evidence_format::id::ItemName;
+use evidence_format::config::ItemEntry;
+use evidence_format::coverage::{EndReason, TimeWindow};
 use evidence_format::time::Timestamp;
 
 use super::pass_number::PassNumber;
@@ -13,9 +14,9 @@ use crate::capture::StepReport;
 use crate::seal::PublishedBundle;
 use domain::incident::{EvidenceRef, FindingKind, IncidentEvent, Line};
 use domain::plan::CapturePass;
-use store::ledger::{BundleRow, FactRow, PassKind, PassRow};
+use store::ledger::{BundleRow, EventRow, ObjectChange, ObjectRow, PassKind, PassRow};
 
-/// Late or gone events of one item that get a journal entry of their own; all of them are counted.
+/// Events or objects of one item that get a journal entry of their own; all of them are counted.
 const NAMED_MAX: u32 = 20;
 
 impl Pipeline {
@@ -27,71 +28,140 @@ impl Pipeline {
         pass: &CapturePass,
         published: &PublishedBundle,
     ) -> Result<(), PipelineError> {
-        let key = &row.key;
-        let (PassKind::Settle, Some(window)) = (row.kind, compared_window(pass)) else {
+        if row.kind != PassKind::Settle {
             return Ok(());
-        };
-        let journal = self.entries(&key.incident).await?;
-        let items_cut_short_before = self.items_cut_short_before(published).await?;
+        }
+        let incident = &row.key.incident;
+        let journal = self.entries(incident).await?;
+        let items_cut_short = self.items_cut_short_before(published).await?;
         let mut events = Vec::new();
-        for item in published
-            .config
-            .items
-            .iter()
+        for item in &published.config.items {
             // Other items hold state and not events, which cannot come late.
-            .filter(|item| item.coverage.events.is_some())
-        {
-            let found = self
-                .parts
-                .ledger
-                .compare_bundle(&published.row, &item.name, window.clone(), NAMED_MAX)
-                .await?;
-            // events of an item that no earlier pass has captured to its end are new, but not late
-            if found.late_count > 0 && !items_cut_short_before.contains(item.name.as_str()) {
-                let what = format!(
-                    "{} events of the window came after the pass before",
-                    found.late_count
-                );
-                events.push(item_finding(
-                    FindingKind::Late,
-                    &published.row,
-                    &item.name,
-                    &what,
-                ));
-                events.extend(
-                    found
-                        .late
-                        .iter()
-                        .map(|fact| finding(FindingKind::Late, fact)),
-                );
+            if let Some(window) = requested_window(pass).and_then(without_ends)
+                && item.coverage.events.is_some()
+            {
+                let is_cut_short = items_cut_short.contains(item.name.as_str());
+                let found = self
+                    .compare_events(published, item, window, is_cut_short)
+                    .await?;
+                events.extend(found);
             }
-            // events that this pass may not have reached are not gone
-            if found.missing_count > 0 && item.coverage.is_complete() {
-                let what = format!(
-                    "{} events that were captured before are not there any more",
-                    found.missing_count
-                );
-                events.push(item_finding(
-                    FindingKind::Gone,
-                    &published.row,
-                    &item.name,
-                    &what,
-                ));
-                events.extend(
-                    found
-                        .missing
-                        .iter()
-                        .map(|fact| finding(FindingKind::Gone, fact)),
-                );
-            }
+            events.extend(self.compare_objects(published, item).await?);
         }
         // an attempt that crashed after this point has written them already
         events.retain(|event| !journal.iter().any(|entry| entry.event == *event));
         if events.is_empty() {
             Ok(())
         } else {
-            self.append(&key.incident, events).await
+            self.append(incident, events).await
         }
+    }
+
+    async fn compare_events(
+        &self,
+        published: &PublishedBundle,
+        item: &ItemEntry,
+        window: RangeInclusive<Timestamp>,
+        was_cut_short: bool,
+    ) -> Result<Vec<IncidentEvent>, PipelineError> {
+        let found = self
+            .parts
+            .ledger
+            .compare_bundle(&published.row, &item.name, window, NAMED_MAX)
+            .await?;
+        let mut events = Vec::new();
+        // events of an item that no earlier pass has captured to its end are new, but not late
+        if found.late_count > 0 && !was_cut_short {
+            let what = format!(
+                "{} events of the window came after the pass before",
+                found.late_count
+            );
+            events.push(item_finding(FindingKind::Late, &published.row, item, &what));
+            events.extend(
+                found
+                    .late
+                    .iter()
+                    .map(|row| event_finding(FindingKind::Late, row)),
+            );
+        }
+        // events that this pass may not have reached are not gone
+        if found.missing_count > 0 && item.coverage.is_complete() {
+            let what = format!(
+                "{} events that were captured before are not there any more",
+                found.missing_count
+            );
+            events.push(item_finding(FindingKind::Gone, &published.row, item, &what));
+            events.extend(
+                found
+                    .missing
+                    .iter()
+                    .map(|row| event_finding(FindingKind::Gone, row)),
+            );
+        }
+        Ok(events)
+    }
+
+    /// Compares the objects of an item with those of the last pass before that has captured it to
+    /// its end. A part of a list proves nothing about the rest.
+    async fn compare_objects(
+        &self,
+        published: &PublishedBundle,
+        item: &ItemEntry,
+    ) -> Result<Vec<IncidentEvent>, PipelineError> {
+        let ledger = &self.parts.ledger;
+        let last_complete = ledger
+            .last_complete_item(&published.row, &item.name)
+            .await?;
+        let Some(before) = last_complete.filter(|_| item.coverage.is_complete()) else {
+            return Ok(Vec::new());
+        };
+        // A list of what was created in a window says nothing about what was created outside it.
+        let windows = match (before.asked, item.coverage.asked) {
+            (_, None) => None,
+            (Some(before), Some(now)) => match (without_ends(before), without_ends(now)) {
+                (Some(before), Some(now)) => Some((before, now)),
+                _ => return Ok(Vec::new()),
+            },
+            (None, Some(_)) => return Ok(Vec::new()),
+        };
+        let (now, name) = (&published.row, &item.name);
+        let found = ledger
+            .compare_objects(&before.bundle, &now.id, name, windows, NAMED_MAX)
+            .await?;
+        let object = |kind| move |row: &ObjectRow| object_finding(kind, row, &row.object.summary);
+        let findings = [
+            (
+                FindingKind::Gone,
+                found.gone_count,
+                "are not there any more",
+                found.gone.iter().map(object(FindingKind::Gone)).collect(),
+            ),
+            (
+                FindingKind::Changed,
+                found.changed_count,
+                "have changed",
+                found.changed.iter().map(change_finding).collect(),
+            ),
+            (
+                FindingKind::Appeared,
+                found.appeared_count,
+                "are new",
+                found
+                    .appeared
+                    .iter()
+                    .map(object(FindingKind::Appeared))
+                    .collect::<Vec<_>>(),
+            ),
+        ];
+        let mut events = Vec::new();
+        for (kind, count, what, objects) in findings {
+            if count > 0 {
+                let what = format!("{count} objects {what} since pass {}", before.pass);
+                events.push(item_finding(kind, now, item, &what));
+                events.extend(objects);
+            }
+        }
+        Ok(events)
     }
 
     /// Items that an earlier pass of this source did not capture to their end, and that no
@@ -138,39 +208,61 @@ impl Pipeline {
     }
 }
 
-/// The finding that counts the events of one item.
-fn item_finding(kind: FindingKind, row: &BundleRow, item: &ItemName, what: &str) -> IncidentEvent {
+/// The finding that counts the events or objects of one item.
+fn item_finding(kind: FindingKind, row: &BundleRow, item: &ItemEntry, what: &str) -> IncidentEvent {
     let evidence = EvidenceRef {
         bundle: row.id,
-        item: Some(item.clone()),
+        item: Some(item.name.clone()),
         record: None,
     };
     IncidentEvent::Finding {
         kind,
-        text: Line::escaped(&format!("{item}, pass {}: {what}", row.pass.pass)),
+        text: Line::escaped(&format!("{}, pass {}: {what}", item.name, row.pass.pass)),
         evidence: Some(evidence),
     }
 }
 
-fn finding(kind: FindingKind, row: &FactRow) -> IncidentEvent {
-    let fact = &row.fact;
-    let evidence = EvidenceRef {
-        bundle: row.bundle,
-        item: Some(fact.item.clone()),
-        record: Some(fact.record),
-    };
-    let text = Line::escaped(&format!("{} {}", fact.time, fact.summary));
+fn event_finding(kind: FindingKind, row: &EventRow) -> IncidentEvent {
+    let evidence = row.evidence.first().map(|(bundle, pointer)| EvidenceRef {
+        bundle: *bundle,
+        item: Some(pointer.item.clone()),
+        record: Some(pointer.record),
+    });
+    let text = Line::escaped(&format!("{} {}", row.event.time, row.event.summary));
     IncidentEvent::Finding {
         kind,
         text,
+        evidence,
+    }
+}
+
+fn object_finding(kind: FindingKind, row: &ObjectRow, text: &str) -> IncidentEvent {
+    let evidence = EvidenceRef {
+        bundle: row.bundle,
+        item: Some(row.pointer.item.clone()),
+        record: Some(row.pointer.record),
+    };
+    IncidentEvent::Finding {
+        kind,
+        text: Line::escaped(text),
         evidence: Some(evidence),
     }
 }
 
-/// The window of the pass without its first and last second: sources may round at its ends.
-fn compared_window(pass: &CapturePass) -> Option<RangeInclusive<Timestamp>> {
+/// Shows what the object is now, and what it was where that reads differently.
+fn change_finding(change: &ObjectChange) -> IncidentEvent {
+    let (before, now) = (&change.before.summary, &change.now.object.summary);
+    let text = if before == now {
+        now.clone()
+    } else {
+        format!("{now}; before: {before}")
+    };
+    object_finding(FindingKind::Changed, &change.now, &text)
+}
+
+/// A window without its first and last second: sources may round at its ends.
+fn without_ends(window: TimeWindow) -> Option<RangeInclusive<Timestamp>> {
     const SECOND: i128 = 1_000_000_000;
-    let window = requested_window(pass)?;
     let from = Timestamp::from_unix_nanoseconds(window.from.unix_nanoseconds() + SECOND)?;
     let until = Timestamp::from_unix_nanoseconds(window.until.unix_nanoseconds() - SECOND)?;
     (from <= until).then_some(from..=until)

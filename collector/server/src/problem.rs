@@ -13,6 +13,7 @@ use api::problem::PROBLEM_JSON;
 use api::{CaptureOptionsError, ProblemCode, ProblemDocument};
 use domain::incident::{CommandError, ParseNameError, TextError, UnknownPlay};
 use pipeline::seal::SealError;
+use pipeline::timeline::ReadRecordError;
 use pipeline::{AttachError, DeclareError, PipelineError};
 use platform::chain;
 use store::blobs::BlobError;
@@ -163,7 +164,9 @@ impl From<LedgerError> for Problem {
             LedgerError::IncidentExists(_) | LedgerError::TokenExists(_) => {
                 Self::new(ProblemCode::Conflict, error.to_string())
             }
-            LedgerError::AmbiguousBundle(_) => Self::new(ProblemCode::Invalid, error.to_string()),
+            LedgerError::AmbiguousBundle(_) | LedgerError::AmbiguousEvent(_) => {
+                Self::new(ProblemCode::Invalid, error.to_string())
+            }
             LedgerError::Database(
                 DatabaseError::Outage { .. } | DatabaseError::StorageFull { .. },
             ) => Self::unavailable(&error),
@@ -222,6 +225,18 @@ impl From<PipelineError> for Problem {
             | PipelineError::UnknownSource(_)
             | PipelineError::Crashed
             | PipelineError::NotRequested(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<ReadRecordError> for Problem {
+    fn from(error: ReadRecordError) -> Self {
+        match error {
+            ReadRecordError::UnknownLine { .. } | ReadRecordError::UnknownRecord { .. } => {
+                Self::new(ProblemCode::NotFound, error.to_string())
+            }
+            ReadRecordError::NoRecord(_) => Self::new(ProblemCode::Invalid, error.to_string()),
+            ReadRecordError::Pipeline(error) => error.into(),
         }
     }
 }

@@ -8,13 +8,13 @@ use evidence_format::id::IncidentId;
 
 use api::{
     BundleSummary, CaptureKind, CapturePass, CaptureProgress, CaptureState, IncidentDetails,
-    IncidentListItem, PlayDetails, SourceStatus, TokenInfo,
+    IncidentListItem, OfferStatus, PlayDetails, SourceStatus, TokenInfo,
 };
 use domain::incident::view::IncidentView;
 use domain::incident::{
     BundleCoverage, Incident, IncidentEvent, IncidentOverview, JournalEntry, Play, Plays,
 };
-use domain::plan::{EvidenceLifetime, Readiness};
+use domain::plan::{EvidenceLifetime, OfferReadiness, Readiness};
 use pipeline::{ATTACHMENT_SOURCE, PassProgress, Pipeline, PipelineError};
 use platform::clock;
 use sources::Source;
@@ -135,14 +135,17 @@ pub async fn bundle_summaries(
             names.insert(bundle, name.to_string());
         }
     }
+    let unreadable = pipeline.parts.ledger.unreadable_records(id).await?;
+    let unreadable: BTreeMap<Digest, u64> = unreadable.into_iter().collect();
     let summaries = rows.into_iter().map(|row| {
         let name = names.remove(&row.id);
-        bundle_summary(row, name)
+        let unreadable_records = unreadable.get(&row.id).copied().unwrap_or(0);
+        bundle_summary(row, name, unreadable_records)
     });
     Ok(summaries.collect())
 }
 
-fn bundle_summary(row: BundleRow, name: Option<String>) -> BundleSummary {
+fn bundle_summary(row: BundleRow, name: Option<String>, unreadable_records: u64) -> BundleSummary {
     BundleSummary {
         id: row.id,
         coverage: BundleCoverage::from_json(&row.coverage),
@@ -152,6 +155,7 @@ fn bundle_summary(row: BundleRow, name: Option<String>) -> BundleSummary {
         name,
         sealed_at: row.sealed_at,
         size: row.bytes,
+        unreadable_records,
         duplicate_of: row.duplicate_of,
     }
 }
@@ -188,10 +192,11 @@ pub fn source_status(
         source: readiness.source.to_string(),
         what: source.description().to_owned(),
         state: readiness.state,
-        targets: readiness
-            .targets
+        targets: readiness.targets().into_iter().cloned().collect(),
+        offers: readiness
+            .offers
             .into_iter()
-            .map(|estimate| estimate.target)
+            .map(|ready| offer_status(source, ready))
             .collect(),
         problems: readiness.problems,
         retention_seconds: lifetimes()
@@ -199,6 +204,22 @@ pub fn source_status(
             .min(),
         is_state: lifetimes().all(|lifetime| matches!(lifetime, EvidenceLifetime::State(_))),
         window_seconds: u64::from(play.window_hours) * 3600,
+    }
+}
+
+fn offer_status(source: &'static dyn Source, ready: OfferReadiness) -> OfferStatus {
+    let offer = source
+        .offers()
+        .iter()
+        .find(|offer| offer.item == ready.offer);
+    OfferStatus {
+        offer: ready.offer.to_owned(),
+        api: offer.map_or_else(String::new, |offer| offer.api.to_owned()),
+        target: ready.target,
+        state: ready.state,
+        requests_expected: ready.requests,
+        problems: ready.problems,
+        missing_grants: ready.missing_grants,
     }
 }
 

@@ -2,6 +2,7 @@
 //! router and the OpenAPI description are built from it.
 
 use axum::routing::{MethodRouter, delete, get, patch, post};
+use evidence_derive::{ActivityCategory, ActivityOutcome};
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
@@ -78,6 +79,18 @@ fn one_of<T: ToString>(words: impl IntoIterator<Item = T>) -> RefOr<Schema> {
     let words: Vec<String> = words.into_iter().map(|word| word.to_string()).collect();
     let string = ObjectBuilder::new().schema_type(Type::String);
     string.enum_values(Some(words)).into()
+}
+
+fn boolean() -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(Type::Boolean).into()
+}
+
+fn category() -> RefOr<Schema> {
+    one_of(ActivityCategory::ALL.map(ActivityCategory::as_str))
+}
+
+fn outcome() -> RefOr<Schema> {
+    one_of(ActivityOutcome::ALL.map(ActivityOutcome::as_str))
 }
 
 fn audience() -> RefOr<Schema> {
@@ -411,7 +424,18 @@ pub(crate) static ROUTES: &[Route] = &[
             text,
             "Only kinds with this prefix, such as `aws.` or `finding`",
         ),
-        param("contains", text, "Only rows that contain this text, in any case"),
+        param(
+            "contains",
+            text,
+            "Only rows whose summary, objects, keys or user agent contain this text, in any case",
+        ),
+        param("writes", boolean, "`true`: only events that may have to be undone, as `category` with `change`, `access`, `execution` and `deployment`"),
+        repeated("category", category, "Only events of these categories"),
+        repeated("outcome", outcome, "Only events with these outcomes"),
+        repeated("actor", text, "Only events by the user, service or assumed role with this id or name"),
+        repeated("credential", text, "Only events with the key, session or token with this id"),
+        repeated("target", text, "Only events on the object with this id or name"),
+        repeated("address", text, "Only events from this address"),
         param("cursor", text, CURSOR_DESCRIPTION),
         LIMIT,
     ])
@@ -419,6 +443,23 @@ pub(crate) static ROUTES: &[Route] = &[
         (200, json::<TimelinePage>()),
         (200, ResponseBody::Bytes("application/x-ndjson")),
     ]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/record",
+        READERS,
+        "Returns the exact record behind a line of the timeline, from its verified bundle",
+        || get(timeline::record),
+    )
+    .query(&[param(
+        "line",
+        text,
+        "The `line` of a row, or `BUNDLE/ITEM/RECORD`",
+    )])
+    .responses(&[(200, ResponseBody::Bytes("application/octet-stream"))])
+    .response_headers(&[(
+        200,
+        param("Exhibit-Evidence", text, "Where the record is: `BUNDLE/ITEM/RECORD`"),
+    )]),
     incident_route(
         Method::GET,
         "/v1/incidents/{id}/events",

@@ -26,11 +26,13 @@ use async_trait::async_trait;
 use evidence_format::bundle::{BundleError, DraftBundle};
 use evidence_format::coverage::{EndReason, GapReason, TimeWindow};
 use evidence_format::id::IncidentId;
-use evidence_format::time::Timestamp;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 
 use config::SourcesConfig;
 use context::CaptureContext;
+#[cfg(doc)]
+use coverage::CountedKind;
+use coverage::{CountedRecord, DeclaredRecords, EndpointCounting, UnreadableBody};
 use domain::plan::{CaptureStep, Offer, Readiness, ReadinessState};
 use platform::progress::ProgressCounter;
 use recorder::{CallError, Transport};
@@ -66,8 +68,8 @@ pub trait Source: Send + Sync {
     /// What can be captured, and how fast it vanishes. The planner orders steps by the latter.
     fn offers(&self) -> &'static [Offer];
 
-    /// Finds out which targets are available now, under which identity, and which permissions are
-    /// missing. Sends few requests, and only reading ones.
+    /// Finds out at which targets each offer is available now, under which identity, and which
+    /// permissions are missing. Sends few requests, and only reading ones.
     async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness;
 
     /// How this source captures.
@@ -99,17 +101,22 @@ pub trait RemoteSource: Send + Sync {
     /// [`Incomplete`], if the step ended early. The caller seals it as a gap.
     async fn capture(&self, step: &CaptureStep, cx: &CaptureContext) -> Result<(), Incomplete>;
 
-    /// Calls `visit` with the time and the id of every event in `body`, in order. `body` is that of
-    /// one recorded response. Returns false if it is no page of events, such as the answer to an
-    /// identity request. Pure.
-    fn for_each_event(
-        &self,
-        body: &[u8],
-        visit: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
-    ) -> bool;
+    /// How the answers of `endpoint` are counted in the items of `offer`; `None` if the source has
+    /// no such endpoint. Pure.
+    fn counting(&self, offer: &str, endpoint: &str) -> Option<EndpointCounting>;
 
-    /// Reads one record of an item; `None` if it is not an event. Pure.
-    fn parse_event(&self, record: &[u8]) -> Option<ProviderEvent>;
+    /// Calls `visit` with each record of `body`, in order, and returns how many there are according
+    /// to the provider. `body` is that of a successful answer of `endpoint`, whose kind is
+    /// [`CountedKind::Events`] or [`CountedKind::Objects`]. Pure.
+    ///
+    /// # Errors
+    /// The body has another shape.
+    fn read_body(
+        &self,
+        endpoint: &str,
+        body: &[u8],
+        visit: &mut dyn FnMut(CountedRecord<'_>),
+    ) -> Result<Option<DeclaredRecords>, UnreadableBody>;
 }
 
 /// A source on this machine.
@@ -137,27 +144,14 @@ pub struct LocalContext<'t> {
     pub progress: &'t ProgressCounter,
 }
 
-/// One event of a provider's log, read from one record of evidence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProviderEvent {
-    /// When it happened, by the provider's clock.
-    pub time: Timestamp,
-    /// The provider and its name for the event: `aws.ConsoleLogin`.
-    pub kind: String,
-    /// One line for people. Hostile text: the event's actor chose parts of it.
-    pub summary: String,
-    /// The provider's id of the event; two records with the same id are one event, delivered twice.
-    pub id: Option<String>,
-}
-
 /// What a source needs for a check of its readiness.
 pub struct ReadinessProbe {
     /// The incident that the check is for; `None` if there is none yet.
     pub incident: Option<IncidentId>,
     pub config: Arc<SourcesConfig>,
     pub transport: Arc<Transport>,
-    /// Spend one request for each target, to see whether it may be captured, and to estimate how
-    /// many requests this window takes.
+    /// Spend one request for each offer and target, to see whether it may be captured, and to
+    /// estimate how many requests this window takes.
     pub estimate: Option<TimeWindow>,
 }
 
@@ -222,10 +216,6 @@ pub fn offer_of(source: &dyn Source, step: &CaptureStep) -> Option<&'static Offe
 /// The readiness of a source that is not set up.
 fn not_configured(source: &str, problem: &str) -> Readiness {
     let source = source.parse().expect("names of sources are names");
-    Readiness {
-        source,
-        state: ReadinessState::NotConfigured,
-        targets: Vec::new(),
-        problems: vec![problem.to_owned()],
-    }
+    let problems = vec![problem.to_owned()];
+    Readiness::of_source(source, ReadinessState::NotConfigured, problems)
 }

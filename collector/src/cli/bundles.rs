@@ -10,7 +10,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use serde::Serialize;
 
-use super::capture::bundles_table;
+use super::capture::{bundles_table, short_id};
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
 
 /// Lists the bundles of an incident
@@ -51,6 +51,7 @@ struct BundleOutput<'a> {
     sealed_at: Timestamp,
     size: u64,
     coverage: &'a BundleCoverage,
+    unreadable_records: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     duplicate_of: Option<Digest>,
 }
@@ -63,7 +64,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &BundlesArgs) -> Resu
         return print(&if bundles.is_empty() {
             "no bundles yet\n".to_owned()
         } else {
-            bundles_table(&bundles)
+            bundles_table(&bundles) + &unreadable_notice(&bundles)
         });
     }
     for bundle in &bundles {
@@ -73,6 +74,22 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &BundlesArgs) -> Resu
         ))?;
     }
     Ok(())
+}
+
+/// Says how many records are on the timeline only as unreadable; empty if there are none.
+fn unreadable_notice(bundles: &[BundleSummary]) -> String {
+    let notices = bundles
+        .iter()
+        .filter(|bundle| bundle.unreadable_records > 0)
+        .map(|bundle| {
+            format!(
+                "\n{} records of {} could not be read as events: see `exhibit timeline {} --contains unreadable`\n",
+                bundle.unreadable_records,
+                short_id(&bundle.id),
+                bundle.incident
+            )
+        });
+    notices.collect()
 }
 
 fn bundle_output(bundle: &BundleSummary, location: String) -> BundleOutput<'_> {
@@ -86,6 +103,7 @@ fn bundle_output(bundle: &BundleSummary, location: String) -> BundleOutput<'_> {
         sealed_at,
         size,
         coverage,
+        unreadable_records,
         duplicate_of,
     } = bundle;
     let (name, sealed_at) = (name.as_deref(), *sealed_at);
@@ -99,6 +117,7 @@ fn bundle_output(bundle: &BundleSummary, location: String) -> BundleOutput<'_> {
         sealed_at,
         size: *size,
         coverage,
+        unreadable_records: *unreadable_records,
         duplicate_of: *duplicate_of,
     }
 }

@@ -170,7 +170,7 @@ fn summary(receipt: &CaptureOutput<'_>, bundles: &[BundleSummary]) -> String {
     text + &format!("\nsee\n  exhibit timeline {incident}\n  exhibit status {incident}\n")
 }
 
-fn short_id(id: &Digest) -> String {
+pub(super) fn short_id(id: &Digest) -> String {
     id.to_string().chars().take(SHORT_ID_CHARS).collect()
 }
 

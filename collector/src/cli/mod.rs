@@ -15,6 +15,7 @@ mod note;
 mod output;
 mod plan;
 mod plays;
+mod record;
 mod reference;
 mod serve;
 mod settle;
@@ -120,7 +121,8 @@ enum CliCommand {
     Note(note::NoteArgs),
     Attach(attach::AttachArgs),
     Brief(brief::BriefArgs),
-    Timeline(timeline::TimelineArgs),
+    Timeline(Box<timeline::TimelineArgs>),
+    Record(record::RecordArgs),
     Watch(watch::WatchArgs),
     Stop(stop::StopArgs),
     Bundles(bundles::BundlesArgs),
@@ -231,7 +233,8 @@ async fn dispatch(
         CliCommand::Note(arguments) => note::run(global, &arguments).await,
         CliCommand::Attach(arguments) => attach::run(global, &arguments).await,
         CliCommand::Brief(arguments) => brief::run(global, &arguments).await,
-        CliCommand::Timeline(arguments) => timeline::run(global, arguments).await,
+        CliCommand::Timeline(arguments) => timeline::run(global, *arguments).await,
+        CliCommand::Record(arguments) => record::run(global, &arguments).await,
         CliCommand::Watch(arguments) => watch::run(global, &arguments).await,
         CliCommand::Stop(arguments) => stop::run(global, &arguments).await,
         CliCommand::Bundles(arguments) => bundles::run(global, &arguments).await,

@@ -1,20 +1,32 @@
-//! `exhibit timeline`: shows an incident's timeline.
+//! `exhibit timeline`: shows an incident's timeline, or sums it up by who acted.
+
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use api::TimelineRow;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use evidence_derive::{ActivityCategory, ActivityOutcome, EntityRef};
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
+use serde::Serialize;
 
-use super::times::{format_milliseconds, parse_time, shorten_times};
+use super::table::format_table;
+use super::times::{format_milliseconds, parse_time, shorten_times, to_whole_seconds};
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
-use pipeline::timeline::TimelineFilter;
+use pipeline::timeline::{LINE_DIGITS, TimelineFilter, parse_category, parse_outcome};
 
 /// Shows an incident's timeline: its journal, and the events in its evidence
+///
+/// Each line has its time, a short id for `exhibit record`, and what happened. An event has one
+/// line, however many records deliver it.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
+  exhibit timeline INC-2026-042 --writes --outcome success
+  exhibit timeline INC-2026-042 --credential AKIAIOSFODNN7EXAMPLE
+  exhibit timeline INC-2026-042 --group-by actor
   exhibit timeline INC-2026-042 --kind incident --kind evidence
   exhibit timeline INC-2026-042 --kind aws.ConsoleLogin --json \\
     | jq -r .summary")]
@@ -30,9 +42,69 @@ pub(super) struct TimelineArgs {
     /// Only rows whose kind begins with this, such as aws. or finding; may be repeated
     #[arg(long, value_name = "KIND")]
     kind: Vec<String>,
-    /// Only rows that contain this text
+    /// Only rows that contain this text; also finds objects, keys and user agents
     #[arg(long, value_name = "TEXT")]
     contains: Option<String>,
+    /// Only events that may have to be undone: the categories change, access, execution and
+    /// deployment
+    #[arg(long)]
+    writes: bool,
+    /// Only events of this category; may be repeated
+    #[arg(long, value_name = "CATEGORY", value_parser = category_parser())]
+    category: Vec<ActivityCategory>,
+    /// Only events with this outcome; may be repeated
+    #[arg(long, value_name = "OUTCOME", value_parser = outcome_parser())]
+    outcome: Vec<ActivityOutcome>,
+    /// Only events by the user, service or assumed role with this id or name; may be repeated
+    #[arg(long, value_name = "ID")]
+    actor: Vec<String>,
+    /// Only events with the key, session or token with this id; may be repeated
+    #[arg(long, value_name = "ID")]
+    credential: Vec<String>,
+    /// Only events on the object with this id or name; may be repeated
+    #[arg(long, value_name = "ID")]
+    target: Vec<String>,
+    /// Only events from this address; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    address: Vec<String>,
+    /// Count the events of each actor, credential or address instead of listing them
+    #[arg(long, value_name = "WHAT")]
+    group_by: Option<EventGrouping>,
+}
+
+/// By what events are counted.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum EventGrouping {
+    Actor,
+    Credential,
+    Address,
+}
+
+/// The events of one actor, credential or address. `--json` prints one a line; members are added,
+/// never renamed or removed.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventGroup {
+    /// `null` for events that do not say.
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    first_at: Timestamp,
+    last_at: Timestamp,
+    events: u64,
+    /// Events that may have to be undone.
+    writes: u64,
+    failures: u64,
+}
+
+fn category_parser() -> impl TypedValueParser<Value = ActivityCategory> {
+    PossibleValuesParser::new(ActivityCategory::ALL.map(ActivityCategory::as_str))
+        .try_map(|word| parse_category(&word))
+}
+
+fn outcome_parser() -> impl TypedValueParser<Value = ActivityOutcome> {
+    PossibleValuesParser::new(ActivityOutcome::ALL.map(ActivityOutcome::as_str))
+        .try_map(|word| parse_outcome(&word))
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Result<()> {
@@ -43,6 +115,14 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
         until,
         kind,
         contains,
+        writes,
+        category,
+        outcome,
+        actor,
+        credential,
+        target,
+        address,
+        group_by,
     } = arguments;
     let incident = incident_or_only_open(&*backend, incident.as_ref()).await?;
     let filter = TimelineFilter {
@@ -50,8 +130,25 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
         until,
         kinds: kind,
         contains,
+        writes,
+        categories: category,
+        outcomes: outcome,
+        actors: actor,
+        credentials: credential,
+        targets: target,
+        addresses: address,
     };
     let json = global.json;
+    if let Some(grouping) = group_by {
+        let mut groups = BTreeMap::new();
+        backend
+            .read_timeline(&incident, filter, &mut |row| {
+                add_to_group(&mut groups, grouping, &row);
+                Ok(())
+            })
+            .await?;
+        return print_groups(grouping, groups.into_values().collect(), json);
+    }
     backend
         // Printed row by row: a timeline may be larger than memory.
         .read_timeline(&incident, filter, &mut |row| {
@@ -64,7 +161,78 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
         .await
 }
 
-/// Formats a row for people.
+fn add_to_group(
+    groups: &mut BTreeMap<Option<String>, EventGroup>,
+    grouping: EventGrouping,
+    row: &TimelineRow,
+) {
+    let Some(event) = &row.event else {
+        return; // an entry of the journal
+    };
+    let named = |entity: Option<&EntityRef>| {
+        let id = entity.map(|entity| entity.id.clone());
+        (id, entity.and_then(|entity| entity.name.clone()))
+    };
+    let (id, name) = match grouping {
+        EventGrouping::Actor => named(event.actor.as_ref()),
+        EventGrouping::Credential => named(event.credential.as_ref()),
+        EventGrouping::Address => (event.address.clone(), None),
+    };
+    let group = groups.entry(id.clone()).or_insert_with(|| EventGroup {
+        id,
+        name: None,
+        first_at: event.time,
+        last_at: event.time,
+        events: 0,
+        writes: 0,
+        failures: 0,
+    });
+    // Not every event of an actor says its name.
+    group.name = group.name.take().or(name);
+    group.first_at = group.first_at.min(event.time);
+    group.last_at = group.last_at.max(event.time);
+    group.events += 1;
+    group.writes += u64::from(event.category.is_write());
+    group.failures += u64::from(event.outcome == ActivityOutcome::Failure);
+}
+
+fn print_groups(grouping: EventGrouping, mut groups: Vec<EventGroup>, json: bool) -> Result<()> {
+    groups.sort_by(|a, b| b.events.cmp(&a.events).then_with(|| a.id.cmp(&b.id)));
+    if json {
+        return groups.iter().try_for_each(print_json);
+    }
+    if groups.is_empty() {
+        return print("no events\n");
+    }
+    let title = match grouping {
+        EventGrouping::Actor => "actor",
+        EventGrouping::Credential => "credential",
+        EventGrouping::Address => "address",
+    };
+    let rows: Vec<_> = groups.iter().map(group_row).collect();
+    print(&format_table(
+        ["first", "last", "events", "writes", "failed", title],
+        &rows,
+    ))
+}
+
+fn group_row(group: &EventGroup) -> [String; 6] {
+    let who = match (&group.name, &group.id) {
+        (Some(name), Some(id)) => format!("{} ({})", safe(name), safe(id)),
+        (None, Some(id)) => safe(id),
+        (_, None) => "not stated".to_owned(),
+    };
+    [
+        to_whole_seconds(group.first_at).to_string(),
+        to_whole_seconds(group.last_at).to_string(),
+        group.events.to_string(),
+        group.writes.to_string(),
+        group.failures.to_string(),
+        who,
+    ]
+}
+
+/// Formats a row for people. The kind is left out: the summary says it, and needs the width.
 pub(super) fn format_row(row: &TimelineRow) -> String {
     // Evidence is shown as it is; only our own entries get shorter times.
     let summary = if row.by.is_some() {
@@ -78,9 +246,92 @@ pub(super) fn format_row(row: &TimelineRow) -> String {
         .map(|by| format!("  [{}]", safe(by)))
         .unwrap_or_default();
     format!(
-        "{}  {:<22}  {}{by}\n",
+        "{}  {:<LINE_DIGITS$}  {}{by}\n",
         format_milliseconds(row.time),
-        safe(&row.kind),
+        safe(&row.line),
         safe(&summary)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence_derive::{ActivityEvent, EntityKind};
+
+    use super::*;
+
+    fn row(
+        second: u32,
+        actor: Option<(&str, Option<&str>)>,
+        outcome: ActivityOutcome,
+    ) -> TimelineRow {
+        let time: Timestamp = format!("2026-11-23T13:40:{second:02}Z")
+            .parse()
+            .expect("a time");
+        let event = ActivityEvent {
+            time,
+            time_text: time.to_string(),
+            class: 3001,
+            activity: 1,
+            category: ActivityCategory::Access,
+            action: "iam/CreateAccessKey".to_owned(),
+            outcome,
+            reason: None,
+            actor: actor.map(|(id, name)| EntityRef {
+                kind: EntityKind::User,
+                id: id.to_owned(),
+                name: name.map(str::to_owned),
+                scope: None,
+            }),
+            through: Vec::new(),
+            credential: None,
+            targets: Vec::new(),
+            address: None,
+            user_agent: None,
+            event_id: None,
+            transaction: None,
+            summary: "CreateAccessKey AKIA2 for user x by y\u{1b}[2J".to_owned(),
+        };
+        TimelineRow {
+            time,
+            line: "0123456789".to_owned(),
+            kind: "aws.CreateAccessKey".to_owned(),
+            summary: event.summary.clone(),
+            by: None,
+            evidence: None,
+            event: Some(Box::new(event)),
+            other_evidence: Vec::new(),
+            records: None,
+        }
+    }
+
+    #[test]
+    fn row_spends_its_width_on_the_summary() {
+        assert_eq!(
+            format_row(&row(17, None, ActivityOutcome::Success)),
+            "2026-11-23T13:40:17.000Z  0123456789  CreateAccessKey AKIA2 for user x by y\\u{1b}[2J\n"
+        );
+    }
+
+    #[test]
+    fn group_has_first_last_and_counts() {
+        let mut groups = BTreeMap::new();
+        for row in [
+            row(20, Some(("arn:x", None)), ActivityOutcome::Failure),
+            row(10, Some(("arn:x", Some("x"))), ActivityOutcome::Success),
+            row(30, None, ActivityOutcome::Success),
+        ] {
+            add_to_group(&mut groups, EventGrouping::Actor, &row);
+        }
+        let lines: Vec<_> = groups
+            .values()
+            .map(|group| group_row(group).join(" "))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "2026-11-23T13:40:30Z 2026-11-23T13:40:30Z 1 1 0 not stated",
+                "2026-11-23T13:40:10Z 2026-11-23T13:40:20Z 2 2 1 x (arn:x)",
+            ]
+        );
+    }
 }

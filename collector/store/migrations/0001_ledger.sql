@@ -129,18 +129,99 @@ CREATE TABLE bundles (
 
 CREATE UNIQUE INDEX bundle_of_pass ON bundles (incident, source, pass) WHERE duplicate_of IS NULL;
 
--- The timeline. Pure code derives it from bundles, so it can be rebuilt. A capture may add millions of facts, and each index costs a
--- third of the insert speed.
-CREATE TABLE facts (
+-- What the records of bundles tell of. Pure code derives these tables from bundles, so they can be rebuilt. A capture may add millions of
+-- rows, and each index costs insert speed.
+
+-- One row for each event of an incident, however many records deliver it. The first record that delivered it has made the row.
+CREATE TABLE events (
+    incident TEXT NOT NULL,
+    id TEXT NOT NULL, -- 32 hex digits: a digest of the source, the account and the provider's id, or else of the record
+    happened_at BIGINT NOT NULL,
+    ordinal BIGINT NOT NULL, -- order among events of the same time
+    source TEXT NOT NULL,
+    account TEXT,
+    kind TEXT NOT NULL,
+    class BIGINT NOT NULL,
+    activity BIGINT NOT NULL,
+    category TEXT NOT NULL,
+    action TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    actor TEXT, -- id of the actor; event_terms also has its name
+    credential TEXT,
+    address TEXT,
+    event_id TEXT, -- the provider's id
+    body TEXT NOT NULL, -- the whole event as canonical JSON
+    PRIMARY KEY (incident, id)
+);
+
+CREATE INDEX events_by_time ON events (incident, happened_at, ordinal, id);
+CREATE INDEX events_by_category ON events (incident, category, happened_at, ordinal, id);
+
+-- The records that deliver each event.
+CREATE TABLE event_records (
     bundle BIGINT NOT NULL REFERENCES bundles (number),
     item TEXT NOT NULL,
     record BIGINT NOT NULL,
     incident TEXT NOT NULL,
+    event TEXT NOT NULL,
+    PRIMARY KEY (bundle, item, record, event)
+) WITHOUT ROWID;
+
+CREATE INDEX event_records_by_event ON event_records (incident, event, bundle, item, record);
+
+-- The names by which an event is found: ids and names of its actor, credential, targets and address, in lower case.
+CREATE TABLE event_terms (
+    incident TEXT NOT NULL,
+    role TEXT NOT NULL, -- actor, credential, target, address
+    term TEXT NOT NULL,
     happened_at BIGINT NOT NULL,
-    kind TEXT NOT NULL,
-    summary TEXT NOT NULL,
-    event_id TEXT,
-    PRIMARY KEY (bundle, item, record)
+    ordinal BIGINT NOT NULL,
+    event TEXT NOT NULL,
+    PRIMARY KEY (incident, role, term, happened_at, ordinal, event)
+) WITHOUT ROWID;
+
+-- The items of bundles whose facts are all here.
+CREATE TABLE derived_items (
+    bundle BIGINT NOT NULL REFERENCES bundles (number),
+    item TEXT NOT NULL,
+    complete BIGINT NOT NULL, -- 1 if its coverage has no gap
+    asked_from BIGINT, -- the requested window; NULL for state
+    asked_until BIGINT,
+    unreadable BIGINT NOT NULL, -- records that no deriver could read
+    PRIMARY KEY (bundle, item)
 );
 
-CREATE INDEX facts_by_time ON facts (incident, happened_at, bundle, item, record);
+-- What a snapshot shows to exist. Two passes are compared by the versions.
+CREATE TABLE objects (
+    bundle BIGINT NOT NULL REFERENCES bundles (number),
+    item TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    scope TEXT NOT NULL, -- account, organization or cluster; empty if unknown
+    id TEXT NOT NULL,
+    incident TEXT NOT NULL,
+    record BIGINT NOT NULL,
+    version TEXT NOT NULL,
+    created_at BIGINT,
+    summary TEXT NOT NULL,
+    body TEXT NOT NULL, -- the whole object as canonical JSON
+    PRIMARY KEY (bundle, item, kind, scope, id)
+);
+
+CREATE INDEX objects_by_id ON objects (incident, id);
+
+-- How objects are related.
+CREATE TABLE edges (
+    bundle BIGINT NOT NULL REFERENCES bundles (number),
+    item TEXT NOT NULL,
+    record BIGINT NOT NULL,
+    part BIGINT NOT NULL, -- index among the edges of the record
+    incident TEXT NOT NULL,
+    from_id TEXT NOT NULL,
+    relation TEXT NOT NULL,
+    to_id TEXT NOT NULL,
+    body TEXT NOT NULL, -- the whole edge as canonical JSON
+    PRIMARY KEY (bundle, item, record, part)
+);
+
+CREATE INDEX edges_by_from ON edges (incident, from_id);
+CREATE INDEX edges_by_to ON edges (incident, to_id);

@@ -202,7 +202,16 @@ fn wrong_usage_exits_with_2_and_says_why() {
             &["records", &case.tar, "trail", "--record", "1000"],
             "records, counted from 0",
         ),
+        (
+            &["cat", &case.tar, "trail", "--record", "1000"],
+            "records, counted from 0",
+        ),
+        (
+            &["derive", &case.tar, "--item", "nothing"],
+            "no item nothing",
+        ),
         (&["cat", "-", "files"], "store the stream first"),
+        (&["derive", "-"], "store the stream first"),
         (&["records", "-", "files"], "store the stream first"),
         (&["extract", "-", &missing], "store the stream first"),
         (&["extract", &case.tar, &case.folder], "not an empty folder"),
@@ -657,6 +666,44 @@ fn every_command_has_help_completions_and_a_manual_page() {
     }
     assert!(audit(&["man"]).text().contains(".TH exhibit-audit 1"));
     assert_eq!(audit(&["man", "nonsense"]).code, 2);
+}
+
+/// These lines are pinned: a deriver that says something else of a record has another version.
+const DERIVED: &str = r#"{"deriver":"cloudtrail","deriverVersion":1,"event":{"action":"cloudtrail/StopLogging","activity":3,"actor":{"id":"eve","kind":"user"},"category":"change","class":6003,"eventId":"e","outcome":"unknown","summary":"StopLogging by eve","time":"2025-11-26T09:00:00.5Z","timeText":"1764147600.5"},"index":0,"item":"log","record":2}
+{"deriver":"cloudtrail","deriverVersion":1,"event":{"action":"unreadable","activity":99,"category":"other","class":0,"outcome":"unknown","reason":"has no event name","summary":"record of cloudtrail:LookupEvents that this version cannot read: has no event name","time":"2026-11-23T13:40:17Z","timeText":""},"index":0,"item":"log","record":3}
+{"deriver":"cloudtrail","deriverVersion":1,"event":{"action":"unreadable","activity":99,"category":"other","class":0,"outcome":"unknown","reason":"longer than 2097152 bytes","summary":"record of cloudtrail:LookupEvents that this version cannot read: longer than 2097152 bytes","time":"2026-11-23T13:40:17Z","timeText":""},"index":0,"item":"log","record":4}
+{"deriver":"cloudtrail","deriverVersion":1,"event":{"action":"é","activity":3,"actor":{"id":"eve","kind":"user"},"category":"change","class":6003,"eventId":"e","outcome":"unknown","summary":"é by eve","time":"2025-11-26T09:00:00.5Z","timeText":"1764147600.5"},"index":0,"item":"log","record":5}
+{"deriver":"host","deriverVersion":1,"event":{"action":"sudo","activity":1,"actor":{"id":"eve","kind":"user"},"category":"execution","class":1007,"outcome":"success","summary":"sudo by eve as root: /bin/sh","targets":[{"id":"root","kind":"user"},{"id":"/bin/sh","kind":"process"}],"time":"2026-11-23T13:40:00Z","timeText":"2026-11-23T13:40:00Z"},"index":0,"item":"host-logs","record":0}
+"#;
+
+#[test]
+fn derive_writes_canonical_lines_of_each_record() {
+    let fixture = BundleFixture::new();
+    let tar = text(&fixture.publish_events());
+    let alice = text(&fixture.path("alice.pub"));
+    let ran = audit(&["derive", &tar, "--key", &alice]);
+    assert_eq!((ran.code, ran.errors().as_str()), (0, ""));
+    assert_eq!(ran.text(), DERIVED);
+    for line in ran.text().lines() {
+        let value: Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(canonical::encode(&value), line.as_bytes());
+    }
+    let of_host = audit(&["derive", &tar, "--key", &alice, "--item", "host-logs"]);
+    assert_eq!(Some(of_host.text().trim_end()), DERIVED.lines().last());
+    // The record that the first line points to.
+    let record = audit(&["cat", &tar, "log", "--record", "2", "--key", &alice]);
+    assert!(
+        record
+            .text()
+            .starts_with(r#"{"EventId":"e","EventName":"StopLogging""#)
+    );
+    assert_eq!(
+        record.stdout,
+        audit(&["records", &tar, "log", "--record", "2"]).stdout
+    );
+    let mallory = text(&fixture.path("mallory.pub"));
+    let refused = audit(&["derive", &tar, "--key", &mallory]);
+    assert_eq!((refused.code, refused.stdout.len()), (1, 0));
 }
 
 /// A program that cannot use the network need not be trusted not to.

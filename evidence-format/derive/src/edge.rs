@@ -7,6 +7,7 @@ use crate::text::bound;
 
 /// A relation that a snapshot shows to exist.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ObjectEdge {
     pub from: EntityRef,
@@ -19,6 +20,7 @@ pub struct ObjectEdge {
 
 /// Read from left to right: `from` is a member of `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum EdgeRelation {
     MemberOf,

@@ -3,12 +3,13 @@
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::text::bound;
+use crate::text::{TEXT_BYTES_MAX, bound};
 use crate::{EntityRef, RecordContext, ocsf};
 
 /// Something that happened, as one record tells of it. Two records with the same `event_id` of one
 /// account are one event, delivered twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ActivityEvent {
     /// When it happened, by the provider's clock.
@@ -59,6 +60,7 @@ pub struct ActivityEvent {
 /// What kind of thing happened, for the questions of an investigation. OCSF's classes are too
 /// coarse: most events of an identity provider are in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ActivityCategory {
     /// Something was created, changed or removed.
@@ -79,6 +81,7 @@ pub enum ActivityCategory {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ActivityOutcome {
     Success,
@@ -91,8 +94,7 @@ pub enum ActivityOutcome {
 impl ActivityEvent {
     /// Most targets of one event.
     pub const TARGETS_MAX: usize = 16;
-    /// Longest text of any field, in bytes; longer ones are cut at a character.
-    pub const TEXT_BYTES_MAX: usize = 512;
+    pub const TEXT_BYTES_MAX: usize = TEXT_BYTES_MAX;
     /// [`Self::action`] of a record that could not be read.
     pub const UNREADABLE: &str = "unreadable";
 

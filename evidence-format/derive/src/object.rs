@@ -7,6 +7,7 @@ use crate::text::bound;
 
 /// A user, key, repository, pod: anything that acts or is acted on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EntityRef {
     pub kind: EntityKind,
@@ -61,6 +62,7 @@ impl EntityRef {
 
 /// What an [`EntityRef`] refers to, across providers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum EntityKind {
     User,
@@ -112,6 +114,7 @@ pub enum EntityKind {
 
 /// Something that a snapshot shows to exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ObservedObject {
     pub entity: EntityRef,

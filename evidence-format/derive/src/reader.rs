@@ -318,3 +318,102 @@ fn status_of(head: &[u8]) -> u16 {
 fn epoch() -> Timestamp {
     Timestamp::from_unix_nanoseconds(0).expect("1970 is in range")
 }
+
+#[cfg(test)]
+mod tests {
+    use evidence_format::warc::{RecordIds, RecordType, WarcHeader, write_record};
+
+    use super::*;
+
+    fn record(kind: RecordType, offset: &str, content_type: &str, block: &[u8]) -> Vec<u8> {
+        let header = WarcHeader {
+            kind,
+            target_uri: Some("https://api.example.com/logs"),
+            date: "2026-11-23T13:40:17.25Z".parse().expect("a time"),
+            content_type,
+            truncated: None,
+            fields: &[("Exhibit-Endpoint", "x:logs"), ("Exhibit-Offset", offset)],
+        };
+        let mut out = Vec::new();
+        write_record(&mut out, &header, &mut RecordIds::new([1; 8]), block).expect("short");
+        out
+    }
+
+    fn track(tracker: &mut BlockTracker, warc: &[u8], piece_bytes: usize) {
+        let mut parser = WarcParser::new();
+        for piece in warc.chunks(piece_bytes) {
+            parser.push(piece, tracker).expect("WARC");
+        }
+    }
+
+    #[test]
+    fn head_and_frame_are_found_whatever_the_pieces() {
+        let http = "application/http;msgtype=response";
+        let body = b"{\"kind\":\"PodList\",\"items\":[";
+        let block = [&b"HTTP/1.1 206 Partial\r\na: b\r\n\r\n"[..], body].concat();
+        let warc = record(RecordType::Response, "0", http, &block);
+        for piece_bytes in [1, 7, warc.len()] {
+            let mut tracker = BlockTracker::new("y:file".to_owned());
+            track(&mut tracker, &warc, piece_bytes);
+            assert_eq!(tracker.endpoint, "x:logs");
+            assert_eq!((tracker.status, tracker.offset), (206, body.len() as u64));
+            assert_eq!(tracker.frame, body);
+            assert_eq!(tracker.captured_at.to_string(), "2026-11-23T13:40:17.25Z");
+            assert!(tracker.may_be_derived());
+        }
+    }
+
+    #[test]
+    fn parts_of_one_object_share_status_and_frame() {
+        let http = "application/http;msgtype=response";
+        let mut tracker = BlockTracker::new(String::new());
+        let first = record(
+            RecordType::Response,
+            "0",
+            http,
+            b"HTTP/1.1 404 Gone\r\n\r\n12345",
+        );
+        track(&mut tracker, &first, 64);
+        assert!(!tracker.may_be_derived(), "an error's body is no record");
+        track(
+            &mut tracker,
+            &record(RecordType::Response, "5", "text/plain", b"678"),
+            64,
+        );
+        assert_eq!((tracker.status, tracker.offset), (404, 8));
+        assert_eq!(tracker.frame, b"12345678");
+        // Another object, which is told from a continuation by its offset.
+        track(
+            &mut tracker,
+            &record(RecordType::Resource, "5", "text/plain", b"a"),
+            64,
+        );
+        assert_eq!((tracker.status, tracker.offset), (0, 6));
+        track(
+            &mut tracker,
+            &record(RecordType::Request, "0", "application/http", b"GET"),
+            64,
+        );
+        assert!(!tracker.may_be_derived(), "requests are ours");
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let long = vec![b'x'; RECORD_BYTES_MAX + 5];
+        let mut open = OpenRecord::default();
+        open.start(0);
+        open.push(&long);
+        assert!(open.is_cut && open.bytes.len() == RECORD_BYTES_MAX);
+        let mut tracker = BlockTracker::new(String::new());
+        let warc = record(RecordType::Response, "0", "application/http", &long);
+        track(&mut tracker, &warc, 100_000);
+        assert!(tracker.frame.len() <= FRAME_BYTES_MAX && tracker.head.is_none());
+        for record in [&long[..], &long[..3], &long[..5000]] {
+            tracker.keep_preceding(record);
+            assert!(tracker.preceding.len() <= PRECEDING_BYTES_MAX);
+        }
+        let info = record(RecordType::Warcinfo, "0", "application/warc-fields", &long);
+        track(&mut tracker, &info, 100_000);
+        assert_eq!((tracker.info.len(), tracker.booted_at), (0, None));
+    }
+}

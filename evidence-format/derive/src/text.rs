@@ -1,11 +1,12 @@
 //! Bounds texts, since whoever acted chose them.
 
-use crate::ActivityEvent;
+/// Longest text of any field of a derivation, in bytes; longer ones are cut at a character.
+pub const TEXT_BYTES_MAX: usize = 512;
 
-/// `text` cut at a character to at most [`ActivityEvent::TEXT_BYTES_MAX`] bytes.
+/// `text` cut at a character to at most [`TEXT_BYTES_MAX`] bytes.
 #[must_use]
 pub fn bounded(text: &str) -> String {
-    text[..text.floor_char_boundary(ActivityEvent::TEXT_BYTES_MAX)].to_owned()
+    text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned()
 }
 
 /// `text` cut to at most `chars_max` characters, the last of which is then `…`: for a part of a
@@ -23,7 +24,7 @@ pub fn shortened(text: &str, chars_max: usize) -> String {
 }
 
 pub(crate) fn bound(text: &mut String) {
-    text.truncate(text.floor_char_boundary(ActivityEvent::TEXT_BYTES_MAX));
+    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use serde_json::Value;
 /// 310 events, one file for each technique of an attack simulator.
 const STRATUS: &str = "aws/cloudtrail/stratus-detonation-logs.tar.zst";
 const PANTHER: &str = "aws/panther-tests.AWS.CloudTrail.jsonl.zst";
+const SANS: &str = "internal-only/aws/cloudtrail/sans504-s3-ransomware.files.jsonl.zst";
 const OCSF: &str = "internal-only/ocsf-pairs/ocsf-examples-raw-and-mapped.tar.zst";
 
 fn event(value: &Value) -> ActivityEvent {
@@ -230,4 +231,24 @@ fn ocsf_examples_agree() {
 
 fn json(bytes: &[u8]) -> Option<Value> {
     serde_json::from_slice(bytes).ok()
+}
+
+/// 30,477 events of a ransomware story, as delivered to S3.
+#[test]
+fn no_event_of_a_whole_account_is_unreadable() {
+    let Some(corpora) = corpora() else { return };
+    let files = text(&corpora.join(SANS));
+    let mut events = 0;
+    for file in files.lines() {
+        let file: Value = serde_json::from_str(file).expect("JSON");
+        for record in file["Records"].as_array().expect("events") {
+            let event = event(record);
+            events += 1;
+            assert_ne!(event.action, ActivityEvent::UNREADABLE);
+            assert!(event.event_id.is_some() && !event.time_text.is_empty());
+            let names_object = !event.targets.is_empty() || !event.category.is_write();
+            assert!(names_object, "{}", event.summary);
+        }
+    }
+    assert_eq!(events, 30_477);
 }

@@ -63,8 +63,10 @@ pub enum FindingKind {
     Late,
     /// A record of an earlier pass is no longer at the source.
     Gone,
-    /// The source returns other bytes for a record than before.
+    /// The source returns other bytes for a record than before, or an object has another version.
     Changed,
+    /// An object that an earlier pass did not find.
+    Appeared,
     /// Evidence could not be captured.
     Gap,
     /// A clock is wrong.
@@ -74,10 +76,11 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Late,
         Self::Gone,
         Self::Changed,
+        Self::Appeared,
         Self::Gap,
         Self::Clock,
         Self::Pivot,
@@ -90,6 +93,7 @@ impl FindingKind {
             Self::Late => "finding.late",
             Self::Gone => "finding.gone",
             Self::Changed => "finding.changed",
+            Self::Appeared => "finding.appeared",
             Self::Gap => "finding.gap",
             Self::Clock => "finding.clock",
             Self::Pivot => "finding.pivot",
@@ -109,6 +113,18 @@ pub enum VerificationOutcome {
     Undecided,
     /// Tampered with, or invalid.
     Failed,
+}
+
+/// `BUNDLE/ITEM/RECORD`, as far as it refers.
+impl fmt::Display for EvidenceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.bundle)?;
+        let Some(item) = &self.item else {
+            return Ok(());
+        };
+        write!(f, "/{item}")?;
+        self.record.map_or(Ok(()), |record| write!(f, "/{record}"))
+    }
 }
 
 impl fmt::Display for PassKind {

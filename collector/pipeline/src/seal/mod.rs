@@ -34,7 +34,7 @@ use store::ledger::{
 };
 
 pub(crate) use lock::{SealLock, SealLockError};
-pub(crate) use stored::StoredBundle;
+pub(crate) use stored::{StoredBundle, file_failed, unnamed_file};
 
 /// Name of this program in its bundles and journal entries.
 pub const PROGRAM_NAME: &str = "exhibit";

@@ -34,16 +34,7 @@ impl StoredBundle {
             let file = File::open(&path).map_err(file_failed(&path))?;
             return Ok(Self { path, file });
         }
-        let random = platform::random_hex::<8>().map_err(file_failed(work))?;
-        let path = work.join(format!("{random}.copy"));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(file_failed(work))?;
-        // without a name, its room is freed when it is closed, also if the process is killed
-        fs::remove_file(&path).map_err(file_failed(work))?;
+        let (path, file) = unnamed_file(work)?;
         blobs
             .copy_into(
                 object_key,
@@ -80,7 +71,22 @@ impl StoredBundle {
     }
 }
 
-fn file_failed(path: &Path) -> impl Fn(io::Error) -> SealError {
+/// Creates a file in `work` that vanishes when it is closed, also if the process is killed. The path
+/// is for error texts.
+pub(crate) fn unnamed_file(work: &Path) -> Result<(PathBuf, File), SealError> {
+    let random = platform::random_hex::<8>().map_err(file_failed(work))?;
+    let path = work.join(format!("{random}.copy"));
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .map_err(file_failed(work))?;
+    fs::remove_file(&path).map_err(file_failed(work))?;
+    Ok((path, file))
+}
+
+pub(crate) fn file_failed(path: &Path) -> impl Fn(io::Error) -> SealError {
     move |cause| SealError::File {
         path: path.to_owned(),
         cause,

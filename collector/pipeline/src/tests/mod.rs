@@ -1,6 +1,7 @@
 //! Captures on a scratch store.
 
 mod declare;
+mod timeline;
 mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -140,12 +141,8 @@ impl Source for FakeSource {
     }
 
     async fn check_readiness(&self, _: &ReadinessProbe) -> Readiness {
-        Readiness {
-            source: self.name.parse().expect("a source"),
-            state: ReadinessState::Ready,
-            targets: Vec::new(),
-            problems: Vec::new(),
-        }
+        let source = self.name.parse().expect("a source");
+        Readiness::of_source(source, ReadinessState::Ready, Vec::new())
     }
 
     fn capture_mode(&self) -> CaptureMode<'_> {
@@ -175,6 +172,16 @@ impl LocalSource for FakeSource {
 async fn add_fake_pass(
     pipeline: &Pipeline,
     key: PassKey,
+    queue: PassQueue,
+    due_at: Timestamp,
+) -> PassKey {
+    add_fake_pass_of_kind(pipeline, key, PassKind::First, queue, due_at).await
+}
+
+async fn add_fake_pass_of_kind(
+    pipeline: &Pipeline,
+    key: PassKey,
+    kind: PassKind,
     queue: PassQueue,
     due_at: Timestamp,
 ) -> PassKey {
@@ -208,7 +215,7 @@ async fn add_fake_pass(
     };
     let new = NewPass {
         key: key.clone(),
-        kind: PassKind::First,
+        kind,
         queue,
         due_at,
         plan: Some(encode(&plan)),

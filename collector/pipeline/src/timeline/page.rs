@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use evidence_format::id::IncidentId;
 
-use super::read::{TimelineFilter, fact_row};
+use super::TimelineFilter;
+use super::read::event_row;
 use domain::incident::{JournalEntry, TimelineRow};
-use store::ledger::{FactCursor, FactFilter, Ledger, LedgerError};
+use store::ledger::{EventCursor, Ledger, LedgerError};
 
-/// Pages of facts that are read for one in which the filter matches any: a request must end.
+/// Pages of events that are read for one in which the filter matches any: a request must end.
 const EMPTY_PAGES_MAX: usize = 20;
 
 /// A position in the timeline of an incident. APIs pass it as text.
@@ -17,8 +18,8 @@ const EMPTY_PAGES_MAX: usize = 20;
 pub struct TimelineCursor {
     /// Entries of the journal before it.
     seq: u64,
-    /// The last fact before it.
-    fact: Option<FactCursor>,
+    /// The last event before it.
+    event: Option<EventCursor>,
 }
 
 /// The text is not a timeline cursor.
@@ -35,7 +36,7 @@ pub struct TimelinePage {
     pub next: Option<TimelineCursor>,
 }
 
-/// Reads the page of `incident` after the cursor `after`: up to `limit` facts, and the entries of
+/// Reads the page of `incident` after the cursor `after`: up to `limit` events, and the entries of
 /// its journal (`entries`) between them. A page that is not the last may be empty, if the filter
 /// matches little.
 ///
@@ -50,30 +51,26 @@ pub async fn page(
     limit: u32,
 ) -> Result<TimelinePage, LedgerError> {
     let mut position = after.cloned().unwrap_or_default();
-    let in_database = database_filter(filter);
-    let mut facts = Vec::new();
+    let in_database = filter.in_database();
+    let mut events = Vec::new();
     for _ in 0..EMPTY_PAGES_MAX {
         let page = ledger
-            .facts(incident, &in_database, position.fact.as_ref(), limit)
+            .events(incident, &in_database, position.event.as_ref(), limit)
             .await?;
-        let last = page.facts.last().map(|row| row.fact.time);
-        let taken = page
-            .facts
-            .into_iter()
-            // The database's filter is the coarser one.
-            .filter(|row| filter.matches(row.fact.time, &row.fact.kind, &row.fact.summary));
-        facts.extend(taken.map(fact_row));
+        let last = page.events.last().map(|row| row.event.time);
+        let rows = page.events.into_iter();
+        events.extend(rows.filter(|row| filter.matches_event(row)).map(event_row));
         let Some(next) = page.next else {
             let rest = entries.into_iter().filter(|entry| entry.seq > position.seq);
             return Ok(TimelinePage {
-                rows: merge(rest, facts, filter),
+                rows: merge(rest, events, filter),
                 next: None,
             });
         };
-        position.fact = Some(next);
-        if !facts.is_empty() {
-            let until = last.expect("a page with a next one has facts");
-            // later entries belong between facts of the next page
+        position.event = Some(next);
+        if !events.is_empty() {
+            let until = last.expect("a page with a next one has events");
+            // later entries belong between events of the next page
             let between: Vec<_> = entries
                 .iter()
                 .filter(|entry| entry.seq > position.seq)
@@ -82,7 +79,7 @@ pub async fn page(
                 .collect();
             position.seq += between.len() as u64;
             return Ok(TimelinePage {
-                rows: merge(between.into_iter(), facts, filter),
+                rows: merge(between.into_iter(), events, filter),
                 next: Some(position),
             });
         }
@@ -93,41 +90,21 @@ pub async fn page(
     })
 }
 
-/// The part of a filter that the database applies.
-fn database_filter(filter: &TimelineFilter) -> FactFilter {
-    let kind_prefix = match filter.kinds.as_slice() {
-        [only] => only.clone(),
-        [] | [_, _, ..] => String::new(), // the database takes one prefix
-    };
-    let contains = filter
-        .contains
-        .clone()
-        .filter(|text| text.is_ascii())
-        .unwrap_or_default(); // SQLite ignores the case of ASCII only
-    FactFilter {
-        from: filter.from,
-        until: filter.until,
-        source: None,
-        kind_prefix,
-        contains,
-    }
-}
-
-/// Merges by time; entries before facts of the same time, as in [`super::TimelineReader`].
+/// Merges by time; entries before events of the same time, as in [`super::TimelineReader`].
 fn merge(
     entries: impl Iterator<Item = JournalEntry>,
-    facts: Vec<TimelineRow>,
+    events: Vec<TimelineRow>,
     filter: &TimelineFilter,
 ) -> Vec<TimelineRow> {
     let mut entries = entries
-        .filter(|entry| filter.matches(entry.at, entry.kind(), &entry.summary()))
+        .filter(|entry| filter.matches_entry(entry))
         .peekable();
     let mut rows = Vec::new();
-    for fact in facts {
-        while let Some(entry) = entries.next_if(|entry| entry.at <= fact.time) {
+    for event in events {
+        while let Some(entry) = entries.next_if(|entry| entry.at <= event.time) {
             rows.push(TimelineRow::from(entry));
         }
-        rows.push(fact);
+        rows.push(event);
     }
     rows.extend(entries.map(TimelineRow::from));
     rows
@@ -136,9 +113,9 @@ fn merge(
 impl fmt::Display for TimelineCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}~", self.seq)?;
-        self.fact
+        self.event
             .as_ref()
-            .map_or(Ok(()), |fact| write!(f, "{fact}"))
+            .map_or(Ok(()), |event| write!(f, "{event}"))
     }
 }
 
@@ -152,15 +129,15 @@ impl FromStr for TimelineCursor {
 
 impl TimelineCursor {
     fn parse(text: &str) -> Option<Self> {
-        let (seq, fact) = text.split_once('~')?;
-        let fact = if fact.is_empty() {
+        let (seq, event) = text.split_once('~')?;
+        let event = if event.is_empty() {
             None
         } else {
-            Some(fact.parse().ok()?)
+            Some(event.parse().ok()?)
         };
         Some(Self {
             seq: seq.parse().ok()?,
-            fact,
+            event,
         })
     }
 }
@@ -172,23 +149,38 @@ mod tests {
     use super::*;
     use crate::timeline::TimelineReader;
     use domain::incident::{IncidentEvent, Name};
-    use store::ledger::{Fact, PassKey};
-    use store::testing::{add_bundle, add_pass, at, sqlite};
+    use evidence_derive::{ActivityEvent, ActivityOutcome};
+    use evidence_format::digest::Digest;
+    use store::ledger::{DerivedFacts, EventFact, PassKey, RecordPointer};
+    use store::testing::{add_bundle, add_pass, at, event, sqlite};
 
-    fn fact(record: u64, time: Timestamp) -> Fact {
+    fn fact(record: u64, time: Timestamp) -> EventFact {
         let kind = if record.is_multiple_of(3) {
             "aws.ConsoleLogin"
         } else {
             "aws.GetObject"
         };
-        let summary = format!("event {record}");
-        Fact {
+        let pointer = RecordPointer {
             item: "okta-1".parse().expect("an item"),
             record,
-            time,
+        };
+        let outcome = if record.is_multiple_of(2) {
+            ActivityOutcome::Failure
+        } else {
+            ActivityOutcome::Success
+        };
+        EventFact {
+            pointer,
+            content_digest: Digest::of(&record.to_be_bytes()),
+            account: None,
+            ordinal: 0,
             kind: kind.to_owned(),
-            summary,
-            event_id: None,
+            event: ActivityEvent {
+                outcome,
+                summary: format!("event {record}"),
+                user_agent: (record == 7).then(|| "red-team".to_owned()),
+                ..event(time)
+            },
         }
     }
 
@@ -208,9 +200,13 @@ mod tests {
     async fn sample(ledger: &Ledger) -> (PassKey, Vec<JournalEntry>) {
         let pass = add_pass(ledger, "INC-1", 0).await;
         let bundle = add_bundle(ledger, &pass).await;
-        let facts: Vec<_> = (0..20)
+        let events = (0..20)
             .map(|n| fact(n, at(10 * i64::try_from(n).expect("small"))))
             .collect();
+        let facts = DerivedFacts {
+            events,
+            ..DerivedFacts::default()
+        };
         ledger
             .add_facts(&bundle.id, &facts)
             .await
@@ -264,6 +260,11 @@ mod tests {
                 contains: Some("é".to_owned()),
                 ..TimelineFilter::default()
             },
+            TimelineFilter {
+                outcomes: vec![ActivityOutcome::Failure],
+                actors: vec!["ANN".to_owned()],
+                ..TimelineFilter::default()
+            },
         ];
         for filter in filters {
             let whole = all(&ledger, &pass.incident, &entries, &filter).await;
@@ -291,6 +292,34 @@ mod tests {
                 assert_eq!(rows, whole, "{filter:?}, {limit} at once");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn filters_find_what_events_name() {
+        let (ledger, _folder) = sqlite().await;
+        let (pass, entries) = sample(&ledger).await;
+        let count = async |filter: TimelineFilter| {
+            let rows = all(&ledger, &pass.incident, &entries, &filter).await;
+            rows.len()
+        };
+        let containing = |text: &str| TimelineFilter {
+            contains: Some(text.to_owned()),
+            ..TimelineFilter::default()
+        };
+        assert_eq!(count(containing("RED-TEAM")).await, 1);
+        // the name of a member of the JSON is not what an event says
+        assert_eq!(count(containing("userAgent")).await, 0);
+        assert_eq!(count(containing("note 3")).await, 1);
+        let by_ann = TimelineFilter {
+            actors: vec!["ann".to_owned()],
+            ..TimelineFilter::default()
+        };
+        assert_eq!(count(by_ann).await, 20, "and no entry of the journal");
+        let writes = TimelineFilter {
+            writes: true,
+            ..TimelineFilter::default()
+        };
+        assert_eq!(count(writes).await, 0, "sessions write nothing");
     }
 
     #[test]

@@ -1,30 +1,17 @@
-//! Reads a whole timeline in order: the journal's entries and the facts of all bundles, with one
-//! page of facts in memory.
+//! Reads a whole timeline in order: the journal's entries and the events of all bundles, with one
+//! page of events in memory.
 
 use std::collections::VecDeque;
 use std::vec;
 
 use evidence_format::id::IncidentId;
-use evidence_format::time::Timestamp;
 
+use super::{LINE_DIGITS, TimelineFilter};
 use domain::incident::{EvidenceRef, JournalEntry, TimelineRow};
-use store::ledger::{FactCursor, FactFilter, FactRow, Ledger, LedgerError};
+use store::ledger::{EventCursor, EventRow, Ledger, LedgerError};
 
-/// Facts that are read at once.
-const FACTS_PER_PAGE: u32 = 2000;
-
-/// Selects rows of a timeline; the default selects all.
-#[derive(Debug, Clone, Default)]
-pub struct TimelineFilter {
-    /// Included.
-    pub from: Option<Timestamp>,
-    /// Excluded.
-    pub until: Option<Timestamp>,
-    /// Prefixes of kinds; empty selects all kinds.
-    pub kinds: Vec<String>,
-    /// Text in the summary, in any case.
-    pub contains: Option<String>,
-}
+/// Events that are read at once.
+const EVENTS_PER_PAGE: u32 = 2000;
 
 /// Reads a timeline from its beginning.
 pub struct TimelineReader<'l> {
@@ -32,9 +19,9 @@ pub struct TimelineReader<'l> {
     incident: IncidentId,
     filter: TimelineFilter,
     entries: std::iter::Peekable<vec::IntoIter<JournalEntry>>,
-    facts: VecDeque<FactRow>,
-    /// Where the next page of facts begins, `Some(None)` for the first; `None` after the last.
-    next: Option<Option<FactCursor>>,
+    events: VecDeque<EventRow>,
+    /// Where the next page of events begins, `Some(None)` for the first; `None` after the last.
+    next: Option<Option<EventCursor>>,
 }
 
 impl<'l> TimelineReader<'l> {
@@ -46,14 +33,14 @@ impl<'l> TimelineReader<'l> {
         mut entries: Vec<JournalEntry>,
         filter: TimelineFilter,
     ) -> Self {
-        entries.retain(|entry| filter.matches(entry.at, entry.kind(), &entry.summary()));
+        entries.retain(|entry| filter.matches_entry(entry));
         let entries = entries.into_iter().peekable();
         Self {
             ledger,
             incident: incident.clone(),
             filter,
             entries,
-            facts: VecDeque::new(),
+            events: VecDeque::new(),
             next: Some(None),
         }
     }
@@ -63,70 +50,55 @@ impl<'l> TimelineReader<'l> {
     /// # Errors
     /// The database failed.
     pub async fn next(&mut self) -> Result<Option<TimelineRow>, LedgerError> {
-        // A loop: a page of facts may contain none that matches.
-        while self.facts.is_empty() && self.next.is_some() {
+        // A loop: a page of events may contain none that matches.
+        while self.events.is_empty() && self.next.is_some() {
             self.more().await?;
         }
-        let entry_first = match (self.entries.peek(), self.facts.front()) {
+        let entry_first = match (self.entries.peek(), self.events.front()) {
             // An entry comes first at the same time: it may explain the event.
-            (Some(entry), Some(fact)) => entry.at <= fact.fact.time,
+            (Some(entry), Some(row)) => entry.at <= row.event.time,
             (entry, _) => entry.is_some(),
         };
         if entry_first {
             return Ok(self.entries.next().map(TimelineRow::from));
         }
-        Ok(self.facts.pop_front().map(fact_row))
+        Ok(self.events.pop_front().map(event_row))
     }
 
     async fn more(&mut self) -> Result<(), LedgerError> {
-        let filter = FactFilter {
-            from: self.filter.from,
-            until: self.filter.until,
-            ..FactFilter::default()
-        };
         let after = self.next.take().flatten();
+        let filter = self.filter.in_database();
         let page = self
             .ledger
-            .facts(&self.incident, &filter, after.as_ref(), FACTS_PER_PAGE)
+            .events(&self.incident, &filter, after.as_ref(), EVENTS_PER_PAGE)
             .await?;
         self.next = page.next.map(Some);
-        self.facts.extend(page.facts.into_iter().filter(|row| {
-            self.filter
-                .matches(row.fact.time, &row.fact.kind, &row.fact.summary)
-        }));
+        let rows = page.events.into_iter();
+        self.events
+            .extend(rows.filter(|row| self.filter.matches_event(row)));
         Ok(())
     }
 }
 
-impl TimelineFilter {
-    pub(super) fn matches(&self, time: Timestamp, kind: &str, summary: &str) -> bool {
-        let in_time = self.from.is_none_or(|from| from <= time)
-            && self.until.is_none_or(|until| time < until);
-        let of_kind = self.kinds.is_empty()
-            || self
-                .kinds
-                .iter()
-                .any(|begin| kind.starts_with(begin.as_str()));
-        let has_text = self
-            .contains
-            .as_ref()
-            .is_none_or(|text| summary.to_lowercase().contains(&text.to_lowercase()));
-        in_time && of_kind && has_text
-    }
-}
-
-/// The row of a fact.
-pub(super) fn fact_row(row: FactRow) -> TimelineRow {
-    let evidence = EvidenceRef {
-        bundle: row.bundle,
-        item: Some(row.fact.item),
-        record: Some(row.fact.record),
-    };
+/// The row of an event.
+pub(super) fn event_row(row: EventRow) -> TimelineRow {
+    let mut evidence = row
+        .evidence
+        .into_iter()
+        .map(|(bundle, pointer)| EvidenceRef {
+            bundle,
+            item: Some(pointer.item),
+            record: Some(pointer.record),
+        });
     TimelineRow {
-        time: row.fact.time,
-        kind: row.fact.kind,
-        summary: row.fact.summary,
+        time: row.event.time,
+        line: row.id.as_str()[..LINE_DIGITS].to_owned(),
+        kind: row.kind,
+        summary: row.event.summary.clone(),
         by: None,
-        evidence: Some(evidence),
+        evidence: evidence.next(),
+        event: Some(Box::new(row.event)),
+        other_evidence: evidence.collect(),
+        records: (row.records > 1).then_some(row.records),
     }
 }

@@ -1,4 +1,4 @@
-//! An incident's timeline: page by page, or all of it line by line.
+//! An incident's timeline: page by page, or all of it line by line; and the record behind a line.
 
 use axum::Extension;
 use axum::body::Body;
@@ -7,16 +7,21 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use evidence_format::time::Timestamp;
 use futures::stream;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::sync::mpsc;
+use tokio_util::io::ReaderStream;
 
+use crate::caller::Caller;
 use crate::json::Json;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::state::ServerState;
-use api::TimelinePage;
+use api::{ProblemCode, TimelinePage};
 use domain::incident::{Incident, JournalEntry};
-use pipeline::timeline::{TimelineCursor, TimelineFilter, TimelineReader, page};
+use pipeline::timeline::{
+    LineName, RecordContent, TimelineCursor, TimelineFilter, TimelineReader, page, parse_category,
+    parse_outcome,
+};
 
 /// One JSON document a line (<https://github.com/ndjson/ndjson-spec>).
 const NDJSON: &str = "application/x-ndjson";
@@ -34,12 +39,7 @@ pub(crate) async fn read(
     headers: HeaderMap,
     mut query: Query,
 ) -> Result<Response, Problem> {
-    let filter = TimelineFilter {
-        from: query.one::<Timestamp>("from")?,
-        until: query.one::<Timestamp>("until")?,
-        kinds: query.many("kind")?,
-        contains: query.one("contains")?,
-    };
+    let filter = filter_of(&mut query)?;
     let (cursor, limit) = (
         query.one::<TimelineCursor>("cursor")?,
         query.one::<u32>("limit")?,
@@ -64,6 +64,68 @@ pub(crate) async fn read(
         next: page.next.map(|next| next.to_string()),
     })
     .into_response())
+}
+
+fn filter_of(query: &mut Query) -> Result<TimelineFilter, Problem> {
+    Ok(TimelineFilter {
+        from: query.one::<Timestamp>("from")?,
+        until: query.one::<Timestamp>("until")?,
+        kinds: query.many("kind")?,
+        contains: query.one("contains")?,
+        writes: query.one("writes")?.unwrap_or(false),
+        categories: words_of(query, "category", parse_category)?,
+        outcomes: words_of(query, "outcome", parse_outcome)?,
+        actors: query.many("actor")?,
+        credentials: query.many("credential")?,
+        targets: query.many("target")?,
+        addresses: query.many("address")?,
+    })
+}
+
+fn words_of<T>(
+    query: &mut Query,
+    name: &'static str,
+    parse: fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, Problem> {
+    let words: Vec<String> = query.many(name)?;
+    let parsed = words.iter().map(|word| parse(word));
+    parsed
+        .collect::<Result<_, _>>()
+        .map_err(|error| Problem::new(ProblemCode::Invalid, format!("parameter {name}: {error}")))
+}
+
+/// `GET /v1/incidents/{id}/record`.
+pub(crate) async fn record(
+    State(state): State<ServerState>,
+    Extension(caller): Extension<Caller>,
+    Extension(incident): Extension<Incident>,
+    mut query: Query,
+) -> Result<Response, Problem> {
+    let line = query.one::<LineName>("line")?;
+    query.finish()?;
+    let line =
+        line.ok_or_else(|| Problem::new(ProblemCode::Invalid, "parameter line is missing"))?;
+    let RecordContent {
+        evidence,
+        content,
+        bytes,
+    } = state
+        .pipeline()
+        .read_record(&incident.id, &line, &caller.name)
+        .await?;
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/octet-stream"),
+        ),
+        (header::CONTENT_LENGTH, HeaderValue::from(bytes)),
+        (
+            HeaderName::from_static(api::timeline::EVIDENCE_HEADER),
+            HeaderValue::from_str(&evidence.to_string()).expect("ids and names are ASCII"),
+        ),
+    ];
+    let chunks = ReaderStream::new(tokio::fs::File::from_std(content));
+    Ok((headers, Body::from_stream(chunks)).into_response())
 }
 
 fn accepts_lines(headers: &HeaderMap) -> bool {

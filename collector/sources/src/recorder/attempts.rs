@@ -20,7 +20,7 @@ use platform::{clock, random_fraction};
 /// The outcome of an exchange that a stop interrupted.
 const STOPPED: &str = "stopped";
 
-pub(super) struct Attempts<'r> {
+pub(super) struct RequestAttempts<'r> {
     recorder: &'r Recorder,
     pub(super) request: Request<Bytes>,
     client: reqwest::Client,
@@ -30,14 +30,14 @@ pub(super) struct Attempts<'r> {
     throttled: bool,
 }
 
-/// An attempt whose response has begun. It counts as on its way until it is dropped.
-pub(super) struct BegunResponse {
+/// An attempt whose response has open. It counts as on its way until it is dropped.
+pub(super) struct OpenResponse {
     pub(super) sent_at: Timestamp,
     pub(super) body: ResponseBody,
     _permit: SendPermit,
 }
 
-impl<'r> Attempts<'r> {
+impl<'r> RequestAttempts<'r> {
     pub(super) fn new(
         recorder: &'r Recorder,
         mut request: Request<Bytes>,
@@ -62,7 +62,7 @@ impl<'r> Attempts<'r> {
     }
 
     /// Sends the request until a response begins.
-    pub(super) async fn next_response(&mut self) -> Result<BegunResponse, CallError> {
+    pub(super) async fn next_response(&mut self) -> Result<OpenResponse, CallError> {
         let recorder = self.recorder;
         loop {
             self.attempt += 1;
@@ -73,7 +73,7 @@ impl<'r> Attempts<'r> {
                 Some(Ok(body)) => {
                     let quotas = &recorder.transport.quotas;
                     quotas.observe(&recorder.policy, &body.head.headers, SystemTime::now());
-                    return Ok(BegunResponse {
+                    return Ok(OpenResponse {
                         sent_at,
                         body,
                         _permit: permit,
@@ -96,13 +96,13 @@ impl<'r> Attempts<'r> {
     /// Reads the rest of a response, and concludes its attempt.
     pub(super) async fn finish(
         &mut self,
-        begun: BegunResponse,
+        open: OpenResponse,
     ) -> Result<Option<Response<Bytes>>, CallError> {
-        let BegunResponse {
+        let OpenResponse {
             sent_at,
             mut body,
             _permit: permit,
-        } = begun;
+        } = open;
         let read = body.read(&self.recorder.policy);
         let Some(truncated) = self.recorder.until_stopped(read).await else {
             let received = body.into_received(Some(TruncationReason::Time));

@@ -42,7 +42,7 @@ pub use stream::{RecordedPart, StreamError, StreamedResponse};
 pub use transport::Transport;
 pub use trust::{TlsTrust, TransportError, TrustedRoots};
 
-use attempts::Attempts;
+use attempts::RequestAttempts;
 use quota::TokenBucket;
 use transport::HttpExchange;
 
@@ -212,10 +212,10 @@ impl Recorder {
     /// See [`CallError`]. A response with an error status that no retry would change, such as 403,
     /// is returned: the client library reads it.
     pub async fn call(&self, request: Request<Bytes>) -> Result<Response<Bytes>, CallError> {
-        let mut attempts = Attempts::new(self, request)?;
+        let mut attempts = RequestAttempts::new(self, request)?;
         loop {
-            let begun = attempts.next_response().await?;
-            if let Some(response) = attempts.finish(begun).await? {
+            let open = attempts.next_response().await?;
+            if let Some(response) = attempts.finish(open).await? {
                 return Ok(response);
             }
         }

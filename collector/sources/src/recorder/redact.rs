@@ -117,42 +117,37 @@ pub(super) fn strip_url<'t>(text: &'t str, removed: &mut RemovalCounts) -> Cow<'
     Cow::Owned(format!("{path}?{}{fragment}", parameters.join("&")))
 }
 
-/// True if the value of `parameter` (`name=value`) is a credential.
-pub(crate) fn is_credential_parameter(parameter: &str) -> bool {
-    let name = parameter.split('=').next().unwrap_or_default();
-    is_credential(&decoded_name(name))
-}
-
 /// The values of those parameters of a URL that are credentials, as they are written there.
 pub(super) fn credentials_in_url(text: &str) -> impl Iterator<Item = &str> {
     let query = text.split_once('?').map_or("", |(_, query)| query);
     let query = query.split('#').next().unwrap_or_default();
     query
         .split('&')
-        .filter_map(|parameter| parameter.split_once('='))
-        .filter(|(name, _)| is_credential(&decoded_name(name)))
-        .map(|(_, value)| value)
+        .filter(|parameter| is_credential_parameter(parameter))
+        .filter_map(|parameter| Some(parameter.split_once('=')?.1))
 }
 
-fn parameter_without_value(parameter: &str, removed: &mut RemovalCounts) -> String {
+/// True if the value of `parameter` (`name=value`) is a credential.
+pub(crate) fn is_credential_parameter(parameter: &str) -> bool {
+    PARAMETERS.contains(&decoded_name(parameter).as_str())
+}
+
+/// The name of a URL parameter in lower case. The server decodes `%73ig` to `sig`, and so must we.
+fn decoded_name(parameter: &str) -> String {
     let name = parameter.split('=').next().unwrap_or_default();
-    let decoded = decoded_name(name);
-    if !is_credential(&decoded) {
-        return parameter.to_owned();
-    }
-    count(removed, &format!("values of URL parameter {decoded}"), 1);
-    format!("{name}={REMOVED}")
-}
-
-/// The name of a parameter in lower case. The server decodes `%73ig` to `sig`, and so must we.
-fn decoded_name(name: &str) -> String {
     url::form_urlencoded::parse(name.as_bytes())
         .map(|(name, _)| name.to_ascii_lowercase())
         .collect()
 }
 
-fn is_credential(parameter: &str) -> bool {
-    PARAMETERS.contains(&parameter)
+fn parameter_without_value(parameter: &str, removed: &mut RemovalCounts) -> String {
+    let name = parameter.split('=').next().unwrap_or_default();
+    if !is_credential_parameter(parameter) {
+        return parameter.to_owned();
+    }
+    let decoded = decoded_name(parameter);
+    count(removed, &format!("values of URL parameter {decoded}"), 1);
+    format!("{name}={REMOVED}")
 }
 
 fn without_userinfo<'t>(text: &'t str, removed: &mut RemovalCounts) -> Cow<'t, str> {

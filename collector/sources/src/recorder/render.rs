@@ -70,6 +70,19 @@ pub(super) struct BodyPart<'p> {
     pub(super) gap: Option<GapReason>,
 }
 
+impl BodyPart<'_> {
+    /// The part without its bytes, which are a credential.
+    fn withheld(mut self) -> Self {
+        self.bytes = b"";
+        self.removed.clear(); // what was masked in the bytes
+        self.truncated = Some(withhold(
+            "bodies of responses with credentials",
+            &mut self.removed,
+        ));
+        self
+    }
+}
+
 /// What the records of one exchange have in common.
 pub(super) struct ExchangeFields {
     uri: String,
@@ -160,13 +173,7 @@ pub(super) fn write_response(
     );
     let mut digest = None;
     if info.withheld.response {
-        part = BodyPart {
-            bytes: b"",
-            removed: RemovalCounts::new(),
-            ..part
-        };
-        let what = "bodies of responses with credentials";
-        part.truncated = Some(withhold(what, &mut part.removed));
+        part = part.withheld();
     } else if !part.continues {
         digest = Some(format!("sha256:{}", Digest::of(part.bytes).hex()));
     }
@@ -214,22 +221,28 @@ pub(super) fn write_continuation(
     out: &mut RecordBuffer,
     exchange: &ExchangeFields,
     response: &ReceivedResponse,
-    part: &BodyPart<'_>,
+    mut part: BodyPart<'_>,
     info: AttemptInfo<'_>,
 ) {
+    if info.withheld.response {
+        part = part.withheld();
+    }
     let media_type = response.headers.get(http::header::CONTENT_TYPE);
     let media_type = media_type
         .and_then(|value| value.to_str().ok())
         .filter(|text| text.len() <= MEDIA_TYPE_BYTES_MAX);
     let offset = part.offset.to_string();
-    let (size, removed) = (declared_size(response, part), format_removed(&part.removed));
+    let (size, removed) = (
+        declared_size(response, &part),
+        format_removed(&part.removed),
+    );
     let mut fields = vec![
         ("WARC-Concurrent-To", exchange.request_id.as_str()),
         ("Exhibit-Offset", offset.as_str()),
     ];
     fields.extend(endpoint_field(info));
     fields.extend(part.continues.then_some(CONTINUED));
-    fields.extend(gap_field(part));
+    fields.extend(gap_field(&part));
     fields.extend(size.as_deref().map(|size| ("Exhibit-Size", size)));
     fields.extend(removed.as_deref().map(|removed| (REMOVED_FIELD, removed)));
     let header = WarcHeader {

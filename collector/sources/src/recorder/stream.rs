@@ -12,7 +12,7 @@ use evidence_format::warc::TruncationReason;
 use http::{Request, Response};
 use tokio::time::Instant;
 
-use super::attempts::{Attempts, BegunResponse, into_response};
+use super::attempts::{OpenResponse, RequestAttempts, into_response};
 use super::redact::RemovalCounts;
 use super::render::{self, BodyPart, ExchangeFields, WithheldBodies};
 use super::retry::RetryDecision;
@@ -90,17 +90,17 @@ impl Recorder {
         F: FnMut(RecordedPart) -> P,
         P: Future<Output = Result<(), E>>,
     {
-        let mut attempts = Attempts::new(self, request).map_err(StreamError::Call)?;
+        let mut attempts = RequestAttempts::new(self, request).map_err(StreamError::Call)?;
         loop {
-            let begun = attempts.next_response().await.map_err(StreamError::Call)?;
-            if self.withholds_bodies || !begun.body.head.status.is_success() {
-                let finished = attempts.finish(begun).await.map_err(StreamError::Call)?;
+            let open = attempts.next_response().await.map_err(StreamError::Call)?;
+            if self.withholds_bodies || !open.body.head.status.is_success() {
+                let finished = attempts.finish(open).await.map_err(StreamError::Call)?;
                 match finished {
                     Some(response) => return Ok(unstreamed(response)),
                     None => continue,
                 }
             }
-            let mut writer = PartWriter::new(&attempts, begun);
+            let mut writer = PartWriter::new(&attempts, open);
             let end = loop {
                 let end = writer.receive(self).await;
                 let is_unrecorded = writer.fields.is_none();
@@ -135,8 +135,8 @@ fn unstreamed(response: Response<Bytes>) -> StreamedResponse {
 
 /// Writes the parts of one body.
 struct PartWriter<'a> {
-    attempts: &'a Attempts<'a>,
-    begun: BegunResponse,
+    attempts: &'a RequestAttempts<'a>,
+    open: OpenResponse,
     /// Of the first part's records; `None` before it.
     fields: Option<ExchangeFields>,
     /// Bytes that came and are not recorded yet.
@@ -152,11 +152,11 @@ struct PartWriter<'a> {
 }
 
 impl<'a> PartWriter<'a> {
-    fn new(attempts: &'a Attempts<'a>, begun: BegunResponse) -> Self {
+    fn new(attempts: &'a RequestAttempts<'a>, open: OpenResponse) -> Self {
         let now = Instant::now();
         Self {
             attempts,
-            begun,
+            open,
             fields: None,
             pending: Vec::new(),
             recorded: 0,
@@ -175,7 +175,7 @@ impl<'a> PartWriter<'a> {
             let silent_at = policy.idle_timeout.map(|idle| self.received_at + idle);
             let until = silent_at.map_or(part_due, |at| at.min(part_due));
             let wait = until.saturating_duration_since(Instant::now());
-            let next = self.begun.body.next_chunk(wait);
+            let next = self.open.body.next_chunk(wait);
             match recorder.until_stopped(next).await {
                 None => return Some(BodyEnd::Stopped),
                 Some(BodyChunk::End) => return Some(BodyEnd::Complete),
@@ -212,20 +212,24 @@ impl<'a> PartWriter<'a> {
         self.recorded_at = Instant::now();
         let is_first = self.fields.is_none();
         let mut withheld = WithheldBodies::default();
-        if is_first {
+        if self.recorded == 0 {
             let beginning = &self.pending[..self.pending.len().min(BINARY_CHECK_BYTES)];
             self.is_text = !beginning.contains(&0);
             withheld = self.withhold_credentials();
             self.is_withheld = withheld.response;
+        }
+        if self.is_withheld {
+            self.pending.clear();
         }
         let secrets = &recorder.transport.secrets;
         let mut removed = RemovalCounts::new();
         secrets.mask_in_place(&mut self.pending, &mut removed);
         let bytes = match end {
             Some(_) => self.pending.len(),
+            None if self.is_withheld => 0,
             None => self.cut(self.pending.len() - secrets.unfinished_bytes(&self.pending)),
         };
-        if bytes == 0 && end.is_none() && !is_first {
+        if bytes == 0 && end.is_none() && !is_first && !self.is_withheld {
             return None;
         }
         let rest = self.pending.split_off(bytes);
@@ -259,14 +263,14 @@ impl<'a> PartWriter<'a> {
         let info = self
             .attempts
             .attempt_info(RetryDecision::Answered.as_str(), withheld);
-        let (attempts, head) = (self.attempts, &self.begun.body.head);
+        let (attempts, head) = (self.attempts, &self.open.body.head);
         let mut unrecorded = super::RecordBuffer::new([0; 8]);
         let mut buffer = recorder.buffer.as_deref().map(lock);
         let out = buffer.as_deref_mut().unwrap_or(&mut unrecorded);
         match &self.fields {
-            Some(fields) => render::write_continuation(out, fields, head, &part, info),
+            Some(fields) => render::write_continuation(out, fields, head, part, info),
             None => {
-                let sent_at = self.begun.sent_at;
+                let sent_at = self.open.sent_at;
                 let fields = render::write_request(out, &attempts.request, sent_at, info);
                 render::write_response(out, &fields, head, part, info);
                 self.fields = Some(fields);
@@ -275,7 +279,7 @@ impl<'a> PartWriter<'a> {
     }
 
     fn withhold_credentials(&mut self) -> WithheldBodies {
-        let head = &mut self.begun.body.head;
+        let head = &mut self.open.body.head;
         head.body = Bytes::from(std::mem::take(&mut self.pending));
         let withheld = self.attempts.withhold_credentials(Some(head));
         self.pending = std::mem::take(&mut head.body).into();
@@ -291,7 +295,7 @@ impl<'a> PartWriter<'a> {
         if end == BodyEnd::Stopped {
             return Err(CallError::Stopped { throttled: false });
         }
-        let head = self.begun.body.into_received(None);
+        let head = self.open.body.into_received(None);
         let body_bytes_declared = head.body_bytes_declared;
         Ok(StreamedResponse {
             response: into_response(self.attempts.request.uri(), head),
@@ -306,9 +310,9 @@ impl<'a> PartWriter<'a> {
         let truncated = end.and_then(BodyEnd::truncation);
         let received = ReceivedResponse {
             body: Bytes::from(self.pending),
-            ..self.begun.body.into_received(truncated)
+            ..self.open.body.into_received(truncated)
         };
-        HttpExchange::answered(self.begun.sent_at, received)
+        HttpExchange::answered(self.open.sent_at, received)
     }
 }
 

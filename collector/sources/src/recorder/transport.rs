@@ -11,10 +11,11 @@ use evidence_format::warc::TruncationReason;
 use http::{HeaderMap, Request, StatusCode, Version};
 use reqwest::tls::TlsInfo;
 use tokio::time::timeout;
+use url::Url;
 
 use super::quota::Quotas;
 use super::secrets::Secrets;
-use super::trust::{self, Clients, TransportError};
+use super::trust::{self, ClientCache, TransportError};
 use super::{RequestPolicy, TlsTrust, TruncatedBody};
 use platform::clock;
 
@@ -25,7 +26,7 @@ const CAPACITY_BYTES_MAX: u64 = 1 << 20;
 /// What all recorders of a process share: HTTP clients, quotas, and our secrets.
 #[derive(Debug)]
 pub struct Transport {
-    clients: Clients,
+    clients: ClientCache,
     pub(super) quotas: Quotas,
     /// Our own credentials, which are removed from all records.
     pub(crate) secrets: Secrets,
@@ -39,7 +40,7 @@ impl Transport {
     /// The system has no CA certificates.
     pub fn new() -> Result<Self, TransportError> {
         let transport = Self {
-            clients: Clients::default(),
+            clients: ClientCache::default(),
             quotas: Quotas::default(),
             secrets: Secrets::default(),
         };
@@ -53,6 +54,10 @@ impl Transport {
         trust: &Arc<TlsTrust>,
         host: &str,
     ) -> Result<reqwest::Client, TransportError> {
+        let proxy = trust.proxy.as_deref().and_then(|url| Url::parse(url).ok());
+        if let Some(password) = proxy.as_ref().and_then(Url::password) {
+            self.secrets.add(password);
+        }
         self.clients.client(trust, host)
     }
 }

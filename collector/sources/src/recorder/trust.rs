@@ -1,4 +1,4 @@
-//! Whom a connection trusts, as whom it presents itself, and how it reaches the server.
+//! TLS and proxy settings of a target, and the HTTP clients that are made from them.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, redirect};
 use tokio::net::lookup_host;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Clients that are kept. A target whose client certificate rotates each hour needs a new one each
+/// ClientCache that are kept. A target whose client certificate rotates each hour needs a new one each
 /// hour, and old ones would keep their connections.
 const CLIENTS_MAX: usize = 64;
 
@@ -74,7 +74,7 @@ impl fmt::Debug for TlsTrust {
 
 /// The HTTP clients of a process, the latest used last.
 #[derive(Default)]
-pub(super) struct Clients(Mutex<Vec<(ClientKey, Client)>>);
+pub(super) struct ClientCache(Mutex<Vec<(ClientKey, Client)>>);
 
 /// What clients differ in.
 #[derive(Clone, PartialEq, Eq)]
@@ -84,7 +84,7 @@ struct ClientKey {
     host: Option<String>,
 }
 
-impl Clients {
+impl ClientCache {
     /// The client for requests to `host` under `trust`.
     pub(super) fn client(
         &self,
@@ -115,9 +115,9 @@ impl Clients {
     }
 }
 
-impl fmt::Debug for Clients {
+impl fmt::Debug for ClientCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Clients(..)")
+        f.write_str("ClientCache(..)")
     }
 }
 

@@ -2,7 +2,7 @@
 //! totals and children, and with every fault. Runs in the test's own runtime, so that paused time
 //! works.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ pub(super) const PAGE_RECORDS: u64 = 2;
 pub(super) const PAGES: u64 = 3;
 /// Time of the first event.
 pub(super) const EVENTS_FROM: i64 = 1_764_201_600;
+
+/// Seconds between events: so few that it is not worth to divide the window.
+const EVENTS_EVERY: i64 = 600;
 
 /// What goes wrong, always with the endpoint that is looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,6 +74,8 @@ struct State {
     /// Requests by their target.
     asked: BTreeMap<String, u32>,
     asked_focus: u32,
+    /// Listings of the endpoint that is looked at: it may be a child of several records.
+    listings: BTreeSet<String>,
 }
 
 /// One request, as far as the double reads it.
@@ -112,6 +117,11 @@ impl Double {
     /// Requests for the endpoint that is looked at.
     pub(super) fn asked_focus(&self) -> u32 {
         self.shared.state().asked_focus
+    }
+
+    /// Listings of it that were begun: one for each record that it is a child of.
+    pub(super) fn listings(&self) -> u32 {
+        u32::try_from(self.shared.state().listings.len()).expect("few")
     }
 
     /// Requests that were asked more than once.
@@ -178,6 +188,9 @@ impl Shared {
         let times = {
             let mut state = self.state();
             state.asked_focus += u32::from(is_focus);
+            if is_focus && page == 0 {
+                state.listings.insert(asked.target.clone());
+            }
             let key = format!("{} {}", asked.target, asked.body);
             let times = state.asked.entry(key).or_default();
             *times += 1;
@@ -303,7 +316,8 @@ impl Shared {
     /// A record that has everything that the row and its children point at, and fields that nobody
     /// knows. Rows with the same path are asked for the same records.
     fn record(&self, row: &'static Endpoint, page: u64, index: u64) -> Value {
-        let unique = format!("{page}x{index}");
+        let row_number = self.rows.iter().position(|other| other.path == row.path);
+        let unique = format!("{}x{page}x{index}", row_number.unwrap_or_default());
         let mut record = json!({"unknown": [{"nested": {"deeply": null}}, 1e300]});
         let same = self.rows.iter().filter(|other| other.path == row.path);
         let mut children: Vec<_> = same.flat_map(|row| row.children).collect();
@@ -312,7 +326,8 @@ impl Shared {
         match row.body {
             BodyShape::Events { time, id, .. } => {
                 set(&mut record, id, json!(format!("event-{unique}")));
-                let seconds = EVENTS_FROM + i64::try_from(page * 10 + index).expect("small");
+                let seconds = EVENTS_FROM
+                    + i64::try_from(page * PAGE_RECORDS + index).expect("small") * EVENTS_EVERY;
                 let time_text = evidence_format::time::Timestamp::from_unix_nanoseconds(
                     i128::from(seconds) * 1_000_000_000,
                 );
@@ -452,13 +467,13 @@ fn fits(template: &str, asked: &Asked) -> bool {
             .split('&')
             .filter(|pair| !pair.is_empty())
             .all(|pair| {
-                let pair = pair.replace(['{', '}'], "_");
+                let pair = pair.replace(['{', '}'], "\u{1}"); // a mark that no value has
                 let wanted: Vec<(String, String)> = url::form_urlencoded::parse(pair.as_bytes())
                     .into_owned()
                     .collect();
                 wanted.iter().all(|(name, value)| {
                     let given = asked.query.iter().find(|(known, _)| known == name);
-                    given.is_some_and(|(_, given)| value.contains('_') || given == value)
+                    given.is_some_and(|(_, given)| value.contains('\u{1}') || given == value)
                 })
             })
 }

@@ -1,5 +1,6 @@
 //! The backend for a store of this machine: this process does the work.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,14 +19,15 @@ use platform::terminal::ProgressLine;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{
-    AttachRequest, AttachmentResult, Backend, EventFeed, PlanTarget, Visitor, describe_progress,
+    AttachRequest, AttachmentResult, Backend, ChunkVisitor, EventFeed, PlanTarget, Visitor,
+    describe_progress,
 };
 use crate::app::OpenStore;
 use domain::incident::{
     Command, CommandError, Incident, IncidentEvent, IncidentStatus, Line, Name, PlayName, brief,
 };
 use domain::plan::CapturePlan;
-use pipeline::timeline::{TimelineFilter, TimelineReader};
+use pipeline::timeline::{LineName, TimelineFilter, TimelineReader};
 use pipeline::{self, DeclareError, PipelineError, WorkUntil};
 use platform::clock;
 use server::events::EventWatcher;
@@ -236,6 +238,22 @@ impl Backend for LocalBackend {
             each(row)?;
         }
         Ok(())
+    }
+
+    async fn read_record(
+        &self,
+        id: &IncidentId,
+        line: &LineName,
+        each: ChunkVisitor<'_>,
+    ) -> Result<LineName> {
+        let mut record = self.app.pipeline.read_record(id, line, &self.by).await?;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match record.content.read(&mut buffer)? {
+                0 => return Ok(record.evidence.to_string().parse()?),
+                n => each(&buffer[..n])?,
+            }
+        }
     }
 
     fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {

@@ -25,13 +25,16 @@ use domain::plan::CapturePlan;
 use local::LocalBackend;
 pub(super) use open::config_path;
 use pipeline::AttachmentContent;
-use pipeline::timeline::TimelineFilter;
+use pipeline::timeline::{LineName, TimelineFilter};
 use platform::progress::ProgressCounter;
 pub(super) use remote::RemoteBackend;
 use selection::{BackendArguments, BackendChoice};
 
 /// Is called with one item after the other; its error ends the iteration.
 pub(super) type Visitor<'v, T> = &'v mut (dyn FnMut(T) -> Result<()> + Send);
+
+/// The same for the parts of a file that may be larger than memory.
+pub(super) type ChunkVisitor<'v> = &'v mut (dyn for<'c> FnMut(&'c [u8]) -> Result<()> + Send);
 
 /// Incidents and their evidence, in a store of this machine or on a server.
 #[async_trait]
@@ -92,6 +95,15 @@ pub(super) trait Backend: Send + Sync {
         filter: TimelineFilter,
         each: Visitor<'_, TimelineRow>,
     ) -> Result<()>;
+
+    /// Passes the record behind a line of the timeline to `each`, chunk by chunk, and returns where
+    /// it is. The whole bundle has been verified before.
+    async fn read_record(
+        &self,
+        id: &IncidentId,
+        line: &LineName,
+        each: ChunkVisitor<'_>,
+    ) -> Result<LineName>;
 
     /// The events after the journal entry `seq`, as they happen.
     fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed>;

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use api::timeline::EVIDENCE_HEADER;
 use api::{
     BundleList, BundleSummary, CaptureOptions, ChangeResponse, CloseRequest, DeclareRequest,
     DeclareResponse, EventSummary, IncidentDetails, IncidentListItem, IncidentPage, PlayDetails,
@@ -27,13 +28,14 @@ use super::super::attach;
 use super::super::interrupt::EXIT_INTERRUPTED;
 use super::selection::path_variable;
 use super::{
-    AttachRequest, AttachmentResult, Backend, EventFeed, PlanTarget, Visitor, describe_progress,
+    AttachRequest, AttachmentResult, Backend, ChunkVisitor, EventFeed, PlanTarget, Visitor,
+    describe_progress,
 };
 use client::keys::{KeyHistory, state_folder};
 use client::{ApiCall, ApiClient, ClientError, EventSubscription, Upload};
 use domain::incident::{Command, Line, Name, PlayName};
 use domain::plan::CapturePlan;
-use pipeline::timeline::TimelineFilter;
+use pipeline::timeline::{LineName, TimelineFilter};
 use pipeline::{AttachError, AttachmentContent};
 use platform::progress::ProgressCounter;
 
@@ -349,13 +351,26 @@ impl Backend for RemoteBackend {
             until,
             kinds,
             contains,
+            writes,
+            categories,
+            outcomes,
+            actors,
+            credentials,
+            targets,
+            addresses,
         } = filter;
         let call = ApiCall::get(incident_path(id, "/timeline"))
             .query("from", from)
-            .query("until", until);
-        let call = call
+            .query("until", until)
             .query("kind", kinds)
             .query("contains", contains)
+            .query("writes", writes.then_some(true))
+            .query("category", categories.into_iter().map(|one| one.as_str()))
+            .query("outcome", outcomes.into_iter().map(|one| one.as_str()))
+            .query("actor", actors)
+            .query("credential", credentials)
+            .query("target", targets)
+            .query("address", addresses)
             // One row a line, so that a long timeline is never in memory as a whole.
             .accept("application/x-ndjson");
         self.client
@@ -363,6 +378,22 @@ impl Backend for RemoteBackend {
                 each(serde_json::from_slice(line).context("cannot read a row of the timeline")?)
             })
             .await
+    }
+
+    async fn read_record(
+        &self,
+        id: &IncidentId,
+        line: &LineName,
+        each: ChunkVisitor<'_>,
+    ) -> Result<LineName> {
+        let call = ApiCall::get(incident_path(id, "/record"))
+            .query("line", [line])
+            .slow(); // the server verifies the whole bundle first
+        let evidence = self
+            .client
+            .chunks::<anyhow::Error>(&call, EVIDENCE_HEADER, each)
+            .await?;
+        Ok(evidence.parse()?)
     }
 
     fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {

@@ -40,6 +40,8 @@ pub enum LedgerError {
     UnknownBundle(Digest),
     #[error("more than one bundle id begins with {0:?}")]
     AmbiguousBundle(String),
+    #[error("more than one event id begins with {0:?}: give more of its digits")]
+    AmbiguousEvent(String),
     /// A plan is written before the capture and never changed afterwards.
     #[error("pass {0} already has another plan")]
     PlanIsSet(Box<PassKey>),

@@ -28,7 +28,9 @@ mod worker;
 pub use bundles::{BundleRow, PendingBundle, StreamPosition};
 pub use error::LedgerError;
 pub use facts::{
-    BundleComparison, Fact, FactCursor, FactFilter, FactPage, FactRow, ParseFactCursorError,
+    BundleComparison, CompleteItem, DerivedFacts, DerivedItem, EdgeFact, EventCursor, EventFact,
+    EventFilter, EventId, EventPage, EventRow, ObjectChange, ObjectComparison, ObjectFact,
+    ObjectRow, ParseEventCursorError, RECORDS_LISTED_MAX, RecordPointer, TermRole,
 };
 pub use journal::{
     DeclaredIncident, Journal, NewIncident, NewIncidentId, NewJournalEntry, OverviewQuery,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use domain::incident::{
     Declaration, IncidentEvent, InitialReport, Name, PotentialImpact, Prose, Severity,
 };
+use evidence_derive::{ActivityCategory, ActivityEvent, ActivityOutcome, EntityKind, EntityRef};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId, StreamId};
 use evidence_format::time::Timestamp;
@@ -36,6 +37,35 @@ pub fn at(seconds: i64) -> Timestamp {
 
 pub fn incident(name: &str) -> IncidentId {
     name.parse().expect("an incident id")
+}
+
+/// An event that a user caused.
+pub fn event(time: Timestamp) -> ActivityEvent {
+    let actor = EntityRef {
+        kind: EntityKind::User,
+        id: "00u1".to_owned(),
+        name: Some("Ann".to_owned()),
+        scope: None,
+    };
+    ActivityEvent {
+        time,
+        time_text: time.to_string(),
+        class: 3002,
+        activity: 1,
+        category: ActivityCategory::Authentication,
+        action: "session.start".to_owned(),
+        outcome: ActivityOutcome::Success,
+        reason: None,
+        actor: Some(actor),
+        through: Vec::new(),
+        credential: None,
+        targets: Vec::new(),
+        address: None,
+        user_agent: None,
+        event_id: None,
+        transaction: None,
+        summary: "a session of Ann".to_owned(),
+    }
 }
 
 /// A note with this text.

@@ -69,6 +69,45 @@ impl BundleFixture {
         (tar, folder)
     }
 
+    /// `events.tar`, signed by alice: pages of a log with `Exhibit-Endpoint`, as a recorder writes
+    /// them, and a file of a host.
+    pub(crate) fn publish_events(&self) -> PathBuf {
+        let tar = self.path("events.tar");
+        let pack = CompressionPool::new(NonZeroUsize::MIN, 256 * 1024);
+        let mut draft = DraftBundle::create(&self.path("draft"), &[7; 32], pack).expect("scratch");
+        let source = |provider: &str, api: &str| ItemSource {
+            provider: provider.to_owned(),
+            api: api.to_owned(),
+            account: Some("111122223333".to_owned()),
+            region: None,
+            identity: None,
+            clock: None,
+        };
+        let mut item = draft
+            .item(&"log".parse().expect("a name"))
+            .expect("scratch");
+        log(&mut item);
+        item.finish(source("aws", "other"), Coverage::new(), vec![])
+            .expect("scratch");
+        let mut item = draft
+            .item(&"host-logs".parse().expect("a name"))
+            .expect("scratch");
+        put(
+            &mut item,
+            "file:///var/log/auth.log",
+            &[],
+            b"2026-11-23T13:40:00Z h sudo: eve : TTY=p ; PWD=/ ; USER=root ; COMMAND=/bin/sh\n",
+        );
+        item.finish(source("host", "file"), Coverage::new(), vec![])
+            .expect("scratch");
+        draft
+            .seal(facts(), predicate(3), &key("alice"))
+            .expect("in memory")
+            .publish_tar(&tar)
+            .expect("scratch");
+        tar
+    }
+
     fn seal(&self, gaps: bool) -> SealedBundle {
         let pack = CompressionPool::new(NonZeroUsize::MIN, 256 * 1024);
         let mut draft = DraftBundle::create(&self.path("draft"), &[7; 32], pack).expect("scratch");
@@ -188,6 +227,47 @@ fn trail(item: &mut DraftItem<'_>) {
         page.as_bytes(),
     )
     .expect("scratch");
+}
+
+/// An answer that was refused, and a page of two events, one that cannot be read, and one that is
+/// too long.
+fn log(item: &mut DraftItem<'_>) {
+    let mut exchange = |endpoint: &str, status: &str, body: &str| {
+        let fields = [("Exhibit-Endpoint", endpoint)];
+        let of = |kind, content_type| WarcHeader {
+            content_type,
+            ..header(kind, Some("https://log.example.com/"), &fields)
+        };
+        let request = of(RecordType::Request, "application/http;msgtype=request");
+        item.record(&request, b"POST / HTTP/1.1\r\n\r\n")
+            .expect("scratch");
+        let response = of(RecordType::Response, "application/http;msgtype=response");
+        let block = format!("HTTP/1.1 {status}\r\nx: y\r\n\r\n{body}");
+        item.record(&response, block.as_bytes()).expect("scratch");
+    };
+    exchange(
+        "cloudtrail:LookupEvents",
+        "400 Bad Request",
+        r#"{"__type":"ThrottlingException"}"#,
+    );
+    exchange("unknown:list", "200 OK", r#"[{"id":1}]"#);
+    let event = |name: &str, more: &str| {
+        format!(
+            r#"{{"EventId":"e","EventName":"{name}","EventTime":1764147600.5,"Username":"eve"{more}}}"#
+        )
+    };
+    let long = "x".repeat(3 << 20);
+    let events = [
+        event(
+            "StopLogging",
+            r#","EventSource":"cloudtrail.amazonaws.com""#,
+        ),
+        r#"{"EventId":7}"#.to_owned(),
+        event("Long", &format!(r#","CloudTrailEvent":"{long}""#)),
+        event("é", ""),
+    ];
+    let page = format!(r#"{{"Events":[{}],"NextToken":"n"}}"#, events.join(",\n"));
+    exchange("cloudtrail:LookupEvents", "200 OK", &page);
 }
 
 /// Megabytes that do not compress: several frames, and records that span them.

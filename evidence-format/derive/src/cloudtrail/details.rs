@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
+use super::CloudTrailRecord;
+use super::arn::label;
 use super::policies::allowed_principals;
-use super::{CloudTrailRecord, label};
+use super::targets::{grantees, texts};
 use crate::json::{bool_at, first_text, id_at, list_at, text_at};
 
 /// Elements of a list that a summary names.
@@ -99,22 +101,6 @@ fn sharing(request: &Value) -> Option<String> {
         parts.push(format!("no longer shared with {}", names(&removed)));
     }
     (!parts.is_empty()).then(|| parts.join(", "))
-}
-
-/// Ids of accounts, and `all`, in a change of permissions.
-pub(super) fn grantees(permission: &Value, change: &str) -> Vec<String> {
-    list_at(permission, &format!("{change}/items"))
-        .iter()
-        .filter_map(|item| first_text(item, &["/userId", "/group", "/organizationArn"]))
-        .map(str::to_owned)
-        .collect()
-}
-
-pub(super) fn texts(list: &[Value]) -> Vec<String> {
-    list.iter()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect()
 }
 
 fn names(grantees: &[String]) -> String {

@@ -1,6 +1,7 @@
 //! Who made a request (CloudTrail User Guide, "CloudTrail userIdentity element").
 
-use super::{CloudTrailRecord, NAME_CHARS_MAX, entity, label};
+use super::arn::{entity, label};
+use super::{CloudTrailRecord, NAME_CHARS_MAX};
 use crate::json::{first_text, text_at};
 use crate::text::shortened;
 use crate::{EntityKind, EntityRef};

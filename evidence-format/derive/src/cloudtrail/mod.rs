@@ -4,6 +4,7 @@
 //! Members are those of "CloudTrail record contents" in the CloudTrail User Guide. Each of them may
 //! be missing or of another type; an event has whatever remains.
 
+mod arn;
 mod classes;
 mod details;
 mod identity;
@@ -15,12 +16,10 @@ use serde_json::Value;
 
 use crate::json::{bool_at, first_text, list_at, parse_record, text_at, time_at};
 use crate::text::shortened;
-use crate::{
-    ActivityEvent, ActivityOutcome, Derivation, Deriver, EntityKind, EntityRef, RecordContext,
-};
+use crate::{ActivityEvent, ActivityOutcome, Derivation, Deriver, EntityKind, RecordContext};
 use classes::EventClass;
 use identity::Identity;
-use targets::{Target, label};
+use targets::Target;
 
 /// Most characters of a name in a summary.
 const NAME_CHARS_MAX: usize = 96;
@@ -184,8 +183,11 @@ fn summary(
         text += &format!(" {}", shortened(&detail, 2 * NAME_CHARS_MAX));
     }
     text += &format!(" by {}", identity.phrase);
+    // Services call from an address that is their name.
+    let address = event.address.as_deref();
+    let address = address.filter(|address| !identity.phrase.contains(address));
     let region = text_at(record.details, "/awsRegion");
-    for (preposition, value) in [("from", event.address.as_deref()), ("in", region)] {
+    for (preposition, value) in [("from", address), ("in", region)] {
         if let Some(value) = value {
             text += &format!(" {preposition} {}", shortened(value, NAME_CHARS_MAX));
         }
@@ -235,16 +237,6 @@ fn objects(record: &CloudTrailRecord<'_>, targets: &[Target]) -> String {
 /// Whether the event only reads, as CloudTrail says; `None` where it does not.
 fn read_only(record: &CloudTrailRecord<'_>) -> Option<bool> {
     bool_at(record.details, "/readOnly").or_else(|| bool_at(record.element, "/ReadOnly"))
-}
-
-/// An entity that an ARN names, with its account as the scope.
-fn entity(kind: EntityKind, id: &str) -> EntityRef {
-    let account = id
-        .strip_prefix("arn:")
-        .and_then(|rest| rest.split(':').nth(3));
-    EntityRef::new(kind, id)
-        .named(Some(&label(id)))
-        .scoped(account)
 }
 
 #[cfg(test)]

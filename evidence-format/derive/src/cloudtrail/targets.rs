@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::details::{grantees, texts};
-use super::{CloudTrailRecord, NAME_CHARS_MAX, entity, read_only};
+use super::arn::entity;
+use super::{CloudTrailRecord, NAME_CHARS_MAX, read_only};
 use crate::json::{first_text, list_at, text_at};
 use crate::text::shortened;
 use crate::{ActivityEvent, EntityKind, EntityRef};
@@ -215,6 +215,9 @@ const VALUES_MAX: usize = 2000;
 pub(super) fn of(record: &CloudTrailRecord<'_>) -> Vec<Target> {
     let mut found = TargetList::default();
     found.add_members(record, &record.request);
+    if found.0.is_empty() {
+        found.add_unknown(&record.request);
+    }
     found.add_grantees(&record.request);
     // Responses to reads, where they are logged, are what was found and not what was acted on.
     if read_only(record) != Some(true) || record.service == "sts" {
@@ -242,14 +245,10 @@ impl TargetList {
             word,
         };
         // The same object by its name and by its ARN is one target, and the ARN is its id.
-        let same = self.0.iter().position(|known| {
-            // Resources of a type that is not in our table have the kind `Other`.
-            (known.entity.kind == new.entity.kind || new.entity.kind == Other)
-                && known
-                    .entity
-                    .label()
-                    .eq_ignore_ascii_case(new.entity.label())
-        });
+        let same = self
+            .0
+            .iter()
+            .position(|known| is_same(&known.entity, &new.entity));
         match same {
             Some(at) if id.starts_with("arn:") && !self.0[at].entity.id.starts_with("arn:") => {
                 let kind = self.0[at].entity.kind;
@@ -283,6 +282,17 @@ impl TargetList {
         }
     }
 
+    /// What looks like the name of an object, in a request whose members we do not know.
+    fn add_unknown(&mut self, request: &Value) {
+        const ENDINGS: [&str; 5] = ["Name", "Arn", "ARN", "Id", "Identifier"];
+        for (member, value) in request.as_object().into_iter().flatten() {
+            let names_object = ENDINGS.iter().any(|ending| member.ends_with(ending));
+            if let (true, Some(id)) = (names_object, value.as_str()) {
+                self.push(Other, "", id);
+            }
+        }
+    }
+
     fn add_grantees(&mut self, request: &Value) {
         let mut accounts = Vec::new();
         for permission in ["/createVolumePermission", "/launchPermission"] {
@@ -307,6 +317,18 @@ impl TargetList {
         if let Some(id) = id {
             self.push(kind, word, id);
         }
+    }
+}
+
+fn is_same(known: &EntityRef, new: &EntityRef) -> bool {
+    let (label, new_label) = (known.label(), new.label());
+    match (known.kind, new.kind) {
+        // The ARN of an object in S3 begins with its bucket.
+        (File, File) => new_label
+            .strip_suffix(label)
+            .is_some_and(|bucket| bucket.is_empty() || bucket.ends_with('/')),
+        // Resources of a type that is not in our table have the kind `Other`.
+        (kind, other) => (kind == other || other == Other) && label.eq_ignore_ascii_case(new_label),
     }
 }
 
@@ -360,24 +382,18 @@ fn ids(value: &Value) -> Vec<String> {
     }
 }
 
-/// What people call the object of an ARN: `AdministratorAccess` for
-/// `arn:aws:iam::aws:policy/AdministratorAccess`, `bucket/key` for an object in S3. Other texts are
-/// their own label.
-pub(super) fn label(id: &str) -> String {
-    let mut parts = id.splitn(6, ':');
-    let is_arn = parts.next() == Some("arn");
-    let (_, service) = (parts.next(), parts.next().unwrap_or_default());
-    let resource = parts.nth(2).filter(|_| is_arn).unwrap_or(id);
-    if !is_arn || service == "s3" {
-        return resource.to_owned();
-    }
-    let name = resource
-        .split_once(['/', ':'])
-        .map_or(resource, |(_, name)| name);
-    // Paths of IAM are for sorting, not names.
-    let name = match service {
-        "iam" | "sts" => name.rsplit('/').next().unwrap_or(name),
-        _ => name,
-    };
-    if name.is_empty() { resource } else { name }.to_owned()
+/// Ids of accounts, and `all`, in a change of permissions.
+pub(super) fn grantees(permission: &Value, change: &str) -> Vec<String> {
+    list_at(permission, &format!("{change}/items"))
+        .iter()
+        .filter_map(|item| first_text(item, &["/userId", "/group", "/organizationArn"]))
+        .map(str::to_owned)
+        .collect()
+}
+
+pub(super) fn texts(list: &[Value]) -> Vec<String> {
+    list.iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }

@@ -33,7 +33,9 @@ pub(super) fn syslog_time(line: &str, captured_at: Timestamp) -> Option<(LogTime
         };
         return Some((time, rest));
     }
-    let (text, rest) = line.split_at_checked(15)?;
+    // Some write fractions of the second.
+    let clock_bytes = line.get(15..)?.find(' ')?;
+    let (text, rest) = line.split_at_checked(15 + clock_bytes)?;
     let (month, rest_of_time) = text.split_once(' ')?;
     let month = MONTHS.iter().position(|name| *name == month)? + 1;
     let (day, clock) = rest_of_time.trim_start().split_once(' ')?;

@@ -53,13 +53,10 @@ pub(super) fn btmp(file: &HostRecord<'_>, visit: &mut dyn FnMut(Derivation)) {
 }
 
 fn rows(file: &HostRecord<'_>, outcome: ActivityOutcome, visit: &mut dyn FnMut(Derivation)) {
-    let fits = |layout: &&RowLayout| {
-        let rows = complete_rows(file, layout.bytes);
-        !rows.is_empty() && rows.iter().all(|row| row_type(row).is_some())
-    };
-    let Some(layout) = LAYOUTS.iter().find(fits) else {
+    let Some(layout) = layout_of(file) else {
         // Less than a row: the next record completes it.
-        if file.record.bytes.len() >= LAYOUTS[1].bytes {
+        let has_rows = file.record.bytes.len() >= LAYOUTS[1].bytes;
+        if has_rows && file.record.bytes.iter().any(|byte| *byte != 0) {
             let event = ActivityEvent::unreadable(file.record, "rows of another size");
             visit(Derivation::Event(Box::new(event)));
         }
@@ -70,6 +67,22 @@ fn rows(file: &HostRecord<'_>, outcome: ActivityOutcome, visit: &mut dyn FnMut(D
             visit(Derivation::Event(Box::new(event)));
         }
     }
+}
+
+/// The layout in which all rows are of a known type. At wrong places there are mostly zero bytes,
+/// which look like empty rows: that with more rows of other types is the right one.
+fn layout_of(file: &HostRecord<'_>) -> Option<&'static RowLayout> {
+    let mut best = None;
+    for layout in &LAYOUTS {
+        let rows = complete_rows(file, layout.bytes);
+        let types: Option<Vec<u16>> = rows.iter().map(|row| row_type(row)).collect();
+        let used = types.map(|types| types.iter().filter(|kind| **kind > 0).count());
+        let best_so_far = best.map_or(0, |(used, _)| used);
+        if let Some(used) = used.filter(|used| *used > best_so_far) {
+            best = Some((used, layout));
+        }
+    }
+    best.map(|(_, layout)| layout)
 }
 
 /// The rows of `bytes` bytes that end in the record.

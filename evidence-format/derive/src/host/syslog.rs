@@ -86,7 +86,10 @@ fn sshd(file: &HostRecord<'_>, message: &str) -> Option<ActivityEvent> {
     let mut event = authentication(file, "ssh/login", outcome, name);
     event.address = first_word(from);
     event.reason = is_unknown.then(|| "invalid user".to_owned());
-    let key = from.split(' ').find(|word| word.starts_with("SHA256:"));
+    // Older versions show the key's MD5.
+    let key = from
+        .split(' ')
+        .find(|word| word.starts_with("SHA256:") || word.split(':').count() == 16);
     event.credential = key.map(|key| EntityRef::new(EntityKind::Credential, key));
     let verb = if outcome == ActivityOutcome::Success {
         "SSH login"

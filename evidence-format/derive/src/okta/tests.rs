@@ -38,6 +38,7 @@ pub(super) fn derivations_of(
         uri,
         status,
         captured_at: "2026-11-03T00:00:00Z".parse().expect("a time"),
+        booted_at: None,
         account: Some(ACCOUNT),
         frame: b"[",
         preceding: b"",

@@ -378,4 +378,66 @@ mod tests {
         drop(first);
         third.await;
     }
+
+    /// A provider that counts requests in windows of a minute, by a clock that states seconds.
+    struct WindowedServer {
+        begin: Instant,
+        window: u64,
+        used: u64,
+        refused: u64,
+    }
+
+    impl WindowedServer {
+        const LIMIT: u64 = 120;
+        const SECONDS: f64 = 60.0;
+
+        fn answer(&mut self) -> StatedLimit {
+            let now = self.begin.elapsed().as_secs_f64() + 17.3;
+            let window = (now / Self::SECONDS).floor();
+            if self.window != window as u64 {
+                (self.window, self.used) = (window as u64, 0);
+            }
+            self.refused += u64::from(self.used >= Self::LIMIT);
+            self.used = Self::LIMIT.min(self.used + 1);
+            let resets_in = (window + 1.0) * Self::SECONDS - now.floor() + 1.0;
+            stated(Self::LIMIT, Self::LIMIT - self.used, resets_in as u64)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn uses_up_every_window_without_a_refusal() {
+        let bucket = bucket(RequestRate {
+            reserved_percent: 0,
+            ..RequestRate::new(0.5, 1)
+        });
+        let server = Arc::new(Mutex::new(WindowedServer {
+            begin: Instant::now(),
+            window: 0,
+            used: 0,
+            refused: 0,
+        }));
+        let sent = Arc::new(Mutex::new(0));
+        for _ in 0..4 {
+            let (bucket, server, sent) =
+                (Arc::clone(&bucket), Arc::clone(&server), Arc::clone(&sent));
+            tokio::spawn(async move {
+                loop {
+                    let _permit = bucket.acquire(0).await;
+                    let limit = server.lock().expect("no panic").answer();
+                    *sent.lock().expect("no panic") += 1;
+                    tokio::time::sleep(Duration::from_millis(200)).await; // on its way back
+                    bucket.observe(&limit);
+                }
+            });
+        }
+        let windows = 6_u32;
+        tokio::time::sleep(Duration::from_secs_f64(
+            42.7 + 60.0 * f64::from(windows - 1),
+        ))
+        .await;
+        let sent = *sent.lock().expect("no panic");
+        let allowed = WindowedServer::LIMIT * u64::from(windows);
+        assert!(sent * 100 >= allowed * 98, "{sent} of {allowed}");
+        assert_eq!(server.lock().expect("no panic").refused, 0);
+    }
 }

@@ -19,6 +19,8 @@ use super::RequestPolicy;
 const CONCURRENT_MAX: u32 = 50;
 /// During an incident the customer's own tools need the same quota.
 const RESERVED_PERCENT: u32 = 10;
+/// Buckets up to which names of limits are taken from responses: a server can make up names.
+const BUCKETS_MAX: usize = 10_000;
 
 /// What a quota counts: requests with the same key share a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -95,8 +97,11 @@ impl Quotas {
             return;
         };
         if let Some(resource) = &limit.resource {
-            let endpoint = (policy.quota.clone(), policy.endpoint);
-            self.table().resources.insert(endpoint, resource.clone());
+            let mut table = self.table();
+            if table.buckets.len() < BUCKETS_MAX {
+                let endpoint = (policy.quota.clone(), policy.endpoint);
+                table.resources.insert(endpoint, resource.clone());
+            }
         }
         self.bucket(policy).observe(&limit);
     }

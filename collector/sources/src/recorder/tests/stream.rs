@@ -213,6 +213,22 @@ async fn quiet_watch_goes_on_until_the_server_ends_it() {
 }
 
 #[tokio::test]
+async fn part_of_slow_body_is_recorded_before_its_end() {
+    let server = serve_stream(|_, stream| {
+        let _ = stream.write_all(ENDLESS);
+        let _ = stream.write_all(b"8\r\none\nhalf\r\n");
+        std::thread::sleep(Duration::from_millis(5500)); // more than a part may be delayed
+        let _ = stream.write_all(b"1\r\n\n\r\n0\r\n\r\n");
+    });
+    let recorder = with_policy(&recorder(), |policy| policy.idle_timeout = None);
+    let (result, persisted) = stream(&recorder, server).await;
+    assert_eq!(result.expect("streamed").body_bytes, 9);
+    let parts = parts(&persisted.concat());
+    let bodies: Vec<_> = parts.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+    assert_eq!(bodies, [&b"one\n"[..], b"half\n"]);
+}
+
+#[tokio::test]
 async fn stopped_watch_keeps_what_came() {
     let server = serve_stream(|_, stream| {
         let _ = stream.write_all(ENDLESS);
@@ -280,7 +296,9 @@ async fn streamed_token_is_withheld() {
     let server = serve(|_, _| http("200 OK", "", r#"{"access_token":"eyJhbGciOi.x.y"}"#));
     let recorder = recorder();
     let (result, persisted) = stream(&recorder, server).await;
-    assert!(result.expect("answered").truncated.is_some());
+    let streamed = result.expect("answered");
+    assert_eq!(streamed.truncated, Some(TruncationReason::Unspecified));
+    assert_eq!(streamed.body_bytes, 0);
     let text = String::from_utf8_lossy(&persisted.concat()).into_owned();
     assert!(
         !text.contains("eyJhbGciOi") && text.contains("Exhibit-Removed"),

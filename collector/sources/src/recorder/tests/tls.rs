@@ -128,7 +128,7 @@ async fn get_as(recorder: &Recorder, url: String, trust: TlsTrust) -> Result<Str
     // one attempt is enough: a certificate does not become valid
     tokio::select! {
         answer = recorder.call(request) => Ok(String::from_utf8_lossy(answer?.body()).into_owned()),
-        () = tokio::time::sleep(Duration::from_secs(3)) => {
+        () = tokio::time::sleep(Duration::from_secs(1)) => {
             recorder.stop.cancel();
             Err(CallError::Stopped { throttled: false })
         }
@@ -260,7 +260,7 @@ async fn unusable_settings_fail_at_once() {
 #[tokio::test]
 async fn equal_settings_share_one_connection() {
     let certificates = Certificates::new();
-    let clients = trust::Clients::default();
+    let clients = trust::ClientCache::default();
     crate::crypto::install_provider();
     let client = |trust: &TlsTrust, host: &str| {
         clients

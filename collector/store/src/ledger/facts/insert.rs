@@ -1,107 +1,362 @@
 //! Adds facts in batches.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use evidence_derive::{ActivityEvent, EntityRef};
+use evidence_format::canonical;
 use evidence_format::digest::Digest;
 use sqlx::{AnyConnection, AssertSqlSafe, query};
 
-use super::Fact;
+use super::{DerivedFacts, EdgeFact, EventFact, EventId, ObjectFact, RecordPointer, TermRole};
 use crate::database::DatabaseEngine;
-use crate::database::rows::{execute, fetch_first, get, nanoseconds, to_i64};
+use crate::database::rows::{Query, execute, fetch_all, fetch_first, get, nanoseconds, to_i64};
 use crate::ledger::{Ledger, LedgerError};
 
-/// Rows of one transaction. Other writers get their turn between two transactions.
-const TRANSACTION_ROWS_MAX: usize = 20_000;
+/// Facts of one transaction. Other writers get their turn between two transactions.
+const TRANSACTION_FACTS_MAX: usize = 5_000;
 
 const KIND_BYTES_MAX: usize = 128;
 const SUMMARY_BYTES_MAX: usize = 4096;
 
-/// Leaves room for an index on event ids: PostgreSQL's indexes take up to 2704 bytes of one row.
-const EVENT_ID_BYTES_MAX: usize = 512;
+/// Leaves room in an index for the other columns: PostgreSQL's indexes take up to 2704 bytes of one
+/// row.
+const INDEXED_BYTES_MAX: usize = 512;
+
+/// A bundle whose facts are added.
+pub(super) struct FactOrigin {
+    pub(super) number: i64,
+    incident: String,
+    source: String,
+}
 
 impl Ledger {
-    /// Adds the facts derived from `bundle`. Idempotent: existing facts stay. The batches are
-    /// durable one by one, so after a failure some facts are stored: call it again with all of
-    /// them.
+    /// Adds what was derived from `bundle`. Idempotent: existing facts stay, and an event that
+    /// another record has delivered before gets one more record. The batches are durable one by
+    /// one, so after a failure some facts are stored: call it again with all of them.
     ///
     /// # Errors
     /// [`LedgerError::UnknownBundle`], and failures of the database.
-    pub async fn add_facts(&self, bundle: &Digest, facts: &[Fact]) -> Result<(), LedgerError> {
-        let rows_max = statement_rows_max(self.db.engine());
-        for batch in facts.chunks(TRANSACTION_ROWS_MAX) {
-            self.db
-                .write("add to the timeline", |mut db, _| async move {
-                    let select = query("SELECT number, incident FROM bundles WHERE id = $1")
-                        .bind(bundle.hex());
-                    let found = fetch_first(&mut db, select, |row| {
-                        Ok((get::<i64>(row, "number")?, get::<String>(row, "incident")?))
-                    })
-                    .await?;
-                    let (number, incident) = found.ok_or(LedgerError::UnknownBundle(*bundle))?;
-                    for rows in batch.chunks(rows_max) {
-                        insert(&mut db, number, &incident, rows).await?;
-                    }
-                    Ok((db, ()))
-                })
-                .await?;
+    pub async fn add_facts(
+        &self,
+        bundle: &Digest,
+        facts: &DerivedFacts,
+    ) -> Result<(), LedgerError> {
+        let DerivedFacts {
+            events,
+            objects,
+            edges,
+        } = facts;
+        for batch in events.chunks(TRANSACTION_FACTS_MAX) {
+            self.add_batch(bundle, batch, &[], &[]).await?;
+        }
+        for batch in objects.chunks(TRANSACTION_FACTS_MAX) {
+            self.add_batch(bundle, &[], batch, &[]).await?;
+        }
+        for batch in edges.chunks(TRANSACTION_FACTS_MAX) {
+            self.add_batch(bundle, &[], &[], batch).await?;
         }
         Ok(())
     }
-}
 
-/// Rows of one `INSERT`; each has 6 parameters.
-fn statement_rows_max(engine: DatabaseEngine) -> usize {
-    match engine {
-        // SQLite searches the names of all earlier parameters for each parameter: the time grows
-        // with the square of their number.
-        DatabaseEngine::Sqlite => 30,
-        // Each statement costs a round trip, and may have 65 535 parameters.
-        DatabaseEngine::Postgres => 1000,
+    async fn add_batch(
+        &self,
+        bundle: &Digest,
+        events: &[EventFact],
+        objects: &[ObjectFact],
+        edges: &[EdgeFact],
+    ) -> Result<(), LedgerError> {
+        let engine = self.db.engine();
+        self.db
+            .write("add to the timeline", |mut db, _| async move {
+                let origin = find_origin(&mut db, bundle).await?;
+                let origin = origin.ok_or(LedgerError::UnknownBundle(*bundle))?;
+                insert_events(&mut db, engine, &origin, events).await?;
+                insert_objects(&mut db, engine, &origin, objects).await?;
+                insert_edges(&mut db, engine, &origin, edges).await?;
+                Ok((db, ()))
+            })
+            .await
     }
 }
 
-async fn insert(
+pub(super) async fn find_origin(
     db: &mut AnyConnection,
-    number: i64,
-    incident: &str,
-    facts: &[Fact],
-) -> Result<(), sqlx::Error> {
-    let statement = AssertSqlSafe(insert_statement(facts.len()));
-    let mut insert = query(statement).bind(number).bind(incident);
-    for fact in facts {
-        insert = insert
-            .bind(fact.item.as_str())
-            .bind(to_i64(fact.record))
-            .bind(nanoseconds(fact.time))
-            .bind(truncated(&fact.kind, KIND_BYTES_MAX).into_owned())
-            .bind(truncated(&fact.summary, SUMMARY_BYTES_MAX).into_owned())
-            .bind(fact.event_id.as_deref().map(event_id_column));
-    }
-    execute(db, insert).await.map(drop)
+    bundle: &Digest,
+) -> Result<Option<FactOrigin>, sqlx::Error> {
+    let select =
+        query("SELECT number, incident, source FROM bundles WHERE id = $1").bind(bundle.hex());
+    fetch_first(db, select, |row| {
+        Ok(FactOrigin {
+            number: get(row, "number")?,
+            incident: get(row, "incident")?,
+            source: get(row, "source")?,
+        })
+    })
+    .await
 }
 
-/// `$1` is the bundle and `$2` the incident of all rows.
-fn insert_statement(rows: usize) -> String {
-    let mut sql = "INSERT INTO facts
-        (bundle, incident, item, record, happened_at, kind, summary, event_id) VALUES "
-        .to_owned();
-    for row in 0..rows {
-        let p = 3 + 6 * row;
-        let comma = if row == 0 { "" } else { "," };
-        write!(
-            sql,
-            "{comma}($1,$2,${},${},${},${},${},${})",
-            p,
-            p + 1,
-            p + 2,
-            p + 3,
-            p + 4,
-            p + 5
-        )
-        .expect("writing to a string cannot fail");
+/// One statement that inserts several rows.
+pub(super) struct InsertStatement {
+    /// Up to `VALUES`. Its first columns are the shared ones.
+    pub(super) head: &'static str,
+    /// Columns that have the same value in all rows.
+    pub(super) shared: usize,
+    /// Columns that differ.
+    pub(super) columns: usize,
+    pub(super) tail: &'static str,
+}
+
+impl InsertStatement {
+    pub(super) fn rows_max(&self, engine: DatabaseEngine) -> usize {
+        let parameters_max = match engine {
+            // SQLite searches the names of all earlier parameters for each parameter: the time
+            // grows with the square of their number.
+            DatabaseEngine::Sqlite => 180,
+            // Each statement costs a round trip, and may have 65 535 parameters.
+            DatabaseEngine::Postgres => 8000,
+        };
+        (parameters_max / self.columns).max(1)
     }
-    sql + " ON CONFLICT DO NOTHING"
+
+    pub(super) fn sql(&self, rows: usize) -> String {
+        let mut sql = self.head.to_owned();
+        for row in 0..rows {
+            sql.push_str(if row == 0 { " (" } else { ",(" });
+            let own = (1..=self.columns).map(|column| self.shared + row * self.columns + column);
+            for (n, parameter) in (1..=self.shared).chain(own).enumerate() {
+                let comma = if n == 0 { "" } else { "," };
+                write!(sql, "{comma}${parameter}").expect("writing to a string cannot fail");
+            }
+            sql.push(')');
+        }
+        sql + self.tail
+    }
+}
+
+const INSERT_EVENTS: InsertStatement = InsertStatement {
+    head: "INSERT INTO events (incident, source, id, happened_at, ordinal, account, kind, class,
+        activity, category, action, outcome, actor, credential, address, event_id, body) VALUES",
+    shared: 2,
+    columns: 15,
+    // The row of the first record stays; `id` is returned only for new rows.
+    tail: " ON CONFLICT DO NOTHING RETURNING id",
+};
+
+const INSERT_RECORDS: InsertStatement = InsertStatement {
+    head: "INSERT INTO event_records (bundle, incident, item, record, event) VALUES",
+    shared: 2,
+    columns: 3,
+    tail: " ON CONFLICT DO NOTHING",
+};
+
+const INSERT_TERMS: InsertStatement = InsertStatement {
+    head: "INSERT INTO event_terms (incident, role, term, happened_at, ordinal, event) VALUES",
+    shared: 1,
+    columns: 5,
+    tail: " ON CONFLICT DO NOTHING",
+};
+
+const INSERT_OBJECTS: InsertStatement = InsertStatement {
+    head: "INSERT INTO objects (bundle, incident, item, kind, scope, id, record, version,
+        created_at, summary, body) VALUES",
+    shared: 2,
+    columns: 9,
+    tail: " ON CONFLICT DO NOTHING",
+};
+
+const INSERT_EDGES: InsertStatement = InsertStatement {
+    head: "INSERT INTO edges (bundle, incident, item, record, part, from_id, relation, to_id, body)
+        VALUES",
+    shared: 2,
+    columns: 7,
+    tail: " ON CONFLICT DO NOTHING",
+};
+
+async fn insert_events(
+    db: &mut AnyConnection,
+    engine: DatabaseEngine,
+    origin: &FactOrigin,
+    events: &[EventFact],
+) -> Result<(), sqlx::Error> {
+    let mut events: Vec<(EventId, &EventFact)> = events
+        .iter()
+        .map(|fact| (fact.id(&origin.source), fact))
+        .collect();
+    // In the order of ids, so that two transactions that deliver the same events do not wait for
+    // each other in a circle. Stable: the first record of an event makes its row.
+    events.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut is_new = BTreeSet::new();
+    for rows in events.chunks(INSERT_EVENTS.rows_max(engine)) {
+        let mut insert = query(AssertSqlSafe(INSERT_EVENTS.sql(rows.len())))
+            .bind(origin.incident.as_str())
+            .bind(origin.source.as_str());
+        for (id, fact) in rows {
+            insert = bind_event(insert, id, fact);
+        }
+        let ids = fetch_all(db, insert, |row| get::<String>(row, "id")).await?;
+        is_new.extend(ids);
+    }
+    for rows in events.chunks(INSERT_RECORDS.rows_max(engine)) {
+        let mut insert = query(AssertSqlSafe(INSERT_RECORDS.sql(rows.len())))
+            .bind(origin.number)
+            .bind(origin.incident.as_str());
+        for (id, fact) in rows {
+            let RecordPointer { item, record } = &fact.pointer;
+            insert = insert
+                .bind(item.as_str())
+                .bind(to_i64(*record))
+                .bind(id.as_str());
+        }
+        execute(db, insert).await?;
+    }
+    // Terms repeat the time and the ordinal of the event's row, which another record may have made.
+    let mut terms = Vec::new();
+    for (id, fact) in &events {
+        if is_new.remove(id.as_str()) {
+            terms.extend(
+                terms_of(&fact.event)
+                    .into_iter()
+                    .map(|(role, term)| (role, term, id, fact)),
+            );
+        }
+    }
+    for rows in terms.chunks(INSERT_TERMS.rows_max(engine)) {
+        let mut insert =
+            query(AssertSqlSafe(INSERT_TERMS.sql(rows.len()))).bind(origin.incident.as_str());
+        for (role, term, id, fact) in rows {
+            insert = insert
+                .bind(role.as_str())
+                .bind(term.as_str())
+                .bind(nanoseconds(fact.event.time))
+                .bind(fact.ordinal)
+                .bind(id.as_str());
+        }
+        execute(db, insert).await?;
+    }
+    Ok(())
+}
+
+fn bind_event<'q>(insert: Query<'q>, id: &EventId, fact: &EventFact) -> Query<'q> {
+    let event = &fact.event;
+    let id_of = |entity: &EntityRef| truncated(&entity.id, INDEXED_BYTES_MAX).into_owned();
+    insert
+        .bind(id.as_str().to_owned())
+        .bind(nanoseconds(event.time))
+        .bind(fact.ordinal)
+        .bind(fact.account.as_deref().map(short))
+        .bind(truncated(&fact.kind, KIND_BYTES_MAX).into_owned())
+        .bind(i64::from(event.class))
+        .bind(i64::from(event.activity))
+        .bind(event.category.as_str())
+        .bind(short(&event.action))
+        .bind(event.outcome.as_str())
+        .bind(event.actor.as_ref().map(id_of))
+        .bind(event.credential.as_ref().map(id_of))
+        .bind(event.address.as_deref().map(short))
+        .bind(event.event_id.as_deref().map(short))
+        .bind(json(event))
+}
+
+async fn insert_objects(
+    db: &mut AnyConnection,
+    engine: DatabaseEngine,
+    origin: &FactOrigin,
+    objects: &[ObjectFact],
+) -> Result<(), sqlx::Error> {
+    for rows in objects.chunks(INSERT_OBJECTS.rows_max(engine)) {
+        let mut insert = query(AssertSqlSafe(INSERT_OBJECTS.sql(rows.len())))
+            .bind(origin.number)
+            .bind(origin.incident.as_str());
+        for ObjectFact { pointer, object } in rows {
+            insert = insert
+                .bind(pointer.item.as_str())
+                .bind(json_word(&object.entity.kind))
+                .bind(indexed(object.entity.scope.as_deref().unwrap_or_default()))
+                .bind(indexed(&object.entity.id))
+                .bind(to_i64(pointer.record))
+                .bind(indexed(&object.version))
+                .bind(object.created_at.map(nanoseconds))
+                .bind(truncated(&object.summary, SUMMARY_BYTES_MAX).into_owned())
+                .bind(json(object));
+        }
+        execute(db, insert).await?;
+    }
+    Ok(())
+}
+
+async fn insert_edges(
+    db: &mut AnyConnection,
+    engine: DatabaseEngine,
+    origin: &FactOrigin,
+    edges: &[EdgeFact],
+) -> Result<(), sqlx::Error> {
+    for rows in edges.chunks(INSERT_EDGES.rows_max(engine)) {
+        let mut insert = query(AssertSqlSafe(INSERT_EDGES.sql(rows.len())))
+            .bind(origin.number)
+            .bind(origin.incident.as_str());
+        for EdgeFact {
+            pointer,
+            part,
+            edge,
+        } in rows
+        {
+            insert = insert
+                .bind(pointer.item.as_str())
+                .bind(to_i64(pointer.record))
+                .bind(i64::from(*part))
+                .bind(indexed(&edge.from.id))
+                .bind(json_word(&edge.relation))
+                .bind(indexed(&edge.to.id))
+                .bind(json(edge));
+        }
+        execute(db, insert).await?;
+    }
+    Ok(())
+}
+
+/// The terms by which an event is found. A role that was assumed counts as the actor, too.
+fn terms_of(event: &ActivityEvent) -> BTreeSet<(TermRole, String)> {
+    let mut terms = BTreeSet::new();
+    let entities = [
+        (TermRole::Actor, event.actor.as_slice()),
+        (TermRole::Actor, event.through.as_slice()),
+        (TermRole::Credential, event.credential.as_slice()),
+        (TermRole::Target, event.targets.as_slice()),
+    ];
+    for (role, entities) in entities {
+        for entity in entities {
+            terms.insert((role, term(&entity.id)));
+            terms.extend(entity.name.as_deref().map(|name| (role, term(name))));
+        }
+    }
+    terms.extend(
+        event
+            .address
+            .as_deref()
+            .map(|text| (TermRole::Address, term(text))),
+    );
+    terms
+}
+
+/// A name as it is stored and looked up: the case of A to Z is ignored.
+pub(super) fn term(text: &str) -> String {
+    short(text).to_ascii_lowercase()
+}
+
+/// Canonical JSON. It has no NUL, which PostgreSQL rejects: JSON writes an escape.
+fn json<T: serde::Serialize>(value: &T) -> String {
+    String::from_utf8(canonical::encode(value)).expect("JSON is UTF-8")
+}
+
+/// The word that JSON has for a value of an enum.
+fn json_word<T: serde::Serialize>(value: &T) -> String {
+    json(value).trim_matches('"').to_owned()
+}
+
+fn short(text: &str) -> String {
+    truncated(text, INDEXED_BYTES_MAX).into_owned()
 }
 
 /// The part of a text that the timeline stores, without NUL, which PostgreSQL rejects.
@@ -114,10 +369,10 @@ fn truncated(text: &str, bytes_max: usize) -> Cow<'_, str> {
     }
 }
 
-/// The event id as stored: an id that is too long, or that PostgreSQL rejects, becomes its digest,
-/// and can still be compared.
-fn event_id_column(id: &str) -> String {
-    if id.len() > EVENT_ID_BYTES_MAX || id.contains('\0') {
+/// An id as it is stored where rows are compared by it: one that is too long, or that PostgreSQL
+/// rejects, becomes its digest.
+fn indexed(id: &str) -> String {
+    if id.len() > INDEXED_BYTES_MAX || id.contains('\0') {
         Digest::of(id.as_bytes()).to_string()
     } else {
         id.to_owned()
@@ -126,6 +381,7 @@ fn event_id_column(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::items::INSERT_ITEMS;
     use super::*;
 
     #[test]
@@ -137,8 +393,30 @@ mod tests {
 
     #[test]
     fn numbers_parameters_of_each_row() {
-        assert!(insert_statement(2).ends_with(
-            "($1,$2,$3,$4,$5,$6,$7,$8),($1,$2,$9,$10,$11,$12,$13,$14) ON CONFLICT DO NOTHING"
-        ));
+        let sql = INSERT_RECORDS.sql(2);
+        assert!(
+            sql.ends_with("VALUES ($1,$2,$3,$4,$5),($1,$2,$6,$7,$8) ON CONFLICT DO NOTHING"),
+            "{sql}"
+        );
+    }
+
+    #[test]
+    fn statements_list_as_many_columns_as_they_bind() {
+        for statement in [
+            INSERT_EVENTS,
+            INSERT_RECORDS,
+            INSERT_TERMS,
+            INSERT_OBJECTS,
+            INSERT_EDGES,
+            INSERT_ITEMS,
+        ] {
+            let commas = statement.head.matches(',').count();
+            assert_eq!(
+                commas + 1,
+                statement.shared + statement.columns,
+                "{}",
+                statement.head
+            );
+        }
     }
 }

@@ -3,7 +3,8 @@
 use sqlx::{AssertSqlSafe, query};
 
 use crate::database::rows::{fetch_all, get};
-use crate::ledger::LedgerError;
+use crate::ledger::facts::{comparison_statements, event_statement, page_statement};
+use crate::ledger::{EventFilter, Ledger, LedgerError, TermRole};
 use crate::testing::sqlite;
 
 /// The SQL statements in the source of `function`, with placeholders filled in as for SQLite.
@@ -50,14 +51,7 @@ async fn frequent_lookups_use_their_indexes() {
             "{function}: {statements:?}"
         );
         for (statement, index) in statements.iter().zip(indexes) {
-            let explain = &format!("EXPLAIN QUERY PLAN {statement}");
-            let plan = ledger
-                .db
-                .read::<_, LedgerError, _>("explain", |mut db| async move {
-                    let explain = query(AssertSqlSafe(explain.clone()));
-                    fetch_all(&mut db, explain, |row| get::<String>(row, "detail")).await
-                });
-            let plan = plan.await.expect("good SQL");
+            let plan = plan_of(&ledger, statement).await;
             let uses = |step: &String| step.split(' ').any(|word| word == *index);
             assert!(plan.iter().any(uses), "{function}: {plan:?}");
             let reads_all = |step: &String| step.starts_with("SCAN") && !step.contains("INDEX");
@@ -65,5 +59,74 @@ async fn frequent_lookups_use_their_indexes() {
             let sorts = |step: &String| step.contains("TEMP B-TREE");
             assert!(!plan.iter().any(sorts), "{function}: {plan:?}");
         }
+    }
+}
+
+async fn plan_of(ledger: &Ledger, statement: &str) -> Vec<String> {
+    let explain = &format!("EXPLAIN QUERY PLAN {statement}");
+    let plan = ledger
+        .db
+        .read::<_, LedgerError, _>("explain", |mut db| async move {
+            let explain = query(AssertSqlSafe(explain.clone()));
+            fetch_all(&mut db, explain, |row| get::<String>(row, "detail")).await
+        });
+    plan.await.expect("good SQL")
+}
+
+/// A timeline has millions of rows: no page of it, and no comparison of two passes, may read them
+/// all.
+#[tokio::test]
+async fn timeline_statements_use_their_indexes() {
+    let (ledger, _folder) = sqlite().await;
+    let all = EventFilter::default();
+    let by_actor = EventFilter {
+        terms: vec![(TermRole::Actor, vec!["ann".to_owned()])],
+        ..EventFilter::default()
+    };
+    let by_target = EventFilter {
+        terms: vec![(TermRole::Target, vec!["a".to_owned(), "b".to_owned()])],
+        contains: "x".to_owned(),
+        ..EventFilter::default()
+    };
+    let mut statements = vec![
+        (page_statement(&all).0, "events_by_time"),
+        (page_statement(&by_actor).0, "event_terms"),
+        (page_statement(&by_target).0, "events_by_time"),
+        (event_statement(), "sqlite_autoindex_events_1"),
+    ];
+    statements.extend(comparison_statements().map(|sql| (sql.to_owned(), "PRIMARY KEY")));
+    for (statement, index) in statements {
+        let plan = plan_of(&ledger, &statement).await;
+        assert!(
+            plan.iter()
+                .any(|step| step.contains(index) || step.contains("sqlite_autoindex_objects_1")),
+            "{statement}: {plan:#?}"
+        );
+        // The page itself, once selected, is read as a whole.
+        let reads_all = |step: &String| {
+            let tables = [
+                "events",
+                "event_records",
+                "event_terms",
+                "objects",
+                "bundles",
+            ];
+            let table = step
+                .strip_prefix("SCAN ")
+                .and_then(|rest| rest.split(' ').next());
+            table.is_some_and(|table| tables.contains(&table) || table == "these")
+        };
+        assert!(!plan.iter().any(reads_all), "{statement}: {plan:#?}");
+    }
+    // The order of the index is that of the page: nothing is sorted to find it.
+    for filter in [all, by_actor] {
+        let page = page_statement(&filter).0;
+        let page = page
+            .split("WITH page AS (")
+            .nth(1)
+            .and_then(|rest| rest.split("),\n").next());
+        let plan = plan_of(&ledger, page.expect("a page")).await;
+        let sorts = |step: &String| step.contains("TEMP B-TREE");
+        assert!(!plan.iter().any(sorts), "{plan:#?}");
     }
 }
