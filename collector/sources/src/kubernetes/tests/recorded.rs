@@ -355,6 +355,7 @@ async fn capture_offer(
         },
         cursor: None,
         left_out: None,
+        problem: None,
     };
     let sink = Arc::new(MemorySink::default());
     let cx = CaptureContext {
