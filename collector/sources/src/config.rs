@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 pub use crate::github::GitHubConfig;
 pub use crate::gitlab::GitLabConfig;
+pub use crate::kubernetes::config::KubernetesConfig;
 pub use crate::okta::{OktaConfig, OktaOrg};
 
 /// `[sources]`. Trusted: anyone who edits it decides what evidence is captured, and under which
@@ -15,6 +16,7 @@ pub struct SourcesConfig {
     pub aws_cloudtrail: AwsConfig,
     pub github: GitHubConfig,
     pub(crate) host: HostConfig,
+    pub kubernetes: KubernetesConfig,
     pub okta: OktaConfig,
     pub gitlab: GitLabConfig,
 }

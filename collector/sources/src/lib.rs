@@ -11,9 +11,10 @@ pub mod config;
 pub mod context;
 pub mod coverage;
 pub mod crypto;
-mod gitlab;
 mod github;
+mod gitlab;
 mod host;
+mod kubernetes;
 mod okta;
 pub mod recorder;
 pub mod rest;
@@ -43,9 +44,10 @@ use rest::RestSource;
 pub static ALL: &[&dyn Source] = &[
     &host::SOURCE,
     &aws_cloudtrail::SOURCE,
-    &okta::SOURCE,
-    &gitlab::SOURCE,
     &github::SOURCE,
+    &gitlab::SOURCE,
+    &kubernetes::SOURCE,
+    &okta::SOURCE,
 ];
 
 /// The source called `name`.

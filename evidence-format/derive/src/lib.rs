@@ -11,6 +11,7 @@ pub mod github;
 mod gitlab;
 mod host;
 pub mod json;
+pub mod kubernetes;
 mod line;
 mod object;
 pub mod ocsf;
@@ -108,6 +109,7 @@ pub static ALL: &[&dyn Deriver] = &[
     &github::GitHubDeriver,
     &gitlab::GitLabDeriver,
     &host::HostDeriver,
+    &kubernetes::KubernetesDeriver,
     &okta::OktaDeriver,
 ];
 

@@ -214,6 +214,7 @@ impl<'r> RequestAttempts<'r> {
             attempt: self.attempt,
             outcome,
             withheld,
+            body_filter: self.recorder.policy.body_filter,
             secrets: &self.recorder.transport.secrets,
         }
     }

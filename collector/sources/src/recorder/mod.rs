@@ -7,6 +7,7 @@
 //! from the records when they are sealed.
 
 mod attempts;
+mod body_filter;
 mod clients;
 mod message;
 mod parts;
@@ -32,6 +33,7 @@ use evidence_format::warc::{self, RecordId, RecordIds, TruncationReason, WarcHea
 use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 
+pub use body_filter::{BodyFilter, BodyReplacement};
 pub use clients::RecorderService;
 pub use parts::{RecordedPart, StreamedResponse};
 pub use policy::RequestPolicy;

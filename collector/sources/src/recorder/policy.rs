@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::body_filter::BodyFilter;
 use super::quota::{QuotaKey, RequestRate};
 use super::retry::ResponseClassifier;
 use super::trust::TlsTrust;
@@ -33,6 +34,9 @@ pub struct RequestPolicy {
     /// Longest body that is recorded. [`super::Recorder::call`] fails if a body is longer;
     /// [`super::Recorder::stream`] ends there.
     pub body_bytes_max: u64,
+    /// Hides parts of the bodies of successful responses before anything is written. Does not
+    /// apply to streamed bodies.
+    pub body_filter: Option<BodyFilter>,
     /// From sending the request to the response's head.
     pub head_timeout: Duration,
     /// Between two chunks of the body; `None` for watches, which may be silent for hours.
@@ -53,6 +57,7 @@ impl RequestPolicy {
             rank: 0,
             classify: |_, _, _| None,
             body_bytes_max: BODY_BYTES_MAX,
+            body_filter: None,
             head_timeout: HEAD_TIMEOUT,
             idle_timeout: Some(IDLE_TIMEOUT),
             trust: Arc::default(),

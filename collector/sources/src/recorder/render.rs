@@ -14,6 +14,7 @@ use evidence_format::warc::{RecordId, RecordType, TruncationReason, WarcHeader};
 use http::Request;
 
 use super::RecordBuffer;
+use super::body_filter::{self, BodyFilter};
 use super::message::{mask_text, message_head, protocol, request_block};
 use super::redact::{self, RemovalCounts};
 use super::secrets::Secrets;
@@ -42,6 +43,8 @@ pub(super) struct AttemptInfo<'s> {
     /// See [`OUTCOME_FIELD`].
     pub(super) outcome: &'static str,
     pub(super) withheld: WithheldBodies,
+    /// See [`super::RequestPolicy::body_filter`].
+    pub(super) body_filter: Option<BodyFilter>,
     pub(super) secrets: &'s Secrets,
 }
 
@@ -98,7 +101,11 @@ pub(super) fn write_exchange(
         return write_failure(out, &fields, &exchange.failure, info);
     };
     let mut removed = RemovalCounts::new();
-    let bytes = info.secrets.mask(&response.body, &mut removed);
+    let filter = info.body_filter.filter(|_| response.status.is_success());
+    let body = filter.map_or(Cow::Borrowed(&*response.body), |filter| {
+        body_filter::apply(filter, &response.body, &mut removed)
+    });
+    let bytes = info.secrets.mask(&body, &mut removed);
     let whole = BodyPart {
         bytes: &bytes,
         offset: 0,

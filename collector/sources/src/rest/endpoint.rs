@@ -34,7 +34,7 @@ use domain::incident::PivotKind;
 use domain::plan::{EvidenceLifetime, SettleRule};
 use evidence_format::coverage::GapReason;
 
-use crate::recorder::RequestRate;
+use crate::recorder::{BodyFilter, RequestRate};
 
 /// Longest body that is held in memory: that of a page, which is read as JSON.
 pub const PAGE_BYTES_MAX: u64 = 16 << 20;
@@ -88,6 +88,9 @@ pub struct Endpoint {
     /// Longest body. `None`: [`PAGE_BYTES_MAX`] for pages, and the plan's limit for one object for
     /// lines and opaque bytes.
     pub body_bytes_max: Option<u64>,
+    /// Hides parts of successful pages before they are written: values of secrets that a provider
+    /// sends though nobody asked for them.
+    pub body_filter: Option<BodyFilter>,
     /// Longest silence in the middle of a body; `None` waits for ever, for a watch that stays open.
     pub idle_timeout: Option<Duration>,
 }
@@ -323,6 +326,7 @@ impl Endpoint {
         losses: &[],
         restarts_on: &[],
         body_bytes_max: None,
+        body_filter: None,
         idle_timeout: Some(Duration::from_secs(30)),
     };
 

@@ -250,6 +250,7 @@ impl<'a> Requester<'a> {
             rank: self.rank,
             classify: self.classify,
             body_bytes_max: endpoint.body_bytes_max.unwrap_or(default_bytes_max),
+            body_filter: endpoint.body_filter,
             idle_timeout: endpoint.idle_timeout,
             trust: self.access.trust.clone(),
             ..RequestPolicy::new(quota, endpoint.quota.rate)

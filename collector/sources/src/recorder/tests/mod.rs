@@ -438,7 +438,7 @@ proptest! {
         let failed = (at == 5).then(|| format!("cannot reach {own}"));
         let exchange = HttpExchange { sent_at: platform::clock::now(), response: failed.is_none().then_some(response), failure: failed.unwrap_or_default() };
         let mut out = RecordBuffer::new([1; 8]);
-        let attempt = render::AttemptInfo { endpoint: "test:get", attempt: 1, outcome: "answered", withheld: render::WithheldBodies::default(), secrets: &secrets };
+        let attempt = render::AttemptInfo { endpoint: "test:get", attempt: 1, outcome: "answered", withheld: render::WithheldBodies::default(), body_filter: None, secrets: &secrets };
         render::write_exchange(&mut out, &request, &exchange, attempt);
         let text = String::from_utf8(out.warc).expect("text");
         prop_assert!(!text.contains(&own), "{text}");

@@ -1,0 +1,36 @@
+//! `[sources.kubernetes]`.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// Which clusters are captured. Trusted: a kubeconfig may name a program that is run to get a
+/// token.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct KubernetesConfig {
+    pub enabled: bool,
+    /// The kubeconfig. Without it, the file that `KUBECONFIG` names, `~/.kube/config`, or the
+    /// service account of the pod that the collector runs in.
+    pub kubeconfig: Option<PathBuf>,
+    /// Contexts of the kubeconfig, one for each cluster; its current context if absent.
+    pub contexts: Option<Vec<String>>,
+    /// Namespaces to capture, where the collector may not read the whole cluster. Nodes and other
+    /// objects without a namespace are then left out, and coverage says so.
+    pub namespaces: Option<Vec<String>>,
+    /// Captures the Secrets in which Helm keeps its releases with their contents: templates and
+    /// values, which often have passwords. Of all other Secrets only metadata is captured.
+    pub helm_secrets: bool,
+}
+
+impl Default for KubernetesConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            kubeconfig: None,
+            contexts: None,
+            namespaces: None,
+            helm_secrets: false,
+        }
+    }
+}

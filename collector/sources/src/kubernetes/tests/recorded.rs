@@ -1,0 +1,646 @@
+//! Whole steps against a server that answers as the recorded API server did: lists in pages of any
+//! size, logs, refusals, and tokens that are forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use domain::incident::PassKind;
+use domain::plan::{CaptureStep, EvidenceLifetime, StepLimits};
+use evidence_format::warc;
+use platform::progress::ProgressCounter;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::super::{Kubernetes, SOURCE};
+use crate::config::{KubernetesConfig, SourcesConfig};
+use crate::context::{CaptureContext, PageSink, PageSinkError};
+use crate::rest::RestSource as _;
+use crate::{Incomplete, RemoteSource as _, Source as _};
+
+fn recordings(name: &str) -> Option<Vec<Value>> {
+    let corpora = std::env::var_os("EXHIBIT_CORPORA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora"),
+        PathBuf::from,
+    );
+    let file = corpora.join("kubernetes/recorded-1.36").join(name);
+    let Ok(bytes) = std::fs::read(&file) else {
+        #[expect(clippy::print_stderr, reason = "says why nothing is tested")]
+        {
+            eprintln!("skipped: no {}", file.display());
+        }
+        return None;
+    };
+    let text = match name.ends_with(".zst") {
+        true => zstd::decode_all(&*bytes).expect("zstd"),
+        false => bytes,
+    };
+    let lines = text
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
+    Some(
+        lines
+            .map(|line| serde_json::from_slice(line).expect("JSON"))
+            .collect(),
+    )
+}
+
+/// What the server does beside what was recorded.
+#[derive(Default)]
+struct Misbehaviour {
+    /// Lists of this resource answer 403.
+    refused: Option<&'static str>,
+    /// The second page of this resource is answered with 410, once.
+    expired: Option<&'static str>,
+}
+
+struct RecordedCluster {
+    /// The body of each list by its path.
+    lists: BTreeMap<String, Value>,
+    /// Other answers by path and query: logs, discovery.
+    answers: BTreeMap<String, (u64, String)>,
+    misbehaviour: Misbehaviour,
+    requests: Mutex<Vec<String>>,
+    address: SocketAddr,
+}
+
+impl RecordedCluster {
+    /// `None` without recordings.
+    fn start(misbehaviour: Misbehaviour) -> Option<Arc<Self>> {
+        let text = |exchange: &Value, at: &str| -> String {
+            exchange
+                .pointer(at)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let mut lists = BTreeMap::new();
+        for exchange in recordings("lists-full.ndjson.zst")? {
+            let body = text(&exchange, "/response/body");
+            let body: Value = serde_json::from_str(&body).expect("JSON");
+            lists.insert(text(&exchange, "/request/path"), body);
+        }
+        let mut answers = BTreeMap::new();
+        for file in ["logs.ndjson", "discovery.ndjson"] {
+            for exchange in recordings(file)? {
+                // answers to other identities, and discovery in a form that is not asked for
+                let note = text(&exchange, "/note");
+                if note.contains("identity") || note.contains("aggregated") {
+                    continue;
+                }
+                let status = exchange["response"]["status"].as_u64().expect("a status");
+                let answer = (status, text(&exchange, "/response/body"));
+                answers.insert(text(&exchange, "/request/path"), answer);
+            }
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let cluster = Arc::new(Self {
+            lists,
+            answers,
+            misbehaviour,
+            requests: Mutex::default(),
+            address: listener.local_addr().expect("bound"),
+        });
+        let served = cluster.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (cluster, stream) = (served.clone(), stream.expect("a connection"));
+                std::thread::spawn(move || cluster.serve(stream));
+            }
+        });
+        Some(cluster)
+    }
+
+    fn serve(&self, mut stream: TcpStream) {
+        let (mut request, mut chunk) = (Vec::new(), [0; 4096]);
+        while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+            match stream.read(&mut chunk) {
+                Ok(0) | Err(_) => return,
+                Ok(length) => request.extend_from_slice(&chunk[..length]),
+            }
+        }
+        let request = String::from_utf8_lossy(&request).into_owned();
+        assert!(
+            request
+                .to_lowercase()
+                .contains("authorization: bearer read-only")
+        );
+        let target = request.split(' ').nth(1).expect("a target").to_owned();
+        let (status, body) = self.answer(&target, request.contains("PartialObjectMetadataList"));
+        self.requests.lock().expect("not poisoned").push(target);
+        let kind = match body.starts_with('{') {
+            true => "application/json",
+            false => "text/plain",
+        };
+        let head = format!(
+            "HTTP/1.1 {status} Answer\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n",
+            body.len()
+        );
+        let _ = stream.write_all(head.as_bytes());
+        let _ = stream.write_all(body.as_bytes());
+    }
+
+    fn answer(&self, target: &str, only_metadata: bool) -> (u64, String) {
+        let url = Url::parse(&format!("http://cluster{target}")).expect("a path");
+        let path = url.path();
+        let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
+        if path.ends_with("/log") {
+            return self.log(target);
+        }
+        let Some((list, namespace)) = self.list(path) else {
+            let not_found = (404, "404 page not found\n".to_owned());
+            return self.answers.get(path).cloned().unwrap_or(not_found);
+        };
+        let plural = path.rsplit('/').next().expect("a plural");
+        if self.misbehaviour.refused == Some(plural) {
+            return (403, status_body(403, "Forbidden"));
+        }
+        let begin = query
+            .get("continue")
+            .map_or(0, |token| token.parse().expect("ours"));
+        if begin > 0 && self.misbehaviour.expired == Some(plural) {
+            let asked = self.requests.lock().expect("not poisoned");
+            let is_first = !asked.iter().any(|asked| asked == target);
+            if is_first {
+                return (410, status_body(410, "Expired"));
+            }
+        }
+        let selector = query.get("fieldSelector").map(String::as_str);
+        let items: Vec<&Value> = list["items"]
+            .as_array()
+            .expect("items")
+            .iter()
+            .filter(|item| namespace.is_none_or(|it| item["metadata"]["namespace"] == it))
+            .filter(|item| selector.is_none_or(|selector| selects(selector, item)))
+            .collect();
+        let limit: usize = query["limit"].parse().expect("a limit");
+        let end = items.len().min(begin + limit);
+        let mut page = list.clone();
+        page["items"] = items[begin..end]
+            .iter()
+            .map(|item| match only_metadata {
+                true => json!({"kind": "PartialObjectMetadata", "metadata": item["metadata"]}),
+                false => (*item).clone(),
+            })
+            .collect();
+        if end < items.len() {
+            page["metadata"]["continue"] = end.to_string().into();
+            page["metadata"]["remainingItemCount"] = (items.len() - end).into();
+        }
+        (200, page.to_string())
+    }
+
+    fn log(&self, target: &str) -> (u64, String) {
+        // recorded without times for most containers
+        let without_times = target.replace("&timestamps=true", "");
+        let recorded = self
+            .answers
+            .get(target)
+            .or_else(|| self.answers.get(&without_times));
+        let line = "2026-11-23T13:19:08.000000000Z level=info msg=\"not recorded\"\n".to_owned();
+        recorded.cloned().unwrap_or((200, line))
+    }
+
+    /// The recorded list, and the namespace to narrow it to.
+    fn list<'p>(&self, path: &'p str) -> Option<(&Value, Option<&'p str>)> {
+        if let Some(list) = self.lists.get(path) {
+            return Some((list, None));
+        }
+        let (before, after) = path.split_once("/namespaces/")?;
+        let (namespace, plural) = after.split_once('/')?;
+        let list = self.lists.get(&format!("{before}/{plural}"))?;
+        Some((list, Some(namespace)))
+    }
+}
+
+fn selects(selector: &str, item: &Value) -> bool {
+    selector.split(',').all(|term| {
+        let (field, value) = term.split_once('=').expect("a term");
+        item.pointer(&format!("/{}", field.replace('.', "/")))
+            .is_none_or(|found| found == value)
+    })
+}
+
+fn status_body(code: u64, reason: &str) -> String {
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code})
+        .to_string()
+}
+
+/// Keeps what a step captured, in memory.
+#[derive(Default)]
+struct MemorySink {
+    warc: Mutex<Vec<u8>>,
+    cursors: Mutex<Vec<usize>>,
+}
+
+#[async_trait]
+impl PageSink for MemorySink {
+    async fn persist(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), PageSinkError> {
+        self.warc
+            .lock()
+            .expect("not poisoned")
+            .extend_from_slice(&warc);
+        let length = cursor.map_or(0, str::len);
+        self.cursors.lock().expect("not poisoned").push(length);
+        Ok(())
+    }
+}
+
+/// One record of a response.
+struct Answer {
+    endpoint: String,
+    uri: String,
+    removed: Option<String>,
+    status: u16,
+    body: String,
+}
+
+struct Captured {
+    ended: Result<(), Incomplete>,
+    answers: Vec<Answer>,
+    warc: Vec<u8>,
+    cursor_bytes_max: usize,
+}
+
+impl Captured {
+    fn of<'c>(&'c self, endpoint: &'c str) -> impl Iterator<Item = &'c Answer> {
+        self.answers
+            .iter()
+            .filter(move |answer| answer.endpoint == endpoint)
+    }
+
+    /// Different objects in the successful lists of `endpoint`.
+    fn objects(&self, endpoint: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for answer in self.of(endpoint).filter(|answer| answer.status == 200) {
+            let body: Value = serde_json::from_str(&answer.body).expect("JSON");
+            for item in body["items"].as_array().expect("items") {
+                found.insert(item["metadata"]["uid"].as_str().expect("a uid").to_owned());
+            }
+        }
+        found
+    }
+}
+
+/// Captures all of `offer`.
+async fn capture(
+    cluster: &RecordedCluster,
+    offer: &'static str,
+    change: impl FnOnce(&mut KubernetesConfig),
+    pivot: Option<&str>,
+) -> Captured {
+    let name = format!("exhibit-kubernetes-{offer}-{}", cluster.address.port());
+    let kubeconfig = std::env::temp_dir().join(name);
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: prod\n\
+         clusters: [{{name: c, cluster: {{server: 'http://{}'}}}}]\n\
+         contexts: [{{name: prod, context: {{cluster: c, user: u}}}}]\n\
+         users: [{{name: u, user: {{token: read-only}}}}]\n",
+        cluster.address
+    );
+    std::fs::write(&kubeconfig, text).expect("writable");
+    let mut config = SourcesConfig::default();
+    config.kubernetes.kubeconfig = Some(kubeconfig.clone());
+    change(&mut config.kubernetes);
+    let captured = capture_offer(&Arc::new(config), offer, pivot).await;
+    let _ = std::fs::remove_file(kubeconfig);
+    captured
+}
+
+async fn capture_offer(
+    config: &Arc<SourcesConfig>,
+    offer: &'static str,
+    pivot: Option<&str>,
+) -> Captured {
+    let recorder = super::access::recorder();
+    let request = crate::rest::AccessRequest {
+        config,
+        recorder: &recorder,
+        incident: None,
+    };
+    let target = Kubernetes
+        .targets(&request)
+        .await
+        .remove(0)
+        .expect("a target");
+    let facts = SOURCE
+        .offers()
+        .iter()
+        .find(|known| known.item == offer)
+        .expect("an offer");
+    let step = CaptureStep {
+        item: offer.parse().expect("a name"),
+        offer: offer.to_owned(),
+        api: facts.api.to_owned(),
+        target,
+        what: facts.what.to_owned(),
+        pivot: pivot.map(|pivot| pivot.parse().expect("a pivot")),
+        asked: None,
+        effective: None,
+        clipped: None,
+        lifetime: EvidenceLifetime::State(1),
+        citation: String::new(),
+        expires_at: None,
+        requests_expected: None,
+        bytes_expected: None,
+        seconds_expected: None,
+        limits: StepLimits {
+            object_bytes_max: 64 << 20,
+            item_bytes_max: 1 << 30,
+        },
+        cursor: None,
+        left_out: None,
+        problem: None,
+    };
+    let sink = Arc::new(MemorySink::default());
+    let cx = CaptureContext {
+        incident: "INC-2026-0001".parse().expect("an id"),
+        config: config.clone(),
+        recorder,
+        cursor: None,
+        bytes_max: 1 << 30,
+        object_bytes_max: 64 << 20,
+        rank: 0,
+        pass_kind: PassKind::First,
+        progress: Arc::new(ProgressCounter::default()),
+        pass_progress: Arc::new(ProgressCounter::default()),
+        sink: sink.clone(),
+    };
+    let ended = SOURCE.capture(&step, &cx).await;
+    let warc = sink.warc.lock().expect("not poisoned").clone();
+    let cursors = sink.cursors.lock().expect("not poisoned");
+    Captured {
+        ended,
+        answers: answers(&warc),
+        cursor_bytes_max: cursors.iter().copied().max().unwrap_or(0),
+        warc,
+    }
+}
+
+fn answers(bytes: &[u8]) -> Vec<Answer> {
+    let records = warc::records(bytes).map(|record| record.expect("WARC"));
+    records
+        .filter(|record| record.fields.get("WARC-Type") == Some("response"))
+        .map(|record| {
+            let block = String::from_utf8_lossy(record.block).into_owned();
+            let (head, body) = block.split_once("\r\n\r\n").expect("a head");
+            let text = |name| record.fields.get(name).unwrap_or_default().to_owned();
+            Answer {
+                endpoint: text("Exhibit-Endpoint"),
+                uri: text("WARC-Target-URI"),
+                removed: record.fields.get("Exhibit-Removed").map(str::to_owned),
+                status: head[9..12].parse().expect("a status"),
+                body: body.to_owned(),
+            }
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_and_every_list_are_captured_whole() {
+    let Some(cluster) = RecordedCluster::start(Misbehaviour::default()) else {
+        return;
+    };
+    let mut listed = 0;
+    for offer in SOURCE.offers() {
+        let captured = capture(&cluster, offer.item, |_| {}, None).await;
+        let names: BTreeSet<&str> = captured.answers.iter().map(|a| &*a.endpoint).collect();
+        for endpoint in names
+            .iter()
+            .filter(|name| name.starts_with("kubernetes:list"))
+        {
+            let Some(path) = captured
+                .of(endpoint)
+                .next()
+                .map(|answer| answer.uri.clone())
+            else {
+                continue;
+            };
+            let url = Url::parse(&path).expect("a URL");
+            if let Some(list) = cluster.lists.get(url.path()) {
+                let expected = list["items"].as_array().expect("items").len();
+                assert_eq!(captured.objects(endpoint).len(), expected, "{endpoint}");
+                listed += 1;
+            }
+        }
+        // resources of which there are no recordings: ingresses
+        if let Err(incomplete) = &captured.ended {
+            assert_eq!(offer.item, "kubernetes-network", "{incomplete:?}");
+            assert!(
+                incomplete.what.contains("kubernetes:listIngresses"),
+                "{incomplete:?}"
+            );
+        }
+        assert!(captured.cursor_bytes_max < 64 << 10);
+    }
+    assert!(listed >= 24, "{listed} lists");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_container_has_its_log_and_restarted_ones_two() {
+    let Some(cluster) = RecordedCluster::start(Misbehaviour::default()) else {
+        return;
+    };
+    let captured = capture(&cluster, "kubernetes-pods", |_| {}, None).await;
+    let pods = cluster.lists["/api/v1/pods"]["items"]
+        .as_array()
+        .expect("pods");
+    let (mut containers, mut restarted) = (0, 0);
+    for pod in pods {
+        for list in ["containers", "initContainers", "ephemeralContainers"] {
+            containers += pod["spec"][list].as_array().map_or(0, Vec::len);
+        }
+        let statuses = pod["status"]["containerStatuses"].as_array();
+        let restarts = statuses
+            .into_iter()
+            .flatten()
+            .filter_map(|s| s["restartCount"].as_u64());
+        restarted += restarts.filter(|count| *count > 0).count();
+    }
+    let uris: BTreeSet<&str> = captured.of("kubernetes:podLog").map(|a| &*a.uri).collect();
+    let previous = uris
+        .iter()
+        .filter(|uri| uri.contains("previous=true"))
+        .count();
+    assert_eq!((uris.len() - previous, previous), (containers, restarted));
+    assert!(restarted >= 2);
+    // the container that was killed for memory: its log before and after
+    let killed = "checkout-api-698f57ddfb-6cq6m/log?container=checkout-api&previous=true";
+    let log = captured
+        .of("kubernetes:podLog")
+        .find(|answer| answer.uri.contains(killed));
+    assert!(log.is_some_and(|answer| answer.body.contains("level=info msg=\"starting\"")));
+    // a container that never started has no log, and nothing is missing; a node that does not answer
+    // is a gap
+    let waiting = captured
+        .of("kubernetes:podLog")
+        .any(|answer| answer.status == 400);
+    assert!(waiting);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_secrets_and_config_maps_are_nowhere() {
+    let Some(cluster) = RecordedCluster::start(Misbehaviour::default()) else {
+        return;
+    };
+    let captured = capture(&cluster, "kubernetes-configuration", |_| {}, None).await;
+    let warc = String::from_utf8_lossy(&captured.warc);
+    let mut values = 0;
+    for secret in cluster.lists["/api/v1/secrets"]["items"]
+        .as_array()
+        .expect("secrets")
+    {
+        for (_, value) in secret["data"].as_object().into_iter().flatten() {
+            let value = value.as_str().expect("base64");
+            assert!(!warc.contains(value), "{value}");
+            values += 1;
+        }
+    }
+    assert!(values >= 8);
+    for map in cluster.lists["/api/v1/configmaps"]["items"]
+        .as_array()
+        .expect("config maps")
+    {
+        for (_, value) in map["data"].as_object().into_iter().flatten() {
+            let value = value.as_str().expect("text");
+            let escaped = Value::from(value).to_string();
+            // short ones are words and dates that also occur elsewhere
+            assert!(
+                value.len() < 24 || !warc.contains(escaped.trim_matches('"')),
+                "{value}"
+            );
+        }
+    }
+    let secrets = captured
+        .of("kubernetes:listSecrets")
+        .next()
+        .expect("secrets");
+    let removed = secrets.removed.as_deref().unwrap_or_default();
+    assert!(
+        removed.contains("copies of objects in annotations=5"),
+        "{removed}"
+    );
+    assert!(warc.contains("sha256:"));
+    // keys are evidence
+    assert!(secrets.body.contains("f:password"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forgotten_page_token_starts_the_list_again() {
+    let expired = Misbehaviour {
+        expired: Some("events"),
+        ..Misbehaviour::default()
+    };
+    let Some(cluster) = RecordedCluster::start(expired) else {
+        return;
+    };
+    let captured = capture(&cluster, "kubernetes-events", |_| {}, None).await;
+    assert_eq!(captured.ended, Ok(()));
+    let statuses: Vec<u16> = captured
+        .of("kubernetes:listEvents")
+        .map(|answer| answer.status)
+        .collect();
+    assert_eq!(statuses, [200, 410, 200, 200]);
+    assert_eq!(captured.objects("kubernetes:listEvents").len(), 528);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_resource_costs_only_itself() {
+    let refused = Misbehaviour {
+        refused: Some("secrets"),
+        ..Misbehaviour::default()
+    };
+    let Some(cluster) = RecordedCluster::start(refused) else {
+        return;
+    };
+    let captured = capture(&cluster, "kubernetes-configuration", |_| {}, None).await;
+    let incomplete = captured.ended.clone().expect_err("secrets are refused");
+    assert!(
+        incomplete.what.contains("kubernetes:listSecrets"),
+        "{incomplete:?}"
+    );
+    assert_eq!(captured.objects("kubernetes:listConfigMaps").len(), 23);
+    assert_eq!(captured.objects("kubernetes:listNamespaces").len(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_of_the_configuration_are_all_that_is_asked() {
+    let Some(cluster) = RecordedCluster::start(Misbehaviour::default()) else {
+        return;
+    };
+    let only = |config: &mut KubernetesConfig| {
+        config.namespaces = Some(vec!["ci".to_owned(), "platform".to_owned()]);
+    };
+    let captured = capture(&cluster, "kubernetes-pods", only, None).await;
+    assert_eq!(captured.objects("kubernetes:listPods").len(), 3 + 11);
+    let captured = capture(&cluster, "kubernetes-access", only, None).await;
+    assert_eq!(captured.of("kubernetes:listClusterRoles").count(), 0);
+    assert_eq!(captured.of("kubernetes:listRoleBindings").count(), 2);
+    let asked = cluster.requests.lock().expect("not poisoned");
+    let elsewhere = asked
+        .iter()
+        .filter(|target| !target.contains("/namespaces/"))
+        .count();
+    assert_eq!(elsewhere, 2, "who we are, once in each step");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pivot_narrows_pods_to_a_node() {
+    let Some(cluster) = RecordedCluster::start(Misbehaviour::default()) else {
+        return;
+    };
+    let captured = capture(&cluster, "kubernetes-pods", |_| {}, Some("node=wrk-a1")).await;
+    let pods = cluster.lists["/api/v1/pods"]["items"]
+        .as_array()
+        .expect("pods");
+    let there = pods
+        .iter()
+        .filter(|pod| pod["spec"]["nodeName"] == "wrk-a1")
+        .count();
+    assert_eq!(captured.objects("kubernetes:listPods").len(), there);
+    assert!(there > 0 && there < pods.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contents_of_helm_releases_need_permission() {
+    let Some(cluster) = RecordedCluster::start(Misbehaviour::default()) else {
+        return;
+    };
+    let captured = capture(&cluster, "kubernetes-helm", |_| {}, None).await;
+    assert_eq!(captured.of("kubernetes:listHelmReleases").count(), 0);
+    let allow = |config: &mut KubernetesConfig| config.helm_secrets = true;
+    let captured = capture(&cluster, "kubernetes-helm", allow, None).await;
+    assert!(captured.of("kubernetes:listHelmReleases").count() > 0);
+}
+
+/// Captures a real cluster: `EXHIBIT_TEST_KUBECONFIG=~/.kube/config cargo nextest run -p sources
+/// captures_real_cluster`. Any version from 1.20; the identity needs the rights of
+/// `deploy/kubernetes/cluster-role.yaml`.
+#[tokio::test(flavor = "multi_thread")]
+async fn captures_real_cluster() {
+    let Some(kubeconfig) = std::env::var_os("EXHIBIT_TEST_KUBECONFIG") else {
+        #[expect(clippy::print_stderr, reason = "says why nothing is tested")]
+        {
+            eprintln!("skipped: EXHIBIT_TEST_KUBECONFIG names no kubeconfig");
+        }
+        return;
+    };
+    let mut config = SourcesConfig::default();
+    config.kubernetes.kubeconfig = Some(kubeconfig.into());
+    let config = Arc::new(config);
+    for offer in SOURCE.offers() {
+        let captured = capture_offer(&config, offer.item, None).await;
+        let refused: Vec<&str> = captured
+            .answers
+            .iter()
+            .filter(|answer| matches!(answer.status, 401 | 403))
+            .map(|answer| &*answer.uri)
+            .collect();
+        assert_eq!(refused, [""; 0], "{}: {:?}", offer.item, captured.ended);
+    }
+}
