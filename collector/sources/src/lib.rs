@@ -11,6 +11,8 @@ pub mod config;
 pub mod context;
 pub mod coverage;
 pub mod crypto;
+mod gitlab;
+mod github;
 mod host;
 mod okta;
 pub mod recorder;
@@ -38,7 +40,13 @@ use recorder::{CallError, Transport};
 use rest::RestSource;
 
 /// Every source of this program.
-pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE, &okta::SOURCE];
+pub static ALL: &[&dyn Source] = &[
+    &host::SOURCE,
+    &aws_cloudtrail::SOURCE,
+    &okta::SOURCE,
+    &gitlab::SOURCE,
+    &github::SOURCE,
+];
 
 /// The source called `name`.
 #[must_use]

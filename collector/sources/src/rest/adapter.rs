@@ -83,10 +83,8 @@ pub fn endpoints_of(source: &dyn RestSource) -> Vec<&'static Endpoint> {
 /// once for each offer and process.
 fn offer(source: &'static dyn RestSource, offer: &RestOffer) -> Offer {
     let root = offer.roots.first();
-    let pivots = offer.roots.iter().flat_map(|root| root.pivots);
-    let mut pivots: Vec<PivotKind> = pivots.map(|query| query.kind).collect();
-    pivots.sort_unstable();
-    pivots.dedup();
+    let is_filter = |kind: &PivotKind| offer.roots.iter().any(|root| root.filters_by(*kind));
+    let pivots: Vec<PivotKind> = PivotKind::ALL.into_iter().filter(is_filter).collect();
     Offer {
         source: source.name(),
         item: offer.item,
@@ -178,6 +176,7 @@ impl RemoteSource for RestAdapter {
                 Paging::None
                 | Paging::Link
                 | Paging::TokenToBody { .. }
+                | Paging::LinkQuery
                 | Paging::NextUrl { .. } => "",
             },
             declares: row.declared.is_some(),

@@ -7,7 +7,7 @@ mod advance;
 mod children;
 mod client_credentials;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 mod cursor;
 #[cfg(test)]
 mod double;
@@ -24,7 +24,10 @@ mod source;
 mod template;
 mod time_part;
 mod walk;
+#[cfg(test)]
+mod walk_tests;
 
+pub(crate) use access::header_value;
 pub use access::{AccessRequest, ProviderAccess, RequestSigner, SignError, TokenSigner};
 pub use adapter::{RestAdapter, endpoints_of};
 pub use client_credentials::ClientCredentials;

@@ -44,6 +44,7 @@ pub(super) async fn check(source: &dyn RestSource, cx: &ReadinessProbe) -> Readi
         config: &cx.config,
         recorder: &recorder,
         incident: cx.incident.as_ref(),
+        pivot: None,
     };
     let targets = timeout(CHECK_TIMEOUT, source.targets(&request)).await;
     let targets = targets.unwrap_or_else(|_| vec![Err(no_response("the list of targets"))]);
