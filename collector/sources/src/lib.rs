@@ -94,9 +94,6 @@ pub trait RemoteSource: Send + Sync {
         body: &[u8],
         visit: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
     ) -> bool;
-
-    /// Reads one record of an item; `None` if it is not an event. Pure.
-    fn parse_event(&self, record: &[u8]) -> Option<ProviderEvent>;
 }
 
 /// A source on this machine.
@@ -122,19 +119,6 @@ pub struct LocalContext<'t> {
     /// Set to true by another thread to stop the capture early, as the deadline does.
     pub stop: &'t AtomicBool,
     pub progress: &'t ProgressCounter,
-}
-
-/// One event of a provider's log, read from one record of evidence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProviderEvent {
-    /// When it happened, by the provider's clock.
-    pub time: Timestamp,
-    /// The provider and its name for the event: `aws.ConsoleLogin`.
-    pub kind: String,
-    /// One line for people. Hostile text: the event's actor chose parts of it.
-    pub summary: String,
-    /// The provider's id of the event; two records with the same id are one event, delivered twice.
-    pub id: Option<String>,
 }
 
 /// What a source needs for a check of its readiness.

@@ -28,16 +28,13 @@ use tokio::time::timeout;
 
 use super::context::CaptureContext;
 use super::recorder::{QuotaKey, RequestPolicy, RequestRate, RetryDecision};
-use super::{
-    CaptureMode, Incomplete, ProviderEvent, ReadinessProbe, RemoteSource, Source, not_configured,
-};
+use super::{CaptureMode, Incomplete, ReadinessProbe, RemoteSource, Source, not_configured};
 use access::AccountAccess;
 use domain::incident::PivotKind;
 use domain::plan::{
     CaptureStep, CaptureTarget, EvidenceLifetime, Offer, Readiness, ReadinessState, RequestQuota,
     SettleRule, TargetEstimate,
 };
-use evidence_derive::{Derivation, RecordContext};
 use evidence_format::time::Timestamp;
 
 pub(crate) static SOURCE: AwsCloudTrail = AwsCloudTrail;
@@ -212,39 +209,6 @@ impl RemoteSource for AwsCloudTrail {
     ) -> bool {
         parse::for_each_event(body, visit)
     }
-
-    fn parse_event(&self, record: &[u8]) -> Option<ProviderEvent> {
-        derived_event(record)
-    }
-}
-
-/// The event of a record, as the timeline of this version shows it.
-fn derived_event(record: &[u8]) -> Option<ProviderEvent> {
-    let context = RecordContext {
-        endpoint: LOOKUP_EVENTS,
-        uri: "",
-        status: 200,
-        captured_at: Timestamp::from_unix_nanoseconds(0)?,
-        booted_at: None,
-        account: None,
-        frame: b"",
-        offset: 0,
-        preceding: b"",
-        bytes: record,
-    };
-    let mut found = None;
-    evidence_derive::derive_record(&context, &mut |derivation| match derivation {
-        Derivation::Event(event) if event.time != context.captured_at => found = Some(event),
-        Derivation::Event(_) | Derivation::Object(_) | Derivation::Edge(_) => {}
-    });
-    let event = found?;
-    let name = event.action.rsplit('/').next().unwrap_or_default();
-    Some(ProviderEvent {
-        time: event.time,
-        kind: format!("aws.{name}"),
-        summary: event.summary,
-        id: event.event_id,
-    })
 }
 
 /// One account, as one set of credentials sees it.

@@ -13,7 +13,7 @@ use super::intern::interned;
 use super::source::RestSource;
 use super::{readiness, walk};
 use crate::context::CaptureContext;
-use crate::{CaptureMode, Incomplete, ProviderEvent, ReadinessProbe, RemoteSource, Source};
+use crate::{CaptureMode, Incomplete, ReadinessProbe, RemoteSource, Source};
 
 /// A [`Source`] made of a [`RestSource`].
 pub struct RestAdapter {
@@ -146,9 +146,5 @@ impl RemoteSource for RestAdapter {
         _visit: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
     ) -> bool {
         false // a body alone does not say of which endpoint it is
-    }
-
-    fn parse_event(&self, _record: &[u8]) -> Option<ProviderEvent> {
-        None // the derivers read records
     }
 }
