@@ -421,8 +421,9 @@ impl<'d> IncidentEvidence<'d> {
                 "{incident}, {region}"
             );
         }
+        let distinct: BTreeSet<&str> = events.iter().map(|event| event.id.as_str()).collect();
         wait("timeline", || {
-            self.count_rows(incident, "aws.") == events.len()
+            self.count_rows(incident, "aws.") == distinct.len()
         });
     }
 

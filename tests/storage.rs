@@ -325,7 +325,7 @@ impl<'s> IncidentFixture<'s> {
         );
     }
 
-    /// Asserts that each event of each bundle has one row, which references its record.
+    /// Asserts that each event has one row, which references all its records in all bundles.
     fn assert_timeline(&self, bundles: &[(String, BundleContent)]) {
         let mut expected = BTreeMap::new();
         for (id, content) in bundles {
@@ -335,19 +335,26 @@ impl<'s> IncidentFixture<'s> {
             }
         }
         let rows = self.lines(&["timeline", "INC-1", "--kind", "aws."]);
-        assert_eq!(rows.len(), expected.len());
-        for row in rows {
-            let evidence = &row["evidence"];
-            let text = |name: &str| evidence[name].as_str().expect("a text").to_owned();
-            let record = evidence["record"].as_u64().expect("a number");
-            assert_eq!(
-                expected
-                    .remove(&(text("bundle"), text("item"), record))
-                    .as_deref(),
-                row["kind"].as_str(),
-                "{row}"
-            );
+        let ids: BTreeSet<&str> = rows
+            .iter()
+            .map(|row| row["event"]["eventId"].as_str().expect("an id"))
+            .collect();
+        assert_eq!(ids.len(), rows.len(), "one row for each event");
+        for row in &rows {
+            let others = row["otherEvidence"].as_array().into_iter().flatten();
+            for evidence in std::iter::once(&row["evidence"]).chain(others) {
+                let text = |name: &str| evidence[name].as_str().expect("a text").to_owned();
+                let record = evidence["record"].as_u64().expect("a number");
+                assert_eq!(
+                    expected
+                        .remove(&(text("bundle"), text("item"), record))
+                        .as_deref(),
+                    row["kind"].as_str(),
+                    "{row}"
+                );
+            }
         }
+        assert!(expected.is_empty(), "no row lists {expected:?}");
     }
 
     /// Asserts that no temporary files are left, and that sealed bundles are locked.
@@ -665,10 +672,10 @@ fn failed_timeline_writes_delay_their_capture() {
     let mut capture = incident.start(&[]);
     incident.wait_for_the_middle(&mut capture);
     let refuse = "CREATE FUNCTION refuse() RETURNS trigger AS 'BEGIN RAISE EXCEPTION ''no''; END' LANGUAGE plpgsql;
-        CREATE TRIGGER refuse BEFORE INSERT ON facts EXECUTE FUNCTION refuse()";
+        CREATE TRIGGER refuse BEFORE INSERT ON events EXECUTE FUNCTION refuse()";
     postgres.run_sql("exhibit", refuse);
     capture.wait_until(|said| said.contains("pass failed"));
-    postgres.run_sql("exhibit", "DROP TRIGGER refuse ON facts");
+    postgres.run_sql("exhibit", "DROP TRIGGER refuse ON events");
     capture.must_succeed();
     incident.assert_complete(&undisturbed);
 }

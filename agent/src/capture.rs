@@ -11,7 +11,7 @@ use evidence_format::plan::{SealedPlan, SealedStep};
 
 use crate::probes;
 pub use crate::probes::Probe;
-use crate::read::{Reader, ReaderOptions};
+use crate::read::{ItemLimits, Reader, ReaderOptions};
 pub use crate::recorder::CaptureProgress;
 use crate::recorder::{CaptureControl, ProbeOptions, ProbeRecorder};
 
@@ -97,8 +97,8 @@ pub fn plan(options: &CaptureOptions) -> Result<SealedPlan, UnknownProbe> {
     })
 }
 
-/// Carries out `plan`, which [`plan`] made from the same `options`. Each step makes an item, if
-/// only to state why it is empty.
+/// Carries out `plan`, within the limits of its steps; those of `options` are for [`plan`]. Each
+/// step makes an item, if only to state why it is empty.
 ///
 /// `progress` is called at the start and end of each step, and about ten times a second between.
 /// Soon after `cancelled` is set or the deadline has passed, the capture ends: what was read is
@@ -127,7 +127,6 @@ fn reader_options(options: &CaptureOptions) -> ReaderOptions {
     ReaderOptions {
         root: options.root.clone(),
         patience: PATIENCE,
-        object_bytes_max: options.object_bytes_max,
         entries_max: ENTRIES_MAX,
         before_touch: |_: &Path| {},
     }
@@ -162,7 +161,10 @@ fn run(
             item: step.item.as_str(),
             last_report: begin,
         };
-        reader.begin_item(step.item_bytes_max.unwrap_or(u64::MAX));
+        reader.begin_item(ItemLimits {
+            object_bytes_max: step.object_bytes_max.unwrap_or(u64::MAX),
+            item_bytes_left: step.item_bytes_max.unwrap_or(u64::MAX),
+        });
         let item = draft.item(&step.item)?;
         let recorder = ProbeRecorder::start(item, &mut reader, control, probe_options, probe.what)?;
         run_probe(probe, recorder)?;

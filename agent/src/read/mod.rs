@@ -46,8 +46,6 @@ pub(crate) struct ReaderOptions {
     pub(crate) root: PathBuf,
     /// How long one object may make no progress.
     pub(crate) patience: Duration,
-    /// Bytes kept of one object.
-    pub(crate) object_bytes_max: u64,
     /// Entries read of one folder.
     pub(crate) entries_max: u64,
     /// Called with each path before a system call that may hang: where tests make files hang.
@@ -91,12 +89,27 @@ struct QueueState {
     bytes: Vec<u8>,
     /// Number of the item that the requests are for.
     item: u64,
-    /// Bytes that the item may still take.
-    item_bytes_left: u64,
+    limits: ItemLimits,
     /// `None` while the reading thread waits for a request, or for the watching side to fetch.
     busy: Option<ReadInProgress>,
     /// The reading thread ends as soon as it sees this.
     abandoned: bool,
+}
+
+/// What may still be kept of an item.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ItemLimits {
+    /// Bytes of one object.
+    pub(crate) object_bytes_max: u64,
+    /// Bytes that the whole item may still take.
+    pub(crate) item_bytes_left: u64,
+}
+
+impl ItemLimits {
+    const NONE: Self = Self {
+        object_bytes_max: u64::MAX,
+        item_bytes_left: u64::MAX,
+    };
 }
 
 struct ReadInProgress {
@@ -124,14 +137,14 @@ impl ReadQueue {
         (!state.abandoned).then_some(state)
     }
 
-    fn new(requests: VecDeque<Arc<ReadRequest>>, item: u64, item_bytes_left: u64) -> Self {
+    fn new(requests: VecDeque<Arc<ReadRequest>>, item: u64, limits: ItemLimits) -> Self {
         let (events, bytes) = (VecDeque::new(), Vec::new());
         let state = QueueState {
             requests,
             events,
             bytes,
             item,
-            item_bytes_left,
+            limits,
             busy: None,
             abandoned: false,
         };
@@ -144,7 +157,7 @@ impl ReadQueue {
 
 impl Reader {
     pub(crate) fn start(options: ReaderOptions) -> Self {
-        let queue = Arc::new(ReadQueue::new(VecDeque::new(), 0, u64::MAX));
+        let queue = Arc::new(ReadQueue::new(VecDeque::new(), 0, ItemLimits::NONE));
         let (pending, events) = (VecDeque::new(), VecDeque::new());
         let reader = Self {
             options,
@@ -158,12 +171,12 @@ impl Reader {
         reader
     }
 
-    /// Begins an item of at most `item_bytes_max` bytes. Files behind links, which an item has only
-    /// once, may be read again.
-    pub(crate) fn begin_item(&mut self, item_bytes_max: u64) {
+    /// Begins an item within `limits`. Files behind links, which an item has only once, may be read
+    /// again.
+    pub(crate) fn begin_item(&mut self, limits: ItemLimits) {
         let mut state = self.queue.lock();
         state.item += 1;
-        state.item_bytes_left = item_bytes_max;
+        state.limits = limits;
     }
 
     /// Number of requests that have not ended.
@@ -250,14 +263,14 @@ impl Reader {
     }
 
     fn replace_worker(&mut self, requests: VecDeque<Arc<ReadRequest>>) {
-        let (item, left) = {
+        let (item, limits) = {
             let mut state = self.queue.lock();
             state.abandoned = true;
-            (state.item, state.item_bytes_left)
+            (state.item, state.limits)
         };
         self.queue.changed.notify_all();
         // A new queue: the abandoned thread may wake at any time, and must not write into it.
-        self.queue = Arc::new(ReadQueue::new(requests, item, left));
+        self.queue = Arc::new(ReadQueue::new(requests, item, limits));
         self.spawn();
     }
 

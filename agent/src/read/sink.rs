@@ -127,7 +127,8 @@ impl ObjectSink<'_> {
         let to = from + bytes.len();
         state.bytes.extend_from_slice(bytes);
         // Counted here and not when fetched: the next request may begin before that.
-        state.item_bytes_left = state.item_bytes_left.saturating_sub(bytes.len() as u64);
+        let left = &mut state.limits.item_bytes_left;
+        *left = left.saturating_sub(bytes.len() as u64);
         // bytes that follow the last ones need no event of their own
         if let Some(ReadEvent::Bytes(range)) = state.events.back_mut()
             && range.end == from

@@ -10,16 +10,20 @@ use super::files::FileReader;
 use super::root::CaptureRoot;
 use super::sink::{ObjectSink, ReadStop};
 use super::{
-    BATCH_EVENTS, ReadEvent, ReadInProgress, ReadOutcome, ReadQueue, ReadRequest, ReaderOptions,
+    BATCH_EVENTS, ItemLimits, ReadEvent, ReadInProgress, ReadOutcome, ReadQueue, ReadRequest,
+    ReaderOptions,
 };
 
 /// Reads what is requested until the queue is abandoned.
 pub(super) fn run(queue: &ReadQueue, options: ReaderOptions, hung_paths: Vec<Vec<u8>>) {
-    let object_bytes_max = options.object_bytes_max;
     let before_touch = options.before_touch;
     // A root that cannot be opened fails each request, so that each becomes a gap.
     let mut files = CaptureRoot::open(&options.root).map(|root| FileReader::new(root, options));
-    while let Some((request, item, item_bytes_left)) = next_request(queue) {
+    while let Some((request, item, limits)) = next_request(queue) {
+        let ItemLimits {
+            object_bytes_max,
+            item_bytes_left,
+        } = limits;
         // The tighter limit is the one that a gap names.
         let limit = if item_bytes_left < object_bytes_max {
             GapReason::OverBudget
@@ -54,8 +58,8 @@ pub(super) fn run(queue: &ReadQueue, options: ReaderOptions, hung_paths: Vec<Vec
     }
 }
 
-/// The next request, the number of its item, and the bytes that the item may still take.
-fn next_request(queue: &ReadQueue) -> Option<(Arc<ReadRequest>, u64, u64)> {
+/// The next request, the number of its item, and what may still be kept of that.
+fn next_request(queue: &ReadQueue) -> Option<(Arc<ReadRequest>, u64, ItemLimits)> {
     let mut state = queue.wait_while(|state| state.requests.is_empty())?;
     let request = state.requests.pop_front()?;
     state.busy = Some(ReadInProgress {
@@ -63,5 +67,5 @@ fn next_request(queue: &ReadQueue) -> Option<(Arc<ReadRequest>, u64, u64)> {
         // Busy from now on: even finding the file may hang.
         path: request.path.clone(),
     });
-    Some((request, state.item, state.item_bytes_left))
+    Some((request, state.item, state.limits))
 }

@@ -30,7 +30,7 @@ pub use incidents::{
 };
 pub use plays::{PlayDetails, PlayList};
 pub use problem::{ProblemCode, ProblemDocument};
-pub use sources::{SourceList, SourceStatus};
+pub use sources::{OfferStatus, SourceList, SourceStatus};
 pub use timeline::TimelinePage;
 pub use tokens::{CallerInfo, TokenInfo, TokenList, TokenRequest, TokenWithSecret};
 pub use webhooks::{SlackReply, WebhookEffect, WebhookReceipt};

@@ -15,7 +15,10 @@ pub struct SourceStatus {
     pub state: SourceState,
     /// The accounts and regions that a capture would query.
     pub targets: Vec<CaptureTarget>,
-    /// What is missing, and which permission to grant.
+    /// Each offer at each target.
+    #[serde(default)]
+    pub offers: Vec<OfferStatus>,
+    /// What is missing that belongs to no offer.
     pub problems: Vec<String>,
     /// The shortest published retention of its data; `null` if none is published.
     pub retention_seconds: Option<u64>,
@@ -23,6 +26,24 @@ pub struct SourceStatus {
     pub is_state: bool,
     /// Length of the play's window.
     pub window_seconds: u64,
+}
+
+/// The result of a readiness check of one offer at one target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferStatus {
+    /// The start of its items' names, such as `okta-users`.
+    pub offer: String,
+    /// The API that is called.
+    pub api: String,
+    pub target: CaptureTarget,
+    pub state: SourceState,
+    /// Requests for the play's window, estimated from a sample; `null` without a sample.
+    pub requests_expected: Option<u64>,
+    /// What is missing.
+    pub problems: Vec<String>,
+    /// Permissions to grant, as the provider calls them.
+    pub missing_grants: Vec<String>,
 }
 
 /// All sources.

@@ -14,7 +14,9 @@ use tokio::time::Instant;
 use super::events::planned_entry;
 use super::{Pipeline, PipelineError};
 use domain::incident::{CaptureRequest, Pivot, Play, PlayName};
-use domain::plan::{self, CapturePass, CapturePlan, Offer, Readiness, ReadinessState};
+use domain::plan::{
+    self, CapturePass, CapturePlan, OfferReadiness, PlannedSource, Readiness, ReadinessState,
+};
 use platform::clock;
 use sources::{ReadinessProbe, Source};
 use store::ledger::PassRow;
@@ -24,6 +26,10 @@ const READINESS_VALID_FOR: Duration = Duration::from_secs(20);
 /// Windows whose ends differ by at most this, and by at most a hundredth of their length, give the
 /// same estimate: most windows end now, and the next caller asks a few seconds later.
 const WINDOWS_DIFFER_NANOSECONDS: u128 = 60_000_000_000;
+
+/// How long the estimates of a readiness check are used for plans: people read a plan, and then
+/// declare.
+const ESTIMATES_VALID_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// The readiness of each source.
 pub type SourcesReadiness = Vec<(&'static dyn Source, Readiness)>;
@@ -49,6 +55,31 @@ impl ReadinessCache {
         // which identity a source asks as may depend on the incident
         is_same && self.incident.as_ref() == incident && self.at.elapsed() < READINESS_VALID_FOR
     }
+
+    /// Fills in the requests that the last check expected, if it was for about this window, so that
+    /// a capture has the order and the numbers of the plan that was shown before. Takes nothing
+    /// else from that check: what it was refused may have been granted since.
+    fn fill_estimates(&self, readiness: &mut Readiness, window: TimeWindow) {
+        let is_alike = self.window.is_some_and(|own| {
+            let tolerance = apart(window.from, window.until) / 10;
+            apart(own.from, window.from).max(apart(own.until, window.until)) <= tolerance
+        });
+        if !is_alike || self.at.elapsed() >= ESTIMATES_VALID_FOR {
+            return;
+        }
+        let known = |ready: &OfferReadiness| {
+            let results = self.results.iter();
+            results
+                .filter(|(_, known)| known.source == readiness.source)
+                .flat_map(|(_, known)| &known.offers)
+                .find(|known| known.offer == ready.offer && known.target == ready.target)
+                .and_then(|known| known.requests)
+        };
+        let requests: Vec<_> = readiness.offers.iter().map(known).collect();
+        for (ready, requests) in readiness.offers.iter_mut().zip(requests) {
+            ready.requests = ready.requests.or(requests);
+        }
+    }
 }
 
 /// The nanoseconds between two times.
@@ -60,15 +91,11 @@ pub(super) fn encode(plan: &CapturePlan) -> String {
     serde_json::to_string(plan).expect("numbers and texts are JSON")
 }
 
-/// The offers of `source`, each with the source's readiness.
-fn each_offer(
-    source: &'static dyn Source,
-    readiness: &Readiness,
-) -> impl Iterator<Item = (&'static Offer, Readiness)> {
-    source
-        .offers()
-        .iter()
-        .map(|offer| (offer, readiness.clone()))
+fn planned_source(source: &'static dyn Source, readiness: Readiness) -> PlannedSource<'static> {
+    PlannedSource {
+        offers: source.offers(),
+        readiness,
+    }
 }
 
 impl Pipeline {
@@ -106,14 +133,20 @@ impl Pipeline {
         source: &'static dyn Source,
     ) -> Result<CapturePlan, PipelineError> {
         let key = &row.key;
-        let readiness = self
+        // Without samples: they would take requests from the quota of the capture, whose own first
+        // requests tell the same, and are recorded.
+        let mut readiness = self
             .check_readiness(source, Some(key.incident.clone()), None)
             .await;
         let input = self.plan_input(key).await?;
-        let mut plan = plan::plan(
-            &input.as_request(),
-            &each_offer(source, &readiness).collect::<Vec<_>>(),
-        )?;
+        let window = input.as_request().window()?;
+        // Never waits for a check that is running, which may take long.
+        if let Ok(last) = self.readiness.try_lock()
+            && let Some(last) = last.as_ref()
+        {
+            last.fill_estimates(&mut readiness, window);
+        }
+        let mut plan = plan::plan(&input.as_request(), &[planned_source(source, readiness)])?;
         // the other sources of the request have passes of their own
         plan.unavailable
             .retain(|unavailable| unavailable.source.as_str() == source.name());
@@ -139,15 +172,15 @@ impl Pipeline {
         let play = self.plays.get(play)?;
         let window = request.window.or_else(|| self.window_of(play));
         let results = self.check_all_sources(incident, window).await;
-        let offers: Vec<_> = results
+        let planned: Vec<_> = results
             .iter()
-            .flat_map(|(source, readiness)| each_offer(*source, readiness))
+            .map(|(source, readiness)| planned_source(*source, readiness.clone()))
             .collect();
         let id = incident
             .cloned()
             .unwrap_or_else(|| "not-declared".parse().expect("an id")); // a plan names its incident
         let input = self.new_plan_input(id, clock::now(), play.clone(), pivots, request);
-        Ok(plan::plan(&input.as_request(), &offers)?)
+        Ok(plan::plan(&input.as_request(), &planned)?)
     }
 
     /// The window of a play, ending now.
@@ -215,30 +248,58 @@ impl Pipeline {
         let checked = AssertUnwindSafe(source.check_readiness(&probe))
             .catch_unwind()
             .await;
-        checked.unwrap_or_else(|_| Readiness {
-            source: source.name().parse().expect("names of sources are names"),
-            state: ReadinessState::Unavailable,
-            targets: Vec::new(),
-            problems: vec!["its readiness check crashed: a bug of this program".to_owned()],
+        checked.unwrap_or_else(|_| {
+            let name = source.name().parse().expect("names of sources are names");
+            let problem = "its readiness check crashed: a bug of this program".to_owned();
+            Readiness::of_source(name, ReadinessState::Unavailable, vec![problem])
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::plan::CaptureTarget;
+
     use super::*;
+
+    fn window(from: i64, until: i64) -> Option<TimeWindow> {
+        let at =
+            |seconds: i64| Timestamp::from_unix_nanoseconds(i128::from(seconds) * 1_000_000_000);
+        Some(TimeWindow {
+            from: at(from)?,
+            until: at(until)?,
+        })
+    }
+
+    #[test]
+    fn capture_takes_estimates_of_the_plan_shown_before() {
+        let host = sources::find("host").expect("a source");
+        let ready = |requests| {
+            let offer = OfferReadiness {
+                requests,
+                ..OfferReadiness::ready(&host.offers()[0], CaptureTarget::default())
+            };
+            let name = "host".parse().expect("a source");
+            Readiness::of_offers(name, ReadinessState::Ready, vec![offer], Vec::new())
+        };
+        let filled = |age: u64, wanted: Option<TimeWindow>| {
+            let cache = ReadinessCache {
+                at: Instant::now() - Duration::from_secs(age),
+                incident: None,
+                window: window(0, 86_400),
+                results: Arc::new(vec![(host, ready(Some(7)))]),
+            };
+            let mut fresh = ready(None);
+            cache.fill_estimates(&mut fresh, wanted.expect("a window"));
+            fresh.offers[0].requests
+        };
+        assert_eq!(filled(300, window(0, 86_700)), Some(7), "it was being read");
+        assert_eq!(filled(300, window(0, 172_800)), None);
+        assert_eq!(filled(901, window(0, 86_400)), None);
+    }
 
     #[test]
     fn readiness_is_reused_only_for_the_same_incident_and_window() {
-        let at = |seconds: i64| {
-            Timestamp::from_unix_nanoseconds(i128::from(seconds) * 1_000_000_000).expect("a time")
-        };
-        let window = |from, until| {
-            Some(TimeWindow {
-                from: at(from),
-                until: at(until),
-            })
-        };
         let id = |text: &str| text.parse::<IncidentId>().expect("an id");
         let results = Arc::new(Vec::new());
         let cache = ReadinessCache {

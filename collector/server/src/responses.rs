@@ -8,13 +8,13 @@ use evidence_format::id::IncidentId;
 
 use api::{
     BundleSummary, CaptureKind, CapturePass, CaptureProgress, CaptureState, IncidentDetails,
-    IncidentListItem, PlayDetails, SourceStatus, TokenInfo,
+    IncidentListItem, OfferStatus, PlayDetails, SourceStatus, TokenInfo,
 };
 use domain::incident::view::IncidentView;
 use domain::incident::{
     BundleCoverage, Incident, IncidentEvent, IncidentOverview, JournalEntry, Play, Plays,
 };
-use domain::plan::{EvidenceLifetime, Readiness};
+use domain::plan::{EvidenceLifetime, OfferReadiness, Readiness};
 use pipeline::{ATTACHMENT_SOURCE, PassProgress, Pipeline, PipelineError};
 use platform::clock;
 use sources::Source;
@@ -192,10 +192,11 @@ pub fn source_status(
         source: readiness.source.to_string(),
         what: source.description().to_owned(),
         state: readiness.state,
-        targets: readiness
-            .targets
+        targets: readiness.targets().into_iter().cloned().collect(),
+        offers: readiness
+            .offers
             .into_iter()
-            .map(|estimate| estimate.target)
+            .map(|ready| offer_status(source, ready))
             .collect(),
         problems: readiness.problems,
         retention_seconds: lifetimes()
@@ -203,6 +204,22 @@ pub fn source_status(
             .min(),
         is_state: lifetimes().all(|lifetime| matches!(lifetime, EvidenceLifetime::State(_))),
         window_seconds: u64::from(play.window_hours) * 3600,
+    }
+}
+
+fn offer_status(source: &'static dyn Source, ready: OfferReadiness) -> OfferStatus {
+    let offer = source
+        .offers()
+        .iter()
+        .find(|offer| offer.item == ready.offer);
+    OfferStatus {
+        offer: ready.offer.to_owned(),
+        api: offer.map_or_else(String::new, |offer| offer.api.to_owned()),
+        target: ready.target,
+        state: ready.state,
+        requests_expected: ready.requests,
+        problems: ready.problems,
+        missing_grants: ready.missing_grants,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+pub use crate::gitlab::GitLabConfig;
+pub use crate::github::config::GitHubConfig;
 pub use crate::okta::{OktaConfig, OktaOrg};
 
 /// `[sources]`. Trusted: anyone who edits it decides what evidence is captured, and under which
@@ -11,8 +13,10 @@ pub use crate::okta::{OktaConfig, OktaOrg};
 pub struct SourcesConfig {
     #[serde(rename = "aws_cloudtrail")] // sections are called as their sources are in evidence
     pub aws_cloudtrail: AwsConfig,
+    pub github: GitHubConfig,
     pub(crate) host: HostConfig,
     pub okta: OktaConfig,
+    pub gitlab: GitLabConfig,
 }
 
 /// `[sources.aws_cloudtrail]`.

@@ -81,6 +81,10 @@ impl CaptureContext {
             return Ok(());
         }
         let bytes = warc.len() as u64;
+        // Cursors are sealed in the plan of a continuation. One that must not be is dropped, and
+        // the page is kept.
+        let may_be_sealed = cursor.is_none_or(is_sealable);
+        let cursor = cursor.filter(|_| may_be_sealed);
         self.sink.persist(warc, cursor).await.map_err(|error| {
             // a store that is only away leaves a gap that the next pass can fill
             let (ended, reason) = match error {
@@ -95,6 +99,13 @@ impl CaptureContext {
         })?;
         self.progress.add_page(bytes);
         self.pass_progress.add_page(bytes);
+        if !may_be_sealed {
+            return Err(Incomplete {
+                ended: EndReason::Failed,
+                reason: GapReason::Crashed,
+                what: "the cursor holds a host or a credential: a bug of the source".to_owned(),
+            });
+        }
         // checked after the page is durable: what has been received is evidence, even over budget
         if self.progress.bytes.load(Ordering::Relaxed) > self.bytes_max {
             let what = format!("more than the plan's {} bytes", self.bytes_max);
@@ -105,5 +116,127 @@ impl CaptureContext {
             });
         }
         Ok(())
+    }
+}
+
+/// Parameters of URLs whose values are credentials: of signed URLs, and of badly made APIs.
+const CREDENTIAL_PARAMETERS: [&str; 14] = [
+    "x-amz-signature",
+    "x-amz-credential",
+    "x-amz-security-token",
+    "x-goog-signature",
+    "x-goog-credential",
+    "signature",
+    "urlsignature",
+    "sig",
+    "access_token",
+    "refresh_token",
+    "client_secret",
+    "password",
+    "secret",
+    "api_key",
+];
+
+/// True if `cursor` holds neither the address of a host nor a parameter that is a credential.
+fn is_sealable(cursor: &str) -> bool {
+    let lower = cursor.to_ascii_lowercase();
+    let is_credential = |piece: &str| {
+        let name = piece.split('=').next().unwrap_or_default();
+        piece.contains('=') && CREDENTIAL_PARAMETERS.contains(&name)
+    };
+    !lower.contains("://") && !lower.split(['?', '&', '"', '\\']).any(is_credential)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::Mutex;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::recorder::{QuotaKey, RequestPolicy, RequestRate, Transport};
+
+    /// What was persisted, and with which cursor.
+    #[derive(Default)]
+    struct Persisted(Mutex<Vec<(usize, Option<String>)>>);
+
+    #[async_trait]
+    impl PageSink for Persisted {
+        async fn persist(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), PageSinkError> {
+            let mut pages = self.0.lock().expect("no panic");
+            pages.push((warc.len(), cursor.map(str::to_owned)));
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn page_is_kept_without_the_cursor_that_must_not_be_sealed() {
+        crate::crypto::install_provider();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 204 X\r\nconnection: close\r\n\r\n");
+            }
+        });
+        let quota = QuotaKey {
+            provider: "test",
+            account: String::new(),
+            region: String::new(),
+            endpoint: "x",
+        };
+        let policy = RequestPolicy::new(quota, RequestRate::new(1000.0, 100));
+        let transport = Arc::new(Transport::new().expect("a client"));
+        let recorder = Recorder::new(transport, policy, [7; 8], CancellationToken::new());
+        let sink = Arc::new(Persisted::default());
+        let cx = CaptureContext {
+            incident: "INC-1".parse().expect("an id"),
+            config: Arc::default(),
+            recorder: recorder.clone(),
+            cursor: None,
+            bytes_max: u64::MAX,
+            object_bytes_max: u64::MAX,
+            rank: 0,
+            pass_kind: PassKind::First,
+            progress: Arc::default(),
+            pass_progress: Arc::default(),
+            sink: sink.clone(),
+        };
+        let mut results = Vec::new();
+        for cursor in ["page 2", "https://x.test/?page=3"] {
+            let request = http::Request::get(format!("http://{address}/")).body(Bytes::new());
+            let answer = recorder.call(request.expect("a request")).await;
+            answer.expect("it is answered");
+            results.push(cx.persist(&recorder, Some(cursor)).await);
+        }
+        assert_eq!(results[0], Ok(()));
+        let error = results[1].as_ref().expect_err("it holds a host");
+        assert_eq!(error.reason, GapReason::Crashed);
+        let pages = sink.0.lock().expect("no panic");
+        assert!(pages.iter().all(|(bytes, _)| *bytes > 0));
+        let cursors: Vec<_> = pages.iter().map(|(_, cursor)| cursor.as_deref()).collect();
+        assert_eq!(cursors, [Some("page 2"), None]);
+    }
+
+    #[test]
+    fn cursor_with_host_or_credential_is_not_sealed() {
+        for bad in [
+            "https://api.example.com/v1?after=1",
+            r#"{"next":"/logs?X-Amz-Signature=ab&after=1"}"#,
+            "/logs?after=1&sig=ab",
+            "access_token=ab",
+        ] {
+            assert!(!is_sealable(bad), "{bad}");
+        }
+        for good in [
+            r#"{"slices":[{"from":1,"last":2,"token":"AbC+/sig=","done":false}]}"#,
+            "/api/v1/logs?after=16277%2F_1&limit=1000",
+            "",
+        ] {
+            assert!(is_sealable(good), "{good}");
+        }
     }
 }

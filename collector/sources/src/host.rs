@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 use agent::capture::{self, CaptureOptions, CaptureProgress, Probe};
 use async_trait::async_trait;
 use evidence_format::bundle::{BundleError, DraftBundle};
+use evidence_format::plan::SealedPlan;
 
 use super::{CaptureMode, LocalContext, LocalSource, ReadinessProbe, Source, not_configured};
 use domain::plan::{
-    CaptureStep, CaptureTarget, EvidenceLifetime, Offer, Readiness, ReadinessState, TargetEstimate,
+    CaptureStep, CaptureTarget, EvidenceLifetime, Offer, OfferReadiness, Readiness, ReadinessState,
 };
 
 pub(crate) static SOURCE: HostSource = HostSource;
@@ -69,16 +70,11 @@ impl Source for HostSource {
         } else {
             vec!["not root: open files and sockets of other users' processes are hidden".to_owned()]
         };
-        let targets = vec![TargetEstimate {
-            target: CaptureTarget::default(),
-            requests: None,
-        }];
-        Readiness {
-            source: NAME.parse().expect("a name"),
-            state: ReadinessState::Ready,
-            targets,
-            problems,
-        }
+        let offers = OFFERS
+            .iter()
+            .map(|offer| OfferReadiness::ready(offer, CaptureTarget::default()));
+        let source = NAME.parse().expect("a name");
+        Readiness::of_offers(source, ReadinessState::Ready, offers.collect(), problems)
     }
 
     fn capture_mode(&self) -> CaptureMode<'_> {
@@ -93,17 +89,15 @@ impl LocalSource for HostSource {
         steps: &[CaptureStep],
         cx: &LocalContext<'_>,
     ) -> Result<(), BundleError> {
-        let planned = capture::probes()
-            .filter(|probe| steps.iter().any(|step| step.item == probe.item()))
-            .map(|probe| probe.name.to_owned());
         let options = CaptureOptions {
-            only: planned.collect(),
             deadline: cx.deadline,
             environment_values: cx.config.host.environment_values,
             ..CaptureOptions::default()
         };
-        // the agent orders its steps itself, as the planner does
-        let plan = capture::plan(&options).expect("only names of the agent's own probes");
+        let plan = SealedPlan {
+            deadline_seconds: Some(cx.deadline.as_secs()),
+            steps: steps.iter().map(CaptureStep::sealed).collect(),
+        };
         let mut progress = |now: CaptureProgress<'_>| cx.progress.set(now.step as u64, now.bytes);
         capture::capture(draft, &plan, &options, cx.stop, &mut progress)
     }

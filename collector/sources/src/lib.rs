@@ -11,6 +11,8 @@ pub mod config;
 pub mod context;
 pub mod coverage;
 pub mod crypto;
+mod gitlab;
+mod github;
 mod host;
 mod okta;
 pub mod recorder;
@@ -25,17 +27,26 @@ use async_trait::async_trait;
 use evidence_format::bundle::{BundleError, DraftBundle};
 use evidence_format::coverage::{EndReason, GapReason, TimeWindow};
 use evidence_format::id::IncidentId;
-use evidence_format::time::Timestamp;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 
 use config::SourcesConfig;
 use context::CaptureContext;
+#[cfg(doc)]
+use coverage::CountedKind;
+use coverage::{CountedRecord, DeclaredRecords, EndpointCounting, UnreadableBody};
 use domain::plan::{CaptureStep, Offer, Readiness, ReadinessState};
 use platform::progress::ProgressCounter;
 use recorder::{CallError, Transport};
+use rest::RestSource;
 
 /// Every source of this program.
-pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE, &okta::SOURCE];
+pub static ALL: &[&dyn Source] = &[
+    &host::SOURCE,
+    &aws_cloudtrail::SOURCE,
+    &okta::SOURCE,
+    &gitlab::SOURCE,
+    &github::SOURCE,
+];
 
 /// The source called `name`.
 #[must_use]
@@ -59,12 +70,18 @@ pub trait Source: Send + Sync {
     /// What can be captured, and how fast it vanishes. The planner orders steps by the latter.
     fn offers(&self) -> &'static [Offer];
 
-    /// Finds out which targets are available now, under which identity, and which permissions are
-    /// missing. Sends few requests, and only reading ones.
+    /// Finds out at which targets each offer is available now, under which identity, and which
+    /// permissions are missing. Sends few requests, and only reading ones.
     async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness;
 
     /// How this source captures.
     fn capture_mode(&self) -> CaptureMode<'_>;
+
+    /// The table that the source is made of, if it is: permission files are generated from it, and
+    /// its endpoints are tested by existing.
+    fn table(&self) -> Option<&'static dyn RestSource> {
+        None
+    }
 }
 
 /// The two ways to capture.
@@ -86,14 +103,22 @@ pub trait RemoteSource: Send + Sync {
     /// [`Incomplete`], if the step ended early. The caller seals it as a gap.
     async fn capture(&self, step: &CaptureStep, cx: &CaptureContext) -> Result<(), Incomplete>;
 
-    /// Calls `visit` with the time and the id of every event in `body`, in order. `body` is that of
-    /// one recorded response. Returns false if it is no page of events, such as the answer to an
-    /// identity request. Pure.
-    fn for_each_event(
+    /// How the answers of `endpoint` are counted in the items of `offer`; `None` if the source has
+    /// no such endpoint. Pure.
+    fn counting(&self, offer: &str, endpoint: &str) -> Option<EndpointCounting>;
+
+    /// Calls `visit` with each record of `body`, in order, and returns how many there are according
+    /// to the provider. `body` is that of a successful answer of `endpoint`, whose kind is
+    /// [`CountedKind::Events`] or [`CountedKind::Objects`]. Pure.
+    ///
+    /// # Errors
+    /// The body has another shape.
+    fn read_body(
         &self,
+        endpoint: &str,
         body: &[u8],
-        visit: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
-    ) -> bool;
+        visit: &mut dyn FnMut(CountedRecord<'_>),
+    ) -> Result<Option<DeclaredRecords>, UnreadableBody>;
 }
 
 /// A source on this machine.
@@ -127,8 +152,8 @@ pub struct ReadinessProbe {
     pub incident: Option<IncidentId>,
     pub config: Arc<SourcesConfig>,
     pub transport: Arc<Transport>,
-    /// Spend one request for each target, to see whether it may be captured, and to estimate how
-    /// many requests this window takes.
+    /// Spend one request for each offer and target, to see whether it may be captured, and to
+    /// estimate how many requests this window takes.
     pub estimate: Option<TimeWindow>,
 }
 
@@ -193,10 +218,6 @@ pub fn offer_of(source: &dyn Source, step: &CaptureStep) -> Option<&'static Offe
 /// The readiness of a source that is not set up.
 fn not_configured(source: &str, problem: &str) -> Readiness {
     let source = source.parse().expect("names of sources are names");
-    Readiness {
-        source,
-        state: ReadinessState::NotConfigured,
-        targets: Vec::new(),
-        problems: vec![problem.to_owned()],
-    }
+    let problems = vec![problem.to_owned()];
+    Readiness::of_source(source, ReadinessState::NotConfigured, problems)
 }

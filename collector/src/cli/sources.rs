@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use api::SourceStatus;
+use api::{OfferStatus, SourceStatus};
 use clap::{Args, Subcommand};
 use evidence_format::safe::safe;
 use serde::Serialize;
@@ -39,6 +39,7 @@ struct SourceOutput<'a> {
     source: &'a str,
     state: ReadinessState,
     targets: &'a [CaptureTarget],
+    offers: &'a [OfferStatus],
     problems: &'a [String],
     retention_seconds: Option<u64>,
     window_seconds: u64,
@@ -65,6 +66,7 @@ fn source_output(source: &SourceStatus) -> SourceOutput<'_> {
         source,
         state,
         targets,
+        offers,
         problems,
         retention_seconds,
         window_seconds,
@@ -75,6 +77,7 @@ fn source_output(source: &SourceStatus) -> SourceOutput<'_> {
         source,
         state: *state,
         targets,
+        offers,
         problems,
         retention_seconds,
         window_seconds,
@@ -87,16 +90,13 @@ fn format_source(view: &SourceStatus) -> String {
         what,
         state,
         targets,
+        offers,
         problems,
         retention_seconds,
         is_state,
         window_seconds,
     } = view;
-    let state = match state {
-        ReadinessState::Ready => "ready",
-        ReadinessState::NotConfigured => "not configured",
-        ReadinessState::Unavailable => "unavailable",
-    };
+    let state = state.as_str();
     let mut text = format!("{source:<20} {state}, {} targets: {what}\n", targets.len());
     // The regions of an account are targets of their own, with the same identity.
     let accounts: BTreeSet<_> = targets
@@ -106,9 +106,14 @@ fn format_source(view: &SourceStatus) -> String {
             Some(format!("account {account} as {identity}"))
         })
         .collect();
-    // Both hold text of the provider, so they are escaped.
-    for line in accounts.iter().chain(problems) {
-        text.push_str(&format!("{:<20}   {}\n", "", safe(line)));
+    let not_ready = offers.iter().filter_map(offer_line);
+    // All hold text of the provider, so they are escaped.
+    for line in accounts
+        .into_iter()
+        .chain(problems.iter().cloned())
+        .chain(not_ready)
+    {
+        text.push_str(&format!("{:<20}   {}\n", "", safe(&line)));
     }
     match (is_state, retention_seconds) {
         // A source of current state has no window to compare with its retention.
@@ -131,4 +136,66 @@ fn format_source(view: &SourceStatus) -> String {
         (false, None) => text.push_str(&format!("{:<20}   kept until deleted\n", "")),
     }
     text
+}
+
+/// What is wrong with an offer, and which permission to grant; `None` if nothing is.
+fn offer_line(offer: &OfferStatus) -> Option<String> {
+    if offer.state == ReadinessState::Ready && offer.problems.is_empty() {
+        return None;
+    }
+    let target = offer
+        .target
+        .name
+        .as_ref()
+        .map(|name| format!(" at {name}"))
+        .unwrap_or_default();
+    let mut line = format!("{}{target}: {}", offer.offer, offer.state.as_str());
+    for problem in &offer.problems {
+        line.push_str(&format!("; {problem}"));
+    }
+    if !offer.missing_grants.is_empty() {
+        line.push_str(&format!("; grant {}", offer.missing_grants.join(", ")));
+    }
+    Some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_refused_offer_and_its_missing_grant() {
+        let offer = |offer: &str, state, grant: &[&str]| OfferStatus {
+            offer: offer.to_owned(),
+            api: String::new(),
+            target: CaptureTarget {
+                name: Some("acme".to_owned()),
+                ..CaptureTarget::default()
+            },
+            state,
+            requests_expected: None,
+            problems: Vec::new(),
+            missing_grants: grant.iter().map(|&grant| grant.to_owned()).collect(),
+        };
+        let status = SourceStatus {
+            source: "okta".to_owned(),
+            what: "identities".to_owned(),
+            state: ReadinessState::Ready,
+            targets: vec![CaptureTarget::default()],
+            offers: vec![
+                offer("okta-log", ReadinessState::Refused, &["okta.logs.read"]),
+                offer("okta-users", ReadinessState::Ready, &[]),
+            ],
+            problems: Vec::new(),
+            retention_seconds: None,
+            is_state: true,
+            window_seconds: 60,
+        };
+        let text = format_source(&status);
+        assert!(
+            text.contains("   okta-log at acme: refused; grant okta.logs.read\n"),
+            "{text}"
+        );
+        assert!(!text.contains("okta-users"), "{text}");
+    }
 }

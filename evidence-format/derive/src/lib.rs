@@ -7,6 +7,7 @@
 mod cloudtrail;
 mod edge;
 mod event;
+pub mod github;
 mod gitlab;
 mod host;
 pub mod json;
@@ -104,6 +105,7 @@ pub trait Deriver: Sync {
 /// All derivers.
 pub static ALL: &[&dyn Deriver] = &[
     &cloudtrail::CloudTrailDeriver,
+    &github::GitHubDeriver,
     &gitlab::GitLabDeriver,
     &host::HostDeriver,
     &okta::OktaDeriver,

@@ -1,50 +1,66 @@
 //! Allots the budget to the steps, in the plan's order: the most volatile are served first.
 
-use super::capture_plan::{CaptureBudget, CaptureStep, LeftOutReason};
+use std::collections::BTreeMap;
+
+use super::capture_plan::{CaptureBudget, CaptureStep, LeftOutReason, PlanNotice};
 use crate::incident::SourceName;
 
-/// A step may take this multiple of what was expected, since estimates come from small samples.
-const SLACK: u64 = 2;
-/// Least bytes for a step of unknown size: a few pages of any API.
-const UNKNOWN_BYTES_MIN: u64 = 1 << 20;
+/// Least bytes of a step: a few pages of any API.
+const STEP_BYTES_MIN: u64 = 1 << 20;
+/// Bytes in a megabyte, as people are shown them.
+const MEGABYTE: u64 = 1_000_000;
 
-/// Gives each step its limits, or leaves it out. The sum of the limits stays within `budget`: a
-/// step gets twice what it is expected to need, and steps of unknown need share what is left. A
-/// step that does not fit leaves room for smaller ones after it.
+/// Gives each step its limits, or leaves it out. Each source has all of `budget`, since it is
+/// captured in a pass of its own; the limits of its steps stay within it.
+///
+/// The steps of a source have equal shares. What is expected of a step is no part of its limit: it
+/// is extrapolated from a small sample, and a sample that was too small must not cut evidence while
+/// there is room. If the shares would be smaller than [`STEP_BYTES_MIN`], the last steps are left
+/// out.
 pub(super) fn allot(steps: &mut [(SourceName, CaptureStep)], budget: &CaptureBudget) {
-    let mut bytes_left = budget.bytes_max;
-    let mut unknown_count = 0_u64;
-    for (_, step) in steps.iter_mut() {
-        let bytes_needed = bytes_needed(step);
-        step.left_out = left_out(step, bytes_needed, bytes_left);
-        if step.left_out.is_none() {
-            step.limits.item_bytes_max = bytes_needed;
-            bytes_left -= bytes_needed;
-            unknown_count += u64::from(step.bytes_expected.is_none());
+    let mut places_left: BTreeMap<SourceName, u64> = BTreeMap::new();
+    let mut taken: BTreeMap<SourceName, u64> = BTreeMap::new();
+    for (source, step) in steps.iter_mut() {
+        let places_left = places_left
+            .entry(source.clone())
+            .or_insert(budget.bytes_max / STEP_BYTES_MIN);
+        // First, so that the budget is not blamed for what no budget could capture.
+        if step.asked.is_some() && step.effective.is_none() {
+            step.left_out = Some(LeftOutReason::Expired);
+        } else if *places_left == 0 {
+            step.left_out = Some(LeftOutReason::Bytes);
+        } else {
+            // A refused step has its share too: a settle pass asks it again.
+            *places_left -= 1;
+            *taken.entry(source.clone()).or_default() += 1;
         }
     }
-    // Only now is it known what is left to share.
-    let share = bytes_left.checked_div(unknown_count).unwrap_or(0);
-    for (_, step) in steps.iter_mut().filter(|(_, step)| step.left_out.is_none()) {
-        let limits = &mut step.limits;
-        if step.bytes_expected.is_none() {
-            limits.item_bytes_max += share;
+    // Only now is it known how many share the budget.
+    for (source, step) in steps.iter_mut() {
+        match step.left_out {
+            Some(LeftOutReason::Bytes | LeftOutReason::Expired) => continue,
+            Some(LeftOutReason::Refused) | None => {}
         }
+        let limits = &mut step.limits;
+        limits.item_bytes_max = budget.bytes_max / taken[source];
         // No object is larger than the item that contains it.
         limits.object_bytes_max = limits.object_bytes_max.min(limits.item_bytes_max);
     }
 }
 
-fn bytes_needed(step: &CaptureStep) -> u64 {
-    step.bytes_expected.map_or(UNKNOWN_BYTES_MIN, |expected| {
-        expected.saturating_mul(SLACK).max(1)
+/// Says of which steps more is expected than their limits allow.
+pub(super) fn warnings(steps: &[(SourceName, CaptureStep)]) -> impl Iterator<Item = PlanNotice> {
+    steps.iter().filter_map(|(source, step)| {
+        let expected = step.bytes_expected?;
+        let limit = step.limits.item_bytes_max;
+        (step.left_out.is_none() && expected > limit).then(|| PlanNotice {
+            source: Some(source.clone()),
+            text: format!(
+                "{}: about {} MB expected, limit is {} MB: narrow the scope, or raise bytes-max",
+                step.item,
+                expected.div_ceil(MEGABYTE),
+                limit / MEGABYTE
+            ),
+        })
     })
-}
-
-fn left_out(step: &CaptureStep, bytes_needed: u64, bytes_left: u64) -> Option<LeftOutReason> {
-    // First, so that the budget is not blamed for what no budget could capture.
-    if step.asked.is_some() && step.effective.is_none() {
-        return Some(LeftOutReason::Expired);
-    }
-    (bytes_needed > bytes_left).then_some(LeftOutReason::Bytes)
 }

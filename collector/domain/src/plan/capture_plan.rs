@@ -93,6 +93,10 @@ pub struct CaptureStep {
     pub cursor: Option<String>,
     /// Why the step is skipped and becomes a gap; `null` if it is not skipped.
     pub left_out: Option<LeftOutReason>,
+    /// What stands in the way of the step, and which permission to grant; `null` if nothing was
+    /// found.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 /// Limits of one step.
@@ -100,7 +104,7 @@ pub struct CaptureStep {
 #[schema(as = StepLimits)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepLimits {
-    /// Bytes of one object.
+    /// Bytes of one object, such as a file or a log. A page of a list is none: it holds many.
     pub object_bytes_max: u64,
     /// Bytes of the whole item, before compression.
     pub item_bytes_max: u64,
@@ -114,13 +118,15 @@ pub enum LeftOutReason {
     Bytes,
     /// By its published retention, the source has nothing left of the window.
     Expired,
+    /// The source denies read access. Settle passes ask again.
+    Refused,
 }
 
-/// Limits of the whole capture.
+/// Limits of a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CaptureBudget {
-    /// Bytes of all steps, before compression.
+    /// Bytes of all steps of one source, before compression.
     pub bytes_max: u64,
     /// Seconds after which each pass seals what it has.
     pub deadline_seconds: u64,
@@ -154,8 +160,10 @@ pub enum UnavailableReason {
     NotInThisVersion,
     /// The source is not configured.
     NotConfigured,
-    /// The source does not respond, or denies read access.
+    /// The source does not respond.
     Unavailable,
+    /// The source denies read access.
+    Refused,
     /// The source has no targets.
     NoTargets,
     /// The scope leaves the source out.
@@ -191,15 +199,22 @@ impl CapturePass {
     #[must_use]
     pub fn sealed_plan(&self, deadline_seconds: Option<u64>) -> SealedPlan {
         // Also the steps that are left out: an auditor sees what was never attempted.
-        let steps = self.steps.iter().map(|step| SealedStep {
-            item: step.item.clone(),
-            what: step.what.clone(),
-            object_bytes_max: Some(step.limits.object_bytes_max),
-            item_bytes_max: Some(step.limits.item_bytes_max),
-        });
         SealedPlan {
             deadline_seconds,
-            steps: steps.collect(),
+            steps: self.steps.iter().map(CaptureStep::sealed).collect(),
+        }
+    }
+}
+
+impl CaptureStep {
+    /// The form in which the step is sealed with its item.
+    #[must_use]
+    pub fn sealed(&self) -> SealedStep {
+        SealedStep {
+            item: self.item.clone(),
+            what: self.what.clone(),
+            object_bytes_max: Some(self.limits.object_bytes_max),
+            item_bytes_max: Some(self.limits.item_bytes_max),
         }
     }
 }
@@ -211,6 +226,7 @@ impl UnavailableReason {
             Self::NotInThisVersion => "not available in this version",
             Self::NotConfigured => "not configured",
             Self::Unavailable => "not available now",
+            Self::Refused => "refused",
             Self::NoTargets => "nothing to ask",
             Self::Scope => "left out by the scope",
         }
@@ -223,6 +239,7 @@ impl LeftOutReason {
         match self {
             Self::Bytes => "over budget (bytes)",
             Self::Expired => "nothing is left",
+            Self::Refused => "refused",
         }
     }
 }

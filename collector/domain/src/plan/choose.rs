@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::capture_plan::{PlanNotice, UnavailableReason, UnavailableSource};
-use super::offer::{Offer, Readiness, ReadinessState, TargetEstimate};
-use super::{PlanError, PlanRequest, STEPS_MAX};
+use super::offer::{Offer, OfferReadiness, ReadinessState};
+use super::{PlanError, PlanRequest, PlannedSource, STEPS_MAX};
 use crate::incident::{Pivot, PivotKind, SourceName};
 use crate::spelling::nearest;
 
@@ -13,7 +13,7 @@ use crate::spelling::nearest;
 pub(super) struct Candidate<'a> {
     pub(super) source: &'a SourceName,
     pub(super) offer: &'a Offer,
-    pub(super) estimate: &'a TargetEstimate,
+    pub(super) readiness: &'a OfferReadiness,
 }
 
 /// A candidate and what to ask it for; one step.
@@ -32,9 +32,9 @@ pub(super) struct Selection<'a> {
 /// Chooses the candidates by the play, the scope, and what is ready.
 pub(super) fn choose<'a>(
     request: &PlanRequest<'_>,
-    offers: &'a [(&'a Offer, Readiness)],
+    sources: &'a [PlannedSource<'a>],
 ) -> Result<Selection<'a>, PlanError> {
-    check_names(request, offers)?;
+    check_names(request, sources)?;
     // The scope may name sources that the play does not.
     let named: BTreeSet<&SourceName> = request
         .play
@@ -48,29 +48,28 @@ pub(super) fn choose<'a>(
         notices: Vec::new(),
     };
     for source in named {
-        let own: Vec<&(&Offer, Readiness)> = offers
+        let mut own = sources
             .iter()
-            .filter(|(_, ready)| ready.source == *source)
-            .collect();
+            .filter(|planned| planned.readiness.source == *source)
+            .peekable();
         let wanted = request.scope.only.is_empty() || request.scope.only.contains(source);
         // The scope decides first: whether an unwanted source is ready does not matter.
         if !wanted || request.scope.except.contains(source) {
             chosen.leave_out(source, UnavailableReason::Scope);
-        } else if own.is_empty() {
+        } else if own.peek().is_none() {
             chosen.leave_out(source, UnavailableReason::NotInThisVersion);
         } else {
-            own.into_iter()
-                .for_each(|(offer, ready)| chosen.add(offer, ready));
+            own.for_each(|planned| chosen.add_source(planned));
         }
     }
     narrow(
         &mut chosen,
         "account",
         &request.scope.accounts,
-        |candidate| candidate.estimate.target.account.as_deref(),
+        |candidate| candidate.readiness.target.account.as_deref(),
     );
     narrow(&mut chosen, "region", &request.scope.regions, |candidate| {
-        candidate.estimate.target.region.as_deref()
+        candidate.readiness.target.region.as_deref()
     });
     // The offers of a source often report the same problem.
     chosen.notices.sort();
@@ -98,43 +97,91 @@ impl<'a> Selection<'a> {
         });
     }
 
-    fn add(&mut self, offer: &'a Offer, ready: &'a Readiness) {
-        let source = &ready.source;
-        let why = match ready.state {
-            ReadinessState::Ready if !ready.targets.is_empty() => {
-                // One account of many may deny access: the others are captured, and the plan says
-                // so.
-                self.notices
-                    .extend(ready.problems.iter().map(|text| PlanNotice {
-                        source: Some(source.clone()),
-                        text: text.clone(),
-                    }));
-                self.candidates
-                    .extend(ready.targets.iter().map(|estimate| Candidate {
-                        source,
-                        offer,
-                        estimate,
-                    }));
+    fn add_source(&mut self, planned: &'a PlannedSource<'a>) {
+        let PlannedSource { offers, readiness } = planned;
+        let source = &readiness.source;
+        if readiness.offers.is_empty() {
+            self.unavailable.push(UnavailableSource {
+                source: source.clone(),
+                api: match offers {
+                    [only] => Some(only.api.to_owned()),
+                    _ => None,
+                },
+                why: why_unavailable(readiness.state),
+                problems: readiness.problems.clone(),
+            });
+            return;
+        }
+        // One account of many may deny access: the others are captured, and the plan says so.
+        self.notices
+            .extend(readiness.problems.iter().map(|text| PlanNotice {
+                source: Some(source.clone()),
+                text: text.clone(),
+            }));
+        for offer in *offers {
+            let own = || {
+                let all = readiness.offers.iter();
+                all.filter(|ready| ready.offer == offer.item)
+            };
+            if own().next().is_none() {
+                // Nowhere to ask: a gap, not a capture without findings.
+                self.unavailable.push(UnavailableSource {
+                    source: source.clone(),
+                    api: Some(offer.api.to_owned()),
+                    why: UnavailableReason::NoTargets,
+                    problems: Vec::new(),
+                });
+            }
+            own().for_each(|ready| self.add_offer(source, offer, ready));
+        }
+    }
+
+    fn add_offer(&mut self, source: &'a SourceName, offer: &'a Offer, ready: &'a OfferReadiness) {
+        match ready.state {
+            // What does not respond to the check may respond to the capture, which is more patient.
+            ReadinessState::Ready | ReadinessState::Unavailable => {
+                let notice = ready.problem().map(|problem| PlanNotice {
+                    source: Some(source.clone()),
+                    text: match &ready.target.name {
+                        Some(name) => format!("{} at {name}: {problem}", offer.item),
+                        None => format!("{}: {problem}", offer.item),
+                    },
+                });
+                self.notices.extend(notice);
+            }
+            // Becomes a step that is left out: its item is the sealed proof of the gap.
+            ReadinessState::Refused => {}
+            ReadinessState::NotConfigured => {
+                self.unavailable.push(UnavailableSource {
+                    source: source.clone(),
+                    api: Some(offer.api.to_owned()),
+                    why: UnavailableReason::NotConfigured,
+                    problems: ready.problem().into_iter().collect(),
+                });
                 return;
             }
-            // Ready, but with nowhere to ask: a gap, not a capture without findings.
-            ReadinessState::Ready => UnavailableReason::NoTargets,
-            ReadinessState::NotConfigured => UnavailableReason::NotConfigured,
-            ReadinessState::Unavailable => UnavailableReason::Unavailable,
-        };
-        let api = Some(offer.api.to_owned());
-        self.unavailable.push(UnavailableSource {
-            source: source.clone(),
-            api,
-            why,
-            problems: ready.problems.clone(),
+        }
+        self.candidates.push(Candidate {
+            source,
+            offer,
+            readiness: ready,
         });
     }
 }
 
+/// Why a source of this state is not captured, if it names no offer that could be.
+fn why_unavailable(state: ReadinessState) -> UnavailableReason {
+    match state {
+        ReadinessState::Ready => UnavailableReason::NoTargets,
+        ReadinessState::Unavailable => UnavailableReason::Unavailable,
+        ReadinessState::Refused => UnavailableReason::Refused,
+        ReadinessState::NotConfigured => UnavailableReason::NotConfigured,
+    }
+}
+
 /// Rejects unknown sources in the scope: a misspelled `--except` would capture what it should not.
-fn check_names(request: &PlanRequest<'_>, offers: &[(&Offer, Readiness)]) -> Result<(), PlanError> {
-    let offered = offers.iter().map(|(_, ready)| &ready.source);
+fn check_names(request: &PlanRequest<'_>, sources: &[PlannedSource<'_>]) -> Result<(), PlanError> {
+    let offered = sources.iter().map(|planned| &planned.readiness.source);
     let known: BTreeSet<&SourceName> = request.play.sources.iter().chain(offered).collect();
     let Some(name) =
         super::sorted(&[request.scope.only.clone(), request.scope.except.clone()].concat())
@@ -230,14 +277,14 @@ pub(super) fn questions<'a>(
             });
         }
     }
-    // If a question occurs with two estimates, the larger one stays.
+    // If a question occurs twice, the better state and then the larger estimate stay.
     questions.sort_by(|a, b| {
-        a.identity().cmp(&b.identity()).then(
-            b.candidate
-                .estimate
-                .requests
-                .cmp(&a.candidate.estimate.requests),
-        )
+        let (of_a, of_b) = (a.candidate.readiness, b.candidate.readiness);
+        a.identity()
+            .cmp(&b.identity())
+            .then(of_a.state.cmp(&of_b.state))
+            .then(of_b.requests.cmp(&of_a.requests))
+            .then(of_a.problem().cmp(&of_b.problem()))
     });
     questions.dedup_by(|a, b| a.identity() == b.identity());
     Ok(questions)
@@ -270,7 +317,7 @@ impl StepQuestion<'_> {
             self.candidate.source,
             self.candidate.offer.item,
             self.candidate.offer.api,
-            &self.candidate.estimate.target,
+            &self.candidate.readiness.target,
             &self.pivot,
         )
     }

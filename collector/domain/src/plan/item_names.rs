@@ -50,7 +50,7 @@ pub(super) fn item_names(questions: &[StepQuestion<'_>]) -> Vec<ItemName> {
 
 /// A name made of the question's parts, and whether it contains them unchanged.
 fn readable_name(question: &StepQuestion<'_>) -> (String, bool) {
-    let target = question.candidate.estimate.target.name.as_deref();
+    let target = question.candidate.readiness.target.name.as_deref();
     let mut exact = true;
     let mut name = String::new();
     for part in [Some(question.candidate.offer.item), target]
@@ -99,7 +99,7 @@ fn sanitized(part: &str) -> String {
 fn identity(question: &StepQuestion<'_>) -> String {
     let (offer, target) = (
         question.candidate.offer,
-        &question.candidate.estimate.target,
+        &question.candidate.readiness.target,
     );
     format!(
         // `Debug` quotes every text, so that different questions never have the same identity.

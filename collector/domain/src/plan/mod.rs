@@ -36,8 +36,8 @@ pub use capture_plan::{
 };
 pub use duration::format_duration;
 pub use offer::{
-    CaptureTarget, EvidenceLifetime, Offer, Readiness, ReadinessState, RequestQuota, SettleRule,
-    TargetEstimate,
+    CaptureTarget, EvidenceLifetime, Offer, OfferReadiness, Readiness, ReadinessState,
+    RequestQuota, SettleRule,
 };
 pub use passes::{ScheduledPass, StepOutcome, continuation, settle_passes};
 pub use table::render_table;
@@ -45,6 +45,13 @@ pub use table::render_table;
 /// Steps of one plan: 500 accounts in 28 regions with 6 pivots. More is hardly intended, and would
 /// take too much memory.
 pub const STEPS_MAX: usize = 100_000;
+
+/// A source, its offers, and whether they are ready.
+#[derive(Debug, Clone)]
+pub struct PlannedSource<'a> {
+    pub offers: &'a [Offer],
+    pub readiness: Readiness,
+}
 
 /// What to plan, apart from what the sources offer.
 #[derive(Debug, Clone)]
@@ -105,22 +112,23 @@ pub enum PlanError {
 /// for the shortest time, then what expires soonest, then the cheapest (a pivot's step before the
 /// one that takes all, fewer requests before more).
 ///
-/// Expected bytes and requests stay within `request.budget`. A step that does not fit stays in the
-/// plan with a [`LeftOutReason`], and becomes a gap.
+/// The limits of a source's steps stay within `request.budget`; what is expected of a step only
+/// orders it, and is compared with its limit in a [`PlanNotice`]. A step that does not fit, or that
+/// the source refuses, stays in the plan with a [`LeftOutReason`], and becomes a gap.
 ///
 /// # Errors
 /// See [`PlanError`].
 pub fn plan(
     request: &PlanRequest<'_>,
-    offers: &[(&Offer, Readiness)],
+    sources: &[PlannedSource<'_>],
 ) -> Result<CapturePlan, PlanError> {
     let request = &PlanRequest {
         budget: clamp_to_json(request.budget),
         ..request.clone()
     };
-    let window = window_of(request)?;
+    let window = request.window()?;
     // Before anything is expanded, so that a misspelled source fails first.
-    let chosen = choose::choose(request, offers)?;
+    let mut chosen = choose::choose(request, sources)?;
     let pivots = sorted(&request.scope.pivots);
     let mut steps = steps::build_steps(
         &choose::questions(&chosen.candidates, &pivots)?,
@@ -129,6 +137,7 @@ pub fn plan(
     );
     // After sorting: the most volatile steps get their bytes first.
     budget::allot(&mut steps, &request.budget);
+    chosen.notices.extend(budget::warnings(&steps));
     let pivots_wanted = sorted(&request.play.pivots)
         .into_iter()
         // Nobody should look for a pivot that no source here can use.
@@ -164,22 +173,28 @@ fn clamp_to_json(budget: CaptureBudget) -> CaptureBudget {
     }
 }
 
-fn window_of(request: &PlanRequest<'_>) -> Result<TimeWindow, PlanError> {
-    let hours = u64::from(request.play.window_hours);
-    // From the declaration, not from now: a later plan must not lose the window's beginning.
-    let window = request.scope.window.unwrap_or_else(|| TimeWindow {
-        from: duration::earlier(request.declared_at, hours * 3600),
-        until: request.now,
-    });
-    // A window that only ends in the future is fine: each step is clipped to what has happened.
-    if window.from >= window.until || window.from >= request.now {
-        return Err(PlanError::EmptyWindow {
-            from: window.from,
-            until: window.until,
-            now: request.now,
+impl PlanRequest<'_> {
+    /// The window to cover: the scope's, or the play's hours before the declaration until now.
+    ///
+    /// # Errors
+    /// [`PlanError::EmptyWindow`].
+    pub fn window(&self) -> Result<TimeWindow, PlanError> {
+        let hours = u64::from(self.play.window_hours);
+        // From the declaration, not from now: a later plan must not lose the window's beginning.
+        let window = self.scope.window.unwrap_or_else(|| TimeWindow {
+            from: duration::earlier(self.declared_at, hours * 3600),
+            until: self.now,
         });
+        // A window that only ends in the future is fine: each step is clipped to what has happened.
+        if window.from >= window.until || window.from >= self.now {
+            return Err(PlanError::EmptyWindow {
+                from: window.from,
+                until: window.until,
+                now: self.now,
+            });
+        }
+        Ok(window)
     }
-    Ok(window)
 }
 
 /// One pass for each source, in the order of its most volatile step. A bundle holds at most

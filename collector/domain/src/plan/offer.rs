@@ -1,6 +1,8 @@
 //! What a source declares about itself: the evidence it offers, how long that lives, and whether
 //! the source is ready.
 
+use std::collections::BTreeSet;
+
 use evidence_format::limits::JSON_INTEGER_MAX;
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -101,27 +103,36 @@ pub struct CaptureTarget {
     pub name: Option<String>,
 }
 
-/// A target and its expected cost.
+/// Whether one offer can be captured at one target now, and what that takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetEstimate {
+pub struct OfferReadiness {
+    /// The [`Offer::item`] of the offer.
+    pub offer: &'static str,
     pub target: CaptureTarget,
+    pub state: ReadinessState,
     /// Requests for the whole window, estimated from a sample; `None` without a sample.
     pub requests: Option<u64>,
+    /// What is missing, in words. An offer that is ready can have problems too, such as one
+    /// repository of many that denies access.
+    pub problems: Vec<String>,
+    /// Permissions to grant, as the provider calls them: `okta.logs.read`.
+    pub missing_grants: Vec<String>,
 }
 
-/// Whether an offer can be captured now. Checked before incidents, and again at the declaration.
+/// Whether a source can be captured now. Checked before incidents, and again at the declaration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
     pub source: SourceName,
+    /// The best state of its offers. Without offers, the state of the source itself.
     pub state: ReadinessState,
-    /// Empty unless the state is [`ReadinessState::Ready`].
-    pub targets: Vec<TargetEstimate>,
-    /// What is missing, and which permission to grant. A ready source can have problems too, such
-    /// as one account of many that denies access.
+    /// Each offer at each target where it is asked. An offer for a whole organisation is in it
+    /// once, whatever the number of repositories.
+    pub offers: Vec<OfferReadiness>,
+    /// Problems that belong to no offer, such as one account of many that cannot be entered.
     pub problems: Vec<String>,
 }
 
-/// Whether a source can be captured.
+/// Whether a source, or one of its offers, can be captured. From best to worst.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
 )]
@@ -130,10 +141,95 @@ pub struct Readiness {
 pub enum ReadinessState {
     /// It responds and grants read access.
     Ready,
+    /// It does not respond.
+    Unavailable,
+    /// It responds and denies read access.
+    Refused,
     /// It is not configured.
     NotConfigured,
-    /// It does not respond, or denies read access.
-    Unavailable,
+}
+
+impl OfferReadiness {
+    /// The offer is ready at `target`. The number of requests is not known.
+    #[must_use]
+    pub fn ready(offer: &Offer, target: CaptureTarget) -> Self {
+        Self {
+            offer: offer.item,
+            target,
+            state: ReadinessState::Ready,
+            requests: None,
+            problems: Vec::new(),
+            missing_grants: Vec::new(),
+        }
+    }
+
+    /// The problems and the missing permissions in one line; `None` if there are none.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let grant = (!self.missing_grants.is_empty())
+            .then(|| format!("grant {}", self.missing_grants.join(", ")));
+        let problems: Vec<&str> = self
+            .problems
+            .iter()
+            .map(String::as_str)
+            .chain(grant.as_deref())
+            .collect();
+        (!problems.is_empty()).then(|| problems.join("; "))
+    }
+}
+
+impl Readiness {
+    /// The readiness of a source that has been asked about its offers. If it has none, it has
+    /// `state`.
+    #[must_use]
+    pub fn of_offers(
+        source: SourceName,
+        state: ReadinessState,
+        offers: Vec<OfferReadiness>,
+        problems: Vec<String>,
+    ) -> Self {
+        Self {
+            source,
+            state: offers
+                .iter()
+                .map(|offer| offer.state)
+                .min()
+                .unwrap_or(state),
+            offers,
+            problems,
+        }
+    }
+
+    /// The readiness of a source without any offer that could be captured.
+    #[must_use]
+    pub fn of_source(source: SourceName, state: ReadinessState, problems: Vec<String>) -> Self {
+        Self::of_offers(source, state, Vec::new(), problems)
+    }
+
+    /// Where the source is asked, each place once.
+    #[must_use]
+    pub fn targets(&self) -> Vec<&CaptureTarget> {
+        let mut targets: Vec<&CaptureTarget> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for offer in &self.offers {
+            if seen.insert(&offer.target) {
+                targets.push(&offer.target);
+            }
+        }
+        targets
+    }
+}
+
+impl ReadinessState {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Unavailable => "unavailable",
+            Self::Refused => "refused",
+            Self::NotConfigured => "not configured",
+        }
+    }
 }
 
 impl EvidenceLifetime {

@@ -30,7 +30,8 @@ pub struct StepOutcome {
 
 /// The passes that repeat `first`, because evidence arrives late: one for each time that a
 /// [`SettleRule`] of the source's offers names, soonest first, numbered from `next_number`. Their
-/// delays count from `start`. Steps that were left out are not repeated.
+/// delays count from `start`. Steps that were left out are not repeated, except those that the
+/// source refused: the permission may have been granted meanwhile.
 #[must_use]
 pub fn settle_passes(
     first: &CapturePass,
@@ -39,7 +40,7 @@ pub fn settle_passes(
     next_number: u64,
 ) -> Vec<ScheduledPass> {
     let mut due: BTreeMap<u64, Vec<CaptureStep>> = BTreeMap::new();
-    for step in first.steps.iter().filter(|step| step.left_out.is_none()) {
+    for step in first.steps.iter().filter(|step| is_asked_again(step)) {
         let offer = offers
             .iter()
             .find(|offer| first.source.as_str() == offer.source && offer.item == step.offer);
@@ -64,6 +65,13 @@ pub fn settle_passes(
             due_at: later(start, after_seconds),
         })
         .collect()
+}
+
+fn is_asked_again(step: &CaptureStep) -> bool {
+    match step.left_out {
+        None | Some(LeftOutReason::Refused) => true,
+        Some(LeftOutReason::Bytes | LeftOutReason::Expired) => false,
+    }
 }
 
 fn settled(step: &CaptureStep, settle: SettleRule, at: Timestamp) -> CaptureStep {

@@ -9,45 +9,79 @@ use proptest::prelude::*;
 use super::samples::*;
 use super::*;
 
-const OFFERS: [&Offer; 5] = [&SOCKETS, &PACKAGES, &EVENTS, &CLOUDTRAIL, &OKTA];
+static OFFERS: [&[Offer]; 4] = [
+    &HOST,
+    std::slice::from_ref(&EVENTS),
+    std::slice::from_ref(&CLOUDTRAIL),
+    std::slice::from_ref(&OKTA),
+];
 
-fn targets() -> impl Strategy<Value = Vec<TargetEstimate>> {
+fn target() -> impl Strategy<Value = CaptureTarget> {
     let name = prop_oneof![Just(None), "[a-cA-C ./]{0,3}".prop_map(Some)];
     let place = (name, prop::option::of("[12]"), prop::option::of("[ew]"));
-    let target = place.prop_map(|(name, account, region)| CaptureTarget {
+    place.prop_map(|(name, account, region)| CaptureTarget {
         name,
         account,
         region,
         identity: None,
         access: None,
-    });
-    let requests = prop::option::of(0..50_000_u64);
-    prop::collection::vec(
-        (target, requests).prop_map(|(target, requests)| TargetEstimate { target, requests }),
-        0..6,
-    )
+    })
 }
 
-fn readiness() -> impl Strategy<Value = Vec<(&'static Offer, Readiness)>> {
-    let state = prop_oneof![4 => Just(ReadinessState::Ready), 1 => Just(ReadinessState::NotConfigured), 1 => Just(ReadinessState::Unavailable)];
-    let one = (
-        0..OFFERS.len(),
-        state,
-        targets(),
-        prop::collection::vec("[a-z]{1,3}", 0..2),
+fn state() -> impl Strategy<Value = ReadinessState> {
+    prop_oneof![
+        5 => Just(ReadinessState::Ready),
+        1 => Just(ReadinessState::Unavailable),
+        1 => Just(ReadinessState::Refused),
+        1 => Just(ReadinessState::NotConfigured),
+    ]
+}
+
+fn problems() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec("[a-z]{1,3}", 0..2)
+}
+
+/// Each source at most once, as in a program, with its offers in one order.
+fn planned_sources() -> impl Strategy<Value = Vec<PlannedSource<'static>>> {
+    let ready = (
+        any::<prop::sample::Index>(),
+        target(),
+        state(),
+        prop::option::of(0..50_000_u64),
+        problems(),
     );
-    let one = one.prop_map(|(index, state, targets, problems)| {
-        (
-            OFFERS[index],
-            Readiness {
-                source: source(OFFERS[index].source),
-                state,
-                targets,
-                problems,
-            },
-        )
-    });
-    prop::collection::vec(one, 0..8)
+    let one = (
+        state(),
+        prop::collection::vec(ready, 0..6),
+        problems(),
+        any::<bool>(),
+    );
+    prop::collection::vec(one, OFFERS.len()).prop_map(|all| {
+        let sources = OFFERS.iter().zip(all).filter(|(_, one)| one.3);
+        sources
+            .map(|(offers, (state, ready, problems, _))| {
+                let ready = ready
+                    .into_iter()
+                    .map(
+                        |(index, target, state, requests, problems)| OfferReadiness {
+                            state,
+                            requests,
+                            problems,
+                            ..OfferReadiness::ready(index.get(offers), target)
+                        },
+                    );
+                PlannedSource {
+                    offers,
+                    readiness: Readiness::of_offers(
+                        source(offers[0].source),
+                        state,
+                        ready.collect(),
+                        problems,
+                    ),
+                }
+            })
+            .collect()
+    })
 }
 
 fn scope() -> impl Strategy<Value = PlanScope> {
@@ -93,24 +127,23 @@ fn budget() -> impl Strategy<Value = CaptureBudget> {
 }
 
 /// The same in another order.
-fn shuffled(offers: &[(&'static Offer, Readiness)], seed: u64) -> Vec<(&'static Offer, Readiness)> {
-    let mut offers = offers.to_vec();
+fn shuffled(sources: &[PlannedSource<'static>], seed: u64) -> Vec<PlannedSource<'static>> {
+    let mut sources = sources.to_vec();
     let key =
         |text: String| evidence_format::digest::Digest::of(format!("{seed}{text}").as_bytes());
-    offers.iter_mut().for_each(|(_, ready)| {
-        ready
-            .targets
-            .sort_by_key(|target| key(format!("{target:?}")))
-    });
-    offers.sort_by_key(|offer| key(format!("{offer:?}")));
-    offers
+    for planned in &mut sources {
+        let offers = &mut planned.readiness.offers;
+        offers.sort_by_key(|offer| key(format!("{offer:?}")));
+    }
+    sources.sort_by_key(|planned| key(format!("{planned:?}")));
+    sources
 }
 
 proptest! {
     #[test]
-    fn plan_is_independent_of_order(offers in readiness(), scope in scope(), budget in budget(), seed: u64) {
+    fn plan_is_independent_of_order(sources in planned_sources(), scope in scope(), budget in budget(), seed: u64) {
         let play = play();
-        let first = plan(&PlanRequest { scope: scope.clone(), budget, ..ask(&play) }, &offers).expect("a plan");
+        let first = plan(&PlanRequest { scope: scope.clone(), budget, ..ask(&play) }, &sources).expect("a plan");
         let mut turned = play.clone();
         turned.sources.reverse();
         turned.pivots.reverse();
@@ -118,15 +151,15 @@ proptest! {
         scope.pivots.reverse();
         scope.accounts.reverse();
         scope.regions.reverse();
-        let second = plan(&PlanRequest { scope, budget, ..ask(&turned) }, &shuffled(&offers, seed)).expect("a plan");
+        let second = plan(&PlanRequest { scope, budget, ..ask(&turned) }, &shuffled(&sources, seed)).expect("a plan");
         prop_assert_eq!(first, second);
     }
 
     #[test]
-    fn windows_only_shrink(offers in readiness(), scope in scope(), budget in budget()) {
+    fn windows_only_shrink(sources in planned_sources(), scope in scope(), budget in budget()) {
         let play = play();
         let ask = PlanRequest { scope, budget, ..ask(&play) };
-        let plan = plan(&ask, &offers).expect("a plan");
+        let plan = plan(&ask, &sources).expect("a plan");
         for step in plan.steps() {
             prop_assert!(step.asked.is_none_or(|asked| asked == plan.window));
             let Some(effective) = step.effective else {
@@ -141,18 +174,29 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_omitted_silently(offers in readiness(), scope in scope(), budget in budget()) {
+    fn nothing_is_omitted_silently(sources in planned_sources(), scope in scope(), budget in budget()) {
         let play = play();
         let scope = PlanScope { accounts: Vec::new(), regions: Vec::new(), ..scope };
-        let plan = plan(&PlanRequest { scope, budget, ..ask(&play) }, &offers).expect("a plan");
-        for (offer, ready) in &offers {
-            for estimate in ready.targets.iter().filter(|_| ready.state == ReadinessState::Ready) {
-                let own = plan.passes.iter().filter(|pass| pass.source.as_str() == offer.source).flat_map(|pass| &pass.steps);
-                let mut whole = own.filter(|step| step.offer == offer.item && step.target == estimate.target);
-                prop_assert!(whole.any(|step| step.pivot.is_none()), "{} {:?} is not in the plan", offer.api, estimate.target);
+        let plan = plan(&PlanRequest { scope, budget, ..ask(&play) }, &sources).expect("a plan");
+        for PlannedSource { offers, readiness } in &sources {
+            let said = |api: Option<&str>| plan.unavailable.iter().any(|unavailable| {
+                unavailable.source == readiness.source
+                    && (unavailable.api.as_deref() == api || unavailable.api.is_none())
+            });
+            for offer in *offers {
+                let mut targets = readiness.offers.iter().filter(|ready| ready.offer == offer.item);
+                prop_assert!(targets.next().is_some() || said(Some(offer.api)));
             }
-            let said = plan.unavailable.iter().any(|u| u.source == ready.source && u.api.as_deref() == Some(offer.api));
-            prop_assert!(ready.state == ReadinessState::Ready && !ready.targets.is_empty() || said);
+            for ready in &readiness.offers {
+                let own = plan.passes.iter().filter(|pass| pass.source == readiness.source).flat_map(|pass| &pass.steps);
+                let mut whole = own.filter(|step| step.offer == ready.offer && step.target == ready.target);
+                if ready.state == ReadinessState::NotConfigured {
+                    let offer = offers.iter().find(|offer| offer.item == ready.offer).expect("its own");
+                    prop_assert!(said(Some(offer.api)));
+                } else {
+                    prop_assert!(whole.any(|step| step.pivot.is_none()), "{} {:?} is not in the plan", ready.offer, ready.target);
+                }
+            }
         }
         let planned: BTreeSet<&SourceName> = plan.passes.iter().map(|pass| &pass.source).collect();
         let named: BTreeSet<&SourceName> = plan.unavailable.iter().map(|unavailable| &unavailable.source).collect();
@@ -161,18 +205,21 @@ proptest! {
 
     #[test]
     fn steps_are_ordered_uniquely_named_and_within_budget(
-        offers in readiness(), scope in scope(), budget in budget()
+        sources in planned_sources(), scope in scope(), budget in budget()
     ) {
         let play = play();
-        let plan = plan(&PlanRequest { scope, budget, ..ask(&play) }, &offers).expect("a plan");
+        let plan = plan(&PlanRequest { scope, budget, ..ask(&play) }, &sources).expect("a plan");
         for pass in &plan.passes {
             prop_assert!(pass.steps.is_sorted_by_key(|step| step.lifetime.seconds()));
         }
         prop_assert!(plan.passes.is_sorted_by_key(|pass| pass.steps[0].lifetime.seconds()));
         let names: BTreeSet<_> = plan.steps().map(|step| &step.item).collect();
         prop_assert_eq!(names.len(), plan.steps().count());
-        let taken = || plan.steps().filter(|step| step.left_out.is_none());
-        prop_assert!(taken().map(|step| step.limits.item_bytes_max).sum::<u64>() <= budget.bytes_max);
-        prop_assert!(taken().all(|step| step.bytes_expected.is_none_or(|bytes| bytes <= step.limits.item_bytes_max)));
+        for pass in &plan.passes {
+            let taken = || pass.steps.iter().filter(|step| step.left_out.is_none());
+            prop_assert!(taken().map(|step| step.limits.item_bytes_max).sum::<u64>() <= budget.bytes_max);
+            let limits: BTreeSet<_> = taken().map(|step| step.limits.item_bytes_max).collect();
+            prop_assert!(limits.len() <= 1, "an estimate is no limit");
+        }
     }
 }

@@ -5,7 +5,7 @@ use evidence_format::time::Timestamp;
 use super::*;
 use crate::incident::{PivotKind, Plays};
 
-pub(super) static SOCKETS: Offer = Offer {
+pub(super) const SOCKETS: Offer = Offer {
     source: "host",
     item: "host-sockets",
     api: "procfs",
@@ -19,12 +19,14 @@ pub(super) static SOCKETS: Offer = Offer {
     page_bytes: None,
 };
 
-pub(super) static PACKAGES: Offer = Offer {
+pub(super) const PACKAGES: Offer = Offer {
     item: "host-packages",
     what: "packages",
     lifetime: EvidenceLifetime::State(86_400),
     ..SOCKETS
 };
+
+pub(super) static HOST: [Offer; 2] = [PACKAGES, SOCKETS];
 
 pub(super) static EVENTS: Offer = Offer {
     source: "kubernetes",
@@ -95,18 +97,19 @@ pub(super) fn pivot(text: &str) -> Pivot {
     text.parse().expect("a pivot")
 }
 
-pub(super) fn estimate(name: Option<&str>, requests: Option<u64>) -> TargetEstimate {
-    TargetEstimate {
-        target: CaptureTarget {
-            name: name.map(str::to_owned),
-            ..CaptureTarget::default()
-        },
+pub(super) fn at(offer: &Offer, name: Option<&str>, requests: Option<u64>) -> OfferReadiness {
+    let target = CaptureTarget {
+        name: name.map(str::to_owned),
+        ..CaptureTarget::default()
+    };
+    OfferReadiness {
         requests,
+        ..OfferReadiness::ready(offer, target)
     }
 }
 
-/// An account of AWS in a region.
-pub(super) fn region(account: &str, region: &str, requests: Option<u64>) -> TargetEstimate {
+/// CloudTrail of an account in a region.
+pub(super) fn region(account: &str, region: &str, requests: Option<u64>) -> OfferReadiness {
     let name = Some(format!("{account}-{region}"));
     let target = CaptureTarget {
         account: Some(account.to_owned()),
@@ -115,40 +118,52 @@ pub(super) fn region(account: &str, region: &str, requests: Option<u64>) -> Targ
         access: None,
         name,
     };
-    TargetEstimate { target, requests }
-}
-
-pub(super) fn ready(source: &str, targets: Vec<TargetEstimate>) -> Readiness {
-    Readiness {
-        source: self::source(source),
-        state: ReadinessState::Ready,
-        targets,
-        problems: Vec::new(),
+    OfferReadiness {
+        requests,
+        ..OfferReadiness::ready(&CLOUDTRAIL, target)
     }
 }
 
+pub(super) fn planned(
+    source: &str,
+    offers: &'static [Offer],
+    ready: Vec<OfferReadiness>,
+) -> PlannedSource<'static> {
+    let source = self::source(source);
+    let readiness = Readiness::of_offers(source, ReadinessState::Ready, ready, Vec::new());
+    PlannedSource { offers, readiness }
+}
+
+/// Kubernetes alone, with these targets.
+pub(super) fn clusters(ready: Vec<OfferReadiness>) -> [PlannedSource<'static>; 1] {
+    [planned("kubernetes", std::slice::from_ref(&EVENTS), ready)]
+}
+
 /// What the sample incident's sources say.
-pub(super) fn offers() -> Vec<(&'static Offer, Readiness)> {
-    let mut kubernetes = ready("kubernetes", vec![estimate(Some("prod"), Some(40))]);
+pub(super) fn sources() -> Vec<PlannedSource<'static>> {
+    let [mut kubernetes] = clusters(vec![at(&EVENTS, Some("prod"), Some(40))]);
     kubernetes
+        .readiness
         .problems
         .push("namespace \u{1b}[1mvault: events: list is forbidden".to_owned());
-    let okta = Readiness {
-        source: source("okta"),
-        state: ReadinessState::Unavailable,
-        targets: Vec::new(),
-        problems: vec!["grant okta.logs.read".to_owned()],
+    let okta = PlannedSource {
+        offers: std::slice::from_ref(&OKTA),
+        readiness: Readiness::of_source(
+            source("okta"),
+            ReadinessState::Unavailable,
+            vec!["grant okta.logs.read".to_owned()],
+        ),
     };
     let regions = vec![
         region("111122223333", "us-east-1", Some(20_000)),
         region("111122223333", "eu-west-1", Some(30)),
     ];
+    let host = vec![at(&PACKAGES, None, None), at(&SOCKETS, None, None)];
     vec![
-        (&CLOUDTRAIL, ready("aws_cloudtrail", regions)),
-        (&PACKAGES, ready("host", vec![estimate(None, None)])),
-        (&OKTA, okta),
-        (&EVENTS, kubernetes),
-        (&SOCKETS, ready("host", vec![estimate(None, None)])),
+        planned("aws_cloudtrail", std::slice::from_ref(&CLOUDTRAIL), regions),
+        okta,
+        kubernetes,
+        planned("host", &HOST, host),
     ]
 }
 

@@ -7,10 +7,10 @@ use evidence_format::id::ItemName;
 use evidence_format::limits::JSON_INTEGER_MAX;
 
 use super::PlanRequest;
-use super::capture_plan::{CaptureStep, StepLimits};
+use super::capture_plan::{CaptureStep, LeftOutReason, StepLimits};
 use super::choose::StepQuestion;
 use super::item_names::item_names;
-use super::offer::EvidenceLifetime;
+use super::offer::{EvidenceLifetime, ReadinessState};
 use super::window::clip;
 use crate::incident::SourceName;
 
@@ -55,12 +55,12 @@ fn build_step(
     window: TimeWindow,
     request: &PlanRequest<'_>,
 ) -> CaptureStep {
-    let (offer, estimate) = (question.candidate.offer, question.candidate.estimate);
+    let (offer, readiness) = (question.candidate.offer, question.candidate.readiness);
     // State has no past, so there is no window to ask for.
     let asked = (!matches!(offer.lifetime, EvidenceLifetime::State(_))).then_some(window);
     let clipped = asked.map(|asked| clip(asked, offer.lifetime, request.now));
     // The estimate was sampled from all records; what a pivot matches is unknown.
-    let requests_expected = estimate
+    let requests_expected = readiness
         .requests
         .filter(|_| question.pivot.is_none())
         .map(|requests| requests.min(JSON_INTEGER_MAX));
@@ -68,7 +68,7 @@ fn build_step(
         item,
         offer: offer.item.to_owned(),
         api: offer.api.to_owned(),
-        target: estimate.target.clone(),
+        target: readiness.target.clone(),
         what: offer.what.to_owned(),
         pivot: question.pivot.clone(),
         asked,
@@ -93,6 +93,7 @@ fn build_step(
             item_bytes_max: 0,
         },
         cursor: None,
-        left_out: None,
+        left_out: (readiness.state == ReadinessState::Refused).then_some(LeftOutReason::Refused),
+        problem: readiness.problem(),
     }
 }

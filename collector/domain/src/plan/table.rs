@@ -146,7 +146,16 @@ fn left_out(pass: &CapturePass, step: &CaptureStep) -> String {
         .bytes_expected
         .map(|bytes| format!(", about {} MB expected", bytes.div_ceil(1_000_000)))
         .unwrap_or_default();
-    format!("{}: {} ({why}{bytes}{clipped})", pass.source, step.item)
+    // It may quote a provider's response.
+    let problem = step
+        .problem
+        .as_ref()
+        .map(|problem| format!(": {}", safe(problem)))
+        .unwrap_or_default();
+    format!(
+        "{}: {} ({why}{bytes}{clipped}){problem}",
+        pass.source, step.item
+    )
 }
 
 fn unavailable(unavailable: &UnavailableSource) -> String {

@@ -25,7 +25,7 @@ fn pass<'p>(plan: &'p CapturePlan, name: &str) -> &'p CapturePass {
 #[test]
 fn most_volatile_step_comes_first_then_cheapest() {
     let play = play();
-    let plan = plan(&ask(&play), &offers()).expect("a plan");
+    let plan = plan(&ask(&play), &sources()).expect("a plan");
     let east = "aws_cloudtrail-111122223333-us-east-1";
     let west = "aws_cloudtrail-111122223333-eu-west-1";
     let digest =
@@ -58,7 +58,7 @@ fn table_matches_sample() {
     ask.scope.regions = vec!["us-east-1".to_owned(), "us-east-9".to_owned()];
     ask.scope.except = vec![];
     assert_eq!(
-        render_table(&plan(&ask, &offers()).expect("a plan")),
+        render_table(&plan(&ask, &sources()).expect("a plan")),
         include_str!("samples/table.txt")
     );
 }
@@ -66,12 +66,17 @@ fn table_matches_sample() {
 #[test]
 fn unavailable_source_has_its_reason() {
     let play = play();
-    let mut offers = offers();
-    offers[4].1.targets.clear();
-    offers[3].1.state = ReadinessState::NotConfigured;
+    let mut sources = sources();
+    // the host's packages are asked nowhere
+    sources[3].readiness.offers.remove(0);
+    sources[2].readiness = Readiness::of_source(
+        source("kubernetes"),
+        ReadinessState::NotConfigured,
+        Vec::new(),
+    );
     let mut ask = ask(&play);
     ask.scope.except = vec![source("aws_cloudtrail")];
-    let plan = plan(&ask, &offers).expect("a plan");
+    let plan = plan(&ask, &sources).expect("a plan");
     let why: Vec<_> = plan
         .unavailable
         .iter()
@@ -97,7 +102,7 @@ fn scope_may_add_sources_but_rejects_unknown_ones() {
     play.sources = vec![source("okta")];
     let mut ask = ask(&play);
     ask.scope.only = vec![source("kubernetes")];
-    let planned = plan(&ask, &offers()).expect("a plan");
+    let planned = plan(&ask, &sources()).expect("a plan");
     assert_eq!(
         passes(&planned),
         [("kubernetes", vec!["kubernetes-events-prod"])]
@@ -110,7 +115,7 @@ fn scope_may_add_sources_but_rejects_unknown_ones() {
         except: vec![source("kuberntes")],
         ..PlanScope::default()
     };
-    let refused = plan(&ask, &offers()).expect_err("misspelled").to_string();
+    let refused = plan(&ask, &sources()).expect_err("misspelled").to_string();
     let expected = "no source is called kuberntes (did you mean \"kubernetes\"?); there are: aws_cloudtrail, host, kubernetes, okta";
     assert_eq!(refused, expected);
 }
@@ -123,7 +128,7 @@ fn filters_narrow_only_sources_with_matching_target() {
         regions: vec!["eu-west-1".to_owned()],
         ..PlanScope::default()
     };
-    let planned = plan(&ask, &offers()).expect("a plan");
+    let planned = plan(&ask, &sources()).expect("a plan");
     assert_eq!(
         items(&pass(&planned, "aws_cloudtrail").steps),
         ["aws_cloudtrail-111122223333-eu-west-1"]
@@ -143,7 +148,7 @@ fn filters_narrow_only_sources_with_matching_target() {
         accounts: vec!["999".to_owned()],
         ..PlanScope::default()
     };
-    let planned = plan(&ask, &offers()).expect("a plan");
+    let planned = plan(&ask, &sources()).expect("a plan");
     assert_eq!(
         planned.steps().count(),
         5,
@@ -171,7 +176,7 @@ fn rejects_empty_and_future_windows() {
             until: time(until),
         });
         assert!(
-            matches!(plan(&ask, &offers()), Err(PlanError::EmptyWindow { .. })),
+            matches!(plan(&ask, &sources()), Err(PlanError::EmptyWindow { .. })),
             "{from} {until}"
         );
     }
@@ -179,7 +184,7 @@ fn rejects_empty_and_future_windows() {
         from: time("2026-11-20T00:00:00Z"),
         until: time("2026-11-21T00:00:00Z"),
     });
-    let planned = plan(&ask, &offers()).expect("a plan");
+    let planned = plan(&ask, &sources()).expect("a plan");
     let events = &pass(&planned, "kubernetes").steps[0];
     assert_eq!(
         (events.left_out, events.effective),
@@ -196,35 +201,161 @@ fn budget_serves_most_volatile_first_and_leaves_out_rest() {
     let play = play();
     let mut ask = ask(&play);
     ask.scope = PlanScope::default();
-    ask.budget.bytes_max = 100 << 20;
-    let planned = plan(&ask, &offers()).expect("a plan");
+    ask.budget.bytes_max = 1 << 20;
+    let planned = plan(&ask, &sources()).expect("a plan");
     let left_out: Vec<_> = planned
         .left_out()
-        .map(|step| (step.item.as_str(), step.left_out))
+        .map(|step| {
+            (
+                step.item.as_str(),
+                step.left_out,
+                step.limits.item_bytes_max,
+            )
+        })
         .collect();
     assert_eq!(
         left_out,
-        [(
-            "aws_cloudtrail-111122223333-us-east-1",
-            Some(LeftOutReason::Bytes)
-        )],
-        "1.5 GB are expected there"
+        [
+            ("host-packages", Some(LeftOutReason::Bytes), 0),
+            (
+                "aws_cloudtrail-111122223333-us-east-1",
+                Some(LeftOutReason::Bytes),
+                0
+            ),
+        ],
+        "each source has the budget, and there is room for one step"
     );
-    let taken: Vec<&CaptureStep> = planned
-        .steps()
-        .filter(|step| step.left_out.is_none())
+    assert!(planned.steps().all(|step| {
+        step.limits.object_bytes_max <= step.limits.item_bytes_max || step.left_out.is_some()
+    }));
+}
+
+#[test]
+fn estimate_orders_and_warns_but_never_limits() {
+    let play = play();
+    let mut ask = ask(&play);
+    ask.scope = PlanScope::default();
+    ask.budget.bytes_max = 100 << 20;
+    let with_estimates = plan(&ask, &sources()).expect("a plan");
+    let mut unknown = sources();
+    for offer in unknown.iter_mut().flat_map(|s| &mut s.readiness.offers) {
+        offer.requests = None;
+    }
+    let without = plan(&ask, &unknown).expect("a plan");
+    let limits = |plan: &CapturePlan| -> BTreeMap<String, (StepLimits, bool)> {
+        plan.steps()
+            .map(|step| {
+                (
+                    step.item.to_string(),
+                    (step.limits, step.left_out.is_none()),
+                )
+            })
+            .collect()
+    };
+    assert_eq!(limits(&with_estimates), limits(&without));
+    let cloudtrail = pass(&with_estimates, "aws_cloudtrail");
+    assert_eq!(
+        items(&cloudtrail.steps),
+        [
+            "aws_cloudtrail-111122223333-eu-west-1",
+            "aws_cloudtrail-111122223333-us-east-1"
+        ],
+        "the cheaper one comes first"
+    );
+    let warnings: Vec<_> = with_estimates
+        .notices
+        .iter()
+        .filter(|notice| notice.text.contains("expected"))
+        .map(|notice| notice.text.as_str())
         .collect();
-    assert!(
-        taken
-            .iter()
-            .map(|step| step.limits.item_bytes_max)
-            .sum::<u64>()
-            <= 100 << 20
+    assert_eq!(
+        warnings,
+        [
+            "aws_cloudtrail-111122223333-us-east-1: about 1500 MB expected, limit is 52 MB: \
+             narrow the scope, or raise bytes-max"
+        ]
     );
+}
+
+#[test]
+fn plan_of_one_source_has_the_numbers_of_the_plan_of_all() {
+    let play = play();
+    let mut ask = ask(&play);
+    let all = plan(&ask, &sources()).expect("a plan");
+    for planned in sources() {
+        let source = planned.readiness.source.clone();
+        ask.scope.only = vec![source.clone()];
+        let one = plan(&ask, &[planned]).expect("a plan");
+        let of = |plan: &CapturePlan| {
+            let passes = plan.passes.iter();
+            passes
+                .filter(|pass| pass.source == source)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(&one), of(&all));
+    }
+}
+
+#[test]
+fn refused_offer_is_a_gap_while_others_of_its_source_go_on() {
+    let play = play();
+    let mut sources = sources();
+    let refused = &mut sources[3].readiness.offers[1];
+    refused.state = ReadinessState::Refused;
+    refused.problems = vec!["procfs: denied".to_owned()];
+    refused.missing_grants = vec!["CAP_SYS_PTRACE".to_owned()];
+    let planned = plan(&ask(&play), &sources).expect("a plan");
+    let host = pass(&planned, "host");
+    let steps: Vec<_> = host
+        .steps
+        .iter()
+        .map(|step| (step.item.as_str(), step.left_out, step.problem.as_deref()))
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            (
+                "host-sockets",
+                Some(LeftOutReason::Refused),
+                Some("procfs: denied; grant CAP_SYS_PTRACE")
+            ),
+            ("host-packages", None, None),
+        ]
+    );
+    let offer = Offer {
+        settles: CLOUDTRAIL.settles,
+        ..SOCKETS
+    };
+    let again = settle_passes(host, &[offer], planned.planned_at, 2);
+    assert_eq!(
+        (items(&again[0].pass.steps), again[0].pass.steps[0].left_out),
+        (vec!["host-sockets"], None),
+        "the permission may have been granted meanwhile"
+    );
+    assert!(again[0].pass.steps[0].limits.item_bytes_max > 0);
     assert!(
-        taken
-            .iter()
-            .all(|step| step.limits.object_bytes_max <= step.limits.item_bytes_max)
+        render_table(&planned)
+            .contains("host: host-sockets (refused): procfs: denied; grant CAP_SYS_PTRACE")
+    );
+}
+
+#[test]
+fn offer_of_an_organisation_is_asked_once() {
+    let play = play();
+    let targets = vec![
+        at(&SOCKETS, Some("acme"), None),
+        at(&PACKAGES, Some("acme-web"), None),
+        at(&PACKAGES, Some("acme-api"), None),
+    ];
+    let planned = plan(&ask(&play), &[planned("host", &HOST, targets)]).expect("a plan");
+    assert_eq!(
+        items(&pass(&planned, "host").steps),
+        [
+            "host-sockets-acme",
+            "host-packages-acme-api",
+            "host-packages-acme-web"
+        ]
     );
 }
 
@@ -245,9 +376,9 @@ fn item_names_are_sanitized_and_distinct() {
     ];
     let targets = names
         .iter()
-        .map(|name| estimate(Some(name), None))
+        .map(|name| at(&EVENTS, Some(name), None))
         .collect();
-    let plan = plan(&ask, &[(&EVENTS, ready("kubernetes", targets))]).expect("a plan");
+    let plan = plan(&ask, &clusters(targets)).expect("a plan");
     let found: std::collections::BTreeSet<_> =
         plan.steps().map(|step| step.item.as_str()).collect();
     assert_eq!(found.len(), names.len(), "{found:?}");
@@ -268,9 +399,9 @@ fn target_cannot_take_generated_name() {
     let of = |names: &[&str]| {
         let targets = names
             .iter()
-            .map(|name| estimate(Some(name), None))
+            .map(|name| at(&EVENTS, Some(name), None))
             .collect();
-        let plan = plan(&ask(&play), &[(&EVENTS, ready("kubernetes", targets))]).expect("a plan");
+        let plan = plan(&ask(&play), &clusters(targets)).expect("a plan");
         plan.steps()
             .map(|step| step.item.to_string())
             .collect::<Vec<_>>()
@@ -287,7 +418,7 @@ fn target_cannot_take_generated_name() {
 #[test]
 fn sealed_plan_has_every_step() {
     let play = play();
-    let planned = plan(&ask(&play), &offers()).expect("a plan");
+    let planned = plan(&ask(&play), &sources()).expect("a plan");
     let host = pass(&planned, "host");
     let sealed = host.sealed_plan(Some(900));
     assert_eq!(sealed.steps.len(), 2);
@@ -305,14 +436,14 @@ fn sealed_plan_has_every_step() {
 fn steps_beyond_bundle_limit_make_more_passes() {
     let play = play();
     let targets = (0..ITEMS_MAX + 1)
-        .map(|n| estimate(Some(&format!("c{n}")), None))
+        .map(|n| at(&EVENTS, Some(&format!("c{n}")), None))
         .collect();
     let plan = plan(
         &PlanRequest {
             first_number: 7,
             ..ask(&play)
         },
-        &[(&EVENTS, ready("kubernetes", targets))],
+        &clusters(targets),
     )
     .expect("a plan");
     let sizes: Vec<_> = plan
@@ -322,9 +453,9 @@ fn steps_beyond_bundle_limit_make_more_passes() {
         .collect();
     assert_eq!(sizes, [(7, ITEMS_MAX), (8, 1)]);
     let targets = (0..STEPS_MAX + 1)
-        .map(|n| estimate(Some(&n.to_string()), None))
+        .map(|n| at(&EVENTS, Some(&n.to_string()), None))
         .collect();
-    let refused = super::plan(&ask(&play), &[(&EVENTS, ready("kubernetes", targets))]);
+    let refused = super::plan(&ask(&play), &clusters(targets));
     assert_eq!(
         refused,
         Err(PlanError::TooManySteps {
@@ -336,7 +467,7 @@ fn steps_beyond_bundle_limit_make_more_passes() {
 #[test]
 fn settle_passes_repeat_what_arrives_late() {
     let play = play();
-    let planned = plan(&ask(&play), &offers()).expect("a plan");
+    let planned = plan(&ask(&play), &sources()).expect("a plan");
     let sealed_at = time("2026-11-23T14:00:00Z");
     let first = pass(&planned, "aws_cloudtrail");
     let due = settle_passes(first, &[CLOUDTRAIL, EVENTS], sealed_at, 2);
@@ -398,7 +529,7 @@ fn settle_passes_repeat_what_arrives_late() {
 #[test]
 fn continuation_resumes_where_deadline_cut() {
     let play = play();
-    let planned = plan(&ask(&play), &offers()).expect("a plan");
+    let planned = plan(&ask(&play), &sources()).expect("a plan");
     let first = pass(&planned, "aws_cloudtrail");
     let ends = [
         EndReason::Complete,
@@ -472,12 +603,12 @@ fn unlimited_budget_can_be_sealed() {
         deadline_seconds: u64::MAX,
         object_bytes_max: u64::MAX,
     };
-    let mut offers = offers();
-    offers[0]
-        .1
-        .targets
+    let mut sources = sources();
+    sources[0]
+        .readiness
+        .offers
         .push(region("111122223333", "ap-south-1", Some(u64::MAX)));
-    let plan = plan(&ask, &offers).expect("a plan");
+    let plan = plan(&ask, &sources).expect("a plan");
     assert_eq!(
         largest(&serde_json::to_value(&plan).expect("JSON")),
         JSON_INTEGER_MAX

@@ -8,8 +8,8 @@ use std::sync::{Arc, atomic::Ordering};
 use std::time::Duration;
 
 use evidence_format::bundle::{BundleError, DraftBundle};
-use evidence_format::config::ItemSource as Origin;
-use evidence_format::coverage::{Coverage, GapReason};
+use evidence_format::config::{ItemSource as Origin, SourceClock};
+use evidence_format::coverage::{Coverage, EndReason, GapReason};
 use evidence_format::item::CompressionPool;
 use evidence_format::time::Timestamp;
 use futures::stream::{self, StreamExt as _};
@@ -110,7 +110,8 @@ impl ItemPacker {
         mut pages: mpsc::Receiver<StoredPage>,
     ) -> Result<(), BundleError> {
         let mut item = draft.item(&self.step.item)?;
-        let (mut counter, mut coverage) = (CoverageCounter::default(), Coverage::new());
+        let mut counter = CoverageCounter::new(&self.step.offer, &self.step.api);
+        let mut coverage = Coverage::new();
         while let Some((page, warc)) = pages.blocking_recv() {
             match warc {
                 Ok(warc) => {
@@ -126,24 +127,13 @@ impl ItemPacker {
                 ),
             }
         }
-        counter.fill(&mut coverage);
+        counter.fill(&mut coverage, self.report.ended == EndReason::Complete);
         self.report.fill(&mut coverage);
         let late =
             sources::offer_of(self.source, &self.step).and_then(|offer| offer.arrives_late_seconds);
         fill_windows(&self.step, late.map(Duration::from_secs), &mut coverage);
-        item.finish(self.origin(&counter), coverage, counter.redactions())
-    }
-
-    fn origin(&self, counter: &CoverageCounter) -> Origin {
-        let target = self.step.target.clone();
-        Origin {
-            provider: self.source.provider().to_owned(),
-            api: self.step.api.clone(),
-            account: target.account,
-            region: target.region,
-            identity: target.identity,
-            clock: counter.clock(),
-        }
+        let origin = origin(&self.step, self.source, counter.clock());
+        item.finish(origin, coverage, counter.redactions())
     }
 }
 
@@ -154,11 +144,15 @@ pub(super) async fn local(
     source: &'static dyn LocalSource,
 ) -> Result<DraftBundle, CaptureError> {
     let mut draft = new_draft(parts, task).await?;
-    let (incident_context, steps, progress) = (
-        task.incident_context.clone(),
-        task.pass.steps.clone(),
-        Arc::clone(task.progress),
-    );
+    // Left out here and not by the source, so that no source can forget to.
+    let (steps, left_out): (Vec<_>, Vec<_>) = task
+        .pass
+        .steps
+        .iter()
+        .cloned()
+        .partition(|step| step.left_out.is_none());
+    let left_out_source = task.source;
+    let (incident_context, progress) = (task.incident_context.clone(), Arc::clone(task.progress));
     let deadline = task
         .deadline
         .saturating_duration_since(tokio::time::Instant::now());
@@ -172,7 +166,13 @@ pub(super) async fn local(
             stop: &source_stop,
             progress: &progress,
         };
-        source.capture(&mut draft, &steps, &context)?;
+        // A source need not expect that nothing is asked of it.
+        if !steps.is_empty() {
+            source.capture(&mut draft, &steps, &context)?;
+        }
+        for step in left_out {
+            write_left_out(&mut draft, &step, left_out_source)?;
+        }
         Ok::<_, BundleError>(draft)
     });
     // A blocking task cannot be aborted: if this pass is dropped, only the flag ends it.
@@ -184,6 +184,33 @@ pub(super) async fn local(
         () = task.stop.cancelled() => drop(stop_on_drop),
     }
     Ok(work.await??)
+}
+
+/// Writes the item of a step that the plan left out: empty, with the gap.
+fn write_left_out(
+    draft: &mut DraftBundle,
+    step: &CaptureStep,
+    source: &dyn Source,
+) -> Result<(), BundleError> {
+    let item = draft.item(&step.item)?;
+    let mut coverage = Coverage::new();
+    if let Some(reason) = step.left_out {
+        StepReport::left_out(reason, step.problem.as_deref()).fill(&mut coverage);
+    }
+    fill_windows(step, None, &mut coverage);
+    item.finish(origin(step, source, None), coverage, Vec::new())
+}
+
+fn origin(step: &CaptureStep, source: &dyn Source, clock: Option<SourceClock>) -> Origin {
+    let target = step.target.clone();
+    Origin {
+        provider: source.provider().to_owned(),
+        api: step.api.clone(),
+        account: target.account,
+        region: target.region,
+        identity: target.identity,
+        clock,
+    }
 }
 
 /// Stops a local source when it is dropped.

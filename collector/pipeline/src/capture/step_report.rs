@@ -52,17 +52,21 @@ impl StepReport {
     }
 
     /// The plan left the step out.
-    pub(super) fn left_out(left_out: LeftOutReason) -> Self {
+    pub(super) fn left_out(left_out: LeftOutReason, problem: Option<&str>) -> Self {
         let (ended, reason) = match left_out {
             LeftOutReason::Bytes => (EndReason::Limit, GapReason::OverBudget),
             // nothing is left at the source, so the capture of it is complete
             LeftOutReason::Expired => (EndReason::Complete, GapReason::Retention),
+            LeftOutReason::Refused => (EndReason::Forbidden, GapReason::PermissionDenied),
         };
         Self {
             ended,
             gaps: vec![StepGap {
                 reason,
-                what: left_out.as_str().to_owned(),
+                what: match problem {
+                    Some(problem) => format!("{}: {problem}", left_out.as_str()),
+                    None => left_out.as_str().to_owned(),
+                },
             }],
             // What the plan left out once, a continuation would leave out again.
             cursor: None,

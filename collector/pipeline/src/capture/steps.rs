@@ -62,7 +62,7 @@ async fn run_one(
     step: &CaptureStep,
 ) -> Result<StepReport, CaptureError> {
     let report = match step.left_out {
-        Some(reason) => StepReport::left_out(reason),
+        Some(reason) => StepReport::left_out(reason, step.problem.as_deref()),
         None => capture(parts, task, source, step).await?,
     };
     let json = serde_json::to_string(&report).expect("texts and words are JSON");
@@ -226,6 +226,7 @@ fn default_policy(task: &CaptureTask<'_>, step: &CaptureStep) -> RequestPolicy {
     };
     RequestPolicy {
         endpoint,
+        rank: rank_of(task, step),
         ..RequestPolicy::new(quota, RequestRate::new(10.0, 10))
     }
 }

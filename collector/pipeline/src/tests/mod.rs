@@ -1,6 +1,8 @@
 //! Captures on a scratch store.
 
 mod declare;
+mod limits;
+mod timeline;
 mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,9 +31,12 @@ use store::ledger::{BundleRow, NewPass, PassKey, PassKind, PassQueue, PassRow};
 
 /// An incident whose evidence is this machine, and the pass that nobody has begun.
 async fn scratch() -> (Pipeline, PassKey, TempDir) {
+    scratch_with(PipelineConfig::default()).await
+}
+
+async fn scratch_with(mut config: PipelineConfig) -> (Pipeline, PassKey, TempDir) {
     sources::crypto::install_provider();
     let folder = tempfile::tempdir().expect("a folder");
-    let mut config = PipelineConfig::default();
     config.sources.aws_cloudtrail.enabled = false; // nothing of the test leaves this machine
     let pipeline = Pipeline::open(folder.path(), &config, CancellationToken::new())
         .await
@@ -140,12 +145,8 @@ impl Source for FakeSource {
     }
 
     async fn check_readiness(&self, _: &ReadinessProbe) -> Readiness {
-        Readiness {
-            source: self.name.parse().expect("a source"),
-            state: ReadinessState::Ready,
-            targets: Vec::new(),
-            problems: Vec::new(),
-        }
+        let source = self.name.parse().expect("a source");
+        Readiness::of_source(source, ReadinessState::Ready, Vec::new())
     }
 
     fn capture_mode(&self) -> CaptureMode<'_> {
@@ -175,6 +176,16 @@ impl LocalSource for FakeSource {
 async fn add_fake_pass(
     pipeline: &Pipeline,
     key: PassKey,
+    queue: PassQueue,
+    due_at: Timestamp,
+) -> PassKey {
+    add_fake_pass_of_kind(pipeline, key, PassKind::First, queue, due_at).await
+}
+
+async fn add_fake_pass_of_kind(
+    pipeline: &Pipeline,
+    key: PassKey,
+    kind: PassKind,
     queue: PassQueue,
     due_at: Timestamp,
 ) -> PassKey {
@@ -208,7 +219,7 @@ async fn add_fake_pass(
     };
     let new = NewPass {
         key: key.clone(),
-        kind: PassKind::First,
+        kind,
         queue,
         due_at,
         plan: Some(encode(&plan)),

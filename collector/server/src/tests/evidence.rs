@@ -220,6 +220,92 @@ async fn serves_timeline_in_pages_and_lines() {
 }
 
 #[tokio::test]
+async fn filters_of_events_exclude_the_journal_and_are_checked() {
+    let server = TestServer::new().await;
+    let owner = server.token(TokenRole::Owner).await;
+    let path = format!("/v1/incidents/{}", server.declare(&owner).await);
+    for filter in [
+        "writes=true",
+        "category=change&category=access",
+        "outcome=failure",
+        "actor=ann",
+        "credential=AKIA1",
+        "target=bucket",
+        "address=203.0.113.7",
+    ] {
+        let page = server
+            .get(&owner, &format!("{path}/timeline?{filter}"))
+            .await
+            .json();
+        assert_eq!(page["rows"], Value::Array(Vec::new()), "{filter}");
+    }
+    for wrong in ["writes=yes", "category=changes", "outcome=ok", "actors=ann"] {
+        let answer = server
+            .get(&owner, &format!("{path}/timeline?{wrong}"))
+            .await;
+        assert_eq!(answer.problem_code(), "invalid", "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn serves_the_record_that_a_line_names() {
+    let server = TestServer::new().await;
+    let (owner, automation) = (
+        server.token(TokenRole::Owner).await,
+        server.token(TokenRole::Automation).await,
+    );
+    let id = server.declare(&owner).await;
+    let receipt = server.attach(&owner, &id, b"one\ntwo\n").await;
+    let bundle = receipt["id"].as_str().expect("an id");
+    let path = format!("/v1/incidents/{id}/record");
+    let page = server
+        .get(&owner, &format!("/v1/incidents/{id}/timeline"))
+        .await
+        .json();
+    let rows = page["rows"].as_array().expect("rows");
+    assert_eq!(rows[0]["line"], "j1", "{rows:?}");
+    let item = "shot.png";
+    let record = server
+        .get(&owner, &format!("{path}?line={bundle}/{item}/0"))
+        .await;
+    assert_eq!(record.header("content-type"), "application/octet-stream");
+    assert_eq!(
+        record.header("exhibit-evidence"),
+        format!("{bundle}/{item}/0")
+    );
+    assert_eq!(&record.bytes[..], b"one\ntwo\n");
+    for (line, code) in [
+        ("", "invalid"),
+        ("?line=x", "invalid"),
+        ("?line=j1", "invalid"),
+        ("?line=j999", "not-found"),
+        ("?line=0123456789", "not-found"),
+    ] {
+        let answer = server.get(&owner, &format!("{path}{line}")).await;
+        assert_eq!(answer.problem_code(), code, "{line:?}");
+    }
+    let answer = server.get(&automation, &format!("{path}?line=j1")).await;
+    assert_eq!(answer.problem_code(), "forbidden");
+    // a bundle of another incident is not shown as evidence of this one
+    let other = server.declare(&owner).await;
+    let answer = server
+        .get(
+            &owner,
+            &format!("/v1/incidents/{other}/record?line={bundle}/{item}/0"),
+        )
+        .await;
+    assert_eq!(answer.problem_code(), "not-found");
+    let read = server
+        .get(
+            &owner,
+            &format!("/v1/incidents/{id}/timeline?kind=evidence.read"),
+        )
+        .await
+        .json();
+    assert_eq!(read["rows"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
 async fn streams_events_and_resumes_after_last_event_id() {
     let server = TestServer::new().await;
     let owner = server.token(TokenRole::Owner).await;

@@ -3,7 +3,7 @@
 //!
 //! Trusted: anyone who edits the AWS configuration files decides under which identity we capture.
 //! Credentials are fetched over the same transport as evidence, but never recorded, and each secret
-//! is registered with [`Secrets`] before it is used.
+//! is registered with [`Secrets`] before it is used, for as long as it is valid.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -215,11 +215,16 @@ impl<P: ProvideCredentials> ProvideCredentials for SecretRegistrar<P> {
     {
         future::ProvideCredentials::new(async move {
             let credentials = self.provider.provide_credentials().await?;
-            self.secrets.add(credentials.secret_access_key());
-            credentials
-                .session_token()
+            let secret_key = credentials.secret_access_key();
+            for secret in [Some(secret_key), credentials.session_token()]
                 .into_iter()
-                .for_each(|token| self.secrets.add(token));
+                .flatten()
+            {
+                match credentials.expiry() {
+                    Some(until) => self.secrets.lease(secret, until),
+                    None => self.secrets.add(secret),
+                }
+            }
             Ok(credentials)
         })
     }

@@ -12,7 +12,9 @@ use tokio::sync::Mutex;
 use super::access::AccountAccess;
 use super::slices::{SliceCursor, TimeSlice};
 use super::trimmer::ResponseTrimmer;
-use super::{AUXILIARY_POLICY, GET_CALLER_IDENTITY, Incomplete, LOOKUP_EVENTS, classify};
+use super::{
+    AUXILIARY_POLICY, GET_CALLER_IDENTITY, Incomplete, LOOKUP_EVENTS, classify, is_refusal,
+};
 use crate::context::CaptureContext;
 use crate::join_all_independently;
 use crate::recorder::{CallError, QuotaKey, Recorder, RequestPolicy, RequestRate};
@@ -276,9 +278,7 @@ fn incomplete<E: std::error::Error + 'static>(
         return Incomplete::from_call_error(call, operation);
     }
     let (ended, reason) = match code {
-        Some(code) if code.starts_with("AccessDenied") || code == "UnauthorizedOperation" => {
-            (EndReason::Forbidden, GapReason::PermissionDenied)
-        }
+        Some(code) if is_refusal(code) => (EndReason::Forbidden, GapReason::PermissionDenied),
         // "Common errors" of the AWS API references: the credentials are invalid or expired
         Some(
             "ExpiredTokenException"

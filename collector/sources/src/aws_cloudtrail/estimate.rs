@@ -3,6 +3,7 @@
 
 use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::config::{Builder, Region};
+use aws_sdk_cloudtrail::error::ProvideErrorMetadata as _;
 use aws_sdk_cloudtrail::primitives::DateTime;
 use evidence_format::coverage::TimeWindow;
 use futures::future::join_all;
@@ -10,28 +11,57 @@ use tokio::time::timeout;
 
 use super::access::AccountAccess;
 use super::slices::SliceCursor;
-use super::{LOOKUP_EVENTS, READINESS_TIMEOUT, describe_error};
+use super::{LOOKUP_EVENTS, READINESS_TIMEOUT, describe_error, is_refusal};
 use crate::ReadinessProbe;
-use domain::plan::{CaptureTarget, Readiness};
+use domain::plan::{CaptureTarget, Readiness, ReadinessState};
 
-/// Fills in the requests of each target of `readiness`. A target that refuses becomes a problem.
-pub(super) async fn estimate(readiness: &mut Readiness, window: TimeWindow, cx: &ReadinessProbe) {
-    let samples = readiness.targets.iter().map(|estimate| async {
-        let sample = sample_first_page(&estimate.target, window, cx);
+/// A sample page was not received.
+struct SampleError {
+    /// AWS denied it for lack of permission.
+    is_refusal: bool,
+    text: String,
+}
+
+/// The same readiness with the requests that each target takes. A target that denies access is
+/// refused.
+pub(super) async fn estimate(
+    mut readiness: Readiness,
+    window: TimeWindow,
+    cx: &ReadinessProbe,
+) -> Readiness {
+    let samples = readiness.offers.iter().map(|ready| async {
+        let sample = sample_first_page(&ready.target, window, cx);
         timeout(READINESS_TIMEOUT, sample)
             .await
-            .unwrap_or_else(|_| Err(format!("no response to {LOOKUP_EVENTS}")))
+            .unwrap_or_else(|_| {
+                Err(SampleError {
+                    is_refusal: false,
+                    text: format!("no response to {LOOKUP_EVENTS}"),
+                })
+            })
     });
     let samples = join_all(samples).await;
-    for (estimate, sample) in readiness.targets.iter_mut().zip(samples) {
+    for (ready, sample) in readiness.offers.iter_mut().zip(samples) {
         match sample {
-            Ok(requests) => estimate.requests = Some(requests),
+            Ok(requests) => ready.requests = Some(requests),
             Err(error) => {
-                let target = estimate.target.name.as_deref().unwrap_or_default();
-                readiness.problems.push(format!("{target}: {error}"));
+                ready.problems.push(error.text);
+                if error.is_refusal {
+                    ready.state = ReadinessState::Refused;
+                    ready.missing_grants.push(LOOKUP_EVENTS.to_owned());
+                } else {
+                    ready.state = ReadinessState::Unavailable;
+                }
             }
         }
     }
+    let Readiness {
+        source,
+        state,
+        offers,
+        problems,
+    } = readiness;
+    Readiness::of_offers(source, state, offers, problems)
 }
 
 /// Requests the first page of `window`; returns how many requests all of it takes.
@@ -39,7 +69,7 @@ async fn sample_first_page(
     target: &CaptureTarget,
     window: TimeWindow,
     cx: &ReadinessProbe,
-) -> Result<u64, String> {
+) -> Result<u64, SampleError> {
     let access = AccountAccess::parse(target.access.as_deref().unwrap_or_default());
     let config = access.sdk_config(&cx.transport, cx.incident.as_ref()).await;
     let region = Region::new(target.region.clone().unwrap_or_default());
@@ -52,7 +82,10 @@ async fn sample_first_page(
         .max_results(50)
         .send()
         .await
-        .map_err(|error| describe_error(LOOKUP_EVENTS, &error))?;
+        .map_err(|error| SampleError {
+            is_refusal: error.code().is_some_and(is_refusal),
+            text: describe_error(LOOKUP_EVENTS, &error),
+        })?;
     let oldest = page
         .events()
         .iter()

@@ -27,15 +27,17 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
 use super::context::CaptureContext;
+use super::coverage::{
+    CountedKind, CountedRecord, DeclaredRecords, EndpointCounting, UnreadableBody,
+};
 use super::recorder::{QuotaKey, RequestPolicy, RequestRate, RetryDecision};
 use super::{CaptureMode, Incomplete, ReadinessProbe, RemoteSource, Source, not_configured};
 use access::AccountAccess;
 use domain::incident::PivotKind;
 use domain::plan::{
-    CaptureStep, CaptureTarget, EvidenceLifetime, Offer, Readiness, ReadinessState, RequestQuota,
-    SettleRule, TargetEstimate,
+    CaptureStep, CaptureTarget, EvidenceLifetime, Offer, OfferReadiness, Readiness, ReadinessState,
+    RequestQuota, SettleRule,
 };
-use evidence_format::time::Timestamp;
 
 pub(crate) static SOURCE: AwsCloudTrail = AwsCloudTrail;
 
@@ -184,11 +186,11 @@ impl Source for AwsCloudTrail {
             });
             (access, account)
         });
-        let mut readiness = readiness(join_all(checks).await);
-        if let Some(window) = cx.estimate {
-            estimate::estimate(&mut readiness, window, cx).await;
+        let readiness = readiness(join_all(checks).await);
+        match cx.estimate {
+            Some(window) => estimate::estimate(readiness, window, cx).await,
+            None => readiness,
         }
-        readiness
     }
 
     fn capture_mode(&self) -> CaptureMode<'_> {
@@ -202,12 +204,23 @@ impl RemoteSource for AwsCloudTrail {
         capture::capture(step, cx).await
     }
 
-    fn for_each_event(
+    fn counting(&self, _offer: &str, endpoint: &str) -> Option<EndpointCounting> {
+        let kind = match endpoint {
+            LOOKUP_EVENTS => CountedKind::Events,
+            GET_CALLER_IDENTITY => CountedKind::Auxiliary,
+            _ => return None,
+        };
+        Some(EndpointCounting::root(kind))
+    }
+
+    fn read_body(
         &self,
+        _endpoint: &str,
         body: &[u8],
-        visit: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
-    ) -> bool {
-        parse::for_each_event(body, visit)
+        visit: &mut dyn FnMut(CountedRecord<'_>),
+    ) -> Result<Option<DeclaredRecords>, UnreadableBody> {
+        parse::for_each_event(body, visit)?;
+        Ok(None)
     }
 }
 
@@ -293,6 +306,11 @@ where
     }
 }
 
+/// True for the error codes by which AWS denies a permission.
+fn is_refusal(code: &str) -> bool {
+    code.starts_with("AccessDenied") || code == "UnauthorizedOperation"
+}
+
 /// One target for each region of each account. An account that several credentials lead to is
 /// captured with the first of them.
 fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, String>)>) -> Readiness {
@@ -315,25 +333,14 @@ fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, String>)>) ->
             Err(error) => problems.push(format!("{access}: {error}")),
         }
     }
-    let targets: Vec<TargetEstimate> = accounts
+    let offers = accounts
         .values()
         .flat_map(|(access, account)| account_targets(access, account))
-        .map(|target| TargetEstimate {
-            target,
-            requests: None,
-        })
+        .map(|target| OfferReadiness::ready(&OFFER, target))
         .collect();
-    let state = if targets.is_empty() {
-        ReadinessState::NotConfigured
-    } else {
-        ReadinessState::Ready
-    };
-    Readiness {
-        source: OFFER.source.parse().expect("a name"),
-        state,
-        targets,
-        problems,
-    }
+    let source = OFFER.source.parse().expect("a name");
+    // without credentials for any account
+    Readiness::of_offers(source, ReadinessState::NotConfigured, offers, problems)
 }
 
 fn account_targets<'a>(

@@ -7,6 +7,8 @@ use evidence_format::time::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::coverage::{CountedRecord, UnreadableBody};
+
 /// A response of LookupEvents, as far as it is read.
 #[derive(Deserialize)]
 struct LookupEventsPage<'a> {
@@ -23,24 +25,27 @@ struct EventHeader<'a> {
     event_time: Option<f64>,
 }
 
-/// Calls `visit` with the time and id of every event; false if `body` is not a page.
+/// Calls `visit` with the time and id of every event.
 pub(super) fn for_each_event(
     body: &[u8],
-    visit: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
-) -> bool {
-    let Ok(page) = serde_json::from_slice::<LookupEventsPage<'_>>(body) else {
-        return false;
-    };
+    visit: &mut dyn FnMut(CountedRecord<'_>),
+) -> Result<(), UnreadableBody> {
+    let page: LookupEventsPage<'_> = serde_json::from_slice(body).map_err(|_| UnreadableBody)?;
     for event in page.events {
-        match serde_json::from_str::<EventHeader<'_>>(event.get()) {
-            Ok(element) => visit(
-                element.event_time.and_then(time),
-                element.event_id.as_deref(),
-            ),
-            Err(_) => visit(None, None), // still an event, which coverage must count
-        }
+        let header = serde_json::from_str::<EventHeader<'_>>(event.get()).ok();
+        let time = header
+            .as_ref()
+            .and_then(|header| header.event_time)
+            .and_then(time);
+        visit(CountedRecord {
+            time,
+            id: header
+                .as_ref()
+                .and_then(|header| header.event_id.as_deref()),
+            is_readable: time.is_some(),
+        });
     }
-    true
+    Ok(())
 }
 
 /// Seconds since 1970, as CloudTrail gives them; `None` far outside of our calendar.
@@ -61,16 +66,16 @@ mod tests {
     fn visits_each_event_of_page() {
         let body = format!(r#"{{"Events":[{LOGIN},{{"EventId":7}},{LOGIN}],"NextToken":"n"}}"#);
         let mut seen = Vec::new();
-        assert!(for_each_event(body.as_bytes(), &mut |time, id| seen
-            .push((time.is_some(), id.map(str::to_owned)))));
+        let read = for_each_event(body.as_bytes(), &mut |record| {
+            seen.push((record.is_readable, record.id.map(str::to_owned)));
+        });
+        assert!(read.is_ok());
         let login = (true, Some("e-1".to_owned()));
         assert_eq!(seen, [login.clone(), (false, None), login]);
-        let mut none = |_: Option<Timestamp>, _: Option<&str>| panic!("no event");
-        assert!(for_each_event(br#"{"Events":[]}"#, &mut none));
-        assert!(!for_each_event(
-            br#"{"__type":"AccessDeniedException"}"#,
-            &mut none
-        ));
-        assert!(!for_each_event(br#"{"Events":["#, &mut none));
+        let mut none = |_: CountedRecord<'_>| panic!("no event");
+        assert!(for_each_event(br#"{"Events":[]}"#, &mut none).is_ok());
+        let refusal = br#"{"__type":"AccessDeniedException"}"#;
+        assert!(for_each_event(refusal, &mut none).is_err());
+        assert!(for_each_event(br#"{"Events":["#, &mut none).is_err());
     }
 }

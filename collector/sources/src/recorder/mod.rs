@@ -6,41 +6,46 @@
 //! that failed for a transient reason ([`retry`]). It counts nothing: a step's coverage is counted
 //! from the records when they are sealed.
 
+mod attempts;
 mod clients;
+mod message;
+mod parts;
 mod policy;
 mod quota;
 mod redact;
 mod redirect;
 pub(super) mod render;
 mod retry;
+mod secrets;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod transport;
 mod trust;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use evidence_format::coverage::GapReason;
-use evidence_format::warc::{RecordIds, TruncationReason};
-use http::{Request, Response, Uri};
+use evidence_format::warc::{self, RecordId, RecordIds, TruncationReason, WarcHeader};
+use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 
 pub use clients::RecorderService;
+pub use parts::{RecordedPart, StreamedResponse};
 pub use policy::RequestPolicy;
 pub use quota::{QuotaKey, RequestRate};
-pub use redact::Secrets;
 pub(crate) use redact::is_credential_parameter;
 pub use retry::{ResponseClassifier, RetryDecision};
-pub use stream::{RecordedPart, StreamError, StreamedResponse};
-pub use transport::{Transport, TransportError};
-pub use trust::{TlsTrust, TrustedRoots};
+pub use secrets::Secrets;
+pub use stream::StreamError;
+pub use transport::Transport;
+pub use trust::{TlsTrust, TransportError, TrustedRoots};
 
-use platform::random_fraction;
-use redirect::RequestedUri;
-use transport::{HttpExchange, ReceivedResponse};
+use attempts::RequestAttempts;
+use quota::TokenBucket;
+use transport::HttpExchange;
 
 /// Why a request has no usable response.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +109,12 @@ impl RecordBuffer {
             ids: RecordIds::new(seed),
         }
     }
+
+    /// Appends a record whose block is the concatenation of `block`.
+    fn write(&mut self, header: &WarcHeader<'_>, block: &[&[u8]]) -> RecordId {
+        warc::write_record_parts(&mut self.warc, header, &mut self.ids, block)
+            .expect("the URI is bounded, and all other fields are short")
+    }
 }
 
 /// Sends requests and records them. Cheap to clone; clones share one buffer.
@@ -156,8 +167,9 @@ impl Recorder {
         }
     }
 
-    /// The same recorder, but nothing is recorded: for checks of readiness, and for client libraries
-    /// that fetch credentials. Quotas, retries and the registration of secrets stay the same.
+    /// The same recorder, but nothing is recorded: for checks of readiness, and for client
+    /// libraries that fetch credentials. Quotas, retries and the registration of secrets stay the
+    /// same.
     #[must_use]
     pub fn without_recording(&self) -> Self {
         Self {
@@ -202,56 +214,13 @@ impl Recorder {
     /// See [`CallError`]. A response with an error status that no retry would change, such as 403,
     /// is returned: the client library reads it.
     pub async fn call(&self, request: Request<Bytes>) -> Result<Response<Bytes>, CallError> {
-        let bucket = self
-            .transport
-            .quotas
-            .bucket(&self.policy.quota, self.policy.rate);
-        let mut throttled = false;
-        for attempt in 1.. {
-            self.until_stopped(bucket.acquire())
-                .await
-                .ok_or(CallError::Stopped { throttled })?;
-            // A request that is stopped on its way may have reached the provider, so it is recorded
-            // as well.
-            let begun = HttpExchange::begin();
-            let sent = self
-                .until_stopped(self.transport.exchange(&request, &self.policy))
-                .await;
-            let stopped = sent.is_none();
-            let exchange =
-                sent.unwrap_or_else(|| begun.failed("stopped before a response came".to_owned()));
-            let decision = self.classify(&exchange);
-            let outcome = if stopped {
-                "stopped"
-            } else {
-                decision.as_str()
-            };
-            self.record(&request, &exchange, attempt, outcome);
-            if stopped {
-                return Err(CallError::Stopped { throttled });
-            }
-            let headers = exchange.response.as_ref().map(|response| &response.headers);
-            if let Some(headers) = headers {
-                bucket.observe_headers(headers, SystemTime::now());
-            }
-            let requested_wait =
-                headers.and_then(|headers| quota::retry_after(headers, SystemTime::now()));
-            let Some(delay) = retry::delay(decision, attempt, requested_wait, random_fraction())
-            else {
-                return into_result(request.uri(), exchange, decision, attempt);
-            };
-            throttled = decision == RetryDecision::Throttled;
-            if throttled {
-                // The limit holds for all requests of this quota, so all of them wait, in
-                // `acquire`.
-                bucket.pause(delay);
-            } else {
-                self.until_stopped(tokio::time::sleep(delay))
-                    .await
-                    .ok_or(CallError::Stopped { throttled })?;
+        let mut attempts = RequestAttempts::new(self, request)?;
+        loop {
+            let open = attempts.next_response().await?;
+            if let Some(response) = attempts.finish(open).await? {
+                return Ok(response);
             }
         }
-        unreachable!("the loop over attempts has no end")
     }
 
     /// Takes the records that were buffered since the last call.
@@ -283,24 +252,8 @@ impl Recorder {
         }
     }
 
-    fn record(
-        &self,
-        request: &Request<Bytes>,
-        exchange: &HttpExchange,
-        attempt: u32,
-        outcome: &'static str,
-    ) {
-        let Some(buffer) = &self.buffer else {
-            return;
-        };
-        let RecordBuffer { warc, ids } = &mut *lock(buffer);
-        let attempt = render::AttemptInfo {
-            endpoint: self.policy.endpoint,
-            attempt,
-            outcome,
-        };
-        let secrets = &self.transport.secrets;
-        render::write_exchange(warc, ids, request, exchange, &attempt, secrets);
+    fn bucket(&self) -> Arc<TokenBucket> {
+        self.transport.quotas.bucket(&self.policy)
     }
 }
 
@@ -314,44 +267,4 @@ impl std::fmt::Debug for Recorder {
 
 fn lock(buffer: &Mutex<RecordBuffer>) -> MutexGuard<'_, RecordBuffer> {
     buffer.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What the client library gets of an exchange that is not repeated.
-fn into_result(
-    uri: &Uri,
-    exchange: HttpExchange,
-    decision: RetryDecision,
-    attempts: u32,
-) -> Result<Response<Bytes>, CallError> {
-    match (decision, exchange.response) {
-        (RetryDecision::Answered, Some(received)) => {
-            let mut response = Response::new(received.body);
-            *response.status_mut() = received.status;
-            *response.headers_mut() = received.headers;
-            response.extensions_mut().insert(RequestedUri(uri.clone()));
-            Ok(response)
-        }
-        (RetryDecision::Transient(reason) | RetryDecision::Permanent(reason), received) => {
-            let too_large = received.as_ref().and_then(ReceivedResponse::too_large);
-            let detail = received.map_or(exchange.failure, |received| match received.truncated {
-                Some(TruncationReason::Length) => {
-                    format!("the response is longer than {} bytes", received.body.len())
-                }
-                Some(
-                    TruncationReason::Time
-                    | TruncationReason::Disconnect
-                    | TruncationReason::Unspecified,
-                ) => "the response was cut off".to_owned(),
-                None => format!("answered with {}", received.status),
-            });
-            Err(CallError::GaveUp {
-                reason,
-                detail,
-                attempts,
-                too_large,
-            })
-        }
-        (RetryDecision::Throttled, _) => unreachable!("a throttled request is always repeated"),
-        (RetryDecision::Answered, None) => unreachable!("only a response counts as answered"),
-    }
 }

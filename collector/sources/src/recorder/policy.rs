@@ -1,4 +1,4 @@
-//! What a source decides about its requests: quota, pace, limits, and whom it trusts.
+//! What a source decides about its requests: quota, pace, limits, and TLS settings.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub struct RequestPolicy {
     pub head_timeout: Duration,
     /// Between two chunks of the body; `None` for watches, which may be silent for hours.
     pub idle_timeout: Option<Duration>,
-    /// Whom the connection trusts, and how it is made.
+    /// Certificate authorities, client identity, server name and proxy of the connection.
     pub trust: Arc<TlsTrust>,
 }
 

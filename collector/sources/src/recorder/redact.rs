@@ -1,22 +1,16 @@
 //! Removes credentials from an exchange before anything of it is hashed or written.
 //!
-//! Our own credentials are removed wherever they occur. Header fields and URL parameters that carry
-//! credentials lose their values, anyone who owns them. Bodies are evidence: nothing but our own
-//! credentials is removed from them.
+//! Header fields and URL parameters that carry credentials lose their values, whoever owns them.
+//! Our own credentials are masked wherever they occur ([`super::secrets`]). Bodies are evidence:
+//! nothing else is removed from them, unless the body is a credential itself ([`super::tokens`]).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
 
-use memchr::memmem::Finder;
 use url::Url;
 
 /// Replaces the value of a header field or URL parameter.
 pub(super) const REMOVED: &str = "removed";
-
-/// A shorter secret is not searched for: it would match parts of unrelated words.
-const SECRET_BYTES_MIN: usize = 8;
 
 /// Header fields, in lower case, whose values are credentials.
 const HEADERS: &[&str] = &[
@@ -35,8 +29,9 @@ const HEADERS: &[&str] = &[
     "api-key",
     "apikey",
     "x-auth-token",
-    "private-token", // GitLab
-    "job-token",     // GitLab
+    "x-subject-token", // OpenStack Identity
+    "private-token",   // GitLab
+    "job-token",       // GitLab
     "x-vault-token",
     "x-csrf-token",
 ];
@@ -50,6 +45,7 @@ const PARAMETERS: &[&str] = &[
     "x-goog-signature",
     "x-goog-credential",
     "signature",
+    "urlsignature", // logs of GitHub Actions
     "sig",
     "access_token",
     "refresh_token",
@@ -73,59 +69,7 @@ const URL_HEADERS: &[&str] = &["location", "content-location", "referer", "link"
 /// How often each kind of credential was removed. The keys become `what` of the item's redactions.
 pub(crate) type RemovalCounts = BTreeMap<String, u64>;
 
-/// Our own credentials, in each form in which they can occur in an exchange. Clones share them, so
-/// that a credential obtained during a capture is known to all recorders at once.
-#[derive(Clone, Default)]
-pub struct Secrets(Arc<RwLock<Vec<Finder<'static>>>>);
-
-impl Secrets {
-    /// Adds a secret that is valid until `until`; it is forgotten an hour later.
-    pub fn lease(&self, secret: &str, until: SystemTime) {
-        let _ = until;
-        self.add(secret);
-    }
-
-    /// Adds a secret for as long as the process runs. One shorter than [`SECRET_BYTES_MIN`] is ignored.
-    pub fn add(&self, secret: &str) {
-        if secret.len() < SECRET_BYTES_MIN {
-            return;
-        }
-        let json_escaped = serde_json::to_string(secret).unwrap_or_default();
-        let form_encoded: String =
-            url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for form in [secret, json_escaped.trim_matches('"'), &form_encoded] {
-            let is_known = known.iter().any(|other| other.needle() == form.as_bytes());
-            if !is_known {
-                known.push(Finder::new(form.as_bytes()).into_owned());
-            }
-        }
-        // longest first: masking a shorter one that is a part of it would hide the longer one
-        known.sort_by_key(|secret| std::cmp::Reverse(secret.needle().len()));
-    }
-
-    /// Replaces each secret in `bytes` by asterisks of the same number, so that lengths stated
-    /// elsewhere, such as `Content-Length`, remain correct.
-    pub(super) fn mask<'b>(&self, bytes: &'b [u8], removed: &mut RemovalCounts) -> Cow<'b, [u8]> {
-        let mut masked = Cow::Borrowed(bytes);
-        for secret in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            let places: Vec<usize> = secret.find_iter(&masked).collect();
-            for at in &places {
-                masked.to_mut()[*at..at + secret.needle().len()].fill(b'*');
-            }
-            count(removed, "own credentials", places.len() as u64);
-        }
-        masked
-    }
-}
-
-impl std::fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secrets(..)")
-    }
-}
-
-fn count(removed: &mut RemovalCounts, what: &str, times: u64) {
+pub(super) fn count(removed: &mut RemovalCounts, what: &str, times: u64) {
     if times > 0 {
         *removed.entry(what.to_owned()).or_default() += times;
     }
@@ -174,6 +118,16 @@ pub(super) fn strip_url<'t>(text: &'t str, removed: &mut RemovalCounts) -> Cow<'
     Cow::Owned(format!("{path}?{}{fragment}", parameters.join("&")))
 }
 
+/// The values of those parameters of a URL that are credentials, as they are written there.
+pub(super) fn credentials_in_url(text: &str) -> impl Iterator<Item = &str> {
+    let query = text.split_once('?').map_or("", |(_, query)| query);
+    let query = query.split('#').next().unwrap_or_default();
+    query
+        .split('&')
+        .filter(|parameter| is_credential_parameter(parameter))
+        .filter_map(|parameter| Some(parameter.split_once('=')?.1))
+}
+
 /// True if the value of `parameter` (`name=value`) is a credential.
 pub(crate) fn is_credential_parameter(parameter: &str) -> bool {
     PARAMETERS.contains(&decoded_name(parameter).as_str())
@@ -189,10 +143,10 @@ fn decoded_name(parameter: &str) -> String {
 
 fn parameter_without_value(parameter: &str, removed: &mut RemovalCounts) -> String {
     let name = parameter.split('=').next().unwrap_or_default();
-    let decoded = decoded_name(parameter);
-    if !PARAMETERS.contains(&decoded.as_str()) {
+    if !is_credential_parameter(parameter) {
         return parameter.to_owned();
     }
+    let decoded = decoded_name(parameter);
     count(removed, &format!("values of URL parameter {decoded}"), 1);
     format!("{name}={REMOVED}")
 }
@@ -244,20 +198,5 @@ mod tests {
             strip_header_value("x-amzn-requestid", "1-2", &mut removed),
             "1-2"
         );
-    }
-
-    #[test]
-    fn masks_own_secret_in_every_encoding() {
-        let (secrets, mut removed) = (Secrets::default(), RemovalCounts::new());
-        secrets.add("p/a+ss\"word");
-        secrets.add("short");
-        let body = br#"a=p/a+ss"word b=p%2Fa%2Bss%22word c=p/a+ss\"word short"#;
-        let masked = secrets.mask(body, &mut removed).into_owned();
-        assert_eq!(masked.len(), body.len());
-        assert_eq!(
-            String::from_utf8(masked).expect("text"),
-            "a=*********** b=***************** c=************ short"
-        );
-        assert_eq!(removed["own credentials"], 3);
     }
 }

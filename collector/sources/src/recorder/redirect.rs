@@ -1,10 +1,16 @@
 //! Follows redirects: once, without credentials, and only to hosts that the caller names.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use url::Url;
 
-use super::{CallError, Recorder};
+use super::{CallError, QuotaKey, Recorder, RequestPolicy, RequestRate, TlsTrust, TrustedRoots};
+
+/// Object stores allow thousands of requests a second.
+const TARGET_PER_SECOND: f64 = 100.0;
+const TARGET_BURST: u32 = 100;
 
 /// The URL that a response answers, in its extensions: a `Location` may be relative to it.
 #[derive(Clone, Debug)]
@@ -38,7 +44,38 @@ impl Recorder {
     ) -> Option<(Self, Request<Bytes>)> {
         let url = redirect_target(response, hosts)?;
         let request = Request::get(url.as_str()).body(Bytes::new()).ok()?;
-        Some((self.clone(), request))
+        Some((self.with_policy(self.policy_of_redirect()), request))
+    }
+
+    /// The target is a store of another company more often than not: our client certificate, the
+    /// provider's quota and its errors have no meaning there.
+    fn policy_of_redirect(&self) -> RequestPolicy {
+        let quota = QuotaKey {
+            provider: self.policy.quota.provider,
+            account: String::new(),
+            region: String::new(),
+            endpoint: "redirect",
+        };
+        let trust = &self.policy.trust;
+        let roots = match &trust.roots {
+            TrustedRoots::System => TrustedRoots::System,
+            TrustedRoots::Only(pem) | TrustedRoots::SystemAnd(pem) => {
+                TrustedRoots::SystemAnd(pem.clone())
+            }
+        };
+        let trust = TlsTrust {
+            roots,
+            identity_pem: None,
+            server_name: None,
+            proxy: trust.proxy.clone(),
+        };
+        RequestPolicy {
+            quota,
+            rate: RequestRate::new(TARGET_PER_SECOND, TARGET_BURST),
+            classify: |_, _, _| None,
+            trust: Arc::new(trust),
+            ..(*self.policy).clone()
+        }
     }
 }
 

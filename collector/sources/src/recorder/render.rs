@@ -1,106 +1,192 @@
 //! Writes an exchange as WARC records. Pure.
 //!
-//! Requests and responses are written in the form of HTTP/1.1, whatever version was spoken: the
-//! start line, one line for each header field with its name in lower case, an empty line, and the
-//! body without transfer coding.
+//! Requests and responses are written in the form of HTTP/1.1 ([`super::message`]), whatever
+//! version was spoken: the start line, one line for each header field with its name in lower case,
+//! an empty line, and the body without transfer coding.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use bytes::Bytes;
+use evidence_format::coverage::GapReason;
 use evidence_format::digest::Digest;
-use evidence_format::warc::{self, RecordId, RecordIds, RecordType, WarcHeader};
-use http::{HeaderMap, Request, Version};
+use evidence_format::time::Timestamp;
+use evidence_format::warc::{RecordId, RecordType, TruncationReason, WarcHeader};
+use http::Request;
 
-use super::redact::{self, RemovalCounts, Secrets};
+use super::RecordBuffer;
+use super::message::{mask_text, message_head, protocol, request_block};
+use super::redact::{self, RemovalCounts};
+use super::secrets::Secrets;
 use super::transport::{HttpExchange, ReceivedResponse};
 use platform::clock;
 
 /// Longest URL in a record's header. The record's block has all of it.
 const URI_BYTES_MAX: usize = 4096;
+/// Longest media type in a record's header.
+const MEDIA_TYPE_BYTES_MAX: usize = 256;
 /// Field of a request or response record: what was removed from it, and how often.
 pub(crate) const REMOVED_FIELD: &str = "Exhibit-Removed";
 /// Field of a response or metadata record: [`super::RetryDecision::as_str`], or `stopped`.
 pub(crate) const OUTCOME_FIELD: &str = "Exhibit-Outcome";
 /// Field of every record: [`super::RequestPolicy::endpoint`].
 pub(crate) const ENDPOINT_FIELD: &str = "Exhibit-Endpoint";
+const CONTINUED: (&str, &str) = ("Exhibit-Continued", "true");
 
 /// What the recorder says about an exchange.
-pub(super) struct AttemptInfo {
+#[derive(Clone, Copy)]
+pub(super) struct AttemptInfo<'s> {
     /// See [`ENDPOINT_FIELD`].
     pub(super) endpoint: &'static str,
     /// 1 for the first attempt at a request.
     pub(super) attempt: u32,
     /// See [`OUTCOME_FIELD`].
     pub(super) outcome: &'static str,
+    pub(super) withheld: WithheldBodies,
+    pub(super) secrets: &'s Secrets,
 }
 
-/// Appends two records to `out`: the request, and its response or the reason why there is none.
-pub(super) fn write_exchange(
-    out: &mut Vec<u8>,
-    ids: &mut RecordIds,
-    request: &Request<Bytes>,
-    exchange: &HttpExchange,
-    attempt: &AttemptInfo,
-    secrets: &Secrets,
-) {
-    let mut removed = RemovalCounts::new();
-    let uri = mask_text(
-        &redact::strip_url(&request.uri().to_string(), &mut removed),
-        secrets,
-        &mut removed,
-    );
-    let uri = &uri[..uri.floor_char_boundary(URI_BYTES_MAX)];
-    // the request line has the same credentials, and there they are counted
-    removed.clear();
-    let (head, body) = request_block(request, secrets, &mut removed);
-    let (number, removed) = (attempt.attempt.to_string(), format_removed(&removed));
-    let endpoint = Some((ENDPOINT_FIELD, attempt.endpoint)).filter(|(_, name)| !name.is_empty());
-    let mut fields = vec![("Exhibit-Attempt", number.as_str())];
-    fields.extend(endpoint);
-    fields.extend(removed.as_deref().map(|removed| (REMOVED_FIELD, removed)));
-    let header = WarcHeader {
-        kind: RecordType::Request,
-        target_uri: Some(uri),
-        date: exchange.sent_at,
-        content_type: "application/http;msgtype=request",
-        truncated: None,
-        fields: &fields,
-    };
-    let request_id = write_record(out, &header, ids, &[&head, &body]);
-    let mut common = vec![
-        ("WARC-Concurrent-To", request_id.as_str()),
-        (OUTCOME_FIELD, attempt.outcome),
-    ];
-    common.extend(endpoint);
-    match &exchange.response {
-        Some(response) => write_response(out, ids, uri, response, &common, secrets),
-        None => write_failure(out, ids, uri, &exchange.failure, &common, secrets),
+/// Bodies that are left out of the records because they are credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct WithheldBodies {
+    pub(super) request: bool,
+    pub(super) response: bool,
+}
+
+/// A part of a response's body.
+pub(super) struct BodyPart<'p> {
+    /// The bytes, our own credentials already masked.
+    pub(super) bytes: &'p [u8],
+    /// Where they begin in the body.
+    pub(super) offset: u64,
+    /// True if another part follows.
+    pub(super) continues: bool,
+    /// What was masked in them.
+    pub(super) removed: RemovalCounts,
+    pub(super) truncated: Option<TruncationReason>,
+    /// Why the rest is missing, if nobody requests it again.
+    pub(super) gap: Option<GapReason>,
+}
+
+impl BodyPart<'_> {
+    /// The part without its bytes, which are a credential.
+    fn withheld(mut self) -> Self {
+        self.bytes = b"";
+        self.removed.clear(); // what was masked in the bytes
+        self.truncated = Some(withhold(
+            "bodies of responses with credentials",
+            &mut self.removed,
+        ));
+        self
     }
 }
 
-fn write_response(
-    out: &mut Vec<u8>,
-    ids: &mut RecordIds,
-    uri: &str,
-    response: &ReceivedResponse,
-    common: &[(&str, &str)],
-    secrets: &Secrets,
+/// What the records of one exchange have in common.
+pub(super) struct ExchangeFields {
+    uri: String,
+    request_id: RecordId,
+}
+
+/// Writes two records: the request, and its response or the reason why there is none.
+pub(super) fn write_exchange(
+    out: &mut RecordBuffer,
+    request: &Request<Bytes>,
+    exchange: &HttpExchange,
+    info: AttemptInfo<'_>,
 ) {
+    let fields = write_request(out, request, exchange.sent_at, info);
+    let Some(response) = &exchange.response else {
+        return write_failure(out, &fields, &exchange.failure, info);
+    };
     let mut removed = RemovalCounts::new();
+    let bytes = info.secrets.mask(&response.body, &mut removed);
+    let whole = BodyPart {
+        bytes: &bytes,
+        offset: 0,
+        continues: false,
+        removed,
+        truncated: response.truncated,
+        gap: response.too_large().map(|_| GapReason::TooLarge),
+    };
+    write_response(out, &fields, response, whole, info);
+}
+
+pub(super) fn write_request(
+    out: &mut RecordBuffer,
+    request: &Request<Bytes>,
+    sent_at: Timestamp,
+    info: AttemptInfo<'_>,
+) -> ExchangeFields {
+    let mut removed = RemovalCounts::new();
+    let uri = request.uri().to_string();
+    let mut uri = mask_text(
+        &redact::strip_url(&uri, &mut removed),
+        info.secrets,
+        &mut removed,
+    );
+    uri.truncate(uri.floor_char_boundary(URI_BYTES_MAX));
+    // the request line has the same credentials, and there they are counted
+    removed.clear();
+    let (head, mut body) = request_block(request, info.secrets, &mut removed);
+    let mut truncated = None;
+    if info.withheld.request && !body.is_empty() {
+        body = Cow::Borrowed(b"");
+        truncated = Some(withhold(
+            "bodies of requests with credentials",
+            &mut removed,
+        ));
+    }
+    let (attempt, removed) = (info.attempt.to_string(), format_removed(&removed));
+    let mut fields = vec![("Exhibit-Attempt", attempt.as_str())];
+    fields.extend(endpoint_field(info));
+    fields.extend(removed.as_deref().map(|removed| (REMOVED_FIELD, removed)));
+    let header = WarcHeader {
+        kind: RecordType::Request,
+        target_uri: Some(&uri),
+        date: sent_at,
+        content_type: "application/http;msgtype=request",
+        truncated,
+        fields: &fields,
+    };
+    let request_id = out.write(&header, &[&head, &body]);
+    ExchangeFields { uri, request_id }
+}
+
+/// Writes a response with its body, or with the first part of it.
+pub(super) fn write_response(
+    out: &mut RecordBuffer,
+    exchange: &ExchangeFields,
+    response: &ReceivedResponse,
+    mut part: BodyPart<'_>,
+    info: AttemptInfo<'_>,
+) {
     let start = format!(
         "HTTP/1.1 {} {}",
         response.status.as_u16(),
         response.status.canonical_reason().unwrap_or_default()
     );
-    let body = secrets.mask(&response.body, &mut removed);
-    let digest = format!("sha256:{}", Digest::of(&body).hex());
-    let head = message_head(&start, &response.headers, secrets, &mut removed);
+    let mut digest = None;
+    if info.withheld.response {
+        part = part.withheld();
+    } else if !part.continues {
+        digest = Some(format!("sha256:{}", Digest::of(part.bytes).hex()));
+    }
+    let head = message_head(&start, &response.headers, info.secrets, &mut part.removed);
     let peer = response.peer.map(|peer| peer.ip().to_string());
     let certificate = response.certificate.map(|digest| digest.hex());
-    let removed = format_removed(&removed);
-    let mut fields = common.to_vec();
-    fields.push(("WARC-Payload-Digest", &digest));
+    let (size, removed) = (
+        declared_size(response, &part),
+        format_removed(&part.removed),
+    );
+    let mut fields = vec![
+        ("WARC-Concurrent-To", exchange.request_id.as_str()),
+        (OUTCOME_FIELD, info.outcome),
+    ];
+    fields.extend(endpoint_field(info));
+    fields.extend(
+        digest
+            .as_deref()
+            .map(|digest| ("WARC-Payload-Digest", digest)),
+    );
     fields.push(("WARC-Protocol", protocol(response.version)));
     fields.extend(peer.as_deref().map(|peer| ("WARC-IP-Address", peer)));
     fields.extend(
@@ -108,102 +194,103 @@ fn write_response(
             .as_deref()
             .map(|certificate| ("Exhibit-Tls-Peer-Sha256", certificate)),
     );
+    fields.extend(part.continues.then_some(CONTINUED));
+    fields.extend(gap_field(&part));
+    fields.extend(size.as_deref().map(|size| ("Exhibit-Size", size)));
     fields.extend(removed.as_deref().map(|removed| (REMOVED_FIELD, removed)));
     let header = WarcHeader {
         kind: RecordType::Response,
-        target_uri: Some(uri),
+        target_uri: Some(&exchange.uri),
         date: response.received_at,
         content_type: "application/http;msgtype=response",
-        truncated: response.truncated,
+        truncated: part.truncated,
         fields: &fields,
     };
-    write_record(out, &header, ids, &[&head, &body]);
+    out.write(&header, &[&head, part.bytes]);
+}
+
+/// Writes a further part of a body, as a record that has no head.
+pub(super) fn write_continuation(
+    out: &mut RecordBuffer,
+    exchange: &ExchangeFields,
+    response: &ReceivedResponse,
+    mut part: BodyPart<'_>,
+    info: AttemptInfo<'_>,
+) {
+    if info.withheld.response {
+        part = part.withheld();
+    }
+    let media_type = response.headers.get(http::header::CONTENT_TYPE);
+    let media_type = media_type
+        .and_then(|value| value.to_str().ok())
+        .filter(|text| text.len() <= MEDIA_TYPE_BYTES_MAX);
+    let offset = part.offset.to_string();
+    let (size, removed) = (
+        declared_size(response, &part),
+        format_removed(&part.removed),
+    );
+    let mut fields = vec![
+        ("WARC-Concurrent-To", exchange.request_id.as_str()),
+        ("Exhibit-Offset", offset.as_str()),
+    ];
+    fields.extend(endpoint_field(info));
+    fields.extend(part.continues.then_some(CONTINUED));
+    fields.extend(gap_field(&part));
+    fields.extend(size.as_deref().map(|size| ("Exhibit-Size", size)));
+    fields.extend(removed.as_deref().map(|removed| (REMOVED_FIELD, removed)));
+    let header = WarcHeader {
+        kind: RecordType::Resource,
+        target_uri: Some(&exchange.uri),
+        date: clock::now(),
+        content_type: media_type.unwrap_or("application/octet-stream"),
+        truncated: part.truncated,
+        fields: &fields,
+    };
+    out.write(&header, &[part.bytes]);
 }
 
 /// Writes why a request got no response.
 fn write_failure(
-    out: &mut Vec<u8>,
-    ids: &mut RecordIds,
-    uri: &str,
+    out: &mut RecordBuffer,
+    exchange: &ExchangeFields,
     why: &str,
-    common: &[(&str, &str)],
-    secrets: &Secrets,
+    info: AttemptInfo<'_>,
 ) {
+    let mut fields = vec![
+        ("WARC-Concurrent-To", exchange.request_id.as_str()),
+        (OUTCOME_FIELD, info.outcome),
+    ];
+    fields.extend(endpoint_field(info));
     let header = WarcHeader {
         kind: RecordType::Metadata,
-        target_uri: Some(uri),
+        target_uri: Some(&exchange.uri),
         date: clock::now(),
         content_type: "text/plain; charset=utf-8",
         truncated: None,
-        fields: common,
+        fields: &fields,
     };
-    write_record(
-        out,
-        &header,
-        ids,
-        &[mask_text(why, secrets, &mut RemovalCounts::new()).as_bytes()],
-    );
+    let why = mask_text(why, info.secrets, &mut RemovalCounts::new());
+    out.write(&header, &[why.as_bytes()]);
 }
 
-fn write_record(
-    out: &mut Vec<u8>,
-    header: &WarcHeader<'_>,
-    ids: &mut RecordIds,
-    block: &[&[u8]],
-) -> RecordId {
-    warc::write_record_parts(out, header, ids, block)
-        .expect("the URI is bounded, and all other fields are short")
+fn endpoint_field(info: AttemptInfo<'_>) -> Option<(&'static str, &'static str)> {
+    (!info.endpoint.is_empty()).then_some((ENDPOINT_FIELD, info.endpoint))
 }
 
-/// The head and the body of a request as they are written.
-fn request_block<'r>(
-    request: &'r Request<Bytes>,
-    secrets: &Secrets,
-    removed: &mut RemovalCounts,
-) -> (Vec<u8>, Cow<'r, [u8]>) {
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
-    let start = format!(
-        "{} {} HTTP/1.1",
-        request.method(),
-        redact::strip_url(target, removed)
-    );
-    let body = secrets.mask(request.body(), removed);
-    let mut headers = request.headers().clone();
-    // HTTP/2 has no `Host`, and HTTP/1.1 adds it only when it sends; the record always names it
-    let host = request
-        .uri()
-        .authority()
-        .and_then(|authority| authority.as_str().rsplit('@').next()?.parse().ok());
-    if let Some(host) = host {
-        headers.entry(http::header::HOST).or_insert(host);
-    }
-    (message_head(&start, &headers, secrets, removed), body)
+/// Counts a body that is left out; returns how its record is marked.
+fn withhold(what: &str, removed: &mut RemovalCounts) -> TruncationReason {
+    redact::count(removed, what, 1);
+    TruncationReason::Unspecified // `Exhibit-Removed` says more
 }
 
-fn message_head(
-    start: &str,
-    headers: &HeaderMap,
-    secrets: &Secrets,
-    removed: &mut RemovalCounts,
-) -> Vec<u8> {
-    let mut head = format!("{}\r\n", start.trim_end());
-    for (name, value) in headers {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        let _ = write!(
-            head,
-            "{name}: {}\r\n",
-            redact::strip_header_value(name.as_str(), &value, removed)
-        );
-    }
-    head.push_str("\r\n");
-    secrets.mask(head.as_bytes(), removed).into_owned()
+fn gap_field(part: &BodyPart<'_>) -> Option<(&'static str, &'static str)> {
+    part.gap.map(|reason| ("Exhibit-Gap", reason.as_str()))
 }
 
-fn mask_text(text: &str, secrets: &Secrets, removed: &mut RemovalCounts) -> String {
-    String::from_utf8_lossy(&secrets.mask(text.as_bytes(), removed)).into_owned()
+/// The size of a body that is not recorded whole, if the server stated it.
+fn declared_size(response: &ReceivedResponse, part: &BodyPart<'_>) -> Option<String> {
+    part.truncated?;
+    response.body_bytes_declared.map(|bytes| bytes.to_string())
 }
 
 /// Such as `own credentials=2; values of header field authorization=1`; `None` if it is empty.
@@ -221,15 +308,4 @@ pub(crate) fn parse_removed(field: &str) -> impl Iterator<Item = (&str, u64)> {
         .split("; ")
         .filter_map(|piece| piece.rsplit_once('='))
         .filter_map(|(what, count)| Some((what, count.parse().ok()?)))
-}
-
-/// The value of `WARC-Protocol`, a field that the WARC community proposed.
-fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_09 => "http/0.9",
-        Version::HTTP_10 => "http/1.0",
-        Version::HTTP_2 => "h2",
-        Version::HTTP_3 => "h3",
-        _ => "http/1.1",
-    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use evidence_format::coverage::GapReason;
 use http::{HeaderMap, StatusCode};
 
+use super::quota;
 use platform::backoff::Backoff;
 
 /// Attempts at a request that fails for transient reasons: with [`BACKOFF`], about two minutes.
@@ -46,10 +47,12 @@ pub type ResponseClassifier = fn(StatusCode, &HeaderMap, &[u8]) -> Option<RetryD
 /// Classifies a response by the rules of HTTP.
 pub(super) fn classify_by_status(status: StatusCode, headers: &HeaderMap) -> RetryDecision {
     let has_retry_after = headers.contains_key(http::header::RETRY_AFTER);
+    let is_exhausted = quota::is_exhausted(headers);
     match status.as_u16() {
         429 => RetryDecision::Throttled,
-        // 403: GitHub's secondary limits; 503: RFC 9110 §10.2.3
-        403 | 503 if has_retry_after => RetryDecision::Throttled,
+        // GitHub: with `Retry-After` its secondary limits, with nothing remaining its primary ones
+        403 if has_retry_after || is_exhausted => RetryDecision::Throttled,
+        503 if has_retry_after => RetryDecision::Throttled, // RFC 9110 §10.2.3
         408 | 425 | 500 | 502 | 503 | 504 => RetryDecision::Transient(GapReason::Refused),
         _ => RetryDecision::Answered,
     }
@@ -125,6 +128,13 @@ mod tests {
             classify_by_status(StatusCode::SERVICE_UNAVAILABLE, &headers),
             RetryDecision::Transient(GapReason::Refused)
         );
+        headers.insert("x-ratelimit-remaining", 0.into());
+        headers.insert("x-ratelimit-reset", 1_700_000_000.into());
+        assert_eq!(
+            classify_by_status(StatusCode::FORBIDDEN, &headers),
+            RetryDecision::Throttled
+        );
+        headers.clear();
         headers.insert(
             http::header::RETRY_AFTER,
             http::HeaderValue::from_static("1"),

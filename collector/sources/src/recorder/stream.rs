@@ -1,33 +1,15 @@
 //! Records bodies of any size in bounded memory, as continued records.
+//!
+//! The first record is that of an ordinary response and ends within the body; further records have
+//! only bytes of the body, with their offset in it (SPEC §5.2). Text is cut between lines, so that
+//! no line is divided between two records.
 
 use bytes::Bytes;
-use evidence_format::warc::TruncationReason;
 use http::{Request, Response};
 
+use super::attempts::RequestAttempts;
+use super::parts::{BodyEnd, PartWriter, RecordedPart, StreamedResponse};
 use super::{CallError, Recorder};
-
-/// One part of a streamed body, which has just been recorded.
-#[derive(Debug)]
-pub struct RecordedPart {
-    /// Where the part begins in the body.
-    pub offset: u64,
-    /// The bytes as they are recorded, our own credentials masked.
-    pub body: Bytes,
-}
-
-/// What came of a streamed request.
-#[derive(Debug)]
-pub struct StreamedResponse {
-    /// Status and header. Of a success the body is empty, since it has been streamed; of other
-    /// statuses it is complete.
-    pub response: Response<Bytes>,
-    /// Bytes of the body that were recorded.
-    pub body_bytes: u64,
-    /// Bytes of the whole body, if the server stated it.
-    pub body_bytes_declared: Option<u64>,
-    /// Why the recorded body is incomplete; `None` if it is complete.
-    pub truncated: Option<TruncationReason>,
-}
 
 /// Why a streamed request ended early. What was recorded until then remains in the buffer.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +23,13 @@ pub enum StreamError<E> {
 
 impl Recorder {
     /// Sends `request` like [`Self::call`], but records the body of a success part by part, and
-    /// calls `on_part` after each part, which persists it. Holds one part in memory. A body that is
-    /// longer than the policy's `body_bytes_max` is cut there.
+    /// calls `on_part` after each part, which persists it. Holds little more than one part (1 MiB)
+    /// in memory. A body that is longer than the policy's `body_bytes_max` is cut there. A
+    /// connection that breaks before the first part was recorded is repeated like any request;
+    /// later, the body ends there.
     ///
     /// # Errors
-    /// See [`StreamError`].
+    /// See [`StreamError`]. If the step is stopped, what came until then is recorded first.
     pub async fn stream<E, F, P>(
         &self,
         request: Request<Bytes>,
@@ -55,21 +39,45 @@ impl Recorder {
         F: FnMut(RecordedPart) -> P,
         P: Future<Output = Result<(), E>>,
     {
-        let mut response = self.call(request).await.map_err(StreamError::Call)?;
-        let mut body_bytes = response.body().len() as u64;
-        if response.status().is_success() {
-            let body = std::mem::take(response.body_mut());
-            on_part(RecordedPart { offset: 0, body })
+        let mut attempts = RequestAttempts::new(self, request).map_err(StreamError::Call)?;
+        loop {
+            let open = attempts.next_response().await.map_err(StreamError::Call)?;
+            if self.withholds_bodies || !open.body.head.status.is_success() {
+                let finished = attempts.finish(open).await.map_err(StreamError::Call)?;
+                match finished {
+                    Some(response) => return Ok(unstreamed(response)),
+                    None => continue,
+                }
+            }
+            let mut writer = PartWriter::new(&attempts, open);
+            let end = loop {
+                let end = writer.receive(self).await;
+                let is_broken = matches!(end, Some(BodyEnd::Disconnected | BodyEnd::Silent));
+                if is_broken && writer.is_unrecorded() {
+                    break end;
+                }
+                if let Some(part) = writer.record(self, end) {
+                    on_part(part).await.map_err(StreamError::Part)?;
+                }
+                if end.is_some() || writer.is_withheld {
+                    return writer.into_result(end).map_err(StreamError::Call);
+                }
+            };
+            // nothing of it was recorded, so it is an attempt that failed
+            let exchange = writer.into_exchange(end);
+            attempts
+                .conclude(exchange)
                 .await
-                .map_err(StreamError::Part)?;
-        } else {
-            body_bytes = 0;
+                .map_err(StreamError::Call)?;
         }
-        Ok(StreamedResponse {
-            response,
-            body_bytes,
-            body_bytes_declared: None,
-            truncated: None,
-        })
+    }
+}
+
+fn unstreamed(response: Response<Bytes>) -> StreamedResponse {
+    StreamedResponse {
+        response,
+        body_bytes: 0,
+        body_bytes_declared: None,
+        truncated: None,
     }
 }

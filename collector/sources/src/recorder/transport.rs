@@ -1,6 +1,7 @@
-//! The process's HTTP client, and what one exchange with a server consists of.
+//! The process's HTTP clients, and what one exchange with a server consists of.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,124 +9,166 @@ use evidence_format::digest::Digest;
 use evidence_format::time::Timestamp;
 use evidence_format::warc::TruncationReason;
 use http::{HeaderMap, Request, StatusCode, Version};
-use reqwest::redirect;
 use reqwest::tls::TlsInfo;
 use tokio::time::timeout;
+use url::Url;
 
 use super::quota::Quotas;
-use super::redact::Secrets;
-use super::{RequestPolicy, TruncatedBody};
+use super::secrets::Secrets;
+use super::trust::{self, ClientCache, TransportError};
+use super::{RequestPolicy, TlsTrust, TruncatedBody};
 use platform::clock;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Most memory that is allocated because of a `Content-Length`, which a server can make up. Usual
 /// pages have some hundred kilobytes.
 const CAPACITY_BYTES_MAX: u64 = 1 << 20;
 
-/// What all recorders of a process share: the HTTP client, the quotas and our secrets.
+/// What all recorders of a process share: HTTP clients, quotas, and our secrets.
 #[derive(Debug)]
 pub struct Transport {
-    client: reqwest::Client,
+    clients: ClientCache,
     pub(super) quotas: Quotas,
     /// Our own credentials, which are removed from all records.
     pub(crate) secrets: Secrets,
 }
 
-/// The HTTP client cannot be built.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot set up HTTPS: are the system's CA certificates installed?")]
-pub struct TransportError(#[from] reqwest::Error);
-
 impl Transport {
-    /// Builds the client. [`crate::crypto::install_provider`] must have been called.
+    /// Builds the client for targets without settings of their own.
+    /// [`crate::crypto::install_provider`] must have been called.
     ///
     /// # Errors
     /// The system has no CA certificates.
     pub fn new() -> Result<Self, TransportError> {
-        let client = reqwest::Client::builder()
-            // a redirect is a response that must be recorded, so reqwest must not follow it
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tls_info(true)
-            .build()?;
-        Ok(Self {
-            client,
+        let transport = Self {
+            clients: ClientCache::default(),
             quotas: Quotas::default(),
             secrets: Secrets::default(),
-        })
+        };
+        transport.client(&Arc::default(), "")?;
+        Ok(transport)
     }
 
-    /// Sends `request` once, and reads the response's body up to the policy's limits.
-    pub(super) async fn exchange(
+    /// The client for requests to `host` under `trust`.
+    pub(super) fn client(
         &self,
-        request: &Request<Bytes>,
-        policy: &RequestPolicy,
-    ) -> HttpExchange {
-        let mut exchange = HttpExchange::begin();
-        let request = match reqwest::Request::try_from(request.clone()) {
-            Ok(request) => request,
-            Err(cause) => return exchange.failed(platform::chain(&cause)),
-        };
-        let head_timeout = policy.head_timeout;
-        let response = match timeout(head_timeout, self.client.execute(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(cause)) => return exchange.failed(platform::chain(&cause)),
-            Err(_) => {
-                let seconds = head_timeout.as_secs();
-                return exchange.failed(format!("no response within {seconds} s"));
-            }
-        };
-        exchange.response = Some(receive(response, policy).await);
-        exchange
+        trust: &Arc<TlsTrust>,
+        host: &str,
+    ) -> Result<reqwest::Client, TransportError> {
+        let proxy = trust.proxy.as_deref().and_then(|url| Url::parse(url).ok());
+        if let Some(password) = proxy.as_ref().and_then(Url::password) {
+            self.secrets.add(password);
+        }
+        self.clients.client(trust, host)
     }
 }
 
-async fn receive(mut response: reqwest::Response, policy: &RequestPolicy) -> ReceivedResponse {
-    let body_bytes_max = policy.body_bytes_max;
-    let certificate = response
-        .extensions()
-        .get::<TlsInfo>()
-        .and_then(TlsInfo::peer_certificate)
-        .map(Digest::of);
-    let mut received = ReceivedResponse {
-        received_at: clock::now(),
-        status: response.status(),
-        version: response.version(),
-        headers: response.headers().clone(),
-        peer: response.remote_addr(),
-        certificate,
-        body: Bytes::new(),
-        body_bytes_declared: response.content_length(),
-        truncated: None,
-    };
-    let capacity = received
-        .body_bytes_declared
-        .unwrap_or(0)
-        .min(body_bytes_max)
-        .min(CAPACITY_BYTES_MAX);
-    let mut body = BodyBuffer {
-        capacity: usize::try_from(capacity).unwrap_or(0),
-        ..BodyBuffer::default()
-    };
-    let idle = policy.idle_timeout.unwrap_or(Duration::MAX);
-    // a body that breaks off is kept as far as it came, marked with the reason
-    received.truncated = loop {
-        match timeout(idle, response.chunk()).await {
-            Ok(Ok(None)) => break None,
-            Ok(Ok(Some(chunk))) => {
-                let room = usize::try_from(body_bytes_max).unwrap_or(usize::MAX) - body.len();
-                body.push(chunk.slice(..chunk.len().min(room)));
-                if chunk.len() > room {
-                    break Some(TruncationReason::Length);
+/// Sends `request` once, and waits for the response's head.
+///
+/// # Errors
+/// Why there is no response.
+pub(super) async fn send(
+    client: &reqwest::Client,
+    request: &Request<Bytes>,
+    policy: &RequestPolicy,
+) -> Result<ResponseBody, String> {
+    let describe = |cause: reqwest::Error| platform::chain(&cause.without_url());
+    let mut request = reqwest::Request::try_from(request.clone()).map_err(describe)?;
+    trust::apply_server_name(&policy.trust, &mut request);
+    match timeout(policy.head_timeout, client.execute(request)).await {
+        Ok(Ok(response)) => Ok(ResponseBody::new(response)),
+        Ok(Err(cause)) => Err(describe(cause)),
+        Err(_) => {
+            let seconds = policy.head_timeout.as_secs();
+            Err(format!("no response within {seconds} s"))
+        }
+    }
+}
+
+/// A response whose body is being read.
+pub(super) struct ResponseBody {
+    response: reqwest::Response,
+    /// What is known of it; without its body.
+    pub(super) head: ReceivedResponse,
+    /// What [`Self::read`] has read.
+    buffer: BodyBuffer,
+}
+
+impl ResponseBody {
+    fn new(response: reqwest::Response) -> Self {
+        let certificate = response
+            .extensions()
+            .get::<TlsInfo>()
+            .and_then(TlsInfo::peer_certificate)
+            .map(Digest::of);
+        let head = ReceivedResponse {
+            received_at: clock::now(),
+            status: response.status(),
+            version: response.version(),
+            headers: response.headers().clone(),
+            peer: response.remote_addr(),
+            certificate,
+            body: Bytes::new(),
+            body_bytes_declared: response.content_length(),
+            truncated: None,
+        };
+        Self {
+            response,
+            head,
+            buffer: BodyBuffer::default(),
+        }
+    }
+
+    /// Waits for the next bytes of the body, at most `wait`. A call that is dropped loses nothing.
+    pub(super) async fn next_chunk(&mut self, wait: Duration) -> BodyChunk {
+        match timeout(wait, self.response.chunk()).await {
+            Ok(Ok(Some(bytes))) => BodyChunk::Bytes(bytes),
+            Ok(Ok(None)) => BodyChunk::End,
+            Ok(Err(_)) => BodyChunk::Disconnected,
+            Err(_) => BodyChunk::Silent,
+        }
+    }
+
+    /// Reads the body up to the limits of `policy`. Returns why it is incomplete, or `None` if it
+    /// is complete.
+    pub(super) async fn read(&mut self, policy: &RequestPolicy) -> Option<TruncationReason> {
+        let declared = self.head.body_bytes_declared.unwrap_or(0);
+        let capacity = declared.min(policy.body_bytes_max).min(CAPACITY_BYTES_MAX);
+        self.buffer.capacity = usize::try_from(capacity).unwrap_or(0);
+        let body_bytes_max = usize::try_from(policy.body_bytes_max).unwrap_or(usize::MAX);
+        let idle_timeout = policy.idle_timeout.unwrap_or(Duration::MAX);
+        loop {
+            match self.next_chunk(idle_timeout).await {
+                BodyChunk::End => return None,
+                BodyChunk::Disconnected => return Some(TruncationReason::Disconnect),
+                BodyChunk::Silent => return Some(TruncationReason::Time),
+                BodyChunk::Bytes(chunk) => {
+                    let room = body_bytes_max - self.buffer.len();
+                    self.buffer.push(chunk.slice(..chunk.len().min(room)));
+                    if chunk.len() > room {
+                        return Some(TruncationReason::Length);
+                    }
                 }
             }
-            Ok(Err(_)) => break Some(TruncationReason::Disconnect),
-            Err(_) => break Some(TruncationReason::Time),
         }
-    };
-    received.body = body.into_bytes();
-    received
+    }
+
+    /// The response with the body that [`Self::read`] has read.
+    pub(super) fn into_received(self, truncated: Option<TruncationReason>) -> ReceivedResponse {
+        ReceivedResponse {
+            body: self.buffer.into_bytes(),
+            truncated,
+            ..self.head
+        }
+    }
+}
+
+/// What came next of a body.
+pub(super) enum BodyChunk {
+    Bytes(Bytes),
+    End,
+    Disconnected,
+    /// Nothing came for as long as was waited.
+    Silent,
 }
 
 /// Collects a body. One that arrives in a single chunk is not copied.
@@ -204,18 +247,20 @@ impl ReceivedResponse {
 }
 
 impl HttpExchange {
-    /// An exchange whose request is sent now.
-    pub(super) fn begin() -> Self {
+    pub(super) fn answered(sent_at: Timestamp, response: ReceivedResponse) -> Self {
         Self {
-            sent_at: clock::now(),
-            response: None,
+            sent_at,
+            response: Some(response),
             failure: String::new(),
         }
     }
 
-    pub(super) fn failed(mut self, failure: String) -> Self {
-        self.failure = failure;
-        self
+    pub(super) fn failed(sent_at: Timestamp, failure: String) -> Self {
+        Self {
+            sent_at,
+            response: None,
+            failure,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use domain::incident::Pivot;
 use evidence_format::id::IncidentId;
 use http::{HeaderName, HeaderValue, Request};
 use tokio::sync::Mutex;
@@ -61,6 +62,9 @@ pub struct AccessRequest<'c> {
     /// For requests that are needed to get in. In a check of readiness it records nothing.
     pub recorder: &'c Recorder,
     pub incident: Option<&'c IncidentId>,
+    /// What the step searches for. Roots may depend on it: a repository that is searched for needs
+    /// no list of repositories.
+    pub pivot: Option<&'c Pivot>,
 }
 
 /// Sends a secret as it is in a header field: `Authorization: Bearer …`, `Authorization: SSWS …`,

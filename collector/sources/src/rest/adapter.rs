@@ -1,18 +1,21 @@
 //! Makes a source of the program of a table of endpoints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use async_trait::async_trait;
 use domain::incident::PivotKind;
 use domain::plan::{CaptureStep, Offer, Readiness, RequestQuota};
-use evidence_format::time::Timestamp;
 
-use super::endpoint::{Endpoint, RestOffer};
+use super::endpoint::{BodyShape, Endpoint, Paging, RestOffer};
 use super::intern::interned;
+use super::page::{read_page, text_at, time_at};
 use super::source::RestSource;
 use super::{readiness, walk};
 use crate::context::CaptureContext;
+use crate::coverage::{
+    CountedKind, CountedRecord, DeclaredRecords, EndpointCounting, UnreadableBody,
+};
 use crate::{CaptureMode, Incomplete, ReadinessProbe, RemoteSource, Source};
 
 /// A [`Source`] made of a [`RestSource`].
@@ -20,6 +23,8 @@ pub struct RestAdapter {
     source: &'static dyn RestSource,
     offers: OnceLock<&'static [Offer]>,
     endpoints: OnceLock<BTreeMap<&'static str, &'static Endpoint>>,
+    /// Ids of the endpoints that are asked for the records of others.
+    children: OnceLock<BTreeSet<&'static str>>,
 }
 
 impl RestAdapter {
@@ -29,12 +34,8 @@ impl RestAdapter {
             source,
             offers: OnceLock::new(),
             endpoints: OnceLock::new(),
+            children: OnceLock::new(),
         }
-    }
-
-    #[must_use]
-    pub fn source(&self) -> &'static dyn RestSource {
-        self.source
     }
 
     /// The endpoint with this id. Rows that share an id have the same shape.
@@ -45,6 +46,16 @@ impl RestAdapter {
             all.map(|endpoint| (endpoint.id, endpoint)).collect()
         });
         known.get(id).copied().or_else(|| interned(id))
+    }
+
+    fn is_child(&self, id: &str) -> bool {
+        let children = self.children.get_or_init(|| {
+            let all = endpoints_of(self.source).into_iter();
+            all.flat_map(|endpoint| endpoint.children)
+                .map(|child| child.endpoint.id)
+                .collect()
+        });
+        children.contains(id)
     }
 }
 
@@ -72,10 +83,8 @@ pub fn endpoints_of(source: &dyn RestSource) -> Vec<&'static Endpoint> {
 /// once for each offer and process.
 fn offer(source: &'static dyn RestSource, offer: &RestOffer) -> Offer {
     let root = offer.roots.first();
-    let pivots = offer.roots.iter().flat_map(|root| root.pivots);
-    let mut pivots: Vec<PivotKind> = pivots.map(|query| query.kind).collect();
-    pivots.sort_unstable();
-    pivots.dedup();
+    let is_filter = |kind: &PivotKind| offer.roots.iter().any(|root| root.filters_by(*kind));
+    let pivots: Vec<PivotKind> = PivotKind::ALL.into_iter().filter(is_filter).collect();
     Offer {
         source: source.name(),
         item: offer.item,
@@ -124,6 +133,10 @@ impl Source for RestAdapter {
     fn capture_mode(&self) -> CaptureMode<'_> {
         CaptureMode::Remote(self)
     }
+
+    fn table(&self) -> Option<&'static dyn RestSource> {
+        Some(self.source)
+    }
 }
 
 #[async_trait]
@@ -140,11 +153,68 @@ impl RemoteSource for RestAdapter {
         }
     }
 
-    fn for_each_event(
+    fn counting(&self, offer: &str, endpoint: &str) -> Option<EndpointCounting> {
+        let row = self.endpoint(endpoint)?;
+        let kind = match row.body {
+            _ if endpoint == self.source.me().id => CountedKind::Auxiliary,
+            BodyShape::Events { .. } => CountedKind::Events,
+            BodyShape::Objects { .. } | BodyShape::Object { .. } => CountedKind::Objects,
+            BodyShape::Lines | BodyShape::Opaque => CountedKind::Opaque,
+        };
+        let mut offers = self.source.offers().iter();
+        let roots = offers.find(|known| known.item == offer)?.roots;
+        let is_root = roots.iter().any(|root| root.id == endpoint);
+        Some(EndpointCounting {
+            kind,
+            is_child: !is_root && self.is_child(endpoint),
+            path: row.path,
+            paging_parameter: match row.paging {
+                Paging::TokenToParameter { parameter, .. }
+                | Paging::HeaderToParameter { parameter, .. }
+                | Paging::PageNumber { parameter, .. }
+                | Paging::Offset { parameter, .. } => parameter,
+                Paging::None
+                | Paging::Link
+                | Paging::TokenToBody { .. }
+                | Paging::NextUrl { .. } => "",
+            },
+            declares: row.declared.is_some(),
+            results_max: row.window.and_then(|window| window.results_max),
+            losses: row.losses,
+        })
+    }
+
+    fn read_body(
         &self,
-        _body: &[u8],
-        _visit: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
-    ) -> bool {
-        false // a body alone does not say of which endpoint it is
+        endpoint: &str,
+        body: &[u8],
+        visit: &mut dyn FnMut(CountedRecord<'_>),
+    ) -> Result<Option<DeclaredRecords>, UnreadableBody> {
+        let row = self.endpoint(endpoint).ok_or(UnreadableBody)?;
+        let summary = read_page(row, body, &mut |record| {
+            let (time, id) = match row.body {
+                BodyShape::Events { time, id, .. } => (time_at(record, time), text_at(record, id)),
+                BodyShape::Objects { id, .. } | BodyShape::Object { id, .. } => {
+                    (None, text_at(record, id))
+                }
+                BodyShape::Lines | BodyShape::Opaque => (None, None),
+            };
+            let has_time = !matches!(row.body, BodyShape::Events { .. }) || time.is_some();
+            visit(CountedRecord {
+                time,
+                id: id.as_deref(),
+                is_readable: has_time && record.is_object(),
+            });
+        });
+        let summary = summary.map_err(|_| UnreadableBody)?;
+        // Kubernetes says how many follow; all others, how many there are.
+        let counts_rest = row
+            .declared
+            .is_some_and(|at| at.ends_with("/remainingItemCount"));
+        Ok(summary.declared.map(if counts_rest {
+            DeclaredRecords::AfterThisPage
+        } else {
+            DeclaredRecords::InAll
+        }))
     }
 }

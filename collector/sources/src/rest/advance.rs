@@ -103,8 +103,9 @@ impl Walk<'_> {
                     return Err(root_refused(endpoint, status));
                 }
             }
-            PageOutcome::Refused(_) => {
+            PageOutcome::Refused(status) => {
                 *failures = 0;
+                note_redirect(branch, endpoint, status);
                 branch.levels.pop(); // the record of the answer says what is missing
             }
             PageOutcome::Malformed(what) => {
@@ -306,7 +307,10 @@ impl Walk<'_> {
                     branch.levels.push(leaf);
                 }
             }
-            PageOutcome::Refused(_) => *failures = 0, // its record says what is missing
+            PageOutcome::Refused(status) => {
+                *failures = 0;
+                note_redirect(branch, endpoint, status); // its record says what else is missing
+            }
             PageOutcome::Malformed(what) => {
                 branch.note_trouble(GapReason::Malformed, format!("{}: {what}", endpoint.id));
             }
@@ -319,6 +323,19 @@ impl Walk<'_> {
             PageOutcome::Failed(error) => return Err((error.incomplete(endpoint.id), false)),
         }
         Ok(())
+    }
+}
+
+/// Notes that a child was redirected to where the table does not allow to go: coverage takes such an
+/// answer for one that was followed.
+fn note_redirect(branch: &mut WalkBranch, endpoint: &Endpoint, status: StatusCode) {
+    let is_known = endpoint
+        .losses
+        .iter()
+        .any(|(known, _)| *known == status.as_u16());
+    if status.is_redirection() && !is_known {
+        let what = format!("{} answered {}", endpoint.id, status.as_u16());
+        branch.note_trouble(GapReason::Malformed, what);
     }
 }
 

@@ -71,7 +71,8 @@ pub struct Endpoint {
     /// The permission that this request needs, in the provider's words: `okta.users.read`. A
     /// refusal names it, and permission files are generated from it.
     pub grant: &'static str,
-    /// Kinds of pivots by which the provider filters. Only for roots.
+    /// Kinds of pivots by which the provider filters. The walk of a pivot takes only roots that
+    /// filter, or below which an endpoint does.
     pub pivots: &'static [PivotQuery],
     /// What to ask for each record of a page.
     pub children: &'static [ChildEndpoint],
@@ -321,6 +322,14 @@ impl Endpoint {
         body_bytes_max: None,
         idle_timeout: Some(Duration::from_secs(30)),
     };
+
+    /// True if the provider filters by `kind` here or below.
+    #[must_use]
+    pub fn filters_by(&self, kind: PivotKind) -> bool {
+        let mut children = self.children.iter();
+        self.pivots.iter().any(|query| query.kind == kind)
+            || children.any(|child| child.endpoint.filters_by(kind))
+    }
 }
 
 impl WindowQuery {

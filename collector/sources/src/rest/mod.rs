@@ -6,7 +6,11 @@ mod adapter;
 mod advance;
 mod children;
 mod client_credentials;
+#[cfg(test)]
+mod conformance;
 mod cursor;
+#[cfg(test)]
+mod double;
 pub mod endpoint;
 mod intern;
 mod loop_guard;
@@ -20,7 +24,10 @@ mod source;
 mod template;
 mod time_part;
 mod walk;
+#[cfg(test)]
+mod walk_tests;
 
+pub(crate) use access::header_value;
 pub use access::{AccessRequest, ProviderAccess, RequestSigner, SignError, TokenSigner};
 pub use adapter::{RestAdapter, endpoints_of};
 pub use client_credentials::ClientCredentials;

@@ -1,7 +1,6 @@
 //! Fetches one page of a listing and reads it. Changes nothing of the walk.
 
 use bytes::Bytes;
-use evidence_format::coverage::GapReason;
 use http::{Response, StatusCode};
 use serde_json::Value;
 use url::Url;
@@ -138,24 +137,5 @@ fn id_of(endpoint: &Endpoint, record: &Value) -> String {
         | BodyShape::Objects { id, .. }
         | BodyShape::Object { id, .. } => text_at(record, id).unwrap_or_else(|| record.to_string()),
         BodyShape::Lines | BodyShape::Opaque => String::new(),
-    }
-}
-
-impl Endpoint {
-    /// What a status that is no success means when this endpoint is asked for a record of another:
-    /// why that child is missing; `None` if nothing is.
-    #[must_use]
-    pub fn loss(&self, status: u16) -> Option<GapReason> {
-        let own = self.losses.iter().find(|(known, _)| *known == status);
-        if let Some((_, reason)) = own {
-            return *reason;
-        }
-        Some(match status {
-            401 => GapReason::Unauthenticated,
-            403 => GapReason::PermissionDenied,
-            404 | 410 => GapReason::Vanished,
-            300..=399 => GapReason::Malformed,
-            _ => GapReason::Refused,
-        })
     }
 }

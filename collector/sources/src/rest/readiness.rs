@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::plan::{CaptureTarget, Readiness, ReadinessState, TargetEstimate};
+use domain::plan::{CaptureTarget, OfferReadiness, Readiness, ReadinessState};
 use evidence_format::coverage::TimeWindow;
 use futures::future::join_all;
 use http::StatusCode;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::AccessRequest;
 use super::children::children_of;
-use super::endpoint::{BodyShape, Endpoint, RestOffer};
+use super::endpoint::{BodyShape, Endpoint};
 use super::page::{PageSummary, read_page, time_at};
 use super::requests::{PageRequest, RequestError, Requester};
 use super::source::{RestSource, WalkRoot};
@@ -24,17 +24,14 @@ use crate::{ReadinessProbe, not_configured};
 /// Longest check of one target, and of one endpoint of it.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What one offer needs at one target.
+/// No page was received of one endpoint.
 #[derive(Debug)]
-pub(super) struct OfferCheck {
-    pub(super) offer: &'static RestOffer,
-    pub(super) target: CaptureTarget,
-    /// Requests for the whole window, estimated from a sample.
-    pub(super) requests: Option<u64>,
-    /// What is missing, and which permission to grant.
-    pub(super) problems: Vec<String>,
-    /// No root of the offer answers.
-    pub(super) is_refused: bool,
+struct SampleError {
+    text: String,
+    /// The provider answered, and denied access.
+    is_refusal: bool,
+    /// The permission that the endpoint needs; empty if the table names none.
+    grant: &'static str,
 }
 
 /// Checks all targets of `source`.
@@ -47,6 +44,7 @@ pub(super) async fn check(source: &dyn RestSource, cx: &ReadinessProbe) -> Readi
         config: &cx.config,
         recorder: &recorder,
         incident: cx.incident.as_ref(),
+        pivot: None,
     };
     let targets = timeout(CHECK_TIMEOUT, source.targets(&request)).await;
     let targets = targets.unwrap_or_else(|_| vec![Err(no_response("the list of targets"))]);
@@ -64,39 +62,8 @@ pub(super) async fn check(source: &dyn RestSource, cx: &ReadinessProbe) -> Readi
             Err(problem) => problems.push(problem),
         }
     }
-    fold(source, checks, problems)
-}
-
-/// One answer for all offers of the source, which is what the planner can use today.
-fn fold(source: &dyn RestSource, checks: Vec<OfferCheck>, mut problems: Vec<String>) -> Readiness {
-    let mut targets: Vec<TargetEstimate> = Vec::new();
-    for check in checks {
-        let name = check.target.name.clone().unwrap_or_default();
-        problems.extend(
-            check
-                .problems
-                .iter()
-                .map(|problem| format!("{name}: {problem}")),
-        );
-        if !targets.iter().any(|known| known.target == check.target) {
-            targets.push(TargetEstimate {
-                target: check.target,
-                requests: None,
-            });
-        }
-    }
-    problems.dedup();
-    let state = if targets.is_empty() {
-        ReadinessState::Unavailable
-    } else {
-        ReadinessState::Ready
-    };
-    Readiness {
-        source: source.name().parse().expect("names of sources are names"),
-        state,
-        targets,
-        problems,
-    }
+    let name = source.name().parse().expect("names of sources are names");
+    Readiness::of_offers(name, ReadinessState::Unavailable, checks, problems)
 }
 
 async fn check_target(
@@ -104,7 +71,7 @@ async fn check_target(
     target: Result<CaptureTarget, String>,
     cx: &ReadinessProbe,
     request: &AccessRequest<'_>,
-) -> Result<Vec<OfferCheck>, String> {
+) -> Result<Vec<OfferReadiness>, String> {
     let mut target = target?;
     let name = target.name.clone().unwrap_or_default();
     let named = |problem: String| format!("{name}: {problem}");
@@ -138,23 +105,49 @@ async fn check_target(
         if roots.is_empty() {
             continue;
         }
-        let mut check = OfferCheck {
-            offer,
+        let mut check = OfferReadiness {
+            offer: offer.item,
             target: target.clone(),
+            state: ReadinessState::Ready,
             requests: None,
             problems: Vec::new(),
-            is_refused: false,
+            missing_grants: Vec::new(),
         };
         if cx.estimate.is_some() {
             let answers = join_all(roots.iter().map(|root| probe.sample(root))).await;
-            check.is_refused = answers.iter().all(Result::is_err);
-            let requests: Option<u64> = answers.iter().flatten().copied().sum();
-            check.requests = requests.filter(|_| !check.is_refused);
-            check.problems = answers.into_iter().filter_map(Result::err).collect();
+            fill(&mut check, answers);
         }
         checks.push(check);
     }
     Ok(checks)
+}
+
+/// What the samples of an offer's roots tell about it. It is ready if one of them answers.
+fn fill(check: &mut OfferReadiness, answers: Vec<Result<Option<u64>, SampleError>>) {
+    if answers.iter().all(Result::is_err) {
+        let is_refusal = |error: &SampleError| error.is_refusal;
+        let refused = answers
+            .iter()
+            .all(|answer| answer.as_ref().is_err_and(is_refusal));
+        check.state = if refused {
+            ReadinessState::Refused
+        } else {
+            ReadinessState::Unavailable
+        };
+    } else {
+        // unknown if the requests of one root are
+        check.requests = answers.iter().flatten().copied().sum();
+    }
+    for error in answers.into_iter().filter_map(Result::err) {
+        check.problems.push(error.text);
+        let is_new = !check
+            .missing_grants
+            .iter()
+            .any(|known| known == error.grant);
+        if error.is_refusal && !error.grant.is_empty() && is_new {
+            check.missing_grants.push(error.grant.to_owned());
+        }
+    }
 }
 
 struct TargetProbe<'p> {
@@ -204,18 +197,21 @@ impl TargetProbe<'_> {
 
     /// Asks for the first page of `root`. Returns how many requests all of it takes, if that can be
     /// told.
-    async fn sample(&self, root: &WalkRoot) -> Result<Option<u64>, String> {
+    async fn sample(&self, root: &WalkRoot) -> Result<Option<u64>, SampleError> {
         let endpoint = root.endpoint;
-        match self.ask(root).await? {
+        let failed = |text: String, is_refusal: bool| SampleError {
+            text,
+            is_refusal,
+            grant: endpoint.grant,
+        };
+        match self.ask(root).await.map_err(|text| failed(text, false))? {
             ProbeAnswer::Page(body) => Ok(estimate(endpoint, &body, self.part(endpoint))),
             ProbeAnswer::Refused(status) if endpoint.losses.contains(&(status.as_u16(), None)) => {
                 Ok(Some(1))
             }
-            ProbeAnswer::Refused(StatusCode::FORBIDDEN) if !endpoint.grant.is_empty() => Err(
-                format!("{} answered 403: grant {}", endpoint.id, endpoint.grant),
-            ),
             ProbeAnswer::Refused(status) => {
-                Err(format!("{} answered {}", endpoint.id, status.as_u16()))
+                let text = format!("{} answered {}", endpoint.id, status.as_u16());
+                Err(failed(text, status == StatusCode::FORBIDDEN))
             }
         }
     }

@@ -67,6 +67,7 @@ pub(super) async fn walk(
         config: &cx.config,
         recorder: &recorder,
         incident: Some(&cx.incident),
+        pivot: step.pivot.as_ref(),
     };
     let access = source
         .open(&step.target, &request)
@@ -93,10 +94,7 @@ impl<'a> Walk<'a> {
     ) -> Self {
         if let Some(pivot) = &step.pivot {
             // the step that takes everything has the other roots
-            roots.retain(|root| {
-                let mut pivots = root.endpoint.pivots.iter();
-                pivots.any(|query| query.kind == pivot.kind())
-            });
+            roots.retain(|root| root.endpoint.filters_by(pivot.kind()));
         }
         let fingerprint = fingerprint(&roots);
         // a cursor that another version wrote, and that we cannot read, costs only time

@@ -1,5 +1,10 @@
 //! The recorder below each of the four client libraries, against a server on loopback.
 
+mod limits;
+mod stream;
+mod tls;
+mod tokens;
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Mutex;
@@ -69,6 +74,7 @@ fn recorder() -> Recorder {
         endpoint: "x",
     };
     let policy = RequestPolicy {
+        endpoint: "test:get",
         head_timeout: Duration::from_secs(2),
         idle_timeout: Some(Duration::from_millis(300)),
         ..RequestPolicy::new(quota, RequestRate::new(1000.0, 100))
@@ -79,6 +85,18 @@ fn recorder() -> Recorder {
         [7; 8],
         CancellationToken::new(),
     )
+}
+
+/// `recorder` under a policy that `change` has changed.
+fn with_policy(recorder: &Recorder, change: impl FnOnce(&mut RequestPolicy)) -> Recorder {
+    let mut policy = recorder.policy().clone();
+    change(&mut policy);
+    recorder.with_policy(policy)
+}
+
+/// All that was recorded, as text.
+fn recorded_text(recorder: &Recorder) -> String {
+    String::from_utf8_lossy(&recorder.take_buffered()).into_owned()
 }
 
 /// Type, outcome and block of each record.
@@ -419,10 +437,10 @@ proptest! {
         };
         let failed = (at == 5).then(|| format!("cannot reach {own}"));
         let exchange = HttpExchange { sent_at: platform::clock::now(), response: failed.is_none().then_some(response), failure: failed.unwrap_or_default() };
-        let (mut out, mut ids) = (Vec::new(), RecordIds::new([1; 8]));
-        let attempt = render::AttemptInfo { endpoint: "test:get", attempt: 1, outcome: "answered" };
-        render::write_exchange(&mut out, &mut ids, &request, &exchange, &attempt, &secrets);
-        let text = String::from_utf8(out).expect("text");
+        let mut out = RecordBuffer::new([1; 8]);
+        let attempt = render::AttemptInfo { endpoint: "test:get", attempt: 1, outcome: "answered", withheld: render::WithheldBodies::default(), secrets: &secrets };
+        render::write_exchange(&mut out, &request, &exchange, attempt);
+        let text = String::from_utf8(out.warc).expect("text");
         prop_assert!(!text.contains(&own), "{text}");
         prop_assert!(!text.contains(&theirs), "{text}");
     }

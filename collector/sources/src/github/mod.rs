@@ -1,0 +1,164 @@
+//! GitHub and GitHub Enterprise Server: workflow runs, deployments, settings and the audit log.
+
+mod auth;
+pub mod config;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::plan::CaptureTarget;
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+use url::Url;
+
+use crate::config::SourcesConfig;
+use crate::recorder::{ResponseClassifier, RetryDecision, TlsTrust};
+use crate::rest::{
+    AccessRequest, Endpoint, ProviderAccess, RequestSigner, RestAdapter, RestOffer, RestSource,
+    WalkRoot,
+};
+
+pub(crate) static SOURCE: RestAdapter = RestAdapter::new(&GitHubSource);
+
+pub(crate) struct GitHubSource;
+
+#[async_trait]
+impl RestSource for GitHubSource {
+    fn name(&self) -> &'static str {
+        "github"
+    }
+
+    fn provider(&self) -> &'static str {
+        "github"
+    }
+
+    fn description(&self) -> &'static str {
+        "GitHub: workflow runs, deployments, settings, audit log"
+    }
+
+    fn offers(&self) -> &'static [&'static RestOffer] {
+        table::OFFERS
+    }
+
+    fn me(&self) -> &'static Endpoint {
+        &table::ME
+    }
+
+    fn identity(&self, me: &Value) -> Option<String> {
+        let name = |key: &str| me.get(key).and_then(Value::as_str);
+        name("login")
+            .map(str::to_owned)
+            .or_else(|| name("slug").map(|app| format!("{app}[bot]")))
+    }
+
+    fn classifier(&self) -> ResponseClassifier {
+        classify
+    }
+
+    fn not_configured(&self, config: &SourcesConfig) -> Option<&'static str> {
+        let github = &config.github;
+        (github.organizations.is_empty() && github.repositories.is_empty())
+            .then_some("set organizations or repositories in [sources.github]")
+    }
+
+    /// One target for each organization, and for each other owner of a repository.
+    async fn targets(&self, cx: &AccessRequest<'_>) -> Vec<Result<CaptureTarget, String>> {
+        let github = &cx.config.github;
+        let mut owners = github.organizations.clone();
+        let mut problems = Vec::new();
+        for repository in &github.repositories {
+            match repository.split_once('/') {
+                Some((owner, _)) if owners.iter().any(|known| known == owner) => {}
+                Some((owner, _)) => owners.push(owner.to_owned()),
+                None => problems.push(Err(format!("{repository:?} is not owner/name"))),
+            }
+        }
+        let target = |owner: String| CaptureTarget {
+            account: Some(owner.clone()),
+            name: Some(owner),
+            ..CaptureTarget::default()
+        };
+        let targets = owners.into_iter().map(|owner| Ok(target(owner)));
+        targets.chain(problems).collect()
+    }
+
+    async fn open(
+        &self,
+        target: &CaptureTarget,
+        cx: &AccessRequest<'_>,
+    ) -> Result<ProviderAccess, String> {
+        let github = &cx.config.github;
+        let owner = target.account.clone().ok_or("the target has no account")?;
+        let base = Url::parse(&github.base_url).map_err(|cause| format!("base-url: {cause}"))?;
+        let (signer, me): (Arc<dyn RequestSigner>, _) = match github.app_id {
+            Some(app) => {
+                let signer = auth::AppSigner::new(app, github.private_key()?, &base, &owner)?;
+                (Arc::new(signer), "app")
+            }
+            None => (Arc::new(auth::token_signer(github.token()?)), "user"),
+        };
+        Ok(ProviderAccess {
+            account: owner.clone(),
+            base,
+            trust: Arc::new(TlsTrust {
+                roots: github.roots()?,
+                ..TlsTrust::default()
+            }),
+            signer,
+            names: vec![("org", owner), ("me", me.to_owned())],
+        })
+    }
+
+    /// Begins at the configured repositories of the owner, if there are any, instead of the list of
+    /// all; and at nothing of the organization, if only repositories are configured.
+    async fn roots(
+        &self,
+        offer: &'static RestOffer,
+        access: &ProviderAccess,
+        cx: &AccessRequest<'_>,
+    ) -> Result<Vec<WalkRoot>, String> {
+        let github = &cx.config.github;
+        let owner = access.account.as_str();
+        let is_whole = github.organizations.iter().any(|known| known == owner);
+        let repositories: Vec<&str> = github
+            .repositories
+            .iter()
+            .filter_map(|name| name.strip_prefix(owner)?.strip_prefix('/'))
+            .collect();
+        let mut roots = Vec::new();
+        for endpoint in offer.roots {
+            if repositories.is_empty() || !table::lists_repositories(endpoint) {
+                roots.extend(is_whole.then(|| WalkRoot::new(endpoint)));
+                continue;
+            }
+            for repository in &repositories {
+                roots.extend(endpoint.children.iter().map(|child| WalkRoot {
+                    endpoint: child.endpoint,
+                    names: vec![
+                        ("owner", owner.to_owned()),
+                        ("repo", (*repository).to_owned()),
+                    ],
+                }));
+            }
+        }
+        Ok(roots)
+    }
+}
+
+/// GitHub answers 403 or 429 if a limit is exceeded, and only its text or fields tell that from a
+/// missing permission.
+/// <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit>
+fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<RetryDecision> {
+    let is_used_up = headers
+        .get("x-ratelimit-remaining")
+        .is_some_and(|left| left == "0");
+    let says_so = || {
+        let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+        text.contains("secondary rate limit") || text.contains("abuse detection")
+    };
+    let is_throttled = status == StatusCode::FORBIDDEN && (is_used_up || says_so());
+    is_throttled.then_some(RetryDecision::Throttled)
+}

@@ -1,0 +1,112 @@
+//! Paces requests: one bucket of tokens for each quota of a provider, which learns from responses
+//! what the provider allows ([`limits`]), and serves waiting requests by their rank ([`bucket`]).
+
+mod bucket;
+mod limits;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use http::HeaderMap;
+
+pub(super) use bucket::{SendPermit, TokenBucket};
+pub(super) use limits::{is_exhausted, retry_after};
+
+use super::RequestPolicy;
+
+/// GitHub allows 100 concurrent requests, Okta 75 for the whole organisation.
+const CONCURRENT_MAX: u32 = 50;
+/// During an incident the customer's own tools need the same quota.
+const RESERVED_PERCENT: u32 = 10;
+/// Buckets up to which names of limits are taken from responses: a server can make up names.
+const BUCKETS_MAX: usize = 10_000;
+
+/// What a quota counts: requests with the same key share a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct QuotaKey {
+    /// Such as `aws`.
+    pub provider: &'static str,
+    /// Account or tenant; empty if the provider counts for all of them together.
+    pub account: String,
+    /// Empty if the provider has no regions.
+    pub region: String,
+    /// Endpoint or operation: `cloudtrail:LookupEvents`.
+    pub endpoint: &'static str,
+}
+
+/// How many requests a quota allows. The first policy that uses a quota decides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RequestRate {
+    /// Requests per second, above 0, until a response states the provider's limit.
+    pub per_second: f64,
+    /// Requests at once after a rest, at least 1.
+    pub burst: u32,
+    /// Requests on their way at the same time, at least 1.
+    pub concurrent_max: u32,
+    /// Percentage of the provider's limit that is left to others, such as the customer's own SIEM;
+    /// below 100.
+    pub reserved_percent: u32,
+}
+
+impl RequestRate {
+    /// A rate that leaves a tenth of the provider's limit to others.
+    #[must_use]
+    pub const fn new(per_second: f64, burst: u32) -> Self {
+        Self {
+            per_second,
+            burst,
+            concurrent_max: CONCURRENT_MAX,
+            reserved_percent: RESERVED_PERCENT,
+        }
+    }
+}
+
+/// All quotas of the process.
+#[derive(Debug, Default)]
+pub(super) struct Quotas(Mutex<QuotaTable>);
+
+#[derive(Debug, Default)]
+struct QuotaTable {
+    buckets: HashMap<BucketKey, Arc<TokenBucket>>,
+    /// The provider's own name of the limit that an endpoint counts against, once a response has
+    /// stated it (`x-ratelimit-resource`): endpoints that a source puts under one quota may count
+    /// against several limits.
+    resources: HashMap<EndpointKey, String>,
+}
+
+type EndpointKey = (QuotaKey, &'static str);
+type BucketKey = (QuotaKey, String);
+
+impl Quotas {
+    /// The bucket that requests under `policy` count against.
+    pub(super) fn bucket(&self, policy: &RequestPolicy) -> Arc<TokenBucket> {
+        let mut table = self.table();
+        let endpoint = (policy.quota.clone(), policy.endpoint);
+        let resource = table.resources.get(&endpoint).cloned().unwrap_or_default();
+        let bucket = table
+            .buckets
+            .entry((policy.quota.clone(), resource))
+            .or_insert_with(|| Arc::new(TokenBucket::new(policy.rate)));
+        Arc::clone(bucket)
+    }
+
+    /// Obeys what the response to a request under `policy` states about limits.
+    pub(super) fn observe(&self, policy: &RequestPolicy, headers: &HeaderMap, now: SystemTime) {
+        let Some(limit) = limits::stated_limit(headers, now) else {
+            return;
+        };
+        if let Some(resource) = &limit.resource {
+            let mut table = self.table();
+            if table.buckets.len() < BUCKETS_MAX {
+                let endpoint = (policy.quota.clone(), policy.endpoint);
+                table.resources.insert(endpoint, resource.clone());
+            }
+        }
+        self.bucket(policy).observe(&limit);
+    }
+
+    fn table(&self) -> MutexGuard<'_, QuotaTable> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
