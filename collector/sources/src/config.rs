@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
+pub use crate::github::GitHubConfig;
 pub use crate::gitlab::GitLabConfig;
-pub use crate::github::config::GitHubConfig;
 pub use crate::okta::{OktaConfig, OktaOrg};
 
 /// `[sources]`. Trusted: anyone who edits it decides what evidence is captured, and under which
