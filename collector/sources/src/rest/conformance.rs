@@ -307,6 +307,7 @@ fn step(offer: &RestOffer) -> CaptureStep {
         },
         cursor: None,
         left_out: None,
+        problem: None,
     }
 }
 
