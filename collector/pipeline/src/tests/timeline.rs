@@ -46,12 +46,11 @@ impl Source for PagesSource {
     }
 
     async fn check_readiness(&self, _: &ReadinessProbe) -> Readiness {
-        Readiness {
-            source: "okta".parse().expect("a source"),
-            state: ReadinessState::Ready,
-            offers: Vec::new(),
-            problems: Vec::new(),
-        }
+        Readiness::of_source(
+            "okta".parse().expect("a source"),
+            ReadinessState::Ready,
+            Vec::new(),
+        )
     }
 
     fn capture_mode(&self) -> CaptureMode<'_> {
