@@ -5,8 +5,8 @@ use domain::plan::CaptureStep;
 use evidence_format::warc::{RecordIds, RecordType, TruncationReason, WarcHeader};
 
 use super::*;
+use crate::Incomplete;
 use crate::context::CaptureContext;
-use crate::{Incomplete, ProviderEvent};
 
 /// `x:users` lists two a page and declares a total; `x:roles` and `x:log` are asked for each user;
 /// `x:events` gives 3 events to a query at most.
@@ -66,10 +66,6 @@ impl RemoteSource for FakeSource {
         let all = body["total"].as_u64().map(DeclaredRecords::InAll);
         let more = body["more"].as_u64().map(DeclaredRecords::AfterThisPage);
         Ok(all.or(more))
-    }
-
-    fn parse_event(&self, _: &[u8]) -> Option<ProviderEvent> {
-        None
     }
 }
 

@@ -10,18 +10,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Uri};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use octocrab::models::InstallationId;
 use octocrab::service::middleware::base_uri::BaseUriLayer;
 use octocrab::{AuthState, Octocrab, OctocrabBuilder};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
 
 use crate::recorder::{CallError, Recorder};
-use crate::rest::{RequestSigner, SignError, TokenSigner, header_value};
+use crate::rest::{
+    PrivateKey, PrivateKeyError, RequestSigner, SignError, TokenSigner, header_value,
+};
 use crate::secret_source::SecretSource;
 
 /// How long an installation token lives, and when it is renewed: before it expires, even if the
@@ -80,25 +79,13 @@ impl AppSigner {
 
     /// The app's own token, with which it asks for the installation's.
     async fn app_token(&self, recorder: &Recorder) -> Result<String, SignError> {
-        let unusable = |why: &str| SignError::Unusable(format!("the app's private key {why}"));
+        let unusable = |error: PrivateKeyError| SignError::Unusable(error.to_string());
         let pem = self.private_key.read().await;
         let pem = pem.map_err(|error| SignError::Unusable(error.to_string()))?;
         recorder.secrets().add(&pem);
-        let key =
-            PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| unusable("is not in PEM"))?;
-        let now = SystemTime::UNIX_EPOCH
-            .elapsed()
-            .unwrap_or_default()
-            .as_secs();
-        // GitHub accepts 10 minutes at most; the past minute allows for a clock that is ahead.
-        let claims = serde_json::json!({
-            "iss": self.app.to_string(),
-            "iat": now.saturating_sub(60),
-            "exp": now + 9 * 60,
-        });
-        let key = EncodingKey::from_rsa_der(key.secret_der());
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &key)
-            .map_err(|_| unusable("is not an RSA key of at least 2048 bits"))?;
+        let key = PrivateKey::from_pem(&pem, None).map_err(unusable)?;
+        let claims = serde_json::json!({ "iss": self.app.to_string() });
+        let token = key.token(claims).map_err(unusable)?;
         recorder
             .secrets()
             .lease(&token, SystemTime::now() + TOKEN_LIFE);
@@ -107,11 +94,12 @@ impl AppSigner {
 
     async fn fetch(&self, recorder: &Recorder) -> Result<InstallationToken, SignError> {
         let obtained_at = Instant::now();
+        let app_token = self.app_token(recorder).await?;
         let app = OctocrabBuilder::new_empty()
             .with_service(recorder.without_recording().service())
             .with_layer(&BaseUriLayer::new(self.base.clone()))
             .with_auth(AuthState::AccessToken {
-                token: self.app_token(recorder).await?.into(),
+                token: app_token.into(),
             })
             .build()
             .expect("its error has no values");

@@ -1,7 +1,7 @@
 //! GitHub and GitHub Enterprise Server: workflow runs, deployments, settings and the audit log.
 
 mod auth;
-pub mod config;
+mod config;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -9,10 +9,13 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::incident::PivotKind;
 use domain::plan::CaptureTarget;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use url::Url;
+
+pub use config::GitHubConfig;
 
 use crate::config::SourcesConfig;
 use crate::recorder::{ResponseClassifier, RetryDecision, TlsTrust};
@@ -112,40 +115,65 @@ impl RestSource for GitHubSource {
         })
     }
 
-    /// Begins at the configured repositories of the owner, if there are any, instead of the list of
-    /// all; and at nothing of the organization, if only repositories are configured.
+    /// Begins at single repositories instead of the list of all, if the step searches for one or
+    /// the configuration names some; and at nothing of the organization, if only repositories are
+    /// configured.
     async fn roots(
         &self,
         offer: &'static RestOffer,
         access: &ProviderAccess,
         cx: &AccessRequest<'_>,
     ) -> Result<Vec<WalkRoot>, String> {
-        let github = &cx.config.github;
         let owner = access.account.as_str();
-        let is_whole = github.organizations.iter().any(|known| known == owner);
-        let repositories: Vec<&str> = github
-            .repositories
+        let is_whole = cx
+            .config
+            .github
+            .organizations
             .iter()
-            .filter_map(|name| name.strip_prefix(owner)?.strip_prefix('/'))
-            .collect();
+            .any(|known| known == owner);
+        let repositories = repositories_of(owner, cx);
+        // workflows are searched for by the names of their files
+        let workflow = cx.pivot.filter(|pivot| pivot.kind() == PivotKind::Workflow);
+        let workflow = workflow.and_then(|pivot| pivot.value().rsplit('/').next());
         let mut roots = Vec::new();
-        for endpoint in offer.roots {
-            if repositories.is_empty() || !table::lists_repositories(endpoint) {
-                roots.extend(is_whole.then(|| WalkRoot::new(endpoint)));
-                continue;
+        for endpoint in table::roots(offer, workflow.is_some()) {
+            match &repositories {
+                Some(repositories) if table::lists_repositories(endpoint) => {
+                    for name in repositories {
+                        roots.extend(endpoint.children.iter().map(|child| WalkRoot {
+                            endpoint: child.endpoint,
+                            names: vec![("owner", owner.to_owned()), ("repo", name.to_owned())],
+                        }));
+                    }
+                }
+                Some(_) | None => roots.extend(is_whole.then(|| WalkRoot::new(endpoint))),
             }
-            for repository in &repositories {
-                roots.extend(endpoint.children.iter().map(|child| WalkRoot {
-                    endpoint: child.endpoint,
-                    names: vec![
-                        ("owner", owner.to_owned()),
-                        ("repo", (*repository).to_owned()),
-                    ],
-                }));
-            }
+        }
+        for root in &mut roots {
+            root.names
+                .extend(workflow.map(|file| ("workflow", file.to_owned())));
         }
         Ok(roots)
     }
+}
+
+/// The names of the owner's repositories at which walks begin; `None` for all.
+fn repositories_of(owner: &str, cx: &AccessRequest<'_>) -> Option<Vec<String>> {
+    let name = |repository: &str| {
+        let (of, name) = repository.split_once('/')?;
+        (of == owner).then(|| name.to_owned())
+    };
+    let configured = cx.config.github.repositories.iter();
+    let configured: Vec<String> = configured.filter_map(|full| name(full)).collect();
+    let searched = cx
+        .pivot
+        .filter(|pivot| pivot.kind() == PivotKind::Repository);
+    let Some(searched) = searched else {
+        return (!configured.is_empty()).then_some(configured);
+    };
+    let mut searched: Vec<String> = name(searched.value()).into_iter().collect();
+    searched.retain(|name| configured.is_empty() || configured.contains(name));
+    Some(searched)
 }
 
 /// GitHub answers 403 or 429 if a limit is exceeded, and only its text or fields tell that from a

@@ -174,31 +174,50 @@ mod rows {
             PivotQuery { kind: PivotKind::User, query: "&actor={pivot}" },
             PivotQuery { kind: PivotKind::App, query: "&actor={pivot}%5Bbot%5D" },
             PivotQuery { kind: PivotKind::Commit, query: "&head_sha={pivot}" },
+            PivotQuery { kind: PivotKind::Repository, query: "" }, // the walk begins there
         ],
-        children: &[
-            ChildEndpoint { each: ChildRepeat::UpTo("/run_attempt"), ..child(&JOBS, OF_ATTEMPT) },
-            ChildEndpoint {
-                each: ChildRepeat::UpTo("/run_attempt"),
-                // the list has the only attempt of the others
-                only: &[Condition::AtLeast(ValueFrom::Record("/run_attempt"), 2)],
-                ..child(&ATTEMPT, OF_ATTEMPT)
-            },
-            child(&RUN_ARTIFACTS, &[("run", ValueFrom::Record("/id"))]),
-            child(&WORKFLOW_FILE,
-                &[("path", ValueFrom::Record("/path")), ("sha", ValueFrom::Record("/head_sha"))]),
-        ],
+        children: RUN_PARTS,
         ..list(id::RUNS, repo!("actions/runs?per_page=100&created={from}..{until}"),
             events("/workflow_runs", "/created_at"), ACTIONS)
     };
+    /// The runs of one workflow, if a step searches for it. Most repositories do not have it.
+    static WORKFLOW_RUNS: Endpoint = Endpoint {
+        window: Some(WindowQuery { results_max: Some(1000), ..CREATED }),
+        declared: Some("/total_count"),
+        pivots: &[PivotQuery { kind: PivotKind::Workflow, query: "" }],
+        children: RUN_PARTS,
+        losses: &[(404, None)],
+        ..list(id::RUNS_OF_WORKFLOW,
+            repo!("actions/workflows/{workflow}/runs?per_page=100&created={from}..{until}"),
+            events("/workflow_runs", "/created_at"), ACTIONS)
+    };
+    const RUN_PARTS: &[ChildEndpoint] = &[
+        ChildEndpoint { each: ChildRepeat::UpTo("/run_attempt"), ..child(&JOBS, OF_ATTEMPT) },
+        ChildEndpoint {
+            each: ChildRepeat::UpTo("/run_attempt"),
+            // the list has the only attempt of the others
+            only: &[Condition::AtLeast(ValueFrom::Record("/run_attempt"), 2)],
+            ..child(&ATTEMPT, OF_ATTEMPT)
+        },
+        child(&RUN_ARTIFACTS, &[("run", ValueFrom::Record("/id"))]),
+        child(&WORKFLOW_FILE,
+            &[("path", ValueFrom::Record("/path")), ("sha", ValueFrom::Record("/head_sha"))]),
+    ];
     static ACTIVITIES: Endpoint = Endpoint {
-        pivots: &[PivotQuery { kind: PivotKind::User, query: "&actor={pivot}" }],
+        pivots: &[
+            PivotQuery { kind: PivotKind::User, query: "&actor={pivot}" },
+            PivotQuery { kind: PivotKind::Repository, query: "" },
+        ],
         ..list(id::ACTIVITIES, repo!("activity?per_page=100&time_period=quarter"),
             events("", "/timestamp"), CONTENTS)
     };
     static STATUSES: Endpoint = list(id::DEPLOYMENT_STATUSES,
         repo!("deployments/{deployment}/statuses?per_page=100"), events("", "/created_at"), DEPLOYS);
     static DEPLOYMENTS: Endpoint = Endpoint {
-        pivots: &[PivotQuery { kind: PivotKind::Commit, query: "&sha={pivot}" }],
+        pivots: &[
+            PivotQuery { kind: PivotKind::Commit, query: "&sha={pivot}" },
+            PivotQuery { kind: PivotKind::Repository, query: "" },
+        ],
         children: &[child(&STATUSES, &[("deployment", ValueFrom::Record("/id"))])],
         ..list(id::DEPLOYMENTS, repo!("deployments?per_page=100"), BY_ID, DEPLOYS)
     };
@@ -226,6 +245,7 @@ mod rows {
 
     // One row for each offer below repositories: the same list with other children.
     pub(super) static RUN_REPOS: Endpoint = repositories(&[of_repo(&RUNS)]);
+    pub(super) static WORKFLOW_REPOS: Endpoint = repositories(&[of_repo(&WORKFLOW_RUNS)]);
     pub(super) static ACTIVITY_REPOS: Endpoint = repositories(&[of_repo(&ACTIVITIES)]);
     pub(super) static DEPLOYMENT_REPOS: Endpoint =
         repositories(&[of_repo(&DEPLOYMENTS), of_repo(&ENVIRONMENTS)]);
@@ -242,7 +262,7 @@ mod rows {
     pub(super) static GIT_EVENTS: Endpoint = audit(id::AUDIT_LOG_GIT,
         "/orgs/{org}/audit-log?include=git&per_page=100&phrase=created:{from}..{until}");
     /// The user of a personal token, or the app.
-    pub(super) static ME: Endpoint = object(id::IDENTITY, "/{me}", "/id", "");
+    pub(in crate::github) static ME: Endpoint = object(id::IDENTITY, "/{me}", "/id", "");
 }
 pub(super) use rows::ME;
 
@@ -258,7 +278,7 @@ const CREATED: WindowQuery = WindowQuery {
 const fn quota(name: &'static str, per_second: f64, burst: u32, at_once: usize) -> EndpointQuota {
     EndpointQuota {
         name,
-        rate: RequestRate { per_second, burst },
+        rate: RequestRate::new(per_second, burst),
         at_once,
     }
 }
@@ -304,7 +324,7 @@ const fn list(
     grant: &'static str,
 ) -> Endpoint {
     Endpoint {
-        paging: Paging::Link,
+        paging: Paging::LinkQuery,
         ..endpoint(id, path, body, grant)
     }
 }
@@ -414,7 +434,7 @@ pub(super) static OFFERS: &[&RestOffer] = &[
         lifetime: EvidenceLifetime::Days(90),
         citation: RETENTION_OF_LOGS,
         settles: AFTER_AN_HOUR_AND_A_DAY,
-        roots: &[&rows::RUN_REPOS],
+        roots: &[&rows::RUN_REPOS, &rows::WORKFLOW_REPOS],
         ..RestOffer::STATE
     },
     &RestOffer {
@@ -471,4 +491,13 @@ pub(super) static OFFERS: &[&RestOffer] = &[
 /// True for the lists whose children are below a repository.
 pub(super) fn lists_repositories(endpoint: &Endpoint) -> bool {
     endpoint.id == id::REPOSITORIES
+}
+
+/// The roots of `offer`: of one that has a list for workflows, either this one or the others.
+pub(super) fn roots(
+    offer: &'static RestOffer,
+    of_workflow: bool,
+) -> impl Iterator<Item = &'static Endpoint> {
+    let roots = offer.roots.iter().copied();
+    roots.filter(move |root| root.filters_by(PivotKind::Workflow) == of_workflow)
 }

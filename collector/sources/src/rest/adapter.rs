@@ -176,6 +176,7 @@ impl RemoteSource for RestAdapter {
                 Paging::None
                 | Paging::Link
                 | Paging::TokenToBody { .. }
+                | Paging::LinkQuery
                 | Paging::NextUrl { .. } => "",
             },
             declares: row.declared.is_some(),

@@ -162,6 +162,7 @@ impl Walk<'_> {
                 Paging::PageNumber { .. } | Paging::Offset { .. } => page.ids_digest,
                 Paging::None
                 | Paging::Link
+                | Paging::LinkQuery
                 | Paging::TokenToParameter { .. }
                 | Paging::TokenToBody { .. }
                 | Paging::HeaderToParameter { .. }

@@ -89,10 +89,10 @@ impl RestSource for DoubledSource {
         _: &CaptureTarget,
         _: &AccessRequest<'_>,
     ) -> Result<ProviderAccess, String> {
-        let roots = self.offers().iter().flat_map(|offer| offer.roots.iter());
-        let paths = roots.map(|root| root.path).chain([self.me().path]);
-        let names = paths
-            .flat_map(placeholders)
+        // what a source names at a root may be needed far below it
+        let rows = endpoints_of(self.table).into_iter();
+        let names = rows
+            .flat_map(|row| placeholders(row.path))
             .map(|name| (name, "x".to_owned()));
         Ok(ProviderAccess {
             account: self.base.to_string(),
@@ -129,8 +129,8 @@ impl RequestSigner for CountingSigner {
 
 /// Keeps pages in memory, and fails after some of them, as a crash would.
 #[derive(Default)]
-struct MemorySink {
-    pages: Mutex<Vec<(Bytes, String)>>,
+pub(crate) struct MemorySink {
+    pub(crate) pages: Mutex<Vec<(Bytes, String)>>,
     pages_max: Option<usize>,
 }
 
@@ -275,7 +275,11 @@ async fn capture_with(
     }
 }
 
-fn context(pass_kind: PassKind, cursor: Option<String>, sink: Arc<MemorySink>) -> CaptureContext {
+pub(crate) fn context(
+    pass_kind: PassKind,
+    cursor: Option<String>,
+    sink: Arc<MemorySink>,
+) -> CaptureContext {
     crate::crypto::install_provider();
     let quota = QuotaKey {
         provider: "test",
@@ -303,7 +307,7 @@ fn context(pass_kind: PassKind, cursor: Option<String>, sink: Arc<MemorySink>) -
     }
 }
 
-pub(super) fn step(offer: &RestOffer) -> CaptureStep {
+pub(crate) fn step(offer: &RestOffer) -> CaptureStep {
     let time = |seconds: i64| {
         Timestamp::from_unix_nanoseconds(i128::from(seconds) * 1_000_000_000).expect("in range")
     };
@@ -591,8 +595,12 @@ async fn pages_and_redirects_do_not_lead_to_another_host() {
     elsewhere.set_nonblocking(true).expect("a socket");
     let address = elsewhere.local_addr().expect("bound");
     let host: &'static str = format!("http://{address}").leak();
-    let is_url =
-        |case: &Case| matches!(case.endpoint.paging, Paging::Link | Paging::NextUrl { .. });
+    let is_url = |case: &Case| {
+        matches!(
+            case.endpoint.paging,
+            Paging::Link | Paging::LinkQuery | Paging::NextUrl { .. }
+        )
+    };
     for_each(Fault::NextOnHost(host), is_url, |case, captured, _| {
         is_malformed(case, &captured);
     })

@@ -303,7 +303,7 @@ impl Shared {
             Paging::NextUrl { at } if has_token => {
                 set(&mut body, at, json!(next_url(asked, &next, fault)));
             }
-            Paging::Link if has_token => {
+            Paging::Link | Paging::LinkQuery if has_token => {
                 let url = next_url(asked, &next, fault);
                 fields += &format!("link: </self>; rel=\"self\", <{url}>; rel=\"next\"\r\n");
             }
@@ -568,7 +568,7 @@ fn page_number(row: &Endpoint, asked: &Asked) -> u64 {
     };
     match row.paging {
         Paging::None => 0,
-        Paging::Link | Paging::NextUrl { .. } => number(parameter("after")),
+        Paging::Link | Paging::LinkQuery | Paging::NextUrl { .. } => number(parameter("after")),
         Paging::TokenToParameter {
             parameter: name, ..
         }

@@ -100,6 +100,9 @@ pub enum Paging {
     None,
     /// The header field `Link` with `rel="next"` (RFC 8288), which must be on the provider's host.
     Link,
+    /// The same, but of the link only the query is used, with the path of the request. Links of
+    /// GitHub lead to `/repositories/{number}/…`, and a record's address should say whose it is.
+    LinkQuery,
     /// A token in the body, sent as a parameter of the query: Kubernetes' `continue`.
     TokenToParameter {
         at: &'static str,

@@ -7,7 +7,7 @@ mod advance;
 mod children;
 mod client_credentials;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 mod cursor;
 #[cfg(test)]
 mod double;

@@ -36,6 +36,14 @@ pub(super) fn next_page(
             Some(link) => Some(path_and_query(url, link)?),
             None => None,
         },
+        Paging::LinkQuery => match link_next(headers) {
+            Some(link) => {
+                let next = path_and_query(url, link)?;
+                let query = next.split_once('?').map_or("", |(_, query)| query);
+                Some(format!("{}?{query}", url.path()))
+            }
+            None => None,
+        },
         Paging::NextUrl { .. } => match &summary.next {
             Some(next) => Some(path_and_query(url, next)?),
             None => None,
@@ -126,6 +134,25 @@ mod tests {
             Ok(Some("/x?a=b".to_owned()))
         );
         assert_eq!(link("</x>; rel=\"last\""), Ok(None));
+    }
+
+    #[test]
+    fn only_query_of_link_is_used_if_its_path_is_another() {
+        let url = Url::parse("https://api.github.com/repos/o/r/keys?per_page=1").expect("a URL");
+        let link = "<https://api.github.com/repositories/7/keys?per_page=1&page=2>; rel=\"next\"";
+        let mut headers = HeaderMap::new();
+        headers.append("link", HeaderValue::from_static(link));
+        let next = next_page(
+            Paging::LinkQuery,
+            &url,
+            &headers,
+            &PageSummary::default(),
+            None,
+        );
+        assert_eq!(
+            next,
+            Ok(Some("/repos/o/r/keys?per_page=1&page=2".to_owned()))
+        );
     }
 
     #[test]

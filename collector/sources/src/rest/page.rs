@@ -99,6 +99,7 @@ fn next_pointer(paging: Paging) -> Option<&'static str> {
         | Paging::NextUrl { at } => Some(at),
         Paging::None
         | Paging::Link
+        | Paging::LinkQuery
         | Paging::HeaderToParameter { .. }
         | Paging::PageNumber { .. }
         | Paging::Offset { .. } => None,

@@ -203,7 +203,7 @@ impl<'a> Requester<'a> {
         };
         let position = request.position;
         let url = match (request.endpoint.paging, position) {
-            (Paging::Link | Paging::NextUrl { .. }, Some(path)) => {
+            (Paging::Link | Paging::LinkQuery | Paging::NextUrl { .. }, Some(path)) => {
                 format!("{}{path}", base.origin().ascii_serialization())
             }
             (
@@ -223,6 +223,7 @@ impl<'a> Requester<'a> {
             (Paging::None | Paging::TokenToBody { .. }, _)
             | (
                 Paging::Link
+                | Paging::LinkQuery
                 | Paging::NextUrl { .. }
                 | Paging::TokenToParameter { .. }
                 | Paging::HeaderToParameter { .. },

@@ -8,7 +8,9 @@ use crate::{
     EntityRef, RecordContext,
 };
 
-use super::element::{DerivationSink, GitHubElement, conditional_edge, edge, repository, segments_after, short};
+use super::element::{
+    DerivationSink, GitHubElement, conditional_edge, edge, repository, segments_after, short,
+};
 
 /// Activities of OCSF's Application Lifecycle: a run starts, and stops.
 const START: u8 = 3;
