@@ -24,14 +24,14 @@ const LIFETIME_DEFAULT: Duration = Duration::from_secs(300);
 /// Gets access tokens for a client with a private key, and sends them as bearer tokens.
 pub struct ClientCredentials {
     /// Endpoint and quota of requests for tokens.
-    pub endpoint: &'static str,
-    pub provider: &'static str,
-    pub token_url: Url,
-    pub client_id: String,
+    endpoint: &'static str,
+    provider: &'static str,
+    token_url: Url,
+    client_id: String,
     /// The key's id at the provider, if it needs one.
-    pub key_id: Option<String>,
-    pub private_key: SecretSource,
-    pub scopes: Vec<&'static str>,
+    key_id: Option<String>,
+    private_key: SecretSource,
+    scopes: Vec<&'static str>,
     token: Mutex<Option<(HeaderValue, SystemTime)>>,
 }
 

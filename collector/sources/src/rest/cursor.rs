@@ -34,7 +34,26 @@ pub(super) struct WalkCursor {
     /// The walk polls: see [`super::WindowQuery::polling`].
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) polling: bool,
+    /// Branches at the beginning that are finished, and that a text leaves out; 0 in memory.
+    #[serde(rename = "d", default, skip_serializing_if = "is_default")]
+    finished: usize,
+    /// In a text, those at the end that have not begun are left out as well: a step may have
+    /// thousands of roots, of which few are walked at the same time.
     pub(super) branches: Vec<WalkBranch>,
+    /// How many branches are whole roots. Those after them are parts of a root's window.
+    #[serde(skip)]
+    whole: usize,
+}
+
+/// A [`WalkCursor`] as it is written.
+#[derive(Serialize)]
+struct WrittenCursor<'c> {
+    roots: u64,
+    #[serde(skip_serializing_if = "is_false")]
+    polling: bool,
+    #[serde(rename = "d", skip_serializing_if = "is_default")]
+    finished: usize,
+    branches: &'c [WalkBranch],
 }
 
 /// One root, or one part of its window.
@@ -119,13 +138,55 @@ pub(super) enum NextAction {
 }
 
 impl WalkCursor {
-    /// Reads what [`Self::encode`] wrote; `None` if the text is anything else.
-    pub(super) fn decode(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+    /// A walk of `branches` that has not begun.
+    pub(super) fn new(roots: u64, polling: bool, branches: Vec<WalkBranch>) -> Self {
+        Self {
+            roots,
+            polling,
+            finished: 0,
+            whole: branches.len(),
+            branches,
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote about a walk that began as `self`; `None` if the text is
+    /// anything else.
+    pub(super) fn resumed(&self, text: &str) -> Option<Self> {
+        let read: Self = serde_json::from_str(text).ok()?;
+        if read.roots != self.roots || read.finished > self.whole {
+            return None;
+        }
+        let finished = self.branches[..read.finished]
+            .iter()
+            .map(|branch| WalkBranch {
+                levels: Vec::new(),
+                ..branch.clone()
+            });
+        let mut branches: Vec<WalkBranch> = finished.chain(read.branches).collect();
+        branches.extend(self.branches.iter().skip(branches.len()).cloned());
+        Some(Self {
+            finished: 0,
+            branches,
+            whole: self.whole,
+            ..read
+        })
     }
 
     pub(super) fn encode(&self) -> String {
-        serde_json::to_string(self).expect("numbers and texts are JSON")
+        let is_finished =
+            |branch: &&WalkBranch| branch.levels.is_empty() && branch.trouble.is_none();
+        let finished = self.branches.iter().take_while(is_finished);
+        let finished = finished.count().min(self.whole);
+        let mut begun = self.branches.iter().enumerate();
+        let begun = begun.rposition(|(index, branch)| index >= self.whole || !branch.is_new());
+        let until = begun.map_or(0, |last| last + 1).max(finished);
+        let written = WrittenCursor {
+            roots: self.roots,
+            polling: self.polling,
+            finished,
+            branches: &self.branches[finished..until],
+        };
+        serde_json::to_string(&written).expect("numbers and texts are JSON")
     }
 }
 
@@ -139,6 +200,22 @@ impl WalkBranch {
             root,
             levels: vec![level],
             trouble: None,
+        }
+    }
+
+    /// True if nothing of a whole root has been asked.
+    fn is_new(&self) -> bool {
+        match self.levels.as_slice() {
+            [only] => {
+                let parts = only.parts.clone();
+                *only
+                    == WalkLevel {
+                        parts,
+                        ..WalkLevel::default()
+                    }
+                    && self.trouble.is_none()
+            }
+            _ => false,
         }
     }
 
@@ -276,15 +353,37 @@ mod tests {
     }
 
     #[test]
-    fn cursor_round_trips() {
-        let mut branch = WalkBranch::new(3, Vec::new());
-        branch.levels[0].take_children(children(2), 0);
-        let cursor = WalkCursor {
-            roots: 7,
-            polling: false,
-            branches: vec![branch],
+    fn cursor_of_thousands_of_roots_has_those_under_way() {
+        let fresh = || {
+            (0..10_000)
+                .map(|root| WalkBranch::new(root, Vec::new()))
+                .collect()
         };
-        assert_eq!(WalkCursor::decode(&cursor.encode()), Some(cursor));
-        assert_eq!(WalkCursor::decode("{}"), None);
+        let begin = WalkCursor::new(7, true, fresh());
+        let mut cursor = begin.clone();
+        for branch in &mut cursor.branches[..5000] {
+            branch.levels.clear();
+        }
+        cursor.branches[5003].levels[0].take_children(children(2), 0);
+        let text = cursor.encode();
+        assert!(text.len() < 2000, "{}", text.len());
+        assert_eq!(begin.resumed(&text), Some(cursor));
+        assert_eq!(begin.resumed("{}"), None);
+        assert_eq!(
+            WalkCursor::new(8, true, fresh()).resumed(&text),
+            None,
+            "other roots"
+        );
+    }
+
+    #[test]
+    fn cursor_keeps_trouble_and_parts_of_windows() {
+        let begin = WalkCursor::new(7, false, vec![WalkBranch::new(0, Vec::new())]);
+        let mut cursor = begin.clone();
+        cursor.branches[0].levels.clear();
+        cursor.branches.push(WalkBranch::new(0, Vec::new()));
+        assert_eq!(begin.resumed(&cursor.encode()), Some(cursor.clone()));
+        cursor.branches[0].note_trouble(GapReason::Malformed, "x".to_owned());
+        assert_eq!(begin.resumed(&cursor.encode()), Some(cursor));
     }
 }

@@ -97,22 +97,14 @@ impl<'a> Walk<'a> {
             roots.retain(|root| root.endpoint.filters_by(pivot.kind()));
         }
         let fingerprint = fingerprint(&roots);
+        let branches = (0..=u16::MAX).zip(&roots).map(|(index, root)| {
+            WalkBranch::new(index, first_parts(root.endpoint, step.effective))
+        });
+        let polling = cx.pass_kind == PassKind::Settle && step.pivot.is_none();
+        let begin = WalkCursor::new(fingerprint, polling, branches.collect());
         // a cursor that another version wrote, and that we cannot read, costs only time
-        let cursor = cx
-            .cursor
-            .as_deref()
-            .and_then(WalkCursor::decode)
-            .filter(|cursor| cursor.roots == fingerprint)
-            .unwrap_or_else(|| WalkCursor {
-                roots: fingerprint,
-                polling: cx.pass_kind == PassKind::Settle && step.pivot.is_none(),
-                branches: (0..=u16::MAX)
-                    .zip(&roots)
-                    .map(|(index, root)| {
-                        WalkBranch::new(index, first_parts(root.endpoint, step.effective))
-                    })
-                    .collect(),
-            });
+        let resumed = cx.cursor.as_deref().and_then(|text| begin.resumed(text));
+        let cursor = resumed.unwrap_or(begin);
         Self {
             cx,
             requester,
