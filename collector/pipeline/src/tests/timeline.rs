@@ -46,11 +46,8 @@ impl Source for PagesSource {
     }
 
     async fn check_readiness(&self, _: &ReadinessProbe) -> Readiness {
-        Readiness::of_source(
-            "okta".parse().expect("a source"),
-            ReadinessState::Ready,
-            Vec::new(),
-        )
+        let source = "okta".parse().expect("a source");
+        Readiness::of_source(source, ReadinessState::Ready, Vec::new())
     }
 
     fn capture_mode(&self) -> CaptureMode<'_> {
