@@ -301,6 +301,43 @@ fn refused_region_is_a_gap_of_that_region_only() {
     assert!(!config.is_complete());
 }
 
+/// A plan whose budget has room for two of the host's steps is sealed with the evidence of two.
+#[test]
+fn evidence_never_contradicts_the_limits_of_its_plan() {
+    let incident = IncidentFixture::new(Config::new(events(1)));
+    let limits = "[capture]\nbytes-max = 3000000\nobject-bytes-max = 20000\n";
+    std::fs::write(incident.path().join("exhibit.toml"), limits)
+        .expect("the scratch folder is writable");
+    let arguments = [
+        "capture", "--title", "t", "--sev", "4", "--play", "general", "--source", "host", "--json",
+    ];
+    let config = config_of(&incident.receipt(&mut incident.exhibit(ACCOUNT, &arguments)));
+    let (left_out, taken): (Vec<_>, Vec<_>) = config
+        .plan
+        .steps
+        .iter()
+        .partition(|step| step.item_bytes_max == Some(0));
+    assert!(taken.len() == 2 && left_out.len() > 10, "{taken:?}");
+    for step in &config.plan.steps {
+        let mut items = config.items.iter();
+        let item = items.find(|item| item.name == step.item);
+        let coverage = &item.expect("every step has its item").coverage;
+        let is_over_budget = |gap: &evidence_format::coverage::Gap| {
+            (gap.reason, gap.count) == (GapReason::OverBudget, 1)
+        };
+        let is_left_out = coverage.ended == EndReason::Limit
+            && coverage.pages == 0
+            && coverage.gaps.iter().any(is_over_budget);
+        assert_eq!(
+            is_left_out,
+            step.item_bytes_max == Some(0),
+            "{}: {coverage:?}",
+            step.item
+        );
+    }
+    assert!(!config.is_complete());
+}
+
 #[test]
 fn assumed_role_sessions_carry_the_incident_id() {
     let other = "444455556666";

@@ -80,6 +80,8 @@ fn output_contains_no_terminal_escapes() {
         store.fails(1, &["note", &id, hostile]),
         store.fails(1, &["attach", &id, &format!("/{hostile}")]),
         store.fails(1, &["fetch", hostile]),
+        store.fails(2, &["record", &id, hostile]),
+        store.fails(2, &["timeline", &id, "--category", hostile]),
         store.fails(2, &["attach", &id, "/etc/hostname", "--name", hostile]),
     ];
     assert!(

@@ -27,6 +27,10 @@ fn reads_match_a_local_store() {
         &["bundles"],
         &["timeline", &id],
         &["timeline", &id, "--kind", "evidence", "--kind", "note"],
+        &["timeline", &id, "--writes", "--outcome", "success"],
+        &["timeline", &id, "--category", "authentication"],
+        &["timeline", &id, "--actor", "root", "--target", "nobody"],
+        &["timeline", &id, "--group-by", "actor"],
         &[
             "timeline",
             &id,

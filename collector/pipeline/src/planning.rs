@@ -57,8 +57,8 @@ impl ReadinessCache {
     }
 
     /// Fills in the requests that the last check expected, if it was for about this window, so that
-    /// a capture has the order and the numbers of the plan that was shown before. Takes nothing else
-    /// from that check: what it was refused may have been granted since.
+    /// a capture has the order and the numbers of the plan that was shown before. Takes nothing
+    /// else from that check: what it was refused may have been granted since.
     fn fill_estimates(&self, readiness: &mut Readiness, window: TimeWindow) {
         let is_alike = self.window.is_some_and(|own| {
             let tolerance = apart(window.from, window.until) / 10;

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 pub use crate::github::GitHubConfig;
+pub use crate::gitlab::GitLabConfig;
 pub use crate::okta::{OktaConfig, OktaOrg};
 
 /// `[sources]`. Trusted: anyone who edits it decides what evidence is captured, and under which
@@ -15,6 +16,7 @@ pub struct SourcesConfig {
     pub github: GitHubConfig,
     pub(crate) host: HostConfig,
     pub okta: OktaConfig,
+    pub gitlab: GitLabConfig,
 }
 
 /// `[sources.aws_cloudtrail]`.

@@ -11,6 +11,7 @@ pub mod config;
 pub mod context;
 pub mod coverage;
 pub mod crypto;
+mod gitlab;
 mod github;
 mod host;
 mod okta;
@@ -42,8 +43,9 @@ use rest::RestSource;
 pub static ALL: &[&dyn Source] = &[
     &host::SOURCE,
     &aws_cloudtrail::SOURCE,
-    &github::SOURCE,
     &okta::SOURCE,
+    &gitlab::SOURCE,
+    &github::SOURCE,
 ];
 
 /// The source called `name`.

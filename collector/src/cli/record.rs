@@ -8,7 +8,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::safe::safe_bytes;
 use platform::terminal::size;
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
+use serde_json::Value;
 
 use super::{GlobalOptions, print, print_json, require_incident};
 use pipeline::timeline::LineName;
@@ -74,7 +74,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &RecordArgs) -> Resul
             "evidence": pointer(&evidence),
             "bytes": record.len(),
             "record": json
-                .map(serde_json::from_str::<Box<RawValue>>)
+                .map(serde_json::from_str::<Value>)
                 .transpose()
                 .context("cannot read the record")?,
             "text": json.is_none().then(|| String::from_utf8_lossy(&record)),
@@ -91,7 +91,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &RecordArgs) -> Resul
     }
 }
 
-fn pointer(evidence: &LineName) -> Option<serde_json::Value> {
+fn pointer(evidence: &LineName) -> Option<Value> {
     match evidence {
         LineName::Record {
             bundle,

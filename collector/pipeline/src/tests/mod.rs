@@ -1,6 +1,7 @@
 //! Captures on a scratch store.
 
 mod declare;
+mod limits;
 mod timeline;
 mod work;
 
@@ -30,9 +31,12 @@ use store::ledger::{BundleRow, NewPass, PassKey, PassKind, PassQueue, PassRow};
 
 /// An incident whose evidence is this machine, and the pass that nobody has begun.
 async fn scratch() -> (Pipeline, PassKey, TempDir) {
+    scratch_with(PipelineConfig::default()).await
+}
+
+async fn scratch_with(mut config: PipelineConfig) -> (Pipeline, PassKey, TempDir) {
     sources::crypto::install_provider();
     let folder = tempfile::tempdir().expect("a folder");
-    let mut config = PipelineConfig::default();
     config.sources.aws_cloudtrail.enabled = false; // nothing of the test leaves this machine
     let pipeline = Pipeline::open(folder.path(), &config, CancellationToken::new())
         .await

@@ -49,7 +49,7 @@ impl Source for PagesSource {
         Readiness {
             source: "okta".parse().expect("a source"),
             state: ReadinessState::Ready,
-            targets: Vec::new(),
+            offers: Vec::new(),
             problems: Vec::new(),
         }
     }

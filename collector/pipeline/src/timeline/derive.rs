@@ -205,12 +205,7 @@ impl FactCollector {
                 self.order.see(event.time);
                 self.facts.events.push(EventFact {
                     pointer,
-                    // Files are cut into records by size, differently when they have grown: the
-                    // event is what stays the same. One that was not read has the time of capture.
-                    content_digest: match record_digest {
-                        Some(digest) if is_unreadable => digest,
-                        Some(_) | None => Digest::of(&canonical::encode(&event)),
-                    },
+                    content_digest: content_digest(&event, is_unreadable, record_digest),
                     account: self.account.clone(),
                     // The index; the place in the log is added when its direction is known.
                     ordinal: i64::from(line.index).min(EVENTS_ORDERED_MAX - 1),
@@ -255,6 +250,20 @@ impl Drop for FactCollector {
     fn drop(&mut self) {
         // fails only if the receiver is gone, which then returns an error itself
         let _ = self.flush();
+    }
+}
+
+/// Identifies an event that has no id. Files are cut into records by size, differently when they
+/// have grown: the event is what stays the same. One that was not read has the time of its capture,
+/// so its record has to do.
+fn content_digest(
+    event: &ActivityEvent,
+    is_unreadable: bool,
+    record_digest: Option<Digest>,
+) -> Digest {
+    match record_digest {
+        Some(digest) if is_unreadable || event.event_id.is_some() => digest,
+        Some(_) | None => Digest::of(&canonical::encode(event)),
     }
 }
 

@@ -273,7 +273,7 @@ async fn serves_the_record_that_a_line_names() {
         record.header("exhibit-evidence"),
         format!("{bundle}/{item}/0")
     );
-    assert_eq!(record.bytes, b"one\ntwo\n");
+    assert_eq!(&record.bytes[..], b"one\ntwo\n");
     for (line, code) in [
         ("", "invalid"),
         ("?line=x", "invalid"),

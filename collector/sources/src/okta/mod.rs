@@ -3,6 +3,8 @@
 
 mod config;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! One request and its attempts: waits for the quota, sends, records, and decides whether to repeat.
+//! One request and its attempts: waits for the quota, sends, records, and decides whether to
+//! repeat.
 
 use std::time::SystemTime;
 
@@ -30,11 +31,11 @@ pub(super) struct RequestAttempts<'r> {
     throttled: bool,
 }
 
-/// An attempt whose response has open. It counts as on its way until it is dropped.
+/// An attempt whose response has begun. It counts as on its way until it is dropped.
 pub(super) struct OpenResponse {
     pub(super) sent_at: Timestamp,
     pub(super) body: ResponseBody,
-    _permit: SendPermit,
+    permit: SendPermit,
 }
 
 impl<'r> RequestAttempts<'r> {
@@ -66,17 +67,18 @@ impl<'r> RequestAttempts<'r> {
         let recorder = self.recorder;
         loop {
             self.attempt += 1;
-            let permit = self.wait_for_permit().await?;
+            let mut permit = self.wait_for_permit().await?;
             let sent_at = clock::now();
             let sending = transport::send(&self.client, &self.request, &recorder.policy);
             match recorder.until_stopped(sending).await {
                 Some(Ok(body)) => {
+                    permit.mark_answered();
                     let quotas = &recorder.transport.quotas;
                     quotas.observe(&recorder.policy, &body.head.headers, SystemTime::now());
                     return Ok(OpenResponse {
                         sent_at,
                         body,
-                        _permit: permit,
+                        permit,
                     });
                 }
                 Some(Err(failure)) => {
@@ -101,7 +103,7 @@ impl<'r> RequestAttempts<'r> {
         let OpenResponse {
             sent_at,
             mut body,
-            _permit: permit,
+            permit,
         } = open;
         let read = body.read(&self.recorder.policy);
         let Some(truncated) = self.recorder.until_stopped(read).await else {

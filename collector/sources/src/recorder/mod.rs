@@ -8,6 +8,8 @@
 
 mod attempts;
 mod clients;
+mod message;
+mod parts;
 mod policy;
 mod quota;
 mod redact;
@@ -31,12 +33,13 @@ use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 
 pub use clients::RecorderService;
+pub use parts::{RecordedPart, StreamedResponse};
 pub use policy::RequestPolicy;
 pub use quota::{QuotaKey, RequestRate};
 pub(crate) use redact::is_credential_parameter;
 pub use retry::{ResponseClassifier, RetryDecision};
 pub use secrets::Secrets;
-pub use stream::{RecordedPart, StreamError, StreamedResponse};
+pub use stream::StreamError;
 pub use transport::Transport;
 pub use trust::{TlsTrust, TransportError, TrustedRoots};
 
@@ -164,8 +167,9 @@ impl Recorder {
         }
     }
 
-    /// The same recorder, but nothing is recorded: for checks of readiness, and for client libraries
-    /// that fetch credentials. Quotas, retries and the registration of secrets stay the same.
+    /// The same recorder, but nothing is recorded: for checks of readiness, and for client
+    /// libraries that fetch credentials. Quotas, retries and the registration of secrets stay the
+    /// same.
     #[must_use]
     pub fn without_recording(&self) -> Self {
         Self {

@@ -1,8 +1,8 @@
 //! Removes credentials from an exchange before anything of it is hashed or written.
 //!
-//! Header fields and URL parameters that carry credentials lose their values, whoever owns them. Our
-//! own credentials are masked wherever they occur ([`super::secrets`]). Bodies are evidence: nothing
-//! else is removed from them, unless the body is a credential itself ([`super::tokens`]).
+//! Header fields and URL parameters that carry credentials lose their values, whoever owns them.
+//! Our own credentials are masked wherever they occur ([`super::secrets`]). Bodies are evidence:
+//! nothing else is removed from them, unless the body is a credential itself ([`super::tokens`]).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -29,8 +29,9 @@ const HEADERS: &[&str] = &[
     "api-key",
     "apikey",
     "x-auth-token",
-    "private-token", // GitLab
-    "job-token",     // GitLab
+    "x-subject-token", // OpenStack Identity
+    "private-token",   // GitLab
+    "job-token",       // GitLab
     "x-vault-token",
     "x-csrf-token",
 ];

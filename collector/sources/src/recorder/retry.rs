@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use super::quota;
 use platform::backoff::Backoff;
 
-/// RequestAttempts at a request that fails for transient reasons: with [`BACKOFF`], about two minutes.
+/// Attempts at a request that fails for transient reasons: with [`BACKOFF`], about two minutes.
 const TRANSIENT_ATTEMPTS_MAX: u32 = 8;
 /// Waits between attempts.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(20));

@@ -4,51 +4,12 @@
 //! only bytes of the body, with their offset in it (SPEC §5.2). Text is cut between lines, so that
 //! no line is divided between two records.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use evidence_format::coverage::GapReason;
-use evidence_format::warc::TruncationReason;
 use http::{Request, Response};
-use tokio::time::Instant;
 
-use super::attempts::{OpenResponse, RequestAttempts, into_response};
-use super::redact::RemovalCounts;
-use super::render::{self, BodyPart, ExchangeFields, WithheldBodies};
-use super::retry::RetryDecision;
-use super::transport::{BodyChunk, HttpExchange, ReceivedResponse};
-use super::{CallError, Recorder, lock};
-
-/// A part is recorded when so many bytes have come.
-const PART_BYTES: usize = 1 << 20;
-/// What has come of a slow body is recorded after this time: a watch may say little for hours, and
-/// what it has said must survive a crash.
-const PART_DELAY_MAX: Duration = Duration::from_secs(5);
-/// A body with a zero byte in its beginning is no text.
-const BINARY_CHECK_BYTES: usize = 1024;
-
-/// One part of a streamed body, which has just been recorded.
-#[derive(Debug)]
-pub struct RecordedPart {
-    /// Where the part begins in the body.
-    pub offset: u64,
-    /// The bytes as they are recorded, our own credentials masked.
-    pub body: Bytes,
-}
-
-/// What came of a streamed request.
-#[derive(Debug)]
-pub struct StreamedResponse {
-    /// Status and header. Of a success the body is empty, since it has been streamed; of other
-    /// statuses it is complete.
-    pub response: Response<Bytes>,
-    /// Bytes of the body that were recorded.
-    pub body_bytes: u64,
-    /// Bytes of the whole body, if the server stated it.
-    pub body_bytes_declared: Option<u64>,
-    /// Why the recorded body is incomplete; `None` if it is complete.
-    pub truncated: Option<TruncationReason>,
-}
+use super::attempts::RequestAttempts;
+use super::parts::{BodyEnd, PartWriter, RecordedPart, StreamedResponse};
+use super::{CallError, Recorder};
 
 /// Why a streamed request ended early. What was recorded until then remains in the buffer.
 #[derive(Debug, thiserror::Error)]
@@ -58,18 +19,6 @@ pub enum StreamError<E> {
     /// The caller's own error, from `on_part`.
     #[error("cannot persist a part of the response")]
     Part(E),
-}
-
-/// Why a body ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum BodyEnd {
-    Complete,
-    TooLong,
-    Disconnected,
-    Silent,
-    Stopped,
-    /// It is a credential, which is not recorded.
-    Withheld,
 }
 
 impl Recorder {
@@ -103,8 +52,8 @@ impl Recorder {
             let mut writer = PartWriter::new(&attempts, open);
             let end = loop {
                 let end = writer.receive(self).await;
-                let is_unrecorded = writer.fields.is_none();
-                if is_unrecorded && matches!(end, Some(BodyEnd::Disconnected | BodyEnd::Silent)) {
+                let is_broken = matches!(end, Some(BodyEnd::Disconnected | BodyEnd::Silent));
+                if is_broken && writer.is_unrecorded() {
                     break end;
                 }
                 if let Some(part) = writer.record(self, end) {
@@ -130,209 +79,5 @@ fn unstreamed(response: Response<Bytes>) -> StreamedResponse {
         body_bytes: 0,
         body_bytes_declared: None,
         truncated: None,
-    }
-}
-
-/// Writes the parts of one body.
-struct PartWriter<'a> {
-    attempts: &'a RequestAttempts<'a>,
-    open: OpenResponse,
-    /// Of the first part's records; `None` before it.
-    fields: Option<ExchangeFields>,
-    /// Bytes that came and are not recorded yet.
-    pending: Vec<u8>,
-    /// Bytes that are recorded.
-    recorded: u64,
-    is_text: bool,
-    is_withheld: bool,
-    /// When bytes came last.
-    received_at: Instant,
-    /// When a part was recorded last.
-    recorded_at: Instant,
-}
-
-impl<'a> PartWriter<'a> {
-    fn new(attempts: &'a RequestAttempts<'a>, open: OpenResponse) -> Self {
-        let now = Instant::now();
-        Self {
-            attempts,
-            open,
-            fields: None,
-            pending: Vec::new(),
-            recorded: 0,
-            is_text: true,
-            is_withheld: false,
-            received_at: now,
-            recorded_at: now,
-        }
-    }
-
-    /// Receives until a part is to be recorded, or the body ends.
-    async fn receive(&mut self, recorder: &Recorder) -> Option<BodyEnd> {
-        let policy = &recorder.policy;
-        let part_due = self.recorded_at + PART_DELAY_MAX;
-        while self.pending.len() < PART_BYTES {
-            let silent_at = policy.idle_timeout.map(|idle| self.received_at + idle);
-            let until = silent_at.map_or(part_due, |at| at.min(part_due));
-            let wait = until.saturating_duration_since(Instant::now());
-            let next = self.open.body.next_chunk(wait);
-            match recorder.until_stopped(next).await {
-                None => return Some(BodyEnd::Stopped),
-                Some(BodyChunk::End) => return Some(BodyEnd::Complete),
-                Some(BodyChunk::Disconnected) => return Some(BodyEnd::Disconnected),
-                Some(BodyChunk::Silent) => {
-                    let now = Instant::now();
-                    if silent_at.is_some_and(|at| at <= now) {
-                        return Some(BodyEnd::Silent);
-                    }
-                    return None;
-                }
-                Some(BodyChunk::Bytes(chunk)) => {
-                    self.received_at = Instant::now();
-                    let received = self.recorded + self.pending.len() as u64;
-                    let room = policy.body_bytes_max.saturating_sub(received);
-                    let room = usize::try_from(room).unwrap_or(usize::MAX);
-                    self.pending
-                        .extend_from_slice(&chunk[..chunk.len().min(room)]);
-                    if chunk.len() > room {
-                        return Some(BodyEnd::TooLong);
-                    }
-                }
-            }
-            if self.received_at >= part_due {
-                return None;
-            }
-        }
-        None
-    }
-
-    /// Records what can be recorded now: all that is pending if the body has ended. Returns `None`
-    /// if that is nothing.
-    fn record(&mut self, recorder: &Recorder, end: Option<BodyEnd>) -> Option<RecordedPart> {
-        self.recorded_at = Instant::now();
-        let is_first = self.fields.is_none();
-        let mut withheld = WithheldBodies::default();
-        if self.recorded == 0 {
-            let beginning = &self.pending[..self.pending.len().min(BINARY_CHECK_BYTES)];
-            self.is_text = !beginning.contains(&0);
-            withheld = self.withhold_credentials();
-            self.is_withheld = withheld.response;
-        }
-        if self.is_withheld {
-            self.pending.clear();
-        }
-        let secrets = &recorder.transport.secrets;
-        let mut removed = RemovalCounts::new();
-        secrets.mask_in_place(&mut self.pending, &mut removed);
-        let bytes = match end {
-            Some(_) => self.pending.len(),
-            None if self.is_withheld => 0,
-            None => self.cut(self.pending.len() - secrets.unfinished_bytes(&self.pending)),
-        };
-        if bytes == 0 && end.is_none() && !is_first && !self.is_withheld {
-            return None;
-        }
-        let rest = self.pending.split_off(bytes);
-        let body = Bytes::from(std::mem::replace(&mut self.pending, rest));
-        let part = BodyPart {
-            bytes: &body,
-            offset: self.recorded,
-            continues: end.is_none() && !self.is_withheld,
-            removed,
-            truncated: end.and_then(BodyEnd::truncation),
-            gap: end.and_then(BodyEnd::gap),
-        };
-        self.write(recorder, withheld, part);
-        let offset = self.recorded;
-        self.recorded += bytes as u64;
-        Some(RecordedPart { offset, body })
-    }
-
-    /// Where to cut text whose first `bytes` bytes may be recorded: after the last line, unless a
-    /// single line is longer than a part.
-    fn cut(&self, bytes: usize) -> usize {
-        let line_end = memchr::memrchr(b'\n', &self.pending[..bytes]).map(|at| at + 1);
-        match line_end {
-            Some(line_end) if self.is_text => line_end,
-            None if self.is_text && self.pending.len() < PART_BYTES => 0,
-            Some(_) | None => bytes,
-        }
-    }
-
-    fn write(&mut self, recorder: &Recorder, withheld: WithheldBodies, part: BodyPart<'_>) {
-        let info = self
-            .attempts
-            .attempt_info(RetryDecision::Answered.as_str(), withheld);
-        let (attempts, head) = (self.attempts, &self.open.body.head);
-        let mut unrecorded = super::RecordBuffer::new([0; 8]);
-        let mut buffer = recorder.buffer.as_deref().map(lock);
-        let out = buffer.as_deref_mut().unwrap_or(&mut unrecorded);
-        match &self.fields {
-            Some(fields) => render::write_continuation(out, fields, head, part, info),
-            None => {
-                let sent_at = self.open.sent_at;
-                let fields = render::write_request(out, &attempts.request, sent_at, info);
-                render::write_response(out, &fields, head, part, info);
-                self.fields = Some(fields);
-            }
-        }
-    }
-
-    fn withhold_credentials(&mut self) -> WithheldBodies {
-        let head = &mut self.open.body.head;
-        head.body = Bytes::from(std::mem::take(&mut self.pending));
-        let withheld = self.attempts.withhold_credentials(Some(head));
-        self.pending = std::mem::take(&mut head.body).into();
-        withheld
-    }
-
-    fn into_result(self, end: Option<BodyEnd>) -> Result<StreamedResponse, CallError> {
-        let end = if self.is_withheld {
-            BodyEnd::Withheld
-        } else {
-            end.unwrap_or(BodyEnd::Complete)
-        };
-        if end == BodyEnd::Stopped {
-            return Err(CallError::Stopped { throttled: false });
-        }
-        let head = self.open.body.into_received(None);
-        let body_bytes_declared = head.body_bytes_declared;
-        Ok(StreamedResponse {
-            response: into_response(self.attempts.request.uri(), head),
-            body_bytes: self.recorded,
-            body_bytes_declared,
-            truncated: end.truncation(),
-        })
-    }
-
-    /// The exchange of a body of which no part was recorded.
-    fn into_exchange(self, end: Option<BodyEnd>) -> HttpExchange {
-        let truncated = end.and_then(BodyEnd::truncation);
-        let received = ReceivedResponse {
-            body: Bytes::from(self.pending),
-            ..self.open.body.into_received(truncated)
-        };
-        HttpExchange::answered(self.open.sent_at, received)
-    }
-}
-
-impl BodyEnd {
-    fn truncation(self) -> Option<TruncationReason> {
-        match self {
-            Self::Complete => None,
-            Self::TooLong => Some(TruncationReason::Length),
-            Self::Disconnected => Some(TruncationReason::Disconnect),
-            Self::Silent | Self::Stopped => Some(TruncationReason::Time),
-            Self::Withheld => Some(TruncationReason::Unspecified),
-        }
-    }
-
-    fn gap(self) -> Option<GapReason> {
-        match self {
-            Self::Complete | Self::Withheld => None,
-            Self::TooLong => Some(GapReason::TooLarge),
-            Self::Disconnected | Self::Silent => Some(GapReason::Malformed),
-            Self::Stopped => Some(GapReason::Deadline),
-        }
     }
 }

@@ -12,7 +12,7 @@ use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, redirect};
 use tokio::net::lookup_host;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// ClientCache that are kept. A target whose client certificate rotates each hour needs a new one each
+/// Clients that are kept. A target whose client certificate rotates each hour needs a new one each
 /// hour, and old ones would keep their connections.
 const CLIENTS_MAX: usize = 64;
 

@@ -186,3 +186,108 @@ impl RequestSigner for ClientCredentials {
         *self.token.lock().await = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use data_encoding::BASE64;
+    use evidence_format::warc;
+    use ring::rand::SystemRandom;
+    use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::recorder::Transport;
+
+    const TOKEN: &str = "a-token-that-must-not-be-recorded";
+
+    /// A token endpoint for a client that has only the scope `logs`. Returns its URL and the scopes
+    /// that it is asked for.
+    async fn token_endpoint() -> (Url, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let url = format!("http://{}/token", listener.local_addr().expect("bound"));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let scopes = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = String::new();
+                while !request.contains("client_assertion=") {
+                    let mut chunk = [0; 4096];
+                    let n = stream.read(&mut chunk).await.expect("a request");
+                    request.push_str(&String::from_utf8_lossy(&chunk[..n]));
+                }
+                let form = request.rsplit("\r\n\r\n").next().unwrap_or_default();
+                let mut form = url::form_urlencoded::parse(form.as_bytes());
+                let scope = form.find(|(name, _)| name == "scope").expect("a scope").1;
+                let (status, body) = if scope == "logs" {
+                    (
+                        200,
+                        format!(r#"{{"access_token":"{TOKEN}","expires_in":3600}}"#),
+                    )
+                } else {
+                    (400, r#"{"error":"invalid_scope"}"#.to_owned())
+                };
+                scopes.lock().expect("no panic").push(scope.into_owned());
+                let length = body.len();
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+                );
+                let _ = stream.write_all((head + &body).as_bytes()).await;
+            }
+        });
+        (Url::parse(&url).expect("a URL"), asked)
+    }
+
+    #[tokio::test]
+    async fn missing_scope_costs_only_itself_and_token_is_not_recorded() {
+        crate::crypto::install_provider();
+        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let key = EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new()).expect("a key");
+        let pem = format!(
+            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----",
+            BASE64.encode(key.as_ref())
+        );
+        let command = ["printf".to_owned(), "%s".to_owned(), pem.clone()];
+        let (url, asked) = token_endpoint().await;
+        let client = ("client".to_owned(), None);
+        let key = SecretSource::Command(command.to_vec());
+        let scopes = vec!["logs", "users"];
+        let signer = ClientCredentials::new(("test", "test:token"), url, client, key, scopes);
+        let quota = QuotaKey {
+            provider: "test",
+            account: String::new(),
+            region: String::new(),
+            endpoint: "test",
+        };
+        let recorder = Recorder::new(
+            Arc::new(Transport::new().expect("a client")),
+            RequestPolicy::new(quota, super::super::UNPUBLISHED.rate),
+            [7; 8],
+            CancellationToken::new(),
+        );
+        for _ in 0..2 {
+            let mut request = Request::get("http://x/")
+                .body(Bytes::new())
+                .expect("a request");
+            signer.sign(&mut request, &recorder).await.expect("a token");
+            assert_eq!(
+                request.headers()["authorization"],
+                format!("Bearer {TOKEN}")
+            );
+        }
+        // the second request was signed with the same token
+        let asked = asked.lock().expect("no panic").clone();
+        assert_eq!(asked, ["logs users", "logs", "users", "logs"]);
+        let recorded = recorder.take_buffered();
+        assert_eq!(
+            warc::records(&recorded).count(),
+            8,
+            "each exchange has its records"
+        );
+        let text = String::from_utf8_lossy(&recorded);
+        assert!(!text.contains(TOKEN) && !text.contains("eyJ") && !text.contains(&pem[30..60]));
+    }
+}

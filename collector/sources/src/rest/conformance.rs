@@ -148,11 +148,11 @@ impl PageSink for MemorySink {
 
 /// One endpoint of one table, and an offer that leads to it.
 #[derive(Clone, Copy)]
-struct Case {
-    table: &'static dyn RestSource,
-    offer: &'static RestOffer,
-    endpoint: &'static Endpoint,
-    is_root: bool,
+pub(super) struct Case {
+    pub(super) table: &'static dyn RestSource,
+    pub(super) offer: &'static RestOffer,
+    pub(super) endpoint: &'static Endpoint,
+    pub(super) is_root: bool,
 }
 
 fn cases() -> Vec<Case> {
@@ -201,14 +201,25 @@ impl Case {
 }
 
 /// What came of a capture.
-struct Captured {
-    result: Result<(), Incomplete>,
+pub(super) struct Captured {
+    pub(super) result: Result<(), Incomplete>,
     sink: MemorySink,
     seconds: u64,
     /// Ids of the records of the endpoint that was looked at.
-    ids: BTreeSet<String>,
+    pub(super) ids: BTreeSet<String>,
     /// Its successful answers.
     answers: usize,
+}
+
+impl Captured {
+    pub(super) fn cursor_bytes_max(&self) -> usize {
+        let pages = self.sink.pages.lock().expect("no panic");
+        pages
+            .iter()
+            .map(|(_, cursor)| cursor.len())
+            .max()
+            .unwrap_or(0)
+    }
 }
 
 async fn run(case: Case, fault: Fault) -> (Captured, Double) {
@@ -217,27 +228,41 @@ async fn run(case: Case, fault: Fault) -> (Captured, Double) {
     (captured, double)
 }
 
-async fn capture(
+pub(super) async fn capture(
     case: Case,
     double: &Double,
     pass_kind: PassKind,
     cursor: Option<String>,
     pages_max: Option<usize>,
 ) -> Captured {
-    crate::crypto::install_provider();
     let sink = Arc::new(MemorySink {
         pages_max,
         ..MemorySink::default()
     });
+    let cx = context(pass_kind, cursor, sink.clone());
+    capture_with(case, double, &step(case.offer), cx, sink).await
+}
+
+pub(super) async fn capture_step(case: Case, double: &Double, step: &CaptureStep) -> Captured {
+    let sink = Arc::new(MemorySink::default());
+    let cx = context(PassKind::First, None, sink.clone());
+    capture_with(case, double, step, cx, sink).await
+}
+
+async fn capture_with(
+    case: Case,
+    double: &Double,
+    step: &CaptureStep,
+    cx: CaptureContext,
+    sink: Arc<MemorySink>,
+) -> Captured {
     let source = DoubledSource {
         table: case.table,
         base: double.base.clone(),
     };
     let begin = Instant::now();
-    let result = {
-        let cx = context(pass_kind, cursor, sink.clone());
-        walk::walk(&source, case.offer, &step(case.offer), &cx).await
-    };
+    let result = walk::walk(&source, case.offer, step, &cx).await;
+    drop(cx);
     let sink = Arc::into_inner(sink).expect("the context is gone");
     let (ids, answers) = records_of(case.endpoint, &sink);
     check_pages(case, double, &sink);
@@ -255,6 +280,7 @@ pub(crate) fn context(
     cursor: Option<String>,
     sink: Arc<MemorySink>,
 ) -> CaptureContext {
+    crate::crypto::install_provider();
     let quota = QuotaKey {
         provider: "test",
         account: String::new(),

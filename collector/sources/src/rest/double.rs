@@ -51,6 +51,14 @@ pub(super) enum Fault {
     EmptyToken,
     /// The second page is said to be on another host.
     NextOnHost(&'static str),
+    /// Gives only events of the window that is asked for, and the right totals.
+    ObeysWindow,
+    /// The same, with an event for each second.
+    DenseWindow,
+    /// Each page has a next one, and those after the last are empty: a polled log.
+    NextForEver,
+    /// All records are on one page.
+    Records(u64),
     /// `X-Rate-Limit-*` allow nothing more for two seconds, by a clock that is this many seconds
     /// ahead.
     LimitBySkewedClock(i64),
@@ -76,6 +84,13 @@ struct State {
     asked_focus: u32,
     /// Listings of the endpoint that is looked at: it may be a child of several records.
     listings: BTreeSet<String>,
+}
+
+/// A listing of the double.
+struct Listing {
+    events: Vec<u64>,
+    page_size: u64,
+    seconds_between: i64,
 }
 
 /// One request, as far as the double reads it.
@@ -122,6 +137,11 @@ impl Double {
     /// Listings of it that were begun: one for each record that it is a child of.
     pub(super) fn listings(&self) -> u32 {
         u32::try_from(self.shared.state().listings.len()).expect("few")
+    }
+
+    /// What was asked for.
+    pub(super) fn targets(&self) -> Vec<String> {
+        self.shared.state().asked.keys().cloned().collect()
     }
 
     /// Requests that were asked more than once.
@@ -191,7 +211,9 @@ impl Shared {
             if is_focus && page == 0 {
                 state.listings.insert(asked.target.clone());
             }
-            let key = format!("{} {}", asked.target, asked.body);
+            let body = Some(&asked.body).filter(|body| !body.is_null());
+            let body = body.map_or(String::new(), |body| format!(" {body}"));
+            let key = format!("{}{body}", asked.target);
             let times = state.asked.entry(key).or_default();
             *times += 1;
             *times
@@ -240,27 +262,22 @@ impl Shared {
         if row.body.is_streamed() {
             return http(200, "", &"2026-11-27T00:00:00Z line of a log\n".repeat(100));
         }
-        let has_pages = is_focus && !matches!(row.paging, Paging::None);
-        let (records, pages) = match row.paging {
-            Paging::PageNumber { size, .. } | Paging::Offset { size, .. } if has_pages => {
-                (size, PAGES)
-            }
-            _ if has_pages => (PAGE_RECORDS, PAGES),
-            _ => (1, 1),
-        };
+        let numbers = self.numbers(row, asked, is_focus, fault);
+        let size = numbers.page_size as usize;
+        let pages = numbers.events.len().div_ceil(size).max(1) as u64;
         let is_last = page + 1 >= pages;
-        // the last page of numbered ones is the one that is not full
-        let on_page = match row.paging {
-            Paging::PageNumber { .. } | Paging::Offset { .. } if is_last => {
-                PAGE_RECORDS.min(records - 1).max(1)
-            }
-            _ => records,
-        };
-        let made = (0..on_page)
-            .map(|i| self.record(row, page, i))
-            .collect::<Vec<_>>();
+        let on_page = numbers
+            .events
+            .chunks(size)
+            .nth(page as usize)
+            .unwrap_or_default();
+        let made = on_page
+            .iter()
+            .map(|number| self.record(row, *number, numbers.seconds_between));
+        let made: Vec<Value> = made.collect();
         let next = match fault {
             Fault::LoopsTo(to) if is_last => Some(to),
+            Fault::NextForEver => Some(page + 1),
             _ if is_last => None,
             _ => Some(page + 1),
         };
@@ -275,7 +292,7 @@ impl Shared {
             BodyShape::Lines | BodyShape::Opaque => unreachable!("streamed above"),
         };
         if let Some(declared) = row.declared {
-            set(&mut body, declared, json!(records * pages));
+            set(&mut body, declared, json!(numbers.events.len()));
         }
         let has_token = !next.is_empty() || fault == Fault::EmptyToken;
         let mut fields = String::from("x-request-id: r1\r\n");
@@ -313,11 +330,59 @@ impl Shared {
         http(200, &fields, &body.to_string())
     }
 
+    /// The records of the whole listing, by their numbers.
+    fn numbers(&self, row: &Endpoint, asked: &Asked, is_focus: bool, fault: Fault) -> Listing {
+        let few = |count: u64, page_size: u64| Listing {
+            events: (0..count).collect(),
+            page_size,
+            seconds_between: EVENTS_EVERY,
+        };
+        if let (true, Fault::Records(count)) = (is_focus, fault) {
+            return few(count, count);
+        }
+        if !is_focus || matches!(row.paging, Paging::None) {
+            return few(1, 1);
+        }
+        let (mut listing, query) = match (fault, row.paging) {
+            (Fault::DenseWindow, _) => (
+                Listing {
+                    events: (0..3600).collect(),
+                    page_size: 100,
+                    seconds_between: 1,
+                },
+                row.window,
+            ),
+            (Fault::ObeysWindow, _) => (few(PAGES * PAGE_RECORDS, PAGE_RECORDS), row.window),
+            // numbered pages end with one that is not full
+            (_, Paging::PageNumber { size, .. } | Paging::Offset { size, .. }) => (
+                few((PAGES - 1) * size + PAGE_RECORDS.min(size - 1).max(1), size),
+                None,
+            ),
+            _ => (few(PAGES * PAGE_RECORDS, PAGE_RECORDS), None),
+        };
+        if let Some(query) = query {
+            let times = asked.query.iter().flat_map(|(_, value)| value.split(".."));
+            let times: Vec<i128> = times
+                .filter_map(evidence_format::time::Timestamp::parse_lenient)
+                .map(|time| time.unix_nanoseconds() / 1_000_000_000)
+                .collect();
+            let [from, until] = times[..] else {
+                return listing;
+            };
+            let until = until + i128::from(query.until_inclusive);
+            listing.events.retain(|number| {
+                let at = EVENTS_FROM + *number as i64 * listing.seconds_between;
+                (from..until).contains(&i128::from(at))
+            });
+        }
+        listing
+    }
+
     /// A record that has everything that the row and its children point at, and fields that nobody
     /// knows. Rows with the same path are asked for the same records.
-    fn record(&self, row: &'static Endpoint, page: u64, index: u64) -> Value {
+    fn record(&self, row: &'static Endpoint, number: u64, seconds_between: i64) -> Value {
         let row_number = self.rows.iter().position(|other| other.path == row.path);
-        let unique = format!("{}x{page}x{index}", row_number.unwrap_or_default());
+        let unique = format!("{}x{number}", row_number.unwrap_or_default());
         let mut record = json!({"unknown": [{"nested": {"deeply": null}}, 1e300]});
         let same = self.rows.iter().filter(|other| other.path == row.path);
         let mut children: Vec<_> = same.flat_map(|row| row.children).collect();
@@ -326,8 +391,7 @@ impl Shared {
         match row.body {
             BodyShape::Events { time, id, .. } => {
                 set(&mut record, id, json!(format!("event-{unique}")));
-                let seconds = EVENTS_FROM
-                    + i64::try_from(page * PAGE_RECORDS + index).expect("small") * EVENTS_EVERY;
+                let seconds = EVENTS_FROM + number as i64 * seconds_between;
                 let time_text = evidence_format::time::Timestamp::from_unix_nanoseconds(
                     i128::from(seconds) * 1_000_000_000,
                 );

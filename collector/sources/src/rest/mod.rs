@@ -24,6 +24,8 @@ mod source;
 mod template;
 mod time_part;
 mod walk;
+#[cfg(test)]
+mod walk_tests;
 
 pub(crate) use access::header_value;
 pub use access::{AccessRequest, ProviderAccess, RequestSigner, SignError, TokenSigner};

@@ -31,8 +31,10 @@ struct TokenBucketState {
     full_at: Instant,
     /// No request is sent before this time, because the provider said so.
     paused_until: Instant,
-    /// Requests on their way.
+    /// Requests on their way, until their bodies are read.
     in_flight: u32,
+    /// Those of them that have no answer yet: the provider may not have counted them.
+    unanswered: u32,
     /// Those who wait, the next one first: by rank, then in the order in which they came.
     queue: BTreeMap<QueueKey, Arc<Notify>>,
     next_arrival: u64,
@@ -44,6 +46,7 @@ type QueueKey = (u32, u64);
 #[derive(Debug)]
 pub(in crate::recorder) struct SendPermit {
     bucket: Arc<TokenBucket>,
+    is_answered: bool,
     /// True if the provider's limit delayed the request.
     pub(in crate::recorder) was_throttled: bool,
 }
@@ -67,6 +70,7 @@ impl TokenBucket {
                 full_at: now,
                 paused_until: now,
                 in_flight: 0,
+                unanswered: 0,
                 queue: BTreeMap::new(),
                 next_arrival: 0,
             }),
@@ -83,6 +87,7 @@ impl TokenBucket {
                 QueueTurn::Now => {
                     return SendPermit {
                         bucket: Arc::clone(self),
+                        is_answered: false,
                         was_throttled,
                     };
                 }
@@ -117,6 +122,7 @@ impl TokenBucket {
         // a bucket does not fill beyond its size
         state.full_at = state.full_at.max(now) + state.interval;
         state.in_flight += 1;
+        state.unanswered += 1;
         state.queue.remove(&key);
         state.wake_next();
         QueueTurn::Now
@@ -137,9 +143,8 @@ impl TokenBucket {
     pub(super) fn observe(&self, limit: &StatedLimit) {
         let share = u64::from(self.rate.reserved_percent.min(99));
         let reserved = limit.limit.unwrap_or(limit.remaining) * share / 100;
-        // The response's own request is still on its way by our count, but not by the provider's.
-        let others = u64::from(self.state().in_flight.saturating_sub(1));
-        let available = limit.remaining.saturating_sub(reserved + others);
+        let uncounted = u64::from(self.state().unanswered);
+        let available = limit.remaining.saturating_sub(reserved + uncounted);
         if limit.remaining <= reserved {
             self.pause(limit.resets_in);
             return;
@@ -182,8 +187,18 @@ impl TokenBucketState {
     }
 }
 
+impl SendPermit {
+    /// The response has begun, so that the provider has counted the request.
+    pub(in crate::recorder) fn mark_answered(&mut self) {
+        if !std::mem::replace(&mut self.is_answered, true) {
+            self.bucket.state().unanswered -= 1;
+        }
+    }
+}
+
 impl Drop for SendPermit {
     fn drop(&mut self) {
+        self.mark_answered();
         let mut state = self.bucket.state();
         state.in_flight -= 1;
         state.wake_next();
@@ -422,10 +437,11 @@ mod tests {
                 (Arc::clone(&bucket), Arc::clone(&server), Arc::clone(&sent));
             tokio::spawn(async move {
                 loop {
-                    let _permit = bucket.acquire(0).await;
+                    let mut permit = bucket.acquire(0).await;
                     let limit = server.lock().expect("no panic").answer();
                     *sent.lock().expect("no panic") += 1;
                     tokio::time::sleep(Duration::from_millis(200)).await; // on its way back
+                    permit.mark_answered();
                     bucket.observe(&limit);
                 }
             });

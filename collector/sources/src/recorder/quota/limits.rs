@@ -100,7 +100,8 @@ fn time_until(reset: u64, now: SystemTime) -> Duration {
     let until_reset = SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_secs(reset))
         .and_then(|reset| reset.duration_since(now).ok());
-    until_reset.unwrap_or_default() + Duration::from_secs(1) // the limit may hold until that second ends
+    // the limit may hold until that second ends
+    until_reset.unwrap_or_default() + Duration::from_secs(1)
 }
 
 /// A number at the beginning of a value: `100, 100;w=60` of older drafts is 100.

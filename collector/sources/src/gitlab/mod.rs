@@ -1,0 +1,129 @@
+//! GitLab, on gitlab.com or self-managed: pipelines with the traces of their jobs, deployments,
+//! and audit events.
+
+mod config;
+mod table;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::plan::CaptureTarget;
+use http::HeaderName;
+use serde_json::Value;
+
+use crate::config::SourcesConfig;
+use crate::rest::{
+    AccessRequest, Endpoint, ProviderAccess, RestAdapter, RestOffer, RestSource, TokenSigner,
+    WalkRoot,
+};
+pub use config::GitLabConfig;
+use config::GitLabInstance;
+
+pub(crate) static SOURCE: RestAdapter = RestAdapter::new(&GitLab);
+
+/// The source `gitlab`.
+struct GitLab;
+
+#[async_trait]
+impl RestSource for GitLab {
+    fn name(&self) -> &'static str {
+        "gitlab"
+    }
+
+    fn provider(&self) -> &'static str {
+        "gitlab"
+    }
+
+    fn description(&self) -> &'static str {
+        "pipelines, traces of jobs, deployments and audit events of GitLab"
+    }
+
+    fn offers(&self) -> &'static [&'static RestOffer] {
+        table::OFFERS
+    }
+
+    fn me(&self) -> &'static Endpoint {
+        &table::ME
+    }
+
+    fn identity(&self, me: &Value) -> Option<String> {
+        me.get("username")?.as_str().map(str::to_owned)
+    }
+
+    fn not_configured(&self, config: &SourcesConfig) -> Option<&'static str> {
+        let none = config.gitlab.instances.is_empty();
+        none.then_some("no instances in [sources.gitlab]")
+    }
+
+    async fn targets(&self, cx: &AccessRequest<'_>) -> Vec<Result<CaptureTarget, String>> {
+        let instances = cx.config.gitlab.instances.iter();
+        instances
+            .map(|instance| {
+                let host = instance.url.host_str().ok_or("url without a host")?;
+                Ok(CaptureTarget {
+                    account: Some(host.to_owned()),
+                    access: Some(instance.url.to_string()),
+                    name: Some(host.to_owned()),
+                    ..CaptureTarget::default()
+                })
+            })
+            .collect()
+    }
+
+    async fn open(
+        &self,
+        target: &CaptureTarget,
+        cx: &AccessRequest<'_>,
+    ) -> Result<ProviderAccess, String> {
+        let instance = instance_of(target.access.as_deref(), cx.config)?;
+        let header = HeaderName::from_static("private-token");
+        Ok(ProviderAccess {
+            account: instance.url.host_str().unwrap_or_default().to_owned(),
+            base: instance.api(),
+            trust: Arc::default(),
+            signer: Arc::new(TokenSigner::new(header, "", instance.token()?)),
+            names: Vec::new(),
+        })
+    }
+
+    async fn roots(
+        &self,
+        offer: &'static RestOffer,
+        access: &ProviderAccess,
+        cx: &AccessRequest<'_>,
+    ) -> Result<Vec<WalkRoot>, String> {
+        // The target is not handed in here, so the instance is found by its address.
+        let mut instances = cx.config.gitlab.instances.iter();
+        let instance = instances
+            .find(|instance| instance.api() == access.base)
+            .ok_or("the instance is no longer in [sources.gitlab]")?;
+        let mut roots = Vec::new();
+        for endpoint in offer.roots.iter().copied() {
+            let (name, values) = if endpoint.path.contains("{group}") {
+                ("group", &instance.groups)
+            } else if endpoint.path.contains("{path}") {
+                ("path", &instance.projects)
+            } else {
+                if instance.groups.is_empty() && instance.projects.is_empty() {
+                    roots.push(WalkRoot::new(endpoint));
+                }
+                continue;
+            };
+            roots.extend(values.iter().map(|value| WalkRoot {
+                endpoint,
+                names: vec![(name, value.clone())],
+            }));
+        }
+        Ok(roots)
+    }
+}
+
+fn instance_of<'c>(
+    address: Option<&str>,
+    config: &'c SourcesConfig,
+) -> Result<&'c GitLabInstance, &'static str> {
+    let mut instances = config.gitlab.instances.iter();
+    instances
+        .find(|instance| address == Some(instance.url.as_str()))
+        .ok_or("the instance is no longer in [sources.gitlab]")
+}
