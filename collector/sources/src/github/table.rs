@@ -174,20 +174,23 @@ mod rows {
             PivotQuery { kind: PivotKind::User, query: "&actor={pivot}" },
             PivotQuery { kind: PivotKind::App, query: "&actor={pivot}%5Bbot%5D" },
             PivotQuery { kind: PivotKind::Commit, query: "&head_sha={pivot}" },
-            PivotQuery { kind: PivotKind::Repository, query: "" }, // the walk begins there
+            // the walk begins at the repository, or asks the row below
+            PivotQuery { kind: PivotKind::Repository, query: "" },
+            PivotQuery { kind: PivotKind::Workflow, query: "" },
         ],
         children: RUN_PARTS,
         ..list(id::RUNS, repo!("actions/runs?per_page=100&created={from}..{until}"),
             events("/workflow_runs", "/created_at"), ACTIONS)
     };
-    /// The runs of one workflow, if a step searches for it. Most repositories do not have it.
+    /// The runs of one workflow, if a step searches for it. Most repositories do not have it. It
+    /// has the id of the other list, since no walk of everything leads to it.
     static WORKFLOW_RUNS: Endpoint = Endpoint {
         window: Some(WindowQuery { results_max: Some(1000), ..CREATED }),
         declared: Some("/total_count"),
         pivots: &[PivotQuery { kind: PivotKind::Workflow, query: "" }],
         children: RUN_PARTS,
         losses: &[(404, None)],
-        ..list(id::RUNS_OF_WORKFLOW,
+        ..list(id::RUNS,
             repo!("actions/workflows/{workflow}/runs?per_page=100&created={from}..{until}"),
             events("/workflow_runs", "/created_at"), ACTIONS)
     };
@@ -226,9 +229,7 @@ mod rows {
     static PACKAGE_VERSIONS: Endpoint = list(id::PACKAGE_VERSIONS,
         org!("packages/{package_type}/{package}/versions?"), BY_ID, PACKAGE_READ);
     static PACKAGES: Endpoint = Endpoint {
-        children: &[child(&PACKAGE_VERSIONS,
-            &[("package_type", ValueFrom::Record("/package_type")),
-              ("package", ValueFrom::Record("/name"))])],
+        children: &[child(&PACKAGE_VERSIONS, &[("package", ValueFrom::Record("/name"))])],
         ..list(id::PACKAGES, org!("packages?package_type={package_type}&"), BY_ID, PACKAGE_READ)
     };
     pub(super) static PACKAGE_TYPES: Endpoint = Endpoint {
@@ -434,7 +435,7 @@ pub(super) static OFFERS: &[&RestOffer] = &[
         lifetime: EvidenceLifetime::Days(90),
         citation: RETENTION_OF_LOGS,
         settles: AFTER_AN_HOUR_AND_A_DAY,
-        roots: &[&rows::RUN_REPOS, &rows::WORKFLOW_REPOS],
+        roots: &[&rows::RUN_REPOS],
         ..RestOffer::STATE
     },
     &RestOffer {
@@ -493,11 +494,17 @@ pub(super) fn lists_repositories(endpoint: &Endpoint) -> bool {
     endpoint.id == id::REPOSITORIES
 }
 
-/// The roots of `offer`: of one that has a list for workflows, either this one or the others.
+/// The roots of `offer`; of one workflow's runs if a step searches for a workflow.
 pub(super) fn roots(
     offer: &'static RestOffer,
     of_workflow: bool,
 ) -> impl Iterator<Item = &'static Endpoint> {
     let roots = offer.roots.iter().copied();
-    roots.filter(move |root| root.filters_by(PivotKind::Workflow) == of_workflow)
+    roots.map(move |root| {
+        if of_workflow && root.filters_by(PivotKind::Workflow) {
+            &rows::WORKFLOW_REPOS
+        } else {
+            root
+        }
+    })
 }

@@ -256,7 +256,7 @@ async fn walk_begins_at_what_is_configured_or_searched_for() {
             Some("workflow=.github/workflows/ci.yml")
         )
         .await,
-        ["github:listWorkflowRuns bob/tool/ci.yml"]
+        ["github:listWorkflowRunsForRepo bob/tool/ci.yml"]
     );
     let cx = cx();
     let request = AccessRequest {
@@ -468,9 +468,6 @@ async fn requests_and_answers_satisfy_githubs_description() {
         }
     }
     for row in endpoints_of(&GitHubSource) {
-        if row.id == evidence_derive::github::endpoints::RUNS_OF_WORKFLOW {
-            continue; // only asked for a pivot
-        }
         let statuses = answers
             .get(row.id)
             .unwrap_or_else(|| panic!("{} is not asked: {answers:?}", row.id));
