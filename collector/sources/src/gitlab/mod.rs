@@ -97,25 +97,30 @@ impl RestSource for GitLab {
         let instance = instances
             .find(|instance| instance.api() == access.base)
             .ok_or("the instance is no longer in [sources.gitlab]")?;
-        let mut roots = Vec::new();
-        for endpoint in offer.roots.iter().copied() {
-            let (name, values) = if endpoint.path.contains("{group}") {
-                ("group", &instance.groups)
-            } else if endpoint.path.contains("{path}") {
-                ("path", &instance.projects)
-            } else {
-                if instance.groups.is_empty() && instance.projects.is_empty() {
-                    roots.push(WalkRoot::new(endpoint));
-                }
-                continue;
-            };
-            roots.extend(values.iter().map(|value| WalkRoot {
-                endpoint,
-                names: vec![(name, value.clone())],
-            }));
-        }
-        Ok(roots)
+        Ok(roots_of(offer, instance))
     }
+}
+
+/// The roots of `offer` that the configuration of `instance` asks for.
+fn roots_of(offer: &'static RestOffer, instance: &GitLabInstance) -> Vec<WalkRoot> {
+    let mut roots = Vec::new();
+    for endpoint in offer.roots.iter().copied() {
+        let (name, values) = if endpoint.path.contains("{group}") {
+            ("group", &instance.groups)
+        } else if endpoint.path.contains("{path}") {
+            ("path", &instance.projects)
+        } else {
+            if instance.groups.is_empty() && instance.projects.is_empty() {
+                roots.push(WalkRoot::new(endpoint));
+            }
+            continue;
+        };
+        roots.extend(values.iter().map(|value| WalkRoot {
+            endpoint,
+            names: vec![(name, value.clone())],
+        }));
+    }
+    roots
 }
 
 fn instance_of<'c>(
@@ -126,4 +131,56 @@ fn instance_of<'c>(
     instances
         .find(|instance| address == Some(instance.url.as_str()))
         .ok_or("the instance is no longer in [sources.gitlab]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(settings: &str) -> GitLabInstance {
+        serde_json::from_str(settings).expect("settings of an instance")
+    }
+
+    #[test]
+    fn api_is_below_the_path_that_gitlab_is_installed_under() {
+        for (url, api) in [
+            ("https://gitlab.com", "https://gitlab.com/api/v4"),
+            ("https://example.com/git/", "https://example.com/git/api/v4"),
+        ] {
+            let settings = format!(r#"{{"url": "{url}", "token-file": "/run/token"}}"#);
+            assert_eq!(instance(&settings).api().as_str(), api);
+        }
+    }
+
+    #[test]
+    fn walk_begins_at_what_the_configuration_names() {
+        let named = |settings: &str, offer: &'static RestOffer| -> Vec<String> {
+            let roots = roots_of(offer, &instance(settings));
+            let name = |root: &WalkRoot| {
+                let names = root
+                    .names
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"));
+                format!("{} {}", root.endpoint.id, names.collect::<String>())
+            };
+            roots.iter().map(name).collect()
+        };
+        let all = r#"{"url": "https://gitlab.com", "token-env": "T"}"#;
+        let some = r#"{"url": "https://gitlab.com", "token-env": "T",
+            "groups": ["platform"], "projects": ["ops/dns", "ops/tls"]}"#;
+        assert_eq!(named(all, table::OFFERS[0]), ["gitlab:getApiV4Projects "]);
+        assert_eq!(
+            named(all, table::OFFERS[2]),
+            ["gitlab:getApiV4AuditEvents "]
+        );
+        assert_eq!(
+            named(some, table::OFFERS[2]),
+            [
+                "gitlab:getApiV4GroupsIdAuditEvents group=platform",
+                "gitlab:getApiV4GroupsIdProjects group=platform",
+                "gitlab:getApiV4ProjectsId path=ops/dns",
+                "gitlab:getApiV4ProjectsId path=ops/tls",
+            ]
+        );
+    }
 }
