@@ -5,8 +5,8 @@ use domain::plan::CaptureStep;
 use evidence_format::warc::{RecordIds, RecordType, TruncationReason, WarcHeader};
 
 use super::*;
-use crate::context::CaptureContext;
 use crate::Incomplete;
+use crate::context::CaptureContext;
 
 /// `x:users` lists two a page and declares a total; `x:roles` and `x:log` are asked for each user;
 /// `x:events` gives 3 events to a query at most.

@@ -167,6 +167,7 @@ impl ResourceRow {
                     name: "/metadata/name",
                 },
             },
+            declared: Some("/metadata/remainingItemCount"),
             quota: &API,
             grant: String::leak(grant),
             pivots: self.pivots,
