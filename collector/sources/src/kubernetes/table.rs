@@ -30,7 +30,7 @@ const OBJECTS_CITATION: &str = "https://kubernetes.io/docs/concepts/overview/wor
 static API: EndpointQuota = EndpointQuota {
     name: "api",
     rate: RequestRate::new(50.0, 100),
-    at_once: 8,
+    at_once: 4,
 };
 
 /// One resource of the API.
@@ -167,6 +167,7 @@ impl ResourceRow {
                     name: "/metadata/name",
                 },
             },
+            declared: Some("/metadata/remainingItemCount"),
             quota: &API,
             grant: String::leak(grant),
             pivots: self.pivots,

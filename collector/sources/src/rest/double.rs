@@ -436,8 +436,10 @@ impl Shared {
                         ValueFrom::Record(_) | ValueFrom::Fixed(_) => None,
                     };
                     satisfy(&mut element, child.only, &of_element);
-                    for at in child.takes.iter().filter_map(|(_, from)| of_element(*from)) {
-                        set(&mut element, at, json!(format!("e-{unique}")));
+                    // lists of one record have different elements: kinds of containers of a pod
+                    let value = format!("e-{unique}{}", at.replace('/', "-"));
+                    for name in child.takes.iter().filter_map(|(_, from)| of_element(*from)) {
+                        set(&mut element, name, json!(value));
                     }
                     replace(&mut record, at, json!([element]));
                 }

@@ -34,6 +34,7 @@ fn derive(endpoint: &str, status: u16, body: &[u8]) -> Vec<Derivation> {
                 frame: frame.get_or_insert_with(|| body[..at].to_vec()),
                 offset: at as u64,
                 preceding: &[],
+                booted_at: None,
                 bytes: &body[at..end],
             };
             derive_record(&record, &mut |derivation| derivations.push(derivation));

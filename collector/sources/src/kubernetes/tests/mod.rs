@@ -29,8 +29,8 @@ fn every_endpoint_has_a_deriver() {
 fn rows_for_one_namespace_differ_in_the_path_alone() {
     for known in OFFERS.iter() {
         for root in &known.roots_in_namespace {
-            let all = known.offer.roots.iter();
-            let in_cluster = all.filter(|other| other.id == root.id).next();
+            let mut all = known.offer.roots.iter();
+            let in_cluster = all.find(|other| other.id == root.id);
             let in_cluster = in_cluster.expect("also listed for the cluster");
             assert_eq!(root.grant, in_cluster.grant);
             let without = root.path.replace("/namespaces/{namespace}", "");
