@@ -406,12 +406,9 @@ impl CoverageCounter {
     /// A request that was not answered: it is asked again, or it is given up.
     fn add_unanswered(&mut self, exchange: &Exchange<'_>, fields: &WarcFields, reason: GapReason) {
         let reason = gap_field(fields).unwrap_or(reason);
-        match fields.get(OUTCOME_FIELD) {
-            Some("transient-failure" | "permanent-failure") => {
-                self.add_failure(exchange, reason, "given up");
-            }
-            // throttled: repeated for ever; stopped: the step says so
-            _ => {}
+        // throttled: repeated for ever; stopped: the step says so
+        if let Some("transient-failure" | "permanent-failure") = fields.get(OUTCOME_FIELD) {
+            self.add_failure(exchange, reason, "given up");
         }
     }
 

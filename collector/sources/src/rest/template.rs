@@ -61,7 +61,8 @@ pub(super) fn fill(
     Ok(filled)
 }
 
-/// The placeholders of `template`.
+/// The placeholders of `template`, for tests that fill in a whole table.
+#[cfg(test)]
 pub(super) fn placeholders(template: &str) -> impl Iterator<Item = &str> {
     template
         .split('{')

@@ -322,6 +322,7 @@ async fn capture_offer(
         config,
         recorder: &recorder,
         incident: None,
+        pivot: None,
     };
     let target = Kubernetes
         .targets(&request)
