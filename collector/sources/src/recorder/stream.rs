@@ -23,8 +23,9 @@ pub enum StreamError<E> {
 
 impl Recorder {
     /// Sends `request` like [`Self::call`], but records the body of a success part by part, and
-    /// calls `on_part` after each part, which persists it. Holds little more than one part (1 MiB)
-    /// in memory. A body that is longer than the policy's `body_bytes_max` is cut there. A
+    /// calls `on_part` after each part but the last, to persist it. The last part is left to the
+    /// caller, who persists it together with a cursor behind the body. Holds little more than one
+    /// part (1 MiB) in memory. A body that is longer than the policy's `body_bytes_max` is cut there. A
     /// connection that breaks before the first part was recorded is repeated like any request;
     /// later, the body ends there.
     ///
@@ -56,11 +57,12 @@ impl Recorder {
                 if is_broken && writer.is_unrecorded() {
                     break end;
                 }
-                if let Some(part) = writer.record(self, end) {
-                    on_part(part).await.map_err(StreamError::Part)?;
-                }
+                let part = writer.record(self, end);
                 if end.is_some() || writer.is_withheld {
                     return writer.into_result(end).map_err(StreamError::Call);
+                }
+                if let Some(part) = part {
+                    on_part(part).await.map_err(StreamError::Part)?;
                 }
             };
             // nothing of it was recorded, so it is an attempt that failed

@@ -25,7 +25,7 @@ use super::page::{read_page, text_at};
 use super::template::placeholders;
 use super::{
     AccessRequest, BodyShape, Endpoint, Paging, ProviderAccess, RequestSigner, RestOffer,
-    RestSource, SignError, UNPUBLISHED, endpoints_of, walk,
+    RestSource, SignError, UNPUBLISHED, WalkRoot, endpoints_of, walk,
 };
 use crate::Incomplete;
 use crate::config::SourcesConfig;
@@ -44,6 +44,8 @@ thread_local! {
 struct DoubledSource {
     table: &'static dyn RestSource,
     base: Url,
+    /// The endpoint that is looked at.
+    endpoint: &'static Endpoint,
 }
 
 #[async_trait]
@@ -102,6 +104,24 @@ impl RestSource for DoubledSource {
             names: names.collect(),
         })
     }
+
+    /// Roots can be alternatives, such as an organization or single repositories: one that leads to
+    /// the endpoint is enough.
+    async fn roots(
+        &self,
+        offer: &'static RestOffer,
+        _: &ProviderAccess,
+        _: &AccessRequest<'_>,
+    ) -> Result<Vec<WalkRoot>, String> {
+        let mut roots = offer.roots.iter();
+        let root = roots.find(|root| leads_to(root, self.endpoint));
+        Ok(root.map(|root| WalkRoot::new(root)).into_iter().collect())
+    }
+}
+
+fn leads_to(from: &Endpoint, endpoint: &Endpoint) -> bool {
+    let mut children = from.children.iter();
+    std::ptr::eq(from, endpoint) || children.any(|child| leads_to(child.endpoint, endpoint))
 }
 
 /// Its token has the number of times that it was renewed.
@@ -259,6 +279,7 @@ async fn capture_with(
     let source = DoubledSource {
         table: case.table,
         base: double.base.clone(),
+        endpoint: case.endpoint,
     };
     let begin = Instant::now();
     let result = walk::walk(&source, case.offer, step, &cx).await;

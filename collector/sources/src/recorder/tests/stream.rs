@@ -24,7 +24,7 @@ fn parts(warc: &[u8]) -> Vec<(warc::WarcFields, Vec<u8>)> {
         .collect()
 }
 
-/// Streams `/` of `server`; returns what was persisted after each part.
+/// Streams `/` of `server`; returns what was persisted after each part, the last one by the caller.
 async fn stream(
     recorder: &Recorder,
     server: SocketAddr,
@@ -43,7 +43,9 @@ async fn stream(
             Ok(())
         })
         .await;
-    (result, persisted.into_inner().expect("no panic"))
+    let mut persisted = persisted.into_inner().expect("no panic");
+    persisted.extend(Some(recorder.take_buffered()).filter(|last| !last.is_empty()));
+    (result, persisted)
 }
 
 #[tokio::test]
