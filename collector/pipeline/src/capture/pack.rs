@@ -166,8 +166,8 @@ pub(super) async fn local(
             stop: &source_stop,
             progress: &progress,
         };
-        // A source need not expect that nothing is asked of it.
-        if !steps.is_empty() {
+        // A source need not expect that all of its steps were left out.
+        if !steps.is_empty() || left_out.is_empty() {
             source.capture(&mut draft, &steps, &context)?;
         }
         for step in left_out {
