@@ -2,6 +2,7 @@
 
 mod auth;
 mod config;
+mod hidden;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -81,9 +81,9 @@ mod rows {
     pub(super) static ORG_SECRETS: Endpoint = list(id::ORGANIZATION_SECRETS,
         org!("actions/secrets?"), SECRET_NAMES, "organization_secrets:read (token: admin:org)");
     // 30 is the largest page of variables
-    pub(super) static ORG_VARIABLES: Endpoint = list(id::ORGANIZATION_VARIABLES,
+    pub(super) static ORG_VARIABLES: Endpoint = without_values(list(id::ORGANIZATION_VARIABLES,
         "/orgs/{org}/actions/variables?per_page=30", VARIABLE_NAMES,
-        "organization_actions_variables:read (token: admin:org)");
+        "organization_actions_variables:read (token: admin:org)"));
     pub(super) static ORG_RUNNERS: Endpoint = list(id::ORGANIZATION_RUNNERS,
         org!("actions/runners?"), RUNNERS_BY_ID,
         "organization_self_hosted_runners:read (token: admin:org)");
@@ -97,9 +97,9 @@ mod rows {
         "repository_hooks:read (token: read:repo_hook)");
     static SECRETS: Endpoint = list(id::REPOSITORY_SECRETS, repo!("actions/secrets?per_page=100"),
         SECRET_NAMES, "secrets:read (token: repo)");
-    static VARIABLES: Endpoint = list(id::REPOSITORY_VARIABLES,
+    static VARIABLES: Endpoint = without_values(list(id::REPOSITORY_VARIABLES,
         repo!("actions/variables?per_page=30"), VARIABLE_NAMES,
-        "actions_variables:read (token: repo)");
+        "actions_variables:read (token: repo)"));
     static RUNNERS: Endpoint = list(id::REPOSITORY_RUNNERS, repo!("actions/runners?per_page=100"),
         RUNNERS_BY_ID, ADMIN);
     static RULESETS: Endpoint = list(id::REPOSITORY_RULESETS,
@@ -121,9 +121,9 @@ mod rows {
     static ENVIRONMENT_SECRETS: Endpoint = list(id::ENVIRONMENT_SECRETS,
         repo!("environments/{environment}/secrets?per_page=100"), SECRET_NAMES,
         "environments:read (token: repo)");
-    static ENVIRONMENT_VARIABLES: Endpoint = list(id::ENVIRONMENT_VARIABLES,
+    static ENVIRONMENT_VARIABLES: Endpoint = without_values(list(id::ENVIRONMENT_VARIABLES,
         repo!("environments/{environment}/variables?per_page=30"), VARIABLE_NAMES,
-        "environments:read (token: repo)");
+        "environments:read (token: repo)"));
     const OF_ENVIRONMENT: Takes = &[("environment", ValueFrom::Record("/name"))];
     const BY_PATTERN: ValueFrom =
         ValueFrom::Record("/deployment_branch_policy/custom_branch_policies");
@@ -315,6 +315,14 @@ const fn endpoint(
         quota: &CORE,
         grant,
         ..Endpoint::GET
+    }
+}
+
+/// Of variables, only the names.
+const fn without_values(row: Endpoint) -> Endpoint {
+    Endpoint {
+        body_filter: Some(super::hidden::variables),
+        ..row
     }
 }
 
