@@ -9,7 +9,10 @@ use crate::recorder::BodyReplacement;
 /// Hides the values of variables.
 pub(super) fn variables(body: &[u8]) -> Option<Vec<BodyReplacement>> {
     let list: VariableList<'_> = serde_json::from_slice(body).ok()?;
-    let values = list.variables.into_iter().filter_map(|variable| variable.value);
+    let values = list
+        .variables
+        .into_iter()
+        .filter_map(|variable| variable.value);
     let found = values.map(|value| {
         // a raw value is a part of `body`, so their addresses say where
         let begin = value.get().as_ptr() as usize - body.as_ptr() as usize;

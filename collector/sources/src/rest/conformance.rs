@@ -454,7 +454,8 @@ async fn captures_all_pages_of_every_endpoint() {
         |_| true,
         |case, captured, double| {
             is_whole(case, &captured, Fault::None);
-            assert_eq!(double.repeated(), 0, "{}", case.endpoint.id);
+            let id = case.endpoint.id;
+            assert_eq!(double.repeated(), 0, "{id}: {:?}", double.targets());
         },
     )
     .await;
@@ -678,7 +679,7 @@ async fn crash_everywhere(case: Case) {
         let double = Double::start(endpoints_of(case.table), case.endpoint, Fault::None).await;
         let first = capture(case, &double, PassKind::First, None, Some(pages_max)).await;
         if first.result.is_ok() {
-            assert!(pages_max > 2, "{}", case.endpoint.id);
+            assert!(pages_max > 1, "{}: it never crashed", case.endpoint.id);
             break;
         }
         let cursor = first

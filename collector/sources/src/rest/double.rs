@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
 use super::endpoint::{BodyShape, ChildRepeat, Condition, Endpoint, Paging, ValueFrom};
+use super::loop_guard::digest;
 
 /// Records on a page of the endpoint that is looked at. All others have one page with one record.
 pub(super) const PAGE_RECORDS: u64 = 2;
@@ -84,6 +85,7 @@ struct State {
     asked_focus: u32,
     /// Listings of the endpoint that is looked at: it may be a child of several records.
     listings: BTreeSet<String>,
+    repeated_focus: u32,
 }
 
 /// A listing of the double.
@@ -139,15 +141,18 @@ impl Double {
         u32::try_from(self.shared.state().listings.len()).expect("few")
     }
 
-    /// What was asked for.
+    /// What was asked for, and how often.
     pub(super) fn targets(&self) -> Vec<String> {
-        self.shared.state().asked.keys().cloned().collect()
+        let state = self.shared.state();
+        let asked = state.asked.iter();
+        asked
+            .map(|(target, times)| format!("{times} {target}"))
+            .collect()
     }
 
-    /// Requests that were asked more than once.
+    /// How often a request for the endpoint that is looked at was one that had been asked before.
     pub(super) fn repeated(&self) -> u32 {
-        let state = self.shared.state();
-        state.asked.values().map(|count| count - 1).sum()
+        self.shared.state().repeated_focus
     }
 }
 
@@ -216,7 +221,9 @@ impl Shared {
             let key = format!("{}{body}", asked.target);
             let times = state.asked.entry(key).or_default();
             *times += 1;
-            *times
+            let times = *times;
+            state.repeated_focus += u32::from(is_focus && times > 1);
+            times
         };
         let fault = if is_focus { self.fault } else { Fault::None };
         let is_first = times == 1;
@@ -273,7 +280,7 @@ impl Shared {
             .unwrap_or_default();
         let made = on_page
             .iter()
-            .map(|number| self.record(row, *number, numbers.seconds_between));
+            .map(|number| self.record(row, asked, *number, numbers.seconds_between));
         let made: Vec<Value> = made.collect();
         let next = match fault {
             Fault::LoopsTo(to) if is_last => Some(to),
@@ -380,9 +387,17 @@ impl Shared {
 
     /// A record that has everything that the row and its children point at, and fields that nobody
     /// knows. Rows with the same path are asked for the same records.
-    fn record(&self, row: &'static Endpoint, number: u64, seconds_between: i64) -> Value {
-        let row_number = self.rows.iter().position(|other| other.path == row.path);
-        let unique = format!("{}x{number}", row_number.unwrap_or_default());
+    fn record(
+        &self,
+        row: &'static Endpoint,
+        asked: &Asked,
+        number: u64,
+        seconds_between: i64,
+    ) -> Value {
+        let path = asked.target.split('?').next().unwrap_or_default();
+        // records of two rows differ, and those of two parents
+        let listing = digest(format!("{} {path}", row.path).as_bytes());
+        let unique = format!("{listing:x}x{number}");
         let mut record = json!({"unknown": [{"nested": {"deeply": null}}, 1e300]});
         let same = self.rows.iter().filter(|other| other.path == row.path);
         let mut children: Vec<_> = same.flat_map(|row| row.children).collect();
