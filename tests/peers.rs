@@ -103,12 +103,16 @@ fn operations() -> BTreeSet<String> {
 
 /// The configuration of the fuzzer: an existing incident and bundle, and the error responses that
 /// are allowed for valid data.
-fn settings(incident: &str, bundle: &str) -> String {
+fn settings(incident: &str, bundle: &str, item: &str) -> String {
     format!(
         r#"
 [checks.positive_data_acceptance]
 # 409 and 422: what the domain refuses, such as a time in the future or a text of too many bytes, is more than schemas can say
 expected-statuses = ["2xx", "3xx", 401, 403, 404, 409, 422]
+
+[[operations]] # the first that fits decides
+include-path = "/v1/incidents/{{id}}/record"
+parameters = {{ "path.id" = "{incident}", "query.line" = "{bundle}/{item}/0" }}
 
 [[operations]]
 include-path-regex = "^/v1/incidents/.id"
@@ -172,7 +176,11 @@ fn fuzzer_finds_no_undocumented_response() {
     let config = work.path().join("schemathesis.toml");
     fs::write(
         &config,
-        settings(incident, attached["id"].as_str().expect("an id")),
+        settings(
+            incident,
+            attached["id"].as_str().expect("an id"),
+            attached["name"].as_str().expect("a name"),
+        ),
     )
     .expect("the scratch folder is writable");
 

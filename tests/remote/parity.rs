@@ -28,8 +28,7 @@ fn reads_match_a_local_store() {
         &["timeline", &id],
         &["timeline", &id, "--kind", "evidence", "--kind", "note"],
         &["timeline", &id, "--writes", "--outcome", "success"],
-        &["timeline", &id, "--category", "authentication"],
-        &["timeline", &id, "--actor", "root", "--target", "nobody"],
+        &["timeline", &id, "--category", "execution"],
         &["timeline", &id, "--group-by", "actor"],
         &[
             "timeline",

@@ -184,6 +184,10 @@ fn path_parameter(route: &Route) -> Option<Parameter> {
 fn parameter(param: &Param, location: ParameterIn) -> Parameter {
     ParameterBuilder::new()
         .parameter_in(location)
+        .required(match param.is_required {
+            true => Required::True,
+            false => Required::False,
+        })
         .name(param.name)
         .description(Some(param.description))
         .schema(Some(param_schema(param)))

@@ -87,7 +87,15 @@ pub(crate) struct Param {
     pub(crate) name: &'static str,
     pub(crate) schema: fn() -> RefOr<Schema>,
     pub(crate) may_repeat: bool,
+    pub(crate) is_required: bool,
     pub(crate) description: &'static str,
+}
+
+impl Param {
+    pub(crate) const fn required(mut self) -> Self {
+        self.is_required = true;
+        self
+    }
 }
 
 /// A parameter that is given at most once.
@@ -100,6 +108,7 @@ pub(crate) const fn param(
         name,
         schema,
         may_repeat: false,
+        is_required: false,
         description,
     }
 }
@@ -112,6 +121,7 @@ pub(crate) const fn repeated(
 ) -> Param {
     Param {
         may_repeat: true,
+        is_required: false,
         ..param(name, schema, description)
     }
 }

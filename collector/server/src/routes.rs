@@ -454,7 +454,8 @@ pub(crate) static ROUTES: &[Route] = &[
         "line",
         text,
         "The `line` of a row, or `BUNDLE/ITEM/RECORD`",
-    )])
+    )
+    .required()])
     .responses(&[(200, ResponseBody::Bytes("application/octet-stream"))])
     .response_headers(&[(
         200,

@@ -1,7 +1,7 @@
 //! Pivots: the key, user, token or resource that evidence is searched for.
 
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use evidence_format::safe::safe;

@@ -74,7 +74,14 @@ impl<'r> RequestAttempts<'r> {
                 Some(Ok(body)) => {
                     permit.mark_answered();
                     let quotas = &recorder.transport.quotas;
-                    quotas.observe(&recorder.policy, &body.head.headers, SystemTime::now());
+                    let policy = &recorder.policy;
+                    let headers = &body.head.headers;
+                    quotas.observe(
+                        &policy.endpoint_key(),
+                        policy.rate,
+                        headers,
+                        SystemTime::now(),
+                    );
                     return Ok(OpenResponse {
                         sent_at,
                         body,

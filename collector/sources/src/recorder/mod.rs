@@ -255,7 +255,9 @@ impl Recorder {
     }
 
     fn bucket(&self) -> Arc<TokenBucket> {
-        self.transport.quotas.bucket(&self.policy)
+        let policy = &self.policy;
+        let quotas = &self.transport.quotas;
+        quotas.bucket(&policy.endpoint_key(), policy.rate)
     }
 }
 

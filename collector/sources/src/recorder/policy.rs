@@ -63,4 +63,9 @@ impl RequestPolicy {
             trust: Arc::default(),
         }
     }
+
+    /// What the requests count against.
+    pub(super) fn endpoint_key(&self) -> (QuotaKey, &'static str) {
+        (self.quota.clone(), self.endpoint)
+    }
 }

@@ -91,10 +91,11 @@ fn read(value: &Value, reason: &str, emitter: &Emitter<'_>) -> ActivityEvent {
     if let Some(regarding) = &regarding {
         let kind = object.and_then(|object| text_at(object, "/kind"));
         let kind = kind.unwrap_or("object");
-        let name = match regarding.kind {
-            EntityKind::Pod | EntityKind::Node => regarding.label().to_owned(),
-            // ids of other kinds have the kind in them
-            _ => object_name(object),
+        // ids of other kinds have the kind in them
+        let name = if matches!(regarding.kind, EntityKind::Pod | EntityKind::Node) {
+            regarding.label().to_owned()
+        } else {
+            object_name(object)
         };
         summary = format!("{reason} on {kind} {name}: {message}");
     }

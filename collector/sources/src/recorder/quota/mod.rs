@@ -13,8 +13,6 @@ use http::HeaderMap;
 pub(super) use bucket::{SendPermit, TokenBucket};
 pub(super) use limits::{is_exhausted, retry_after};
 
-use super::RequestPolicy;
-
 /// GitHub allows 100 concurrent requests, Okta 75 for the whole organisation.
 const CONCURRENT_MAX: u32 = 50;
 /// During an incident the customer's own tools need the same quota.
@@ -75,35 +73,40 @@ struct QuotaTable {
     resources: HashMap<EndpointKey, String>,
 }
 
+/// A quota, and the endpoint that the source puts under it.
 type EndpointKey = (QuotaKey, &'static str);
 type BucketKey = (QuotaKey, String);
 
 impl Quotas {
-    /// The bucket that requests under `policy` count against.
-    pub(super) fn bucket(&self, policy: &RequestPolicy) -> Arc<TokenBucket> {
+    /// The bucket that requests to `endpoint` count against. `rate` applies only if it is new.
+    pub(super) fn bucket(&self, endpoint: &EndpointKey, rate: RequestRate) -> Arc<TokenBucket> {
         let mut table = self.table();
-        let endpoint = (policy.quota.clone(), policy.endpoint);
-        let resource = table.resources.get(&endpoint).cloned().unwrap_or_default();
+        let resource = table.resources.get(endpoint).cloned().unwrap_or_default();
         let bucket = table
             .buckets
-            .entry((policy.quota.clone(), resource))
-            .or_insert_with(|| Arc::new(TokenBucket::new(policy.rate)));
+            .entry((endpoint.0.clone(), resource))
+            .or_insert_with(|| Arc::new(TokenBucket::new(rate)));
         Arc::clone(bucket)
     }
 
-    /// Obeys what the response to a request under `policy` states about limits.
-    pub(super) fn observe(&self, policy: &RequestPolicy, headers: &HeaderMap, now: SystemTime) {
+    /// Obeys what the response to a request to `endpoint` states about limits.
+    pub(super) fn observe(
+        &self,
+        endpoint: &EndpointKey,
+        rate: RequestRate,
+        headers: &HeaderMap,
+        now: SystemTime,
+    ) {
         let Some(limit) = limits::stated_limit(headers, now) else {
             return;
         };
         if let Some(resource) = &limit.resource {
             let mut table = self.table();
             if table.buckets.len() < BUCKETS_MAX {
-                let endpoint = (policy.quota.clone(), policy.endpoint);
-                table.resources.insert(endpoint, resource.clone());
+                table.resources.insert(endpoint.clone(), resource.clone());
             }
         }
-        self.bucket(policy).observe(&limit);
+        self.bucket(endpoint, rate).observe(&limit);
     }
 
     fn table(&self) -> MutexGuard<'_, QuotaTable> {

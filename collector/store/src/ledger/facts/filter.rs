@@ -5,7 +5,7 @@ use std::fmt::Write;
 use evidence_derive::{ActivityCategory, ActivityOutcome};
 use evidence_format::time::Timestamp;
 
-use super::insert::term;
+use super::terms::{TermRole, term};
 
 /// Selects events. The default selects all. Several values of one field are alternatives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,26 +24,6 @@ pub struct EventFilter {
     /// The event's JSON contains this text in any case of A to Z. Names of members are found, too:
     /// the caller looks again.
     pub contains: String,
-}
-
-/// The part that somebody or something has in an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TermRole {
-    Actor,
-    Credential,
-    Target,
-    Address,
-}
-
-impl TermRole {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Actor => "actor",
-            Self::Credential => "credential",
-            Self::Target => "target",
-            Self::Address => "address",
-        }
-    }
 }
 
 /// `FROM` and `WHERE` of a statement, and the values of its parameters.

@@ -1,15 +1,15 @@
 //! Adds facts in batches.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use evidence_derive::{ActivityEvent, EntityRef};
+use evidence_derive::EntityRef;
 use evidence_format::canonical;
 use evidence_format::digest::Digest;
 use sqlx::{AnyConnection, AssertSqlSafe, query};
 
-use super::{DerivedFacts, EdgeFact, EventFact, EventId, ObjectFact, RecordPointer, TermRole};
+use super::terms::{INDEXED_BYTES_MAX, short, terms_of, truncated};
+use super::{DerivedFacts, EdgeFact, EventFact, EventId, ObjectFact, RecordPointer};
 use crate::database::DatabaseEngine;
 use crate::database::rows::{Query, execute, fetch_all, fetch_first, get, nanoseconds, to_i64};
 use crate::ledger::{Ledger, LedgerError};
@@ -19,10 +19,6 @@ const TRANSACTION_FACTS_MAX: usize = 5_000;
 
 const KIND_BYTES_MAX: usize = 128;
 const SUMMARY_BYTES_MAX: usize = 4096;
-
-/// Leaves room in an index for the other columns: PostgreSQL's indexes take up to 2704 bytes of one
-/// row.
-const INDEXED_BYTES_MAX: usize = 512;
 
 /// A bundle whose facts are added.
 pub(super) struct FactOrigin {
@@ -316,35 +312,6 @@ async fn insert_edges(
     Ok(())
 }
 
-/// The terms by which an event is found. A role that was assumed counts as the actor, too.
-fn terms_of(event: &ActivityEvent) -> BTreeSet<(TermRole, String)> {
-    let mut terms = BTreeSet::new();
-    let entities = [
-        (TermRole::Actor, event.actor.as_slice()),
-        (TermRole::Actor, event.through.as_slice()),
-        (TermRole::Credential, event.credential.as_slice()),
-        (TermRole::Target, event.targets.as_slice()),
-    ];
-    for (role, entities) in entities {
-        for entity in entities {
-            terms.insert((role, term(&entity.id)));
-            terms.extend(entity.name.as_deref().map(|name| (role, term(name))));
-        }
-    }
-    terms.extend(
-        event
-            .address
-            .as_deref()
-            .map(|text| (TermRole::Address, term(text))),
-    );
-    terms
-}
-
-/// A name as it is stored and looked up: the case of A to Z is ignored.
-pub(super) fn term(text: &str) -> String {
-    short(text).to_ascii_lowercase()
-}
-
 /// Canonical JSON. It has no NUL, which PostgreSQL rejects: JSON writes an escape.
 fn json<T: serde::Serialize>(value: &T) -> String {
     String::from_utf8(canonical::encode(value)).expect("JSON is UTF-8")
@@ -353,20 +320,6 @@ fn json<T: serde::Serialize>(value: &T) -> String {
 /// The word that JSON has for a value of an enum.
 fn json_word<T: serde::Serialize>(value: &T) -> String {
     json(value).trim_matches('"').to_owned()
-}
-
-fn short(text: &str) -> String {
-    truncated(text, INDEXED_BYTES_MAX).into_owned()
-}
-
-/// The part of a text that the timeline stores, without NUL, which PostgreSQL rejects.
-fn truncated(text: &str, bytes_max: usize) -> Cow<'_, str> {
-    let text = &text[..text.floor_char_boundary(bytes_max)];
-    if text.contains('\0') {
-        text.replace('\0', "\u{fffd}").into()
-    } else {
-        text.into()
-    }
 }
 
 /// An id as it is stored where rows are compared by it: one that is too long, or that PostgreSQL

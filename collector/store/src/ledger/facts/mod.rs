@@ -9,15 +9,17 @@ mod filter;
 mod insert;
 mod items;
 mod read;
+mod terms;
 
 #[cfg(test)]
 pub(super) use compare::comparison_statements;
 pub use compare::{BundleComparison, ObjectChange, ObjectComparison, ObjectRow};
-pub use filter::{EventFilter, TermRole};
+pub use filter::EventFilter;
 pub use items::{CompleteItem, DerivedItem};
 pub use read::{EventCursor, EventPage, EventRow, ParseEventCursorError, RECORDS_LISTED_MAX};
 #[cfg(test)]
 pub(super) use read::{event_statement, page_statement};
+pub use terms::TermRole;
 
 use std::fmt;
 
