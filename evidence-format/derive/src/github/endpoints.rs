@@ -1,4 +1,4 @@
-//! Ids of the endpoints whose records [`super::GitHub`] reads: `github:` and the `operationId` of
+//! Ids of the endpoints whose records [`super::GitHubDeriver`] reads: `github:` and the `operationId` of
 //! GitHub's OpenAPI description in camel case, without its category. Operations that have the same
 //! name in two categories keep theirs: `reposListWebhooks`, `orgsListWebhooks`.
 
