@@ -5,6 +5,8 @@
 //! chose parts of it; it is bounded here, and shown safely by whoever shows it.
 
 mod cloudtrail;
+#[cfg(test)]
+mod corpora;
 mod edge;
 mod event;
 pub mod github;

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use evidence_format::segment::{SegmentKind, Segmenter};
 use serde_json::Value;
 
 use super::{ENDPOINTS, KubernetesDeriver};
+use crate::corpora::corpora;
 use crate::json::{list_at, text_at};
 use crate::{
     ActivityCategory, ActivityEvent, ActivityOutcome, Derivation, Deriver as _, EdgeRelation,
@@ -126,24 +127,14 @@ fn hostile_role_gives_a_bounded_number_of_edges() {
     assert!((1000..1100).contains(&edges), "{edges}");
 }
 
-fn recordings_folder() -> PathBuf {
-    let corpora = std::env::var_os("EXHIBIT_CORPORA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora"),
-        PathBuf::from,
-    );
-    corpora.join("kubernetes/recorded-1.36")
+fn recording(name: &str) -> Option<Vec<u8>> {
+    let file = corpora(&format!("kubernetes/recorded-1.36/{name}"))?;
+    Some(std::fs::read(file).expect("a file of the corpora"))
 }
 
 /// The exchanges in a file of recordings of a real API server.
 fn recordings(name: &str) -> Option<Vec<Value>> {
-    let file = recordings_folder().join(name);
-    let Ok(bytes) = std::fs::read(&file) else {
-        #[expect(clippy::print_stderr, reason = "says why nothing is tested")]
-        {
-            eprintln!("skipped: no {}", file.display());
-        }
-        return None;
-    };
+    let bytes = recording(name)?;
     let text = if name.ends_with(".zst") {
         zstd::decode_all(&*bytes).expect("zstd")
     } else {
@@ -191,7 +182,7 @@ fn recorded() -> Option<Recorded> {
 }
 
 fn recordings_truths() -> Option<Value> {
-    let bytes = std::fs::read(recordings_folder().join("truths.json")).ok()?;
+    let bytes = recording("truths.json")?;
     Some(serde_json::from_slice(&bytes).expect("JSON"))
 }
 

@@ -1,34 +1,17 @@
 //! GitLab's own examples, which are not in the repository: the tests say so and pass where they are
 //! absent.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
 use super::derivations_of;
+use crate::corpora::{corpora, skipped};
 use crate::{ActivityCategory, ActivityEvent, Derivation};
-
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
-}
-
-fn corpora(file: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora/gitlab");
-    let folder = std::env::var_os("EXHIBIT_CORPORA")
-        .map_or_else(beside, |folder| PathBuf::from(folder).join("gitlab"));
-    let path = folder.join(file);
-    if path.is_file() {
-        return Some(path);
-    }
-    skipped(&format!("there is no {}", path.display()));
-    None
-}
 
 /// The elements of an example in the archive.
 fn example(name: &str) -> Option<Vec<Value>> {
-    let archive = corpora("gitlab4j-json.tar.zst")?;
+    let archive = corpora("gitlab/gitlab4j-json.tar.zst")?;
     let member = format!("gitlab4j-models/src/test/resources/org/gitlab4j/models/{name}.json");
     let unpacked = Command::new("tar")
         .arg("--zstd")
@@ -147,7 +130,7 @@ fn examples_of_runs_and_deployments_are_read_in_full() {
 
 #[test]
 fn no_labelled_sample_loses_its_event() {
-    let Some(path) = corpora("panther-tests.GitLab.Audit.jsonl") else {
+    let Some(path) = corpora("gitlab/panther-tests.GitLab.Audit.jsonl") else {
         return;
     };
     let samples = std::fs::read_to_string(path).expect("the file");

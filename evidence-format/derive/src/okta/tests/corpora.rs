@@ -2,32 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
 use super::super::event_types::{is_listed, meaning_of};
 use super::event_of;
+use crate::corpora::{corpora, skipped};
 use crate::json::text_at;
 use crate::{ActivityCategory, ActivityEvent, ActivityOutcome};
-
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
-}
-
-/// The file of the corpora, in `EXHIBIT_CORPORA` or beside the repository.
-fn corpora(file: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora");
-    let folder = std::env::var_os("EXHIBIT_CORPORA").map_or_else(beside, PathBuf::from);
-    let path = folder.join(file);
-    if path.is_file() {
-        return Some(path);
-    }
-    skipped(&format!("there is no {}", path.display()));
-    None
-}
 
 fn event_of_value(value: &Value) -> ActivityEvent {
     event_of(value.to_string().as_bytes())
