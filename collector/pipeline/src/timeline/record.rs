@@ -16,8 +16,8 @@ use crate::{Pipeline, PipelineError};
 use domain::incident::{EvidenceRef, IncidentEvent, Name};
 use store::ledger::{BundleRow, LedgerError};
 
-/// Digits of an event's id that a timeline shows. Of a million events, hardly two begin with the
-/// same ones; whoever meets such a pair takes more digits from the JSON.
+/// Digits of an event's id that a timeline shows. Even among a million events, two rarely share
+/// them; the JSON has all digits.
 pub const LINE_DIGITS: usize = 10;
 
 /// Names a line of a timeline, or a record.
@@ -182,7 +182,7 @@ impl Pipeline {
             } => (bundle.clone(), item.clone(), *record),
         };
         let row = ledger.bundle(&bundle).await.map_err(PipelineError::from)?;
-        // A bundle of another incident is no evidence of this one, and may not be shown.
+        // The caller may see this incident only, so a bundle of another one counts as unknown.
         let row = row.filter(|row| row.pass.incident == *incident);
         Ok((row.ok_or_else(unknown)?, item, record))
     }

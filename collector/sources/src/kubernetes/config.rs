@@ -16,7 +16,7 @@ pub struct KubernetesConfig {
     /// Contexts of the kubeconfig, one for each cluster; its current context if absent.
     pub contexts: Option<Vec<String>>,
     /// Namespaces to capture, where the collector may not read the whole cluster. Nodes and other
-    /// objects without a namespace are then left out, and coverage says so.
+    /// objects without a namespace are then left out.
     pub namespaces: Option<Vec<String>>,
     /// Captures the Secrets in which Helm keeps its releases with their contents: templates and
     /// values, which often have passwords. Of all other Secrets only metadata is captured.

@@ -342,9 +342,10 @@ async fn believes_only_the_expected_answer() {
         (legal_hold, 200, portal),
     ];
     for (number, (request, status, body)) in faults.into_iter().enumerate() {
-        let (name, bytes) = match request {
-            request if request == small => ("small", pattern(1000)),
-            _ => ("large", pattern(9 * 1024 * 1024)),
+        let (name, bytes) = if request == small {
+            ("small", pattern(1000))
+        } else {
+            ("large", pattern(9 * 1024 * 1024))
         };
         proxy.plan(&[Fault::Answered(request, status, body)]);
         let key = format!("{name}{number}");
