@@ -10,7 +10,7 @@ use evidence_format::id::IncidentId;
 
 use super::Incomplete;
 use super::config::SourcesConfig;
-use super::recorder::Recorder;
+use super::recorder::{Recorder, is_credential_parameter};
 use domain::incident::PassKind;
 use platform::chain;
 use platform::progress::ProgressCounter;
@@ -52,9 +52,6 @@ pub struct CaptureContext {
     pub bytes_max: u64,
     /// Bytes of one object, such as a job's log: what is longer is cut there, and says so.
     pub object_bytes_max: u64,
-    /// Place of the step in the plan, from 0: of requests that wait for one quota, those of the
-    /// lowest rank are sent first.
-    pub rank: u32,
     /// Why the step is captured: settle passes of some sources ask another question.
     pub pass_kind: PassKind,
     /// What this step has captured.
@@ -119,32 +116,12 @@ impl CaptureContext {
     }
 }
 
-/// Parameters of URLs whose values are credentials: of signed URLs, and of badly made APIs.
-const CREDENTIAL_PARAMETERS: [&str; 14] = [
-    "x-amz-signature",
-    "x-amz-credential",
-    "x-amz-security-token",
-    "x-goog-signature",
-    "x-goog-credential",
-    "signature",
-    "urlsignature",
-    "sig",
-    "access_token",
-    "refresh_token",
-    "client_secret",
-    "password",
-    "secret",
-    "api_key",
-];
-
 /// True if `cursor` holds neither the address of a host nor a parameter that is a credential.
 fn is_sealable(cursor: &str) -> bool {
-    let lower = cursor.to_ascii_lowercase();
-    let is_credential = |piece: &str| {
-        let name = piece.split('=').next().unwrap_or_default();
-        piece.contains('=') && CREDENTIAL_PARAMETERS.contains(&name)
-    };
-    !lower.contains("://") && !lower.split(['?', '&', '"', '\\']).any(is_credential)
+    let mut parameters = cursor
+        .split(['?', '&', '"', '\\'])
+        .filter(|piece| piece.contains('='));
+    !cursor.contains("://") && !parameters.any(is_credential_parameter)
 }
 
 #[cfg(test)]
@@ -199,7 +176,6 @@ mod tests {
             cursor: None,
             bytes_max: u64::MAX,
             object_bytes_max: u64::MAX,
-            rank: 0,
             pass_kind: PassKind::First,
             progress: Arc::default(),
             pass_progress: Arc::default(),

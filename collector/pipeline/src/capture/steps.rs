@@ -117,7 +117,6 @@ async fn capture(
         cursor: cursor.clone().filter(|cursor| !cursor.is_empty()), // empty: from the beginning
         bytes_max: step.limits.item_bytes_max,
         object_bytes_max: step.limits.object_bytes_max,
-        rank: rank_of(task, step),
         pass_kind: task.pass.kind,
         progress: Arc::clone(&progress),
         pass_progress: Arc::clone(task.progress),

@@ -14,13 +14,8 @@ pub(super) fn variables(body: &[u8]) -> Option<Vec<BodyReplacement>> {
         .into_iter()
         .filter_map(|variable| variable.value);
     let found = values.map(|value| {
-        // a raw value is a part of `body`, so their addresses say where
-        let begin = value.get().as_ptr() as usize - body.as_ptr() as usize;
-        BodyReplacement {
-            range: begin..begin + value.get().len(),
-            text: "\"removed\"".to_owned(),
-            what: "values of variables",
-        }
+        let removed = "\"removed\"".to_owned();
+        BodyReplacement::of_value(body, value, removed, "values of variables")
     });
     Some(found.collect())
 }

@@ -35,10 +35,6 @@ impl RestSource for GitHubSource {
         "github"
     }
 
-    fn provider(&self) -> &'static str {
-        "github"
-    }
-
     fn description(&self) -> &'static str {
         "GitHub: workflow runs, deployments, settings, audit log"
     }
@@ -122,6 +118,7 @@ impl RestSource for GitHubSource {
     async fn roots(
         &self,
         offer: &'static RestOffer,
+        _: &CaptureTarget,
         access: &ProviderAccess,
         cx: &AccessRequest<'_>,
     ) -> Result<Vec<WalkRoot>, String> {

@@ -12,8 +12,8 @@ use evidence_derive::github::endpoints as id;
 
 use crate::recorder::RequestRate;
 use crate::rest::{
-    BodyShape, ChildEndpoint, ChildRepeat, Condition, Endpoint, EndpointQuota, Paging, PivotQuery,
-    RedirectRule, RestOffer, TimeSpelling, ValueFrom, WindowQuery,
+    BodyShape, ChildEndpoint, ChildRepeat, Condition, DeclaredCount, Endpoint, EndpointQuota,
+    Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling, ValueFrom, WindowQuery,
 };
 
 /// The version of the REST API that the rows are written for. 2026-03-10 is newer, but GitHub
@@ -46,6 +46,7 @@ macro_rules! org {
     };
 }
 
+const TOTAL: DeclaredCount = DeclaredCount::InAll("/total_count");
 const BY_ID: BodyShape = objects("", "/id");
 const ACCOUNTS: BodyShape = objects("", "/login");
 const SECRET_NAMES: BodyShape = objects("/secrets", "/name");
@@ -149,7 +150,7 @@ mod rows {
     const ENDED: Condition = Condition::OneOf(ValueFrom::Record("/conclusion"),
         &["success", "failure", "cancelled", "timed_out", "neutral", "action_required"]);
     static JOBS: Endpoint = Endpoint {
-        declared: Some("/total_count"),
+        declared: Some(TOTAL),
         children: &[ChildEndpoint {
             only: &[ENDED],
             ..child(&LOG, &[("job", ValueFrom::Record("/id"))])
@@ -169,7 +170,7 @@ mod rows {
         &[("run", ValueFrom::Record("/id")), ("attempt", ValueFrom::Element(""))];
     pub(super) static RUNS: Endpoint = Endpoint {
         window: Some(WindowQuery { results_max: Some(1000), ..CREATED }),
-        declared: Some("/total_count"),
+        declared: Some(TOTAL),
         pivots: &[
             PivotQuery { kind: PivotKind::User, query: "&actor={pivot}" },
             PivotQuery { kind: PivotKind::App, query: "&actor={pivot}%5Bbot%5D" },
@@ -186,7 +187,7 @@ mod rows {
     /// has the id of the other list, since no walk of everything leads to it.
     static WORKFLOW_RUNS: Endpoint = Endpoint {
         window: Some(WindowQuery { results_max: Some(1000), ..CREATED }),
-        declared: Some("/total_count"),
+        declared: Some(TOTAL),
         pivots: &[PivotQuery { kind: PivotKind::Workflow, query: "" }],
         children: RUN_PARTS,
         losses: &[(404, None)],

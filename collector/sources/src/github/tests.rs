@@ -210,7 +210,7 @@ async fn roots(
     let mut offers = table::OFFERS.iter().copied();
     let offer: &'static RestOffer = offers.find(|offer| offer.item == item).expect("an offer");
     let roots = GitHubSource
-        .roots(offer, &access, &request)
+        .roots(offer, &target, &access, &request)
         .await
         .expect("roots");
     let named = roots.into_iter().map(|root| {
@@ -484,4 +484,12 @@ async fn requests_and_answers_satisfy_githubs_description() {
     }
     let keys = &answers[evidence_derive::github::endpoints::DEPLOY_KEYS];
     assert!(keys["200"] >= 2, "the second page of keys: {keys:?}");
+}
+
+#[test]
+fn values_of_variables_are_hidden_wherever_they_are_listed() {
+    let rows = endpoints_of(&GitHubSource).into_iter();
+    let lists: Vec<_> = rows.filter(|row| row.path.contains("/variables")).collect();
+    assert_eq!(lists.len(), 3, "organization, repository, environment");
+    assert!(lists.iter().all(|row| row.body_filter.is_some()));
 }

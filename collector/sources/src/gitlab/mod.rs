@@ -30,10 +30,6 @@ impl RestSource for GitLab {
         "gitlab"
     }
 
-    fn provider(&self) -> &'static str {
-        "gitlab"
-    }
-
     fn description(&self) -> &'static str {
         "pipelines, traces of jobs, deployments and audit events of GitLab"
     }
@@ -89,14 +85,11 @@ impl RestSource for GitLab {
     async fn roots(
         &self,
         offer: &'static RestOffer,
-        access: &ProviderAccess,
+        target: &CaptureTarget,
+        _: &ProviderAccess,
         cx: &AccessRequest<'_>,
     ) -> Result<Vec<WalkRoot>, String> {
-        // The target is not handed in here, so the instance is found by its address.
-        let mut instances = cx.config.gitlab.instances.iter();
-        let instance = instances
-            .find(|instance| instance.api() == access.base)
-            .ok_or("the instance is no longer in [sources.gitlab]")?;
+        let instance = instance_of(target.access.as_deref(), cx.config)?;
         Ok(roots_of(offer, instance))
     }
 }

@@ -55,13 +55,7 @@ fn replacements(
     let list: ObjectList<'_> = serde_json::from_slice(body).ok()?;
     let mut found = Vec::new();
     let mut replace = |value: &RawValue, text: String, what: &'static str| {
-        // a raw value is a part of `body`, so their addresses say where
-        let begin = value.get().as_ptr() as usize - body.as_ptr() as usize;
-        found.push(BodyReplacement {
-            range: begin..begin + value.get().len(),
-            text,
-            what,
-        });
+        found.push(BodyReplacement::of_value(body, value, text, what));
     };
     for object in list.items {
         for (name, value) in object.metadata.annotations.unwrap_or_default().0 {

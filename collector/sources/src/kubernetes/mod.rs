@@ -41,10 +41,6 @@ impl RestSource for Kubernetes {
         "kubernetes"
     }
 
-    fn provider(&self) -> &'static str {
-        "kubernetes"
-    }
-
     fn description(&self) -> &'static str {
         "events, pods with their logs, workloads, access and configuration of clusters"
     }
@@ -128,6 +124,7 @@ impl RestSource for Kubernetes {
     async fn roots(
         &self,
         offer: &'static RestOffer,
+        _: &CaptureTarget,
         _: &ProviderAccess,
         cx: &AccessRequest<'_>,
     ) -> Result<Vec<WalkRoot>, String> {

@@ -16,8 +16,8 @@ use kube::core::Resource as _;
 use super::hidden;
 use crate::recorder::{BodyFilter, RequestRate};
 use crate::rest::{
-    BodyShape, ChildEndpoint, ChildRepeat, Condition, Endpoint, EndpointQuota, Paging, PivotQuery,
-    RestOffer, ValueFrom,
+    BodyShape, ChildEndpoint, ChildRepeat, Condition, DeclaredCount, Endpoint, EndpointQuota,
+    Paging, PivotQuery, RestOffer, ValueFrom,
 };
 
 /// Where facts about lifetimes are published.
@@ -167,7 +167,7 @@ impl ResourceRow {
                     name: "/metadata/name",
                 },
             },
-            declared: Some("/metadata/remainingItemCount"),
+            declared: Some(DeclaredCount::AfterThisPage("/metadata/remainingItemCount")),
             quota: &API,
             grant: String::leak(grant),
             pivots: self.pivots,

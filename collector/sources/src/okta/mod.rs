@@ -32,10 +32,6 @@ impl RestSource for Okta {
         "okta"
     }
 
-    fn provider(&self) -> &'static str {
-        "okta"
-    }
-
     fn description(&self) -> &'static str {
         "sign-ins, administrators and trust of the identity provider"
     }

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use serde_json::value::RawValue;
+
 use super::redact::RemovalCounts;
 
 /// Finds the parts of a successful response's body that must not be written; `None` if the body is
@@ -17,6 +19,24 @@ pub struct BodyReplacement {
     pub text: String,
     /// Becomes `what` of the item's redactions.
     pub what: &'static str,
+}
+
+impl BodyReplacement {
+    /// Replaces `value`, which serde borrowed from `body`.
+    pub(crate) fn of_value(
+        body: &[u8],
+        value: &RawValue,
+        text: String,
+        what: &'static str,
+    ) -> Self {
+        // a raw value is a part of `body`, so their addresses say where
+        let begin = value.get().as_ptr() as usize - body.as_ptr() as usize;
+        Self {
+            range: begin..begin + value.get().len(),
+            text,
+            what,
+        }
+    }
 }
 
 /// `body` as it is written.

@@ -207,15 +207,6 @@ impl RemoteSource for RestAdapter {
                 is_readable: has_time && record.is_object(),
             });
         });
-        let summary = summary.map_err(|_| UnreadableBody)?;
-        // Kubernetes says how many follow; all others, how many there are.
-        let counts_rest = row
-            .declared
-            .is_some_and(|at| at.ends_with("/remainingItemCount"));
-        Ok(summary.declared.map(if counts_rest {
-            DeclaredRecords::AfterThisPage
-        } else {
-            DeclaredRecords::InAll
-        }))
+        Ok(summary.map_err(|_| UnreadableBody)?.declared)
     }
 }

@@ -136,7 +136,7 @@ impl Walk<'_> {
         let trouble = |reason, what: &str| Some((reason, format!("{}: {what}", endpoint.id)));
         let mut found = None;
         if position.is_none() && !is_rest {
-            match halve_if_cut_off(endpoint, level, page.summary.declared) {
+            match halve_if_cut_off(endpoint, level, page.summary.total()) {
                 WindowCheck::Fits => {}
                 WindowCheck::Halved => return None,
                 WindowCheck::CutOff => {

@@ -110,6 +110,7 @@ impl RestSource for DoubledSource {
     async fn roots(
         &self,
         offer: &'static RestOffer,
+        _: &CaptureTarget,
         _: &ProviderAccess,
         _: &AccessRequest<'_>,
     ) -> Result<Vec<WalkRoot>, String> {
@@ -320,7 +321,6 @@ pub(crate) fn context(
         cursor,
         bytes_max: u64::MAX,
         object_bytes_max: 64 << 20,
-        rank: 0,
         pass_kind,
         progress: Arc::default(),
         pass_progress: Arc::default(),

@@ -299,7 +299,7 @@ impl Shared {
             BodyShape::Lines | BodyShape::Opaque => unreachable!("streamed above"),
         };
         if let Some(declared) = row.declared {
-            set(&mut body, declared, json!(numbers.events.len()));
+            set(&mut body, declared.pointer(), json!(numbers.events.len()));
         }
         let has_token = !next.is_empty() || fault == Fault::EmptyToken;
         let mut fields = String::from("x-request-id: r1\r\n");

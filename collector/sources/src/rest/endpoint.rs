@@ -34,6 +34,7 @@ use domain::incident::PivotKind;
 use domain::plan::{EvidenceLifetime, SettleRule};
 use evidence_format::coverage::GapReason;
 
+use crate::coverage::DeclaredRecords;
 use crate::recorder::{BodyFilter, RequestRate};
 
 /// Longest body that is held in memory: that of a page, which is read as JSON.
@@ -62,9 +63,9 @@ pub struct Endpoint {
     /// How the step's window is put into the request; `None` if the endpoint has no window (state).
     pub window: Option<WindowQuery>,
     pub body: BodyShape,
-    /// Where a page says how many records there are in all: `/total_count`. Becomes coverage's
-    /// denominator, and decides whether a window must be split ([`WindowQuery::results_max`]).
-    pub declared: Option<&'static str>,
+    /// Where a page says how many records there are. Becomes coverage's denominator, and decides
+    /// whether a window must be split ([`WindowQuery::results_max`]).
+    pub declared: Option<DeclaredCount>,
     pub redirect: RedirectRule,
     /// The provider's quota that the request counts against.
     pub quota: &'static EndpointQuota,
@@ -132,6 +133,15 @@ pub enum Paging {
     },
     /// Records have numbers, from 0. The listing ends with a page of fewer than `size` records.
     Offset { parameter: &'static str, size: u64 },
+}
+
+/// A number of records that a page states, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeclaredCount {
+    /// In the whole listing: `/total_count`.
+    InAll(&'static str),
+    /// On the pages after this one: Kubernetes' `/metadata/remainingItemCount`.
+    AfterThisPage(&'static str),
 }
 
 /// How a window is asked for: the path has `{from}` and `{until}`.
@@ -376,6 +386,21 @@ impl RestOffer {
         page_bytes: None,
         roots: &[],
     };
+}
+
+impl DeclaredCount {
+    pub(super) fn pointer(self) -> &'static str {
+        let (Self::InAll(pointer) | Self::AfterThisPage(pointer)) = self;
+        pointer
+    }
+
+    /// What the number `count` says.
+    pub(super) fn records(self, count: u64) -> DeclaredRecords {
+        match self {
+            Self::InAll(_) => DeclaredRecords::InAll(count),
+            Self::AfterThisPage(_) => DeclaredRecords::AfterThisPage(count),
+        }
+    }
 }
 
 impl BodyShape {

@@ -32,8 +32,9 @@ pub use access::{AccessRequest, ProviderAccess, RequestSigner, SignError, TokenS
 pub use adapter::{RestAdapter, endpoints_of};
 pub use client_credentials::ClientCredentials;
 pub use endpoint::{
-    BodyShape, ChildEndpoint, ChildRepeat, Condition, Endpoint, EndpointQuota, PAGE_BYTES_MAX,
-    Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling, UNPUBLISHED, ValueFrom, WindowQuery,
+    BodyShape, ChildEndpoint, ChildRepeat, Condition, DeclaredCount, Endpoint, EndpointQuota,
+    PAGE_BYTES_MAX, Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling, UNPUBLISHED,
+    ValueFrom, WindowQuery,
 };
 pub use intern::{intern, intern_text};
 pub use private_key::{PrivateKey, PrivateKeyError};

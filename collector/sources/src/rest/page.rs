@@ -6,7 +6,8 @@ use evidence_format::time::Timestamp;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::endpoint::{BodyShape, Endpoint, Paging};
+use super::endpoint::{BodyShape, DeclaredCount, Endpoint, Paging};
+use crate::coverage::DeclaredRecords;
 
 /// Some programs put it before JSON.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -17,8 +18,17 @@ pub(super) struct PageSummary {
     pub(super) records: u64,
     /// The page's token or next URL; `None` if it is absent, null or empty.
     pub(super) next: Option<String>,
-    /// Records in all, as the provider declares.
-    pub(super) declared: Option<u64>,
+    pub(super) declared: Option<DeclaredRecords>,
+}
+
+impl PageSummary {
+    /// Records in the whole listing, as its first page declares them.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.declared.map(|declared| match declared {
+            DeclaredRecords::InAll(count) => count,
+            DeclaredRecords::AfterThisPage(count) => count.saturating_add(self.records),
+        })
+    }
 }
 
 /// The body is not a page of this endpoint.
@@ -58,7 +68,7 @@ pub(super) fn read_page(
     let mut reader = PageReader {
         list,
         next_at: next_pointer(endpoint.paging),
-        declared_at: endpoint.declared,
+        declared: endpoint.declared,
         path: String::new(),
         has_list: false,
         summary: PageSummary::default(),
@@ -109,7 +119,7 @@ fn next_pointer(paging: Paging) -> Option<&'static str> {
 struct PageReader<'p> {
     list: &'static str,
     next_at: Option<&'static str>,
-    declared_at: Option<&'static str>,
+    declared: Option<DeclaredCount>,
     /// Pointer to the value that is being read.
     path: String,
     has_list: bool,
@@ -120,7 +130,8 @@ struct PageReader<'p> {
 impl PageReader<'_> {
     /// True if something that we want is at or below the path.
     fn leads_on(&self) -> bool {
-        let wanted = [Some(self.list), self.next_at, self.declared_at];
+        let declared_at = self.declared.map(DeclaredCount::pointer);
+        let wanted = [Some(self.list), self.next_at, declared_at];
         wanted.into_iter().flatten().any(|pointer| {
             pointer
                 .strip_prefix(self.path.as_str())
@@ -133,8 +144,10 @@ impl PageReader<'_> {
         if path == self.next_at {
             self.summary.next = scalar(value).filter(|token| !token.is_empty());
         }
-        if path == self.declared_at {
-            self.summary.declared = value.as_u64();
+        if let Some(declared) = self.declared
+            && self.path == declared.pointer()
+        {
+            self.summary.declared = value.as_u64().map(|count| declared.records(count));
         }
     }
 }
@@ -231,7 +244,7 @@ mod tests {
             at: "/metadata/continue",
             parameter: "continue",
         },
-        declared: Some("/metadata/remainingItemCount"),
+        declared: Some(DeclaredCount::AfterThisPage("/metadata/remainingItemCount")),
         body: BodyShape::Objects {
             list: "/items",
             id: "/metadata/uid",
@@ -270,7 +283,7 @@ mod tests {
             PageSummary {
                 records: 2,
                 next: Some("t".to_owned()),
-                declared: Some(7)
+                declared: Some(DeclaredRecords::AfterThisPage(7))
             }
         );
         let (summary, _) =

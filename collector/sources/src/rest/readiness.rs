@@ -101,7 +101,10 @@ async fn check_target(
     }
     let mut checks = Vec::new();
     for offer in source.offers() {
-        let roots = source.roots(offer, &access, request).await.map_err(named)?;
+        let roots = source
+            .roots(offer, &target, &access, request)
+            .await
+            .map_err(named)?;
         if roots.is_empty() {
             continue;
         }
@@ -236,8 +239,8 @@ fn estimate(endpoint: &Endpoint, body: &[u8], part: Option<TimePart>) -> Option<
         }
     })
     .ok()?;
-    let pages = match (summary.declared, span, part) {
-        (Some(declared), _, _) => declared.max(1).div_ceil(summary.records.max(1)),
+    let pages = match (summary.total(), span, part) {
+        (Some(total), _, _) => total.max(1).div_ceil(summary.records.max(1)),
         (None, Some((low, high)), Some(part)) => {
             let window = part.until.abs_diff(part.from).max(1);
             window.div_ceil(high.abs_diff(low).max(1))

@@ -16,7 +16,9 @@ pub trait RestSource: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// See [`crate::Source::provider`]. Also the provider of its quotas.
-    fn provider(&self) -> &'static str;
+    fn provider(&self) -> &'static str {
+        self.name()
+    }
 
     /// See [`crate::Source::description`].
     fn description(&self) -> &'static str;
@@ -60,6 +62,7 @@ pub trait RestSource: Send + Sync {
     async fn roots(
         &self,
         offer: &'static RestOffer,
+        _target: &CaptureTarget,
         _access: &ProviderAccess,
         _cx: &AccessRequest<'_>,
     ) -> Result<Vec<WalkRoot>, String> {

@@ -74,11 +74,12 @@ pub(super) async fn walk(
         .await
         .map_err(unusable)?;
     let roots = source
-        .roots(offer, &access, &request)
+        .roots(offer, &step.target, &access, &request)
         .await
         .map_err(unusable)?;
     let mut requester = Requester::new(source, &access, Some(&cx.incident));
-    (requester.rank, requester.object_bytes_max) = (cx.rank, cx.object_bytes_max);
+    requester.rank = cx.recorder.policy().rank;
+    requester.object_bytes_max = cx.object_bytes_max;
     let walk = Walk::new(cx, requester, roots, &access.names, step);
     walk.record_identity(source.me(), &recorder).await?;
     walk.run().await

@@ -93,7 +93,7 @@ static CUT_OFF: Endpoint = Endpoint {
         until_inclusive: true,
         ..WindowQuery::PLAIN
     }),
-    declared: Some("/total"),
+    declared: Some(DeclaredCount::InAll("/total")),
     body: EVENTS,
     ..Endpoint::GET
 };

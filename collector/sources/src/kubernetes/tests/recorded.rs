@@ -366,7 +366,6 @@ async fn capture_offer(
         cursor: None,
         bytes_max: 1 << 30,
         object_bytes_max: 64 << 20,
-        rank: 0,
         pass_kind: PassKind::First,
         progress: Arc::new(ProgressCounter::default()),
         pass_progress: Arc::new(ProgressCounter::default()),
