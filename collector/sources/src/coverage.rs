@@ -5,9 +5,9 @@
 //! record names its endpoint (`Exhibit-Endpoint`), and how the answers of an endpoint are counted
 //! is data of the source ([`EndpointCounting`]).
 //!
-//! What a step's root endpoints refuse ends the step, which states it itself. What is asked for the
-//! records of others, its children, may be refused one by one, while the step goes on; those gaps
-//! are counted here.
+//! If a provider refuses a request to one of the step's root endpoints, the step ends and states so
+//! itself. If it refuses a child, which is asked for a single record of a list, the step continues,
+//! and the gap is counted here.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -178,7 +178,8 @@ struct DeclaredListing {
     /// In the order of their first pages.
     number: usize,
     uri: String,
-    /// The smallest total that a page declared: what came while it was listed is no loss.
+    /// The smallest total that a page declared. Records that were added during the listing raise
+    /// the total, but none of them is missing.
     declared: u64,
     /// Distinct records that were delivered.
     delivered: u64,

@@ -13,9 +13,8 @@ const MEGABYTE: u64 = 1_000_000;
 /// Gives each step its limits, or leaves it out. Each source has all of `budget`, since it is
 /// captured in a pass of its own; the limits of its steps stay within it.
 ///
-/// The steps of a source have equal shares. What is expected of a step is no part of its limit: it
-/// is extrapolated from a small sample, and a sample that was too small must not cut evidence while
-/// there is room. If the shares would be smaller than [`STEP_BYTES_MIN`], the last steps are left
+/// The steps of a source have equal shares. A step's limit does not depend on its estimate, which is
+/// extrapolated from a small sample: a wrong guess must not cut evidence while there is room. If the shares would be smaller than [`STEP_BYTES_MIN`], the last steps are left
 /// out.
 pub(super) fn allot(steps: &mut [(SourceName, CaptureStep)], budget: &CaptureBudget) {
     let mut places_left: BTreeMap<SourceName, u64> = BTreeMap::new();

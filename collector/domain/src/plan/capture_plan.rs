@@ -93,8 +93,8 @@ pub struct CaptureStep {
     pub cursor: Option<String>,
     /// Why the step is skipped and becomes a gap; `null` if it is not skipped.
     pub left_out: Option<LeftOutReason>,
-    /// What stands in the way of the step, and which permission to grant; `null` if nothing was
-    /// found.
+    /// The problem that the readiness check found, and which permission to grant; `null` if it found
+    /// none.
     #[serde(default)]
     pub problem: Option<String>,
 }
