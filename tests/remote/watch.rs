@@ -87,7 +87,8 @@ fn watch_follows_a_capture_of_another_process() {
     });
     let (first, last) = yesterday();
     let events = SyntheticEvents::new(0)
-        .spread(1000, &[ACCOUNT], &[("us-east-1", 1)])
+        // Some ten seconds of capture: the progress of another process is read every three.
+        .spread(2000, &[ACCOUNT], &[("us-east-1", 1)])
         .window(first, last);
     let aws = Server::start(Config {
         limit,
