@@ -130,6 +130,9 @@ pub enum GapReason {
     /// An account made a link to what it may not read itself, so the link was not followed: else
     /// anybody could have other people's secrets sealed.
     ForeignLink,
+    /// A process ended between being listed and being read: nothing was refused, and nothing of it
+    /// is left. The only reason that leaves an item complete.
+    ProcessEnded,
 }
 
 impl GapReason {
@@ -156,6 +159,7 @@ impl GapReason {
             Self::Unauthenticated => "unauthenticated",
             Self::Refused => "refused",
             Self::ForeignLink => "foreign_link",
+            Self::ProcessEnded => "process_ended",
         }
     }
 }
@@ -223,14 +227,20 @@ impl Coverage {
     /// True if nothing is missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.gaps.is_empty() && self.ended == EndReason::Complete
+        self.losses().next().is_none() && self.ended == EndReason::Complete
     }
 
-    /// Number of missing objects over all gaps; [`u64::MAX`] if a hostile config claims more.
+    /// The gaps that keep the item from being complete.
+    pub fn losses(&self) -> impl Iterator<Item = &Gap> {
+        let gaps = self.gaps.iter();
+        gaps.filter(|gap| gap.reason != GapReason::ProcessEnded)
+    }
+
+    /// Number of missing objects over all [`losses`](Self::losses); [`u64::MAX`] if a hostile config
+    /// claims more.
     #[must_use]
     pub fn missing(&self) -> u64 {
-        self.gaps
-            .iter()
+        self.losses()
             .fold(0, |sum, gap| sum.saturating_add(gap.count))
     }
 }

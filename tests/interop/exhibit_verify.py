@@ -59,7 +59,7 @@ BASE64 = re.compile("([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-
 KEY_ID, SIGNATURE = re.compile("[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="), re.compile("[A-Za-z0-9+/]{85}[AQgw]==")
 ENDED = re.compile("complete|deadline|limit|forbidden|not_found|gone|throttled|cancelled|failed")
 REASON = re.compile("permission_denied|vanished|too_large|shrank|hung|special_file|read_failed|deadline|over_budget|cancelled|unsupported|crashed"
-                    "|retention|rate_limited|unreachable|malformed|unauthenticated|refused|foreign_link")
+                    "|retention|rate_limited|unreachable|malformed|unauthenticated|refused|foreign_link|process_ended")
 TEXT0, INT0, TIME0, WINDOW = (None, text), (None, whole), (None, time), (None, {"from": time, "until": time})
 ANNOTATIONS = lambda value: isinstance(value, dict) and all(isinstance(member, str) for member in value.values())
 DESCRIPTOR = {"annotations?": ANNOTATIONS, "artifactType?": text, "digest": DIGEST, "mediaType": text, "size": whole}
@@ -373,7 +373,7 @@ class Verifier:
         integrity, completeness, later = ("ok",), ("not checked", "integrity is not ok"), ("not checked", "not in version 1")
         try:
             self.integrity()
-            gaps = any(item["coverage"]["gaps"] or item["coverage"]["ended"] != "complete" for item in self.config["items"])   # §7.4
+            gaps = any(any(gap["reason"] != "process_ended" for gap in item["coverage"]["gaps"]) or item["coverage"]["ended"] != "complete" for item in self.config["items"])   # §7.4
             lost = {step["item"] for step in self.config["plan"]["steps"]} - {item["name"] for item in self.config["items"]}
             completeness = ("failed", "plan-items") if lost else ("failed", "gaps") if gaps else ("ok",)
         except (Fault, OSError) as error:

@@ -15,10 +15,11 @@ use rustix::io::Errno;
 use super::facts::{FileFacts, FileTime};
 use super::hung::MountTable;
 use super::redact::{RedactionFilter, RedactionRule};
+use super::request::ReadStop;
 use super::root::{
     CaptureRoot, EnterGuard as _, ObjectFinder, ObjectHandle, READ_FLAGS, facts_at, facts_of, split,
 };
-use super::sink::{ObjectSink, ReadStop};
+use super::sink::ObjectSink;
 use super::threads;
 use super::{
     KeptPart, READ_BYTES, ReadMethod, ReadOutcome, ReadRequest, ReaderOptions, SparsePart,

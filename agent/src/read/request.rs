@@ -200,3 +200,20 @@ pub(crate) enum ReadOutcome {
     /// Skipped, see [`ReadMethod::Linked`] and [`ReadMethod::LinkedListing`].
     Repeated,
 }
+
+/// Why reading an object ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadStop {
+    /// A system call failed.
+    Failed(Errno),
+    /// For another reason.
+    Ended(ReadOutcome),
+    /// The watching side has replaced this thread.
+    Abandoned,
+}
+
+impl From<Errno> for ReadStop {
+    fn from(errno: Errno) -> Self {
+        Self::Failed(errno)
+    }
+}

@@ -18,7 +18,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags
 use rustix::io::Errno;
 
 use super::facts::FileFacts;
-use super::sink::ReadStop;
+use super::request::ReadStop;
 
 /// Links followed on the way to one object: as many as Linux does (path_resolution(7)).
 const LINKS_MAX: usize = 40;

@@ -6,30 +6,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use evidence_format::coverage::GapReason;
-use rustix::io::Errno;
 
 use super::hung::{HungPlaces, MountTable};
+use super::request::ReadStop;
 use super::root::EnterGuard;
 use super::{
     FileFacts, ObjectStart, ReadEvent, ReadOutcome, ReadQueue, SparsePart, WAITING_BYTES_MAX,
 };
-
-/// Why reading an object ends early.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReadStop {
-    /// A system call failed.
-    Failed(Errno),
-    /// For another reason.
-    Ended(ReadOutcome),
-    /// The watching side has replaced this thread.
-    Abandoned,
-}
-
-impl From<Errno> for ReadStop {
-    fn from(errno: Errno) -> Self {
-        Self::Failed(errno)
-    }
-}
 
 /// Takes what is read of one object.
 pub(super) struct ObjectSink<'s> {

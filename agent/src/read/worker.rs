@@ -8,8 +8,9 @@ use evidence_format::coverage::GapReason;
 
 use super::files::FileReader;
 use super::hung::HungPlaces;
+use super::request::ReadStop;
 use super::root::CaptureRoot;
-use super::sink::{ObjectSink, ReadStop};
+use super::sink::ObjectSink;
 use super::{
     BATCH_EVENTS, ItemLimits, ReadEvent, ReadInProgress, ReadOutcome, ReadQueue, ReadRequest,
     ReaderOptions,

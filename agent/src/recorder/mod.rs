@@ -398,9 +398,10 @@ impl<'a> ProbeRecorder<'a> {
                     data_bytes.or(start.facts.map(|facts| facts.size))
                 });
                 let lost = size.unwrap_or(kept).saturating_sub(kept);
-                let count = match end {
-                    ReadOutcome::Shortened { left_out } => left_out,
-                    _ => 1,
+                let count = if let ReadOutcome::Shortened { left_out } = end {
+                    left_out
+                } else {
+                    1
                 };
                 self.count_gap(reason, &request.path, count, kept, lost);
             }
@@ -444,13 +445,13 @@ impl<'a> ProbeRecorder<'a> {
 
     fn count_gap(&mut self, reason: GapReason, path: &[u8], count: u64, kept: u64, lost: u64) {
         let text = String::from_utf8_lossy(path);
-        match process_of(path).filter(|_| reason == GapReason::Vanished) {
-            // A process that ends takes all its files with it: one loss, not a dozen.
+        match process_of(path).filter(|_| reason == GapReason::ProcessEnded) {
+            // A process that ends takes all its files with it: one, not a dozen.
             Some(process) if process == self.ended_process => {}
             Some(process) => {
                 self.ended_process = process.to_vec();
-                self.coverage
-                    .gap(reason, &String::from_utf8_lossy(process), kept, lost);
+                let process = String::from_utf8_lossy(process);
+                self.coverage.gap(reason, &process, kept, lost);
             }
             None => self.coverage.gap_of_many(reason, &text, count, kept, lost),
         }
@@ -521,7 +522,12 @@ fn gap_of(end: ReadOutcome, request: &ReadRequest) -> Option<GapReason> {
         ReadOutcome::Shrank => Some(GapReason::Shrank),
         ReadOutcome::Hung => Some(GapReason::Hung),
         ReadOutcome::Crashed => Some(GapReason::Crashed),
-        ReadOutcome::Failed(errno) => gap_of_errno(errno, request.presence),
+        ReadOutcome::Failed(errno) => match gap_of_errno(errno, request.presence) {
+            Some(GapReason::Vanished) if process_of(&request.path).is_some() => {
+                Some(GapReason::ProcessEnded)
+            }
+            gap => gap,
+        },
     }
 }
 

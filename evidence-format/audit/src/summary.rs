@@ -97,7 +97,10 @@ pub(crate) fn table(items: &[ItemEntry], more: fn(&ItemEntry) -> String) -> Stri
 pub(crate) fn gaps(items: &[ItemEntry]) -> String {
     let mut text = String::new();
     // An item can end early without a gap, so completeness decides and not the number of gaps.
-    for item in items.iter().filter(|item| !item.coverage.is_complete()) {
+    for item in items
+        .iter()
+        .filter(|item| !item.coverage.is_complete() || !item.coverage.gaps.is_empty())
+    {
         let ended = if item.coverage.ended == EndReason::Complete {
             String::new()
         } else {

@@ -639,13 +639,25 @@ fn gaps() -> Vec<TestVector> {
             },
         )
         .keys(&[]),
+        TestVector::new(
+            "076-processes-ended",
+            "§7.4: processes that ended meanwhile leave an item complete",
+            BundleParts::base()
+                .set(
+                    DocumentKind::Config,
+                    "/items/0/coverage/gaps",
+                    json!([{"reason": "process_ended", "count": 2, "examples": ["/proc/7"], "bytesKept": 0, "bytesLost": 0}]),
+                )
+                .tar(),
+            HOLDS,
+        ),
     ]
 }
 
 /// A gap for each reason, with as many examples as there may be.
 fn every_reason() -> Value {
     const REASONS: &str = "permission_denied vanished too_large shrank hung special_file read_failed deadline over_budget cancelled \
-        unsupported crashed retention rate_limited unreachable malformed unauthenticated refused";
+        unsupported crashed retention rate_limited unreachable malformed unauthenticated refused foreign_link process_ended";
     REASONS
         .split(' ')
         .map(|reason| json!({"reason": reason, "count": 20, "examples": vec!["x"; 16], "bytesKept": 0, "bytesLost": 0}))
