@@ -37,7 +37,8 @@ impl Walk<'_> {
         };
         match level.next_action() {
             NextAction::Leave => {
-                if !level.next_part() {
+                let window = self.endpoint_of(branch.root, level).window;
+                if !level.next_part(window.as_ref()) {
                     branch.levels.pop();
                 }
             }
@@ -221,7 +222,14 @@ impl Walk<'_> {
         let page_length = first.abs_diff(last).max(1);
         let pages = (rest.until - rest.from) / i64::try_from(page_length).ok()?;
         let count = (pages / PART_PAGES_MIN).min(i64::from(query.chains));
-        (count > 1).then(|| rest.divided(query, count))
+        // parts that were to be listed after this one are branches of their own as well
+        let later = level.parts.iter().rev().skip(1).copied();
+        (count > 1).then(|| {
+            rest.divided(query, count)
+                .into_iter()
+                .chain(later)
+                .collect()
+        })
     }
 
     /// Asks the first pending child of the last level; leaves are asked together with those that

@@ -176,7 +176,7 @@ pub(super) struct Case {
     pub(super) is_root: bool,
 }
 
-fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let tables = crate::ALL.iter().filter_map(|source| source.table());
     let mut cases = Vec::new();
     for table in tables {

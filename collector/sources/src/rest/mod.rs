@@ -1,5 +1,6 @@
-//! Sources that are a table of endpoints: see [`endpoint`] for the table, [`source`] for what a
-//! source gives beside it, and [`walk`] for how it is captured.
+//! Sources that are a table of endpoints: see [`endpoint`] and [`row`] for the table,
+//! [`table_source`] for what a source gives beside it ([`source`] if it needs more), and [`walk`]
+//! for how it is captured.
 
 mod access;
 mod adapter;
@@ -20,7 +21,11 @@ mod page_fetch;
 mod private_key;
 mod readiness;
 mod requests;
+pub mod row;
+#[cfg(test)]
+mod search_tests;
 mod source;
+mod table_source;
 mod template;
 mod time_part;
 mod walk;
@@ -28,17 +33,21 @@ mod walk;
 mod walk_tests;
 
 pub(crate) use access::header_value;
-pub use access::{AccessRequest, ProviderAccess, RequestSigner, SignError, TokenSigner};
+pub use access::{
+    AccessRequest, ProviderAccess, RequestSigner, SignError, TokenSigner, token_in_header,
+};
 pub use adapter::{RestAdapter, endpoints_of};
 pub use client_credentials::ClientCredentials;
 pub use endpoint::{
     BodyShape, ChildEndpoint, ChildRepeat, Condition, DeclaredCount, Endpoint, EndpointQuota,
-    PAGE_BYTES_MAX, Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling, UNPUBLISHED,
-    ValueFrom, WindowQuery,
+    PAGE_BYTES_MAX, Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling, ValueFrom,
+    WindowQuery,
 };
 pub use intern::{intern, intern_text};
 pub use private_key::{PrivateKey, PrivateKeyError};
+pub use row::UNPUBLISHED;
 pub use source::{RestSource, WalkRoot};
+pub use table_source::{ConfiguredInstance, PLAIN_HTTP, TableSource, grants_of};
 
 /// Seeds a buffer's record ids. If the system has no randomness, the clock still differs for each.
 fn seed() -> [u8; 8] {

@@ -9,13 +9,14 @@ use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use domain::incident::PassKind;
+use domain::incident::{PassKind, Pivot};
 use domain::plan::CaptureStep;
 use evidence_format::coverage::{EndReason, GapReason, TimeWindow};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Mutex;
 
 use super::access::AccessRequest;
+use super::children::PendingChild;
 use super::cursor::{CURSOR_BYTES_MAX, WalkBranch, WalkCursor, WalkLevel};
 use super::endpoint::{Endpoint, RestOffer};
 use super::loop_guard::digest;
@@ -209,9 +210,11 @@ impl<'a> Walk<'a> {
         mut branch: WalkBranch,
         parts: Vec<TimePart>,
     ) -> Result<Vec<usize>, Incomplete> {
-        let mut branches = parts
-            .into_iter()
-            .map(|part| WalkBranch::new(branch.root, vec![part]));
+        let window = self.roots[usize::from(branch.root)].endpoint.window;
+        let mut branches = parts.into_iter().map(|part| {
+            let parts = window.map_or(vec![part], |query| part.cut(&query));
+            WalkBranch::new(branch.root, parts)
+        });
         branch.levels = branches.next().unwrap_or_else(|| branch.clone()).levels;
         let mut indexes = vec![index];
         {
@@ -289,6 +292,25 @@ impl<'a> Walk<'a> {
         })
     }
 
+    /// The children of the listing of `level` that a search asks: all, unless the step searches for
+    /// a pivot by which no listing has been filtered so far. Then only what leads to one that is.
+    pub(super) fn is_searched(&self, root: u16, level: &WalkLevel, child: &PendingChild) -> bool {
+        let Some(kind) = self.step.pivot.as_ref().map(Pivot::kind) else {
+            return true;
+        };
+        let mut endpoint = self.roots[usize::from(root)].endpoint;
+        for (index, _) in level.path.iter().chain([child]) {
+            if endpoint.pivot_query(kind).is_some() {
+                return true;
+            }
+            let Some(child) = endpoint.children.get(usize::from(*index)) else {
+                return false;
+            };
+            endpoint = child.endpoint;
+        }
+        endpoint.filters_by(kind)
+    }
+
     /// The path to ask for `level`, and what to fill in.
     pub(super) fn path_and_names(&self, root: u16, level: &WalkLevel) -> (String, Names) {
         let root = &self.roots[usize::from(root)];
@@ -313,12 +335,8 @@ impl<'a> Walk<'a> {
                 polling.clone_into(&mut path);
             }
         }
-        if let (true, Some(pivot)) = (level.path.is_empty(), &self.step.pivot) {
-            let query = endpoint
-                .pivots
-                .iter()
-                .find(|query| query.kind == pivot.kind());
-            path.push_str(query.map_or("", |query| query.query));
+        if let Some(pivot) = &self.step.pivot {
+            path.push_str(endpoint.pivot_query(pivot.kind()).unwrap_or_default());
             // filters have it in quotes, which it must not end
             let value = pivot.value().replace('\\', "\\\\").replace('"', "\\\"");
             names.insert("pivot".to_owned(), value);
@@ -336,7 +354,7 @@ impl<'a> Walk<'a> {
 /// The window of a listing that begins; empty if the endpoint has none.
 pub(super) fn first_parts(endpoint: &Endpoint, window: Option<TimeWindow>) -> Vec<TimePart> {
     match (&endpoint.window, window) {
-        (Some(query), Some(window)) => vec![TimePart::covering(&window, query)],
+        (Some(query), Some(window)) => TimePart::covering(&window, query).cut(query),
         (Some(_), None) | (None, _) => Vec::new(),
     }
 }
