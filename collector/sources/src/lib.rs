@@ -13,6 +13,8 @@ mod connection;
 pub mod context;
 pub mod coverage;
 pub mod crypto;
+#[cfg(test)]
+mod example;
 mod github;
 mod gitlab;
 mod host;

@@ -177,7 +177,9 @@ pub(super) struct Case {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let tables = crate::ALL.iter().filter_map(|source| source.table());
+    let example: &dyn crate::Source = &crate::example::SOURCE;
+    let sources = crate::ALL.iter().chain([&example]);
+    let tables = sources.filter_map(|source| source.table());
     let mut cases = Vec::new();
     for table in tables {
         let mut seen: Vec<&Endpoint> = Vec::new();
