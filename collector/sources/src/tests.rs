@@ -199,7 +199,7 @@ fn example_of_every_source_is_in_deploy_exhibit_toml() {
             block.contains(&format!("[sources.{name}]"))
                 || block.contains(&format!("[[sources.{name}."))
         };
-        let known = blocks.iter().position(|block| is_section(&block));
+        let known = blocks.iter().position(is_section);
         let Some(example) = table.example() else {
             assert!(known.is_some(), "add a section [sources.{name}] to {PATH}");
             continue;

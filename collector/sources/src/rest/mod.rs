@@ -5,6 +5,7 @@
 mod access;
 mod adapter;
 mod advance;
+mod ask_children;
 mod children;
 mod client_credentials;
 #[cfg(test)]
@@ -29,8 +30,10 @@ mod table_source;
 mod template;
 mod time_part;
 mod walk;
+mod walk_names;
 #[cfg(test)]
 mod walk_tests;
+mod window_parts;
 
 pub(crate) use access::header_value;
 pub use access::{

@@ -9,20 +9,18 @@ use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use domain::incident::{PassKind, Pivot};
+use domain::incident::PassKind;
 use domain::plan::CaptureStep;
 use evidence_format::coverage::{EndReason, GapReason, TimeWindow};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Mutex;
 
 use super::access::AccessRequest;
-use super::children::PendingChild;
-use super::cursor::{CURSOR_BYTES_MAX, WalkBranch, WalkCursor, WalkLevel};
+use super::cursor::{CURSOR_BYTES_MAX, WalkBranch, WalkCursor};
 use super::endpoint::{Endpoint, RestOffer};
 use super::loop_guard::digest;
 use super::requests::{PageRequest, Requester};
 use super::source::{RestSource, WalkRoot};
-use super::template::Names;
 use super::time_part::TimePart;
 use crate::Incomplete;
 use crate::context::CaptureContext;
@@ -38,8 +36,8 @@ pub(super) struct Walk<'a> {
     pub(super) cx: &'a CaptureContext,
     pub(super) requester: Requester<'a>,
     pub(super) roots: Vec<WalkRoot>,
-    target_names: &'a [(&'static str, String)],
-    step: &'a CaptureStep,
+    pub(super) target_names: &'a [(&'static str, String)],
+    pub(super) step: &'a CaptureStep,
     pub(super) polling: bool,
     cursor: Mutex<WalkCursor>,
     /// Size of the cursor that was persisted last.
@@ -281,73 +279,6 @@ impl<'a> Walk<'a> {
 
     pub(super) fn window(&self) -> Option<TimeWindow> {
         self.step.effective
-    }
-
-    /// The endpoint whose listing `level` is.
-    pub(super) fn endpoint_of(&self, root: u16, level: &WalkLevel) -> &'static Endpoint {
-        let root = self.roots[usize::from(root)].endpoint;
-        level.path.iter().fold(root, |endpoint, (child, _)| {
-            let child = endpoint.children.get(usize::from(*child));
-            child.map_or(endpoint, |child| child.endpoint)
-        })
-    }
-
-    /// The children of the listing of `level` that a search asks: all, unless the step searches for
-    /// a pivot by which no listing has been filtered so far. Then only what leads to one that is.
-    pub(super) fn is_searched(&self, root: u16, level: &WalkLevel, child: &PendingChild) -> bool {
-        let Some(kind) = self.step.pivot.as_ref().map(Pivot::kind) else {
-            return true;
-        };
-        let mut endpoint = self.roots[usize::from(root)].endpoint;
-        for (index, _) in level.path.iter().chain([child]) {
-            if endpoint.pivot_query(kind).is_some() {
-                return true;
-            }
-            let Some(child) = endpoint.children.get(usize::from(*index)) else {
-                return false;
-            };
-            endpoint = child.endpoint;
-        }
-        endpoint.filters_by(kind)
-    }
-
-    /// The path to ask for `level`, and what to fill in.
-    pub(super) fn path_and_names(&self, root: u16, level: &WalkLevel) -> (String, Names) {
-        let root = &self.roots[usize::from(root)];
-        let mut names = self.names(&root.names);
-        let mut endpoint = root.endpoint;
-        for (child, values) in &level.path {
-            let Some(child) = endpoint.children.get(usize::from(*child)) else {
-                break;
-            };
-            let taken = child.takes.iter().map(|(name, _)| (*name).to_owned());
-            names.extend(taken.zip(values.iter().cloned()));
-            endpoint = child.endpoint;
-        }
-        let mut path = endpoint.path.to_owned();
-        if let Some(window) = &endpoint.window
-            && let Some(part) = level.part()
-        {
-            let (from, until) = part.spelled(window);
-            names.insert("from".to_owned(), from);
-            names.insert("until".to_owned(), until);
-            if let (true, Some(polling)) = (self.polling, window.polling) {
-                polling.clone_into(&mut path);
-            }
-        }
-        if let Some(pivot) = &self.step.pivot {
-            path.push_str(endpoint.pivot_query(pivot.kind()).unwrap_or_default());
-            // filters have it in quotes, which it must not end
-            let value = pivot.value().replace('\\', "\\\\").replace('"', "\\\"");
-            names.insert("pivot".to_owned(), value);
-        }
-        (path, names)
-    }
-
-    fn names(&self, root_names: &[(&'static str, String)]) -> Names {
-        let both = self.target_names.iter().chain(root_names);
-        both.map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect()
     }
 }
 
