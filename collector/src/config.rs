@@ -186,6 +186,17 @@ mod tests {
         assert!(error.ends_with("Did you mean `regions`?"), "{error}");
     }
 
+    /// They are commented out in `deploy/exhibit.toml`.
+    #[test]
+    fn examples_of_sources_are_valid() {
+        let tables = sources::ALL.iter().filter_map(|source| source.table());
+        let examples: Vec<&str> = tables.filter_map(|table| table.example()).collect();
+        assert!(examples.len() >= 2, "{examples:?}");
+        for example in examples {
+            read(example).unwrap_or_else(|error| panic!("{error}:\n{example}"));
+        }
+    }
+
     /// They are commented out in the example.
     #[test]
     fn example_webhooks_are_valid_and_document_every_key() {

@@ -45,6 +45,38 @@ fn files_stay_below_the_line_limit() {
     }
 }
 
+/// The longest line of a table that rustfmt does not format. A text that is longer has a line of its
+/// own.
+const TABLE_COLUMNS_MAX: usize = 100;
+
+#[test]
+fn tables_without_rustfmt_have_short_lines() {
+    let mut tables = 0;
+    for file in files_below(&root(), "rs") {
+        let text = text_of(&file);
+        let skipped = text.split("#[rustfmt::skip]\nmod ").skip(1);
+        for module in skipped.filter_map(|rest| rest.split([';', ' ']).next()) {
+            let folder = file.parent().expect("a file is in a folder");
+            let table = folder.join(module).with_extension("rs");
+            if !table.exists() {
+                continue; // a module in the file itself
+            }
+            tables += 1;
+            let text = text_of(&table);
+            for (number, line) in (1..).zip(text.lines()) {
+                let columns = line.chars().count();
+                let is_one_text = line.trim().starts_with('"') && line.matches('"').count() == 2;
+                assert!(
+                    columns <= TABLE_COLUMNS_MAX || is_one_text,
+                    "{}:{number} has {columns} columns, limit is {TABLE_COLUMNS_MAX}",
+                    relative(&table)
+                );
+            }
+        }
+    }
+    assert!(tables >= 2, "only {tables} tables were found");
+}
+
 #[test]
 fn every_dependency_states_its_reason() {
     let manifest = read("Cargo.toml");

@@ -1,24 +1,80 @@
 //! The `[sources]` section of `exhibit.toml`.
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+pub use crate::connection::ConnectionConfig;
 pub use crate::github::GitHubConfig;
-pub use crate::gitlab::GitLabConfig;
 pub use crate::kubernetes::config::KubernetesConfig;
-pub use crate::okta::{OktaConfig, OktaOrg};
+pub use crate::secret_source::{PrivateKeyConfig, TokenConfig};
 
 /// `[sources]`. Trusted: anyone who edits it decides what evidence is captured, and under which
 /// identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(default, rename_all = "kebab-case")] // `tables` refuses unknown sections
 pub struct SourcesConfig {
     #[serde(rename = "aws_cloudtrail")] // sections are called as their sources are in evidence
     pub aws_cloudtrail: AwsConfig,
     pub github: GitHubConfig,
     pub(crate) host: HostConfig,
     pub kubernetes: KubernetesConfig,
-    pub okta: OktaConfig,
-    pub gitlab: GitLabConfig,
+    #[serde(flatten)]
+    tables: TableSections,
+}
+
+impl SourcesConfig {
+    /// The section of a source that reads it itself.
+    pub(crate) fn section(&self, name: &str) -> Option<&Value> {
+        self.tables.0.get(name)
+    }
+}
+
+/// Sections of sources that read them themselves, by name. Their sources have found them valid.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct TableSections(BTreeMap<String, Value>);
+
+impl<'de> Deserialize<'de> for TableSections {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(SectionVisitor)
+    }
+}
+
+struct SectionVisitor;
+
+impl<'de> Visitor<'de> for SectionVisitor {
+    type Value = TableSections;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sections of sources")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TableSections, A::Error> {
+        let mut sections = BTreeMap::new();
+        while let Some((name, section)) = map.next_entry::<String, Value>()? {
+            let table = crate::find(&name).and_then(|source| source.table());
+            match table.and_then(|table| table.check_section(&section)) {
+                Some(Ok(())) => sections.insert(name, section),
+                Some(Err(problem)) => {
+                    return Err(A::Error::custom(format!("[sources.{name}]: {problem}")));
+                }
+                None => {
+                    let known: Vec<String> = crate::ALL
+                        .iter()
+                        .map(|source| format!("`{}`", source.name()))
+                        .collect();
+                    return Err(A::Error::custom(format!(
+                        "unknown field `{name}`, expected one of {}",
+                        known.join(", ")
+                    )));
+                }
+            };
+        }
+        Ok(TableSections(sections))
+    }
 }
 
 /// `[sources.aws_cloudtrail]`.
@@ -62,6 +118,59 @@ impl Default for HostConfig {
         Self {
             enabled: true,
             environment_values: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<SourcesConfig, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    /// serde's `flatten` and `deny_unknown_fields` do not work together everywhere.
+    #[test]
+    fn rejects_unknown_keys_at_every_depth() {
+        let org = r#""url": "https://acme.okta.com", "token-file": "/run/token""#;
+        let known = format!(
+            r#"{{"okta": {{"orgs": [{{{org}, "ca-file": "/ca", "proxy": "http://p:1"}}]}}, "github": {{}}}}"#
+        );
+        assert!(read(&known).expect("known").section("okta").is_some());
+        for (json, names) in [
+            (r#"{"otka": {}}"#.to_owned(), "`otka`"),
+            (r#"{"github": {"tokn": 1}}"#.to_owned(), "`tokn`"),
+            (r#"{"okta": {"org": []}}"#.to_owned(), "`org`"),
+            (
+                format!(r#"{{"okta": {{"orgs": [{{{org}, "tokn": 1}}]}}}}"#),
+                "`tokn`",
+            ),
+            (
+                format!(r#"{{"okta": {{"orgs": [{{{org}, "groups": []}}]}}}}"#),
+                "`groups`",
+            ),
+            (
+                format!(r#"{{"gitlab": {{"instances": [{{{org}, "key-id": "1"}}]}}}}"#),
+                "`key-id`",
+            ),
+        ] {
+            let error = read(&json).map(drop);
+            assert!(error.is_err_and(|error| error.contains(names)), "{json}");
+        }
+    }
+
+    #[test]
+    fn credentials_go_over_tls_only_and_are_not_in_the_configuration() {
+        for org in [
+            r#"{"url": "http://acme.okta.com", "token-file": "/run/token"}"#,
+            r#"{"url": "https://me:pw@acme.okta.com", "token-file": "/run/token"}"#,
+            r#"{"url": "https://acme.okta.com", "token": "inline"}"#,
+        ] {
+            assert!(
+                read(&format!(r#"{{"okta": {{"orgs": [{org}]}}}}"#)).is_err(),
+                "{org}"
+            );
         }
     }
 }

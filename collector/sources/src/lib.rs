@@ -4,13 +4,17 @@
 //! captures one step at a time. It knows neither the store nor the bundle: it sends its requests
 //! through the [`recorder`], which writes down every exchange.
 //!
-//! To add a source, add its folder, its `mod` line and its line in [`ALL`].
+//! To add a source, add its folder, its `mod` line and its line in [`ALL`]. The README says what the
+//! folder has, and [`tests`] fail with what else is missing.
 
 mod aws_cloudtrail;
 pub mod config;
+mod connection;
 pub mod context;
 pub mod coverage;
 pub mod crypto;
+#[cfg(test)]
+mod example;
 mod github;
 mod gitlab;
 mod host;
@@ -19,6 +23,8 @@ mod okta;
 pub mod recorder;
 pub mod rest;
 mod secret_source;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

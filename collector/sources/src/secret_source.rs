@@ -25,6 +25,52 @@ pub enum SecretSource {
     Command(Vec<String>),
 }
 
+/// The settings of a token, to be flattened into a section. Exactly one is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TokenConfig {
+    pub token_file: Option<PathBuf>,
+    pub token_env: Option<String>,
+    /// A program with its arguments.
+    pub token_command: Option<Vec<String>>,
+}
+
+/// The settings of a private key in PEM, to be flattened into a section. Exactly one is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PrivateKeyConfig {
+    pub private_key_file: Option<PathBuf>,
+    pub private_key_env: Option<String>,
+    /// A program with its arguments.
+    pub private_key_command: Option<Vec<String>>,
+}
+
+impl TokenConfig {
+    /// Where the token is.
+    ///
+    /// # Errors
+    /// None of the settings is given, or several are.
+    pub fn source(&self) -> Result<SecretSource, String> {
+        let (file, variable) = (self.token_file.as_ref(), self.token_env.as_ref());
+        SecretSource::one_of("token", file, variable, self.token_command.as_ref())
+    }
+}
+
+impl PrivateKeyConfig {
+    /// Where the key is.
+    ///
+    /// # Errors
+    /// None of the settings is given, or several are.
+    pub fn source(&self) -> Result<SecretSource, String> {
+        SecretSource::one_of(
+            "private-key",
+            self.private_key_file.as_ref(),
+            self.private_key_env.as_ref(),
+            self.private_key_command.as_ref(),
+        )
+    }
+}
+
 /// A secret cannot be read. The texts have nothing of it.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {

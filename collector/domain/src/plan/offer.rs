@@ -63,6 +63,26 @@ pub struct SettleRule {
     pub look_back_seconds: Option<u64>,
 }
 
+impl SettleRule {
+    /// Captures the whole window again, this many seconds after the incident's declaration.
+    #[must_use]
+    pub const fn after(after_seconds: u64) -> Self {
+        Self {
+            after_seconds,
+            look_back_seconds: None,
+        }
+    }
+
+    /// Only the last `seconds` of the window.
+    #[must_use]
+    pub const fn looking_back(self, seconds: u64) -> Self {
+        Self {
+            look_back_seconds: Some(seconds),
+            ..self
+        }
+    }
+}
+
 /// A published rate limit. The provider's responses may announce another one at run time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RequestQuota {

@@ -1,125 +1,77 @@
 //! Okta: the System Log, and what an organization consists of: users, groups, applications, their
 //! admin roles, tokens, policies and trust.
 
-mod config;
+#[rustfmt::skip]
 mod table;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use domain::plan::CaptureTarget;
-use http::header::AUTHORIZATION;
-use serde_json::Value;
+use serde::Deserialize;
+use url::Url;
 
-use crate::config::SourcesConfig;
+use crate::config::{ConnectionConfig, PrivateKeyConfig, TokenConfig};
 use crate::rest::{
-    AccessRequest, ClientCredentials, Endpoint, ProviderAccess, RequestSigner, RestAdapter,
-    RestOffer, RestSource, TokenSigner, endpoints_of,
+    ClientCredentials, ConfiguredInstance, PLAIN_HTTP, RequestSigner, RestAdapter, TableSource,
+    grants_of, token_in_header,
 };
-use config::OktaCredentials;
-pub use config::{OktaConfig, OktaOrg};
+use crate::secret_source::credential_url;
 
-pub(crate) static SOURCE: RestAdapter = RestAdapter::new(&Okta);
+pub(crate) static SOURCE: RestAdapter = RestAdapter::new(&TableSource {
+    name: "okta",
+    description: "sign-ins, administrators and trust of the identity provider",
+    offers: table::OFFERS,
+    me: &table::ME,
+    identity: "/profile/login",
+    classifier: PLAIN_HTTP,
+    instances,
+    example: include_str!("example.toml"),
+});
 
-/// The source `okta`.
-struct Okta;
-
-#[async_trait]
-impl RestSource for Okta {
-    fn name(&self) -> &'static str {
-        "okta"
-    }
-
-    fn description(&self) -> &'static str {
-        "sign-ins, administrators and trust of the identity provider"
-    }
-
-    fn offers(&self) -> &'static [&'static RestOffer] {
-        table::OFFERS
-    }
-
-    fn me(&self) -> &'static Endpoint {
-        &table::ME
-    }
-
-    fn identity(&self, me: &Value) -> Option<String> {
-        me.pointer("/profile/login")?.as_str().map(str::to_owned)
-    }
-
-    fn not_configured(&self, config: &SourcesConfig) -> Option<&'static str> {
-        config
-            .okta
-            .orgs
-            .is_empty()
-            .then_some("no orgs in [sources.okta]")
-    }
-
-    async fn targets(&self, cx: &AccessRequest<'_>) -> Vec<Result<CaptureTarget, String>> {
-        let orgs = cx.config.okta.orgs.iter();
-        orgs.map(|org| {
-            let host = org.url.host_str().unwrap_or_default().to_owned();
-            Ok(CaptureTarget {
-                account: Some(host.clone()),
-                identity: org.client_id.clone(),
-                access: Some(org.url.to_string()),
-                name: Some(host),
-                ..CaptureTarget::default()
-            })
-        })
-        .collect()
-    }
-
-    async fn open(
-        &self,
-        target: &CaptureTarget,
-        cx: &AccessRequest<'_>,
-    ) -> Result<ProviderAccess, String> {
-        let mut orgs = cx.config.okta.orgs.iter();
-        let org = orgs
-            .find(|org| target.access.as_deref() == Some(org.url.as_str()))
-            .ok_or("the organization is no longer in [sources.okta]")?;
-        let signer: Arc<dyn RequestSigner> = match org.credentials()? {
-            OktaCredentials::ApiToken(token) => {
-                Arc::new(TokenSigner::new(AUTHORIZATION, "SSWS ", token))
-            }
-            OktaCredentials::ServiceApp {
-                client_id,
-                key_id,
-                private_key,
-            } => {
-                let token_url = org
-                    .url
-                    .join("/oauth2/v1/token")
-                    .map_err(|e| e.to_string())?;
-                let client = (client_id, key_id);
-                let of = ("okta", "okta:token");
-                Arc::new(ClientCredentials::new(
-                    of,
-                    token_url,
-                    client,
-                    private_key,
-                    scopes(),
-                ))
-            }
-        };
-        Ok(ProviderAccess {
-            account: org.url.host_str().unwrap_or_default().to_owned(),
-            base: org.url.clone(),
-            trust: Arc::default(),
-            signer,
-            names: Vec::new(),
-        })
-    }
+/// `[sources.okta]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OktaConfig {
+    orgs: Vec<OktaOrg>,
 }
 
-/// The OAuth scopes that the table needs.
-fn scopes() -> Vec<&'static str> {
-    let all = endpoints_of(&Okta).into_iter();
-    let mut scopes: Vec<_> = all.map(|endpoint| endpoint.grant).collect();
-    scopes.sort_unstable();
-    scopes.dedup();
-    scopes.retain(|scope| !scope.is_empty());
-    scopes
+/// One organization, and the credentials for it: an API token, or a service app's private key.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct OktaOrg {
+    #[serde(deserialize_with = "credential_url")]
+    url: Url,
+    #[serde(flatten)]
+    connection: ConnectionConfig,
+    #[serde(flatten)]
+    token: TokenConfig,
+    /// The service app's id, if it is to be used instead of a token.
+    client_id: Option<String>,
+    /// The id of its public key, as Okta shows it.
+    key_id: Option<String>,
+    #[serde(flatten)]
+    private_key: PrivateKeyConfig,
+}
+
+fn instances(config: &OktaConfig) -> Vec<ConfiguredInstance> {
+    let instance = |org: &OktaOrg| ConfiguredInstance {
+        identity: org.client_id.clone(),
+        ..ConfiguredInstance::new(&org.url, &org.connection, signer(org))
+    };
+    config.orgs.iter().map(instance).collect()
+}
+
+fn signer(org: &OktaOrg) -> Result<Arc<dyn RequestSigner>, String> {
+    let Some(client_id) = &org.client_id else {
+        return token_in_header("authorization", "SSWS ", &org.token);
+    };
+    let token_url = org.url.join("/oauth2/v1/token");
+    Ok(Arc::new(ClientCredentials::new(
+        ("okta", "okta:token"),
+        token_url.map_err(|error| error.to_string())?,
+        (client_id.clone(), org.key_id.clone()),
+        org.private_key.source()?,
+        grants_of(table::OFFERS),
+    )))
 }

@@ -1,42 +1,37 @@
-//! What only Okta has: its configuration, scopes and pivots.
+//! What only Okta has: its credentials, scopes and pivots.
 
 use domain::incident::PivotKind;
 
 use super::*;
 use crate::Source as _;
 
-fn org(json: &str) -> Result<OktaOrg, String> {
-    serde_json::from_str(json).map_err(|error| error.to_string())
+fn is_usable(org: &str) -> bool {
+    let org: OktaOrg = serde_json::from_str(org).expect("an org");
+    signer(&org).is_ok()
 }
 
 #[test]
-fn credentials_come_from_one_place_and_go_over_tls_only() {
-    let token = org(r#"{"url": "https://acme.okta.com", "token-file": "/run/token"}"#);
-    assert!(matches!(
-        token.expect("an org").credentials(),
-        Ok(OktaCredentials::ApiToken(_))
-    ));
-    let app = org(
-        r#"{"url": "https://acme.okta.com", "client-id": "0oa1", "private-key-file": "/run/key"}"#,
-    );
-    assert!(matches!(
-        app.expect("an org").credentials(),
-        Ok(OktaCredentials::ServiceApp { .. })
-    ));
-    let none = org(r#"{"url": "https://acme.okta.com"}"#).expect("an org");
-    assert!(none.credentials().is_err());
-    for refused in [
-        r#"{"url": "http://acme.okta.com", "token-file": "/run/token"}"#,
-        r#"{"url": "https://me:pw@acme.okta.com", "token-file": "/run/token"}"#,
-        r#"{"url": "https://acme.okta.com", "token": "inline"}"#,
+fn credentials_come_from_one_place() {
+    let url = r#""url": "https://acme.okta.com""#;
+    for usable in [
+        r#""token-file": "/run/token""#,
+        r#""client-id": "0oa1", "private-key-file": "/run/key""#,
+        r#""client-id": "0oa1", "key-id": "k1", "private-key-env": "KEY""#,
     ] {
-        assert!(org(refused).is_err(), "{refused}");
+        assert!(is_usable(&format!("{{{url}, {usable}}}")), "{usable}");
+    }
+    assert!(!is_usable(&format!("{{{url}}}")), "no credentials");
+    for unusable in [
+        r#""token-file": "/run/token", "token-env": "TOKEN""#,
+        r#""client-id": "0oa1", "token-file": "/run/token""#,
+    ] {
+        assert!(!is_usable(&format!("{{{url}, {unusable}}}")), "{unusable}");
     }
 }
 
 #[test]
 fn scopes_only_read() {
-    let scopes = scopes();
+    let scopes = grants_of(table::OFFERS);
     assert!(scopes.len() >= 9, "{scopes:?}");
     let reads = |scope: &&str| scope.starts_with("okta.") && scope.ends_with(".read");
     assert!(scopes.iter().all(reads), "{scopes:?}");

@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::config::SourcesConfig;
 use crate::recorder::{CallError, Recorder, TlsTrust};
-use crate::secret_source::SecretSource;
+use crate::secret_source::{SecretSource, TokenConfig};
 
 /// One way into one target. Made anew for each step.
 pub struct ProviderAccess {
@@ -87,6 +87,19 @@ impl TokenSigner {
             token: Mutex::new(None),
         }
     }
+}
+
+/// Sends the configured token in the header field `name`, after `prefix`.
+///
+/// # Errors
+/// None of the settings of `token` is given, or several are.
+pub fn token_in_header(
+    name: &'static str,
+    prefix: &'static str,
+    token: &TokenConfig,
+) -> Result<Arc<dyn RequestSigner>, String> {
+    let header = HeaderName::from_static(name);
+    Ok(Arc::new(TokenSigner::new(header, prefix, token.source()?)))
 }
 
 #[async_trait]

@@ -3,24 +3,21 @@
 use evidence_format::coverage::{EndReason, GapReason};
 use http::StatusCode;
 
-use super::children::PendingChild;
-use super::cursor::{DEPTH_MAX, NextAction, PagePosition, WalkBranch, WalkLevel};
+use super::cursor::{NextAction, PagePosition, WalkBranch, WalkLevel};
 use super::endpoint::{Endpoint, Paging};
 use super::loop_guard::digest;
 use super::page_fetch::{FetchedPage, PageOutcome};
-use super::time_part::{TimePart, unit_milliseconds};
-use super::walk::{Walk, first_parts};
+use super::time_part::TimePart;
+use super::walk::Walk;
+use super::window_parts::{WindowCheck, halve_if_cut_off};
+use crate::Incomplete;
 use crate::recorder::Recorder;
-use crate::{Incomplete, join_all_independently};
 
 /// Children in a row without an answer after which the provider counts as unreachable: each costs
 /// minutes of attempts.
-const FAILURES_MAX: u32 = 3;
+pub(super) const FAILURES_MAX: u32 = 3;
 /// Times that a listing starts again because its token was forgotten.
 const RESTARTS_MAX: u8 = 3;
-/// Estimated pages below which a part of a window is not worth the extra request that its last,
-/// partly filled page costs.
-const PART_PAGES_MIN: i64 = 4;
 
 impl Walk<'_> {
     /// Moves `branch` on by one page or one group of children, and commits. Returns parts if the
@@ -37,7 +34,8 @@ impl Walk<'_> {
         };
         match level.next_action() {
             NextAction::Leave => {
-                if !level.next_part() {
+                let window = self.endpoint_of(branch.root, level).window;
+                if !level.next_part(window.as_ref()) {
                     branch.levels.pop();
                 }
             }
@@ -125,7 +123,7 @@ impl Walk<'_> {
     }
 
     /// Moves `level` to `page`, which was at `position`. Returns what is wrong with it.
-    fn take_page(
+    pub(super) fn take_page(
         &self,
         endpoint: &Endpoint,
         level: &mut WalkLevel,
@@ -185,151 +183,11 @@ impl Walk<'_> {
         level.take_children(page.children, self.cursor_bytes());
         found
     }
-
-    /// The parts that the rest of a root's window is divided into after its first page, if there
-    /// are enough pages to make that faster.
-    fn parts_worth_dividing(
-        &self,
-        endpoint: &Endpoint,
-        level: &WalkLevel,
-        page: &FetchedPage,
-        is_root: bool,
-    ) -> Option<Vec<TimePart>> {
-        let (query, part) = (endpoint.window.as_ref()?, level.part()?);
-        let (first, last) = page.span?;
-        let is_first_page = is_root && !level.page.is_fetched && !self.polling;
-        let has_children = !endpoint.children.is_empty();
-        if !is_first_page || has_children || query.chains < 2 || page.next.is_none() {
-            return None;
-        }
-        // The unit that the page ended in is asked again, because the page may have ended in the
-        // middle of it.
-        let unit = unit_milliseconds(query.spelling);
-        let end = last.div_euclid(unit) * unit;
-        let rest = if first <= last {
-            TimePart {
-                from: end.max(part.from),
-                ..part
-            }
-        } else {
-            TimePart {
-                until: (end + unit).min(part.until),
-                ..part
-            }
-        };
-        // assumes that events are about as dense in all of the window as on the first page
-        let page_length = first.abs_diff(last).max(1);
-        let pages = (rest.until - rest.from) / i64::try_from(page_length).ok()?;
-        let count = (pages / PART_PAGES_MIN).min(i64::from(query.chains));
-        (count > 1).then(|| rest.divided(query, count))
-    }
-
-    /// Asks the first pending child of the last level; leaves are asked together with those that
-    /// follow.
-    async fn ask_children(
-        &self,
-        recorder: &Recorder,
-        index: usize,
-        branch: &mut WalkBranch,
-        failures: &mut u32,
-    ) -> Result<(), Incomplete> {
-        let (root, at) = (branch.root, branch.levels.len() - 1);
-        let level = &mut branch.levels[at];
-        let parent = self.endpoint_of(root, level);
-        let endpoint_of = |child: &PendingChild| {
-            let child = parent.children.get(usize::from(child.0));
-            child.map(|child| child.endpoint)
-        };
-        let Some(first) = level.pending.front().and_then(endpoint_of) else {
-            level.pending.pop_front(); // no such child: the cursor is of another table
-            return Ok(());
-        };
-        if !is_leaf(first) {
-            let child = level.pending.pop_front().expect("just seen");
-            if level.path.len() + 1 >= DEPTH_MAX {
-                let what = format!("{}: deeper than {DEPTH_MAX} levels", first.id);
-                branch.note_trouble(GapReason::TooLarge, what);
-                return Ok(());
-            }
-            let level = child_level(level, child, first_parts(first, self.window()));
-            branch.levels.push(level);
-            return Ok(());
-        }
-        let mut leaves = Vec::new();
-        while leaves.len() < first.quota.at_once.max(1)
-            && level
-                .pending
-                .front()
-                .and_then(endpoint_of)
-                .is_some_and(is_leaf)
-            && let Some(child) = level.pending.pop_front()
-        {
-            leaves.push(child_level(level, child, Vec::new()));
-        }
-        let fetches = leaves
-            .iter()
-            .map(|leaf| self.fetch_page(recorder, root, leaf, None));
-        let outcomes = join_all_independently(fetches).await;
-        let mut failed = None;
-        for (leaf, outcome) in leaves.into_iter().zip(outcomes).rev() {
-            let child = leaf.path.last().cloned();
-            if let Err((incomplete, is_answered)) = self.take_leaf(branch, leaf, outcome, failures)
-            {
-                failed.get_or_insert(incomplete);
-                // what was stopped is asked again after a restart; what was answered is not
-                let unanswered = child.filter(|_| !is_answered);
-                unanswered
-                    .into_iter()
-                    .for_each(|child| branch.levels[at].pending.push_front(child));
-            }
-        }
-        self.commit(recorder, index, branch).await?;
-        failed.map_or(Ok(()), Err)
-    }
-
-    /// Adds what came of the first page of a leaf to `branch`. An error ends the branch; it says
-    /// whether the leaf counts as asked.
-    fn take_leaf(
-        &self,
-        branch: &mut WalkBranch,
-        mut leaf: WalkLevel,
-        outcome: PageOutcome,
-        failures: &mut u32,
-    ) -> Result<(), (Incomplete, bool)> {
-        let endpoint = self.endpoint_of(branch.root, &leaf);
-        match outcome {
-            PageOutcome::Page(page) => {
-                *failures = 0;
-                let trouble = self.take_page(endpoint, &mut leaf, None, page, false);
-                trouble
-                    .into_iter()
-                    .for_each(|(r, what)| branch.note_trouble(r, what));
-                if leaf.next_action() == NextAction::Page {
-                    branch.levels.push(leaf);
-                }
-            }
-            PageOutcome::Refused(status) => {
-                *failures = 0;
-                note_redirect(branch, endpoint, status); // its record says what else is missing
-            }
-            PageOutcome::Malformed(what) => {
-                branch.note_trouble(GapReason::Malformed, format!("{}: {what}", endpoint.id));
-            }
-            PageOutcome::GaveUp(error) => {
-                *failures += 1;
-                if *failures >= FAILURES_MAX {
-                    return Err((Incomplete::from_call_error(&error, endpoint.id), true));
-                }
-            }
-            PageOutcome::Failed(error) => return Err((error.incomplete(endpoint.id), false)),
-        }
-        Ok(())
-    }
 }
 
 /// Notes that a child was redirected to where the table does not allow to go: coverage takes such an
 /// answer for one that was followed.
-fn note_redirect(branch: &mut WalkBranch, endpoint: &Endpoint, status: StatusCode) {
+pub(super) fn note_redirect(branch: &mut WalkBranch, endpoint: &Endpoint, status: StatusCode) {
     let is_known = endpoint
         .losses
         .iter()
@@ -338,73 +196,6 @@ fn note_redirect(branch: &mut WalkBranch, endpoint: &Endpoint, status: StatusCod
         let what = format!("{} answered {}", endpoint.id, status.as_u16());
         branch.note_trouble(GapReason::Malformed, what);
     }
-}
-
-/// True if an endpoint is one request, or a few, and leads nowhere.
-fn is_leaf(endpoint: &Endpoint) -> bool {
-    endpoint.children.is_empty() && endpoint.window.is_none()
-}
-
-fn child_level(parent: &WalkLevel, child: PendingChild, parts: Vec<TimePart>) -> WalkLevel {
-    let mut path = parent.path.clone();
-    path.push(child);
-    WalkLevel {
-        path,
-        parts,
-        ..WalkLevel::default()
-    }
-}
-
-/// Whether the results of a window are all there.
-enum WindowCheck {
-    Fits,
-    /// There are more than the provider returns; the level has now its halves.
-    Halved,
-    /// There are more, and the window cannot be halved.
-    CutOff,
-    /// A half has more than the whole.
-    Ignored,
-}
-
-/// Halves the current part of `level` if it has more results than the provider returns.
-fn halve_if_cut_off(
-    endpoint: &Endpoint,
-    level: &mut WalkLevel,
-    declared: Option<u64>,
-) -> WindowCheck {
-    let (Some(query), Some(part), Some(declared)) = (&endpoint.window, level.part(), declared)
-    else {
-        return WindowCheck::Fits;
-    };
-    let Some(results_max) = query.results_max else {
-        return WindowCheck::Fits;
-    };
-    let expected = part.results_expected.unwrap_or(declared);
-    // the other half, which comes next, can have the rest
-    if let [.., other, _] = level.parts.as_mut_slice()
-        && other.results_expected.is_some()
-    {
-        other.results_expected = Some(expected.saturating_sub(declared));
-    }
-    if declared <= results_max {
-        return WindowCheck::Fits;
-    }
-    // new results may have come meanwhile
-    if declared > expected.saturating_mul(2).saturating_add(results_max) {
-        return WindowCheck::Ignored;
-    }
-    let Some((earlier, later)) = part.halves(query) else {
-        return WindowCheck::CutOff;
-    };
-    level.parts.pop();
-    for half in [later, earlier] {
-        level.parts.push(TimePart {
-            results_expected: Some(declared),
-            ..half
-        });
-    }
-    level.restart();
-    WindowCheck::Halved
 }
 
 fn root_refused(endpoint: &Endpoint, status: StatusCode) -> Incomplete {

@@ -11,6 +11,7 @@ use evidence_format::coverage::GapReason;
 use serde::{Deserialize, Serialize};
 
 use super::children::PendingChild;
+use super::endpoint::WindowQuery;
 use super::loop_guard::LoopGuard;
 use super::time_part::TimePart;
 
@@ -243,10 +244,13 @@ impl WalkLevel {
         self.parts.last().copied()
     }
 
-    /// Finishes the listing of the current part; returns true if another part is left.
-    pub(super) fn next_part(&mut self) -> bool {
+    /// Finishes the listing of the current part of `window`; returns true if another part is left.
+    pub(super) fn next_part(&mut self, window: Option<&WindowQuery>) -> bool {
         self.parts.pop();
         self.restart();
+        if let (Some(next), Some(query)) = (self.parts.pop(), window) {
+            self.parts.extend(next.cut(query));
+        }
         !self.parts.is_empty()
     }
 

@@ -5,25 +5,17 @@
 //! readiness, estimates and counts follow from the rows; a source writes no loop of its own.
 //!
 //! ```text
-//! static ROLES: Endpoint = Endpoint {
-//!     id: "okta:listAssignedRolesForUser",
-//!     path: "/api/v1/users/{user}/roles",
-//!     body: BodyShape::Objects { list: "", id: "/id", version: "/lastUpdated", name: "/label" },
-//!     quota: &USERS,
-//!     grant: "okta.roles.read",
-//!     ..Endpoint::GET
-//! };
-//! static USERS: Endpoint = Endpoint {
-//!     id: "okta:listUsers",
-//!     path: "/api/v1/users?limit=200",
-//!     paging: Paging::Link,
-//!     body: BodyShape::Objects { list: "", id: "/id", version: "/lastUpdated", name: "/profile/login" },
-//!     children: &[ChildEndpoint { takes: &[("user", ValueFrom::Record("/id"))], ..ChildEndpoint::of(&ROLES) }],
-//!     quota: &USERS,
-//!     grant: "okta.users.read",
-//!     ..Endpoint::GET
-//! };
+//! static ROLES: Endpoint = Endpoint::get("okta:listAssignedRolesForUser", "/api/v1/users/{user}/roles")
+//!     .objects("", "/id", "/lastUpdated", "/label").quota(&USERS).grant("okta.roles.read");
+//! static USERS: Endpoint = Endpoint::get("okta:listUsers", "/api/v1/users?limit=200")
+//!     .objects("", "/id", "/lastUpdated", "/profile/login").pages(Paging::Link)
+//!     .quota(&USERS).grant("okta.users.read")
+//!     .children(&[ChildEndpoint::of(&ROLES).takes(&[("user", ValueFrom::Record("/id"))])]);
 //! ```
+//!
+//! The functions that make rows are in [`super::row`]; what they set is explained here. Tables are
+//! modules without rustfmt (`#[rustfmt::skip] mod table;`), because rows that differ in one word
+//! should look so. `tests/tidy` holds them to 100 columns.
 //!
 //! Rows are static. A source that finds its endpoints at run time makes them static by
 //! [`super::intern`].
@@ -69,11 +61,12 @@ pub struct Endpoint {
     pub redirect: RedirectRule,
     /// The provider's quota that the request counts against.
     pub quota: &'static EndpointQuota,
-    /// The permission that this request needs, in the provider's words: `okta.users.read`. A
-    /// refusal names it, and permission files are generated from it.
+    /// The permission that this request needs, in the provider's words: `okta.users.read`, or
+    /// several, as `a + b`. A refusal names them, and permission files are generated from them.
     pub grant: &'static str,
-    /// Kinds of pivots by which the provider filters. The walk of a pivot takes only roots that
-    /// filter, or below which an endpoint does.
+    /// Kinds of pivots by which the provider filters, wherever in the tree the endpoint is. The walk
+    /// of a pivot asks only endpoints that filter by its kind, what leads to them, and what is below
+    /// them.
     pub pivots: &'static [PivotQuery],
     /// What to ask for each record of a page.
     pub children: &'static [ChildEndpoint],
@@ -154,6 +147,9 @@ pub struct WindowQuery {
     /// Results after which the provider cuts a query off: GitHub's 1,000. A window with more
     /// ([`Endpoint::declared`]) is halved until each part has fewer, or is one unit long.
     pub results_max: Option<u64>,
+    /// Days that the provider answers at most in one query: GitLab's audit events have 30. A longer
+    /// window is asked for part by part. Not together with `polling`.
+    pub span_max_days: Option<u32>,
     /// Parts of the window that are paged at the same time, at a root whose body is
     /// [`BodyShape::Events`]. 1 pages one after the other, for a provider that answers fast.
     pub chains: u32,
@@ -233,7 +229,8 @@ pub struct EndpointQuota {
 pub struct PivotQuery {
     pub kind: PivotKind,
     /// What is appended to the path, such as `&filter=actor.id+eq+%22{pivot}%22`. `{pivot}` is the
-    /// pivot's value, percent-encoded.
+    /// pivot's value, percent-encoded. Empty if the path itself is narrowed, by `{pivot}` or by what
+    /// [`super::RestSource::roots`] names.
     pub query: &'static str,
 }
 
@@ -306,86 +303,27 @@ pub struct RestOffer {
     pub roots: &'static [&'static Endpoint],
 }
 
-/// A quota for requests of which the provider publishes no limit.
-pub static UNPUBLISHED: EndpointQuota = EndpointQuota {
-    name: "unpublished",
-    rate: RequestRate::new(10.0, 10),
-    at_once: 4,
-};
-
 impl Endpoint {
-    /// A `GET` of one JSON object, to fill in by struct update: `..Endpoint::GET`.
-    pub const GET: Self = Self {
-        id: "",
-        path: "",
-        post: None,
-        headers: &[("accept", "application/json")],
-        paging: Paging::None,
-        window: None,
-        body: BodyShape::Object {
-            id: "",
-            version: "",
-            name: "",
-        },
-        declared: None,
-        redirect: RedirectRule::Refuse,
-        quota: &UNPUBLISHED,
-        grant: "",
-        pivots: &[],
-        children: &[],
-        losses: &[],
-        restarts_on: &[],
-        body_bytes_max: None,
-        body_filter: None,
-        idle_timeout: Some(Duration::from_secs(30)),
-    };
-
     /// True if the provider filters by `kind` here or below.
     #[must_use]
     pub fn filters_by(&self, kind: PivotKind) -> bool {
         let mut children = self.children.iter();
-        self.pivots.iter().any(|query| query.kind == kind)
-            || children.any(|child| child.endpoint.filters_by(kind))
+        self.pivot_query(kind).is_some() || children.any(|child| child.endpoint.filters_by(kind))
     }
-}
 
-impl WindowQuery {
-    /// A window without limits of results, to fill in by struct update.
-    pub const PLAIN: Self = Self {
-        spelling: TimeSpelling::Rfc3339Seconds,
-        until_inclusive: false,
-        results_max: None,
-        chains: 1,
-        polling: None,
-    };
-}
-
-impl ChildEndpoint {
-    /// A child that is asked once for each record, to fill in by struct update.
-    #[must_use]
-    pub const fn of(endpoint: &'static Endpoint) -> Self {
-        Self {
-            endpoint,
-            takes: &[],
-            each: ChildRepeat::Once,
-            only: &[],
-        }
+    /// What narrows its path to one pivot of `kind`; `None` if the provider does not filter by it
+    /// here.
+    pub(super) fn pivot_query(&self, kind: PivotKind) -> Option<&'static str> {
+        let mut pivots = self.pivots.iter();
+        pivots
+            .find(|query| query.kind == kind)
+            .map(|query| query.query)
     }
-}
 
-impl RestOffer {
-    /// An offer of state without history, to fill in by struct update.
-    pub const STATE: Self = Self {
-        item: "",
-        what: "",
-        lifetime: EvidenceLifetime::State(86_400),
-        citation: "",
-        arrives_late_seconds: None,
-        settles: &[],
-        records_per_page: 100,
-        page_bytes: None,
-        roots: &[],
-    };
+    /// Each permission that the request needs.
+    pub fn grants(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.grant.split(" + ").filter(|grant| !grant.is_empty())
+    }
 }
 
 impl DeclaredCount {

@@ -1,9 +1,11 @@
-//! Sources that are a table of endpoints: see [`endpoint`] for the table, [`source`] for what a
-//! source gives beside it, and [`walk`] for how it is captured.
+//! Sources that are a table of endpoints: see [`endpoint`] and [`row`] for the table,
+//! [`table_source`] for what a source gives beside it ([`source`] if it needs more), and [`walk`]
+//! for how it is captured.
 
 mod access;
 mod adapter;
 mod advance;
+mod ask_children;
 mod children;
 mod client_credentials;
 #[cfg(test)]
@@ -20,25 +22,35 @@ mod page_fetch;
 mod private_key;
 mod readiness;
 mod requests;
+pub mod row;
+#[cfg(test)]
+mod search_tests;
 mod source;
+mod table_source;
 mod template;
 mod time_part;
 mod walk;
+mod walk_names;
 #[cfg(test)]
 mod walk_tests;
+mod window_parts;
 
 pub(crate) use access::header_value;
-pub use access::{AccessRequest, ProviderAccess, RequestSigner, SignError, TokenSigner};
+pub use access::{
+    AccessRequest, ProviderAccess, RequestSigner, SignError, TokenSigner, token_in_header,
+};
 pub use adapter::{RestAdapter, endpoints_of};
 pub use client_credentials::ClientCredentials;
 pub use endpoint::{
     BodyShape, ChildEndpoint, ChildRepeat, Condition, DeclaredCount, Endpoint, EndpointQuota,
-    PAGE_BYTES_MAX, Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling, UNPUBLISHED,
-    ValueFrom, WindowQuery,
+    PAGE_BYTES_MAX, Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling, ValueFrom,
+    WindowQuery,
 };
 pub use intern::{intern, intern_text};
 pub use private_key::{PrivateKey, PrivateKeyError};
+pub use row::UNPUBLISHED;
 pub use source::{RestSource, WalkRoot};
+pub use table_source::{ConfiguredInstance, PLAIN_HTTP, TableSource, grants_of};
 
 /// Seeds a buffer's record ids. If the system has no randomness, the clock still differs for each.
 fn seed() -> [u8; 8] {

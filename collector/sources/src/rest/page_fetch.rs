@@ -87,7 +87,11 @@ impl Walk<'_> {
             }
             tries += 1;
             match read(endpoint, &response, &url, position) {
-                Ok(page) => return PageOutcome::Page(page),
+                Ok(mut page) => {
+                    page.children
+                        .retain(|child| self.is_searched(root, level, child));
+                    return PageOutcome::Page(page);
+                }
                 Err(_) if tries < PAGE_TRIES_MAX => {}
                 Err(what) => return PageOutcome::Malformed(what),
             }

@@ -30,8 +30,7 @@ struct SampleError {
     text: String,
     /// The provider answered, and denied access.
     is_refusal: bool,
-    /// The permission that the endpoint needs; empty if the table names none.
-    grant: &'static str,
+    endpoint: &'static Endpoint,
 }
 
 /// Checks all targets of `source`.
@@ -143,12 +142,10 @@ fn fill(check: &mut OfferReadiness, answers: Vec<Result<Option<u64>, SampleError
     }
     for error in answers.into_iter().filter_map(Result::err) {
         check.problems.push(error.text);
-        let is_new = !check
-            .missing_grants
-            .iter()
-            .any(|known| known == error.grant);
-        if error.is_refusal && !error.grant.is_empty() && is_new {
-            check.missing_grants.push(error.grant.to_owned());
+        for grant in error.endpoint.grants().filter(|_| error.is_refusal) {
+            if !check.missing_grants.iter().any(|known| known == grant) {
+                check.missing_grants.push(grant.to_owned());
+            }
         }
     }
 }
@@ -205,10 +202,13 @@ impl TargetProbe<'_> {
         let failed = |text: String, is_refusal: bool| SampleError {
             text,
             is_refusal,
-            grant: endpoint.grant,
+            endpoint,
         };
         match self.ask(root).await.map_err(|text| failed(text, false))? {
-            ProbeAnswer::Page(body) => Ok(estimate(endpoint, &body, self.part(endpoint))),
+            ProbeAnswer::Page(body) => {
+                let requests = estimate(endpoint, &body, self.part(endpoint));
+                Ok(requests.map(|requests| requests.saturating_mul(self.parts(endpoint))))
+            }
             ProbeAnswer::Refused(status) if endpoint.losses.contains(&(status.as_u16(), None)) => {
                 Ok(Some(1))
             }
@@ -217,6 +217,14 @@ impl TargetProbe<'_> {
                 Err(failed(text, status == StatusCode::FORBIDDEN))
             }
         }
+    }
+
+    /// How often the window is as long as its first part.
+    fn parts(&self, endpoint: &Endpoint) -> u64 {
+        let parts = first_parts(endpoint, self.window);
+        let length = |part: &TimePart| part.until.abs_diff(part.from);
+        let whole: u64 = parts.iter().map(length).sum();
+        whole.div_ceil(parts.last().map_or(1, length).max(1)).max(1)
     }
 
     fn part(&self, endpoint: &Endpoint) -> Option<TimePart> {

@@ -10,6 +10,8 @@ use crate::config::SourcesConfig;
 use crate::recorder::ResponseClassifier;
 
 /// A source that is a table of endpoints. [`super::RestAdapter`] makes a [`crate::Source`] of it.
+/// Most sources are a [`super::TableSource`]; one that finds its targets or its endpoints at run
+/// time implements this.
 #[async_trait]
 pub trait RestSource: Send + Sync {
     /// See [`crate::Source::name`].
@@ -55,6 +57,17 @@ pub trait RestSource: Send + Sync {
         target: &CaptureTarget,
         cx: &AccessRequest<'_>,
     ) -> Result<ProviderAccess, String>;
+
+    /// Whether the source can read `section`, if its section of the configuration is read by the
+    /// source itself ([`super::TableSource`]) and is not a field of [`SourcesConfig`].
+    fn check_section(&self, _section: &Value) -> Option<Result<(), String>> {
+        None
+    }
+
+    /// The example of its section in `deploy/exhibit.toml`, if the source has it.
+    fn example(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Where the walk of `offer` begins at this target: by default at the offer's roots. A source
     /// overrides it to begin at each configured repository or namespace, or at endpoints that are

@@ -61,8 +61,7 @@ pub(super) fn fill(
     Ok(filled)
 }
 
-/// The placeholders of `template`, for tests that fill in a whole table.
-#[cfg(test)]
+/// The placeholders of `template`.
 pub(super) fn placeholders(template: &str) -> impl Iterator<Item = &str> {
     template
         .split('{')

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::{TimeSpelling, WindowQuery};
 
 const MILLISECOND: i128 = 1_000_000;
+/// In milliseconds.
+const DAY: i64 = 86_400_000;
 
 /// A part of a window, in milliseconds since 1970: `from` inclusive, `until` exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,25 @@ impl TimePart {
                 ..self
             },
         ))
+    }
+
+    /// The part, cut where it is longer than the provider answers at once: the first of it, which is
+    /// to be listed next, comes last, and the rest before it.
+    pub(super) fn cut(self, query: &WindowQuery) -> Vec<Self> {
+        let span = query.span_max_days.map(|days| i64::from(days) * DAY);
+        match span.map(|span| self.from + span) {
+            Some(middle) if middle < self.until => vec![
+                Self {
+                    from: middle,
+                    ..self
+                },
+                Self {
+                    until: middle,
+                    ..self
+                },
+            ],
+            Some(_) | None => vec![self],
+        }
     }
 
     /// At most `count` parts of about equal length, earliest first.
@@ -162,6 +183,23 @@ mod tests {
             count += 1;
         }
         assert_eq!((part.until - part.from, count), (1000, 3));
+    }
+
+    #[test]
+    fn cut_parts_are_as_long_as_the_provider_answers() {
+        let query = WindowQuery {
+            span_max_days: Some(30),
+            ..SECONDS
+        };
+        let until = 70 * i128::from(DAY);
+        let mut parts = vec![TimePart::covering(&window(0, until), &query)];
+        let mut spans = Vec::new();
+        while let Some(part) = parts.pop() {
+            parts.extend(part.cut(&query));
+            let next = parts.pop().expect("at least one");
+            spans.push((next.from / DAY, next.until / DAY));
+        }
+        assert_eq!(spans, [(0, 30), (30, 60), (60, 70)]);
     }
 
     #[test]

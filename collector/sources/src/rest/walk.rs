@@ -16,12 +16,11 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Mutex;
 
 use super::access::AccessRequest;
-use super::cursor::{CURSOR_BYTES_MAX, WalkBranch, WalkCursor, WalkLevel};
+use super::cursor::{CURSOR_BYTES_MAX, WalkBranch, WalkCursor};
 use super::endpoint::{Endpoint, RestOffer};
 use super::loop_guard::digest;
 use super::requests::{PageRequest, Requester};
 use super::source::{RestSource, WalkRoot};
-use super::template::Names;
 use super::time_part::TimePart;
 use crate::Incomplete;
 use crate::context::CaptureContext;
@@ -37,8 +36,8 @@ pub(super) struct Walk<'a> {
     pub(super) cx: &'a CaptureContext,
     pub(super) requester: Requester<'a>,
     pub(super) roots: Vec<WalkRoot>,
-    target_names: &'a [(&'static str, String)],
-    step: &'a CaptureStep,
+    pub(super) target_names: &'a [(&'static str, String)],
+    pub(super) step: &'a CaptureStep,
     pub(super) polling: bool,
     cursor: Mutex<WalkCursor>,
     /// Size of the cursor that was persisted last.
@@ -209,9 +208,11 @@ impl<'a> Walk<'a> {
         mut branch: WalkBranch,
         parts: Vec<TimePart>,
     ) -> Result<Vec<usize>, Incomplete> {
-        let mut branches = parts
-            .into_iter()
-            .map(|part| WalkBranch::new(branch.root, vec![part]));
+        let window = self.roots[usize::from(branch.root)].endpoint.window;
+        let mut branches = parts.into_iter().map(|part| {
+            let parts = window.map_or(vec![part], |query| part.cut(&query));
+            WalkBranch::new(branch.root, parts)
+        });
         branch.levels = branches.next().unwrap_or_else(|| branch.clone()).levels;
         let mut indexes = vec![index];
         {
@@ -279,64 +280,12 @@ impl<'a> Walk<'a> {
     pub(super) fn window(&self) -> Option<TimeWindow> {
         self.step.effective
     }
-
-    /// The endpoint whose listing `level` is.
-    pub(super) fn endpoint_of(&self, root: u16, level: &WalkLevel) -> &'static Endpoint {
-        let root = self.roots[usize::from(root)].endpoint;
-        level.path.iter().fold(root, |endpoint, (child, _)| {
-            let child = endpoint.children.get(usize::from(*child));
-            child.map_or(endpoint, |child| child.endpoint)
-        })
-    }
-
-    /// The path to ask for `level`, and what to fill in.
-    pub(super) fn path_and_names(&self, root: u16, level: &WalkLevel) -> (String, Names) {
-        let root = &self.roots[usize::from(root)];
-        let mut names = self.names(&root.names);
-        let mut endpoint = root.endpoint;
-        for (child, values) in &level.path {
-            let Some(child) = endpoint.children.get(usize::from(*child)) else {
-                break;
-            };
-            let taken = child.takes.iter().map(|(name, _)| (*name).to_owned());
-            names.extend(taken.zip(values.iter().cloned()));
-            endpoint = child.endpoint;
-        }
-        let mut path = endpoint.path.to_owned();
-        if let Some(window) = &endpoint.window
-            && let Some(part) = level.part()
-        {
-            let (from, until) = part.spelled(window);
-            names.insert("from".to_owned(), from);
-            names.insert("until".to_owned(), until);
-            if let (true, Some(polling)) = (self.polling, window.polling) {
-                polling.clone_into(&mut path);
-            }
-        }
-        if let (true, Some(pivot)) = (level.path.is_empty(), &self.step.pivot) {
-            let query = endpoint
-                .pivots
-                .iter()
-                .find(|query| query.kind == pivot.kind());
-            path.push_str(query.map_or("", |query| query.query));
-            // filters have it in quotes, which it must not end
-            let value = pivot.value().replace('\\', "\\\\").replace('"', "\\\"");
-            names.insert("pivot".to_owned(), value);
-        }
-        (path, names)
-    }
-
-    fn names(&self, root_names: &[(&'static str, String)]) -> Names {
-        let both = self.target_names.iter().chain(root_names);
-        both.map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect()
-    }
 }
 
 /// The window of a listing that begins; empty if the endpoint has none.
 pub(super) fn first_parts(endpoint: &Endpoint, window: Option<TimeWindow>) -> Vec<TimePart> {
     match (&endpoint.window, window) {
-        (Some(query), Some(window)) => vec![TimePart::covering(&window, query)],
+        (Some(query), Some(window)) => TimePart::covering(&window, query).cut(query),
         (Some(_), None) | (None, _) => Vec::new(),
     }
 }

@@ -1,0 +1,289 @@
+//! Makes the rows of a table: functions for [`Endpoint`] and what belongs to it, that set one field
+//! or a few and can be called in a `static`. [`super::endpoint`] explains the fields.
+
+use std::time::Duration;
+
+use domain::incident::PivotKind;
+use domain::plan::{EvidenceLifetime, SettleRule};
+use evidence_format::coverage::GapReason;
+
+use super::endpoint::{
+    BodyShape, ChildEndpoint, ChildRepeat, Condition, DeclaredCount, Endpoint, EndpointQuota,
+    Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling, ValueFrom, WindowQuery,
+};
+use crate::recorder::{BodyFilter, RequestRate};
+
+pub const MINUTE: u64 = 60;
+pub const HOUR: u64 = 60 * MINUTE;
+pub const DAY: u64 = 24 * HOUR;
+
+/// Requests that may be sent at once after a rest, if the provider does not say.
+const BURST: u32 = 10;
+
+/// A quota for requests of which the provider publishes no limit.
+pub static UNPUBLISHED: EndpointQuota = EndpointQuota {
+    name: "unpublished",
+    rate: RequestRate::new(10.0, 10),
+    at_once: 4,
+};
+
+impl Endpoint {
+    /// A `GET` of one JSON object, to fill in by struct update: `..Endpoint::GET`.
+    pub const GET: Self = Self {
+        id: "",
+        path: "",
+        post: None,
+        headers: &[("accept", "application/json")],
+        paging: Paging::None,
+        window: None,
+        body: BodyShape::Object {
+            id: "",
+            version: "",
+            name: "",
+        },
+        declared: None,
+        redirect: RedirectRule::Refuse,
+        quota: &UNPUBLISHED,
+        grant: "",
+        pivots: &[],
+        children: &[],
+        losses: &[],
+        restarts_on: &[],
+        body_bytes_max: None,
+        body_filter: None,
+        idle_timeout: Some(Duration::from_secs(30)),
+    };
+
+    /// A `GET` of one JSON object.
+    pub const fn get(id: &'static str, path: &'static str) -> Self {
+        Self {
+            id,
+            path,
+            ..Self::GET
+        }
+    }
+
+    /// See [`BodyShape::Object`].
+    pub const fn object(self, id: &'static str, version: &'static str, name: &'static str) -> Self {
+        let body = BodyShape::Object { id, version, name };
+        Self { body, ..self }
+    }
+
+    /// See [`BodyShape::Objects`].
+    pub const fn objects(
+        self,
+        list: &'static str,
+        id: &'static str,
+        version: &'static str,
+        name: &'static str,
+    ) -> Self {
+        let body = BodyShape::Objects {
+            list,
+            id,
+            version,
+            name,
+        };
+        Self { body, ..self }
+    }
+
+    /// See [`BodyShape::Events`].
+    pub const fn events(self, list: &'static str, time: &'static str, id: &'static str) -> Self {
+        let body = BodyShape::Events { list, time, id };
+        Self { body, ..self }
+    }
+
+    /// Text of any length, such as a log: see [`BodyShape::Lines`].
+    pub const fn lines(self) -> Self {
+        Self {
+            body: BodyShape::Lines,
+            headers: &[("accept", "text/plain, */*")],
+            ..self
+        }
+    }
+
+    pub const fn headers(self, headers: &'static [(&'static str, &'static str)]) -> Self {
+        Self { headers, ..self }
+    }
+
+    /// How to get the next page.
+    pub const fn pages(self, paging: Paging) -> Self {
+        Self { paging, ..self }
+    }
+
+    pub const fn window(self, window: WindowQuery) -> Self {
+        Self {
+            window: Some(window),
+            ..self
+        }
+    }
+
+    pub const fn declares(self, count: DeclaredCount) -> Self {
+        Self {
+            declared: Some(count),
+            ..self
+        }
+    }
+
+    /// Follows a redirect to one of `hosts`: see [`RedirectRule::FollowOnce`].
+    pub const fn redirects_to(self, hosts: &'static [&'static str]) -> Self {
+        Self {
+            redirect: RedirectRule::FollowOnce { hosts },
+            ..self
+        }
+    }
+
+    pub const fn quota(self, quota: &'static EndpointQuota) -> Self {
+        Self { quota, ..self }
+    }
+
+    pub const fn grant(self, grant: &'static str) -> Self {
+        Self { grant, ..self }
+    }
+
+    pub const fn pivots(self, pivots: &'static [PivotQuery]) -> Self {
+        Self { pivots, ..self }
+    }
+
+    pub const fn children(self, children: &'static [ChildEndpoint]) -> Self {
+        Self { children, ..self }
+    }
+
+    pub const fn losses(self, losses: &'static [(u16, Option<GapReason>)]) -> Self {
+        Self { losses, ..self }
+    }
+
+    /// Hides parts of its pages: see [`Endpoint::body_filter`].
+    pub const fn hides(self, filter: BodyFilter) -> Self {
+        Self {
+            body_filter: Some(filter),
+            ..self
+        }
+    }
+}
+
+impl WindowQuery {
+    /// A window without limits of results, to fill in by struct update.
+    pub const PLAIN: Self = Self {
+        spelling: TimeSpelling::Rfc3339Seconds,
+        until_inclusive: false,
+        results_max: None,
+        span_max_days: None,
+        chains: 1,
+        polling: None,
+    };
+}
+
+impl EndpointQuota {
+    /// A quota of the provider of so many requests a minute, of which `at_once` may be in flight.
+    #[must_use]
+    pub const fn per_minute(name: &'static str, requests: u32, at_once: usize) -> Self {
+        Self {
+            name,
+            rate: RequestRate::new(requests as f64 / 60.0, BURST),
+            at_once,
+        }
+    }
+}
+
+impl PivotQuery {
+    #[must_use]
+    pub const fn by(kind: PivotKind, query: &'static str) -> Self {
+        Self { kind, query }
+    }
+}
+
+impl ChildEndpoint {
+    /// A child that is asked once for each record, to fill in by struct update or by the functions
+    /// below.
+    #[must_use]
+    pub const fn of(endpoint: &'static Endpoint) -> Self {
+        Self {
+            endpoint,
+            takes: &[],
+            each: ChildRepeat::Once,
+            only: &[],
+        }
+    }
+
+    #[must_use]
+    pub const fn takes(self, takes: &'static [(&'static str, ValueFrom)]) -> Self {
+        Self { takes, ..self }
+    }
+
+    /// How often it is asked for one record.
+    #[must_use]
+    pub const fn each(self, each: ChildRepeat) -> Self {
+        Self { each, ..self }
+    }
+
+    /// Asks it only if all of `conditions` hold.
+    #[must_use]
+    pub const fn only(self, conditions: &'static [Condition]) -> Self {
+        Self {
+            only: conditions,
+            ..self
+        }
+    }
+}
+
+impl RestOffer {
+    /// An offer of state without history, to fill in by struct update.
+    pub const STATE: Self = Self {
+        item: "",
+        what: "",
+        lifetime: EvidenceLifetime::State(DAY),
+        citation: "",
+        arrives_late_seconds: None,
+        settles: &[],
+        records_per_page: 100,
+        page_bytes: None,
+        roots: &[],
+    };
+
+    /// An offer of what the provider keeps for `lifetime`, as the page `citation` says.
+    #[must_use]
+    pub const fn new(
+        item: &'static str,
+        what: &'static str,
+        lifetime: EvidenceLifetime,
+        citation: &'static str,
+    ) -> Self {
+        Self {
+            item,
+            what,
+            lifetime,
+            citation,
+            ..Self::STATE
+        }
+    }
+
+    #[must_use]
+    pub const fn roots(self, roots: &'static [&'static Endpoint]) -> Self {
+        Self { roots, ..self }
+    }
+
+    /// When to ask again for what came late, or has changed since.
+    #[must_use]
+    pub const fn settles(self, settles: &'static [SettleRule]) -> Self {
+        Self { settles, ..self }
+    }
+
+    /// How late an event may appear.
+    #[must_use]
+    pub const fn arrives_late(self, seconds: u64) -> Self {
+        Self {
+            arrives_late_seconds: Some(seconds),
+            ..self
+        }
+    }
+
+    /// A full page, for estimates.
+    #[must_use]
+    pub const fn full_page(self, records: u64, bytes: u64) -> Self {
+        Self {
+            records_per_page: records,
+            page_bytes: Some(bytes),
+            ..self
+        }
+    }
+}
