@@ -204,15 +204,22 @@ mod rows {
             ..child(&ATTEMPT, OF_ATTEMPT)
         },
         child(&RUN_ARTIFACTS, &[("run", ValueFrom::Record("/id"))]),
-        child(&WORKFLOW_FILE,
-            &[("path", ValueFrom::Record("/path")), ("sha", ValueFrom::Record("/head_sha"))]),
+        ChildEndpoint {
+            // others, such as `dynamic/dependabot/…`, are workflows of GitHub without a file
+            only: &[Condition::StartsWith(ValueFrom::Record("/path"), ".github/")],
+            ..child(&WORKFLOW_FILE, &[
+                ("path", ValueFrom::RecordUntil("/path", '@')),
+                ("sha", ValueFrom::Record("/head_sha")),
+            ])
+        },
     ];
     static ACTIVITIES: Endpoint = Endpoint {
         pivots: &[
             PivotQuery { kind: PivotKind::User, query: "&actor={pivot}" },
             PivotQuery { kind: PivotKind::Repository, query: "" },
         ],
-        ..list(id::ACTIVITIES, repo!("activity?per_page=100&time_period=quarter"),
+        newest_first: Some("/timestamp"),
+        ..list(id::ACTIVITIES, repo!("activity?per_page=100&time_period=year"),
             events("", "/timestamp"), CONTENTS)
     };
     static STATUSES: Endpoint = list(id::DEPLOYMENT_STATUSES,
@@ -222,6 +229,7 @@ mod rows {
             PivotQuery { kind: PivotKind::Commit, query: "&sha={pivot}" },
             PivotQuery { kind: PivotKind::Repository, query: "" },
         ],
+        newest_first: Some("/created_at"),
         children: &[child(&STATUSES, &[("deployment", ValueFrom::Record("/id"))])],
         ..list(id::DEPLOYMENTS, repo!("deployments?per_page=100"), BY_ID, DEPLOYS)
     };
@@ -249,13 +257,12 @@ mod rows {
     pub(super) static RUN_REPOS: Endpoint = repositories(&[of_repo(&RUNS)]);
     pub(super) static WORKFLOW_REPOS: Endpoint = repositories(&[of_repo(&WORKFLOW_RUNS)]);
     pub(super) static ACTIVITY_REPOS: Endpoint = repositories(&[of_repo(&ACTIVITIES)]);
-    pub(super) static DEPLOYMENT_REPOS: Endpoint =
-        repositories(&[of_repo(&DEPLOYMENTS), of_repo(&ENVIRONMENTS)]);
+    pub(super) static DEPLOYMENT_REPOS: Endpoint = repositories(&[of_repo(&DEPLOYMENTS)]);
     pub(super) static RELEASE_REPOS: Endpoint = repositories(&[of_repo(&RELEASES)]);
     pub(super) static SETTING_REPOS: Endpoint = repositories(&[
         of_repo(&RUNNERS), of_repo(&KEYS), of_repo(&HOOKS), of_repo(&COLLABORATORS),
         of_repo(&SECRETS), of_repo(&VARIABLES), of_repo(&BRANCHES), of_repo(&RULESETS),
-        of_repo(&WORKFLOWS),
+        of_repo(&WORKFLOWS), of_repo(&ENVIRONMENTS),
     ]);
 
     // Without `created:`, only three months of the log are returned.
@@ -458,7 +465,7 @@ pub(super) static OFFERS: &[&RestOffer] = &[
     },
     &RestOffer {
         item: "github-settings",
-        what: "who has access: members, collaborators, apps, tokens, deploy keys, hooks, names of secrets and variables, runners, branch protection",
+        what: "who has access: members, collaborators, apps, tokens, deploy keys, hooks, names of secrets and variables, runners, branch and environment protection",
         settles: AFTER_AN_HOUR_AND_A_DAY,
         roots: &[
             &rows::ORG,
@@ -475,23 +482,30 @@ pub(super) static OFFERS: &[&RestOffer] = &[
         ],
         ..RestOffer::STATE
     },
-    &RestOffer {
-        item: "github-deployments",
-        what: "deployments with their statuses, and environments with their protection",
-        settles: AFTER_AN_HOUR_AND_A_DAY,
-        roots: &[&rows::DEPLOYMENT_REPOS],
-        ..RestOffer::STATE
-    },
+    // Neither list can be asked for a window. Both are sorted, and read to the window's beginning.
     &RestOffer {
         item: "github-activity",
-        what: "pushes and changes of branches in the last 90 days",
+        what: "pushes and changes of branches",
+        lifetime: EvidenceLifetime::Days(365),
+        citation: "https://docs.github.com/en/rest/repos/repos#list-repository-activities",
         settles: AFTER_AN_HOUR_AND_A_DAY,
         roots: &[&rows::ACTIVITY_REPOS],
         ..RestOffer::STATE
     },
     &RestOffer {
+        item: "github-deployments",
+        what: "deployments with their statuses",
+        lifetime: EvidenceLifetime::Forever,
+        citation: "https://docs.github.com/en/rest/deployments/deployments#list-deployments",
+        settles: AFTER_AN_HOUR_AND_A_DAY,
+        roots: &[&rows::DEPLOYMENT_REPOS],
+        ..RestOffer::STATE
+    },
+    // These lists have neither a filter nor an order by time: a release stands at the time of its
+    // commit, and a tag can move to an old version of a package. They are state, of any age.
+    &RestOffer {
         item: "github-releases",
-        what: "releases with their assets' digests, packages and their versions",
+        what: "all releases with their assets' digests, and packages with all versions",
         settles: AFTER_AN_HOUR_AND_A_DAY,
         roots: &[&rows::RELEASE_REPOS, &rows::PACKAGE_TYPES],
         ..RestOffer::STATE

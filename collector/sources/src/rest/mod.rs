@@ -8,6 +8,8 @@ mod children;
 mod client_credentials;
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(test)]
+pub(crate) mod contract;
 mod cursor;
 #[cfg(test)]
 mod double;
@@ -20,6 +22,8 @@ mod page_fetch;
 mod private_key;
 mod readiness;
 mod requests;
+#[cfg(test)]
+pub(crate) mod scale;
 mod source;
 mod template;
 mod time_part;
