@@ -14,6 +14,7 @@ use evidence_format::coverage::{Coverage, GapReason};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tests::derived::assert_same_facts;
 use tests::{BundleContent, program, run, run_ok, scratch};
 
 const TOKEN: &str = "ghp_do-not-write-this-token";
@@ -98,7 +99,8 @@ impl Provider {
                 let field = format!("Location: {location}\r\n");
                 response("302 Found", &field, &Value::Null)
             }
-            ["contents", ..] => ok(&json!("on: push")),
+            ["contents", ..] if path.ends_with("deploy.yml") => ok(&json!("on: push")),
+            ["contents", ..] => response("404 Not Found", "", &json!({"message": "Not Found"})),
             // all else is empty
             [
                 ..,
@@ -121,9 +123,14 @@ impl Provider {
 }
 
 fn run_record(id: u64) -> Value {
+    // a workflow of GitHub's own has no file in the repository
+    let path = match id {
+        43 => "dynamic/pages/pages-build-deployment",
+        _ => ".github/workflows/deploy.yml@refs/heads/main",
+    };
     json!({
         "id": id, "name": "Deploy", "run_number": id, "run_attempt": 1, "event": "push",
-        "path": ".github/workflows/deploy.yml@refs/heads/main", "display_title": format!("change {id}"),
+        "path": path, "display_title": format!("change {id}"),
         "head_branch": "main", "head_sha": "b49a973e00000000000000000000000000000000",
         "status": "completed", "conclusion": "success", "actor": {"login": "mallory", "type": "User"},
         "created_at": minutes_ago(20), "run_started_at": minutes_ago(20), "updated_at": minutes_ago(19),
@@ -185,9 +192,14 @@ impl Incident {
 
     /// Captures the repository, and returns the receipt.
     fn capture(&self) -> Value {
-        let output = run(&mut self.exhibit(&[
-            "capture", "--title", "t", "--sev", "2", "--source", "github", "--json",
-        ]));
+        self.capture_with(&[])
+    }
+
+    fn capture_with(&self, more: &[&str]) -> Value {
+        let arguments = [
+            "capture", "--title", "t", "--sev", "2", "--json", "--source", "github",
+        ];
+        let output = run(self.exhibit(&arguments).args(more));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         let receipt = text.lines().last().unwrap_or_default();
@@ -286,6 +298,24 @@ fn run_deleted_while_it_is_captured_is_a_gap_with_its_address() {
         .filter_map(|record| serde_json::from_slice::<Value>(record.trim_ascii_end()).ok())
         .filter(|record| record["run_id"] == 43);
     assert_eq!(job.count(), 1, "the job of run 43");
+}
+
+/// Facts of GitHub and of this machine, with objects and edges.
+#[test]
+fn auditor_derives_the_facts_of_the_collector() {
+    let github = GitHub::start(Provider {
+        runs: [41, 42, 43].into(),
+        ..Provider::default()
+    });
+    let incident = Incident::new(&github, "", "");
+    let receipt = incident.capture_with(&["--source", "host"]);
+    assert_eq!(
+        receipt["bundles"].as_array().map(Vec::len),
+        Some(2),
+        "{receipt}"
+    );
+    let facts = assert_same_facts(incident.store.path(), &receipt);
+    assert!(facts > 100, "{facts}");
 }
 
 /// An object store behind an HTTPS proxy, for one host. openssl answers, and the proxy notes to
@@ -425,7 +455,8 @@ fn log_is_fetched_from_githubs_blob_store_and_from_no_other_host() {
     let ca_file = store.folder.path().join("ca.pem");
     let settings = format!("ca-file = {:?}\n", ca_file.display().to_string());
     let incident = Incident::new(&github, &settings, &format!("http://{}", store.proxy));
-    let bundle = bundle(&incident.capture());
+    let receipt = incident.capture();
+    let bundle = bundle(&receipt);
     let (_, runs) = bundle
         .records
         .iter()
@@ -443,8 +474,20 @@ fn log_is_fetched_from_githubs_blob_store_and_from_no_other_host() {
         .iter()
         .find(|gap| gap.reason == GapReason::Malformed);
     assert!(refused.is_some(), "{coverage:?}");
-    for record in bundle.records.values().flatten() {
-        let text = String::from_utf8_lossy(record);
+    // neither in a record nor in what says how it was captured
+    let (bundle_path, key) = (&receipt["bundles"][0]["bundle"], &receipt["publicKey"]);
+    let path = |value: &Value| value.as_str().expect("a path").to_owned();
+    for item in &bundle.config.items {
+        let mut cat = Command::new(program("exhibit-audit"));
+        cat.args([
+            "cat",
+            &path(bundle_path),
+            item.name.as_str(),
+            "--key",
+            &path(key),
+        ]);
+        let text = String::from_utf8_lossy(&run(&mut cat).stdout).into_owned();
+        assert!(text.contains("WARC/1.1"), "{}", item.name);
         assert!(!text.contains(TOKEN) && !text.contains(SIGNATURE), "{text}");
     }
 }

@@ -3,6 +3,7 @@
 mod auth;
 mod config;
 mod hidden;
+#[rustfmt::skip]
 mod table;
 #[cfg(test)]
 mod tests;
