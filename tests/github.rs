@@ -20,6 +20,8 @@ use tests::{BundleContent, program, run, run_ok, scratch};
 const TOKEN: &str = "ghp_do-not-write-this-token";
 /// Part of the signed address of a log: whoever has it can read the log.
 const SIGNATURE: &str = "do-not-write-this-signature";
+/// Seconds until a settle pass is due: longer than a capture takes on a busy machine.
+const SETTLE_AFTER: u64 = 12;
 const REPOSITORY: &str = "acme/shop";
 /// A host of GitHub's logs; the certificate of [`BlobStore`] has it.
 const BLOB_HOST: &str = "productionresultssa1.blob.core.windows.net";
@@ -164,10 +166,10 @@ struct Incident {
 }
 
 impl Incident {
-    fn new(github: &GitHub, settings: &str, proxy: &str) -> Self {
+    fn new(github: &GitHub, settle_after: u64, settings: &str, proxy: &str) -> Self {
         let store = scratch();
         let config = format!(
-            "[capture]\nsettle-after-seconds = [3, 4]\n[sources.github]\nbase-url = \"http://{}\"\nrepositories = [\"{REPOSITORY}\"]\ntoken-env = \"GH\"\n{settings}",
+            "[capture]\nsettle-after-seconds = [{settle_after}, {settle_after}]\n[sources.github]\nbase-url = \"http://{}\"\nrepositories = [\"{REPOSITORY}\"]\ntoken-env = \"GH\"\n{settings}",
             github.address
         );
         std::fs::write(store.path().join("exhibit.toml"), config).expect("own folder");
@@ -234,12 +236,12 @@ fn run_deleted_between_two_passes_is_a_finding() {
         runs: [41, 42, 43].into(),
         ..Provider::default()
     });
-    let incident = Incident::new(&github, "", "");
+    let incident = Incident::new(&github, SETTLE_AFTER, "", "");
     let receipt = incident.capture();
     let coverage = coverage_of_runs(&bundle(&receipt));
     assert!(coverage.is_complete(), "{coverage:?}");
     github.provider().runs.remove(&42);
-    thread::sleep(Duration::from_secs(5)); // both settle passes are due
+    thread::sleep(Duration::from_secs(SETTLE_AFTER)); // settle passes are due
     incident.lines(&["settle", "--json"]);
     let id = receipt["incident"].as_str().expect("an id");
     let rows = incident.lines(&["timeline", id, "--kind", "finding", "--json"]);
@@ -278,7 +280,7 @@ fn run_deleted_while_it_is_captured_is_a_gap_with_its_address() {
         without_jobs: [42].into(),
         ..Provider::default()
     });
-    let incident = Incident::new(&github, "", "");
+    let incident = Incident::new(&github, 600, "", "");
     let bundle = bundle(&incident.capture());
     let coverage = coverage_of_runs(&bundle);
     let [gap] = &coverage.gaps[..] else {
@@ -295,8 +297,7 @@ fn run_deleted_while_it_is_captured_is_a_gap_with_its_address() {
         .expect("workflow runs are captured");
     let job = runs
         .iter()
-        .filter_map(|record| serde_json::from_slice::<Value>(record.trim_ascii_end()).ok())
-        .filter(|record| record["run_id"] == 43);
+        .filter(|record| String::from_utf8_lossy(record).contains("\"run_id\":43,"));
     assert_eq!(job.count(), 1, "the job of run 43");
 }
 
@@ -307,7 +308,7 @@ fn auditor_derives_the_facts_of_the_collector() {
         runs: [41, 42, 43].into(),
         ..Provider::default()
     });
-    let incident = Incident::new(&github, "", "");
+    let incident = Incident::new(&github, 600, "", "");
     let receipt = incident.capture_with(&["--source", "host"]);
     assert_eq!(
         receipt["bundles"].as_array().map(Vec::len),
@@ -454,7 +455,7 @@ fn log_is_fetched_from_githubs_blob_store_and_from_no_other_host() {
     });
     let ca_file = store.folder.path().join("ca.pem");
     let settings = format!("ca-file = {:?}\n", ca_file.display().to_string());
-    let incident = Incident::new(&github, &settings, &format!("http://{}", store.proxy));
+    let incident = Incident::new(&github, 600, &settings, &format!("http://{}", store.proxy));
     let receipt = incident.capture();
     let bundle = bundle(&receipt);
     let (_, runs) = bundle

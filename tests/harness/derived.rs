@@ -110,9 +110,19 @@ pub fn assert_same_facts(store: &Path, receipt: &serde_json::Value) -> usize {
     let mut count = 0;
     for bundle in receipt["bundles"].as_array().expect("bundles") {
         let audit = facts_of_audit(Path::new(&text(&bundle["bundle"])), Path::new(&key));
-        let collector = facts_of_collector(&store.join("exhibit.db"), &text(&bundle["id"]));
-        let only: Vec<_> = audit.symmetric_difference(&collector).take(4).collect();
-        assert!(only.is_empty(), "only one of them says: {only:#?}");
+        let id = text(&bundle["id"]);
+        let id = id.trim_start_matches("sha256:");
+        let collector = facts_of_collector(&store.join("exhibit.db"), id);
+        let by_audit: Vec<_> = audit.difference(&collector).collect();
+        let by_collector: Vec<_> = collector.difference(&audit).collect();
+        assert!(
+            by_audit.is_empty() && by_collector.is_empty(),
+            "only the auditor has {}: {:#?}; only the collector has {}: {:#?}",
+            by_audit.len(),
+            by_audit.iter().take(3).collect::<Vec<_>>(),
+            by_collector.len(),
+            by_collector.iter().take(3).collect::<Vec<_>>()
+        );
         count += audit.len();
     }
     count

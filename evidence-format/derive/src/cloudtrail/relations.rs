@@ -4,8 +4,6 @@
 //! groups and roles without their paths, so their ids here are names in an account, and ARNs only
 //! where the event has one.
 
-use serde_json::Value;
-
 use super::CloudTrailRecord;
 use super::arn::entity;
 use super::policies::allowed_principals;
