@@ -256,7 +256,7 @@ fn run_deleted_between_two_passes_is_a_finding() {
             .all(|part| text.contains(part))
     };
     assert_eq!(
-        gone.iter().copied().filter(|text| names_all(&text)).count(),
+        gone.iter().copied().filter(|text| names_all(text)).count(),
         1,
         "{gone:#?}"
     );

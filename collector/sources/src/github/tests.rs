@@ -366,7 +366,7 @@ async fn thousands_of_repositories_need_no_more_memory_than_hundreds() {
         config
     };
     let mut costs = Vec::new();
-    for repositories in scale::sizes(&[500, 1500]) {
+    for repositories in scale::sizes(&[250, 750]) {
         let provider = move |target: &str| large_organization(repositories, target);
         let cost = scale::capture_at_scale(&SOURCE, &step, with_acme, Arc::new(provider)).await;
         // the list, and for each repository its runs, with three requests for each
