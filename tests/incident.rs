@@ -17,6 +17,7 @@ use tests::aws::{
     Config, Fault, FaultRule, Operation, RateLimit, RecordedEvents, RetryAfter, Server,
     SyntheticEvents, yesterday, yesterday_options,
 };
+use tests::derived::assert_same_facts;
 use tests::{
     BundleContent, LocalEmu, audit, corpora, localemu, program, root, run, run_ok, scratch,
 };
@@ -203,6 +204,18 @@ fn coverage_matches_what_the_provider_served() {
         config.items.iter().any(|item| item.coverage.duplicates > 0),
         "the corpus has duplicates"
     );
+}
+
+#[test]
+fn auditor_derives_the_facts_of_the_collector() {
+    let incident = IncidentFixture::new(Config {
+        limit: None,
+        ..Config::new(events(2000).duplicates_per_mille(5))
+    });
+    remove_rate_limit(incident.path());
+    let receipt = incident.capture(ACCOUNT, &[]);
+    let facts = assert_same_facts(incident.path(), &receipt);
+    assert!(facts >= 2000, "{facts}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod aws;
 mod content;
+pub mod derived;
 pub mod disk;
 pub mod issuer;
 mod localemu;

@@ -1,10 +1,11 @@
 // Writes the part of GitHub's OpenAPI description that the source `github` uses, and GitHub's own example of each answer:
-// github-contract.mjs DESCRIPTION EXAMPLES < one path template on each line. Prism takes 10 s and 300 MB for the whole description.
+// github-contract.mjs DESCRIPTION EXAMPLES < one path template with its query on each line. Prism takes 10 s and 300 MB for the whole description.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 
 const [description, examplesFile] = process.argv.slice(2)
-const wanted = new Set(readFileSync(0, 'utf8').split('\n').filter(Boolean))
+const lines = readFileSync(0, 'utf8').split('\n').filter(Boolean)
+const wanted = new Set(lines.map(line => line.split('?')[0].replace('/{me}', '/user')))
 const require = createRequire(new URL('../../target/interop/node/', import.meta.url))
 const whole = JSON.parse(readFileSync(require.resolve('@octokit/openapi/generated/ghec.json'), 'utf8'))
 

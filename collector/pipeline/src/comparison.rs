@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
+use evidence_derive::ObservedObject;
 use evidence_format::config::ItemEntry;
 use evidence_format::coverage::{EndReason, TimeWindow};
 use evidence_format::time::Timestamp;
@@ -128,7 +129,8 @@ impl Pipeline {
         let found = ledger
             .compare_objects(&before.bundle, &now.id, name, windows, NAMED_MAX)
             .await?;
-        let object = |kind| move |row: &ObjectRow| object_finding(kind, row, &row.object.summary);
+        let object =
+            |kind| move |row: &ObjectRow| object_finding(kind, row, &described(&row.object));
         let findings = [
             (
                 FindingKind::Gone,
@@ -249,14 +251,23 @@ fn object_finding(kind: FindingKind, row: &ObjectRow, text: &str) -> IncidentEve
     }
 }
 
+/// What the object is, and to which repository, cluster or account it belongs: an item has the
+/// objects of many.
+fn described(object: &ObservedObject) -> String {
+    let summary = &object.summary;
+    match &object.entity.scope {
+        Some(scope) if !summary.contains(scope.as_str()) => format!("{summary} [{scope}]"),
+        Some(_) | None => summary.clone(),
+    }
+}
+
 /// Shows what the object is now, and what it was where that reads differently.
 fn change_finding(change: &ObjectChange) -> IncidentEvent {
     let (before, now) = (&change.before.summary, &change.now.object.summary);
-    let text = if before == now {
-        now.clone()
-    } else {
-        format!("{now}; before: {before}")
-    };
+    let mut text = described(&change.now.object);
+    if before != now {
+        text += &format!("; before: {before}");
+    }
     object_finding(FindingKind::Changed, &change.now, &text)
 }
 

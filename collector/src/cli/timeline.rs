@@ -192,7 +192,7 @@ fn add_to_group(
     group.first_at = group.first_at.min(event.time);
     group.last_at = group.last_at.max(event.time);
     group.events += 1;
-    group.writes += u64::from(event.category.is_write());
+    group.writes += u64::from(event.is_write());
     group.failures += u64::from(event.outcome == ActivityOutcome::Failure);
 }
 

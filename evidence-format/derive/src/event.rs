@@ -97,6 +97,8 @@ impl ActivityEvent {
     pub const TEXT_BYTES_MAX: usize = TEXT_BYTES_MAX;
     /// [`Self::action`] of a record that could not be read.
     pub const UNREADABLE: &str = "unreadable";
+    /// [`Self::action`] of a process that a snapshot of a host shows.
+    pub const PROCESS_START: &str = "process-start";
 
     /// An event of `record` that says nothing yet: class and activity do not fit, the outcome is
     /// unknown, and it happened when it was captured. Derivers set what the record says. Texts need
@@ -137,6 +139,13 @@ impl ActivityEvent {
             summary,
             ..Self::new(record, ActivityCategory::Other, Self::UNREADABLE)
         }
+    }
+
+    /// True for what may have to be undone: `exhibit timeline --writes` shows it. Not for each
+    /// process that a snapshot of a host shows, since every host has hundreds.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        self.category.is_write() && self.action != Self::PROCESS_START
     }
 
     pub(crate) fn bound(&mut self) {
@@ -184,7 +193,7 @@ impl ActivityCategory {
         }
     }
 
-    /// True for what may have to be undone: `exhibit timeline --writes` shows these.
+    /// True for categories of what may have to be undone: see [`ActivityEvent::is_write`].
     #[must_use]
     pub fn is_write(self) -> bool {
         match self {

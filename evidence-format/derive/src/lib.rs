@@ -46,6 +46,9 @@ pub struct RecordContext<'r> {
     pub captured_at: Timestamp,
     /// When the host booted whose file this is, if the item says so.
     pub booted_at: Option<Timestamp>,
+    /// Number of the user as whom the process runs whose folder in `/proc` holds the file, if the
+    /// process's `status` is before it in the item.
+    pub process_uid: Option<u32>,
     /// Account, organization or cluster of the item's source, if it has one.
     pub account: Option<&'r str>,
     /// The body before the first record, at most [`FRAME_BYTES_MAX`] of it: the elements of a list

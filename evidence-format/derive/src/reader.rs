@@ -13,6 +13,7 @@ use evidence_format::time::Timestamp;
 use evidence_format::warc::{RecordVisitor, WarcFields, WarcParser};
 use memchr::memmem;
 
+use crate::host::processes::owner;
 use crate::{
     ActivityEvent, Derivation, DerivedLine, FRAME_BYTES_MAX, PRECEDING_BYTES_MAX, RecordContext,
     deriver_of,
@@ -59,6 +60,9 @@ impl<'v> ItemReader<'v> {
     fn end_record(&mut self) -> io::Result<()> {
         let number = self.number;
         self.number += 1;
+        if let Some(owner) = owner(&self.block.uri, &self.record.bytes) {
+            self.block.process = Some(owner);
+        }
         let block = &self.block;
         if !block.may_be_derived() {
             return Ok(());
@@ -72,6 +76,7 @@ impl<'v> ItemReader<'v> {
             status: block.status,
             captured_at: block.captured_at,
             booted_at: block.booted_at,
+            process_uid: block.process_uid(),
             account: self.item.source.account.as_deref(),
             frame: &block.frame,
             offset: self.record.offset,
@@ -166,6 +171,8 @@ struct BlockTracker {
     captured_at: Timestamp,
     /// From the item's `warcinfo`.
     booted_at: Option<Timestamp>,
+    /// The last process whose `status` was read, and its user, by their numbers.
+    process: Option<(String, u32)>,
     info: Vec<u8>,
     kind: BlockKind,
     /// The HTTP head so far, while its end has not been seen.
@@ -197,6 +204,7 @@ impl BlockTracker {
             uri: String::new(),
             captured_at: epoch(),
             booted_at: None,
+            process: None,
             info: Vec::new(),
             kind: BlockKind::Other,
             head: None,
@@ -212,6 +220,17 @@ impl BlockTracker {
     /// error messages, and the coverage counts them.
     fn may_be_derived(&self) -> bool {
         self.kind == BlockKind::Content && matches!(self.status, 0 | 200..=299)
+    }
+
+    /// The user of the process whose file this is. Numbers are reused, but the files of one process
+    /// follow each other.
+    fn process_uid(&self) -> Option<u32> {
+        let (pid, uid) = self.process.as_ref()?;
+        let rest = self
+            .uri
+            .strip_prefix("file:///proc/")?
+            .strip_prefix(pid.as_str())?;
+        rest.starts_with('/').then_some(*uid)
     }
 
     fn keep_preceding(&mut self, record: &[u8]) {
@@ -395,6 +414,20 @@ mod tests {
             64,
         );
         assert!(!tracker.may_be_derived(), "requests are ours");
+    }
+
+    #[test]
+    fn files_of_a_process_know_its_user() {
+        let mut tracker = BlockTracker::new(String::new());
+        tracker.process = Some(("7".to_owned(), 1000));
+        for (uri, expected) in [
+            ("file:///proc/7/stat", Some(1000)),
+            ("file:///proc/77/stat", None),
+            ("file:///etc/7/stat", None),
+        ] {
+            uri.clone_into(&mut tracker.uri);
+            assert_eq!(tracker.process_uid(), expected, "{uri}");
+        }
     }
 
     #[test]

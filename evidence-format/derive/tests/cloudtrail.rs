@@ -15,8 +15,15 @@ const OCSF: &str = "internal-only/ocsf-pairs/ocsf-examples-raw-and-mapped.tar.zs
 
 fn event(value: &Value) -> ActivityEvent {
     let derived = derive("cloudtrail:LookupEvents", "", value.to_string().as_bytes());
+    // what it proves follows the event
     match &derived[..] {
-        [Derivation::Event(event)] => (**event).clone(),
+        [Derivation::Event(event), proved @ ..]
+            if proved
+                .iter()
+                .all(|one| !matches!(one, Derivation::Event(_))) =>
+        {
+            (**event).clone()
+        }
         other => panic!("one event, not {other:?}"),
     }
 }

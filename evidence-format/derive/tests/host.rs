@@ -26,31 +26,31 @@ const EXPECTED: &[(&str, &str, usize, &str)] = &[
         "syslog/syslog_ssh.log",
         "/var/log/auth.log",
         7,
-        "03-11T22:55:35Z SSH login as fred by publickey (SHA256:5xyQ+PG1Z3CIiShclJ2iNya5TOdKDgE/HrOXr21IdOo) from 192.0.2.60 [host's local time]",
+        "03-11T22:55:35Z SSH login as fred by publickey (SHA256:5xyQ+PG1Z3CIiShclJ2iNya5TOdKDgE/HrOXr21IdOo) from 192.0.2.60 [host's local time, read as UTC]",
     ),
     (
         "syslog/syslog",
         "/var/log/syslog",
         3,
-        "01-22T07:53:01Z cron ran touch /var/run/crond.somecheck as root [host's local time]",
+        "01-22T07:53:01Z cron ran touch /var/run/crond.somecheck as root [host's local time, read as UTC]",
     ),
     (
         "syslog/syslog_cron.log",
         "/var/log/cron",
         9,
-        "03-11T00:00:00Z cron ran touch /tmp/afile.txt as root [host's local time]",
+        "03-11T00:00:00Z cron ran touch /tmp/afile.txt as root [host's local time, read as UTC]",
     ),
     (
         "dpkg.log",
         "/var/log/dpkg.log",
         1,
-        "2016-08-06T17:35:39Z install of package base-passwd:amd64 3.5.33 [host's local time]",
+        "2016-08-06T17:35:39Z install of package base-passwd:amd64 3.5.33 [host's local time, read as UTC]",
     ),
     (
         "apt_history.log",
         "/var/log/apt/history.log",
         10,
-        "2019-07-12T04:08:31Z ran apt-get install forensics-all by jxs [host's local time]",
+        "2019-07-12T04:08:31Z ran apt-get install forensics-all by jxs [host's local time, read as UTC]",
     ),
 ];
 

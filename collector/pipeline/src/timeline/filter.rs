@@ -20,7 +20,7 @@ pub struct TimelineFilter {
     pub kinds: Vec<String>,
     /// Text in the summary, or in what the event names: objects, keys, user agents. In any case.
     pub contains: Option<String>,
-    /// All categories that [may have to be undone](ActivityCategory::is_write).
+    /// What [may have to be undone](ActivityEvent::is_write).
     pub writes: bool,
     pub categories: Vec<ActivityCategory>,
     pub outcomes: Vec<ActivityOutcome>,
@@ -73,7 +73,9 @@ impl TimelineFilter {
 
     /// True if a row that the database has found matches. Its search is the coarser one.
     pub(super) fn matches_event(&self, row: &EventRow) -> bool {
-        self.contains.is_none() || self.matches_texts(texts_of(&row.event))
+        let is_wanted =
+            !self.writes || row.event.is_write() || self.categories.contains(&row.event.category);
+        is_wanted && (self.contains.is_none() || self.matches_texts(texts_of(&row.event)))
     }
 
     fn matches_texts<'t>(&self, mut texts: impl Iterator<Item = &'t str>) -> bool {

@@ -3,6 +3,7 @@
 mod auth;
 mod config;
 mod hidden;
+#[rustfmt::skip]
 mod table;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::incident::PivotKind;
 use domain::plan::CaptureTarget;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use url::Url;
@@ -22,7 +24,7 @@ use crate::config::SourcesConfig;
 use crate::recorder::{ResponseClassifier, RetryDecision, TlsTrust};
 use crate::rest::{
     AccessRequest, Endpoint, ProviderAccess, RequestSigner, RestAdapter, RestOffer, RestSource,
-    WalkRoot,
+    TokenSigner, WalkRoot,
 };
 
 pub(crate) static SOURCE: RestAdapter = RestAdapter::new(&GitHubSource);
@@ -98,7 +100,10 @@ impl RestSource for GitHubSource {
                 let signer = auth::AppSigner::new(app, github.private_key()?, &base, &owner)?;
                 (Arc::new(signer), "app")
             }
-            None => (Arc::new(auth::token_signer(github.token()?)), "user"),
+            None => {
+                let signer = TokenSigner::new(AUTHORIZATION, auth::BEARER, github.token()?);
+                (Arc::new(signer), "user")
+            }
         };
         Ok(ProviderAccess {
             account: owner.clone(),

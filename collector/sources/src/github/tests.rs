@@ -1,66 +1,28 @@
 //! What the conformance of all tables does not test: credentials, roots, limits, and the contract
 //! with GitHub's OpenAPI description.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use data_encoding::BASE64;
 use domain::incident::{PassKind, Pivot};
-use evidence_format::warc;
 use http::Request;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
 
 use super::*;
 use crate::RemoteSource as _;
 use crate::context::{CaptureContext, PageSink};
 use crate::rest::conformance::{MemorySink, context, step};
-use crate::rest::{RestOffer, endpoints_of};
+use crate::rest::contract::{
+    AnswerCounts, ContractProxy, HttpAnswer, count_answers, description_of, example_for,
+    node_modules, serve,
+};
+use crate::rest::{RestOffer, endpoints_of, scale};
 
 const TOKEN: &str = "ghp_do-not-write-this-token";
-
-/// An answer: status, header fields, body.
-type HttpAnswer = (u16, String, String);
-
-/// Answers each request, given as its method and target, and returns the server's address.
-async fn serve(answer: impl Fn(&str) -> HttpAnswer + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-    let address = listener.local_addr().expect("bound").to_string();
-    let answer = Arc::new(answer);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let answer = Arc::clone(&answer);
-            tokio::spawn(async move { answer_one(stream, answer.as_ref()).await });
-        }
-    });
-    address
-}
-
-async fn answer_one(mut stream: TcpStream, answer: &(dyn Fn(&str) -> HttpAnswer + Send + Sync)) {
-    let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
-    while memchr::memmem::find(&bytes, b"\r\n\r\n").is_none() {
-        match stream.read(&mut chunk).await {
-            Ok(0) | Err(_) => return,
-            Ok(n) => bytes.extend_from_slice(&chunk[..n]),
-        }
-    }
-    let head = String::from_utf8_lossy(&bytes).into_owned();
-    let line = head.lines().next().unwrap_or_default();
-    let (status, fields, body) = answer(line.rsplit_once(' ').map_or(line, |(line, _)| line));
-    let length = body.len();
-    let reply = format!(
-        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\n{fields}content-length: {length}\r\n\r\n{body}"
-    );
-    let _ = stream.write_all(reply.as_bytes()).await;
-}
 
 fn config(base_url: &str) -> SourcesConfig {
     let mut config = SourcesConfig::default();
@@ -290,145 +252,40 @@ fn app_permissions_are_those_of_the_table() {
     assert_eq!(granted, needed);
 }
 
-/// Prism in front of a double of GitHub's own examples.
-struct Contract {
-    prism: Child,
-    base: String,
-}
-
-impl Drop for Contract {
-    fn drop(&mut self) {
-        let _ = self.prism.kill();
-        let _ = self.prism.wait();
-    }
-}
-
-/// Where `tests/interop/install.sh` puts Prism and GitHub's description. If they are not there,
-/// prints that the test is skipped.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn node_modules() -> Option<PathBuf> {
-    let modules =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/interop/node/node_modules");
-    if modules.join(".bin/prism").exists() && modules.join("@octokit/openapi").exists() {
-        return Some(modules);
-    }
-    eprintln!("SKIPPED: Prism is not in {}", modules.display());
-    None
-}
-
-/// Starts both; `examples` get the answers by path template.
-async fn start_contract(modules: &Path, folder: &Path) -> Contract {
-    let (spec, examples) = (
-        folder.join("description.json"),
-        folder.join("examples.json"),
-    );
-    let script =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/interop/github-contract.mjs");
-    let mut node = Command::new("node");
-    let mut node = node
-        .arg(script)
-        .args([&spec, &examples])
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("node");
-    let rows = endpoints_of(&GitHubSource).into_iter();
-    let paths: BTreeSet<&str> = rows
-        .map(|row| row.path.split('?').next().expect("a path"))
-        .collect();
-    let mut lines = String::new();
-    for path in paths {
-        let _ = writeln!(lines, "{}", if path == "/{me}" { "/user" } else { path });
-    }
-    std::io::Write::write_all(&mut node.stdin.take().expect("a pipe"), lines.as_bytes())
-        .expect("written");
-    assert!(
-        node.wait().expect("ended").success(),
-        "every row is in GitHub's description"
-    );
-    let examples: BTreeMap<String, Value> =
-        serde_json::from_slice(&std::fs::read(examples).expect("readable")).expect("JSON");
-
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .expect("loopback")
-        .local_addr()
-        .expect("bound")
-        .port();
-    let base = format!("http://127.0.0.1:{port}");
-    let double = serve({
-        let base = base.clone();
-        move |line| answer_by_example(&examples, &base, line)
-    })
-    .await;
-    let prism = Command::new(modules.join(".bin/prism"))
-        .args([
-            "proxy",
-            "--errors",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &port.to_string(),
-        ])
-        .arg(&spec)
-        .arg(format!("http://{double}"))
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("Prism");
-    let contract = Contract { prism, base };
-    for _ in 0..600 {
-        if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-            return contract;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("Prism does not start");
-}
-
 /// GitHub's example for the path. Deploy keys have a second page, whose link leads to the
 /// repository's number, as GitHub's do; logs of jobs are gone.
 fn answer_by_example(examples: &BTreeMap<String, Value>, base: &str, line: &str) -> HttpAnswer {
-    let (path, query) = line
-        .trim_start_matches("GET ")
-        .split_once('?')
-        .unwrap_or((line.trim_start_matches("GET "), ""));
-    let fits = |template: &str| {
-        let parts = template.split('/').zip(path.split('/'));
-        template.split('/').count() == path.split('/').count()
-            && parts
-                .into_iter()
-                .all(|(part, given)| part.starts_with('{') || part == given)
-    };
-    let found = examples.iter().filter(|(template, _)| fits(template));
-    let found = found.min_by_key(|(template, _)| template.matches('{').count());
-    let Some((template, example)) = found else {
+    let target = line.trim_start_matches("GET ");
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let Some((template, example)) = example_for(examples, path) else {
         let gone = json!({"message": "Gone", "documentation_url": "https://docs.github.com"});
-        return (
-            if path.ends_with("/logs") { 410 } else { 404 },
-            String::new(),
-            gone.to_string(),
-        );
+        let status = if path.ends_with("/logs") { 410 } else { 404 };
+        return (status, String::new(), gone.to_string());
     };
     let has_next = template.ends_with("/keys") && !query.contains("page=2");
     let link = format!("link: <{base}/repositories/7/keys?per_page=100&page=2>; rel=\"next\"\r\n");
-    (
-        200,
-        if has_next { link } else { String::new() },
-        example.to_string(),
-    )
+    let fields = if has_next { link } else { String::new() };
+    (200, fields, example.to_string())
 }
 
 /// All requests of the table, and the answers of the double, satisfy GitHub's description; a log
 /// that is gone is on record, and the steps go on.
 #[tokio::test]
 async fn requests_and_answers_satisfy_githubs_description() {
-    let Some(modules) = node_modules() else {
+    let Some(modules) = node_modules("@octokit/openapi") else {
         return;
     };
     let folder = tempfile::tempdir().expect("a scratch folder");
-    let contract = start_contract(&modules, folder.path()).await;
-    let mut config = config(&contract.base);
+    let (description, examples) =
+        description_of(&GitHubSource, "github-contract.mjs", folder.path(), None);
+    let proxy = ContractProxy::start(&modules, &description, move |base, line| {
+        answer_by_example(&examples, base, line)
+    })
+    .await;
+    let mut config = config(&proxy.base);
     config.github.organizations = vec!["octocat".to_owned()];
     let config = Arc::new(config);
-    let mut answers: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
+    let mut answers = AnswerCounts::new();
     for offer in table::OFFERS {
         let sink = Arc::new(MemorySink::default());
         let mut cx = CaptureContext {
@@ -440,50 +297,83 @@ async fn requests_and_answers_satisfy_githubs_description() {
         step.target.account = Some("octocat".to_owned());
         let result = SOURCE.capture(&step, &cx).await;
         assert_eq!(result, Ok(()), "{}", offer.item);
-        for (pages, _) in sink.pages.lock().expect("no panic").iter() {
-            assert!(
-                memchr::memmem::find(pages, TOKEN.as_bytes()).is_none(),
-                "the token"
-            );
-            for record in warc::records(pages).map(|record| record.expect("WARC")) {
-                let field = |name| record.fields.get(name).unwrap_or_default().to_owned();
-                let block = String::from_utf8_lossy(record.block).into_owned();
-                assert!(!block.contains("stoplight.io/prism/errors"), "{block}");
-                match field("WARC-Type").as_str() {
-                    "request" => assert!(
-                        block.contains("x-github-api-version: 2022-11-28"),
-                        "{block}"
-                    ),
-                    "response" => {
-                        let status = block.split(' ').nth(1).expect("a status").to_owned();
-                        *answers
-                            .entry(field("Exhibit-Endpoint"))
-                            .or_default()
-                            .entry(status)
-                            .or_default() += 1;
-                    }
-                    _ => {}
-                }
-            }
-        }
+        let check_request = |request: &str| {
+            let version = "x-github-api-version: 2022-11-28";
+            assert!(request.contains(version), "{request}");
+        };
+        count_answers(&sink, TOKEN, |_| true, check_request, &mut answers);
     }
     for row in endpoints_of(&GitHubSource) {
         let statuses = answers
             .get(row.id)
             .unwrap_or_else(|| panic!("{} is not asked: {answers:?}", row.id));
-        let expected = if row.id.ends_with("downloadJobLogsForWorkflowRun") {
-            "410"
-        } else {
-            "200"
-        };
-        assert!(
-            statuses.keys().all(|status| status == expected),
-            "{}: {statuses:?}",
-            row.id
-        );
+        let is_log = row.id.ends_with("downloadJobLogsForWorkflowRun");
+        let expected = if is_log { "410" } else { "200" };
+        let as_expected = statuses.keys().all(|status| status == expected);
+        assert!(as_expected, "{}: {statuses:?}", row.id);
     }
     let keys = &answers[evidence_derive::github::endpoints::DEPLOY_KEYS];
     assert!(keys["200"] >= 2, "the second page of keys: {keys:?}");
+}
+
+/// An organization with so many repositories, each with two workflow runs.
+fn large_organization(repositories: u64, target: &str) -> (String, Option<String>) {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match segments[..] {
+        ["orgs", _, "repos"] => {
+            let page = query.split('&').find_map(|pair| pair.strip_prefix("page="));
+            let page: u64 = page.map_or(1, |page| page.parse().expect("a number"));
+            let on_page = (page - 1) * 100..(page * 100).min(repositories);
+            let records: Vec<Value> = on_page
+                .map(|number| {
+                    json!({"id": number, "name": format!("repository-{number:05}"), "owner": {"login": "acme"}})
+                })
+                .collect();
+            let next = page * 100 < repositories;
+            let next =
+                next.then(|| format!("/organizations/1/repos?per_page=100&page={}", page + 1));
+            (json!(records).to_string(), next)
+        }
+        ["repos", _, _, "actions", "runs"] => {
+            let run = |id: u64| json!({"id": id, "run_attempt": 1, "created_at": "2025-11-27T00:10:00Z", "path": ".github/workflows/ci.yml", "head_sha": "b49a973e"});
+            let body = json!({"total_count": 2, "workflow_runs": [run(1), run(2)]});
+            (body.to_string(), None)
+        }
+        ["repos", .., "jobs"] => {
+            let job =
+                json!({"id": 1, "conclusion": "skipped", "started_at": "2025-11-27T00:10:00Z"});
+            (json!({"total_count": 1, "jobs": [job]}).to_string(), None)
+        }
+        ["repos", .., "artifacts"] => {
+            (json!({"total_count": 0, "artifacts": []}).to_string(), None)
+        }
+        ["repos", .., "contents", _] => ("on: push\n".repeat(50), None),
+        _ => (json!({"login": "evidence"}).to_string(), None),
+    }
+}
+
+/// `EXHIBIT_SCALE=1000,5000,10000` measures these numbers of repositories.
+#[tokio::test(start_paused = true)]
+async fn thousands_of_repositories_need_no_more_memory_than_hundreds() {
+    let mut offers = table::OFFERS.iter().copied();
+    let offer = offers.find(|offer| offer.item == "github-runs");
+    let mut step = step(offer.expect("workflow runs"));
+    step.target.account = Some("acme".to_owned());
+    let with_acme = |base: &str| {
+        let mut config = config(base);
+        config.github.organizations = vec!["acme".to_owned()];
+        config
+    };
+    let mut costs = Vec::new();
+    for repositories in scale::sizes(&[250, 750]) {
+        let provider = move |target: &str| large_organization(repositories, target);
+        let cost = scale::capture_at_scale(&SOURCE, &step, with_acme, Arc::new(provider)).await;
+        // the list, and for each repository its runs, with three requests for each
+        assert!(cost.requests > repositories * 7, "{cost:?}");
+        costs.push((repositories, cost));
+    }
+    scale::assert_flat(&costs);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What only Okta has: its credentials, scopes and pivots.
 
+mod contract;
+
 use domain::incident::PivotKind;
 
 use super::*;

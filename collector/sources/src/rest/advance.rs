@@ -7,7 +7,7 @@ use super::cursor::{NextAction, PagePosition, WalkBranch, WalkLevel};
 use super::endpoint::{Endpoint, Paging};
 use super::loop_guard::digest;
 use super::page_fetch::{FetchedPage, PageOutcome};
-use super::time_part::TimePart;
+use super::time_part::{TimePart, milliseconds};
 use super::walk::Walk;
 use super::window_parts::{WindowCheck, halve_if_cut_off};
 use crate::Incomplete;
@@ -154,6 +154,11 @@ impl Walk<'_> {
         if self.polling && endpoint.window.is_some_and(|w| w.polling.is_some()) {
             // a polled listing has no last page: it ends where nothing is new
             next = next.filter(|_| page.summary.records > 0);
+        }
+        if let (Some(newest), Some(window)) = (page.newest, self.window())
+            && newest < milliseconds(window.from)
+        {
+            next = None; // all that follows is older still
         }
         if let (false, Some(after)) = (is_rest, &next) {
             let digest = match endpoint.paging {

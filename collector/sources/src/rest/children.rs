@@ -63,6 +63,10 @@ fn values(child: &ChildEndpoint, record: &Value, element: &Value) -> Option<Vec<
 fn value(from: ValueFrom, record: &Value, element: &Value) -> Option<String> {
     match from {
         ValueFrom::Record(at) => text_at(record, at),
+        ValueFrom::RecordUntil(at, end) => {
+            let text = text_at(record, at)?;
+            Some(text.split(end).next().unwrap_or_default().to_owned())
+        }
         ValueFrom::Element(at) => text_at(element, at),
         ValueFrom::Fixed(text) => Some(text.to_owned()),
     }
@@ -70,7 +74,7 @@ fn value(from: ValueFrom, record: &Value, element: &Value) -> Option<String> {
 
 fn holds(condition: &Condition, record: &Value, element: &Value) -> bool {
     let at = |from: ValueFrom| match from {
-        ValueFrom::Record(at) => record.pointer(at),
+        ValueFrom::Record(at) | ValueFrom::RecordUntil(at, _) => record.pointer(at),
         ValueFrom::Element(at) => element.pointer(at),
         ValueFrom::Fixed(_) => None,
     };
@@ -83,6 +87,9 @@ fn holds(condition: &Condition, record: &Value, element: &Value) -> bool {
         Condition::OneOf(from, texts) => at(from)
             .and_then(scalar)
             .is_some_and(|text| texts.contains(&text.as_str())),
+        Condition::StartsWith(from, start) => at(from)
+            .and_then(Value::as_str)
+            .is_some_and(|text| text.starts_with(start)),
         Condition::AtLeast(from, least) => at(from)
             .and_then(Value::as_u64)
             .is_some_and(|number| number >= least),

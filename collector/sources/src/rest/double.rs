@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use evidence_format::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -370,7 +371,7 @@ impl Shared {
         if let Some(query) = query {
             let times = asked.query.iter().flat_map(|(_, value)| value.split(".."));
             let times: Vec<i128> = times
-                .filter_map(evidence_format::time::Timestamp::parse_lenient)
+                .filter_map(Timestamp::parse_lenient)
                 .map(|time| time.unix_nanoseconds() / 1_000_000_000)
                 .collect();
             let [from, until] = times[..] else {
@@ -406,15 +407,7 @@ impl Shared {
         match row.body {
             BodyShape::Events { time, id, .. } => {
                 set(&mut record, id, json!(format!("event-{unique}")));
-                let seconds = EVENTS_FROM + number as i64 * seconds_between;
-                let time_text = evidence_format::time::Timestamp::from_unix_nanoseconds(
-                    i128::from(seconds) * 1_000_000_000,
-                );
-                set(
-                    &mut record,
-                    time,
-                    json!(time_text.expect("in range").to_string()),
-                );
+                set(&mut record, time, time_of(row, number, seconds_between));
             }
             BodyShape::Objects {
                 id, version, name, ..
@@ -422,19 +415,22 @@ impl Shared {
             | BodyShape::Object { id, version, name } => {
                 for child in &children {
                     satisfy(&mut record, child.only, &|from| match from {
-                        ValueFrom::Record(at) => Some(at),
+                        ValueFrom::Record(at) | ValueFrom::RecordUntil(at, _) => Some(at),
                         ValueFrom::Element(_) | ValueFrom::Fixed(_) => None,
                     });
                 }
                 set(&mut record, id, json!(format!("id-{unique}")));
                 set(&mut record, version, json!("1"));
                 set(&mut record, name, json!(format!("name-{unique}")));
+                if let Some(time) = row.newest_first {
+                    set(&mut record, time, time_of(row, number, seconds_between));
+                }
             }
             BodyShape::Lines | BodyShape::Opaque => {}
         }
         for child in children {
             let of_record = |from| match from {
-                ValueFrom::Record(at) => Some(at),
+                ValueFrom::Record(at) | ValueFrom::RecordUntil(at, _) => Some(at),
                 ValueFrom::Element(_) | ValueFrom::Fixed(_) => None,
             };
             satisfy(&mut record, child.only, &of_record);
@@ -448,7 +444,9 @@ impl Shared {
                     }
                     let of_element = |from| match from {
                         ValueFrom::Element(at) => Some(at),
-                        ValueFrom::Record(_) | ValueFrom::Fixed(_) => None,
+                        ValueFrom::Record(_) | ValueFrom::RecordUntil(..) | ValueFrom::Fixed(_) => {
+                            None
+                        }
                     };
                     satisfy(&mut element, child.only, &of_element);
                     // lists of one record have different elements: kinds of containers of a pod
@@ -465,6 +463,17 @@ impl Shared {
         }
         record
     }
+}
+
+/// The time of a record: the first one is the oldest, or the newest if the list is so sorted.
+fn time_of(row: &Endpoint, number: u64, seconds_between: i64) -> Value {
+    let number = match row.newest_first {
+        Some(_) => (PAGES * PAGE_RECORDS).saturating_sub(1 + number),
+        None => number,
+    };
+    let seconds = EVENTS_FROM + number as i64 * seconds_between;
+    let time = Timestamp::from_unix_nanoseconds(i128::from(seconds) * 1_000_000_000);
+    json!(time.expect("in range").to_string())
 }
 
 fn leads_to(from: &'static Endpoint, to: &'static Endpoint) -> bool {
@@ -484,6 +493,7 @@ fn satisfy(
         let (from, wanted) = match *condition {
             Condition::Present(from) => (from, json!("present")),
             Condition::OneOf(from, texts) => (from, text_as_json(texts[0])),
+            Condition::StartsWith(from, start) => (from, json!(format!("{start}x"))),
             Condition::AtLeast(from, least) => (from, json!(least)),
         };
         if let Some(at) = pointer(from) {

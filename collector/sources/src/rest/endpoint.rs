@@ -54,6 +54,11 @@ pub struct Endpoint {
     pub paging: Paging,
     /// How the step's window is put into the request; `None` if the endpoint has no window (state).
     pub window: Option<WindowQuery>,
+    /// For a list that cannot be asked for a window, but is sorted: where a record has the time by
+    /// which it is, newest first. The list ends with the first page that has only records from
+    /// before the window, unless that page is not sorted. Such an offer is not state: its
+    /// [`RestOffer::lifetime`] says how long the provider keeps the records.
+    pub newest_first: Option<&'static str>,
     pub body: BodyShape,
     /// Where a page says how many records there are. Becomes coverage's denominator, and decides
     /// whether a window must be split ([`WindowQuery::results_max`]).
@@ -252,6 +257,8 @@ pub struct ChildEndpoint {
 pub enum ValueFrom {
     /// A pointer into the parent's record.
     Record(&'static str),
+    /// The same, but only what precedes the first of this character: `a` of `a@main`.
+    RecordUntil(&'static str, char),
     /// A pointer into the element of [`ChildRepeat::Elements`]; `""` is the element itself, or the
     /// number of [`ChildRepeat::UpTo`].
     Element(&'static str),
@@ -277,6 +284,8 @@ pub enum Condition {
     Present(ValueFrom),
     /// The value's text is one of these: `["OPENID_CONNECT", "SAML_2_0"]`, `["true"]`.
     OneOf(ValueFrom, &'static [&'static str]),
+    /// The value is a text that starts with this.
+    StartsWith(ValueFrom, &'static str),
     /// The value is a number, and at least this.
     AtLeast(ValueFrom, u64),
 }

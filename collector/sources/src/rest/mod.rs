@@ -10,6 +10,8 @@ mod children;
 mod client_credentials;
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(test)]
+pub(crate) mod contract;
 mod cursor;
 #[cfg(test)]
 mod double;
@@ -23,6 +25,8 @@ mod private_key;
 mod readiness;
 mod requests;
 pub mod row;
+#[cfg(test)]
+pub(crate) mod scale;
 #[cfg(test)]
 mod search_tests;
 mod source;

@@ -47,6 +47,9 @@ pub(super) struct FetchedPage {
     pub(super) ids_digest: u64,
     /// Times of the first and the last event, in milliseconds since 1970.
     pub(super) span: Option<(i64, i64)>,
+    /// Time of the newest record, in milliseconds since 1970, if the list says that it is sorted by
+    /// it ([`Endpoint::newest_first`]), all records have a time, and the page is sorted.
+    pub(super) newest: Option<i64>,
 }
 
 impl Walk<'_> {
@@ -110,6 +113,7 @@ fn read(
     }
     let mut page = FetchedPage::default();
     let mut ids = Vec::new();
+    let mut times = Vec::new();
     let is_numbered = matches!(
         endpoint.paging,
         Paging::PageNumber { .. } | Paging::Offset { .. }
@@ -121,6 +125,9 @@ fn read(
             ids.extend_from_slice(id_of(endpoint, record).as_bytes());
             ids.push(0);
         }
+        if let Some(time) = endpoint.newest_first {
+            times.push(time_at(record, time).map(time_part::milliseconds));
+        }
         if let BodyShape::Events { time, .. } = endpoint.body
             && let Some(time) = time_at(record, time).map(time_part::milliseconds)
         {
@@ -131,6 +138,9 @@ fn read(
     page.next = next_page(endpoint.paging, url, response.headers(), &summary, position)
         .map_err(|error| error.to_string())?;
     page.ids_digest = digest(&ids);
+    if times.is_sorted_by(|a, b| a >= b) && times.iter().all(Option::is_some) {
+        page.newest = times.first().copied().flatten();
+    }
     page.summary = summary;
     Ok(page)
 }

@@ -36,6 +36,7 @@ impl Endpoint {
         headers: &[("accept", "application/json")],
         paging: Paging::None,
         window: None,
+        newest_first: None,
         body: BodyShape::Object {
             id: "",
             version: "",

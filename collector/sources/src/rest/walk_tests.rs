@@ -184,6 +184,41 @@ async fn pivot_narrows_the_request_and_cannot_end_its_filter() {
     );
 }
 
+static SORTED: Endpoint = Endpoint {
+    id: "test:deployments",
+    path: "/deployments",
+    paging: Paging::Link,
+    newest_first: Some("/created_at"),
+    body: BodyShape::Objects {
+        list: "",
+        id: "/id",
+        version: "",
+        name: "",
+    },
+    ..Endpoint::GET
+};
+static SORTED_OFFER: RestOffer = RestOffer {
+    item: "test-deployments",
+    lifetime: EvidenceLifetime::Forever,
+    roots: &[&SORTED],
+    ..RestOffer::STATE
+};
+static SORTED_TABLE: OneOffer = OneOffer(&[&SORTED_OFFER]);
+
+#[tokio::test(start_paused = true)]
+async fn sorted_list_ends_with_the_first_page_from_before_the_window() {
+    let double = Double::start(vec![&SORTED, &ME], &SORTED, Fault::None).await;
+    let mut step = step(&SORTED_OFFER);
+    let window = step.effective.as_mut().expect("a window");
+    // the newest record of the second page is 1,800 seconds after the first event
+    let from = i128::from(EVENTS_FROM + 1801) * 1_000_000_000;
+    window.from = evidence_format::time::Timestamp::from_unix_nanoseconds(from).expect("in range");
+    let captured = capture_step(case(&SORTED_TABLE), &double, &step).await;
+    assert_eq!(captured.result, Ok(()));
+    assert_eq!(captured.ids.len() as u64, 2 * PAGE_RECORDS);
+    assert_eq!(double.asked_focus(), 2, "of {PAGES} pages");
+}
+
 static LOG: Endpoint = Endpoint {
     id: "test:podLog",
     path: "/pods/{pod}/log",

@@ -9,6 +9,7 @@ mod classes;
 mod details;
 mod identity;
 mod policies;
+mod relations;
 mod targets;
 
 use evidence_format::time::Timestamp;
@@ -35,7 +36,7 @@ impl Deriver for CloudTrailDeriver {
     }
 
     fn version(&self) -> u32 {
-        1
+        2 // objects and edges of what succeeded
     }
 
     fn derive(&self, record: &RecordContext<'_>, visit: &mut dyn FnMut(Derivation)) {
@@ -49,10 +50,10 @@ impl Deriver for CloudTrailDeriver {
         // A page without elements of its own is one record.
         if value.get("Events").is_some_and(Value::is_array) {
             for element in list_at(&value, "/Events") {
-                visit(event(event_of(record, element)));
+                derive_element(record, element, visit);
             }
         } else if value.get("GetCallerIdentityResponse").is_none() {
-            visit(event(event_of(record, &value)));
+            derive_element(record, &value, visit);
         }
     }
 }
@@ -75,7 +76,8 @@ struct CloudTrailRecord<'v> {
     response: Value,
 }
 
-fn event_of(record: &RecordContext<'_>, value: &Value) -> ActivityEvent {
+/// The event of an element, and then what it proves.
+fn derive_element(record: &RecordContext<'_>, value: &Value, visit: &mut dyn FnMut(Derivation)) {
     // Without its inner JSON an event still has a name and a time.
     let inner = text_at(value, "/CloudTrailEvent")
         .and_then(|text| serde_json::from_str::<Value>(text).ok());
@@ -86,21 +88,24 @@ fn event_of(record: &RecordContext<'_>, value: &Value) -> ActivityEvent {
     };
     let name = text_at(details, "/eventName").or(text_at(element, "/EventName"));
     let Some(name) = name else {
-        return ActivityEvent::unreadable(record, "has no event name");
+        return visit(event(ActivityEvent::unreadable(
+            record,
+            "has no event name",
+        )));
     };
     let source = text_at(details, "/eventSource").or(text_at(element, "/EventSource"));
     let source = source.unwrap_or_default();
-    build(
-        record,
-        &CloudTrailRecord {
-            element,
-            details,
-            name,
-            service: source.strip_suffix(".amazonaws.com").unwrap_or(source),
-            request: parameters(details, "/requestParameters"),
-            response: parameters(details, "/responseElements"),
-        },
-    )
+    let element = CloudTrailRecord {
+        element,
+        details,
+        name,
+        service: source.strip_suffix(".amazonaws.com").unwrap_or(source),
+        request: parameters(details, "/requestParameters"),
+        response: parameters(details, "/responseElements"),
+    };
+    let built = build(record, &element);
+    visit(event(built.clone()));
+    relations::of(&element, &built, visit);
 }
 
 /// Parameters at `pointer`. A few services give them as JSON in a string.

@@ -6,28 +6,43 @@ use crate::{
 };
 
 fn events(bytes: &[u8]) -> Vec<ActivityEvent> {
+    let derived = derive(bytes).into_iter();
+    derived
+        .filter_map(|derivation| match derivation {
+            Derivation::Event(event) => Some(*event),
+            Derivation::Object(_) | Derivation::Edge(_) => None,
+        })
+        .collect()
+}
+
+fn derive(bytes: &[u8]) -> Vec<Derivation> {
     let context = RecordContext {
         endpoint: "cloudtrail:LookupEvents",
         uri: "https://cloudtrail.us-east-1.amazonaws.com/",
         status: 200,
         captured_at: "2026-11-27T00:00:00Z".parse().expect("a time"),
         booted_at: None,
+        process_uid: None,
         account: Some("111122223333"),
         frame: br#"{"Events":["#,
         offset: 11,
         preceding: b"",
         bytes,
     };
-    let mut events = Vec::new();
-    derive_record(&context, &mut |derivation| match derivation {
-        Derivation::Event(event) => events.push(*event),
-        other => panic!("an event, not {other:?}"),
-    });
-    events
+    let mut derived = Vec::new();
+    derive_record(&context, &mut |derivation| derived.push(derivation));
+    derived
 }
 
 /// An element of a page whose event has these members beside some that all have.
 fn element(members: Value) -> ActivityEvent {
+    match &events(&element_bytes(members))[..] {
+        [event] => event.clone(),
+        other => panic!("one event, not {other:?}"),
+    }
+}
+
+fn element_bytes(members: Value) -> Vec<u8> {
     let mut details = json!({
         "eventID": "e-1", "eventTime": "2026-11-26T09:00:00Z", "awsRegion": "us-east-1",
         "sourceIPAddress": "203.0.113.7", "userAgent": "aws-cli/2", "readOnly": false,
@@ -42,10 +57,7 @@ fn element(members: Value) -> ActivityEvent {
         json!({"EventId": "e-1", "EventTime": 1.7641476e9, "CloudTrailEvent": details.to_string()});
     let mut bytes = record.to_string().into_bytes();
     bytes.extend(b",\n");
-    match &events(&bytes)[..] {
-        [event] => event.clone(),
-        other => panic!("one event, not {other:?}"),
-    }
+    bytes
 }
 
 fn summary(source: &str, name: &str, request: Value) -> String {
@@ -308,4 +320,108 @@ fn hostile_texts_are_bounded() {
 fn maps_are_sorted() {
     let value: Value = serde_json::from_str(r#"{"b":1,"a":2}"#).expect("JSON");
     assert_eq!(value.to_string(), r#"{"a":2,"b":1}"#);
+}
+
+/// Objects and edges of an event, in words.
+fn proved(source: &str, name: &str, request: Value, more: Value) -> Vec<String> {
+    let mut members = json!({
+        "eventSource": format!("{source}.amazonaws.com"), "eventName": name,
+        "requestParameters": request,
+    });
+    let object = members.as_object_mut().expect("an object");
+    object.extend(more.as_object().expect("an object").clone());
+    let entity = |entity: &crate::EntityRef| {
+        let scope = entity.scope.as_deref().unwrap_or("-");
+        format!("{:?} {} of {scope}", entity.kind, entity.id)
+    };
+    let derived = derive(&element_bytes(members)).into_iter().skip(1);
+    derived
+        .map(|derivation| match derivation {
+            Derivation::Event(event) => panic!("a second event: {event:?}"),
+            Derivation::Object(object) => {
+                assert!(object.created_at.is_some(), "{object:?}");
+                entity(&object.entity)
+            }
+            Derivation::Edge(edge) => {
+                let condition = edge
+                    .condition
+                    .map_or(String::new(), |text| format!(" ({text})"));
+                let (from, to) = (entity(&edge.from), entity(&edge.to));
+                format!("{from} {:?} {to}{condition}", edge.relation)
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn success_proves_objects_and_edges() {
+    const MALLORY: &str = "User arn:aws:iam::111122223333:user/mallory of 111122223333";
+    let none = json!({});
+    let attached =
+        json!({"userName": "x", "policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"});
+    assert_eq!(
+        proved("iam", "AttachUserPolicy", attached.clone(), none.clone()),
+        ["User x of 111122223333 Holds Policy arn:aws:iam::aws:policy/AdministratorAccess of aws"]
+    );
+    assert_eq!(
+        proved(
+            "iam",
+            "AttachUserPolicy",
+            attached.clone(),
+            json!({"errorCode": "AccessDenied"})
+        ),
+        [""; 0],
+        "what failed proves nothing"
+    );
+    assert_eq!(
+        proved("iam", "DetachUserPolicy", attached, none.clone()),
+        [""; 0],
+        "what was taken away is not there"
+    );
+    let inline = json!({"roleName": "r", "policyName": "p", "policyDocument": "{}"});
+    assert_eq!(
+        proved("iam", "PutRolePolicy", inline, none.clone()),
+        ["Role r of 111122223333 Holds Policy p of r (inline policy)"]
+    );
+    let member = json!({"userName": "x", "groupName": "admins"});
+    assert_eq!(
+        proved("iam", "AddUserToGroup", member, none.clone()),
+        ["User x of 111122223333 MemberOf Group admins of 111122223333"]
+    );
+    // without a name, the key is for the user who asks
+    let key = json!({"responseElements": {"accessKey": {"accessKeyId": "AKIANEW"}}});
+    assert_eq!(
+        proved("iam", "CreateAccessKey", json!(null), key),
+        [
+            "Credential AKIANEW of 111122223333".to_owned(),
+            format!("{MALLORY} Holds Credential AKIANEW of 111122223333 (access key)"),
+        ]
+    );
+    let trust = json!({"roleName": "r", "assumeRolePolicyDocument":
+        r#"{"Statement": [{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::999988887777:root"}}]}"#});
+    assert_eq!(
+        proved("iam", "CreateRole", trust, none.clone()),
+        [
+            "Role r of 111122223333",
+            "Role r of 111122223333 Trusts Account arn:aws:iam::999988887777:root of 999988887777",
+        ]
+    );
+    let role = "arn:aws:iam::111122223333:role/deploy";
+    let assume = json!({"roleArn": role, "roleSessionName": "s"});
+    assert_eq!(
+        proved("sts", "AssumeRole", assume.clone(), none),
+        [format!("{MALLORY} CanAssume Role {role} of 111122223333")]
+    );
+    // a session ends; the role of which it was made stays
+    let by_role = json!({"userIdentity": {
+        "type": "AssumedRole", "arn": "arn:aws:sts::111122223333:assumed-role/ci/run-7",
+        "accountId": "111122223333",
+        "sessionContext": {"sessionIssuer": {"arn": "arn:aws:iam::111122223333:role/ci"}},
+    }});
+    assert_eq!(
+        proved("sts", "AssumeRole", assume, by_role),
+        [format!(
+            "Role arn:aws:iam::111122223333:role/ci of 111122223333 CanAssume Role {role} of 111122223333"
+        )]
+    );
 }

@@ -17,6 +17,7 @@ fn derivations_of(endpoint: &str, uri: &str, status: u16, bytes: &[u8]) -> Vec<D
         status,
         captured_at: "2026-11-03T00:00:00Z".parse().expect("a time"),
         booted_at: None,
+        process_uid: None,
         account: Some("gitlab.acme.example"),
         frame: b"[",
         preceding: b"",

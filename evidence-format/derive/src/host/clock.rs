@@ -1,13 +1,13 @@
 //! Times in logs of a host. Most have neither zone nor year.
 //!
-//! A time without a zone is that of the host's own zone, which no single record tells. It is read
-//! as UTC, which most servers use; the event keeps the log's spelling, and its summary ends in
+//! A time without a zone is that of the host's own zone, which a log does not tell. It is read as
+//! UTC, which most servers use; the event keeps the log's spelling, and its summary says so by
 //! [`LOCAL_TIME`].
 
 use evidence_format::time::Timestamp;
 
 /// Ends the summary of an event whose time has no zone.
-pub(super) const LOCAL_TIME: &str = " [host's local time]";
+pub(super) const LOCAL_TIME: &str = " [host's local time, read as UTC]";
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",

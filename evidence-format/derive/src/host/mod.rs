@@ -10,7 +10,7 @@ mod accounts;
 mod clock;
 mod logins;
 mod packages;
-mod processes;
+pub(crate) mod processes;
 mod sockets;
 mod syslog;
 mod units;
@@ -31,7 +31,7 @@ impl Deriver for HostDeriver {
     }
 
     fn version(&self) -> u32 {
-        1
+        2 // users of processes; whether a time was read as UTC
     }
 
     fn reads(&self, record: &RecordContext<'_>) -> bool {

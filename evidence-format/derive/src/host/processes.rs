@@ -2,7 +2,7 @@
 
 use evidence_format::time::Timestamp;
 
-use super::{HostRecord, pid_of, process};
+use super::{HostRecord, pid_of, process, user};
 use crate::{
     ActivityCategory, ActivityEvent, ActivityOutcome, Derivation, EdgeRelation, EntityKind,
     EntityRef, ObjectEdge, ObservedObject, ocsf,
@@ -12,6 +12,17 @@ use crate::{
 const TICK_NANOSECONDS: i128 = 10_000_000;
 /// `PF_KTHREAD` of linux/sched.h: the kernel's own threads are no news.
 const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// The number of the process, and of the user as whom it runs, if the record is its `status`.
+pub(crate) fn owner(uri: &str, bytes: &[u8]) -> Option<(String, u32)> {
+    let path = uri.strip_prefix("file:///proc/")?;
+    let (pid, name) = path.split_once('/')?;
+    let lines = (name == "status").then(|| str::from_utf8(bytes).ok())??;
+    // real, effective, saved and file system's: rights follow the effective one
+    let uids = lines.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let uid = uids.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some((pid.to_owned(), uid))
+}
 
 /// `123 (name) S 1 …`: the name may hold blanks and brackets.
 pub(super) fn stat(file: &HostRecord<'_>, visit: &mut dyn FnMut(Derivation)) {
@@ -35,8 +46,11 @@ pub(super) fn stat(file: &HostRecord<'_>, visit: &mut dyn FnMut(Derivation)) {
         .parse()
         .is_ok_and(|flags: u64| flags & KERNEL_THREAD != 0);
     if let Some(time) = started_at.filter(|_| !is_kernel_thread) {
-        let mut event =
-            ActivityEvent::new(file.record, ActivityCategory::Execution, "process-start");
+        let mut event = ActivityEvent::new(
+            file.record,
+            ActivityCategory::Execution,
+            ActivityEvent::PROCESS_START,
+        );
         (event.class, event.activity) = (ocsf::PROCESS_ACTIVITY, 1);
         event.time = time;
         event.time_text = format!("{started} ticks after boot");
@@ -44,7 +58,10 @@ pub(super) fn stat(file: &HostRecord<'_>, visit: &mut dyn FnMut(Derivation)) {
         event.targets = vec![entity.clone()];
         // The wall clock moves between two captures, and with it the time of the event.
         event.event_id = Some(format!("process {pid} started {started} ticks after boot"));
-        event.summary = format!("{summary}, started");
+        let uid = file.record.process_uid;
+        event.actor = uid.map(|uid| user(&format!("uid {uid}")));
+        let by = uid.map_or(String::new(), |uid| format!(" as uid {uid}"));
+        event.summary = format!("{summary}, started{by}");
         visit(Derivation::Event(Box::new(event)));
     }
     visit(Derivation::Object(ObservedObject {

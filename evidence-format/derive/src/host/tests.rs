@@ -10,6 +10,7 @@ fn derived_at(path: &str, offset: u64, preceding: &[u8], bytes: &[u8]) -> Vec<De
         status: 0,
         captured_at: "2026-11-27T12:00:00Z".parse().expect("a time"),
         booted_at: Some("2026-11-27T00:00:00Z".parse().expect("a time")),
+        process_uid: Some(1000),
         account: None,
         frame: b"",
         offset,
@@ -129,12 +130,12 @@ fn syslog_names_who_logged_in_and_who_became_root() {
         summaries("/var/log/auth.log", text),
         [
             "2026-11-27T06:25:01.5Z SSH login as alice by publickey (SHA256:abc) from 203.0.113.7",
-            "2026-11-27T06:25:02Z failed SSH login as a from b by password from 203.0.113.7 [host's local time]",
-            "2025-12-31T23:00:00Z sudo by alice as root: /usr/bin/id -u [host's local time]",
-            "2026-11-27T06:25:03Z sudo by bob as root: /bin/sh: command not allowed [host's local time]",
-            "2026-11-27T06:25:04Z useradd: new user: name=eve, UID=0, GID=0, home=/root, shell=/bin/sh, from=/dev/pts/0 [host's local time]",
-            "2026-11-27T06:25:05Z cron ran /tmp/x as root [host's local time]",
-            "2026-11-27T06:25:06Z usermod: add 'eve' to group 'sudo' [host's local time]",
+            "2026-11-27T06:25:02Z failed SSH login as a from b by password from 203.0.113.7 [host's local time, read as UTC]",
+            "2025-12-31T23:00:00Z sudo by alice as root: /usr/bin/id -u [host's local time, read as UTC]",
+            "2026-11-27T06:25:03Z sudo by bob as root: /bin/sh: command not allowed [host's local time, read as UTC]",
+            "2026-11-27T06:25:04Z useradd: new user: name=eve, UID=0, GID=0, home=/root, shell=/bin/sh, from=/dev/pts/0 [host's local time, read as UTC]",
+            "2026-11-27T06:25:05Z cron ran /tmp/x as root [host's local time, read as UTC]",
+            "2026-11-27T06:25:06Z usermod: add 'eve' to group 'sudo' [host's local time, read as UTC]",
         ]
     );
     let events = events_of(derived("/var/log/secure-20261101", text.as_bytes()));
@@ -156,7 +157,7 @@ fn leap_day_finds_its_year() {
     let lines = "Feb 29 01:00:00 web CRON[8]: (root) CMD (x)\n";
     assert_eq!(
         summaries("/var/log/syslog", lines),
-        ["2024-02-29T01:00:00Z cron ran x as root [host's local time]"]
+        ["2024-02-29T01:00:00Z cron ran x as root [host's local time, read as UTC]"]
     );
 }
 
@@ -168,8 +169,8 @@ fn package_managers_say_what_changed() {
             "2026-11-27 06:23:02 status installed libc6:amd64 1\n2026-11-27 06:23:02 upgrade libc6:amd64 1 2\n2026-11-27 06:23:03 install nc:amd64 <none> 3\n"
         ),
         [
-            "2026-11-27T06:23:02Z upgrade of package libc6:amd64 1 → 2 [host's local time]",
-            "2026-11-27T06:23:03Z install of package nc:amd64 3 [host's local time]",
+            "2026-11-27T06:23:02Z upgrade of package libc6:amd64 1 → 2 [host's local time, read as UTC]",
+            "2026-11-27T06:23:03Z install of package nc:amd64 3 [host's local time, read as UTC]",
         ]
     );
     assert_eq!(
@@ -187,7 +188,8 @@ fn package_managers_say_what_changed() {
         ["2026-11-27T06:23:02Z upgrade of package bash 5.2-1 -> 5.2-2"]
     );
     let history = "Start-Date: 2026-11-27  06:23:02\nCommandline: apt-get install nc\nRequested-By: alice (1000)\n";
-    let expected = ["2026-11-27T06:23:02Z ran apt-get install nc by alice [host's local time]"];
+    let expected =
+        ["2026-11-27T06:23:02Z ran apt-get install nc by alice [host's local time, read as UTC]"];
     assert_eq!(summaries("/var/log/apt/history.log", history), expected);
     let (before, after) = history.split_at(33);
     let cut = derived_at(
@@ -235,7 +237,13 @@ fn process_accounts_and_units_are_objects() {
     else {
         panic!("an event, an object and an edge");
     };
-    assert_eq!(start.summary, "process 77 (a) b), child of 1, started");
+    assert_eq!(
+        start.summary,
+        "process 77 (a) b), child of 1, started as uid 1000"
+    );
+    assert_eq!(start.actor.as_ref().expect("a user").id, "uid 1000");
+    assert_eq!(start.category, ActivityCategory::Execution);
+    assert!(!start.is_write(), "every host has hundreds of processes");
     assert_eq!(start.time.to_string(), "2026-11-27T00:00:47.11Z");
     let kernel_thread = b"8 (kworker) I 2 0 0 0 -1 69238880 1 2 3 4 5 6 7 8 20 0 1 0 11 1 1";
     assert!(matches!(
@@ -265,6 +273,19 @@ fn process_accounts_and_units_are_objects() {
     assert_eq!(key.from.id, "alice");
     assert_eq!(key.to.name.as_deref(), Some("alice@laptop"));
     assert!(key.to.id.starts_with("SHA256:"), "{}", key.to.id);
+}
+
+#[test]
+fn status_says_as_whom_a_process_runs() {
+    let status = b"Name:\tsu\nPid:\t77\nUid:\t1000\t0\t0\t0\nGid:\t1000\t0\t0\t0\n";
+    let owner = super::processes::owner;
+    assert_eq!(
+        owner("file:///proc/77/status", status),
+        Some(("77".to_owned(), 0))
+    );
+    assert_eq!(owner("file:///proc/77/stat", status), None);
+    assert_eq!(owner("file:///etc/status", status), None);
+    assert_eq!(owner("file:///proc/77/status", b"Uid:\t\xff"), None);
 }
 
 #[test]

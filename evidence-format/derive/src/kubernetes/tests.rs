@@ -36,6 +36,7 @@ fn derive(endpoint: &str, status: u16, body: &[u8]) -> Vec<Derivation> {
                 offset: at as u64,
                 preceding: &[],
                 booted_at: None,
+                process_uid: None,
                 bytes: &body[at..end],
             };
             derive_record(&record, &mut |derivation| derivations.push(derivation));

@@ -39,6 +39,7 @@ pub(super) fn derivations_of(
         status,
         captured_at: "2026-11-03T00:00:00Z".parse().expect("a time"),
         booted_at: None,
+        process_uid: None,
         account: Some(ACCOUNT),
         frame: b"[",
         preceding: b"",

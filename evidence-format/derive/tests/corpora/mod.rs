@@ -72,6 +72,7 @@ pub(crate) fn derive(endpoint: &str, uri: &str, bytes: &[u8]) -> Vec<Derivation>
         status: 0,
         captured_at: "2026-11-27T00:00:00Z".parse().expect("a time"),
         booted_at: None,
+        process_uid: None,
         account: None,
         frame: b"",
         offset: 0,
