@@ -30,6 +30,7 @@ mod walk_tests;
 pub(crate) use access::header_value;
 pub use access::{AccessRequest, ProviderAccess, RequestSigner, SignError, TokenSigner};
 pub use adapter::{RestAdapter, endpoints_of};
+pub(crate) use advance::root_refused;
 pub use client_credentials::ClientCredentials;
 pub use endpoint::{
     BodyShape, ChildEndpoint, ChildRepeat, Condition, DeclaredCount, Endpoint, EndpointQuota,
@@ -38,10 +39,12 @@ pub use endpoint::{
 };
 pub use intern::{intern, intern_text};
 pub use private_key::{PrivateKey, PrivateKeyError};
+pub(crate) use requests::{PageRequest, RequestError, Requester};
 pub use source::{RestSource, WalkRoot};
+pub(crate) use walk::worst_of;
 
 /// Seeds a buffer's record ids. If the system has no randomness, the clock still differs for each.
-fn seed() -> [u8; 8] {
+pub(crate) fn seed() -> [u8; 8] {
     platform::random()
         .unwrap_or_else(|_| platform::clock::reading("").boot_nanoseconds.to_be_bytes())
 }
