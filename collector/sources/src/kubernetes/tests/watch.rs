@@ -175,16 +175,17 @@ async fn watch_resumes_after_last_change_and_ends_with_containment() {
     let cluster = WatchedCluster::start([
         Script::Says(LINE_101),
         Script::BreaksOffAfter(LINE_102),
-        Script::StaysOpenAfter(""),
+        Script::Says(LINE_102),
     ]);
-    let captured = capture(&cluster, 3).await;
+    let captured = capture(&cluster, 4).await;
     assert_eq!(captured.ended, Ok(()));
-    assert_eq!(cluster.watched_from(), ["100", "101", "102"]);
+    assert_eq!(cluster.watched_from(), ["100", "101", "101", "102"]);
     let said: Vec<&str> = captured
         .of("kubernetes:watchPods")
         .map(|answer| answer.body.as_str())
         .collect();
-    assert_eq!(said, [LINE_101, &format!("{LINE_102}{{\"type\":\"ADD"), ""]);
+    let broken = format!("{LINE_102}{{\"type\":\"ADD");
+    assert_eq!(said, [LINE_101, &broken, LINE_102, ""]);
     assert_eq!(captured.coverage.gaps, [], "what broke off was sent again");
     let cursor = captured.cursors.last().expect("persisted");
     assert_eq!(cursor, r#"{"v":{"Events":"100","Pods":"102"}}"#);
