@@ -153,6 +153,33 @@ mod tests {
     }
 
     #[test]
+    fn incident_is_contained_until_it_is_investigated_again() {
+        let change = |from, to| IncidentEvent::StatusChanged {
+            from,
+            to,
+            reason: None,
+        };
+        let key = PassKey {
+            incident: "INC-1".parse().expect("an id"),
+            source: "kubernetes".to_owned(),
+            pass: PassNumber::of_request(0).expect("a small number"),
+        };
+        let (open, contained) = (IncidentStatus::Investigating, IncidentStatus::Contained);
+        let changed = entries(vec![
+            asked(),
+            change(open, contained),
+            change(contained, open),
+            change(open, IncidentStatus::Closed),
+        ]);
+        let mut watcher = StopWatcher::new(&key);
+        let states = [1, 2, 3].map(|at| {
+            assert!(!watcher.finds_stop_in(&changed[at..=at]));
+            watcher.is_contained
+        });
+        assert_eq!(states, [true, false, true]);
+    }
+
+    #[test]
     fn stop_does_not_concern_later_requests() {
         let key = |request: usize| PassKey {
             incident: "INC-1".parse().expect("an id"),

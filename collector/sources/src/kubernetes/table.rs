@@ -276,18 +276,18 @@ impl ResourceRow {
     /// Only the objects that `selector` selects; the API server takes one selector of a kind, so
     /// there are no pivots.
     const fn selected_by(self, selector: &'static str) -> Self {
-        let pivots = &[];
         Self {
             selector,
-            pivots,
+            pivots: &[],
             ..self
         }
     }
 
+    /// Children of [`list_api_groups`], which pivots do not reach.
     const fn discovered(self) -> Self {
-        let is_discovered = true;
         Self {
-            is_discovered,
+            is_discovered: true,
+            pivots: &[],
             ..self
         }
     }

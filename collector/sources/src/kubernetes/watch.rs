@@ -207,7 +207,8 @@ impl ListWatches<'_> {
         Ok(version.to_owned())
     }
 
-    /// Watches until the server ends it. Each part is persisted with the version of its last change.
+    /// Watches until the server ends it. Each part is persisted with the version of its last
+    /// change.
     async fn watch(
         &self,
         list: &WatchedList,

@@ -324,8 +324,8 @@ async fn every_container_has_its_log_and_restarted_ones_two() {
         .of("kubernetes:podLog")
         .find(|answer| answer.uri.contains(killed));
     assert!(log.is_some_and(|answer| answer.body.contains("level=info msg=\"starting\"")));
-    // a container that never started has no log, and nothing is missing; a node that does not answer
-    // is a gap
+    // a container that never started has no log, and nothing is missing; a node that does not
+    // answer is a gap
     let waiting = captured
         .of("kubernetes:podLog")
         .any(|answer| answer.status == 400);
@@ -563,8 +563,8 @@ async fn contents_of_helm_releases_need_permission() {
 }
 
 /// Captures a real cluster: `EXHIBIT_TEST_KUBECONFIG=~/.kube/config cargo nextest run --workspace
-/// --lib --offline -E 'package(sources) and test(captures_real_cluster)'`. Any version from 1.20; the
-/// identity needs the rights of `deploy/kubernetes/cluster-role.yaml`.
+/// --lib --offline -E 'package(sources) and test(captures_real_cluster)'`. Any version from 1.20;
+/// the identity needs the rights of `deploy/kubernetes/cluster-role.yaml`.
 #[tokio::test(flavor = "multi_thread")]
 async fn captures_real_cluster() {
     let Some(kubeconfig) = std::env::var_os("EXHIBIT_TEST_KUBECONFIG") else {
