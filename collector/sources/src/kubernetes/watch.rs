@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::table::WATCH_ITEM;
 use super::{Kubernetes, offer_of};
@@ -37,6 +38,8 @@ const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(30);
 const RENEW_AFTER: Duration = Duration::from_secs(120);
 /// Until the watch has surely delivered all changes before a renewed version.
 const DELIVERED_AFTER: Duration = Duration::from_secs(10);
+/// From containment to the end of the watch.
+const CONTAINED_AFTER: Duration = Duration::from_secs(2);
 /// Status of an API server that has forgotten a version; also the code of a watch's last line.
 const EXPIRED: u16 = 410;
 
@@ -111,7 +114,7 @@ pub(super) async fn capture(step: &CaptureStep, cx: &CaptureContext) -> Result<(
     tokio::pin!(all);
     let ended = tokio::select! {
         ended = &mut all => ended,
-        () = cx.contained.cancelled() => {
+        () = delivered(&cx.contained) => {
             stop.cancel(); // what has come is still recorded
             all.await
         }
@@ -324,6 +327,13 @@ impl WatchedList {
             position: None,
         }
     }
+}
+
+/// Waits for containment, and until changes before it have surely come: also where a worker resumes
+/// the watch of an incident that was contained meanwhile.
+async fn delivered(contained: &CancellationToken) {
+    contained.cancelled().await;
+    sleep(CONTAINED_AFTER).await;
 }
 
 /// Versions are numbers that grow, in all servers that exist; others are never renewed.
