@@ -179,14 +179,16 @@ fn pivot_names(pivot: Option<&Pivot>) -> Vec<(&'static str, String)> {
     let value = pivot.value();
     let (namespace, _) = value.split_once('/').unwrap_or((value, ""));
     let (_, name) = value.rsplit_once('/').unwrap_or(("", value));
-    let searched = match pivot.kind() {
-        PivotKind::Image => Some("pivot_image"),
-        PivotKind::Workload => Some("pivot_workload"),
-        _ => None,
-    };
+    let searched = [
+        (PivotKind::Image, "pivot_image"),
+        (PivotKind::Workload, "pivot_workload"),
+    ];
+    let searched = searched
+        .into_iter()
+        .filter(|(kind, _)| *kind == pivot.kind());
     let ends = [("pivot_namespace", namespace), ("pivot_name", name)];
     ends.into_iter()
-        .chain(searched.map(|searched| (searched, name)))
+        .chain(searched.map(|(_, placeholder)| (placeholder, name)))
         .map(|(placeholder, value)| (placeholder, value.to_owned()))
         .collect()
 }
