@@ -11,7 +11,7 @@ use evidence_format::plan::{SealedPlan, SealedStep};
 
 use crate::probes;
 pub use crate::probes::Probe;
-use crate::read::{ItemLimits, Reader, ReaderOptions};
+use crate::read::{ItemLimits, MountTable, Reader, ReaderOptions};
 pub use crate::recorder::CaptureProgress;
 use crate::recorder::{CaptureControl, ProbeOptions, ProbeRecorder};
 
@@ -129,6 +129,7 @@ fn reader_options(options: &CaptureOptions) -> ReaderOptions {
         patience: PATIENCE,
         entries_max: ENTRIES_MAX,
         before_touch: |_: &Path| {},
+        mounts: || MountTable::read(Path::new("/proc/self/mountinfo")),
     }
 }
 

@@ -127,6 +127,9 @@ pub enum GapReason {
     Unauthenticated,
     /// The source kept refusing for another reason (other HTTP 4xx and 5xx).
     Refused,
+    /// An account made a link to what it may not read itself, so the link was not followed: else
+    /// anybody could have other people's secrets sealed.
+    ForeignLink,
 }
 
 impl GapReason {
@@ -152,6 +155,7 @@ impl GapReason {
             Self::Malformed => "malformed",
             Self::Unauthenticated => "unauthenticated",
             Self::Refused => "refused",
+            Self::ForeignLink => "foreign_link",
         }
     }
 }
@@ -179,6 +183,18 @@ impl Coverage {
     /// Adds one missing object to the gap of its reason. Sums saturate at [`JSON_INTEGER_MAX`]: a
     /// sparse file can claim 8 EiB.
     pub fn gap(&mut self, reason: GapReason, object: &str, bytes_kept: u64, bytes_lost: u64) {
+        self.gap_of_many(reason, object, 1, bytes_kept, bytes_lost);
+    }
+
+    /// The same for `count` objects, of which `object` names where they are.
+    pub fn gap_of_many(
+        &mut self,
+        reason: GapReason,
+        object: &str,
+        count: u64,
+        bytes_kept: u64,
+        bytes_lost: u64,
+    ) {
         // Gaps are sorted by reason, so equal captures give equal configs.
         let position = self.gaps.binary_search_by_key(&reason, |gap| gap.reason);
         let at = position.unwrap_or_else(|at| {
@@ -195,7 +211,7 @@ impl Coverage {
             at
         });
         let gap = &mut self.gaps[at];
-        gap.count += 1;
+        gap.count = add_json_integers(gap.count, count);
         gap.bytes_kept = add_json_integers(gap.bytes_kept, bytes_kept);
         gap.bytes_lost = add_json_integers(gap.bytes_lost, bytes_lost);
         // Every object has its own record in the item; the config only needs a few to show.

@@ -59,7 +59,7 @@ BASE64 = re.compile("([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-
 KEY_ID, SIGNATURE = re.compile("[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="), re.compile("[A-Za-z0-9+/]{85}[AQgw]==")
 ENDED = re.compile("complete|deadline|limit|forbidden|not_found|gone|throttled|cancelled|failed")
 REASON = re.compile("permission_denied|vanished|too_large|shrank|hung|special_file|read_failed|deadline|over_budget|cancelled|unsupported|crashed"
-                    "|retention|rate_limited|unreachable|malformed|unauthenticated|refused")
+                    "|retention|rate_limited|unreachable|malformed|unauthenticated|refused|foreign_link")
 TEXT0, INT0, TIME0, WINDOW = (None, text), (None, whole), (None, time), (None, {"from": time, "until": time})
 ANNOTATIONS = lambda value: isinstance(value, dict) and all(isinstance(member, str) for member in value.values())
 DESCRIPTOR = {"annotations?": ANNOTATIONS, "artifactType?": text, "digest": DIGEST, "mediaType": text, "size": whole}

@@ -84,7 +84,7 @@ fn privileges(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
 
 fn authorized_keys(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     let mut patterns = Vec::new();
-    let included = recorder.walk(super::tree(SERVER_FOLDER, 0), |path, _| {
+    let included = recorder.walk(super::tree(SERVER_FOLDER.as_bytes(), 0), |path, _| {
         path.ends_with(b".conf")
     })?;
     for path in std::iter::once(SERVER.as_bytes().to_vec())

@@ -55,7 +55,7 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         recorder.request(ReadRequest::kernel(format!("/proc/{process}/cgroup")).listed())?;
     }
     for (folder, depth_max) in STATE {
-        let files = recorder.walk(tree(folder, *depth_max), |path, _| {
+        let files = recorder.walk(tree(folder.as_bytes(), *depth_max), |path, _| {
             is_json(path) || is_listed_name(path)
         })?;
         files

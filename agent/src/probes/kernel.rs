@@ -4,7 +4,7 @@ use evidence_format::bundle::BundleError;
 
 use super::{Probe, request_files, request_kernel_files};
 use crate::read::{ReadMethod, ReadRequest};
-use crate::recorder::{FolderEntry, ProbeRecorder, Subtree};
+use crate::recorder::{FolderEntry, ProbeRecorder, Subtree, TreeDepth};
 
 pub(super) const PROBE: Probe = Probe {
     name: "kernel",
@@ -62,8 +62,8 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     request_files(recorder, RELEASE)?;
     let settings = recorder.walk(
         Subtree {
-            top: SYSCTL,
-            depth_max: SYSCTL_DEPTH_MAX,
+            top: SYSCTL.as_bytes(),
+            depth: TreeDepth::UpTo(SYSCTL_DEPTH_MAX),
             // These listings say nothing that the settings themselves do not.
             record: false,
         },

@@ -3,9 +3,9 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, HomeFolder, Probe, homes, tree};
+use super::{DAY, HomeFolder, Probe, homes, sessions, tree};
 use crate::read::{KeptPart, ReadRequest};
-use crate::recorder::{ProbeRecorder, join, name_of};
+use crate::recorder::{ProbeRecorder, Subtree, TreeDepth, join, name_of};
 
 pub(super) const HISTORIES: Probe = Probe {
     name: "histories",
@@ -52,17 +52,10 @@ const NESTED_HISTORIES: &[&str] = &[
 /// Histories without `history` in their names.
 const OTHER_HISTORIES: &[&[u8]] = &[b".lesshst", b".viminfo", b".wget-hsts", b".dbshell"];
 
-const LOG_FOLDER: &str = "/var/log";
-const LOG_DEPTH_MAX: usize = 6;
-/// Below [`LOG_FOLDER`], but captured by other probes.
-const OF_OTHER_PROBES: &[&str] = &[
-    "/var/log/journal/",
-    "/var/log/wtmp",
-    "/var/log/btmp",
-    "/var/log/lastlog",
-    "/var/log/faillog",
-];
-const JOURNALS: &[&str] = &["/run/log/journal", "/var/log/journal"];
+const LOGS_FOLDER: &[u8] = b"/var/log";
+const JOURNALS: &[&[u8]] = &[b"/run/log/journal", b"/var/log/journal"];
+/// Journals are in a folder for each machine.
+const JOURNAL_DEPTH: usize = 1;
 
 fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for HomeFolder { path: home, .. } in homes(recorder)? {
@@ -80,10 +73,9 @@ fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
                 join(&home, b".bash_history"),
                 KeptPart::End,
             ))?;
-        // A walk takes text; a home whose name is not text is left to the listing of `/home`.
-        } else if let Ok(home) = std::str::from_utf8(&home) {
-            let found = recorder.walk(tree(home, 0), |path, _| is_history(path))?;
-            recorder.request_newest_first(found, KeptPart::End)?;
+        } else {
+            let found = recorder.walk(tree(&home, 0), |path, _| is_history(path))?;
+            recorder.request_fairly(found, |_| KeptPart::End)?;
         }
     }
     Ok(())
@@ -97,12 +89,15 @@ fn is_history(path: &[u8]) -> bool {
 }
 
 fn logs(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    let found = recorder.walk(tree(LOG_FOLDER, LOG_DEPTH_MAX), |path, _| {
-        !OF_OTHER_PROBES
-            .iter()
-            .any(|prefix| path.starts_with(prefix.as_bytes()))
+    let all = Subtree {
+        depth: TreeDepth::Whole,
+        ..tree(LOGS_FOLDER, 0)
+    };
+    // what other probes take is said by the very functions with which they choose it
+    let found = recorder.walk(all, |path, _| {
+        !is_journal(path) && !sessions::is_login_record(path)
     })?;
-    recorder.request_newest_first(found, KeptPart::End)
+    recorder.request_fairly(found, |_| KeptPart::End)
 }
 
 /// Keeps the start of a journal file and not its end: reading one starts with its header and first
@@ -110,12 +105,18 @@ fn logs(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
 fn journal(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     let mut found = Vec::new();
     for folder in JOURNALS {
-        found.extend(recorder.walk(tree(folder, 1), |path, _| {
-            // `~` marks a file that systemd found damaged, as after a crash.
-            path.ends_with(b".journal") || path.ends_with(b".journal~")
-        })?);
+        found.extend(recorder.walk(tree(folder, JOURNAL_DEPTH), |path, _| is_journal(path))?);
     }
-    recorder.request_newest_first(found, KeptPart::Start)
+    recorder.request_fairly(found, |_| KeptPart::Start)
+}
+
+/// True for the files that [`JOURNAL`] takes. `~` marks one that systemd found damaged, as after a
+/// crash.
+fn is_journal(path: &[u8]) -> bool {
+    let mut folders = JOURNALS.iter();
+    let below = folders.find_map(|folder| path.strip_prefix(*folder)?.strip_prefix(b"/"));
+    let is_near = |below: &[u8]| below.iter().filter(|&&b| b == b'/').count() <= JOURNAL_DEPTH;
+    below.is_some_and(is_near) && (path.ends_with(b".journal") || path.ends_with(b".journal~"))
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use evidence_format::coverage::GapReason;
 use evidence_format::id::ItemName;
 
 use crate::read::{KeptPart, ReadMethod, ReadRequest, RedactionRule};
-use crate::recorder::{FolderListing, ProbeRecorder, Subtree, join};
+use crate::recorder::{FolderEntry, FolderListing, ProbeRecorder, Subtree, TreeDepth, join};
 
 /// Captures one kind of evidence.
 #[derive(Debug)]
@@ -71,6 +71,7 @@ pub(crate) static ALL: &[Probe] = &[
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 
+const HOME: &[u8] = b"/home";
 /// Homes that are searched: bounds the work for a host with a hostile or enormous passwd file.
 const HOMES_MAX: usize = 4096;
 /// Namespaces of one kind that are read: a host has about one for each container.
@@ -95,7 +96,10 @@ struct HomeFolder {
 fn processes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<String>, BundleError> {
     let listing = recorder.names_required(b"/proc")?;
     let processes: Vec<String> = listing.processes().map(str::to_owned).collect();
-    if !processes.is_empty() && !processes.iter().any(|process| process == "1") {
+    if processes.is_empty() {
+        // an image that was mounted, or a root without procfs: not "no process ran"
+        recorder.record_gap(GapReason::Unsupported, b"/proc")?;
+    } else if !processes.iter().any(|process| process == "1") {
         // Every process namespace has a process 1. If it is not listed, procfs hides the processes
         // of other users (hidepid).
         recorder.record_gap(GapReason::PermissionDenied, b"/proc/1")?;
@@ -103,7 +107,18 @@ fn processes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<String>, BundleErro
     Ok(processes)
 }
 
-/// One process of each namespace of a kind, process 1 first. An ordinary user cannot see the
+/// The threads that differ from what `/proc/PID` shows of their process, as paths below `/proc`
+/// (`812/task/815`), and whether that is since the first thread has ended.
+fn differing_threads(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<(String, bool)>, BundleError> {
+    let listing = recorder.fetch(ReadRequest::bytes("/proc", ReadMethod::Threads))?;
+    let listing = FolderListing::from(listing);
+    let threads = listing.tasks().zip(listing.entries());
+    Ok(threads
+        .map(|(task, entry)| (task.to_owned(), entry.is_in_ended_process()))
+        .collect())
+}
+
+/// One process or thread of each namespace of a kind, process 1 first. An ordinary user cannot see the
 /// namespaces of other users' processes, and gets those of their own processes and process 1, whose
 /// tables are readable anyway.
 fn one_process_per_namespace(
@@ -113,10 +128,16 @@ fn one_process_per_namespace(
     let request = ReadRequest::bytes("/proc", ReadMethod::Namespaces(kind)).required();
     let listing = FolderListing::from(recorder.fetch(request)?);
     let mut processes: Vec<String> = listing
-        .processes()
+        .tasks()
         .filter(|process| *process != "1")
         .map(str::to_owned)
         .collect();
+    if processes.is_empty() && !listing.tasks().any(|process| process == "1") {
+        recorder.record_gap(
+            GapReason::Unsupported,
+            format!("/proc/*/ns/{kind}").as_bytes(),
+        )?;
+    }
     // listed or not: its namespaces are the host's own, and without permission to read its links it
     // is missing from the listing
     processes.insert(0, "1".to_owned());
@@ -133,9 +154,8 @@ fn homes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<HomeFolder>, BundleErro
         ReadRequest::bytes("/etc/passwd", ReadMethod::Redacted(RedactionRule::Accounts))
             .unrecorded(),
     )?;
-    let in_home = FolderListing::from(
-        recorder.fetch(ReadRequest::bytes("/home", ReadMethod::Names).unrecorded())?,
-    );
+    // recorded, so that the item says which homes were looked at
+    let in_home = recorder.names(HOME)?;
     let mut homes: Vec<HomeFolder> = passwd
         .split(|&b| b == b'\n')
         .filter_map(home_of_line)
@@ -145,10 +165,20 @@ fn homes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<HomeFolder>, BundleErro
         path: b"/root".to_vec(),
         user: b"root".to_vec(),
     });
-    homes.extend(in_home.entries().map(|entry| HomeFolder {
-        path: join(b"/home", entry.name),
-        user: entry.name.to_vec(),
-    }));
+    for entry in in_home.entries() {
+        let path = join(HOME, entry.name);
+        let is_known = homes.iter().any(|home| home.path == path);
+        let of_domain = if is_known || !entry.is_named_folder() {
+            Vec::new()
+        } else {
+            homes_of_domain(recorder, &path)?
+        };
+        homes.extend(of_domain);
+        homes.push(HomeFolder {
+            path,
+            user: entry.name.to_vec(),
+        });
+    }
     homes.sort();
     // A home in passwd is mostly in `/home` too.
     homes.dedup_by(|a, b| a.path == b.path);
@@ -157,6 +187,25 @@ fn homes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<HomeFolder>, BundleErro
         recorder.record_gap(GapReason::TooLarge, b"/home")?;
     }
     Ok(homes)
+}
+
+/// The homes in `folder`, if it is that of a domain (`/home/EXAMPLE.COM/jdoe`): it has nothing but
+/// folders, and none is hidden as a home's are.
+fn homes_of_domain(
+    recorder: &mut ProbeRecorder<'_>,
+    folder: &[u8],
+) -> Result<Vec<HomeFolder>, BundleError> {
+    let listing = recorder.fetch(ReadRequest::bytes(folder, ReadMethod::Names).unrecorded())?;
+    let listing = FolderListing::from(listing);
+    let is_home = |entry: &FolderEntry<'_>| entry.is_named_folder() && entry.name[0] != b'.';
+    if !listing.entries().all(|entry| is_home(&entry)) {
+        return Ok(Vec::new());
+    }
+    let homes = listing.entries().map(|entry| HomeFolder {
+        path: join(folder, entry.name),
+        user: entry.name.to_vec(),
+    });
+    Ok(homes.collect())
 }
 
 /// The home in a line of passwd (passwd(5)).
@@ -192,14 +241,14 @@ fn request_kernel_files(
 fn request_folders(recorder: &mut ProbeRecorder<'_>, folders: &[&str]) -> Result<(), BundleError> {
     folders
         .iter()
-        .try_for_each(|folder| recorder.request_tree(folder, 1, |_| true))
+        .try_for_each(|folder| recorder.request_tree(folder.as_bytes(), 1, |_| true))
 }
 
 /// A tree whose listings are evidence.
-fn tree(top: &str, depth_max: usize) -> Subtree<'_> {
+fn tree(top: &[u8], depth_max: usize) -> Subtree<'_> {
     Subtree {
         top,
-        depth_max,
+        depth: TreeDepth::UpTo(depth_max),
         record: true,
     }
 }

@@ -49,7 +49,7 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
             }
         }
     }
-    recorder.request_tree(PACMAN, 1, |path| name_of(path) == b"desc")?;
+    recorder.request_tree(PACMAN.as_bytes(), 1, |path| name_of(path) == b"desc")?;
     // Listed only: a snap is an image, and its name has the revision.
     recorder.list(SNAPS).map(drop)
 }

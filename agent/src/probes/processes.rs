@@ -2,7 +2,7 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Probe, processes};
+use super::{Probe, differing_threads, processes};
 use crate::read::{ReadMethod, ReadRequest, RedactionRule};
 use crate::recorder::ProbeRecorder;
 
@@ -31,12 +31,35 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     } else {
         ReadMethod::Redacted(RedactionRule::Environment)
     };
-    processes(recorder)?
-        .iter()
-        .try_for_each(|process| request_process(recorder, process, environment))
+    let threads = differing_threads(recorder)?;
+    for process in processes(recorder)? {
+        request_process(recorder, &process, environment)?;
+    }
+    for (thread, is_in_ended_process) in threads {
+        if is_in_ended_process {
+            request_process(recorder, &thread, environment)?;
+        } else {
+            request_thread(recorder, &thread)?;
+        }
+    }
+    Ok(())
 }
 
-/// Requests everything about one process before the next. The reader keeps the process's folder
+/// Requests what a thread may have of its own.
+fn request_thread(recorder: &mut ProbeRecorder<'_>, thread: &str) -> Result<(), BundleError> {
+    let path = |name: &str| format!("/proc/{thread}/{name}");
+    recorder.request(ReadRequest::kernel(path("status")).listed())?;
+    for name in ["cwd", "root"] {
+        recorder.request(ReadRequest::link(path(name)))?;
+    }
+    for name in LINK_FOLDERS {
+        recorder.request(ReadRequest::bytes(path(name), ReadMethod::Links("")).listed())?;
+    }
+    Ok(())
+}
+
+/// Requests everything about one process, or about one that lives on in the thread
+/// `812/task/815`, before the next. The reader keeps the process's folder
 /// open meanwhile, so that a reused number cannot mix up two processes.
 fn request_process(
     recorder: &mut ProbeRecorder<'_>,

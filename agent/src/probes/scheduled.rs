@@ -64,16 +64,13 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     request_files(recorder, FILES)?;
     request_folders(recorder, FOLDERS)?;
     for folder in UNITS {
-        recorder.request_tree(folder, 2, is_unit)?;
+        recorder.request_tree(folder.as_bytes(), 2, is_unit)?;
     }
     if is_not_a_link(recorder, "/lib")? {
-        recorder.request_tree(UNITS_BESIDE_USR, 2, is_unit)?;
+        recorder.request_tree(UNITS_BESIDE_USR.as_bytes(), 2, is_unit)?;
     }
     for HomeFolder { path: home, .. } in homes(recorder)? {
-        let folder = join(&home, b".config/systemd/user");
-        if let Ok(folder) = std::str::from_utf8(&folder) {
-            recorder.request_tree(folder, 2, is_unit)?;
-        }
+        recorder.request_tree(&join(&home, b".config/systemd/user"), 2, is_unit)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Probe, one_process_per_namespace, processes, request_kernel_files};
+use super::{Probe, differing_threads, one_process_per_namespace, processes, request_kernel_files};
 use crate::read::{ReadMethod, ReadRequest};
 use crate::recorder::ProbeRecorder;
 
@@ -42,7 +42,10 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for process in one_process_per_namespace(recorder, "net")? {
         request_kernel_files(recorder, &format!("/proc/{process}/net"), TABLES)?;
     }
-    for process in processes(recorder)? {
+    let threads = differing_threads(recorder)?
+        .into_iter()
+        .map(|(thread, _)| thread);
+    for process in processes(recorder)?.into_iter().chain(threads) {
         recorder.request(
             ReadRequest::bytes(format!("/proc/{process}/fd"), ReadMethod::Links("socket:["))
                 // A process that has ended since is a gap: its sockets stay without an owner.

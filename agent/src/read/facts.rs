@@ -7,6 +7,9 @@ use std::os::unix::fs::MetadataExt as _;
 use evidence_format::time::Timestamp;
 use rustix::fs::{FileType, Statx, StatxTimestamp, major, minor};
 
+/// What `st_blocks` counts (inode(7)).
+const BLOCK_BYTES: u64 = 512;
+
 /// Metadata of a file, recorded with its bytes: an intruder who changes a file's times often
 /// forgets some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub(crate) struct FileFacts {
     pub(crate) gid: u32,
     /// Bytes.
     pub(crate) size: u64,
+    /// Bytes that it takes on its disk: fewer than its size if it has holes.
+    pub(crate) stored_bytes: u64,
     /// Major and minor number.
     pub(crate) device: (u32, u32),
     pub(crate) inode: u64,
@@ -64,6 +69,7 @@ impl From<&Statx> for FileFacts {
             uid: stat.stx_uid,
             gid: stat.stx_gid,
             size: stat.stx_size,
+            stored_bytes: stat.stx_blocks * BLOCK_BYTES,
             device: (stat.stx_dev_major, stat.stx_dev_minor),
             inode: stat.stx_ino,
             modified: stat.stx_mtime.into(),
@@ -82,6 +88,7 @@ impl From<&Metadata> for FileFacts {
             uid: metadata.uid(),
             gid: metadata.gid(),
             size: metadata.len(),
+            stored_bytes: metadata.blocks() * BLOCK_BYTES,
             device: (major(metadata.dev()), minor(metadata.dev())),
             inode: metadata.ino(),
             modified: FileTime::from_stat(metadata.mtime(), metadata.mtime_nsec()),
@@ -94,6 +101,11 @@ impl From<&Metadata> for FileFacts {
 impl FileFacts {
     pub(crate) fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.mode)
+    }
+
+    /// True if both describe one file.
+    pub(super) fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
     }
 
     /// True if it may be opened and read without side effects.

@@ -1,21 +1,28 @@
 //! Reads each kind of object, by [`ReadMethod`]. Runs in the reading thread, and may hang in any
 //! system call.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use evidence_format::coverage::GapReason;
 use evidence_format::digest::{Digest, Hasher};
-use rustix::fs::{FileType, Mode, OFlags, RawDir};
+use rustix::fs::{FileType, Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
 
 use super::facts::{FileFacts, FileTime};
+use super::hung::MountTable;
 use super::redact::{RedactionFilter, RedactionRule};
-use super::root::{CaptureRoot, ObjectFinder, ObjectHandle, READ_FLAGS, facts_at, facts_of};
+use super::root::{
+    CaptureRoot, EnterGuard as _, ObjectFinder, ObjectHandle, READ_FLAGS, facts_at, facts_of, split,
+};
 use super::sink::{ObjectSink, ReadStop};
+use super::threads;
 use super::{
-    KeptPart, READ_BYTES, ReadMethod, ReadOutcome, ReadRequest, ReaderOptions, WAITING_BYTES_MAX,
+    KeptPart, READ_BYTES, ReadMethod, ReadOutcome, ReadRequest, ReaderOptions, SparsePart,
+    WAITING_BYTES_MAX,
 };
 
 /// First read of a kernel file: most are smaller, and some handlers (/proc/sys) allocate a buffer of
@@ -29,6 +36,12 @@ const NAMES_BYTES: usize = 16 * 1024;
 /// Bytes of one ring buffer message: the kernel's PRINTK_MESSAGE_MAX is 2048, and reading into less
 /// fails.
 const RING_READ_BYTES: usize = 8192;
+/// Names visited in one folder: as many as there can be processes (PID_MAX_LIMIT).
+const NAMES_MAX: u64 = 4 << 20;
+/// A file of which less than this is in holes is read as any other.
+const HOLES_BYTES_MIN: u64 = 1 << 20;
+/// Runs of data that are told apart in a file with holes; what is between later ones is read too.
+const DATA_RUNS_MAX: usize = 16 * 1024;
 /// The character device /dev/kmsg (Documentation/admin-guide/devices.txt).
 const KMSG_DEVICE: (u32, u32) = (1, 11);
 /// Bytes of an executable that are hashed; larger ones are rare, and time is short.
@@ -93,15 +106,17 @@ impl FileReader {
             ReadMethod::Links(prefix) => self.read_links(path, prefix.as_bytes(), sink)?,
             ReadMethod::Names => self.read_names(path, sink)?,
             ReadMethod::Listing => self.read_listing(path, sink)?,
+            ReadMethod::LinkedListing => self.read_linked_listing(path, sink)?,
             ReadMethod::Executable => self.read_executable(path, sink)?,
             ReadMethod::Namespaces(kind) => self.read_namespaces(path, kind, sink)?,
+            ReadMethod::Threads => self.read_threads(path, sink)?,
             ReadMethod::Ring => self.read_ring_buffer(path, sink)?,
         }
         Ok(0)
     }
 
     fn read_kernel_file(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
-        let file = self.open_kernel_file(path)?;
+        let file = self.open_kernel_file(path, sink)?;
         sink.start(None, 0, None);
         let mut want = FIRST_READ_BYTES;
         loop {
@@ -122,10 +137,10 @@ impl FileReader {
         sink: &mut ObjectSink<'_>,
     ) -> Result<u64, ReadStop> {
         // Facts of procfs say nothing: the size is 0, and the times are now.
-        let (file, facts) = match self.finder.open_in_procfs(path, OFlags::empty()) {
+        let (file, facts) = match self.finder.open_in_procfs(path, OFlags::empty(), sink) {
             Some(file) => (file, None),
             None => self
-                .open_file(path)
+                .open_file(path, sink)
                 .map(|(file, facts)| (file, Some(facts)))?,
         };
         sink.start(facts, 0, None);
@@ -153,10 +168,15 @@ impl FileReader {
         allow_repeated: bool,
         sink: &mut ObjectSink<'_>,
     ) -> Result<(), ReadStop> {
-        let (file, facts) = self.open_file(path)?;
+        let (file, facts) = self.open_file(path, sink)?;
         // Inserted in any case, so that a later link to this file is recognised.
         if !self.seen.insert((facts.device, facts.inode)) && !allow_repeated {
             return Err(ReadStop::Ended(ReadOutcome::Repeated));
+        }
+        if facts.size.saturating_sub(facts.stored_bytes) >= HOLES_BYTES_MIN
+            && let Some(runs) = data_runs(&file, facts.size)
+        {
+            return self.read_sparse_file(&file, facts, keep, runs, sink);
         }
         let kept = facts.size.min(sink.bytes_left);
         let from = match keep {
@@ -195,9 +215,51 @@ impl FileReader {
         }
     }
 
+    /// Reads the runs of data of a file with holes, which takes more bytes than any disk has if a
+    /// table is indexed by large user numbers.
+    fn read_sparse_file(
+        &mut self,
+        file: &OwnedFd,
+        facts: FileFacts,
+        keep: KeptPart,
+        mut runs: Vec<Range<u64>>,
+        sink: &mut ObjectSink<'_>,
+    ) -> Result<(), ReadStop> {
+        let data_bytes = runs.iter().map(|run| run.end - run.start).sum();
+        if keep == KeptPart::End {
+            keep_last(&mut runs, sink.bytes_left);
+        } else {
+            keep_first(&mut runs, sink.bytes_left);
+        }
+        let kept: u64 = runs.iter().map(|run| run.end - run.start).sum();
+        for (index, run) in runs.iter().enumerate() {
+            let part = SparsePart {
+                data_bytes,
+                continued: index + 1 < runs.len(),
+            };
+            let run_bytes = run.end - run.start;
+            sink.start_part(Some(facts), run.start, Some(run_bytes), Some(part));
+            let mut at = run.start;
+            while at < run.end {
+                let want = READ_BYTES.min((run.end - at) as usize);
+                let got = pread(file, &mut self.buffer[..want], at)?;
+                if got == 0 {
+                    return Err(ReadStop::Ended(ReadOutcome::Shrank));
+                }
+                at += got as u64;
+                sink.bytes(&self.buffer[..got])?;
+            }
+        }
+        if kept < data_bytes {
+            Err(ReadStop::Ended(ReadOutcome::Cut(sink.limit)))
+        } else {
+            Ok(())
+        }
+    }
+
     fn read_link(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
         sink.start(None, 0, None);
-        let target = self.finder.read_link(path)?;
+        let target = self.finder.read_link(path, sink)?;
         sink.bytes(&target)
     }
 
@@ -207,7 +269,7 @@ impl FileReader {
         prefix: &[u8],
         sink: &mut ObjectSink<'_>,
     ) -> Result<(), ReadStop> {
-        let folder = self.open_folder(path)?;
+        let folder = self.open_folder(path, sink)?;
         sink.start(None, 0, None);
         let mut target = Vec::new();
         let mut first_error = None;
@@ -231,7 +293,7 @@ impl FileReader {
     }
 
     fn read_names(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
-        let folder = self.open_folder(path)?;
+        let folder = self.open_folder(path, sink)?;
         sink.start(None, 0, None);
         self.for_each_entry(&folder, sink, |name, kind, line, sink| {
             push_pair(line, name, kind_name(kind).as_bytes());
@@ -240,20 +302,81 @@ impl FileReader {
     }
 
     fn read_listing(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
-        let folder = self.open_folder(path)?;
-        sink.start(Some(facts_of(&folder)?), 0, None);
+        let folder = self.open_folder(path, sink)?;
+        let facts = facts_of(&folder)?;
+        self.seen.insert((facts.device, facts.inode));
+        self.list(&folder, facts, sink)
+    }
+
+    fn read_linked_listing(
+        &mut self,
+        path: &[u8],
+        sink: &mut ObjectSink<'_>,
+    ) -> Result<(), ReadStop> {
+        let object = self.finder.follow(path, sink)?;
+        if object.facts.kind() != FileType::Directory {
+            return Err(ReadStop::Ended(ReadOutcome::Repeated)); // the request for a file reads it
+        }
+        let folder = self.open_folder(path, sink)?;
+        let facts = facts_of(&folder)?;
+        let link = self.finder.find(path, sink)?;
+        if self.finder.is_in(&link.folder, &facts) {
+            return Err(ReadStop::Ended(ReadOutcome::Special));
+        }
+        if !self.seen.insert((facts.device, facts.inode)) {
+            return Err(ReadStop::Ended(ReadOutcome::Repeated));
+        }
+        self.list(&folder, facts, sink)
+    }
+
+    fn list(
+        &mut self,
+        folder: &OwnedFd,
+        facts: FileFacts,
+        sink: &mut ObjectSink<'_>,
+    ) -> Result<(), ReadStop> {
+        let mut count = 0_u64;
+        self.for_each_entry(folder, sink, |_, _, _, _| {
+            count += 1;
+            Ok(())
+        })?;
+        rustix::fs::seek(folder, SeekFrom::Start(0))?;
+        sink.start(Some(facts), 0, None);
+        let is_whole = count <= self.entries_max;
+        // the oldest of the newest is on top
+        let mut newest = BinaryHeap::new();
+        let entries_max = self.entries_max as usize;
         let mut facts_text = Vec::new();
-        self.for_each_entry(&folder, sink, |name, _, line, sink| {
+        self.for_each_entry(folder, sink, |name, _, line, sink| {
             facts_text.clear();
-            match facts_at(&folder, name) {
-                Ok(facts) => facts.write(&mut facts_text),
+            let mut modified = None;
+            match facts_at(folder, name) {
+                Ok(facts) => {
+                    facts.write(&mut facts_text);
+                    modified = Some(facts.modified);
+                }
                 // The name is evidence even without facts.
                 Err(errno) => facts_text
                     .extend_from_slice(format!("errno {}", errno.raw_os_error()).as_bytes()),
             }
             push_pair(line, name, &facts_text);
-            sink.bytes(line)
-        })
+            if is_whole {
+                return sink.bytes(line);
+            }
+            newest.push(Reverse((modified, line.clone())));
+            if newest.len() > entries_max {
+                newest.pop();
+            }
+            Ok(())
+        })?;
+        for Reverse((_, line)) in newest.into_sorted_vec() {
+            sink.bytes(&line)?;
+        }
+        if is_whole {
+            return Ok(());
+        }
+        let left_out = count - self.entries_max;
+        Err(ReadStop::Ended(ReadOutcome::Shortened { left_out }))
     }
 
     /// Calls `visit` with each name in `folder`, its type, and an empty buffer for its line.
@@ -278,7 +401,7 @@ impl FileReader {
                 continue;
             }
             // A folder may be endless on a hostile FUSE mount.
-            if count == self.entries_max {
+            if count == NAMES_MAX {
                 return Err(ReadStop::Ended(ReadOutcome::Cut(GapReason::TooLarge)));
             }
             count += 1;
@@ -325,13 +448,17 @@ impl FileReader {
         path: &[u8],
         sink: &mut ObjectSink<'_>,
     ) -> Result<(OwnedFd, FileFacts), ReadStop> {
-        let target = self.finder.read_link(path)?;
-        sink.touch(&target)?; // the target may be on a dead mount
+        let target = self.finder.read_link(path, sink)?;
         // A mounted image with a `/proc` of its own: its link may lead anywhere.
-        if !self.finder.is_procfs(path) {
-            return self.open_file(path);
+        if !self.finder.is_procfs(path, sink) {
+            return self.open_file(path, sink);
         }
-        let ObjectHandle { folder, name, .. } = self.finder.find(path)?;
+        // its path is one of the process's mount namespace, not of ours
+        if sink.is_careful() {
+            let mounts = self.mounts_of_process(path, sink);
+            sink.check_executable(&mounts, &target)?;
+        }
+        let ObjectHandle { folder, name, .. } = self.finder.find(path, sink)?;
         let file = rustix::fs::openat(
             &*folder,
             &name,
@@ -370,31 +497,51 @@ impl FileReader {
         kind: &str,
         sink: &mut ObjectSink<'_>,
     ) -> Result<(), ReadStop> {
-        let folder = self.open_folder(path)?;
+        let folder = self.open_folder(path, sink)?;
         sink.start(None, 0, None);
         let mut seen = HashSet::new();
         let mut first_error = None;
-        self.for_each_entry(&folder, sink, |pid, _, line, sink| {
+        self.for_each_entry(&folder, sink, |name, _, line, sink| {
             // `self` and `thread-self` would list our own process twice.
-            if !pid.iter().all(u8::is_ascii_digit) {
+            let Some(process) = process_number(name) else {
                 return Ok(());
-            }
-            let link = [pid, b"/ns/", kind.as_bytes()].concat();
-            match rustix::fs::readlinkat(&folder, &link, Vec::new()) {
-                Ok(target) if seen.contains(target.as_bytes()) => Ok(()),
-                Ok(target) => {
-                    push_pair(line, pid, target.as_bytes());
-                    seen.insert(target.into_bytes());
-                    sink.bytes(line)
+            };
+            let threads = threads::others(&folder, process).into_iter();
+            let threads = threads.map(|thread| format!("{process}/task/{thread}"));
+            for task in std::iter::once(process.to_owned()).chain(threads) {
+                let link = format!("{task}/ns/{kind}");
+                match rustix::fs::readlinkat(&folder, &link, Vec::new()) {
+                    Ok(target) if seen.contains(target.as_bytes()) => {}
+                    Ok(target) => {
+                        line.clear();
+                        push_pair(line, task.as_bytes(), target.as_bytes());
+                        seen.insert(target.into_bytes());
+                        sink.bytes(line)?;
+                    }
+                    Err(Errno::NOENT | Errno::SRCH) => {} // ended meanwhile, or about to
+                    Err(errno) => first_error = first_error.or(Some(errno)),
                 }
-                Err(Errno::NOENT | Errno::SRCH) => Ok(()), // ended meanwhile, or about to
-                Err(errno) => {
-                    first_error = first_error.or(Some(errno));
-                    Ok(())
-                }
             }
+            Ok(())
         })?;
         first_error.map_or(Ok(()), |errno| Err(errno.into()))
+    }
+
+    fn read_threads(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
+        let folder = self.open_folder(path, sink)?;
+        sink.start(None, 0, None);
+        self.for_each_entry(&folder, sink, |name, _, line, sink| {
+            let Some(process) = process_number(name) else {
+                return Ok(());
+            };
+            sink.progress()?; // a process may have thousands of threads
+            for (thread, difference) in threads::different(&folder, process) {
+                line.clear();
+                push_pair(line, thread.as_bytes(), difference.as_str().as_bytes());
+                sink.bytes(line)?;
+            }
+            Ok(())
+        })
     }
 
     fn read_ring_buffer(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
@@ -402,7 +549,8 @@ impl FileReader {
             folder,
             name,
             facts,
-        } = self.finder.follow(path)?;
+            ..
+        } = self.finder.follow(path, sink)?;
         if facts.is_regular() {
             // Below a root that is not `/`, a copy may be in its place.
             return self.read_kernel_file(path, sink);
@@ -430,43 +578,111 @@ impl FileReader {
 
     /// Opens a regular file. Checks its type before, since opening anything else may have effects,
     /// and after, in case it was replaced in between.
-    fn open_file(&mut self, path: &[u8]) -> Result<(OwnedFd, FileFacts), ReadStop> {
-        let ObjectHandle {
-            folder,
-            name,
-            facts,
-        } = self.finder.follow(path)?;
+    fn open_file(
+        &mut self,
+        path: &[u8],
+        sink: &mut ObjectSink<'_>,
+    ) -> Result<(OwnedFd, FileFacts), ReadStop> {
+        let object = self.finder.follow(path, sink)?;
+        if !object.facts.is_regular() {
+            return Err(ReadStop::Ended(ReadOutcome::Special));
+        }
+        let file = rustix::fs::openat(&*object.folder, &object.name, READ_FLAGS, Mode::empty())?;
+        let facts = facts_of(&file)?;
         if !facts.is_regular() {
             return Err(ReadStop::Ended(ReadOutcome::Special));
         }
-        let file = rustix::fs::openat(&*folder, &name, READ_FLAGS, Mode::empty())?;
-        let facts = facts_of(&file)?;
-        if facts.is_regular() {
-            Ok((file, facts))
-        } else {
-            Err(ReadStop::Ended(ReadOutcome::Special))
+        // asked of the open file, since its name may lead elsewhere by now
+        if !self.finder.may_read(&object, &facts) {
+            return Err(ReadStop::Ended(ReadOutcome::ForeignLink));
         }
+        Ok((file, facts))
     }
 
-    fn open_kernel_file(&mut self, path: &[u8]) -> Result<OwnedFd, ReadStop> {
-        match self.finder.open_in_procfs(path, OFlags::empty()) {
+    fn open_kernel_file(
+        &mut self,
+        path: &[u8],
+        sink: &mut ObjectSink<'_>,
+    ) -> Result<OwnedFd, ReadStop> {
+        match self.finder.open_in_procfs(path, OFlags::empty(), sink) {
             Some(file) => Ok(file),
-            None => self.open_file(path).map(|(file, _)| file), // also for its error
+            None => self.open_file(path, sink).map(|(file, _)| file), // also for its error
         }
     }
 
-    fn open_folder(&mut self, path: &[u8]) -> Result<OwnedFd, ReadStop> {
-        if let Some(folder) = self.finder.open_in_procfs(path, OFlags::DIRECTORY) {
+    fn open_folder(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<OwnedFd, ReadStop> {
+        if let Some(folder) = self.finder.open_in_procfs(path, OFlags::DIRECTORY, sink) {
             return Ok(folder);
         }
-        let ObjectHandle { folder, name, .. } = self.finder.follow(path)?;
-        Ok(rustix::fs::openat(
-            &*folder,
-            &name,
-            READ_FLAGS | OFlags::DIRECTORY,
-            Mode::empty(),
-        )?)
+        let object = self.finder.follow(path, sink)?;
+        let flags = READ_FLAGS | OFlags::DIRECTORY;
+        let folder = rustix::fs::openat(&*object.folder, &object.name, flags, Mode::empty())?;
+        if !self.finder.may_read(&object, &facts_of(&folder)?) {
+            return Err(ReadStop::Ended(ReadOutcome::ForeignLink));
+        }
+        Ok(folder)
     }
+
+    /// The mounts of the process of `/proc/PID/exe`.
+    fn mounts_of_process(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> MountTable {
+        let mounts = [split(path).0, b"/mountinfo"].concat();
+        let mut text = Vec::new();
+        if let Some(file) = self.finder.open_in_procfs(&mounts, OFlags::empty(), sink) {
+            while let Ok(got @ 1..) = read(&file, &mut self.buffer) {
+                text.extend_from_slice(&self.buffer[..got]);
+            }
+        }
+        MountTable::parse(&text)
+    }
+}
+
+/// The runs of data in a file of `size` bytes; `None` where the file system does not tell, and for
+/// a file without data.
+fn data_runs(file: &OwnedFd, size: u64) -> Option<Vec<Range<u64>>> {
+    let mut runs = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => break, // only a hole is left
+            Err(_) => return None,
+        };
+        let mut end = rustix::fs::seek(file, SeekFrom::Hole(start))
+            .ok()?
+            .min(size);
+        if runs.len() + 1 == DATA_RUNS_MAX {
+            end = size;
+        }
+        if start < end {
+            runs.push(start..end);
+        }
+        at = end.max(start + 1);
+    }
+    (!runs.is_empty()).then_some(runs)
+}
+
+/// Shortens runs to the first `bytes` of their data.
+fn keep_first(runs: &mut Vec<Range<u64>>, mut bytes: u64) {
+    for run in runs.iter_mut() {
+        run.end = run.end.min(run.start.saturating_add(bytes));
+        bytes -= run.end - run.start;
+    }
+    runs.retain(|run| !run.is_empty());
+}
+
+/// Shortens runs to the last `bytes` of their data.
+fn keep_last(runs: &mut Vec<Range<u64>>, mut bytes: u64) {
+    for run in runs.iter_mut().rev() {
+        run.start = run.start.max(run.end.saturating_sub(bytes));
+        bytes -= run.end - run.start;
+    }
+    runs.retain(|run| !run.is_empty());
+}
+
+/// The number of a process whose folder in `/proc` is called `name`.
+fn process_number(name: &[u8]) -> Option<&str> {
+    let is_number = name.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(name).ok().filter(|_| is_number)
 }
 
 /// Appends `first NUL second NUL` to an empty line.

@@ -11,23 +11,30 @@
 
 mod facts;
 mod files;
+mod hung;
 mod redact;
 mod request;
 mod root;
 mod sink;
+mod threads;
 mod worker;
 
 use std::collections::VecDeque;
+use std::ffi::{CString, OsStr};
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use facts::FileFacts;
+use hung::HungPlaces;
+pub(crate) use hung::MountTable;
 pub(crate) use redact::RedactionRule;
 pub(crate) use request::{KeptPart, Presence, ReadMethod, ReadRequest};
-pub(crate) use request::{ObjectStart, ReadEvent, ReadOutcome};
+pub(crate) use request::{ObjectStart, ReadEvent, ReadOutcome, SparsePart};
+pub(crate) use threads::LEADER_ENDED;
 
 /// Bytes read and not fetched yet, at which the reading thread waits.
 pub(crate) const WAITING_BYTES_MAX: usize = 256 * 1024;
@@ -50,6 +57,8 @@ pub(crate) struct ReaderOptions {
     pub(crate) entries_max: u64,
     /// Called with each path before a system call that may hang: where tests make files hang.
     pub(crate) before_touch: fn(&Path),
+    /// The mounts of our own namespace.
+    pub(crate) mounts: fn() -> MountTable,
 }
 
 /// What [`Reader::next`] found.
@@ -72,8 +81,7 @@ pub(crate) struct Reader {
     /// The batch that was fetched last.
     events: VecDeque<ReadEvent>,
     bytes: Vec<u8>,
-    /// Where reading hung; nothing there is touched again.
-    hung_paths: Vec<Vec<u8>>,
+    hung: HungPlaces,
 }
 
 /// Shared by both threads.
@@ -115,7 +123,7 @@ impl ItemLimits {
 struct ReadInProgress {
     /// The last progress.
     since: Instant,
-    /// The path that was touched last: of a link to an executable, its target.
+    /// The path that was touched last.
     path: Vec<u8>,
 }
 
@@ -160,12 +168,12 @@ impl Reader {
         let queue = Arc::new(ReadQueue::new(VecDeque::new(), 0, ItemLimits::NONE));
         let (pending, events) = (VecDeque::new(), VecDeque::new());
         let reader = Self {
+            hung: HungPlaces::new(&options.root),
             options,
             queue,
             pending,
             events,
             bytes: Vec::new(),
-            hung_paths: Vec::new(),
         };
         reader.spawn();
         reader
@@ -256,7 +264,7 @@ impl Reader {
             // The hung request is not among them: it was popped before it was read.
             let rest = std::mem::take(&mut state.requests);
             drop(state);
-            self.hung_paths.push(hung_prefix(busy.path));
+            self.add_hung_place(busy.path);
             self.replace_worker(rest);
             self.events.push_back(ReadEvent::End(ReadOutcome::Hung));
         }
@@ -274,16 +282,32 @@ impl Reader {
         self.spawn();
     }
 
+    fn add_hung_place(&mut self, path: Vec<u8>) {
+        let mounts = (self.options.mounts)();
+        // what hung is not the link in procfs, but the file that the process runs
+        let process = path.strip_suffix(b"/exe");
+        let process = process
+            .filter(|path| path.starts_with(b"/proc/"))
+            .map(|process| {
+                let process = self.options.root.join(OsStr::from_bytes(&process[1..]));
+                let executable = rustix::fs::readlink(process.join("exe"), Vec::new());
+                let executable = executable.map_or_else(|_| Vec::new(), CString::into_bytes);
+                (MountTable::read(&process.join("mountinfo")), executable)
+            });
+        let process = process.as_ref().map(|(mounts, path)| (mounts, &path[..]));
+        self.hung.add(path, mounts, process);
+    }
+
     fn spawn(&self) {
-        let (queue, options, hung_paths) = (
+        let (queue, options, hung) = (
             Arc::clone(&self.queue),
             self.options.clone(),
-            self.hung_paths.clone(),
+            self.hung.clone(),
         );
         let builder = thread::Builder::new()
             .name("reader".to_owned())
             .stack_size(STACK_BYTES);
-        let started = builder.spawn(move || worker::run(&queue, options, hung_paths));
+        let started = builder.spawn(move || worker::run(&queue, options, &hung));
         if started.is_err() {
             // Without a thread nothing is read: mark the queue as busy, so that each request ends
             // as hung once the patience is over. The evidence shows that.
@@ -300,13 +324,4 @@ impl Drop for Reader {
         self.queue.lock().abandoned = true; // not joined: the thread may hang
         self.queue.changed.notify_all();
     }
-}
-
-/// What to avoid after `path` hung: its folder, most likely a dead mount. A kernel file hangs alone
-/// (a process whose memory is locked), and its neighbours can be read.
-fn hung_prefix(path: Vec<u8>) -> Vec<u8> {
-    if path.starts_with(b"/proc/") || path.starts_with(b"/sys/") {
-        return path;
-    }
-    root::split(&path).0.to_vec()
 }

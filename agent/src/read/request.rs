@@ -40,12 +40,17 @@ pub(crate) enum ReadMethod {
     Links(&'static str),
     /// The names in a folder, each with its type.
     Names,
-    /// The names in a folder, each with its [`FileFacts`].
+    /// The names in a folder, each with its [`FileFacts`]; of a folder with too many, the newest.
     Listing,
+    /// The same of a folder behind a symbolic link, unless its item has it already, or the link
+    /// leads to a folder above itself.
+    LinkedListing,
     /// SHA-256 of the file behind `/proc/PID/exe`, deleted or not.
     Executable,
-    /// Of `/proc`: one process of each namespace of this kind (`net`).
+    /// Of `/proc`: one process or thread of each namespace of this kind (`net`).
     Namespaces(&'static str),
+    /// Of `/proc`: the threads that differ from what `/proc/PID` shows of their process.
+    Threads,
     /// The kernel's ring buffer, `/dev/kmsg`.
     Ring,
 }
@@ -135,7 +140,8 @@ impl ReadRequest {
     }
 }
 
-/// One event of a request: at most one start, then bytes, and always one end.
+/// One event of a request: at most one start, then bytes, and always one end. A file with holes has a
+/// start for each run of data.
 #[derive(Debug)]
 pub(crate) enum ReadEvent {
     Start(ObjectStart),
@@ -153,10 +159,21 @@ pub(crate) struct ObjectStart {
     pub(crate) facts: Option<FileFacts>,
     /// Of a long file, how many bytes will come: its record is streamed and begins with this length.
     pub(crate) stream_bytes: Option<u64>,
+    /// Of a file with holes: the bytes that are not in holes. What no record has is a hole.
+    pub(crate) sparse: Option<SparsePart>,
     /// Where in the file the bytes begin.
     pub(crate) offset: u64,
     /// The limit that applies where [`Self::stream_bytes`] is less than the file has.
     pub(crate) limit: GapReason,
+}
+
+/// One run of data of a file with holes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SparsePart {
+    /// Bytes of data in the whole file.
+    pub(crate) data_bytes: u64,
+    /// True if another run follows.
+    pub(crate) continued: bool,
 }
 
 /// What became of an object.
@@ -166,16 +183,20 @@ pub(crate) enum ReadOutcome {
     Whole { redacted: u64 },
     /// Only as much as a limit allows.
     Cut(GapReason),
+    /// A folder without this many of its entries, the oldest.
+    Shortened { left_out: u64 },
     /// A system call failed; bytes read before are kept.
     Failed(Errno),
     /// Not a regular file, and not opened.
     Special,
+    /// Behind a link of an account that may not read it.
+    ForeignLink,
     /// Shorter than the size that it reported.
     Shrank,
     /// Reading did not return in time, or was not tried since its folder hangs.
     Hung,
     /// The reading thread panicked: a bug of ours.
     Crashed,
-    /// Skipped, see [`ReadMethod::Linked`].
+    /// Skipped, see [`ReadMethod::Linked`] and [`ReadMethod::LinkedListing`].
     Repeated,
 }

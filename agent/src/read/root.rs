@@ -3,7 +3,9 @@
 //! Nothing outside is ever reached, whatever links a hostile root holds: `..` and absolute links
 //! stop at the root. Folders are opened by openat2(2) with `RESOLVE_IN_ROOT`. Where the kernel
 //! (before 5.6) or a container's filter (ENOSYS, EPERM) has no such call,
-//! [`CaptureRoot::walk_to_folder`] opens one name at a time and resolves each link itself.
+//! [`CaptureRoot::walk_to_folder`] opens one name at a time and resolves each link itself. It also
+//! does where a link is on the way, since it matters whose link that is, and after something hung,
+//! so that a dead mount is not entered again.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -16,6 +18,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags
 use rustix::io::Errno;
 
 use super::facts::FileFacts;
+use super::sink::ReadStop;
 
 /// Links followed on the way to one object: as many as Linux does (path_resolution(7)).
 const LINKS_MAX: usize = 40;
@@ -30,10 +33,34 @@ pub(super) const READ_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOFOLLOW);
 
+/// Bits of a mode that let accounts which are neither owner nor in the group enter or read.
+const ENTER_OTHERS: u32 = 0o001;
+const READ_OTHERS: u32 = 0o004;
+/// The account that may read everything anyway.
+const ROOT_UID: u32 = 0;
+
 /// The root; see the module.
 pub(super) struct CaptureRoot {
     top: Rc<OwnedFd>,
     without_openat2: Cell<bool>,
+}
+
+/// Is told which way [`CaptureRoot::walk_to_folder`] goes.
+pub(super) trait EnterGuard {
+    /// True if folders must be entered one by one.
+    fn is_careful(&self) -> bool;
+
+    /// Called before `path`, whose links are resolved, is entered or examined.
+    ///
+    /// # Errors
+    /// It must not be touched.
+    fn enter(&mut self, path: &[u8]) -> Result<(), ReadStop>;
+}
+
+/// A folder, and the owners of the links that led to it.
+struct OpenFolder {
+    folder: Rc<OwnedFd>,
+    link_owners: Vec<u32>,
 }
 
 /// An object: its name in an open folder. It stays the same object if folders above it are renamed.
@@ -42,6 +69,8 @@ pub(super) struct ObjectHandle {
     pub(crate) folder: Rc<OwnedFd>,
     pub(crate) name: Vec<u8>,
     pub(crate) facts: FileFacts,
+    /// Owners of the links that led to it.
+    pub(crate) link_owners: Vec<u32>,
 }
 
 impl CaptureRoot {
@@ -54,62 +83,100 @@ impl CaptureRoot {
     }
 
     /// Opens the folder at `path`, following links inside the root.
-    pub(super) fn folder(&self, path: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
-        if self.without_openat2.get() {
-            return self.walk_to_folder(path);
+    fn folder(&self, path: &[u8], guard: &mut dyn EnterGuard) -> Result<OpenFolder, ReadStop> {
+        if self.without_openat2.get() || guard.is_careful() {
+            return self.walk_to_folder(path, guard);
         }
         // openat2 rejects an empty path, which here means the root.
         let path_in = if path.is_empty() { b"/" } else { path };
-        match rustix::fs::openat2(
-            &*self.top,
-            path_in,
-            FOLDER_FLAGS,
-            Mode::empty(),
-            ResolveFlags::IN_ROOT,
-        ) {
-            Ok(folder) => Ok(Rc::new(folder)),
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        match rustix::fs::openat2(&*self.top, path_in, FOLDER_FLAGS, Mode::empty(), resolve) {
+            Ok(folder) => Ok(OpenFolder {
+                folder: Rc::new(folder),
+                link_owners: Vec::new(),
+            }),
+            Err(Errno::LOOP) => self.walk_to_folder(path, guard),
             Err(Errno::NOSYS | Errno::PERM) => {
                 // Remembered: a filter does not change while we run.
                 self.without_openat2.set(true);
-                self.walk_to_folder(path)
+                self.walk_to_folder(path, guard)
             }
-            Err(errno) => Err(errno),
+            Err(errno) => Err(errno.into()),
         }
     }
 
-    fn walk_to_folder(&self, path: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
-        let mut above = vec![Rc::clone(&self.top)];
+    fn walk_to_folder(
+        &self,
+        path: &[u8],
+        guard: &mut dyn EnterGuard,
+    ) -> Result<OpenFolder, ReadStop> {
+        // the folders above, and where the path of each ends in `here`
+        let mut above = vec![(Rc::clone(&self.top), 0)];
+        let mut here = Vec::new();
         let mut names: VecDeque<Vec<u8>> = names_of(path).collect();
-        let mut links = 0;
+        let mut link_owners = Vec::new();
         while let Some(name) = names.pop_front() {
-            let here = Rc::clone(&above[above.len() - 1]);
             if name == b".." {
                 above.truncate((above.len() - 1).max(1));
-            } else if facts_at(&*here, &name)?.kind() == FileType::Symlink {
-                links += 1;
-                let target = rustix::fs::readlinkat(&*here, &name, Vec::new())?.into_bytes();
+                here.truncate(above[above.len() - 1].1);
+                continue;
+            }
+            let folder = Rc::clone(&above[above.len() - 1].0);
+            here.push(b'/');
+            here.extend_from_slice(&name);
+            guard.enter(&here)?;
+            let facts = facts_at(&*folder, &name)?;
+            if facts.kind() == FileType::Symlink {
+                link_owners.push(facts.uid);
+                let target = rustix::fs::readlinkat(&*folder, &name, Vec::new())?.into_bytes();
                 if target.first() == Some(&b'/') {
                     above.truncate(1); // an absolute link begins at the root, not at the machine's
                 }
+                here.truncate(above[above.len() - 1].1);
                 names_of(&target)
                     .collect::<Vec<_>>()
                     .into_iter()
                     .rev()
                     .for_each(|name| names.push_front(name));
             } else {
-                above.push(Rc::new(rustix::fs::openat(
-                    &*here,
-                    &name,
-                    FOLDER_FLAGS | OFlags::NOFOLLOW,
-                    Mode::empty(),
-                )?));
+                let flags = FOLDER_FLAGS | OFlags::NOFOLLOW;
+                let entered = rustix::fs::openat(&*folder, &name, flags, Mode::empty())?;
+                above.push((Rc::new(entered), here.len()));
             }
             // Links may lead in circles, and each open folder takes a descriptor.
-            if links > LINKS_MAX || above.len() > DEPTH_MAX || names.len() > DEPTH_MAX {
-                return Err(Errno::LOOP);
+            if link_owners.len() > LINKS_MAX || above.len() > DEPTH_MAX || names.len() > DEPTH_MAX {
+                return Err(Errno::LOOP.into());
             }
         }
-        Ok(above.swap_remove(above.len() - 1))
+        Ok(OpenFolder {
+            folder: above.swap_remove(above.len() - 1).0,
+            link_owners,
+        })
+    }
+
+    /// True if every account may enter `folder` and all folders above it, up to the root.
+    fn is_open_to_everybody(&self, folder: &OwnedFd) -> bool {
+        self.climb(folder, &mut |facts| facts.mode & ENTER_OTHERS != 0)
+    }
+
+    /// Calls `visit` with `folder` and each folder above it, up to the root, until it returns false.
+    /// True if the root was reached.
+    fn climb(&self, folder: &OwnedFd, visit: &mut dyn FnMut(&FileFacts) -> bool) -> bool {
+        let Ok(top) = facts_of(&*self.top) else {
+            return false;
+        };
+        let mut here = folder.try_clone().ok();
+        for _ in 0..DEPTH_MAX {
+            let Some(folder) = here else { return false };
+            match facts_of(&folder) {
+                Ok(facts) if !visit(&facts) => return false,
+                Ok(facts) if facts.is_same_file(&top) => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+            here = rustix::fs::openat(&folder, "..", FOLDER_FLAGS, Mode::empty()).ok();
+        }
+        false
     }
 }
 
@@ -150,7 +217,7 @@ pub(super) struct ObjectFinder {
 
 struct CachedFolder {
     path: Vec<u8>,
-    folder: Rc<OwnedFd>,
+    opened: OpenFolder,
     is_procfs: bool,
 }
 
@@ -160,27 +227,43 @@ impl ObjectFinder {
     }
 
     /// The object at `path`, which may be a link.
-    pub(super) fn find(&mut self, path: &[u8]) -> Result<ObjectHandle, Errno> {
+    pub(super) fn find(
+        &mut self,
+        path: &[u8],
+        guard: &mut dyn EnterGuard,
+    ) -> Result<ObjectHandle, ReadStop> {
         let (folder_path, name) = split(path);
-        let folder = self.folder(folder_path)?;
+        let opened = &self.cached_folder(folder_path, guard)?.opened;
+        if guard.is_careful() {
+            guard.enter(path)?; // the way to the folder was noted last
+        }
         // The root has no name in a folder above it.
         let name = if name.is_empty() { b"." } else { name };
-        let facts = facts_at(&*folder, name)?;
+        let facts = facts_at(&*opened.folder, name)?;
         Ok(ObjectHandle {
-            folder,
+            folder: Rc::clone(&opened.folder),
             name: name.to_vec(),
             facts,
+            link_owners: opened.link_owners.clone(),
         })
     }
 
     /// The object that `path` leads to, all links followed.
-    pub(super) fn follow(&mut self, path: &[u8]) -> Result<ObjectHandle, Errno> {
+    pub(super) fn follow(
+        &mut self,
+        path: &[u8],
+        guard: &mut dyn EnterGuard,
+    ) -> Result<ObjectHandle, ReadStop> {
         let mut path = path.to_vec();
+        let mut owners = Vec::new();
         for _ in 0..LINKS_MAX {
-            let object = self.find(&path)?;
+            let mut object = self.find(&path, guard)?;
+            owners.append(&mut object.link_owners);
             if object.facts.kind() != FileType::Symlink {
+                object.link_owners = owners;
                 return Ok(object);
             }
+            owners.push(object.facts.uid);
             let target =
                 rustix::fs::readlinkat(&*object.folder, &object.name, Vec::new())?.into_bytes();
             if target.first() == Some(&b'/') {
@@ -191,55 +274,84 @@ impl ObjectFinder {
                 path.push(b'/');
                 path.extend(target);
             }
+            guard.enter(&path)?;
         }
-        Err(Errno::LOOP)
+        Err(Errno::LOOP.into())
+    }
+
+    /// False if an account that may not read the object made a link to it, so that we would read it
+    /// for that account. `facts` are those of the open object.
+    pub(super) fn may_read(&self, object: &ObjectHandle, facts: &FileFacts) -> bool {
+        let is_own = |owner: &u32| *owner == ROOT_UID || *owner == facts.uid;
+        object.link_owners.iter().all(is_own)
+            || facts.mode & READ_OTHERS != 0 && self.root.is_open_to_everybody(&object.folder)
+    }
+
+    /// True if `folder` is the folder that `facts` describe, or below it.
+    pub(super) fn is_in(&self, folder: &OwnedFd, facts: &FileFacts) -> bool {
+        let mut is_in = false;
+        self.root.climb(folder, &mut |above| {
+            is_in |= above.is_same_file(facts);
+            !is_in
+        });
+        is_in
     }
 
     /// The target of the link `path`. In procfs it need not be a path: `socket:[99]`.
-    pub(super) fn read_link(&mut self, path: &[u8]) -> Result<Vec<u8>, Errno> {
+    pub(super) fn read_link(
+        &mut self,
+        path: &[u8],
+        guard: &mut dyn EnterGuard,
+    ) -> Result<Vec<u8>, ReadStop> {
         let (folder_path, name) = split(path);
-        let folder = &self.cached_folder(folder_path)?.folder;
-        rustix::fs::readlinkat(&**folder, name, Vec::new()).map(CString::into_bytes)
+        let folder = &self.cached_folder(folder_path, guard)?.opened.folder;
+        Ok(rustix::fs::readlinkat(&**folder, name, Vec::new()).map(CString::into_bytes)?)
     }
 
     /// Opens `path` if it is in procfs itself: not a link, and not mounted over. Its type need not
     /// be checked before, since procfs has only files and folders there, which saves half the time
     /// of reading a small one.
-    pub(super) fn open_in_procfs(&mut self, path: &[u8], flags: OFlags) -> Option<OwnedFd> {
+    pub(super) fn open_in_procfs(
+        &mut self,
+        path: &[u8],
+        flags: OFlags,
+        guard: &mut dyn EnterGuard,
+    ) -> Option<OwnedFd> {
         // Without openat2 nothing keeps a mount or a link from leading out of procfs.
         if self.root.without_openat2.get() {
             return None;
         }
         let (folder_path, name) = split(path);
-        let last = self.cached_folder(folder_path).ok()?;
-        if !last.is_procfs {
+        let last = self.cached_folder(folder_path, guard).ok()?;
+        if !last.is_procfs || guard.is_careful() && guard.enter(path).is_err() {
             return None;
         }
         let stay = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        rustix::fs::openat2(&*last.folder, name, READ_FLAGS | flags, Mode::empty(), stay).ok()
+        let folder = &*last.opened.folder;
+        rustix::fs::openat2(folder, name, READ_FLAGS | flags, Mode::empty(), stay).ok()
     }
 
     /// True if `path` is in a folder of procfs.
-    pub(super) fn is_procfs(&mut self, path: &[u8]) -> bool {
-        self.cached_folder(split(path).0)
+    pub(super) fn is_procfs(&mut self, path: &[u8], guard: &mut dyn EnterGuard) -> bool {
+        self.cached_folder(split(path).0, guard)
             .is_ok_and(|last| last.is_procfs)
     }
 
-    fn folder(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
-        self.cached_folder(path).map(|last| Rc::clone(&last.folder))
-    }
-
-    fn cached_folder(&mut self, path: &[u8]) -> Result<&CachedFolder, Errno> {
+    fn cached_folder(
+        &mut self,
+        path: &[u8],
+        guard: &mut dyn EnterGuard,
+    ) -> Result<&CachedFolder, ReadStop> {
         // Taken out, so that a folder that cannot be opened leaves no stale cache.
         let last = match self.last.take() {
             Some(last) if last.path == path => last,
             _ => {
-                let folder = self.root.folder(path)?;
-                let is_procfs =
-                    rustix::fs::fstatfs(&*folder).is_ok_and(|stat| stat.f_type == PROC_SUPER_MAGIC);
+                let opened = self.root.folder(path, guard)?;
+                let is_procfs = rustix::fs::fstatfs(&*opened.folder)
+                    .is_ok_and(|stat| stat.f_type == PROC_SUPER_MAGIC);
                 CachedFolder {
                     path: path.to_vec(),
-                    folder,
+                    opened,
                     is_procfs,
                 }
             }
@@ -254,6 +366,18 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    /// Lets everything be entered, as before anything hung.
+    struct Unguarded;
+
+    impl EnterGuard for Unguarded {
+        fn is_careful(&self) -> bool {
+            false
+        }
+        fn enter(&mut self, _: &[u8]) -> Result<(), ReadStop> {
+            Ok(())
+        }
+    }
 
     #[test]
     fn links_stay_inside_the_root_with_and_without_openat2() {
@@ -282,15 +406,19 @@ mod tests {
             ] {
                 assert_eq!(
                     finder
-                        .follow(path.as_bytes())
+                        .follow(path.as_bytes(), &mut Unguarded)
                         .map(|object| object.facts.size),
                     Ok(6),
                     "{path} {without_openat2}"
                 );
             }
-            assert_eq!(finder.follow(b"/var/loop").err(), Some(Errno::LOOP));
-            assert_eq!(finder.follow(b"/var/loop/x").err(), Some(Errno::LOOP));
-            assert_eq!(finder.follow(b"/var/outside").err(), Some(Errno::NOENT));
+            let mut failure = |path: &[u8]| match finder.follow(path, &mut Unguarded) {
+                Err(ReadStop::Failed(errno)) => Some(errno),
+                Err(_) | Ok(_) => None,
+            };
+            assert_eq!(failure(b"/var/loop"), Some(Errno::LOOP));
+            assert_eq!(failure(b"/var/loop/x"), Some(Errno::LOOP));
+            assert_eq!(failure(b"/var/outside"), Some(Errno::NOENT));
         }
     }
 }

@@ -8,7 +8,11 @@ use std::time::Instant;
 use evidence_format::coverage::GapReason;
 use rustix::io::Errno;
 
-use super::{FileFacts, ObjectStart, ReadEvent, ReadOutcome, ReadQueue, WAITING_BYTES_MAX};
+use super::hung::{HungPlaces, MountTable};
+use super::root::EnterGuard;
+use super::{
+    FileFacts, ObjectStart, ReadEvent, ReadOutcome, ReadQueue, SparsePart, WAITING_BYTES_MAX,
+};
 
 /// Why reading an object ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +34,7 @@ impl From<Errno> for ReadStop {
 /// Takes what is read of one object.
 pub(super) struct ObjectSink<'s> {
     pub(super) queue: &'s ReadQueue,
-    pub(super) hung_paths: &'s [Vec<u8>],
+    pub(super) hung: &'s HungPlaces,
     pub(super) before_touch: fn(&Path),
     /// Bytes that may still be kept.
     pub(super) bytes_left: u64,
@@ -44,12 +48,27 @@ impl ObjectSink<'_> {
     /// # Errors
     /// `path` is where reading hung before.
     pub(super) fn touch(&mut self, path: &[u8]) -> Result<(), ReadStop> {
-        if self.hung_paths.iter().any(|hung| is_below(path, hung)) {
+        if self.hung.has(path) {
             return Err(ReadStop::Ended(ReadOutcome::Hung));
         }
         // Before the call that may hang: the watching side must know which path it was.
         self.note_progress(Some(path))?;
         (self.before_touch)(Path::new(OsStr::from_bytes(path)));
+        Ok(())
+    }
+
+    /// Call it before the executable at `path` in the mount namespace of `mounts` is opened.
+    ///
+    /// # Errors
+    /// It is where reading hung before.
+    pub(super) fn check_executable(
+        &self,
+        mounts: &MountTable,
+        path: &[u8],
+    ) -> Result<(), ReadStop> {
+        if self.hung.has_executable(mounts, path) {
+            return Err(ReadStop::Ended(ReadOutcome::Hung));
+        }
         Ok(())
     }
 
@@ -84,10 +103,22 @@ impl ObjectSink<'_> {
         offset: u64,
         stream_bytes: Option<u64>,
     ) {
+        self.start_part(facts, offset, stream_bytes, None);
+    }
+
+    /// As [`Self::start`], for one run of data of a file with holes.
+    pub(super) fn start_part(
+        &mut self,
+        facts: Option<FileFacts>,
+        offset: u64,
+        stream_bytes: Option<u64>,
+        sparse: Option<SparsePart>,
+    ) {
         let start = ObjectStart {
             at: platform::clock::now(),
             facts,
             stream_bytes,
+            sparse,
             offset,
             limit: self.limit,
         };
@@ -144,7 +175,12 @@ impl ObjectSink<'_> {
     }
 }
 
-/// True if `path` is `folder` or below it.
-fn is_below(path: &[u8], folder: &[u8]) -> bool {
-    path.starts_with(folder) && matches!(path.get(folder.len()), None | Some(b'/'))
+impl EnterGuard for ObjectSink<'_> {
+    fn is_careful(&self) -> bool {
+        !self.hung.is_empty()
+    }
+
+    fn enter(&mut self, path: &[u8]) -> Result<(), ReadStop> {
+        self.touch(path)
+    }
 }

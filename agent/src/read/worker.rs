@@ -7,6 +7,7 @@ use std::time::Instant;
 use evidence_format::coverage::GapReason;
 
 use super::files::FileReader;
+use super::hung::HungPlaces;
 use super::root::CaptureRoot;
 use super::sink::{ObjectSink, ReadStop};
 use super::{
@@ -15,7 +16,7 @@ use super::{
 };
 
 /// Reads what is requested until the queue is abandoned.
-pub(super) fn run(queue: &ReadQueue, options: ReaderOptions, hung_paths: Vec<Vec<u8>>) {
+pub(super) fn run(queue: &ReadQueue, options: ReaderOptions, hung: &HungPlaces) {
     let before_touch = options.before_touch;
     // A root that cannot be opened fails each request, so that each becomes a gap.
     let mut files = CaptureRoot::open(&options.root).map(|root| FileReader::new(root, options));
@@ -32,7 +33,7 @@ pub(super) fn run(queue: &ReadQueue, options: ReaderOptions, hung_paths: Vec<Vec
         };
         let mut sink = ObjectSink {
             queue,
-            hung_paths: &hung_paths,
+            hung,
             before_touch,
             bytes_left: object_bytes_max.min(item_bytes_left),
             limit,

@@ -47,6 +47,12 @@ impl RecordFields {
         if offset > 0 {
             fields.add("Exhibit-Offset", &offset.to_string());
         }
+        if let Some(part) = start.and_then(|start| start.sparse) {
+            fields.add("Exhibit-Sparse", "true");
+            if part.continued {
+                fields.add("Exhibit-Continued", "true");
+            }
+        }
         fields
     }
 
@@ -66,10 +72,11 @@ impl RecordFields {
             ReadOutcome::Cut(GapReason::Deadline | GapReason::Cancelled) | ReadOutcome::Hung => {
                 Some(TruncationReason::Time)
             }
-            ReadOutcome::Cut(_) => Some(TruncationReason::Length),
+            ReadOutcome::Cut(_) | ReadOutcome::Shortened { .. } => Some(TruncationReason::Length),
             ReadOutcome::Shrank
             | ReadOutcome::Failed(_)
             | ReadOutcome::Special
+            | ReadOutcome::ForeignLink
             | ReadOutcome::Crashed => Some(TruncationReason::Unspecified),
             // A repeated file is whole: its bytes are in another record.
             ReadOutcome::Whole { .. } | ReadOutcome::Repeated => None,
@@ -92,9 +99,10 @@ fn kind(method: ReadMethod) -> Option<&'static str> {
     match method {
         ReadMethod::Link => Some("link"),
         ReadMethod::Links(_) => Some("links"),
-        ReadMethod::Names | ReadMethod::Listing => Some("directory"),
+        ReadMethod::Names | ReadMethod::Listing | ReadMethod::LinkedListing => Some("directory"),
         ReadMethod::Executable => Some("executable"),
         ReadMethod::Namespaces(_) => Some("namespaces"),
+        ReadMethod::Threads => Some("threads"),
         ReadMethod::Kernel
         | ReadMethod::Redacted(_)
         | ReadMethod::File(_)

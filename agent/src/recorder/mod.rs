@@ -3,9 +3,10 @@
 //!
 //! A probe only requests objects, in its order; each ends as a record, a gap, or both. Nothing is
 //! logged instead. Our own header fields of a record: `Exhibit-Kind` (`link`, `links`, `directory`,
-//! `executable`, `namespaces`), `Exhibit-Errno`, `Exhibit-Gap` (the reason under which the coverage
+//! `executable`, `namespaces`, `threads`), `Exhibit-Errno`, `Exhibit-Gap` (the reason under which the coverage
 //! counts it), `Exhibit-Offset` and `Exhibit-Continued` where an object of unknown length takes
-//! several records, and the facts of ordinary files.
+//! several records, `Exhibit-Sparse` where a file has holes, which no record covers, and the facts
+//! of ordinary files.
 
 mod control;
 mod fields;
@@ -32,7 +33,7 @@ pub(crate) use control::CaptureControl;
 pub use control::CaptureProgress;
 use fields::RecordFields;
 pub(crate) use fields::errno_text;
-pub(crate) use tree::{FolderEntry, FolderListing, Subtree, join, name_of};
+pub(crate) use tree::{FolderEntry, FolderListing, Subtree, TreeDepth, join, name_of};
 
 /// How often the deadline is checked while the reader delivers nothing.
 const TICK: Duration = Duration::from_millis(50);
@@ -41,7 +42,7 @@ const REQUESTS_AHEAD_MAX: usize = 512;
 /// Bytes of an object of unknown length in one record; they are held in memory until it is written.
 pub(crate) const PART_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of one object that [`ProbeRecorder::fetch`] returns (a folder's names, the accounts).
-const FETCHED_BYTES_MAX: usize = 4 * 1024 * 1024;
+const FETCHED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// When the machine booted, by its wall clock now, to the millisecond.
 fn booted_at() -> Option<Timestamp> {
@@ -73,7 +74,7 @@ pub(crate) struct ProbeRecorder<'a> {
 pub(crate) struct ProbeOptions {
     /// Keep the values of processes' environment variables.
     pub(crate) environment_values: bool,
-    /// Entries of one tree that are visited.
+    /// Entries of one folder that are kept, and folders and files of one tree.
     pub(crate) entries_max: u64,
 }
 
@@ -174,7 +175,17 @@ impl<'a> ProbeRecorder<'a> {
 
     /// Counts `path` as missing, and writes a record if it is among the examples.
     pub(crate) fn record_gap(&mut self, reason: GapReason, path: &[u8]) -> Result<(), BundleError> {
-        self.count_gap(reason, path, 0, 0);
+        self.record_gap_of_many(reason, path, 1)
+    }
+
+    /// The same for `count` objects that are below `path`.
+    pub(crate) fn record_gap_of_many(
+        &mut self,
+        reason: GapReason,
+        path: &[u8],
+        count: u64,
+    ) -> Result<(), BundleError> {
+        self.count_gap(reason, path, count, 0, 0);
         let count = self
             .coverage
             .gaps
@@ -307,7 +318,8 @@ impl<'a> ProbeRecorder<'a> {
             return Ok(());
         };
         let stream_bytes = start.stream_bytes.unwrap_or(0);
-        let cut = start.facts.is_some_and(|facts| facts.size > stream_bytes);
+        let cut =
+            start.sparse.is_none() && start.facts.is_some_and(|facts| facts.size > stream_bytes);
         let mut fields = RecordFields::of(&request, Some(&start), 0);
         if cut {
             fields.add("Exhibit-Gap", start.limit.as_str());
@@ -336,7 +348,8 @@ impl<'a> ProbeRecorder<'a> {
         self.open = ObjectInProgress {
             start: Some(start),
             bytes: Vec::new(),
-            written: got,
+            // of a file with holes, after the runs before this one
+            written: self.open.written + got,
             streamed: true,
         };
         match end {
@@ -379,13 +392,17 @@ impl<'a> ProbeRecorder<'a> {
                 self.write_record(request, Some(end))?;
             }
             if let Some(reason) = gap {
-                let size = self
-                    .open
-                    .start
-                    .and_then(|start| start.facts)
-                    .filter(|_| is_file(request))
-                    .map_or(kept, |f| f.size);
-                self.count_gap(reason, &request.path, kept, size.saturating_sub(kept));
+                let start = self.open.start.filter(|_| is_file(request));
+                let size = start.and_then(|start| {
+                    let data_bytes = start.sparse.map(|part| part.data_bytes);
+                    data_bytes.or(start.facts.map(|facts| facts.size))
+                });
+                let lost = size.unwrap_or(kept).saturating_sub(kept);
+                let count = match end {
+                    ReadOutcome::Shortened { left_out } => left_out,
+                    _ => 1,
+                };
+                self.count_gap(reason, &request.path, count, kept, lost);
             }
         }
         if gap == Some(GapReason::OverBudget) {
@@ -425,7 +442,7 @@ impl<'a> ProbeRecorder<'a> {
         Ok(())
     }
 
-    fn count_gap(&mut self, reason: GapReason, path: &[u8], kept: u64, lost: u64) {
+    fn count_gap(&mut self, reason: GapReason, path: &[u8], count: u64, kept: u64, lost: u64) {
         let text = String::from_utf8_lossy(path);
         match process_of(path).filter(|_| reason == GapReason::Vanished) {
             // A process that ends takes all its files with it: one loss, not a dozen.
@@ -435,7 +452,7 @@ impl<'a> ProbeRecorder<'a> {
                 self.coverage
                     .gap(reason, &String::from_utf8_lossy(process), kept, lost);
             }
-            None => self.coverage.gap(reason, &text, kept, lost),
+            None => self.coverage.gap_of_many(reason, &text, count, kept, lost),
         }
     }
 }
@@ -470,7 +487,7 @@ fn header<'h>(
 ) -> WarcHeader<'h> {
     let derived = matches!(
         request.method,
-        ReadMethod::Executable | ReadMethod::Namespaces(_)
+        ReadMethod::Executable | ReadMethod::Namespaces(_) | ReadMethod::Threads
     );
     let kind = if derived {
         RecordType::Metadata
@@ -492,9 +509,15 @@ fn gap_of(end: ReadOutcome, request: &ReadRequest) -> Option<GapReason> {
     match end {
         ReadOutcome::Whole { .. } | ReadOutcome::Repeated => None,
         ReadOutcome::Cut(reason) => Some(reason),
+        ReadOutcome::Shortened { .. } => Some(GapReason::TooLarge),
+        // of a link to a folder above itself, nothing is read elsewhere
+        ReadOutcome::Special if request.method == ReadMethod::LinkedListing => {
+            Some(GapReason::SpecialFile)
+        }
         ReadOutcome::Special => {
             (request.presence != Presence::LinkTarget).then_some(GapReason::SpecialFile)
         }
+        ReadOutcome::ForeignLink => Some(GapReason::ForeignLink),
         ReadOutcome::Shrank => Some(GapReason::Shrank),
         ReadOutcome::Hung => Some(GapReason::Hung),
         ReadOutcome::Crashed => Some(GapReason::Crashed),

@@ -1,9 +1,10 @@
 //! Lists folders, and walks the trees below them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use evidence_format::bundle::BundleError;
 use evidence_format::coverage::GapReason;
+use evidence_format::time::Timestamp;
 use rustix::fs::FileType;
 
 use super::ProbeRecorder;
@@ -23,25 +24,63 @@ pub(crate) struct FolderEntry<'l> {
     detail: &'l str,
 }
 
-/// A part of the file system: the folder `top` and what is below it, entered `depth_max` times,
-/// never through links.
+/// A part of the file system: the folder `top` and what is below it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subtree<'t> {
-    pub(crate) top: &'t str,
-    /// 0 is the folder without its subfolders.
-    pub(crate) depth_max: usize,
+    pub(crate) top: &'t [u8],
+    pub(crate) depth: TreeDepth,
     /// True if the listings of its folders are evidence themselves.
     pub(crate) record: bool,
+}
+
+/// How far a tree is walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TreeDepth {
+    /// Folders are entered at most this often, and never through links: what is deeper is not of
+    /// interest. 0 is the folder without its subfolders.
+    UpTo(usize),
+    /// Everything is of interest, also in folders that links in the tree lead to.
+    Whole,
 }
 
 /// A file or link found in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FoundFile {
     pub(crate) path: Vec<u8>,
-    pub(crate) is_link: bool,
-    /// When its content changed last, as text.
-    modified: String,
+    kind: FoundKind,
+    /// How many newer files there are of its kin: see [`rank_kin`].
+    newer: u64,
+    /// The bytes of these.
+    newer_bytes: u64,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum FoundKind {
+    File,
+    Link,
+    /// In a folder that a link leads to.
+    BehindLink,
+}
+
+/// An entry of one folder that was asked for.
+struct WantedEntry {
+    path: Vec<u8>,
+    kind: FoundKind,
+    bytes: u64,
+    /// When its content changed last, in nanoseconds since 1970.
+    modified: i128,
+}
+
+/// A folder to list.
+struct WaitingFolder {
+    path: Vec<u8>,
+    depth: usize,
+    /// What its files are.
+    kind: FoundKind,
+}
+
+/// Of a tree without a limit of depth: as many as the path of a file may have names.
+const DEPTH_MAX: usize = 2048;
 
 impl From<Vec<u8>> for FolderListing {
     fn from(bytes: Vec<u8>) -> Self {
@@ -65,13 +104,35 @@ impl FolderListing {
 
     /// The process numbers in a listing of `/proc`.
     pub(crate) fn processes(&self) -> impl Iterator<Item = &str> {
+        self.tasks().filter(|name| !name.contains('/'))
+    }
+
+    /// Processes and threads below `/proc`: `812`, `812/task/815`.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = &str> {
         self.entries()
             .filter_map(|entry| std::str::from_utf8(entry.name).ok())
-            .filter(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()))
+            .filter(|name| name.starts_with(|first: char| first.is_ascii_digit()))
+            .filter(|name| name.split("/task/").all(is_number))
     }
 }
 
 impl FolderEntry<'_> {
+    /// Bytes. Only in listings with facts.
+    fn bytes(&self) -> u64 {
+        self.fact(3).parse().unwrap_or(0)
+    }
+
+    /// When its content changed last, in nanoseconds since 1970. Only in listings with facts.
+    fn modified(&self) -> i128 {
+        let text = self.fact(6);
+        let far = text.strip_prefix('@').and_then(|text| text.split_once('.'));
+        let far = far.and_then(|(seconds, _)| seconds.parse::<i128>().ok());
+        let far = far.map(|seconds| seconds * 1_000_000_000);
+        let time = text.parse::<Timestamp>().ok();
+        let time = time.map(|time| time.unix_nanoseconds());
+        time.or(far).unwrap_or(i128::MIN)
+    }
+
     fn fact(&self, index: usize) -> &str {
         self.detail.split(' ').nth(index).unwrap_or("")
     }
@@ -84,6 +145,22 @@ impl FolderEntry<'_> {
     /// Type and permissions. Only in listings with facts.
     pub(crate) fn mode(&self) -> Option<u32> {
         u32::from_str_radix(self.fact(0), 8).ok()
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+impl FolderEntry<'_> {
+    /// True if the first thread has ended, in listings of threads.
+    pub(crate) fn is_in_ended_process(&self) -> bool {
+        self.detail == crate::read::LEADER_ENDED
+    }
+
+    /// True for a folder, in listings of names without facts.
+    pub(crate) fn is_named_folder(&self) -> bool {
+        self.detail == "folder"
     }
 }
 
@@ -116,96 +193,267 @@ impl ProbeRecorder<'_> {
             .map(FolderListing)
     }
 
-    /// The files and links in a tree that `wanted` accepts. Stops with a gap after
-    /// [`ProbeOptions::entries_max`](super::ProbeOptions::entries_max) entries.
+    /// The files and links in a tree that `wanted` accepts. Where they are more than
+    /// [`ProbeOptions::entries_max`](super::ProbeOptions::entries_max), the oldest of the most
+    /// numerous are left out, with a gap for each folder.
     pub(crate) fn walk(
         &mut self,
         tree: Subtree<'_>,
         wanted: impl Fn(&[u8], &FolderEntry<'_>) -> bool,
     ) -> Result<Vec<FoundFile>, BundleError> {
+        let (depth_max, enters_links) = match tree.depth {
+            TreeDepth::UpTo(depth) => (depth, false),
+            TreeDepth::Whole => (DEPTH_MAX, true),
+        };
         let mut found = Vec::new();
-        let mut folders = VecDeque::from([(tree.top.as_bytes().to_vec(), 0)]);
-        let mut entries_left = self.options().entries_max;
-        while let Some((folder, depth)) = folders.pop_front() {
+        let mut links = BTreeMap::new();
+        let mut folders_left = self.options().entries_max;
+        let mut waiting = VecDeque::from([WaitingFolder {
+            path: tree.top.to_vec(),
+            depth: 0,
+            kind: FoundKind::File,
+        }]);
+        // folders behind links last: what they have in common with the tree was listed by then
+        while let Some(folder) = waiting
+            .pop_front()
+            .or_else(|| links.pop_first().map(|(_, folder)| folder))
+        {
             // One gap for all folders that are left: their number is unknown.
             if self.is_stopped() {
-                self.skip(&folder)?;
+                self.skip(&folder.path)?;
                 break;
             }
-            let request = ReadRequest {
-                record: tree.record,
-                ..ReadRequest::bytes(folder.clone(), ReadMethod::Listing)
-            };
-            let listing = self.fetch(request).map(FolderListing)?;
+            if folders_left == 0 {
+                let count = 1 + waiting.len() + links.len();
+                self.record_gap_of_many(GapReason::TooLarge, &folder.path, count as u64)?;
+                break;
+            }
+            folders_left -= 1;
+            let listing = self.fetch_listing(&folder, tree.record)?;
+            let mut entries = Vec::new();
             for entry in listing.entries() {
-                // Counts entries and not files: a tree of empty folders must end, too.
-                if entries_left == 0 {
-                    self.record_gap(GapReason::TooLarge, tree.top.as_bytes())?;
-                    return Ok(found);
-                }
-                entries_left -= 1;
-                let path = join(&folder, entry.name);
+                let path = join(&folder.path, entry.name);
                 let kind = entry.kind();
                 if kind == Some(FileType::Directory) {
-                    if depth < tree.depth_max {
-                        // Breadth first: when the limit ends the walk, the top has been seen.
-                        folders.push_back((path, depth + 1));
+                    let depth = folder.depth + 1;
+                    let kind = folder.kind;
+                    if depth <= depth_max {
+                        // Breadth first: when a limit ends the walk, the top has been seen.
+                        waiting.push_back(WaitingFolder { path, depth, kind });
+                    } else if enters_links {
+                        self.record_gap(GapReason::TooLarge, &path)?;
                     }
-                } else if wanted(&path, &entry) {
-                    let (is_link, modified) =
-                        (kind == Some(FileType::Symlink), entry.fact(6).to_owned());
-                    found.push(FoundFile {
+                    continue;
+                }
+                let is_link = kind == Some(FileType::Symlink);
+                if is_link && enters_links {
+                    let behind = WaitingFolder {
+                        path: path.clone(),
+                        depth: folder.depth + 1,
+                        kind: FoundKind::BehindLink,
+                    };
+                    links.insert(path.clone(), behind);
+                }
+                if wanted(&path, &entry) {
+                    entries.push(WantedEntry {
+                        kind: if is_link {
+                            FoundKind::Link
+                        } else {
+                            folder.kind
+                        },
+                        bytes: entry.bytes(),
+                        modified: entry.modified(),
                         path,
-                        is_link,
-                        modified,
                     });
                 }
             }
+            found.extend(rank_kin(entries));
         }
+        self.keep_newest(&mut found)?;
         Ok(found)
     }
 
-    /// Walks a tree and requests the files that `wanted` accepts, newest first.
+    fn fetch_listing(
+        &mut self,
+        folder: &WaitingFolder,
+        record: bool,
+    ) -> Result<FolderListing, BundleError> {
+        let is_link = folder.kind == FoundKind::BehindLink;
+        let request = ReadRequest {
+            record,
+            presence: if is_link {
+                Presence::LinkTarget
+            } else {
+                Presence::Optional
+            },
+            ..ReadRequest::bytes(
+                folder.path.clone(),
+                if is_link {
+                    ReadMethod::LinkedListing
+                } else {
+                    ReadMethod::Listing
+                },
+            )
+        };
+        self.fetch(request).map(FolderListing)
+    }
+
+    /// Leaves out what exceeds the limit of one tree.
+    fn keep_newest(&mut self, found: &mut Vec<FoundFile>) -> Result<(), BundleError> {
+        let entries_max = usize::try_from(self.options().entries_max).unwrap_or(usize::MAX);
+        if found.len() <= entries_max {
+            return Ok(());
+        }
+        found.sort_by(|a, b| (a.newer, &a.path).cmp(&(b.newer, &b.path)));
+        let mut left_out = BTreeMap::<Vec<u8>, u64>::new();
+        for file in found.drain(entries_max..) {
+            *left_out.entry(folder_of(&file.path).to_vec()).or_default() += 1;
+        }
+        for (folder, count) in left_out {
+            self.record_gap_of_many(GapReason::TooLarge, &folder, count)?;
+        }
+        Ok(())
+    }
+
+    /// Walks a tree and requests the files that `wanted` accepts.
     pub(crate) fn request_tree(
         &mut self,
-        top: &str,
+        top: &[u8],
         depth_max: usize,
         wanted: impl Fn(&[u8]) -> bool,
     ) -> Result<(), BundleError> {
-        let found = self.walk(
-            Subtree {
-                top,
-                depth_max,
-                record: true,
-            },
-            |path, _| wanted(path),
-        )?;
-        self.request_newest_first(found, KeptPart::Start)
+        let tree = Subtree {
+            top,
+            depth: TreeDepth::UpTo(depth_max),
+            record: true,
+        };
+        let found = self.walk(tree, |path, _| wanted(path))?;
+        self.request_fairly(found, |_| KeptPart::Start)
     }
 
-    /// Requests files of a tree, newest first, so that what exceeds a limit is the oldest. Of a
-    /// link, requests the target's path and then the file, unless the item has that file already.
-    pub(crate) fn request_newest_first(
+    /// Requests files of a tree, so that a limit costs the oldest of those that take most, and each
+    /// kin gets the same share. Of a link, requests the target's path and then the file, unless the
+    /// item has that file already.
+    pub(crate) fn request_fairly(
         &mut self,
         mut files: Vec<FoundFile>,
-        keep: KeptPart,
+        keep: impl Fn(&[u8]) -> KeptPart,
     ) -> Result<(), BundleError> {
         // links last: their files are then recorded under their own names, if they are in the tree
         files.sort_by(|a, b| {
-            (a.is_link, &b.modified, &a.path).cmp(&(b.is_link, &a.modified, &b.path))
+            (a.kind, a.newer_bytes, &a.path).cmp(&(b.kind, b.newer_bytes, &b.path))
         });
         for file in files {
-            if !file.is_link {
-                self.request(ReadRequest::file(file.path, keep).listed())?;
-                continue;
-            }
-            self.request(ReadRequest::link(file.path.clone()).listed())?;
-            let target = ReadRequest {
-                presence: Presence::LinkTarget,
-                ..ReadRequest::bytes(file.path, ReadMethod::Linked(keep))
+            let keep = keep(&file.path);
+            let linked = |presence| ReadRequest {
+                presence,
+                ..ReadRequest::bytes(file.path.clone(), ReadMethod::Linked(keep))
             };
-            self.request(target)?;
+            match file.kind {
+                FoundKind::File => self.request(ReadRequest::file(file.path, keep).listed())?,
+                FoundKind::BehindLink => self.request(linked(Presence::Listed))?,
+                FoundKind::Link => {
+                    self.request(ReadRequest::link(file.path.clone()).listed())?;
+                    self.request(linked(Presence::LinkTarget))?;
+                }
+            }
         }
         Ok(())
+    }
+}
+
+/// Ranks the entries of one folder, each among its kin: files whose names begin with the same word,
+/// such as a log and what it was rotated to. Newest first.
+fn rank_kin(mut entries: Vec<WantedEntry>) -> Vec<FoundFile> {
+    entries.sort_by(|a, b| (b.modified, &a.path).cmp(&(a.modified, &b.path)));
+    let mut kin = BTreeMap::<Vec<u8>, (u64, u64)>::new();
+    let rank = |entry: WantedEntry| {
+        let (newer, newer_bytes) = kin
+            .entry(first_word(name_of(&entry.path)).to_vec())
+            .or_default();
+        let found = FoundFile {
+            kind: entry.kind,
+            newer: *newer,
+            newer_bytes: *newer_bytes,
+            path: entry.path,
+        };
+        *newer += 1;
+        *newer_bytes = newer_bytes.saturating_add(entry.bytes);
+        found
+    };
+    entries.into_iter().map(rank).collect()
+}
+
+/// `auth` of `auth.log.2.gz`, `app` of `app-2026-11-27.log`.
+fn first_word(name: &[u8]) -> &[u8] {
+    let letters = name.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+    &name[..letters]
+}
+
+/// The folder that `path` is in.
+fn folder_of(path: &[u8]) -> &[u8] {
+    path[..path.len() - name_of(path).len()]
+        .strip_suffix(b"/")
+        .unwrap_or(b"/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noisy_kin_takes_no_other_kins_share() {
+        let entry = |path: &str, modified| WantedEntry {
+            path: path.as_bytes().to_vec(),
+            kind: FoundKind::File,
+            bytes: 100,
+            modified,
+        };
+        let ranked = rank_kin(vec![
+            entry("/l/auth.log", 1),
+            entry("/l/app-1.log", 7),
+            entry("/l/app-2.log", 9),
+            entry("/l/app-3.log", 8),
+        ]);
+        let ranked: Vec<_> = ranked
+            .iter()
+            .map(|file| {
+                (
+                    String::from_utf8_lossy(&file.path),
+                    file.newer,
+                    file.newer_bytes,
+                )
+            })
+            .collect();
+        assert_eq!(
+            ranked,
+            [
+                ("/l/app-2.log".into(), 0, 0),
+                ("/l/app-3.log".into(), 1, 100),
+                ("/l/app-1.log".into(), 2, 200),
+                ("/l/auth.log".into(), 0, 0),
+            ]
+        );
+    }
+
+    #[test]
+    fn times_are_compared_as_times() {
+        let at = |text: &str| {
+            let detail = format!("100644 0 0 1 8:1 7 {text} {text}");
+            FolderEntry {
+                name: b"x",
+                detail: &detail,
+            }
+            .modified()
+        };
+        let sorted = [
+            "@-99999999999999.000000000",
+            "1969-12-31T23:59:59Z",
+            "2026-11-23T13:40:17Z",
+            "2026-11-23T13:40:17.25Z",
+            "2026-11-23T13:40:17.3Z",
+            "@9223372036854775807.000000001",
+        ];
+        assert!(sorted.map(at).is_sorted(), "{:?}", sorted.map(at));
     }
 }

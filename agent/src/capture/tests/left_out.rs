@@ -1,0 +1,309 @@
+//! What is left out is a gap, and limits are shared fairly.
+
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::time::SystemTime;
+
+use super::*;
+
+#[test]
+fn each_file_below_var_log_is_in_exactly_one_item_or_gap() {
+    let root = Root::new();
+    let files = [
+        "auth.log",
+        "auth.log.1",
+        "auth.log-20261101.gz",
+        "wtmp",
+        "wtmp.1",
+        "wtmp-20261001",
+        "wtmp.2.gz",
+        "wtmp.db",
+        "btmp-20261101",
+        "btmp.2",
+        "lastlog",
+        "lastlog2",
+        "faillog",
+        "tallylog",
+        "wtmpx/inside",
+        "btmp.d/deep/er",
+        "journal/0123/system.journal",
+        "journal/0123/system@1-2.journal~",
+        "journal/0123/fss",
+        "journal/0123/deep/user.journal",
+        "journal/top.journal",
+        "journalist",
+        "audit/audit.log",
+        "a/b/c/d/e/f/g/h/i/deep.log",
+        "app/wtmp",
+        "odd\nname",
+    ];
+    for file in files {
+        root.file(&format!("var/log/{file}"), file);
+    }
+    let not_text = root
+        .path("var/log/x")
+        .with_file_name(std::ffi::OsString::from_vec(vec![b'n', 0xff]));
+    fs::write(not_text, "not text").expect("ours");
+    let sealed = root.capture(&[]);
+    let mut takers = BTreeMap::<String, Vec<&str>>::new();
+    for (item, records) in &sealed.records {
+        let paths: BTreeSet<String> = records
+            .iter()
+            .filter(|record| record.get("Exhibit-Kind").is_empty())
+            .map(Record::path)
+            .collect();
+        for path in paths
+            .into_iter()
+            .filter(|path| path.starts_with("/var/log/"))
+        {
+            takers.entry(path).or_default().push(item);
+        }
+    }
+    for file in files {
+        let items = takers
+            .remove(&format!("/var/log/{file}"))
+            .unwrap_or_default();
+        assert_eq!(items.len(), 1, "{file}: {items:?}");
+    }
+    assert_eq!(
+        takers.len(),
+        1,
+        "only the name that is no text is left: {takers:?}"
+    );
+}
+
+#[test]
+fn folder_behind_a_link_is_entered_once() {
+    let root = Root::new();
+    root.file("data/nginx/access.log", "GET /");
+    root.file("data/nginx/old/error.log", "oops");
+    root.link("var/log/nginx", "/data/nginx");
+    root.link("var/log/www", "/data/nginx");
+    root.file("var/log/auth.log", "auth");
+    root.link("var/log/loop", "/var/log");
+    let sealed = root.capture(&["logs"]);
+    assert_eq!(
+        sealed.record("logs", "/var/log/nginx/access.log", "").block,
+        b"GET /"
+    );
+    assert_eq!(
+        sealed
+            .record("logs", "/var/log/nginx/old/error.log", "")
+            .block,
+        b"oops"
+    );
+    assert!(
+        !sealed.has("logs", "/var/log/www/access.log"),
+        "it has it already"
+    );
+    let (_, examples) = sealed.gap("logs", GapReason::SpecialFile);
+    assert_eq!(examples, ["/var/log/loop"]);
+}
+
+#[test]
+fn homes_of_a_domain_and_names_that_are_no_text_are_searched() {
+    let root = Root::new();
+    root.file("home/EXAMPLE.COM/jdoe/.bash_history", "whoami\n");
+    root.file(
+        "home/EXAMPLE.COM/jdoe/.ssh/authorized_keys",
+        "ssh-ed25519 J",
+    );
+    root.file("home/ann/.bash_history", "ls\n");
+    let odd = root
+        .path("home/x")
+        .with_file_name(std::ffi::OsString::from_vec(vec![b'n', 0xff]));
+    fs::create_dir(&odd).expect("ours");
+    fs::write(odd.join(".bash_history"), "odd\n").expect("ours");
+    let sealed = root.capture(&["histories", "authorized-keys"]);
+    for path in [
+        "/home/EXAMPLE.COM/jdoe/.bash_history",
+        "/home/ann/.bash_history",
+    ] {
+        assert!(sealed.has("histories", path), "{path}");
+    }
+    assert!(sealed.has(
+        "authorized-keys",
+        "/home/EXAMPLE.COM/jdoe/.ssh/authorized_keys"
+    ));
+    let blocks: Vec<_> = sealed
+        .records("histories")
+        .iter()
+        .map(|record| &record.block[..])
+        .collect();
+    assert!(blocks.contains(&&b"odd\n"[..]));
+    assert!(
+        sealed.has("authorized-keys", "/home"),
+        "the item says which homes there were"
+    );
+}
+
+#[test]
+fn root_without_procfs_is_a_gap() {
+    let root = Root(TempDir::new().expect("a folder"));
+    fs::create_dir(root.path("proc")).expect("ours");
+    let sealed = root.capture(&[
+        "sockets",
+        "processes",
+        "network",
+        "namespaces",
+        "containers",
+    ]);
+    for probe in [
+        "sockets",
+        "processes",
+        "network",
+        "namespaces",
+        "containers",
+    ] {
+        let (count, examples) = sealed.gap(probe, GapReason::Unsupported);
+        assert!(
+            count > 0 && examples[0].starts_with("/proc"),
+            "{probe}: {examples:?}"
+        );
+    }
+}
+
+/// Makes `count` logs of `bytes` each, the first of them the newest.
+fn logs(root: &Root, folder: &str, count: u64, bytes: usize) {
+    for age in 0..count {
+        let path = format!("var/log/{folder}{age}.log");
+        root.file(&path, vec![b'x'; bytes]);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000 - age);
+        let file = File::options().write(true).open(root.path(&path));
+        file.and_then(|file| file.set_modified(time)).expect("ours");
+    }
+}
+
+#[test]
+fn folder_with_too_many_names_keeps_the_newest_and_costs_no_other() {
+    let root = Root::new();
+    logs(&root, "app/noise-", 50, 1);
+    root.file("var/log/audit/audit.log", "audit");
+    root.file("var/log/zz/z.log", "z");
+    let sealed = capture_with(&root.options(&["logs"]), |reader| ReaderOptions {
+        entries_max: 20,
+        ..reader
+    });
+    let (count, examples) = sealed.gap("logs", GapReason::TooLarge);
+    assert_eq!(count, 32, "30 in their folder, and 2 for the others' sake");
+    assert!(
+        examples.iter().all(|path| path == "/var/log/app"),
+        "{examples:?}"
+    );
+    for path in [
+        "audit/audit.log",
+        "zz/z.log",
+        "app/noise-0.log",
+        "app/noise-17.log",
+    ] {
+        assert!(sealed.has("logs", &format!("/var/log/{path}")), "{path}");
+    }
+    assert!(!sealed.has("logs", "/var/log/app/noise-18.log"));
+}
+
+#[test]
+fn noisy_service_does_not_cost_the_audit_log() {
+    let root = Root::new();
+    logs(&root, "app/noise-", 20, 1000);
+    logs(&root, "flood", 20, 1000);
+    logs(&root, "old/o", 3, 1000);
+    root.file("var/log/auth.log", [b'a'; 1000]);
+    let file = File::options()
+        .write(true)
+        .open(root.path("var/log/auth.log"));
+    file.and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH))
+        .expect("ours");
+    let options = CaptureOptions {
+        item_bytes_max: 16_000,
+        ..root.options(&["logs"])
+    };
+    let sealed = capture_with(&options, |reader| reader);
+    for path in [
+        "auth.log",
+        "old/o0.log",
+        "old/o2.log",
+        "app/noise-0.log",
+        "flood0.log",
+    ] {
+        assert_eq!(
+            sealed
+                .record("logs", &format!("/var/log/{path}"), "")
+                .block
+                .len(),
+            1000,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn file_with_holes_is_kept_by_its_data() {
+    let root = Root::new();
+    root.file("var/log/lastlog", "");
+    let file = File::options()
+        .write(true)
+        .open(root.path("var/log/lastlog"))
+        .expect("ours");
+    let far = 1_553_201_121 * 292;
+    file.set_len(far + 292).expect("a sparse file");
+    file.write_all_at(b"row of root", 0).expect("ours");
+    file.write_all_at(b"row of a domain user", far)
+        .expect("ours");
+    let sealed = root.capture(&["sessions"]);
+    let records: Vec<_> = sealed
+        .records("sessions")
+        .iter()
+        .filter(|record| record.path() == "/var/log/lastlog")
+        .collect();
+    assert_eq!(records.len(), 2);
+    for (record, row, continued) in [
+        (records[0], &b"row of root"[..], "true"),
+        (records[1], b"row of a domain user", ""),
+    ] {
+        let offset: u64 = record.get("Exhibit-Offset").parse().unwrap_or(0);
+        let at = if offset == 0 {
+            0
+        } else {
+            (far - offset) as usize
+        };
+        assert_eq!(&record.block[at..at + row.len()], row);
+        assert_eq!(record.get("Exhibit-Size"), (far + 292).to_string());
+        assert_eq!(
+            (
+                record.get("Exhibit-Sparse"),
+                record.get("Exhibit-Continued")
+            ),
+            ("true", continued)
+        );
+    }
+    let bytes: usize = records.iter().map(|record| record.block.len()).sum();
+    assert!(bytes < 1 << 20, "{bytes} bytes for two rows");
+    assert!(sealed.item("sessions").coverage.is_complete());
+}
+
+#[test]
+fn file_with_holes_is_cut_at_the_limit_for_its_data() {
+    let root = Root::new();
+    root.file("var/log/lastlog", "");
+    let file = File::options()
+        .write(true)
+        .open(root.path("var/log/lastlog"))
+        .expect("ours");
+    file.set_len(1 << 40).expect("a sparse file");
+    for at in [0, 1 << 30, 1 << 35] {
+        file.write_all_at(&[b'x'; 200_000], at).expect("ours");
+    }
+    let options = CaptureOptions {
+        object_bytes_max: 300_000,
+        ..root.options(&["sessions"])
+    };
+    let sealed = capture_with(&options, |reader| reader);
+    let gap = &sealed.item("sessions").coverage.gaps[0];
+    assert_eq!((gap.reason, gap.bytes_kept), (GapReason::TooLarge, 300_000));
+    assert!(
+        (300_000..400_000).contains(&gap.bytes_lost),
+        "only data is lost: {}",
+        gap.bytes_lost
+    );
+}

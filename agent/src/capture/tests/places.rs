@@ -1,0 +1,224 @@
+//! What hangs, and whose files links lead to.
+
+use std::sync::OnceLock;
+
+use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
+
+use super::*;
+use crate::read::MountTable;
+
+/// The mounts of [`dead_mounts_cost_themselves_alone`].
+static MOUNTS: OnceLock<String> = OnceLock::new();
+
+fn mounts() -> MountTable {
+    MountTable::parse(MOUNTS.get().expect("set by the test").as_bytes())
+}
+
+/// Hangs on three mounts, as dead ones do: for good, as far as this test is concerned.
+fn hang_on_mounts(path: &Path) {
+    let path = path.as_os_str().as_bytes();
+    let dead = [&b"/home/dead"[..], b"/var/log/archive", b"/data/logs"];
+    if dead.iter().any(|dead| path.starts_with(dead)) {
+        std::thread::sleep(Duration::from_secs(600));
+    }
+}
+
+#[test]
+fn dead_mounts_cost_themselves_alone() {
+    let root = Root::new();
+    for home in ["a", "dead", "z"] {
+        root.file(&format!("home/{home}/.bash_history"), home);
+    }
+    for log in ["archive/1", "archive/2", "auth.log", "audit/audit.log"] {
+        root.file(&format!("var/log/{log}"), log);
+    }
+    for name in ["x", "y"] {
+        root.file(&format!("data/logs/{name}"), name);
+        root.link(&format!("var/log/to-{name}"), &format!("/data/logs/{name}"));
+    }
+    let top = root.0.path().display();
+    let line =
+        |number: u32, point: &str| format!("3{number} 1 0:6{number} / {point} rw - fuse.x x rw");
+    MOUNTS
+        .set(
+            [
+                "21 1 254:0 / / rw - ext4 /dev/vda rw".to_owned(),
+                line(1, &format!("{top}/home/dead")),
+                line(2, &format!("{top}/var/log/archive")),
+                line(3, &format!("{top}/data/logs")),
+            ]
+            .join("\n"),
+        )
+        .expect("set once");
+    let begin = Instant::now();
+    let sealed = capture_with(&root.options(&["histories", "logs"]), |reader| {
+        ReaderOptions {
+            before_touch: hang_on_mounts,
+            mounts,
+            patience: Duration::from_millis(200),
+            ..reader
+        }
+    });
+    assert!(
+        begin.elapsed() < Duration::from_secs(5),
+        "one wait for each place"
+    );
+    for home in ["a", "z"] {
+        let history = format!("/home/{home}/.bash_history");
+        assert_eq!(
+            sealed.record("histories", &history, "").block,
+            home.as_bytes()
+        );
+    }
+    for log in ["auth.log", "audit/audit.log"] {
+        let path = format!("/var/log/{log}");
+        assert_eq!(sealed.record("logs", &path, "").block, log.as_bytes());
+    }
+    let hung = |probe, what: &str| {
+        let (_, examples) = sealed.gap(probe, GapReason::Hung);
+        assert!(!examples.is_empty(), "{probe}");
+        for path in examples {
+            assert!(path.contains(what), "{path} is not on a dead mount");
+        }
+    };
+    hung("histories", "/home/dead");
+    let (count, examples) = sealed.gap("logs", GapReason::Hung);
+    let expected = ["/var/log/archive", "/var/log/to-x", "/var/log/to-y"];
+    assert!(
+        count >= 3
+            && expected
+                .iter()
+                .all(|path| examples.contains(&(*path).to_owned())),
+        "{examples:?}"
+    );
+    assert!(
+        examples
+            .iter()
+            .all(|path| expected.iter().any(|dead| path.starts_with(dead))),
+        "{examples:?}"
+    );
+}
+
+/// Hangs on an executable whose path is that of a healthy folder of ours.
+fn hang_on_executable(path: &Path) {
+    if path.as_os_str().as_bytes() == b"/proc/7/exe" {
+        std::thread::sleep(Duration::from_secs(600));
+    }
+}
+
+#[test]
+fn hung_executable_costs_no_folder_of_the_same_name() {
+    let root = Root::new();
+    root.link("proc/7/exe", "/var/log/app");
+    root.file("proc/7/status", "Name:\tapp\n");
+    root.file("proc/8/status", "Name:\tbash\n");
+    root.file("proc/8/cmdline", "bash\0");
+    root.file("var/log/auth.log", "auth");
+    let sealed = capture_with(&root.options(&["processes", "logs"]), |reader| {
+        ReaderOptions {
+            before_touch: hang_on_executable,
+            patience: Duration::from_millis(200),
+            ..reader
+        }
+    });
+    let (_, examples) = sealed.gap("processes", GapReason::Hung);
+    assert!(
+        examples.iter().all(|path| path == "/proc/7/exe"),
+        "{examples:?}"
+    );
+    assert_eq!(
+        sealed.record("processes", "/proc/8/cmdline", "").block,
+        b"bash\0"
+    );
+    assert_eq!(
+        sealed.record("logs", "/var/log/auth.log", "").block,
+        b"auth"
+    );
+}
+
+const MALLORY: u32 = 4711;
+
+/// Gives `path` to mallory; false if we may not.
+fn give(path: &Path) -> bool {
+    let (uid, gid) = (Uid::from_raw(MALLORY), Gid::from_raw(MALLORY));
+    chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+#[test]
+fn nobody_gets_secrets_sealed_by_a_link() {
+    let root = Root::new();
+    let secret = |path: &str| {
+        root.file(path, "SECRET");
+        fs::set_permissions(root.path(path), fs::Permissions::from_mode(0o600)).expect("ours");
+    };
+    secret("etc/shadow");
+    secret("root/.ssh/id_ed25519");
+    secret("srv/private/fish/fish_history");
+    root.file("root/readable", "SECRET");
+    fs::set_permissions(root.path("root"), fs::Permissions::from_mode(0o700)).expect("ours");
+    root.file("etc/motd", "for everybody");
+    fs::set_permissions(root.path("etc/motd"), fs::Permissions::from_mode(0o644)).expect("ours");
+    root.file("srv/own", "mallory's own");
+    let links = [
+        ("home/mallory/.bash_history", "/etc/shadow"),
+        ("home/mallory/.x_history", "/root/.ssh/id_ed25519"),
+        ("home/mallory/.bashrc", "/etc/shadow"),
+        ("home/mallory/.config", "/srv/private"),
+        ("home/mallory/.zprofile", "/root/readable"),
+        ("var/log/app/access.log", "/root/.ssh/id_ed25519"),
+        ("var/log/app/root", "/root"),
+        ("home/mallory/.profile", "/etc/motd"),
+        ("home/mallory/.y_history", "/srv/own"),
+    ];
+    for (path, target) in links {
+        root.link(path, target);
+        if !give(&root.path(path)) {
+            // tests print nothing but reasons to skip
+            #[expect(clippy::print_stderr)]
+            {
+                eprintln!("skipped: only root can give a link to another account");
+            }
+            return;
+        }
+    }
+    // temporary folders are ours alone, and links are judged by the way from the root on
+    fs::set_permissions(root.0.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+    assert!(give(&root.path("srv/own")), "as the links");
+    let sealed = root.capture(&["histories", "startup", "logs"]);
+    let all = format!("{:?}", sealed.records);
+    assert!(
+        !all.contains("id_ed25519 d") && !all.contains("SECRET"),
+        "{all}"
+    );
+    for record in sealed.records.values().flatten() {
+        assert!(
+            !record.block.windows(6).any(|part| part == b"SECRET"),
+            "{}",
+            record.path()
+        );
+    }
+    let link = sealed.record("histories", "/home/mallory/.bash_history", "link");
+    assert_eq!(link.block, b"/etc/shadow", "the link itself is evidence");
+    for (probe, path) in [
+        ("histories", "/home/mallory/.bash_history"),
+        ("histories", "/home/mallory/.x_history"),
+        ("histories", "/home/mallory/.config/fish/fish_history"),
+        ("startup", "/home/mallory/.bashrc"),
+        ("startup", "/home/mallory/.zprofile"),
+        ("logs", "/var/log/app/access.log"),
+        ("logs", "/var/log/app/root"),
+    ] {
+        let (_, examples) = sealed.gap(probe, GapReason::ForeignLink);
+        assert!(examples.contains(&path.to_owned()), "{path}: {examples:?}");
+    }
+    assert_eq!(
+        sealed.record("startup", "/home/mallory/.profile", "").block,
+        b"for everybody"
+    );
+    assert_eq!(
+        sealed
+            .record("histories", "/home/mallory/.y_history", "")
+            .block,
+        b"mallory's own"
+    );
+}

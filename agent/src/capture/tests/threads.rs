@@ -1,0 +1,142 @@
+//! Threads that `/proc/PID` does not show, of real processes.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use super::*;
+
+/// The first thread ends, and a second one goes on with a socket.
+const LEADER_ENDS: &str = r#"
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static void *live(void *nothing) {
+    int s = socket(AF_UNIX, SOCK_STREAM, 0);
+    usleep(200000);
+    printf("%d\n", s);
+    fflush(stdout);
+    pause();
+    return nothing;
+}
+int main(void) {
+    pthread_t thread;
+    pthread_create(&thread, 0, live, 0);
+    syscall(SYS_exit, 0);
+}
+"#;
+
+/// A second thread has descriptors of its own.
+const OWN_DESCRIPTORS: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <unistd.h>
+static void *hide(void *nothing) {
+    unshare(CLONE_FILES);
+    printf("%d\n", open("/etc/passwd", O_RDONLY));
+    fflush(stdout);
+    pause();
+    return nothing;
+}
+int main(void) {
+    pthread_t thread;
+    pthread_create(&thread, 0, hide, 0);
+    pthread_join(thread, 0);
+}
+"#;
+
+/// Compiles and starts a program, and waits until it is ready.
+fn start(source: &str, name: &str) -> (TempDir, Running) {
+    let folder = TempDir::new().expect("a folder");
+    let (code, program) = (folder.path().join("program.c"), folder.path().join(name));
+    fs::write(&code, source).expect("ours");
+    let compiled = Command::new("cc")
+        .args(["-pthread", "-o"])
+        .args([&program, &code])
+        .status()
+        .expect("a C compiler, which the build needs too");
+    assert!(compiled.success());
+    let mut child = Command::new(&program)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("piped");
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("it is ready");
+    (folder, Running(child))
+}
+
+fn capture_this_machine() -> SealedCapture {
+    let options = CaptureOptions {
+        only: vec!["sockets".to_owned(), "processes".to_owned()],
+        ..CaptureOptions::default()
+    };
+    capture_with(&options, |reader| reader)
+}
+
+/// The records of `probe` below a thread of `process`, by what follows the thread's number.
+fn of_threads<'s>(
+    sealed: &'s SealedCapture,
+    probe: &str,
+    process: u32,
+) -> BTreeMap<String, &'s Record> {
+    let prefix = format!("/proc/{process}/task/");
+    let records = sealed.records(probe).iter();
+    let of_thread = |record: &'s Record| {
+        let path = record.path();
+        let (_, name) = path.strip_prefix(&prefix)?.split_once('/')?;
+        Some((format!("{name} {}", record.get("Exhibit-Kind")), record))
+    };
+    records.filter_map(of_thread).collect()
+}
+
+#[test]
+fn process_goes_on_without_its_first_thread() {
+    let (_folder, running) = start(LEADER_ENDS, "headless");
+    let sealed = capture_this_machine();
+    let found = of_threads(&sealed, "processes", running.0.id());
+    assert!(found["cmdline "].block.ends_with(b"/headless\0"));
+    assert!(found["exe executable"].block.starts_with(b"sha256: "));
+    for name in [
+        "maps ",
+        "environ ",
+        "cwd link",
+        "root link",
+        "fd links",
+        "ns links",
+    ] {
+        assert!(!found[name].block.is_empty(), "{name}");
+    }
+    let sockets = of_threads(&sealed, "sockets", running.0.id());
+    assert!(
+        sockets["fd links"]
+            .block
+            .windows(8)
+            .any(|part| part == b"socket:[")
+    );
+}
+
+#[test]
+fn descriptors_of_a_single_thread_are_captured() {
+    let (_folder, running) = start(OWN_DESCRIPTORS, "hiding");
+    let sealed = capture_this_machine();
+    let found = of_threads(&sealed, "processes", running.0.id());
+    assert!(
+        found["fd links"]
+            .block
+            .windows(11)
+            .any(|part| part == b"/etc/passwd")
+    );
+    let own = format!("/proc/{}/fd", running.0.id());
+    let own = sealed.record("processes", &own, "links");
+    assert!(
+        !own.block.windows(11).any(|part| part == b"/etc/passwd"),
+        "it is hidden there"
+    );
+}

@@ -1,0 +1,257 @@
+//! Places where reading hung, which are not touched again.
+//!
+//! A place is the device of the mount that a path lies on: everything on a dead mount hangs, and
+//! nothing beside it does. A path's text alone says little. Links lead elsewhere, and the path of an
+//! executable belongs to another mount namespace.
+
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+/// Major and minor number.
+type Device = (u32, u32);
+
+/// File systems of the kernel itself. A file of theirs hangs alone, such as that of a process whose
+/// memory is locked.
+const KERNEL_FILE_SYSTEMS: &[&[u8]] = &[
+    b"bpf",
+    b"cgroup",
+    b"cgroup2",
+    b"configfs",
+    b"debugfs",
+    b"devpts",
+    b"devtmpfs",
+    b"efivarfs",
+    b"mqueue",
+    b"proc",
+    b"pstore",
+    b"ramfs",
+    b"securityfs",
+    b"sysfs",
+    b"tmpfs",
+    b"tracefs",
+];
+/// Bytes read of a list of mounts: that of a host with 10,000 containers has about 2 MB.
+const MOUNTS_BYTES_MAX: usize = 16 << 20;
+
+/// The mounts of one mount namespace.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MountTable(Vec<Mount>);
+
+#[derive(Debug, Clone)]
+struct Mount {
+    point: Vec<u8>,
+    device: Device,
+    is_of_kernel: bool,
+}
+
+impl MountTable {
+    /// Reads `/proc/PID/mountinfo`, which the kernel answers without asking a file system. Without
+    /// one, nothing is known about mounts.
+    pub(crate) fn read(path: &Path) -> Self {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else {
+            return Self::default();
+        };
+        let (mut text, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+        while text.len() < MOUNTS_BYTES_MAX {
+            match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer)) {
+                Ok(0) | Err(_) => break,
+                Ok(got) => text.extend_from_slice(&buffer[..got]),
+            }
+        }
+        Self::parse(&text)
+    }
+
+    /// Parses the lines of proc_pid_mountinfo(5).
+    pub(crate) fn parse(text: &[u8]) -> Self {
+        Self(text.split(|&b| b == b'\n').filter_map(mount_of).collect())
+    }
+
+    /// The mount that `path` lies on: the one with the longest mount point, and of several at one
+    /// point the last, which covers the others.
+    fn of(&self, path: &[u8]) -> Option<&Mount> {
+        let mounts = self.0.iter().filter(|mount| is_below(path, &mount.point));
+        mounts.max_by_key(|mount| mount.point.len())
+    }
+}
+
+/// Fields 3 and 5 are device and mount point; the file system follows a lone `-`.
+fn mount_of(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|&b| b == b' ');
+    let device = std::str::from_utf8(fields.nth(2)?).ok()?;
+    let (major, minor) = device.split_once(':')?;
+    let point = unescaped(fields.nth(1)?);
+    let file_system = fields.skip_while(|field| *field != b"-").nth(1)?;
+    Some(Mount {
+        // the root is a prefix of every path
+        point: if point == b"/" { Vec::new() } else { point },
+        device: (major.parse().ok()?, minor.parse().ok()?),
+        is_of_kernel: KERNEL_FILE_SYSTEMS.contains(&file_system),
+    })
+}
+
+/// Replaces the octal escapes of blanks and backslashes, such as `\040`.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.first_chunk::<3>().filter(|_| byte == b'\\');
+        let code =
+            digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        out.push(code.unwrap_or(byte));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    out
+}
+
+/// Where reading hung.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HungPlaces {
+    /// Each with all that is below it.
+    paths: Vec<Vec<u8>>,
+    devices: Vec<Device>,
+    /// The mounts of our own namespace, when something hung last.
+    mounts: MountTable,
+    /// The path of the capture's root in our own namespace; empty for `/`.
+    root: Vec<u8>,
+}
+
+impl HungPlaces {
+    /// `root`: the capture's root.
+    pub(super) fn new(root: &Path) -> Self {
+        use std::os::unix::ffi::OsStrExt as _;
+        let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+        let root = root.as_os_str().as_bytes();
+        Self {
+            root: root.strip_suffix(b"/").unwrap_or(root).to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// True until something hangs.
+    pub(super) fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+
+    /// Adds the place of `path`, which is below the capture's root. `mounts` are those of our own
+    /// namespace; `of_process` those of the process whose executable `path` is, and the path of
+    /// that executable there.
+    pub(super) fn add(
+        &mut self,
+        path: Vec<u8>,
+        mounts: MountTable,
+        of_process: Option<(&MountTable, &[u8])>,
+    ) {
+        self.mounts = mounts;
+        let root_device = self.mounts.of(&self.root).map(|mount| mount.device);
+        let mount = match of_process {
+            Some((mounts, executable)) => mounts.of(executable),
+            None => self.mounts.of(&self.below_root(&path)),
+        };
+        let device = mount
+            // the root is never given up as a whole, nor is procfs
+            .filter(|mount| !mount.is_of_kernel && Some(mount.device) != root_device)
+            .map(|mount| mount.device);
+        self.devices.extend(device);
+        self.paths.push(path);
+    }
+
+    /// True if `path`, which is below the capture's root, is where something hung.
+    pub(super) fn has(&self, path: &[u8]) -> bool {
+        if self.paths.iter().any(|hung| is_below(path, hung)) {
+            return true;
+        }
+        let mount = (!self.devices.is_empty()).then(|| self.mounts.of(&self.below_root(path)));
+        mount
+            .flatten()
+            .is_some_and(|mount| self.devices.contains(&mount.device))
+    }
+
+    /// True if the executable at `path` in the mount namespace of `mounts` is where something hung.
+    pub(super) fn has_executable(&self, mounts: &MountTable, path: &[u8]) -> bool {
+        let mount = mounts.of(path);
+        mount.is_some_and(|mount| self.devices.contains(&mount.device))
+    }
+
+    fn below_root(&self, path: &[u8]) -> Vec<u8> {
+        [&self.root, path].concat()
+    }
+}
+
+/// True if `path` is `folder` or below it.
+fn is_below(path: &[u8], folder: &[u8]) -> bool {
+    path.starts_with(folder) && matches!(path.get(folder.len()), None | Some(b'/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &[u8] = b"21 1 254:0 / / rw - ext4 /dev/vda rw\n\
+        22 21 0:20 / /proc rw,nosuid - proc proc rw\n\
+        30 21 0:51 / /home/dead rw shared:3 master:2 - fuse.dead dead rw\n\
+        31 21 0:52 / /srv/a\\040b rw - nfs4 server:/x rw\n\
+        32 21 0:53 / /srv/a\\040b rw - nfs4 server:/y rw\n";
+
+    fn hung_at(paths: &[&str]) -> HungPlaces {
+        let mut hung = HungPlaces::new(Path::new("/"));
+        for path in paths {
+            hung.add(path.as_bytes().to_vec(), MountTable::parse(MOUNTS), None);
+        }
+        hung
+    }
+
+    #[test]
+    fn dead_mount_costs_itself_alone() {
+        let hung = hung_at(&["/home/dead"]);
+        assert!(hung.has(b"/home/dead") && hung.has(b"/home/dead/.bashrc"));
+        for path in ["/home", "/home/a", "/home/deadline", "/home/z", "/"] {
+            assert!(!hung.has(path.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
+    fn file_below_the_root_or_in_procfs_hangs_alone() {
+        let hung = hung_at(&["/app", "/proc/7/environ"]);
+        assert!(hung.has(b"/app") && hung.has(b"/proc/7/environ"));
+        for path in ["/etc/passwd", "/proc/7/cmdline", "/proc/8/environ"] {
+            assert!(!hung.has(path.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
+    fn everything_on_a_mount_is_one_place_whatever_its_name() {
+        let hung = hung_at(&["/srv/a b/x"]);
+        assert!(hung.has(b"/srv/a b/y") && !hung.has(b"/srv/a"));
+        assert_eq!(hung.devices, [(0, 53)], "the mount on top");
+    }
+
+    #[test]
+    fn executable_is_placed_by_the_mounts_of_its_process() {
+        let container = MountTable::parse(b"40 1 0:60 / / rw - fuse.dead dead rw\n");
+        let mut hung = HungPlaces::new(Path::new("/"));
+        let exe = b"/proc/9/exe".to_vec();
+        hung.add(
+            exe,
+            MountTable::parse(MOUNTS),
+            Some((&container, b"/usr/bin/app")),
+        );
+        assert!(hung.has(b"/proc/9/exe") && !hung.has(b"/usr/bin/bash"));
+        assert!(hung.has_executable(&container, b"/bin/other"));
+        assert!(!hung.has_executable(&MountTable::parse(MOUNTS), b"/usr/bin/app"));
+    }
+
+    #[test]
+    fn paths_below_another_root_are_found_in_our_mounts() {
+        let mut hung = HungPlaces::new(Path::new("/srv/a b"));
+        hung.add(b"/etc/x".to_vec(), MountTable::parse(MOUNTS), None);
+        assert!(
+            hung.has(b"/etc/x") && !hung.has(b"/etc/y"),
+            "the root itself"
+        );
+        let mut hung = HungPlaces::new(Path::new("/home"));
+        hung.add(b"/dead/x".to_vec(), MountTable::parse(MOUNTS), None);
+        assert!(hung.has(b"/dead/y") && !hung.has(b"/a"));
+    }
+}

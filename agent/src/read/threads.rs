@@ -1,0 +1,151 @@
+//! Threads that `/proc/PID` does not show.
+//!
+//! `/proc/PID` is what the first thread of a process has. Another thread may have namespaces and
+//! descriptors of its own (unshare(2)). If the first thread has ended, nearly nothing is left in
+//! `/proc/PID`, though the process goes on.
+
+use std::collections::HashSet;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
+use rustix::io::Errno;
+
+use super::root::READ_FLAGS;
+
+/// Why a thread is to be read by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ThreadDifference {
+    /// The first thread has ended, and this one lives.
+    LeaderEnded,
+    Namespaces,
+    Descriptors,
+}
+
+/// What a list of threads says of one whose process goes on without its first thread.
+pub(crate) const LEADER_ENDED: &str = "leader ended";
+/// Namespaces in which a thread can hide sockets and files.
+const NAMESPACES: &[&str] = &["net", "mnt"];
+/// Descriptors whose targets are compared for one process, over all its threads. Of processes with
+/// more, only the numbers are compared.
+const TARGETS_MAX: usize = 4096;
+/// Links of a folder that are there without any thread: `.` and its parent's.
+const OWN_LINKS: u64 = 2;
+
+impl ThreadDifference {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::LeaderEnded => LEADER_ENDED,
+            Self::Namespaces => "namespaces",
+            Self::Descriptors => "descriptors",
+        }
+    }
+}
+
+/// The threads of a process besides the first, if it has any.
+pub(super) fn others(proc: impl AsFd, process: &str) -> Vec<String> {
+    let task = format!("{process}/task");
+    // The number of links is that of the threads, which saves listing them all.
+    let links = rustix::fs::statat(&proc, &task, AtFlags::empty()).map(|stat| stat.st_nlink);
+    if links.is_ok_and(|links| links <= OWN_LINKS + 1) {
+        return Vec::new();
+    }
+    let mut threads = names(&proc, &task);
+    threads.retain(|thread| thread != process);
+    threads
+}
+
+/// The threads of `process` that differ from what `/proc/PID` shows: those that differ in the same
+/// way once.
+pub(super) fn different(proc: impl AsFd, process: &str) -> Vec<(String, ThreadDifference)> {
+    let threads = others(&proc, process);
+    if threads.is_empty() {
+        return Vec::new();
+    }
+    let path = |thread: &str| format!("{process}/task/{thread}");
+    let mut found = Vec::new();
+    let mut reference = process.to_owned();
+    if has_ended(&proc, process) {
+        let living = threads
+            .iter()
+            .find(|thread| !has_ended(&proc, &path(thread)));
+        let Some(living) = living else {
+            return Vec::new();
+        };
+        reference = path(living);
+        found.push((reference.clone(), ThreadDifference::LeaderEnded));
+    }
+    let mut seen = HashSet::from([namespaces(&proc, &reference)]);
+    let descriptors = names(&proc, &format!("{reference}/fd"));
+    let is_few = descriptors.len().saturating_mul(threads.len()) <= TARGETS_MAX;
+    let mut seen_descriptors = HashSet::from([descriptors_of(&proc, &reference, is_few)]);
+    for thread in threads.iter().map(|thread| path(thread)) {
+        if thread == reference || has_ended(&proc, &thread) {
+            continue;
+        }
+        if seen.insert(namespaces(&proc, &thread)) {
+            found.push((thread, ThreadDifference::Namespaces));
+        } else if seen_descriptors.insert(descriptors_of(&proc, &thread, is_few)) {
+            found.push((thread, ThreadDifference::Descriptors));
+        }
+    }
+    found
+}
+
+/// True if the process or thread is a zombie, or gone.
+fn has_ended(proc: impl AsFd, task: &str) -> bool {
+    let Ok(stat) = rustix::fs::openat(proc, format!("{task}/stat"), READ_FLAGS, Mode::empty())
+    else {
+        return true;
+    };
+    let mut buffer = [0; 512];
+    let got = rustix::io::read(&stat, &mut buffer).unwrap_or(0);
+    // the state follows the name, which may have any characters, in parentheses
+    let state = buffer[..got].rsplit(|&b| b == b')').next();
+    !matches!(state, Some([b' ', state, ..]) if !b"ZX".contains(state))
+}
+
+fn namespaces(proc: impl AsFd, task: &str) -> Vec<Result<Vec<u8>, Errno>> {
+    let link = |kind: &&str| {
+        let path = format!("{task}/ns/{kind}");
+        rustix::fs::readlinkat(&proc, path, Vec::new()).map(std::ffi::CString::into_bytes)
+    };
+    NAMESPACES.iter().map(link).collect()
+}
+
+/// The numbers of the descriptors, with what each leads to if `with_targets`.
+fn descriptors_of(proc: impl AsFd, task: &str, with_targets: bool) -> Vec<(String, Vec<u8>)> {
+    let folder = format!("{task}/fd");
+    let mut descriptors: Vec<_> = names(&proc, &folder)
+        .into_iter()
+        .map(|name| {
+            let path = format!("{folder}/{name}");
+            let target = with_targets.then(|| rustix::fs::readlinkat(&proc, path, Vec::new()));
+            let target = target.and_then(Result::ok);
+            (
+                name,
+                target.map_or_else(Vec::new, std::ffi::CString::into_bytes),
+            )
+        })
+        .collect();
+    descriptors.sort();
+    descriptors
+}
+
+/// The numbers in a folder of procfs; none if it cannot be listed.
+fn names(proc: impl AsFd, path: &str) -> Vec<String> {
+    let flags = READ_FLAGS | OFlags::DIRECTORY;
+    let Ok(folder): Result<OwnedFd, Errno> = rustix::fs::openat(proc, path, flags, Mode::empty())
+    else {
+        return Vec::new();
+    };
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(&folder, &mut buffer);
+    let mut names = Vec::new();
+    while let Some(Ok(entry)) = entries.next() {
+        let name = entry.file_name().to_str().ok();
+        let number = name.filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
+        names.extend(number.map(str::to_owned));
+    }
+    names
+}
