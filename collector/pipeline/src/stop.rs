@@ -1,4 +1,4 @@
-//! Stops the captures of an incident.
+//! Stops the captures of an incident, and tells them when it is contained.
 //!
 //! The stop is an entry of the journal, so that every process which works on the incident sees it,
 //! also one that starts later. It concerns the capture requests before it; later ones are captured.
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pass_number::PassNumber;
 use super::{Pipeline, PipelineError};
-use domain::incident::{IncidentEvent, JournalEntry, Name};
+use domain::incident::{IncidentEvent, IncidentStatus, JournalEntry, Name};
 use store::ledger::PassKey;
 
 /// How often the journal is read for a stop while a pass runs.
@@ -24,6 +24,8 @@ struct StopWatcher {
     requests: usize,
     /// The last entry read.
     seq: u64,
+    /// The incident's status, by the entries read.
+    is_contained: bool,
 }
 
 impl Pipeline {
@@ -44,15 +46,24 @@ impl Pipeline {
         Ok(StopWatcher::new(key).finds_stop_in(&self.entries(&key.incident).await?))
     }
 
-    /// Cancels `stop` once the capture request of the pass is stopped.
-    pub(super) async fn cancel_when_stopped(self, key: PassKey, stop: CancellationToken) {
+    /// Cancels `stop` once the capture request of the pass is stopped, and `contained` once the
+    /// incident is contained.
+    pub(super) async fn watch_journal(
+        self,
+        key: PassKey,
+        stop: CancellationToken,
+        contained: CancellationToken,
+    ) {
         let mut watcher = StopWatcher::new(&key);
         loop {
             // what cannot be read now is read the next time
-            if let Ok(entries) = self.entries_after(&key.incident, watcher.seq).await
-                && watcher.finds_stop_in(&entries)
-            {
-                return stop.cancel();
+            if let Ok(entries) = self.entries_after(&key.incident, watcher.seq).await {
+                if watcher.finds_stop_in(&entries) {
+                    return stop.cancel();
+                }
+                if watcher.is_contained {
+                    contained.cancel();
+                }
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
@@ -65,6 +76,7 @@ impl StopWatcher {
             request: PassNumber::of(key.pass).request as usize,
             requests: 0,
             seq: 0,
+            is_contained: false,
         }
     }
 
@@ -74,6 +86,14 @@ impl StopWatcher {
             self.seq = entry.seq;
             if matches!(entry.event, IncidentEvent::CaptureRequested { .. }) {
                 self.requests += 1;
+            }
+            if let IncidentEvent::StatusChanged { to, .. } = &entry.event {
+                self.is_contained = match to {
+                    IncidentStatus::Investigating => false,
+                    IncidentStatus::Contained
+                    | IncidentStatus::Recovering
+                    | IncidentStatus::Closed => true,
+                };
             }
             let is_stop = matches!(entry.event, IncidentEvent::CaptureStopped {});
             // Our request must have been read: a stop before it concerned earlier ones.
@@ -130,6 +150,33 @@ mod tests {
                 .summary()
                 .starts_with("captures stopped")
         );
+    }
+
+    #[test]
+    fn incident_is_contained_until_it_is_investigated_again() {
+        let change = |from, to| IncidentEvent::StatusChanged {
+            from,
+            to,
+            reason: None,
+        };
+        let key = PassKey {
+            incident: "INC-1".parse().expect("an id"),
+            source: "kubernetes".to_owned(),
+            pass: PassNumber::of_request(0).expect("a small number"),
+        };
+        let (open, contained) = (IncidentStatus::Investigating, IncidentStatus::Contained);
+        let changed = entries(vec![
+            asked(),
+            change(open, contained),
+            change(contained, open),
+            change(open, IncidentStatus::Closed),
+        ]);
+        let mut watcher = StopWatcher::new(&key);
+        let states = [1, 2, 3].map(|at| {
+            assert!(!watcher.finds_stop_in(&changed[at..=at]));
+            watcher.is_contained
+        });
+        assert_eq!(states, [true, false, true]);
     }
 
     #[test]

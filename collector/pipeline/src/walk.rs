@@ -12,6 +12,7 @@ use std::time::Duration;
 use evidence_format::time::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info, instrument};
 
 use super::{ATTACHMENT_SOURCE, Pipeline, PipelineError, events, requested_window};
@@ -157,8 +158,13 @@ impl Pipeline {
         let guard = self.progress.begin(key);
         // A child, so that stopping this incident does not stop the others.
         let stop = self.stop.child_token();
-        let mut stop_watcher = JoinSet::new(); // aborts its task when it is dropped
-        stop_watcher.spawn(self.clone().cancel_when_stopped(key.clone(), stop.clone()));
+        let contained = CancellationToken::new();
+        let mut journal_watcher = JoinSet::new(); // aborts its task when it is dropped
+        journal_watcher.spawn(self.clone().watch_journal(
+            key.clone(),
+            stop.clone(),
+            contained.clone(),
+        ));
         let task = CaptureTask {
             incident: &key.incident,
             key,
@@ -168,6 +174,7 @@ impl Pipeline {
             incident_context: &incident_context,
             deadline: deadline(&leased.plan, row.began_at.unwrap_or_else(clock::now)),
             stop: &stop,
+            contained: &contained,
             progress: &guard.counter,
         };
         let draft = capture::run(&self.parts, &task).await?;

@@ -14,6 +14,7 @@ use super::recorder::{Recorder, is_credential_parameter};
 use domain::incident::PassKind;
 use platform::chain;
 use platform::progress::ProgressCounter;
+use tokio_util::sync::CancellationToken;
 
 /// Where a step's pages go. The pipeline implements it over the store, of which sources know
 /// nothing.
@@ -54,6 +55,8 @@ pub struct CaptureContext {
     pub object_bytes_max: u64,
     /// Why the step is captured: settle passes of some sources ask another question.
     pub pass_kind: PassKind,
+    /// Cancelled once the incident is contained: a watch ends then.
+    pub contained: CancellationToken,
     /// What this step has captured.
     pub progress: Arc<ProgressCounter>,
     /// What all steps of the pass have captured.
@@ -130,8 +133,6 @@ mod tests {
     use std::net::TcpListener;
     use std::sync::Mutex;
 
-    use tokio_util::sync::CancellationToken;
-
     use super::*;
     use crate::recorder::{QuotaKey, RequestPolicy, RequestRate, Transport};
 
@@ -177,6 +178,7 @@ mod tests {
             bytes_max: u64::MAX,
             object_bytes_max: u64::MAX,
             pass_kind: PassKind::First,
+            contained: CancellationToken::new(),
             progress: Arc::default(),
             pass_progress: Arc::default(),
             sink: sink.clone(),

@@ -45,6 +45,8 @@ pub struct EndpointCounting {
     /// Records after which the provider cuts a query off. A listing that declares more is asked
     /// again in parts, so that only its parts count.
     pub results_max: Option<u64>,
+    /// Statuses that, for a page after the first, make the listing begin again.
+    pub restarts_on: &'static [u16],
     /// What statuses mean for a child, where that differs from the rules of HTTP; `None` if nothing
     /// is missing.
     pub losses: &'static [(u16, Option<GapReason>)],
@@ -97,6 +99,7 @@ impl EndpointCounting {
             paging_parameter: "",
             declares: false,
             results_max: None,
+            restarts_on: &[],
             losses: &[],
         }
     }
@@ -316,6 +319,14 @@ impl CoverageCounter {
             Some(200..=299) => self.add_success(source, &exchange, body),
             // Not modified, or a redirect, whose target is recorded as well.
             Some(300..=399) | None => {}
+            Some(status) if exchange.begins_again(status) => {
+                let what = format!(
+                    "{}: the listing began again, because the provider had forgotten its page token \
+                     ({status}); what was deleted meanwhile is missing",
+                    exchange.endpoint
+                );
+                self.found.gap(GapReason::Vanished, &what, 0, 0);
+            }
             Some(status) => match exchange.counting.loss(status) {
                 Some(reason) => self.add_failure(&exchange, reason, &status.to_string()),
                 None => self.forget_failure(&exchange),
@@ -536,6 +547,17 @@ impl DeclaredListing {
     /// same window was asked in parts, which have records of their own.
     fn is_asked_in_parts(&self) -> bool {
         self.pages == 1 && self.results_max.is_some_and(|max| self.declared > max)
+    }
+}
+
+impl Exchange<'_> {
+    /// True if `status` answers a page after the first, whose token is no longer valid.
+    fn begins_again(&self, status: u16) -> bool {
+        let counting = &self.counting;
+        let (_, query) = self.uri.split_once('?').unwrap_or_default();
+        let mut parameters = query.split('&').filter_map(|pair| pair.split('=').next());
+        counting.restarts_on.contains(&status)
+            && parameters.any(|name| name == counting.paging_parameter)
     }
 }
 

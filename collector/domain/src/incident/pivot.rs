@@ -51,6 +51,8 @@ pub enum PivotKind {
     Image,
     /// A service account in Kubernetes: `namespace/name`.
     ServiceAccount,
+    /// Labels of objects in Kubernetes, as a selector: `app=checkout`.
+    Label,
 }
 
 /// One thing to search evidence for: everything that this key did, or that was done to this bucket.
@@ -129,7 +131,7 @@ const OKTA_TOKEN_CHARS: usize = 42;
 const COMMIT_DIGITS: std::ops::RangeInclusive<usize> = 7..=64;
 
 impl PivotKind {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::AccessKey,
         Self::User,
         Self::Token,
@@ -148,6 +150,7 @@ impl PivotKind {
         Self::Node,
         Self::Image,
         Self::ServiceAccount,
+        Self::Label,
     ];
 
     #[must_use]
@@ -171,6 +174,7 @@ impl PivotKind {
             Self::Node => "node",
             Self::Image => "image",
             Self::ServiceAccount => "service-account",
+            Self::Label => "label",
         }
     }
 }
@@ -290,7 +294,8 @@ fn checked_form(kind: PivotKind, value: &str) -> Result<String, ParsePivotError>
         | PivotKind::Workflow
         | PivotKind::App
         | PivotKind::Namespace
-        | PivotKind::Node => Ok(value.to_owned()),
+        | PivotKind::Node
+        | PivotKind::Label => Ok(value.to_owned()),
     }
 }
 

@@ -212,7 +212,11 @@ impl CaptureStep {
     pub fn sealed(&self) -> SealedStep {
         SealedStep {
             item: self.item.clone(),
-            what: self.what.clone(),
+            // an auditor must see that the item was never meant to hold everything
+            what: match &self.pivot {
+                Some(pivot) => format!("{}; only {pivot}", self.what),
+                None => self.what.clone(),
+            },
             object_bytes_max: Some(self.limits.object_bytes_max),
             item_bytes_max: Some(self.limits.item_bytes_max),
         }

@@ -430,6 +430,12 @@ fn sealed_plan_has_every_step() {
         sealed.steps[0].item_bytes_max,
         Some(host.steps[0].limits.item_bytes_max)
     );
+    let narrow = CaptureStep {
+        pivot: Some("node=wrk-1".parse().expect("a pivot")),
+        ..host.steps[0].clone()
+    };
+    let what = format!("{}; only node=wrk-1", narrow.what);
+    assert_eq!(narrow.sealed().what, what);
 }
 
 #[test]

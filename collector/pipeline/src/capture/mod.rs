@@ -58,6 +58,8 @@ pub(crate) struct CaptureTask<'t> {
     pub(crate) deadline: Instant,
     /// Stops the capture early, as the deadline does.
     pub(crate) stop: &'t CancellationToken,
+    /// Cancelled once the incident is contained.
+    pub(crate) contained: &'t CancellationToken,
     /// Counts what has been captured.
     pub(crate) progress: &'t Arc<ProgressCounter>,
 }

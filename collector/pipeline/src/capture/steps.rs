@@ -118,6 +118,7 @@ async fn capture(
         bytes_max: step.limits.item_bytes_max,
         object_bytes_max: step.limits.object_bytes_max,
         pass_kind: task.pass.kind,
+        contained: task.contained.clone(),
         progress: Arc::clone(&progress),
         pass_progress: Arc::clone(task.progress),
         sink: Arc::new(sink),

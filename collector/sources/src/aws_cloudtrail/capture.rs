@@ -323,7 +323,8 @@ fn lookup_attribute(pivot: &Pivot) -> Result<LookupAttribute, Incomplete> {
         | PivotKind::Namespace
         | PivotKind::Node
         | PivotKind::Image
-        | PivotKind::ServiceAccount => {
+        | PivotKind::ServiceAccount
+        | PivotKind::Label => {
             let what = format!("{LOOKUP_EVENTS} cannot filter by {pivot}");
             return Err(Incomplete {
                 ended: EndReason::Failed,

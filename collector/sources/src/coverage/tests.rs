@@ -40,6 +40,12 @@ impl RemoteSource for FakeSource {
                 losses: &[(409, None), (451, Some(GapReason::Unsupported))],
                 ..root(CountedKind::Objects)
             },
+            "x:pods" => EndpointCounting {
+                path: "/pods?limit=2",
+                paging_parameter: "continue",
+                restarts_on: &[410],
+                ..root(CountedKind::Objects)
+            },
             "x:log" => EndpointCounting {
                 path: "/users/{user}/log",
                 is_child: true,
@@ -193,6 +199,25 @@ fn child_that_is_refused_is_a_gap_with_its_address() {
         "who we are is no evidence that was asked for"
     );
     assert_eq!((coverage.declared, coverage.duplicates), (Some(3), 0));
+}
+
+#[test]
+fn listing_that_begins_again_is_stated_and_its_first_page_counts_twice() {
+    let mut item = Item::new();
+    let first = r#"{"items":[{"id":"a"},{"id":"b"}]}"#;
+    item.answered("x:pods", "/pods?limit=2", 200, first);
+    item.answered("x:pods", "/pods?limit=2&continue=t", 410, "");
+    item.answered("x:pods", "/pods?limit=2", 200, first);
+    item.answered("x:pods", "/pods?limit=2&continue=u", 200, EMPTY);
+    let coverage = item.coverage(true);
+    let what = "x:pods: the listing began again, because the provider had forgotten its page token \
+                (410); what was deleted meanwhile is missing";
+    assert_eq!(gaps(&coverage), [(GapReason::Vanished, 1, vec![what])]);
+    assert_eq!((coverage.events, coverage.duplicates), (Some(4), 2));
+    // the root itself is gone: its step ends, and says so
+    let mut item = Item::new();
+    item.answered("x:pods", "/pods?limit=2", 410, "");
+    assert_eq!(gaps(&item.coverage(false)), []);
 }
 
 #[test]

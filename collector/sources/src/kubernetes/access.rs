@@ -174,7 +174,8 @@ struct KubeSigner {
     authenticator: Mutex<Option<Authenticator>>,
 }
 
-/// kube's layers wrap a client; here it is one that answers with the header fields that it was sent.
+/// kube's layers wrap a client; here it is one that answers with the header fields that it was
+/// sent.
 type Authenticator = BoxService<Request<Full<Bytes>>, Response<Full<Bytes>>, BoxError>;
 
 impl KubeSigner {

@@ -16,11 +16,14 @@ pub struct KubernetesConfig {
     /// Contexts of the kubeconfig, one for each cluster; its current context if absent.
     pub contexts: Option<Vec<String>>,
     /// Namespaces to capture, where the collector may not read the whole cluster. Nodes and other
-    /// objects without a namespace are then left out.
+    /// objects without a namespace are then left out, which the plan and the coverage state.
     pub namespaces: Option<Vec<String>>,
     /// Captures the Secrets in which Helm keeps its releases with their contents: templates and
     /// values, which often have passwords. Of all other Secrets only metadata is captured.
     pub helm_secrets: bool,
+    /// Watches events and pods from the declaration until the incident is contained, in passes of
+    /// their own that are sealed at each deadline.
+    pub watch: bool,
 }
 
 impl Default for KubernetesConfig {
@@ -31,6 +34,7 @@ impl Default for KubernetesConfig {
             contexts: None,
             namespaces: None,
             helm_secrets: false,
+            watch: false,
         }
     }
 }

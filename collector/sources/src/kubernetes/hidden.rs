@@ -1,9 +1,9 @@
 //! What must not be written of lists of Secrets and ConfigMaps.
 //!
-//! Secrets are asked for as metadata, so their values never cross the wire, with one exception:
-//! `kubectl apply` copies the whole object, values and all, into an annotation. ConfigMaps often
-//! have passwords where Secrets should be; their values are written as digests, which shows whether
-//! they changed.
+//! Secrets are asked for as metadata, so their values never cross the wire, with two exceptions:
+//! `kubectl apply` and others copy the whole object, values and all, into an annotation, and
+//! OpenShift puts the token of a service account into one. ConfigMaps often have passwords where
+//! Secrets should be; their values are written as digests, which shows whether they changed.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,40 +16,49 @@ use serde_json::value::RawValue;
 
 use crate::recorder::BodyReplacement;
 
-/// Annotations in which tools keep a copy of the object.
+/// Annotations in which tools keep a copy of the object, or a token.
 const COPIES: &[&str] = &[
     "kubectl.kubernetes.io/last-applied-configuration",
     "kapp.k14s.io/original",
     "objectset.rio.cattle.io/applied",
     "banzaicloud.com/last-applied",
+    "openshift.io/token-secret.value",
 ];
+/// How copies and tokens begin in annotations that are not known: JSON, and `{"` in base64, which
+/// is the beginning of a JSON Web Token.
+const COPY_PREFIXES: &[&str] = &["{", "[", "eyJ"];
 
 const REMOVED: &str = "\"removed\"";
 
 /// Hides copies of Secrets in annotations, and their values, should a server answer with whole
 /// objects though it was asked for metadata.
 pub(super) fn secrets(body: &[u8]) -> Option<Vec<BodyReplacement>> {
-    replacements(body, |_, _| REMOVED.to_owned())
+    replacements(body, is_copy_or_token, |_, _| REMOVED.to_owned())
 }
 
 /// Replaces values of ConfigMaps by their SHA-256, and hides copies of them.
 pub(super) fn config_maps(body: &[u8]) -> Option<Vec<BodyReplacement>> {
-    replacements(body, |is_binary, value| {
-        let digest = serde_json::from_str::<String>(value).ok().and_then(|text| {
-            let bytes = match is_binary {
-                true => BASE64.decode(text.as_bytes()).ok()?,
-                false => text.into_bytes(),
-            };
-            Some(format!("\"sha256:{}\"", Digest::of(&bytes).hex()))
-        });
-        // what is not a text as the API defines it might be anything
-        digest.unwrap_or_else(|| REMOVED.to_owned())
-    })
+    replacements(
+        body,
+        |name, _| COPIES.contains(&name),
+        |is_binary, value| {
+            let digest = serde_json::from_str::<String>(value).ok().and_then(|text| {
+                let bytes = match is_binary {
+                    true => BASE64.decode(text.as_bytes()).ok()?,
+                    false => text.into_bytes(),
+                };
+                Some(format!("\"sha256:{}\"", Digest::of(&bytes).hex()))
+            });
+            // what is not a text as the API defines it might be anything
+            digest.unwrap_or_else(|| REMOVED.to_owned())
+        },
+    )
 }
 
 /// `None` if `body` is not a list of objects; then nothing of it may be written.
 fn replacements(
     body: &[u8],
+    is_hidden: fn(annotation: &str, value: &RawValue) -> bool,
     hide: fn(is_binary: bool, value: &str) -> String,
 ) -> Option<Vec<BodyReplacement>> {
     let list: ObjectList<'_> = serde_json::from_slice(body).ok()?;
@@ -59,7 +68,7 @@ fn replacements(
     };
     for object in list.items {
         for (name, value) in object.metadata.annotations.unwrap_or_default().0 {
-            if COPIES.contains(&name.as_str()) {
+            if is_hidden(&name, value) {
                 replace(
                     value,
                     REMOVED.to_owned(),
@@ -79,6 +88,17 @@ fn replacements(
     }
     found.sort_by_key(|replacement| replacement.range.start);
     Some(found)
+}
+
+/// Only for Secrets: annotations of ConfigMaps in JSON, such as leader elections, are evidence.
+fn is_copy_or_token(name: &str, value: &RawValue) -> bool {
+    // what is not a text as the API defines it might be anything
+    let Ok(text) = serde_json::from_str::<String>(value.get()) else {
+        return true;
+    };
+    let text = text.trim_start();
+    let mut prefixes = COPY_PREFIXES.iter();
+    COPIES.contains(&name) || prefixes.any(|prefix| text.starts_with(prefix))
 }
 
 // Members are optional, but one that occurs twice is an error: the second would hide the first.
@@ -150,6 +170,23 @@ mod tests {
         let body = r#"{"kind":"PartialObjectMetadataList", "items":[{"metadata":{"name":"a","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"data\":{\"p\":\"c2VjcmV0\"}}\n","team":"x"}}},{"metadata":{"name":"b"},"data":{"p":"c2VjcmV0"},"stringData":{"q":"secret"}}]}"#;
         let kept = r#"{"kind":"PartialObjectMetadataList", "items":[{"metadata":{"name":"a","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"removed","team":"x"}}},{"metadata":{"name":"b"},"data":{"p":"removed"},"stringData":{"q":"removed"}}]}"#;
         assert_eq!(filtered(body, secrets).as_deref(), Some(kept));
+    }
+
+    #[test]
+    fn hides_tokens_and_unknown_copies_in_annotations() {
+        for (name, value, is_hidden) in [
+            ("openshift.io/token-secret.value", "abc", true),
+            ("tool.example/token", "eyJhbGciOi", true),
+            ("tool.example/original", r#"\n{\"data\":{}}"#, true),
+            ("tool.example/original", r"\u007b}", true),
+            ("meta.helm.sh/release-name", "shop", false),
+        ] {
+            let list = |value: &str| {
+                format!(r#"{{"items":[{{"metadata":{{"annotations":{{"{name}":"{value}"}}}}}}]}}"#)
+            };
+            let kept = list(if is_hidden { "removed" } else { value });
+            assert_eq!(filtered(&list(value), secrets), Some(kept), "{name}");
+        }
     }
 
     #[test]

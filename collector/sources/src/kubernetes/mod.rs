@@ -2,20 +2,24 @@
 //!
 //! kube reads kubeconfigs, gets credentials and builds requests ([`access`], [`table`]); the
 //! recorder sends them, since kube's own client would lose the exact bytes. What must not become
-//! evidence is in [`hidden`], and what to grant in [`cluster_role`].
+//! evidence is in [`hidden`], and what to grant in [`cluster_role`]. Lists are walked like those of
+//! all REST sources; a [`watch`] is not, since it has no end.
 
 mod access;
 #[cfg(test)]
 mod cluster_role;
+mod cluster_source;
 pub(crate) mod config;
 mod hidden;
 mod table;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
+use domain::incident::{Pivot, PivotKind};
 use domain::plan::CaptureTarget;
 use evidence_format::coverage::GapReason;
 use platform::chain;
@@ -26,10 +30,11 @@ use crate::recorder::{ResponseClassifier, RetryDecision};
 use crate::rest::{
     AccessRequest, Endpoint, ProviderAccess, RestAdapter, RestOffer, RestSource, WalkRoot,
 };
-use table::{HELM_ITEM, OFFERS};
+use cluster_source::ClusterSource;
+use table::{HELM_ITEM, KubernetesOffer, OFFERS, WATCH_ITEM};
 
 /// The source `kubernetes`.
-pub(crate) static SOURCE: RestAdapter = RestAdapter::new(&Kubernetes);
+pub(crate) static SOURCE: ClusterSource = ClusterSource(RestAdapter::new(&Kubernetes));
 
 /// The table, and how to get into a cluster.
 #[derive(Debug)]
@@ -129,22 +134,61 @@ impl RestSource for Kubernetes {
         cx: &AccessRequest<'_>,
     ) -> Result<Vec<WalkRoot>, String> {
         let config = &cx.config.kubernetes;
-        if offer.item == HELM_ITEM && !config.helm_secrets {
+        let is_wanted = match offer.item {
+            HELM_ITEM => config.helm_secrets,
+            WATCH_ITEM => config.watch,
+            _ => true,
+        };
+        if !is_wanted {
             return Ok(Vec::new());
         }
-        let Some(namespaces) = &config.namespaces else {
-            return Ok(offer.roots.iter().map(|root| WalkRoot::new(root)).collect());
+        let pivot = pivot_names(cx.pivot);
+        let root = |endpoint, namespace: Option<&String>| WalkRoot {
+            endpoint,
+            names: namespace
+                .map(|namespace| ("namespace", namespace.clone()))
+                .into_iter()
+                .chain(pivot.clone())
+                .collect(),
         };
-        let in_namespace = OFFERS
+        let Some(namespaces) = &config.namespaces else {
+            return Ok(offer.roots.iter().map(|list| root(list, None)).collect());
+        };
+        let lists = offer_of(offer.item).map_or(&[][..], |known| &known.roots_in_namespace);
+        let (in_each, once): (Vec<&Endpoint>, Vec<&Endpoint>) = lists
             .iter()
-            .find(|known| known.offer.item == offer.item)
-            .map_or(&[][..], |known| &known.roots_in_namespace);
-        let roots = namespaces.iter().flat_map(|namespace| {
-            in_namespace.iter().map(|root| WalkRoot {
-                endpoint: root,
-                names: vec![("namespace", namespace.clone())],
-            })
-        });
-        Ok(roots.collect())
+            .partition(|list| !list.children.is_empty() || list.path.contains("{namespace}"));
+        let in_each = namespaces
+            .iter()
+            .flat_map(|namespace| in_each.iter().map(|list| root(list, Some(namespace))));
+        Ok(in_each
+            .chain(once.iter().map(|list| root(list, None)))
+            .collect())
     }
+}
+
+fn offer_of(item: &str) -> Option<&'static KubernetesOffer> {
+    OFFERS.iter().find(|known| known.offer.item == item)
+}
+
+/// Placeholders for the rows' selectors and conditions.
+fn pivot_names(pivot: Option<&Pivot>) -> Vec<(&'static str, String)> {
+    let Some(pivot) = pivot else {
+        return Vec::new();
+    };
+    let value = pivot.value();
+    let (namespace, _) = value.split_once('/').unwrap_or((value, ""));
+    let (_, name) = value.rsplit_once('/').unwrap_or(("", value));
+    let searched = [
+        (PivotKind::Image, "pivot_image"),
+        (PivotKind::Workload, "pivot_workload"),
+    ];
+    let searched = searched
+        .into_iter()
+        .filter(|(kind, _)| *kind == pivot.kind());
+    let ends = [("pivot_namespace", namespace), ("pivot_name", name)];
+    ends.into_iter()
+        .chain(searched.map(|(_, placeholder)| (placeholder, name)))
+        .map(|(placeholder, value)| (placeholder, value.to_owned()))
+        .collect()
 }

@@ -169,6 +169,18 @@ impl Recorder {
         }
     }
 
+    /// The same recorder and buffer, and a token that stops its requests and no others. They stop
+    /// with this recorder's, too.
+    #[must_use]
+    pub(crate) fn with_own_stop(&self) -> (Self, CancellationToken) {
+        let stop = self.stop.child_token();
+        let recorder = Self {
+            stop: stop.clone(),
+            ..self.clone()
+        };
+        (recorder, stop)
+    }
+
     /// The same recorder, but nothing is recorded: for checks of readiness, and for client
     /// libraries that fetch credentials. Quotas, retries and the registration of secrets stay the
     /// same.
@@ -233,7 +245,8 @@ impl Recorder {
         }
     }
 
-    async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// Waits for `work`; `None` if the recorder is stopped first.
+    pub(crate) async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         self.stop.run_until_cancelled(work).await
     }
 

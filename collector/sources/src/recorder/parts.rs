@@ -40,6 +40,8 @@ pub struct StreamedResponse {
     pub response: Response<Bytes>,
     /// Bytes of the body that were recorded.
     pub body_bytes: u64,
+    /// The last of them: the part that the caller persists.
+    pub last_part: Bytes,
     /// Bytes of the whole body, if the server stated it.
     pub body_bytes_declared: Option<u64>,
     /// Why the recorded body is incomplete; `None` if it is complete.
@@ -174,7 +176,7 @@ impl<'a> PartWriter<'a> {
             continues: end.is_none() && !self.is_withheld,
             removed,
             truncated: end.and_then(BodyEnd::truncation),
-            gap: end.and_then(BodyEnd::gap),
+            gap: end.and_then(|end| end.gap(recorder.policy.resumes_bodies)),
         };
         self.write(recorder, withheld, part);
         let offset = self.recorded;
@@ -220,7 +222,11 @@ impl<'a> PartWriter<'a> {
         withheld
     }
 
-    pub(super) fn into_result(self, end: Option<BodyEnd>) -> Result<StreamedResponse, CallError> {
+    pub(super) fn into_result(
+        self,
+        end: Option<BodyEnd>,
+        last_part: Option<RecordedPart>,
+    ) -> Result<StreamedResponse, CallError> {
         let end = if self.is_withheld {
             BodyEnd::Withheld
         } else {
@@ -234,6 +240,7 @@ impl<'a> PartWriter<'a> {
         Ok(StreamedResponse {
             response: into_response(self.attempts.request.uri(), head),
             body_bytes: self.recorded,
+            last_part: last_part.map(|part| part.body).unwrap_or_default(),
             body_bytes_declared,
             truncated: end.truncation(),
         })
@@ -261,12 +268,12 @@ impl BodyEnd {
         }
     }
 
-    fn gap(self) -> Option<GapReason> {
+    fn gap(self, is_resumed: bool) -> Option<GapReason> {
         match self {
             // a stop is a gap of its step
             Self::Complete | Self::Withheld | Self::Stopped => None,
             Self::TooLong => Some(GapReason::TooLarge),
-            Self::Disconnected | Self::Silent => Some(GapReason::Malformed),
+            Self::Disconnected | Self::Silent => (!is_resumed).then_some(GapReason::Malformed),
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct RequestPolicy {
     pub head_timeout: Duration,
     /// Between two chunks of the body; `None` for watches, which may be silent for hours.
     pub idle_timeout: Option<Duration>,
+    /// A streamed body that breaks off is no gap: the caller asks for the rest, as a watch does.
+    pub resumes_bodies: bool,
     /// Certificate authorities, client identity, server name and proxy of the connection.
     pub trust: Arc<TlsTrust>,
 }
@@ -60,6 +62,7 @@ impl RequestPolicy {
             body_filter: None,
             head_timeout: HEAD_TIMEOUT,
             idle_timeout: Some(IDLE_TIMEOUT),
+            resumes_bodies: false,
             trust: Arc::default(),
         }
     }

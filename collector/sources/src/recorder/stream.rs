@@ -59,7 +59,7 @@ impl Recorder {
                 }
                 let part = writer.record(self, end);
                 if end.is_some() || writer.is_withheld {
-                    return writer.into_result(end).map_err(StreamError::Call);
+                    return writer.into_result(end, part).map_err(StreamError::Call);
                 }
                 if let Some(part) = part {
                     on_part(part).await.map_err(StreamError::Part)?;
@@ -79,6 +79,7 @@ fn unstreamed(response: Response<Bytes>) -> StreamedResponse {
     StreamedResponse {
         response,
         body_bytes: 0,
+        last_part: Bytes::new(),
         body_bytes_declared: None,
         truncated: None,
     }

@@ -181,6 +181,7 @@ impl RemoteSource for RestAdapter {
             },
             declares: row.declared.is_some(),
             results_max: row.window.and_then(|window| window.results_max),
+            restarts_on: row.restarts_on,
             losses: row.losses,
         })
     }

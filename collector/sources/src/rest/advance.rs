@@ -203,7 +203,8 @@ pub(super) fn note_redirect(branch: &mut WalkBranch, endpoint: &Endpoint, status
     }
 }
 
-fn root_refused(endpoint: &Endpoint, status: StatusCode) -> Incomplete {
+/// What a refused root means for the step.
+pub(crate) fn root_refused(endpoint: &Endpoint, status: StatusCode) -> Incomplete {
     let (ended, reason) = match status.as_u16() {
         401 => (EndReason::Failed, GapReason::Unauthenticated),
         403 => (EndReason::Forbidden, GapReason::PermissionDenied),

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::endpoint::{ChildEndpoint, ChildRepeat, Condition, Endpoint, ValueFrom};
 use super::page::{scalar, text_at};
+use super::template::Names;
 
 /// Children of one kind that one record can have: a hostile number must not make a million
 /// requests.
@@ -15,10 +16,12 @@ const VALUE_BYTES_MAX: usize = 1024;
 /// [`ChildEndpoint::takes`], in their order.
 pub(super) type PendingChild = (u8, Vec<String>);
 
-/// Calls `visit` with each child of `record`. Returns false if there were more than are asked.
+/// Calls `visit` with each child of `record`; `names` are those of the walk so far. Returns false if
+/// there were more than are asked.
 pub(super) fn children_of(
     endpoint: &Endpoint,
     record: &Value,
+    names: &Names,
     visit: &mut dyn FnMut(PendingChild),
 ) -> bool {
     let mut is_all = true;
@@ -37,7 +40,8 @@ pub(super) fn children_of(
         };
         is_all &= elements.len() as u64 <= REPEATS_MAX;
         for element in elements.iter().take(REPEATS_MAX as usize) {
-            if !child.only.iter().all(|only| holds(only, record, element)) {
+            let mut conditions = child.only.iter();
+            if !conditions.all(|only| holds(only, record, element, names)) {
                 continue;
             }
             match values(child, record, element) {
@@ -72,7 +76,7 @@ fn value(from: ValueFrom, record: &Value, element: &Value) -> Option<String> {
     }
 }
 
-fn holds(condition: &Condition, record: &Value, element: &Value) -> bool {
+fn holds(condition: &Condition, record: &Value, element: &Value, names: &Names) -> bool {
     let at = |from: ValueFrom| match from {
         ValueFrom::Record(at) | ValueFrom::RecordUntil(at, _) => record.pointer(at),
         ValueFrom::Element(at) => element.pointer(at),
@@ -93,6 +97,19 @@ fn holds(condition: &Condition, record: &Value, element: &Value) -> bool {
         Condition::AtLeast(from, least) => at(from)
             .and_then(Value::as_u64)
             .is_some_and(|number| number >= least),
+        Condition::Mentions(from, name) => names
+            .get(name)
+            .is_none_or(|text| at(from).is_some_and(|value| mentions(value, text))),
+    }
+}
+
+/// True if a text in `value` contains `text`.
+fn mentions(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(own) => own.contains(text),
+        Value::Array(elements) => elements.iter().any(|element| mentions(element, text)),
+        Value::Object(members) => members.values().any(|member| mentions(member, text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -130,7 +147,9 @@ mod tests {
 
     fn children(record: &Value) -> (Vec<PendingChild>, bool) {
         let mut found = Vec::new();
-        let is_all = children_of(&PODS, record, &mut |child| found.push(child));
+        let is_all = children_of(&PODS, record, &Names::new(), &mut |child| {
+            found.push(child);
+        });
         (found, is_all)
     }
 
@@ -150,6 +169,19 @@ mod tests {
             ]
         );
         assert!(is_all);
+    }
+
+    #[test]
+    fn condition_on_pivot_holds_where_nothing_is_searched() {
+        let condition = Condition::Mentions(ValueFrom::Record("/status"), "image");
+        let record = json!({"status": {"all": [{"imageID": "docker.io/x@sha256:ab"}]}});
+        let holds = |names: &[(&str, &str)]| {
+            let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let names = names.iter().map(own).collect();
+            super::holds(&condition, &record, &Value::Null, &names)
+        };
+        assert!(holds(&[]) && holds(&[("image", "sha256:ab")]));
+        assert!(!holds(&[("image", "sha256:cd")]));
     }
 
     #[test]

@@ -288,6 +288,9 @@ pub enum Condition {
     StartsWith(ValueFrom, &'static str),
     /// The value is a number, and at least this.
     AtLeast(ValueFrom, u64),
+    /// A text in the value contains the value of this placeholder, which a source gives its roots
+    /// to search for a pivot. Holds if there is none: a step without a pivot asks for all children.
+    Mentions(ValueFrom, &'static str),
 }
 
 /// One kind of evidence that a source offers: one step captures it from one target, and one item

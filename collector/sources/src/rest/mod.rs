@@ -44,6 +44,7 @@ pub use access::{
     AccessRequest, ProviderAccess, RequestSigner, SignError, TokenSigner, token_in_header,
 };
 pub use adapter::{RestAdapter, endpoints_of};
+pub(crate) use advance::root_refused;
 pub use client_credentials::ClientCredentials;
 pub use endpoint::{
     BodyShape, ChildEndpoint, ChildRepeat, Condition, DeclaredCount, Endpoint, EndpointQuota,
@@ -52,12 +53,14 @@ pub use endpoint::{
 };
 pub use intern::{intern, intern_text};
 pub use private_key::{PrivateKey, PrivateKeyError};
+pub(crate) use requests::{PageRequest, RequestError, Requester};
 pub use row::UNPUBLISHED;
 pub use source::{RestSource, WalkRoot};
 pub use table_source::{ConfiguredInstance, PLAIN_HTTP, TableSource, grants_of};
+pub(crate) use walk::worst_of;
 
 /// Seeds a buffer's record ids. If the system has no randomness, the clock still differs for each.
-fn seed() -> [u8; 8] {
+pub(crate) fn seed() -> [u8; 8] {
     platform::random()
         .unwrap_or_else(|_| platform::clock::reading("").boot_nanoseconds.to_be_bytes())
 }

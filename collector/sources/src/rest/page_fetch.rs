@@ -89,7 +89,7 @@ impl Walk<'_> {
                 return PageOutcome::Refused(response.status());
             }
             tries += 1;
-            match read(endpoint, &response, &url, position) {
+            match read(&request, &response, &url) {
                 Ok(mut page) => {
                     page.children
                         .retain(|child| self.is_searched(root, level, child));
@@ -103,11 +103,11 @@ impl Walk<'_> {
 }
 
 fn read(
-    endpoint: &Endpoint,
+    request: &PageRequest<'_>,
     response: &Response<Bytes>,
     url: &Url,
-    position: Option<&str>,
 ) -> Result<FetchedPage, String> {
+    let (endpoint, position) = (request.endpoint, request.position);
     if endpoint.body.is_streamed() || response.status() == StatusCode::NO_CONTENT {
         return Ok(FetchedPage::default());
     }
@@ -119,8 +119,9 @@ fn read(
         Paging::PageNumber { .. } | Paging::Offset { .. }
     );
     let summary = read_page(endpoint, response.body(), &mut |record| {
-        page.has_more_children |=
-            !children_of(endpoint, record, &mut |child| page.children.push(child));
+        page.has_more_children |= !children_of(endpoint, record, request.names, &mut |child| {
+            page.children.push(child);
+        });
         if is_numbered {
             ids.extend_from_slice(id_of(endpoint, record).as_bytes());
             ids.push(0);

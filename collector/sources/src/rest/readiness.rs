@@ -238,7 +238,7 @@ fn estimate(endpoint: &Endpoint, body: &[u8], part: Option<TimePart>) -> Option<
     let mut children = 0;
     let mut span: Option<(i64, i64)> = None;
     let summary: PageSummary = read_page(endpoint, body, &mut |record| {
-        let _ = children_of(endpoint, record, &mut |_| children += 1);
+        let _ = children_of(endpoint, record, &Names::new(), &mut |_| children += 1);
         if let BodyShape::Events { time, .. } = endpoint.body
             && let Some(time) = time_at(record, time).map(milliseconds)
         {

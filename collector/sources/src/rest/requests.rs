@@ -13,20 +13,21 @@ use super::source::RestSource;
 use super::template::{self, Encoding, Names, TemplateError};
 use crate::Incomplete;
 use crate::recorder::{
-    CallError, QuotaKey, Recorder, RequestPolicy, ResponseClassifier, StreamError,
+    CallError, QuotaKey, RecordedPart, Recorder, RequestPolicy, ResponseClassifier, StreamError,
+    StreamedResponse,
 };
 use evidence_format::coverage::{EndReason, GapReason};
 use evidence_format::id::IncidentId;
 
 /// Sends requests to one target.
-pub(super) struct Requester<'a> {
-    pub(super) provider: &'static str,
-    pub(super) access: &'a ProviderAccess,
-    pub(super) classify: ResponseClassifier,
+pub(crate) struct Requester<'a> {
+    pub(crate) provider: &'static str,
+    pub(crate) access: &'a ProviderAccess,
+    pub(crate) classify: ResponseClassifier,
     /// See [`RequestPolicy::rank`].
-    pub(super) rank: u32,
+    pub(crate) rank: u32,
     /// Longest body of lines or opaque bytes, unless the endpoint says otherwise.
-    pub(super) object_bytes_max: u64,
+    pub(crate) object_bytes_max: u64,
     /// So that the provider's log tells our requests from those of others.
     user_agent: HeaderValue,
     /// Raised when credentials are renewed: requests that were signed before do not renew them
@@ -36,18 +37,18 @@ pub(super) struct Requester<'a> {
 }
 
 /// One request of a walk.
-pub(super) struct PageRequest<'r> {
-    pub(super) endpoint: &'static Endpoint,
-    pub(super) names: &'r Names,
+pub(crate) struct PageRequest<'r> {
+    pub(crate) endpoint: &'static Endpoint,
+    pub(crate) names: &'r Names,
     /// What a pivot adds to the path, or the path that polling uses instead.
-    pub(super) path: &'r str,
+    pub(crate) path: &'r str,
     /// Position of the page; `None` is the first.
-    pub(super) position: Option<&'r str>,
+    pub(crate) position: Option<&'r str>,
 }
 
 /// A request has no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RequestError {
+pub(crate) enum RequestError {
     #[error(transparent)]
     Call(CallError),
     #[error(transparent)]
@@ -62,9 +63,18 @@ pub(super) enum RequestError {
     Persist(Incomplete),
 }
 
+impl From<StreamError<Incomplete>> for RequestError {
+    fn from(error: StreamError<Incomplete>) -> Self {
+        match error {
+            StreamError::Call(error) => Self::Call(error),
+            StreamError::Part(incomplete) => Self::Persist(incomplete),
+        }
+    }
+}
+
 impl RequestError {
     /// What the error means for the step; `operation` is the endpoint's id.
-    pub(super) fn incomplete(self, operation: &str) -> Incomplete {
+    pub(crate) fn incomplete(self, operation: &str) -> Incomplete {
         let failed = |reason, what: String| Incomplete {
             ended: EndReason::Failed,
             reason,
@@ -83,7 +93,7 @@ impl RequestError {
 }
 
 impl<'a> Requester<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         source: &dyn RestSource,
         access: &'a ProviderAccess,
         incident: Option<&IncidentId>,
@@ -105,7 +115,7 @@ impl<'a> Requester<'a> {
 
     /// Sends `request`, signed. Credentials that the provider rejects are renewed once. Returns the
     /// answer and the URL that was asked. `persist` is called after each part of a streamed body.
-    pub(super) async fn send<P>(
+    pub(crate) async fn send<P>(
         &self,
         recorder: &Recorder,
         request: &PageRequest<'_>,
@@ -125,6 +135,36 @@ impl<'a> Requester<'a> {
                 .await?;
             if response.status() != StatusCode::UNAUTHORIZED || is_retry {
                 return Ok((response, url));
+            }
+            is_retry = true;
+            self.renew(generation).await;
+        }
+    }
+
+    /// Sends `request` like [`Self::send`], for a body that the caller asks for again where it broke
+    /// off. `on_part` gets each part but the last, which is in the answer.
+    pub(crate) async fn stream<F, P>(
+        &self,
+        recorder: &Recorder,
+        request: &PageRequest<'_>,
+        mut on_part: F,
+    ) -> Result<StreamedResponse, RequestError>
+    where
+        F: FnMut(RecordedPart) -> P,
+        P: Future<Output = Result<(), Incomplete>>,
+    {
+        let url = self.url(request)?;
+        let recorder = recorder.with_policy(RequestPolicy {
+            resumes_bodies: true,
+            ..self.policy(request.endpoint)
+        });
+        let mut is_retry = false;
+        loop {
+            let generation = self.generation.load(Ordering::SeqCst);
+            let http = self.signed(request, &url, &recorder).await?;
+            let streamed = recorder.stream(http, &mut on_part).await?;
+            if streamed.response.status() != StatusCode::UNAUTHORIZED || is_retry {
+                return Ok(streamed);
             }
             is_retry = true;
             self.renew(generation).await;
@@ -270,13 +310,8 @@ where
     if !endpoint.body.is_streamed() {
         return recorder.call(request).await.map_err(RequestError::Call);
     }
-    let streamed = recorder.stream(request, |_| persist()).await;
-    match streamed {
-        // a body that was cut at its limit says so in its records
-        Ok(streamed) => Ok(streamed.response),
-        Err(StreamError::Call(error)) => Err(RequestError::Call(error)),
-        Err(StreamError::Part(incomplete)) => Err(RequestError::Persist(incomplete)),
-    }
+    // a body that was cut at its limit says so in its records
+    Ok(recorder.stream(request, |_| persist()).await?.response)
 }
 
 /// The body of a `POST`, with the page's token; `None` for a `GET`.

@@ -17,7 +17,7 @@ pub(super) enum Encoding {
 
 /// A template cannot be filled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TemplateError {
+pub(crate) enum TemplateError {
     #[error("no value for {{{0}}}")]
     NoValue(String),
     /// `.` and `..` are segments that change the path, even percent-encoded (WHATWG URL, §4.4). The

@@ -303,8 +303,8 @@ fn fingerprint(roots: &[WalkRoot]) -> u64 {
     digest(text.join("\n").as_bytes())
 }
 
-/// One end for all branches: the one that decides whether the step is continued, else the first.
-fn worst_of(incompletes: Vec<Incomplete>) -> Result<(), Incomplete> {
+/// One end for all branches of a step: the one that decides whether the step is continued, else the first.
+pub(crate) fn worst_of(incompletes: Vec<Incomplete>) -> Result<(), Incomplete> {
     let decides = |incomplete: &&Incomplete| match incomplete.ended {
         EndReason::Limit | EndReason::Cancelled => 0,
         EndReason::Deadline | EndReason::Throttled => 1,

@@ -258,6 +258,12 @@ pub static ENDPOINTS: &[KubernetesEndpoint] = &[
     other("kubernetes:getVersion", "Version", ObjectReader::Version),
     other("kubernetes:listApiGroups", "APIGroup", ObjectReader::Opaque),
     other(
+        "kubernetes:getEventsVersion",
+        "EventList",
+        ObjectReader::Opaque,
+    ),
+    other("kubernetes:getPodsVersion", "PodList", ObjectReader::Opaque),
+    other(
         "kubernetes:createSelfSubjectReview",
         "SelfSubjectReview",
         ObjectReader::Opaque,

@@ -456,3 +456,18 @@ fn watched_objects_are_read_like_listed_ones() {
     }
     assert!(derived > 50, "{derived}");
 }
+
+#[test]
+fn event_has_the_same_line_whether_it_is_listed_or_watched() {
+    let event = r#"{"metadata":{"name":"web.1","namespace":"shop","uid":"u1","resourceVersion":"7"},"reason":"Killing","message":"Stopping container web","involvedObject":{"kind":"Pod","namespace":"shop","name":"web"},"firstTimestamp":"2026-11-23T13:19:01Z","lastTimestamp":"2026-11-23T13:19:01Z","count":1}"#;
+    let list = format!(r#"{{"kind":"EventList","items":[{event}]}}"#);
+    let listed = derive("kubernetes:listEvents", 200, list.as_bytes());
+    // the server sends it again with a bookmark, and when the watch is resumed
+    let change = |kind: &str| format!("{{\"type\":\"{kind}\",\"object\":{event}}}\n");
+    let bookmark =
+        r#"{"type":"BOOKMARK","object":{"kind":"Event","metadata":{"resourceVersion":"8"}}}"#;
+    let body = format!("{}{bookmark}\n{}", change("ADDED"), change("DELETED"));
+    let watched = derive("kubernetes:watchEvents", 200, body.as_bytes());
+    assert_eq!(watched, listed, "expiry says nothing");
+    assert_eq!(events(&watched)[0].event_id.as_deref(), Some("u1"));
+}

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -12,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::access::{clusters, open};
 use super::super::config::KubernetesConfig;
-use crate::recorder::{QuotaKey, Recorder, RequestPolicy, RequestRate, Transport, TrustedRoots};
+use super::harness::recorder;
+use crate::recorder::TrustedRoots;
 
 /// A folder that is removed with its owner.
 struct Scratch(PathBuf);
@@ -63,19 +63,6 @@ fn config(path: &Path, contexts: &[&str]) -> KubernetesConfig {
     }
 }
 
-pub(super) fn recorder() -> Recorder {
-    crate::crypto::install_provider();
-    let quota = QuotaKey {
-        provider: "kubernetes",
-        account: String::new(),
-        region: String::new(),
-        endpoint: "test",
-    };
-    let policy = RequestPolicy::new(quota, RequestRate::new(1000.0, 1000));
-    let transport = Arc::new(Transport::new().expect("a client"));
-    Recorder::new(transport, policy, [7; 8], CancellationToken::new())
-}
-
 /// What `context` puts on a request.
 async fn signed(path: &Path, context: &str) -> Result<http::HeaderMap, String> {
     let found = clusters(&config(path, &[context])).await;
@@ -83,7 +70,10 @@ async fn signed(path: &Path, context: &str) -> Result<http::HeaderMap, String> {
     let access = open(&name, config.map_err(|error| error.to_string())?).await;
     let access = access.map_err(|error| error.to_string())?;
     let mut request = Request::new(Bytes::new());
-    let signed = access.signer.sign(&mut request, &recorder()).await;
+    let signed = access
+        .signer
+        .sign(&mut request, &recorder(CancellationToken::new()))
+        .await;
     signed.map_err(|error| error.to_string())?;
     Ok(request.headers().clone())
 }

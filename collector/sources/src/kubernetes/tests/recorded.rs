@@ -7,20 +7,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use domain::incident::PassKind;
-use domain::plan::{CaptureStep, EvidenceLifetime, StepLimits};
-use evidence_format::warc;
-use platform::progress::ProgressCounter;
+use evidence_format::coverage::{EndReason, GapReason};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::super::{Kubernetes, SOURCE};
+use super::super::SOURCE;
+use super::harness::{Captured, StepCapture};
+use crate::Source as _;
 use crate::config::{KubernetesConfig, SourcesConfig};
-use crate::context::{CaptureContext, PageSink, PageSinkError};
-use crate::rest::RestSource as _;
-use crate::{Incomplete, RemoteSource as _, Source as _};
 
 fn recordings(name: &str) -> Option<Vec<Value>> {
     let corpora = std::env::var_os("EXHIBIT_CORPORA").map_or_else(
@@ -171,12 +165,18 @@ impl RecordedCluster {
             }
         }
         let selector = query.get("fieldSelector").map(String::as_str);
+        let label = query
+            .get("labelSelector")
+            .and_then(|term| term.split_once('='));
         let items: Vec<&Value> = list["items"]
             .as_array()
             .expect("items")
             .iter()
             .filter(|item| namespace.is_none_or(|it| item["metadata"]["namespace"] == it))
             .filter(|item| selector.is_none_or(|selector| selects(selector, item)))
+            .filter(|item| {
+                label.is_none_or(|(name, value)| item["metadata"]["labels"][name] == value)
+            })
             .collect();
         let limit: usize = query["limit"].parse().expect("a limit");
         let end = items.len().min(begin + limit);
@@ -231,174 +231,18 @@ fn status_body(code: u64, reason: &str) -> String {
         .to_string()
 }
 
-/// Keeps what a step captured, in memory.
-#[derive(Default)]
-struct MemorySink {
-    warc: Mutex<Vec<u8>>,
-    cursors: Mutex<Vec<usize>>,
-}
-
-#[async_trait]
-impl PageSink for MemorySink {
-    async fn persist(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), PageSinkError> {
-        self.warc
-            .lock()
-            .expect("not poisoned")
-            .extend_from_slice(&warc);
-        let length = cursor.map_or(0, str::len);
-        self.cursors.lock().expect("not poisoned").push(length);
-        Ok(())
-    }
-}
-
-/// One record of a response.
-struct Answer {
-    endpoint: String,
-    uri: String,
-    removed: Option<String>,
-    status: u16,
-    body: String,
-}
-
-struct Captured {
-    ended: Result<(), Incomplete>,
-    answers: Vec<Answer>,
-    warc: Vec<u8>,
-    cursor_bytes_max: usize,
-}
-
-impl Captured {
-    fn of<'c>(&'c self, endpoint: &'c str) -> impl Iterator<Item = &'c Answer> {
-        self.answers
-            .iter()
-            .filter(move |answer| answer.endpoint == endpoint)
-    }
-
-    /// Different objects in the successful lists of `endpoint`.
-    fn objects(&self, endpoint: &str) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
-        for answer in self.of(endpoint).filter(|answer| answer.status == 200) {
-            let body: Value = serde_json::from_str(&answer.body).expect("JSON");
-            for item in body["items"].as_array().expect("items") {
-                found.insert(item["metadata"]["uid"].as_str().expect("a uid").to_owned());
-            }
-        }
-        found
-    }
-}
-
-/// Captures all of `offer`.
+/// Captures all of `offer`, or what matches `pivot`.
 async fn capture(
     cluster: &RecordedCluster,
     offer: &'static str,
     change: impl FnOnce(&mut KubernetesConfig),
-    pivot: Option<&str>,
+    pivot: Option<&'static str>,
 ) -> Captured {
-    let name = format!("exhibit-kubernetes-{offer}-{}", cluster.address.port());
-    let kubeconfig = std::env::temp_dir().join(name);
-    let text = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: prod\n\
-         clusters: [{{name: c, cluster: {{server: 'http://{}'}}}}]\n\
-         contexts: [{{name: prod, context: {{cluster: c, user: u}}}}]\n\
-         users: [{{name: u, user: {{token: read-only}}}}]\n",
-        cluster.address
-    );
-    std::fs::write(&kubeconfig, text).expect("writable");
-    let mut config = SourcesConfig::default();
-    config.kubernetes.kubeconfig = Some(kubeconfig.clone());
-    change(&mut config.kubernetes);
-    let captured = capture_offer(&Arc::new(config), offer, pivot).await;
-    let _ = std::fs::remove_file(kubeconfig);
-    captured
-}
-
-async fn capture_offer(
-    config: &Arc<SourcesConfig>,
-    offer: &'static str,
-    pivot: Option<&str>,
-) -> Captured {
-    let recorder = super::access::recorder();
-    let request = crate::rest::AccessRequest {
-        config,
-        recorder: &recorder,
-        incident: None,
-        pivot: None,
+    let step = StepCapture {
+        pivot,
+        ..StepCapture::of(offer)
     };
-    let target = Kubernetes
-        .targets(&request)
-        .await
-        .remove(0)
-        .expect("a target");
-    let facts = SOURCE
-        .offers()
-        .iter()
-        .find(|known| known.item == offer)
-        .expect("an offer");
-    let step = CaptureStep {
-        item: offer.parse().expect("a name"),
-        offer: offer.to_owned(),
-        api: facts.api.to_owned(),
-        target,
-        what: facts.what.to_owned(),
-        pivot: pivot.map(|pivot| pivot.parse().expect("a pivot")),
-        asked: None,
-        effective: None,
-        clipped: None,
-        lifetime: EvidenceLifetime::State(1),
-        citation: String::new(),
-        expires_at: None,
-        requests_expected: None,
-        bytes_expected: None,
-        seconds_expected: None,
-        limits: StepLimits {
-            object_bytes_max: 64 << 20,
-            item_bytes_max: 1 << 30,
-        },
-        cursor: None,
-        left_out: None,
-        problem: None,
-    };
-    let sink = Arc::new(MemorySink::default());
-    let cx = CaptureContext {
-        incident: "INC-2026-0001".parse().expect("an id"),
-        config: config.clone(),
-        recorder,
-        cursor: None,
-        bytes_max: 1 << 30,
-        object_bytes_max: 64 << 20,
-        pass_kind: PassKind::First,
-        progress: Arc::new(ProgressCounter::default()),
-        pass_progress: Arc::new(ProgressCounter::default()),
-        sink: sink.clone(),
-    };
-    let ended = SOURCE.capture(&step, &cx).await;
-    let warc = sink.warc.lock().expect("not poisoned").clone();
-    let cursors = sink.cursors.lock().expect("not poisoned");
-    Captured {
-        ended,
-        answers: answers(&warc),
-        cursor_bytes_max: cursors.iter().copied().max().unwrap_or(0),
-        warc,
-    }
-}
-
-fn answers(bytes: &[u8]) -> Vec<Answer> {
-    let records = warc::records(bytes).map(|record| record.expect("WARC"));
-    records
-        .filter(|record| record.fields.get("WARC-Type") == Some("response"))
-        .map(|record| {
-            let block = String::from_utf8_lossy(record.block).into_owned();
-            let (head, body) = block.split_once("\r\n\r\n").expect("a head");
-            let text = |name| record.fields.get(name).unwrap_or_default().to_owned();
-            Answer {
-                endpoint: text("Exhibit-Endpoint"),
-                uri: text("WARC-Target-URI"),
-                removed: record.fields.get("Exhibit-Removed").map(str::to_owned),
-                status: head[9..12].parse().expect("a status"),
-                body: body.to_owned(),
-            }
-        })
-        .collect()
+    step.from(cluster.address, change).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -436,7 +280,12 @@ async fn events_and_every_list_are_captured_whole() {
                 "{incomplete:?}"
             );
         }
-        assert!(captured.cursor_bytes_max < 64 << 10);
+        assert!(
+            captured
+                .cursors
+                .iter()
+                .all(|cursor| cursor.len() < 64 << 10)
+        );
     }
     assert!(listed >= 24, "{listed} lists");
 }
@@ -475,8 +324,8 @@ async fn every_container_has_its_log_and_restarted_ones_two() {
         .of("kubernetes:podLog")
         .find(|answer| answer.uri.contains(killed));
     assert!(log.is_some_and(|answer| answer.body.contains("level=info msg=\"starting\"")));
-    // a container that never started has no log, and nothing is missing; a node that does not answer
-    // is a gap
+    // a container that never started has no log, and nothing is missing; a node that does not
+    // answer is a gap
     let waiting = captured
         .of("kubernetes:podLog")
         .any(|answer| answer.status == 400);
@@ -547,6 +396,12 @@ async fn forgotten_page_token_starts_the_list_again() {
         .collect();
     assert_eq!(statuses, [200, 410, 200, 200]);
     assert_eq!(captured.objects("kubernetes:listEvents").len(), 528);
+    let [gap] = &captured.coverage.gaps[..] else {
+        panic!("the restart is stated: {:?}", captured.coverage.gaps);
+    };
+    assert_eq!((gap.reason, gap.count), (GapReason::Vanished, 1));
+    assert!(gap.examples[0].contains("began again"), "{gap:?}");
+    assert_eq!(captured.coverage.duplicates, 500, "of the first page");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -589,21 +444,110 @@ async fn namespaces_of_the_configuration_are_all_that_is_asked() {
     assert_eq!(elsewhere, 2, "who we are, once in each step");
 }
 
+/// Captures the step of a pivot; returns the names of the pods that are listed, and of those whose
+/// logs are there.
+async fn pods_of(cluster: &RecordedCluster, pivot: &'static str) -> [BTreeSet<String>; 2] {
+    let captured = capture(cluster, "kubernetes-pods", |_| {}, Some(pivot)).await;
+    assert_eq!(captured.ended, Ok(()), "{pivot}");
+    let mut listed = BTreeSet::new();
+    for answer in captured.of("kubernetes:listPods") {
+        let body: Value = serde_json::from_str(&answer.body).expect("JSON");
+        for pod in body["items"].as_array().expect("items") {
+            listed.insert(pod["metadata"]["name"].as_str().expect("a name").to_owned());
+        }
+    }
+    let logged = captured.of("kubernetes:podLog").map(|answer| {
+        let after = answer.uri.split("/pods/").nth(1).expect("a pod");
+        after.split('/').next().expect("a name").to_owned()
+    });
+    [listed, logged.collect()]
+}
+
+/// Names of the recorded pods that satisfy `condition`.
+fn pods_where(cluster: &RecordedCluster, condition: impl Fn(&Value) -> bool) -> BTreeSet<String> {
+    let pods = cluster.lists["/api/v1/pods"]["items"].as_array();
+    let pods = pods.expect("pods").iter().filter(|pod| condition(pod));
+    pods.map(|pod| pod["metadata"]["name"].as_str().expect("a name").to_owned())
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn pivot_narrows_pods_to_a_node() {
+async fn pivot_narrows_list_where_server_can_select() {
     let Some(cluster) = RecordedCluster::start(Misbehaviour::default()) else {
         return;
     };
-    let captured = capture(&cluster, "kubernetes-pods", |_| {}, Some("node=wrk-a1")).await;
-    let pods = cluster.lists["/api/v1/pods"]["items"]
+    for (pivot, at, value) in [
+        ("node=wrk-a1", "/spec/nodeName", "wrk-a1"),
+        ("namespace=ci", "/metadata/namespace", "ci"),
+        ("label=app=ledger", "/metadata/labels/app", "ledger"),
+        (
+            "service-account=payments/checkout-api",
+            "/spec/serviceAccountName",
+            "checkout-api",
+        ),
+    ] {
+        let expected = pods_where(&cluster, |pod| {
+            pod.pointer(at).is_some_and(|found| found == value)
+        });
+        assert!(!expected.is_empty() && expected.len() < 31, "{pivot}");
+        let [listed, _] = pods_of(&cluster, pivot).await;
+        assert_eq!(listed, expected, "{pivot}");
+    }
+    let asked = cluster.requests.lock().expect("not poisoned");
+    let selector =
+        "&fieldSelector=metadata.namespace%3Dpayments%2Cspec.serviceAccountName%3Dcheckout-api";
+    assert!(asked.iter().any(|target| target.ends_with(selector)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pivot_narrows_logs_where_server_cannot_select() {
+    let Some(cluster) = RecordedCluster::start(Misbehaviour::default()) else {
+        return;
+    };
+    let [listed, logged] = pods_of(&cluster, "workload=payments/deployment/ledger").await;
+    let of_ledger = pods_where(&cluster, |pod| {
+        let name = pod["metadata"]["name"].as_str().expect("a name");
+        name.starts_with("ledger-")
+    });
+    assert_eq!(
+        (listed.len(), &logged),
+        (17, &of_ledger),
+        "of the namespace"
+    );
+    let [_, logged] = pods_of(&cluster, "workload=ci/pod/debug-shell").await;
+    assert_eq!(logged, BTreeSet::from(["debug-shell".to_owned()]));
+
+    let digest = cluster.lists["/api/v1/pods"]["items"]
         .as_array()
-        .expect("pods");
-    let there = pods
-        .iter()
-        .filter(|pod| pod["spec"]["nodeName"] == "wrk-a1")
-        .count();
-    assert_eq!(captured.objects("kubernetes:listPods").len(), there);
-    assert!(there > 0 && there < pods.len());
+        .into_iter()
+        .flatten()
+        .find_map(|pod| {
+            let image = pod["status"]["containerStatuses"][0]["imageID"].as_str()?;
+            image.split_once('@').map(|(_, digest)| digest.to_owned())
+        })
+        .expect("a digest");
+    let running = pods_where(&cluster, |pod| pod.to_string().contains(&digest));
+    let pivot: &'static str = String::leak(format!("image={digest}"));
+    let [listed, logged] = pods_of(&cluster, pivot).await;
+    assert_eq!((listed.len(), logged), (31, running));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_without_namespace_are_stated_as_missing() {
+    let Some(cluster) = RecordedCluster::start(Misbehaviour::default()) else {
+        return;
+    };
+    let only = |config: &mut KubernetesConfig| config.namespaces = Some(vec!["ci".to_owned()]);
+    let captured = capture(&cluster, "kubernetes-nodes", only, None).await;
+    let incomplete = captured.ended.expect_err("nodes are missing");
+    assert_eq!(
+        (incomplete.ended, incomplete.reason),
+        (EndReason::Complete, GapReason::PermissionDenied)
+    );
+    let what = "not captured: nodes, which have no namespace; [sources.kubernetes] names ci";
+    assert_eq!(incomplete.what, what);
+    let captured = capture(&cluster, "kubernetes-pods", only, None).await;
+    assert_eq!(captured.ended, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -618,9 +562,9 @@ async fn contents_of_helm_releases_need_permission() {
     assert!(captured.of("kubernetes:listHelmReleases").count() > 0);
 }
 
-/// Captures a real cluster: `EXHIBIT_TEST_KUBECONFIG=~/.kube/config cargo nextest run -p sources
-/// captures_real_cluster`. Any version from 1.20; the identity needs the rights of
-/// `deploy/kubernetes/cluster-role.yaml`.
+/// Captures a real cluster: `EXHIBIT_TEST_KUBECONFIG=~/.kube/config cargo nextest run --workspace
+/// --lib --offline -E 'package(sources) and test(captures_real_cluster)'`. Any version from 1.20;
+/// the identity needs the rights of `deploy/kubernetes/cluster-role.yaml`.
 #[tokio::test(flavor = "multi_thread")]
 async fn captures_real_cluster() {
     let Some(kubeconfig) = std::env::var_os("EXHIBIT_TEST_KUBECONFIG") else {
@@ -632,15 +576,34 @@ async fn captures_real_cluster() {
     };
     let mut config = SourcesConfig::default();
     config.kubernetes.kubeconfig = Some(kubeconfig.into());
+    config.kubernetes.watch = true;
     let config = Arc::new(config);
     for offer in SOURCE.offers() {
-        let captured = capture_offer(&config, offer.item, None).await;
+        let captured = StepCapture::of(offer.item).with(&config).await;
         let refused: Vec<&str> = captured
             .answers
             .iter()
+            // servers before 1.28 do not know it
+            .filter(|answer| answer.endpoint != "kubernetes:createSelfSubjectReview")
             .filter(|answer| matches!(answer.status, 401 | 403))
             .map(|answer| &*answer.uri)
             .collect();
         assert_eq!(refused, [""; 0], "{}: {:?}", offer.item, captured.ended);
+        let answered = captured.answers.iter().any(|answer| answer.status == 200);
+        assert!(
+            answered || offer.item == "kubernetes-helm",
+            "{}",
+            offer.item
+        );
+        // resources that a server of 1.20 has in another version, and a watch that goes on
+        let ends = [EndReason::NotFound, EndReason::Deadline];
+        let ended = captured.ended.as_ref();
+        assert!(
+            ended
+                .err()
+                .is_none_or(|incomplete| ends.contains(&incomplete.ended)),
+            "{}: {ended:?}",
+            offer.item
+        );
     }
 }

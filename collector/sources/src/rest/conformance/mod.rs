@@ -319,6 +319,7 @@ pub(crate) fn context(
         bytes_max: u64::MAX,
         object_bytes_max: 64 << 20,
         pass_kind,
+        contained: CancellationToken::new(),
         progress: Arc::default(),
         pass_progress: Arc::default(),
         sink,
