@@ -6,12 +6,19 @@ pub use crate::github::GitHubConfig;
 pub use crate::gitlab::GitLabConfig;
 pub use crate::kubernetes::config::KubernetesConfig;
 pub use crate::okta::{OktaConfig, OktaOrg};
+use crate::recorder::RESERVED_PERCENT;
+
+/// Captures must not come to a stop by a setting.
+const RESERVED_PERCENT_MAX: u32 = 90;
 
 /// `[sources]`. Trusted: anyone who edits it decides what evidence is captured, and under which
 /// identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SourcesConfig {
+    /// Percentage of each limit that a provider states that is left to others, such as the
+    /// customer's own tools, which need it during an incident too.
+    pub(crate) reserved_percent: ReservedPercent,
     #[serde(rename = "aws_cloudtrail")] // sections are called as their sources are in evidence
     pub aws_cloudtrail: AwsConfig,
     pub github: GitHubConfig,
@@ -19,6 +26,33 @@ pub struct SourcesConfig {
     pub kubernetes: KubernetesConfig,
     pub okta: OktaConfig,
     pub gitlab: GitLabConfig,
+}
+
+/// See [`SourcesConfig::reserved_percent`]; at most 90.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub(crate) struct ReservedPercent(u32);
+
+impl ReservedPercent {
+    pub(crate) fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for ReservedPercent {
+    fn default() -> Self {
+        Self(RESERVED_PERCENT)
+    }
+}
+
+impl TryFrom<u32> for ReservedPercent {
+    type Error = String;
+
+    fn try_from(percent: u32) -> Result<Self, String> {
+        (percent <= RESERVED_PERCENT_MAX)
+            .then_some(Self(percent))
+            .ok_or_else(|| format!("{percent} is more than {RESERVED_PERCENT_MAX} percent"))
+    }
 }
 
 /// `[sources.aws_cloudtrail]`.

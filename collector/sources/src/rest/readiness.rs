@@ -62,6 +62,14 @@ pub(super) async fn check(source: &dyn RestSource, cx: &ReadinessProbe) -> Readi
             Err(problem) => problems.push(problem),
         }
     }
+    let secrets = recorder.secrets();
+    let offers = checks.iter_mut();
+    for problem in problems
+        .iter_mut()
+        .chain(offers.flat_map(|check| &mut check.problems))
+    {
+        *problem = secrets.masked_text(problem);
+    }
     let name = source.name().parse().expect("names of sources are names");
     Readiness::of_offers(name, ReadinessState::Unavailable, checks, problems)
 }
@@ -76,7 +84,7 @@ async fn check_target(
     let name = target.name.clone().unwrap_or_default();
     let named = |problem: String| format!("{name}: {problem}");
     let access = source.open(&target, request).await.map_err(named)?;
-    let requester = Requester::new(source, &access, cx.incident.as_ref());
+    let requester = Requester::new(source, &access, &cx.config, cx.incident.as_ref());
     let names: Names = access
         .names
         .iter()

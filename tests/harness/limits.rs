@@ -1,0 +1,208 @@
+//! A capture of every source at its limits: what of each quota is used, and how much memory it takes.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value;
+
+use crate::aws::Operation;
+use crate::planes::{AWS_ACCOUNT, AWS_REGION, Planes, PlanesOptions, cloudtrail, newest};
+use crate::rest::github::GitHub;
+use crate::rest::gitlab::GitLab;
+use crate::rest::kubernetes::Kubernetes;
+use crate::rest::okta::Okta;
+use crate::rest::{Behaviour, RestRecord};
+
+/// Use of one quota.
+#[derive(Debug)]
+pub struct QuotaUse {
+    pub source: &'static str,
+    pub quota: &'static str,
+    /// Requests that the quota allowed while the capture ran.
+    pub allowed: f64,
+    pub served: usize,
+    /// Requests over the quota.
+    pub refused: usize,
+}
+
+impl QuotaUse {
+    #[must_use]
+    pub fn percent(&self) -> f64 {
+        100.0 * self.served as f64 / self.allowed
+    }
+}
+
+/// What came of a capture.
+#[derive(Debug)]
+pub struct LimitsReport {
+    pub quotas: Vec<QuotaUse>,
+    /// The most resident memory of the process.
+    pub memory_bytes: u64,
+    /// Time until all was sealed.
+    pub elapsed: Duration,
+    /// Time from the start of the process to the first request of the capture, for each source.
+    pub first_requests: BTreeMap<&'static str, Duration>,
+    /// The same for the last request.
+    pub last_requests: BTreeMap<&'static str, Duration>,
+    pub receipt: Value,
+}
+
+/// Planes with more pages than `seconds` of every quota allow.
+#[must_use]
+pub fn endless(seconds: usize) -> PlanesOptions {
+    let newest = newest();
+    let behaviour = Behaviour::default();
+    let github = GitHub {
+        repositories: 20,
+        runs_per_repository: seconds * 2,
+        audit_events: 1400,
+        ..GitHub::new("ghp_limitsGithubToken0001", newest)
+    };
+    let kubernetes = Kubernetes {
+        pods: 40 * seconds,
+        events: 50,
+        page_size: 100,
+        log_bytes: 500,
+        ..Kubernetes::new("limits-kubernetes-token-0001", newest)
+    };
+    let okta = Okta {
+        log_events: 10 * seconds + 100,
+        users: 40 * seconds,
+        deprovisioned_pages: 12 * seconds,
+        groups: 8 * seconds,
+        apps: 2 * seconds,
+        api_tokens: 7 * seconds,
+        identity_providers: 7 * seconds,
+        policies: seconds / 2,
+        zones: 7 * seconds,
+        authorization_servers: 20 * seconds,
+        users_page_size: 200,
+        ..Okta::new("00limitsOktaToken0001", newest)
+    };
+    PlanesOptions {
+        aws: cloudtrail(100 * seconds as u64 + 5000),
+        github: (github, behaviour),
+        kubernetes: (kubernetes, behaviour),
+        okta: (okta, behaviour),
+        settings: format!("[capture]\ndeadline-seconds = {seconds}"),
+        captures_host: false,
+        window_seconds: 86_000,
+        ..PlanesOptions::small()
+    }
+}
+
+/// A GitLab that answers the check of readiness, and then nothing more.
+#[must_use]
+pub fn hanging_gitlab() -> (GitLab, Behaviour) {
+    let behaviour = Behaviour {
+        hangs_after: Some(1),
+        ..Behaviour::default()
+    };
+    (
+        GitLab::new("glpat-limitsGitlabToken0001", newest()),
+        behaviour,
+    )
+}
+
+/// Captures `planes` in a process of its own, and measures it.
+///
+/// # Panics
+/// If the capture fails.
+#[must_use]
+pub fn measure(planes: &Planes, seconds: Option<u64>) -> LimitsReport {
+    let (begun_at, begun_time) = (Instant::now(), SystemTime::now());
+    let mut child = planes
+        .capture()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let status = format!("/proc/{}/status", child.id());
+    let mut memory_bytes = 0;
+    while child.try_wait().expect("a child process").is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        memory_bytes = memory_bytes.max(peak_bytes(&text).unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let elapsed = begun_at.elapsed();
+    let output = child.wait_with_output().expect("a child process");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let receipt = serde_json::from_str(text.lines().last().expect("a receipt"));
+    let mut report = LimitsReport {
+        quotas: Vec::new(),
+        memory_bytes,
+        elapsed,
+        first_requests: BTreeMap::new(),
+        last_requests: BTreeMap::new(),
+        receipt: receipt.expect("a receipt is JSON"),
+    };
+    for (source, double) in planes.doubles() {
+        let records: Vec<RestRecord> = captured(&double.records());
+        let Some((first, last)) = records.first().zip(records.last()) else {
+            continue;
+        };
+        report.first_requests.insert(source, first.at - begun_at);
+        report.last_requests.insert(source, last.at - begun_at);
+        let from = first.at - double.begun_at();
+        let until = from + seconds.map_or(last.at - first.at, Duration::from_secs);
+        for (quota, allowed) in double.allowances(from, until) {
+            let of_quota = || records.iter().filter(|record| record.quota == Some(quota));
+            report.quotas.push(QuotaUse {
+                source,
+                quota,
+                allowed,
+                served: of_quota().filter(|record| record.status == 200).count(),
+                refused: of_quota()
+                    .filter(|record| matches!(record.status, 403 | 429))
+                    .count(),
+            });
+        }
+    }
+    let lookups: Vec<_> = planes
+        .aws
+        .requests()
+        .into_iter()
+        .filter(|seen| seen.operation == Some(Operation::LookupEvents))
+        .collect();
+    if let (Some(first), Some(last)) = (lookups.first(), lookups.last()) {
+        let since = |time: SystemTime| time.duration_since(begun_time).unwrap_or_default();
+        report
+            .first_requests
+            .insert("aws_cloudtrail", since(first.at));
+        report
+            .last_requests
+            .insert("aws_cloudtrail", since(last.at));
+        let lasted = seconds.map_or(since(last.at) - since(first.at), Duration::from_secs);
+        let counts = planes.aws.truth().counts(AWS_ACCOUNT, AWS_REGION);
+        report.quotas.push(QuotaUse {
+            source: "aws_cloudtrail",
+            quota: "LookupEvents",
+            allowed: 2.0 * lasted.as_secs_f64(),
+            served: usize::try_from(counts.pages).expect("few"),
+            refused: usize::try_from(counts.throttled).expect("few"),
+        });
+    }
+    report
+}
+
+/// Requests of captures, without those of checks of readiness.
+#[must_use]
+pub fn captured(records: &[RestRecord]) -> Vec<RestRecord> {
+    let of_captures = records.iter().filter(|record| record.incident.is_some());
+    of_captures.cloned().collect()
+}
+
+/// `VmHWM` of `/proc/PID/status`.
+fn peak_bytes(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kilobytes * 1024)
+}
