@@ -26,7 +26,7 @@ fn main() {
     options.settings += &format!("\n[sources]\nreserved-percent = {reserved}");
     options.gitlab = hangs.then(hanging_gitlab);
     let planes = Planes::start(options);
-    print(&measure(&planes, Some(seconds as u64)));
+    print(&measure(&planes, Some(seconds as u64), None));
 }
 
 #[expect(clippy::print_stdout, reason = "a program")]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
-use serde_json::Value;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::aws::Operation;
 use crate::planes::{AWS_ACCOUNT, AWS_REGION, Planes, PlanesOptions, cloudtrail, newest};
@@ -45,7 +45,6 @@ pub struct LimitsReport {
     pub first_requests: BTreeMap<&'static str, Duration>,
     /// The same for the last request.
     pub last_requests: BTreeMap<&'static str, Duration>,
-    pub receipt: Value,
 }
 
 /// Planes with more pages than `seconds` of every quota allow.
@@ -105,12 +104,14 @@ pub fn hanging_gitlab() -> (GitLab, Behaviour) {
     )
 }
 
-/// Captures `planes` in a process of its own, and measures it.
+/// Captures `planes` in a process of its own, and measures it. Quotas are counted over `seconds`;
+/// without them, over the time of each source. Once `bundles_max` bundles are sealed, the capture
+/// is interrupted as by Ctrl-C.
 ///
 /// # Panics
 /// If the capture fails.
 #[must_use]
-pub fn measure(planes: &Planes, seconds: Option<u64>) -> LimitsReport {
+pub fn measure(planes: &Planes, seconds: Option<u64>, bundles_max: Option<usize>) -> LimitsReport {
     let (begun_at, begun_time) = (Instant::now(), SystemTime::now());
     let mut child = planes
         .capture()
@@ -119,28 +120,31 @@ pub fn measure(planes: &Planes, seconds: Option<u64>) -> LimitsReport {
         .spawn()
         .expect("the program starts");
     let status = format!("/proc/{}/status", child.id());
-    let mut memory_bytes = 0;
+    let (mut memory_bytes, mut is_interrupted) = (0, false);
     while child.try_wait().expect("a child process").is_none() {
         let text = std::fs::read_to_string(&status).unwrap_or_default();
         memory_bytes = memory_bytes.max(peak_bytes(&text).unwrap_or(0));
+        let sealed = std::fs::read_dir(planes.path().join("bundles"));
+        let sealed = sealed.map_or(0, |entries| entries.flatten().count());
+        if !is_interrupted && bundles_max.is_some_and(|max| sealed >= max) {
+            is_interrupted = true;
+            kill_process(Pid::from_child(&child), Signal::INT).expect("a child process");
+        }
         std::thread::sleep(Duration::from_millis(100));
     }
     let elapsed = begun_at.elapsed();
     let output = child.wait_with_output().expect("a child process");
     assert!(
-        output.status.success(),
+        output.status.success() || is_interrupted,
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let receipt = serde_json::from_str(text.lines().last().expect("a receipt"));
     let mut report = LimitsReport {
         quotas: Vec::new(),
         memory_bytes,
         elapsed,
         first_requests: BTreeMap::new(),
         last_requests: BTreeMap::new(),
-        receipt: receipt.expect("a receipt is JSON"),
     };
     for (source, double) in planes.doubles() {
         let records: Vec<RestRecord> = captured(&double.records());
