@@ -7,6 +7,9 @@
 use tests::limits::{LimitsReport, endless, hanging_gitlab, measure};
 use tests::planes::Planes;
 
+/// Each seals its bundle at the deadline; then the rest, which would be continued, is left.
+const SOURCES: usize = 4;
+
 fn main() {
     let (mut seconds, mut reserved, mut hangs) = (300, 0, false);
     let mut arguments = std::env::args().skip(1);
@@ -26,7 +29,7 @@ fn main() {
     options.settings += &format!("\n[sources]\nreserved-percent = {reserved}");
     options.gitlab = hangs.then(hanging_gitlab);
     let planes = Planes::start(options);
-    print(&measure(&planes, Some(seconds as u64), None));
+    print(&measure(&planes, Some(seconds as u64), Some(SOURCES)));
 }
 
 #[expect(clippy::print_stdout, reason = "a program")]
@@ -57,5 +60,8 @@ fn print(report: &LimitsReport) {
             first.as_secs_f64(),
             last.as_secs_f64()
         );
+    }
+    for (part, last) in &report.order {
+        println!("okta {part}: until {:.1} s", last.as_secs_f64());
     }
 }

@@ -6,13 +6,22 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::aws::Operation;
-use crate::planes::{AWS_ACCOUNT, AWS_REGION, Planes, PlanesOptions, cloudtrail, newest};
+use crate::aws::{Operation, RequestRecord};
+use crate::planes::{Planes, PlanesOptions, cloudtrail, newest};
 use crate::rest::github::GitHub;
 use crate::rest::gitlab::GitLab;
 use crate::rest::kubernetes::Kubernetes;
 use crate::rest::okta::Okta;
 use crate::rest::{Behaviour, RestRecord};
+
+/// Listings of Okta that count against `/api/v1`, in the order of the plan.
+const SHARED_QUOTA: [&str; 5] = [
+    "/api-tokens",
+    "/authorizationServers",
+    "/idps",
+    "/policies",
+    "/zones",
+];
 
 /// Use of one quota.
 #[derive(Debug)]
@@ -45,6 +54,8 @@ pub struct LimitsReport {
     pub first_requests: BTreeMap<&'static str, Duration>,
     /// The same for the last request.
     pub last_requests: BTreeMap<&'static str, Duration>,
+    /// Listings of Okta that share a quota, in the order of the plan, and when each ended.
+    pub order: Vec<(&'static str, Duration)>,
 }
 
 /// Planes with more pages than `seconds` of every quota allow.
@@ -74,8 +85,8 @@ pub fn endless(seconds: usize) -> PlanesOptions {
         api_tokens: 7 * seconds,
         identity_providers: 7 * seconds,
         policies: seconds / 2,
-        zones: 7 * seconds,
-        authorization_servers: 20 * seconds,
+        zones: 30 * seconds,
+        authorization_servers: seconds,
         users_page_size: 200,
         ..Okta::new("00limitsOktaToken0001", newest)
     };
@@ -91,11 +102,11 @@ pub fn endless(seconds: usize) -> PlanesOptions {
     }
 }
 
-/// A GitLab that answers the check of readiness, and then nothing more.
+/// A GitLab that accepts connections, and never answers.
 #[must_use]
 pub fn hanging_gitlab() -> (GitLab, Behaviour) {
     let behaviour = Behaviour {
-        hangs_after: Some(1),
+        hangs_after: Some(0),
         ..Behaviour::default()
     };
     (
@@ -145,16 +156,18 @@ pub fn measure(planes: &Planes, seconds: Option<u64>, bundles_max: Option<usize>
         elapsed,
         first_requests: BTreeMap::new(),
         last_requests: BTreeMap::new(),
+        order: Vec::new(),
     };
     for (source, double) in planes.doubles() {
-        let records: Vec<RestRecord> = captured(&double.records());
-        let Some((first, last)) = records.first().zip(records.last()) else {
+        let mut records: Vec<RestRecord> = captured(&double.records());
+        let Some((first, last)) = records.first().cloned().zip(records.last().cloned()) else {
             continue;
         };
         report.first_requests.insert(source, first.at - begun_at);
         report.last_requests.insert(source, last.at - begun_at);
         let from = first.at - double.begun_at();
         let until = from + seconds.map_or(last.at - first.at, Duration::from_secs);
+        records.retain(|record| record.at - double.begun_at() <= until);
         for (quota, allowed) in double.allowances(from, until) {
             let of_quota = || records.iter().filter(|record| record.quota == Some(quota));
             report.quotas.push(QuotaUse {
@@ -167,6 +180,12 @@ pub fn measure(planes: &Planes, seconds: Option<u64>, bundles_max: Option<usize>
                     .count(),
             });
         }
+    }
+    let okta = captured(&planes.okta.records());
+    for part in SHARED_QUOTA {
+        let of_part = okta.iter().filter(|record| record.target.contains(part));
+        let last = of_part.map(|record| record.at - begun_at).max();
+        report.order.extend(last.map(|last| (part, last)));
     }
     let lookups: Vec<_> = planes
         .aws
@@ -183,13 +202,14 @@ pub fn measure(planes: &Planes, seconds: Option<u64>, bundles_max: Option<usize>
             .last_requests
             .insert("aws_cloudtrail", since(last.at));
         let lasted = seconds.map_or(since(last.at) - since(first.at), Duration::from_secs);
-        let counts = planes.aws.truth().counts(AWS_ACCOUNT, AWS_REGION);
+        let is_counted = |seen: &&RequestRecord| since(seen.at) <= since(first.at) + lasted;
+        let counted = || lookups.iter().filter(is_counted);
         report.quotas.push(QuotaUse {
             source: "aws_cloudtrail",
             quota: "LookupEvents",
             allowed: 2.0 * lasted.as_secs_f64(),
-            served: usize::try_from(counts.pages).expect("few"),
-            refused: usize::try_from(counts.throttled).expect("few"),
+            served: counted().filter(|seen| seen.status == 200).count(),
+            refused: counted().filter(|seen| seen.status != 200).count(),
         });
     }
     report

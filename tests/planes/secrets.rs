@@ -19,6 +19,7 @@ use tests::{quick, run, run_ok, scratch};
 const VARIABLE: &str = "canary-variable/J8+xY2=";
 const SECRET: &str = "canary-secret/Kd73+q0=";
 const CONFIG: &str = "canary-config/Lw91+z4=";
+const KUBERNETES_TOKEN: &str = "canary-Kubernetes/Token+8Wd2==";
 const SIGNATURE: &str = "canarySignature%2FMn47%2Bu6%3D";
 
 /// Providers that repeat our credentials in answers of every kind, and reject some of them.
@@ -38,7 +39,7 @@ fn careless() -> (PlanesOptions, Behaviour) {
     let kubernetes = Kubernetes {
         secret_value: SECRET.to_owned(),
         config_value: CONFIG.to_owned(),
-        ..Kubernetes::new("canary-Kubernetes/Token+8Wd2==", newest)
+        ..Kubernetes::new(KUBERNETES_TOKEN, newest)
     };
     let options = PlanesOptions {
         aws: tests::aws::Config {
@@ -148,7 +149,19 @@ fn values() -> LeakSearch {
 
 #[test]
 fn tokens_leave_nothing_behind() {
-    let planes = Planes::start(careless().0);
+    let (mut options, _) = careless();
+    let folder = scratch();
+    let token = folder.path().join("token.json");
+    let credential = serde_json::json!({
+        "kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1",
+        "status": {"token": KUBERNETES_TOKEN},
+    });
+    fs::write(&token, credential.to_string()).expect("the scratch folder is writable");
+    options.kubernetes_user = Some(format!(
+        "exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: cat, args: [\"{}\"]}}",
+        token.display()
+    ));
+    let planes = Planes::start(options);
     let mut run = ObservedRun::new(&planes);
     run.run(&["sources", "check"]);
     // killed in the middle: staged pages, a journal without an end

@@ -72,7 +72,7 @@ fn one_declaration_captures_every_plane() {
     for (kind, by) in [
         ("github.", "mallory"),
         ("okta.", "mallory@acme.example"),
-        ("kubernetes.", "kubectl-run"),
+        ("kubernetes.", "kubelet"),
     ] {
         let rows = facts(&planes, &["--kind", kind, "--actor", by]);
         assert!(!rows.is_empty(), "{kind} has nothing by {by}");

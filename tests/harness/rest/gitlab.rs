@@ -74,7 +74,7 @@ impl RestProvider for GitLab {
             ]),
             ["audit_events"] => list(vec![
                 json!({"id": 6, "author_id": 51, "entity_id": 3, "entity_type": "Project", "created_at": time,
-                "event_name": "member_created", "details": {"author_name": "Mallory Ash", "target_details": "eve", "ip_address": "203.0.113.7"}}),
+                "event_name": "member_created", "details": {"add": "user_access", "as": "Owner", "target_id": 52, "target_type": "User", "author_name": "Mallory Ash", "target_details": "eve", "ip_address": "203.0.113.7"}}),
             ]),
             ["projects", _, "pipelines", _, "bridges"] | ["projects", _, "audit_events"] => {
                 list(Vec::new())

@@ -124,6 +124,12 @@ impl Kubernetes {
             "binaryData": {"keystore": BASE64.encode(self.config_value.as_bytes())}})
     }
 
+    fn binding(&self, plural: &str, number: usize) -> Value {
+        json!({"metadata": self.metadata(&format!("{plural}-{number}")),
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "mallory"}]})
+    }
+
     fn log(&self, pod: &str) -> RestResponse {
         let line = format!("{} {pod} serves GET /cart 200\n", self.time(0));
         RestResponse::text(line.repeat(self.log_bytes.div_ceil(line.len())))
@@ -159,6 +165,12 @@ impl RestProvider for Kubernetes {
             ["api", "v1", "configmaps"] => {
                 self.list(request, "ConfigMapList", 2, |n| self.config_map(n))
             }
+            [
+                "apis",
+                "rbac.authorization.k8s.io",
+                "v1",
+                plural @ ("clusterrolebindings" | "rolebindings"),
+            ] => self.list(request, "List", 1, |n| self.binding(plural, n)),
             ["api", "v1", plural] | ["apis", _, _, plural] => {
                 self.list(request, "List", 1, |n| named(plural, n))
             }
