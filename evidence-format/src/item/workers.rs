@@ -36,17 +36,14 @@ impl CompressionPool {
             "frame_bytes out of range"
         );
         Self {
-            workers: WorkerPool::start(threads, WorkerTask::Pack),
+            workers: WorkerPool::start(threads, packer),
             frame_bytes,
         }
     }
 }
 
-#[derive(Clone, Copy)]
-pub(crate) enum WorkerTask {
-    Pack,
-    Unpack,
-}
+/// What a worker does to each chunk.
+type ChunkTask = Box<dyn FnMut(&mut FrameChunk) -> Result<(), FrameError>>;
 
 /// Threads that work on chunks and return each of them once, in the order given.
 pub struct WorkerPool {
@@ -66,17 +63,19 @@ impl WorkerPool {
     /// Starts threads that decompress.
     #[must_use]
     pub fn for_reading(threads: NonZeroUsize) -> Self {
-        Self::start(threads, WorkerTask::Unpack)
+        Self::start(threads, unpacker)
     }
 
-    pub(super) fn start(threads: NonZeroUsize, task: WorkerTask) -> Self {
+    /// Starts threads of which each makes its own task with `new_task`. Since the task is given from
+    /// outside, a program that only verifies has no compressor in it.
+    fn start(threads: NonZeroUsize, new_task: fn() -> ChunkTask) -> Self {
         let (jobs, queue) = channel::<(u64, FrameChunk)>();
         let (finished, done) = channel();
         let queue = Arc::new(Mutex::new(queue));
         let threads: Vec<_> = (0..threads.get())
             .map(|_| {
                 let (queue, finished) = (Arc::clone(&queue), finished.clone());
-                thread::spawn(move || work(task, &queue, &finished))
+                thread::spawn(move || work(new_task(), &queue, &finished))
             })
             .collect();
         Self {
@@ -143,41 +142,37 @@ impl Drop for WorkerPool {
     }
 }
 
+fn packer() -> ChunkTask {
+    let mut compressor = Compressor::new();
+    Box::new(move |chunk| {
+        compressor.compress(&chunk.plain[..chunk.plain_bytes], &mut chunk.packed);
+        Ok(())
+    })
+}
+
+fn unpacker() -> ChunkTask {
+    let mut decompressor = Decompressor::new();
+    Box::new(move |chunk| {
+        decompressor.decompress(&chunk.packed, chunk.plain_bytes as u64, &mut chunk.plain)
+    })
+}
+
 fn work(
-    task: WorkerTask,
+    mut task: ChunkTask,
     queue: &Mutex<Receiver<(u64, FrameChunk)>>,
     finished: &Sender<(u64, FrameChunk)>,
 ) {
-    let (mut compressor, mut decompressor) = match task {
-        WorkerTask::Pack => (Some(Compressor::new()), None),
-        WorkerTask::Unpack => (None, Some(Decompressor::new())),
-    };
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((number, mut chunk)) = job else { return };
         // A panic must cost one chunk an error, not the whole capture; the chunk goes back either
         // way, since the owner waits for its number.
         let done = catch_unwind(AssertUnwindSafe(|| {
-            let unpacked = match (&mut compressor, &mut decompressor) {
-                (Some(compressor), _) => {
-                    compressor.compress(&chunk.plain[..chunk.plain_bytes], &mut chunk.packed);
-                    Ok(())
-                }
-                (_, Some(decompressor)) => {
-                    let FrameChunk {
-                        plain,
-                        packed,
-                        plain_bytes,
-                        ..
-                    } = &mut chunk;
-                    decompressor.decompress(packed, *plain_bytes as u64, plain)
-                }
-                (None, None) => unreachable!("one of both was made above"),
-            };
-            if unpacked.is_ok() {
+            let worked = task(&mut chunk);
+            if worked.is_ok() {
                 chunk.hash_leaves();
             }
-            chunk.outcome = unpacked.err();
+            chunk.outcome = worked.err();
         }));
         if done.is_err() {
             chunk.outcome = Some(FrameError::Malformed("a worker panicked on this frame"));
