@@ -46,7 +46,7 @@ impl LeakSearch {
             for alphabet in [BASE64_NOPAD, BASE64URL_NOPAD] {
                 let digits = alphabet.encode(&padded);
                 let (begin, end) = ((before * 8).div_ceil(6), padded.len() * 8 / 6);
-                add("in base64", digits[begin..end].as_bytes().to_vec());
+                add("in base64", digits.as_bytes()[begin..end].to_vec());
             }
         }
         // a key that is printed line by line

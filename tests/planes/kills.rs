@@ -88,6 +88,10 @@ fn start(mut command: Command) -> Child {
 
 /// Declares an incident, kills its capture again and again, and at last lets it end. Returns when
 /// the kills happened.
+#[expect(
+    clippy::print_stdout,
+    reason = "a failing run can be repeated by its seed"
+)]
 fn capture_with_kills(planes: &Planes) -> Vec<Instant> {
     let seed = std::env::var("EXHIBIT_TESTS_SEED");
     let seed = seed.map_or(SEED, |seed| seed.parse().expect("a number"));
@@ -164,6 +168,7 @@ fn request_ids(planes: &Planes) -> Vec<String> {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the numbers of a run")]
 fn twenty_kills_lose_no_page_and_repeat_only_what_was_under_way() {
     let (planes, undisturbed) = (Planes::start(slow()), Planes::start(slow()));
     let kills = std::thread::scope(|scope| {

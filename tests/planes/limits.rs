@@ -53,7 +53,6 @@ fn hanging_source_delays_nobody_and_volatile_evidence_comes_first() {
     let planes = Planes::start(busy());
     let sealed_without_gitlab = 4;
     let report = measure(&planes, None, Some(sealed_without_gitlab));
-    println!("{report:#?}");
     let bundles = planes.bundles();
     let complete = bundles
         .iter()
@@ -69,7 +68,6 @@ fn hanging_source_delays_nobody_and_volatile_evidence_comes_first() {
     let refused: usize = report.quotas.iter().map(|used| used.refused).sum();
     assert_eq!(refused, 0, "{:?}", report.quotas);
 
-    println!("{:?}", report.order);
     // Each pair shares a quota, and the first vanishes first. What comes between may overlap: who is
     // not waiting for the quota leaves it to others.
     for (double, first, last) in [
@@ -79,6 +77,6 @@ fn hanging_source_delays_nobody_and_volatile_evidence_comes_first() {
     ] {
         let records = captured(&double.records());
         let is_first = last_request(&records, first) < last_request(&records, last);
-        assert!(is_first, "{last} ends before {first}");
+        assert!(is_first, "{last} ends before {first}: {report:#?}");
     }
 }

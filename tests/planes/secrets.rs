@@ -121,10 +121,6 @@ impl ObservedRun<'_> {
         search.search_folder(self.planes.path());
         search.search_folder(self.temporary.path());
         search.search("what the program printed", &self.output);
-        println!(
-            "{} bytes, {} frames",
-            search.bytes_searched, search.frames_searched
-        );
         assert!(
             search.frames_searched > 5 && search.bytes_searched > 100_000,
             "nothing was searched"

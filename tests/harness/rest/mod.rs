@@ -315,7 +315,7 @@ impl DoubleService {
             Some(refusal) => refusal,
             None if !self.provider.accepts(request) => RestResponse::error(401, "Bad credentials"),
             None if self.behaviour.fails_first && is_first => {
-                let status = if request.target.len() % 5 == 0 {
+                let status = if request.target.len().is_multiple_of(5) {
                     500
                 } else {
                     401

@@ -75,7 +75,13 @@ impl QuotaState {
     pub(super) fn allowed(&self, from: Duration, until: Duration) -> f64 {
         let quota = &self.quota;
         let per_second = quota.limit as f64 / quota.window.as_secs_f64();
-        per_second * (until.saturating_sub(from)).as_secs_f64()
+        let seconds = until.saturating_sub(from).as_secs_f64();
+        if quota.dialect == Dialect::GitHub && until + quota.elapsed < quota.window {
+            // the window's requests may all be sent early, but not more than some each minute
+            let left = (quota.limit - used_before(quota)) as f64;
+            return left.min(GITHUB_PER_MINUTE as f64 * seconds / MINUTE.as_secs_f64());
+        }
+        per_second * seconds
     }
 
     /// Counts a request that arrives `now` after the start.

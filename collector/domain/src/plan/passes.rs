@@ -106,7 +106,8 @@ pub fn continuation(
         let outcome = ended.get(&step.item);
         outcome.is_some_and(|outcome| !was_cut(outcome.ended) || outcome.cursor != step.cursor)
     };
-    if pass.kind == PassKind::Continuation && !pass.steps.iter().any(got_further) {
+    let is_stuck = !outcomes.is_empty() && !pass.steps.iter().any(got_further);
+    if pass.kind == PassKind::Continuation && is_stuck {
         return None;
     }
     let finished: BTreeSet<&ItemName> = outcomes
