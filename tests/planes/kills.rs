@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tests::aws::{Config, Operation};
+use tests::aws::Config;
 use tests::planes::{Planes, PlanesOptions, cloudtrail, newest};
 use tests::rest::github::GitHub;
 use tests::rest::gitlab::GitLab;
@@ -172,7 +172,7 @@ fn request_ids(planes: &Planes) -> Vec<String> {
     ids
 }
 
-/// Ids of the events of logs in all bundles.
+/// Ids of the events of logs in all bundles, also of CloudTrail's, whose slices move too.
 fn logged_events(planes: &Planes) -> BTreeSet<String> {
     let bundles = planes.bundles();
     let records = bundles
@@ -180,7 +180,7 @@ fn logged_events(planes: &Planes) -> BTreeSet<String> {
         .flat_map(|(_, content)| content.records.values());
     let id = |record: &Vec<u8>| {
         let text = String::from_utf8_lossy(record).into_owned();
-        let mut names = ["\"uuid\":\"", "\"_document_id\":\""].into_iter();
+        let mut names = ["\"uuid\":\"", "\"_document_id\":\"", "\"EventId\":\""].into_iter();
         names.find_map(|name| Some(text.split_once(name)?.1.split('"').next()?.to_owned()))
     };
     records.flatten().filter_map(id).collect()
@@ -242,32 +242,10 @@ fn twenty_kills_lose_no_page_and_repeat_only_what_was_under_way() {
         assert!(repeated <= KILLS * TOGETHER_MAX, "{name}: {repeated}");
     }
     let events = logged_events(&planes);
-    assert!(events.len() > 150, "{}", events.len());
+    assert!(events.len() > 1500, "{}", events.len());
     assert_eq!(
         events,
         logged_events(&undisturbed),
         "events of a log are lost"
-    );
-    let lookups = |planes: &Planes| {
-        let requests = planes.aws.requests().into_iter();
-        let lookups = requests.filter(|seen| seen.operation == Some(Operation::LookupEvents));
-        lookups
-            .filter(|seen| seen.status == 200)
-            .collect::<Vec<_>>()
-    };
-    let (killed, calm) = (lookups(&planes), lookups(&undisturbed));
-    let kept = killed
-        .iter()
-        .filter(|seen| distinct.contains(seen.request_id.as_str()));
-    println!(
-        "aws: {} lookups, {} undisturbed, {} kept",
-        killed.len(),
-        calm.len(),
-        kept.clone().count()
-    );
-    assert_eq!(
-        kept.count(),
-        calm.len(),
-        "a page of CloudTrail is lost, or captured twice"
     );
 }
