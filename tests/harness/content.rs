@@ -22,6 +22,8 @@ pub struct BundleContent {
     pub stream: StreamLink,
     /// The records of each item, in order.
     pub records: BTreeMap<ItemName, Vec<Vec<u8>>>,
+    /// All bytes of each item, also those between its records, such as the heads of responses.
+    pub items: BTreeMap<ItemName, Vec<u8>>,
 }
 
 impl BundleContent {
@@ -39,6 +41,7 @@ impl BundleContent {
         let mut files = tar::TarReader::new(BufReader::new(File::open(path).expect("the bundle")));
         let mut records: BTreeMap<ItemName, Vec<Vec<u8>>> = BTreeMap::new();
         let (sender, read) = std::sync::mpsc::channel();
+        let (bytes_sender, all) = std::sync::mpsc::channel();
         let report = verify_and_view(
             &mut files,
             &trust,
@@ -49,10 +52,15 @@ impl BundleContent {
                     item: item.name.clone(),
                     bytes: Vec::new(),
                     send: sender.clone(),
+                    send_all: bytes_sender.clone(),
                 }))
             },
         );
-        drop(sender);
+        drop((sender, bytes_sender));
+        let mut items: BTreeMap<ItemName, Vec<u8>> = BTreeMap::new();
+        for (item, bytes) in all {
+            items.entry(item).or_default().extend_from_slice(&bytes);
+        }
         for (item, record) in read {
             records
                 .get_mut(&item)
@@ -69,6 +77,7 @@ impl BundleContent {
             config: report.config.expect("a verified bundle has a config"),
             stream,
             records,
+            items,
         }
     }
 
@@ -118,10 +127,13 @@ struct Reader {
     item: ItemName,
     bytes: Vec<u8>,
     send: std::sync::mpsc::Sender<(ItemName, Vec<u8>)>,
+    send_all: std::sync::mpsc::Sender<(ItemName, Vec<u8>)>,
 }
 
 impl PieceVisitor for Reader {
     fn piece(&mut self, piece: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
+        let all = (self.item.clone(), bytes.to_vec());
+        self.send_all.send(all).map_err(io::Error::other)?;
         if piece.kind == SegmentKind::Glue {
             return Ok(());
         }

@@ -7,11 +7,15 @@ mod content;
 pub mod derived;
 pub mod disk;
 pub mod issuer;
+pub mod leaks;
+pub mod limits;
 mod localemu;
 pub mod network;
 pub mod peer;
+pub mod planes;
 pub mod postgres;
 pub mod proxy;
+pub mod rest;
 pub mod seaweed;
 
 use std::path::{Path, PathBuf};

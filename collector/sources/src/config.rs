@@ -10,13 +10,20 @@ use serde_json::Value;
 pub use crate::connection::ConnectionConfig;
 pub use crate::github::GitHubConfig;
 pub use crate::kubernetes::config::KubernetesConfig;
+use crate::recorder::RESERVED_PERCENT;
 pub use crate::secret_source::{PrivateKeyConfig, TokenConfig};
+
+/// Captures must not come to a stop by a setting.
+const RESERVED_PERCENT_MAX: u32 = 90;
 
 /// `[sources]`. Trusted: anyone who edits it decides what evidence is captured, and under which
 /// identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case")] // `tables` refuses unknown sections
 pub struct SourcesConfig {
+    /// Percentage of each limit that a provider states that is left to others, such as the
+    /// customer's own tools, which need it during an incident too.
+    pub(crate) reserved_percent: ReservedPercent,
     #[serde(rename = "aws_cloudtrail")] // sections are called as their sources are in evidence
     pub aws_cloudtrail: AwsConfig,
     pub github: GitHubConfig,
@@ -74,6 +81,33 @@ impl<'de> Visitor<'de> for SectionVisitor {
             };
         }
         Ok(TableSections(sections))
+    }
+}
+
+/// See [`SourcesConfig::reserved_percent`]; at most 90.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub(crate) struct ReservedPercent(u32);
+
+impl ReservedPercent {
+    pub(crate) fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for ReservedPercent {
+    fn default() -> Self {
+        Self(RESERVED_PERCENT)
+    }
+}
+
+impl TryFrom<u32> for ReservedPercent {
+    type Error = String;
+
+    fn try_from(percent: u32) -> Result<Self, String> {
+        (percent <= RESERVED_PERCENT_MAX)
+            .then_some(Self(percent))
+            .ok_or_else(|| format!("{percent} is more than {RESERVED_PERCENT_MAX} percent"))
     }
 }
 

@@ -83,7 +83,9 @@ impl CaptureContext {
         let bytes = warc.len() as u64;
         // Cursors are sealed in the plan of a continuation. One that must not be is dropped, and
         // the page is kept.
-        let may_be_sealed = cursor.is_none_or(is_sealable);
+        let secrets = recorder.secrets();
+        let may_be_sealed = cursor
+            .is_none_or(|cursor| is_sealable(cursor) && secrets.masked_text(cursor) == cursor);
         let cursor = cursor.filter(|_| may_be_sealed);
         self.sink.persist(warc, cursor).await.map_err(|error| {
             // a store that is only away leaves a gap that the next pass can fill

@@ -43,7 +43,7 @@ use coverage::CountedKind;
 use coverage::{CountedRecord, DeclaredRecords, EndpointCounting, UnreadableBody};
 use domain::plan::{CaptureStep, Offer, Readiness, ReadinessState};
 use platform::progress::ProgressCounter;
-use recorder::{CallError, Transport};
+use recorder::{CallError, Secrets, Transport};
 use rest::RestSource;
 
 /// Every source of this program.
@@ -177,6 +177,15 @@ pub struct Incomplete {
 }
 
 impl Incomplete {
+    /// The same without our own credentials, which providers repeat in their errors.
+    #[must_use]
+    pub fn masked(self, secrets: &Secrets) -> Self {
+        Self {
+            what: secrets.masked_text(&self.what),
+            ..self
+        }
+    }
+
     /// Translates the recorder's error. A stop counts as the deadline's here: only the caller knows
     /// whether a person stopped the pass.
     #[must_use]

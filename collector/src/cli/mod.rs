@@ -36,7 +36,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -188,11 +188,15 @@ fn init_logging(command: &CliCommand) -> Telemetry {
     };
     // An invalid EXHIBIT_LOG must not keep a capture from running.
     let filter = EnvFilter::try_from_env("EXHIBIT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    // Below this level, libraries write requests and answers with their credentials.
+    let libraries = Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_targets(CRATES.map(|name| (name, LevelFilter::TRACE)));
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let lines = if json {
-        lines.json().with_filter(filter).boxed()
+        lines.json().with_filter(filter.and(libraries)).boxed()
     } else {
-        lines.with_filter(filter).boxed()
+        lines.with_filter(filter.and(libraries)).boxed()
     };
     let telemetry = Telemetry::default();
     // Spans have a filter of their own: EXHIBIT_LOG decides about lines and not about traces.

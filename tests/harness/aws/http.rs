@@ -15,16 +15,16 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Limit of a request's body. The largest are lookups with a page token.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-pub(super) struct HttpRequest {
-    pub(super) method: String,
-    pub(super) target: String,
+pub(crate) struct HttpRequest {
+    pub(crate) method: String,
+    pub(crate) target: String,
     /// Names in lower case.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl HttpRequest {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(other, _)| other == name)
@@ -34,7 +34,7 @@ impl HttpRequest {
 
 /// Reads the next request of a connection, or `None` at its end. `rest` has the bytes that were
 /// read past the previous request.
-pub(super) async fn read(
+pub(crate) async fn read(
     stream: &mut TcpStream,
     rest: &mut Vec<u8>,
 ) -> io::Result<Option<HttpRequest>> {

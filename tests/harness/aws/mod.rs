@@ -18,7 +18,7 @@
 
 mod events;
 mod faults;
-mod http;
+pub(crate) mod http;
 mod identity;
 mod lookup;
 mod protocols;

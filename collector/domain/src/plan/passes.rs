@@ -88,7 +88,9 @@ fn settled(step: &CaptureStep, settle: SettleRule, at: Timestamp) -> CaptureStep
 }
 
 /// The rest of a pass: the steps that its deadline or the source's rate limit cut off, each from
-/// where it stopped, and the steps that had not begun. `None` if all steps finished.
+/// where it stopped, and the steps that had not begun. `None` if all steps finished, or if `pass` is
+/// itself a continuation and got no further: a source that does not answer must not be asked until
+/// there are no numbers left. Its settle passes ask again.
 #[must_use]
 pub fn continuation(
     pass: &CapturePass,
@@ -100,6 +102,14 @@ pub fn continuation(
         .iter()
         .map(|outcome| (&outcome.item, outcome))
         .collect();
+    let got_further = |step: &CaptureStep| {
+        let outcome = ended.get(&step.item);
+        outcome.is_some_and(|outcome| !was_cut(outcome.ended) || outcome.cursor != step.cursor)
+    };
+    let is_stuck = !outcomes.is_empty() && !pass.steps.iter().any(got_further);
+    if pass.kind == PassKind::Continuation && is_stuck {
+        return None;
+    }
     let finished: BTreeSet<&ItemName> = outcomes
         .iter()
         .filter(|o| !was_cut(o.ended))

@@ -591,6 +591,26 @@ fn continuation_resumes_where_deadline_cut() {
     );
 }
 
+/// A source that accepts requests and never answers.
+#[test]
+fn continuation_that_gets_no_further_is_the_last() {
+    let play = play();
+    let planned = plan(&ask(&play), &sources()).expect("a plan");
+    let first = pass(&planned, "aws_cloudtrail");
+    let cut = |step: &CaptureStep| StepOutcome {
+        item: step.item.clone(),
+        ended: EndReason::Deadline,
+        cursor: step.cursor.clone(),
+    };
+    let now = time("2026-11-23T14:00:00Z");
+    let outcomes: Vec<StepOutcome> = first.steps.iter().map(cut).collect();
+    let again = continuation(first, &outcomes, now, 5).expect("it may have been down for a while");
+    let mut outcomes: Vec<StepOutcome> = again.steps.iter().map(cut).collect();
+    assert_eq!(continuation(&again, &outcomes, now, 6), None);
+    outcomes[0].cursor = Some("page 1".to_owned());
+    assert!(continuation(&again, &outcomes, now, 6).is_some());
+}
+
 /// The largest integer in a document.
 fn largest(json: &serde_json::Value) -> u64 {
     match json {

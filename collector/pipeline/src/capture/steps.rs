@@ -174,7 +174,7 @@ async fn run_source(
     };
     captured
         .map_err(|_| StepError::Panicked)?
-        .map_err(StepError::Incomplete)
+        .map_err(|incomplete| StepError::Incomplete(incomplete.masked(cx.recorder.secrets())))
 }
 
 /// Stops the step, and gives it [`GRACE`] to persist what it has received.

@@ -26,10 +26,10 @@ const RAW: &[(&str, &str)] = &[("accept", "application/vnd.github.raw+json"), AP
 /// 5,000 requests an hour, and more for apps of large organizations, as answers say; at most 900 a
 /// minute and 100 at once.
 /// <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>
-static CORE: EndpointQuota = quota("core", 15.0, 20, 16);
-/// 1,750 an hour for each user and address.
+static CORE: EndpointQuota = quota("core", 14.8, 10, 16);
+/// 1,750 an hour for each user and address, at any pace.
 /// <https://docs.github.com/en/rest/orgs/orgs#get-the-audit-log-for-an-organization>
-static AUDIT: EndpointQuota = quota("audit-log", 1750.0 / 3600.0, 15, 2);
+static AUDIT: EndpointQuota = quota("audit-log", 5.0, 10, 2);
 
 /// Where a redirect to a log may lead. It is valid for one minute.
 const LOG_HOSTS: &[&str] = &[".blob.core.windows.net", ".actions.githubusercontent.com"];

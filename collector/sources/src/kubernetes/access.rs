@@ -258,6 +258,12 @@ impl RequestSigner for KubeSigner {
         if let Some((_, credential)) = authorization.and_then(|value| value.split_once(' ')) {
             let until = SystemTime::now() + TOKEN_LIFETIME;
             recorder.secrets().lease(credential, until);
+            // of `Basic`, a name and a password
+            let pair = BASE64.decode(credential.as_bytes()).ok();
+            let pair = pair.and_then(|pair| String::from_utf8(pair).ok());
+            if let Some((_, password)) = pair.as_deref().and_then(|pair| pair.split_once(':')) {
+                recorder.secrets().lease(password, until);
+            }
         }
         request.headers_mut().extend(headers);
         Ok(())

@@ -100,7 +100,7 @@ pub(super) async fn capture(step: &CaptureStep, cx: &CaptureContext) -> Result<(
     let access = access.map_err(unusable)?;
     let roots = Kubernetes.roots(offer, &step.target, &access, &request);
     let lists = roots.await.map_err(unusable)?;
-    let mut requester = Requester::new(&Kubernetes, &access, Some(&cx.incident));
+    let mut requester = Requester::new(&Kubernetes, &access, &cx.config, Some(&cx.incident));
     requester.rank = cx.recorder.policy().rank;
     let cursor = cx.cursor.as_deref();
     let cursor = cursor.and_then(|text| serde_json::from_str(text).ok());

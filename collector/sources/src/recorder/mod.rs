@@ -37,6 +37,7 @@ pub use body_filter::{BodyFilter, BodyReplacement};
 pub use clients::RecorderService;
 pub use parts::{RecordedPart, StreamedResponse};
 pub use policy::RequestPolicy;
+pub(crate) use quota::RESERVED_PERCENT;
 pub use quota::{QuotaKey, RequestRate};
 pub(crate) use redact::is_credential_parameter;
 pub use retry::{ResponseClassifier, RetryDecision};

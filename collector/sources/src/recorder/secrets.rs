@@ -8,11 +8,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use aho_corasick::AhoCorasick;
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 
 use super::redact::{RemovalCounts, count};
 
 /// A shorter secret is not searched for: it would match parts of unrelated words.
 const SECRET_BYTES_MIN: usize = 8;
+/// A shorter line of a secret is not searched for on its own.
+const SECRET_LINE_BYTES_MIN: usize = 16;
 /// How long an expired secret is still masked: a log may quote it late.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
 /// Bytes of a secret that the automaton finds; the rest is compared. Session tokens of AWS have
@@ -82,6 +85,13 @@ impl Secrets {
         mask_ranges(bytes, found, removed);
     }
 
+    /// `text` without our secrets: for errors, in which providers repeat what they were sent.
+    #[must_use]
+    pub fn masked_text(&self, text: &str) -> String {
+        let masked = self.mask(text.as_bytes(), &mut RemovalCounts::new());
+        String::from_utf8_lossy(&masked).into_owned()
+    }
+
     /// Length of the longest end of `bytes` that may be the beginning of a secret, which bytes yet
     /// to come would complete.
     pub(super) fn unfinished_bytes(&self, bytes: &[u8]) -> usize {
@@ -126,12 +136,35 @@ impl KnownSecrets {
     }
 }
 
-/// The forms in which a secret can occur: as it is, in a JSON text, in a URL or form.
-fn forms(secret: &str) -> [String; 3] {
+/// The forms in which a secret can occur: as it is, in a JSON text, in a URL or form, in base64 (the
+/// Secrets that a log prints as YAML), in hexadecimal, and its lines on their own (a key in a log).
+fn forms(secret: &str) -> Vec<String> {
     let json = serde_json::to_string(secret).expect("a text is JSON");
     let json = json[1..json.len() - 1].to_owned(); // without its quotes
     let form_encoded = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-    [secret.to_owned(), json, form_encoded]
+    let mut forms = vec![secret.to_owned(), json, form_encoded];
+    forms.extend(base64_forms(secret));
+    let hex = HEXLOWER.encode(secret.as_bytes());
+    forms.extend([hex.to_ascii_uppercase(), hex]);
+    let lines = secret.lines().filter(|line| {
+        line.len() >= SECRET_LINE_BYTES_MIN && !line.starts_with("-----") && *line != secret
+    });
+    forms.extend(lines.map(str::to_owned));
+    forms
+}
+
+/// What is always the same in the base64 of any text that contains `secret`: it depends on the
+/// number of bytes before it, and its first and last digits on what these are.
+fn base64_forms(secret: &str) -> impl Iterator<Item = String> {
+    let alphabets = [BASE64_NOPAD, BASE64URL_NOPAD];
+    alphabets.into_iter().flat_map(move |alphabet| {
+        (0..3).map(move |before: usize| {
+            let bytes = [&[0; 2][..before.min(2)], secret.as_bytes()].concat();
+            let digits = alphabet.encode(&bytes);
+            let (begin, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+            digits[begin..end].to_owned()
+        })
+    })
 }
 
 /// Finds many secrets in one run over the bytes.
@@ -190,16 +223,16 @@ impl SecretFinder {
     }
 
     fn unfinished_bytes(&self, bytes: &[u8]) -> usize {
-        let secrets = || self.secrets.iter().flatten();
-        let longest = secrets().map(String::len).max().unwrap_or(0);
-        let begins_secret = |length: &usize| {
-            let end = &bytes[bytes.len() - length..];
-            secrets().any(|secret| secret.len() > *length && secret.as_bytes().starts_with(end))
+        let unfinished = |secret: &String| {
+            let end = &bytes[(bytes.len() + 1).saturating_sub(secret.len())..];
+            let begins = memchr::memchr_iter(secret.as_bytes()[0], end);
+            let mut lengths = begins.map(|begin| &end[begin..]);
+            lengths
+                .find(|rest| secret.as_bytes().starts_with(rest))
+                .map_or(0, <[u8]>::len)
         };
-        (1..longest.min(bytes.len() + 1))
-            .rev()
-            .find(begins_secret)
-            .unwrap_or(0)
+        let secrets = self.secrets.iter().flatten();
+        secrets.map(unfinished).max().unwrap_or(0)
     }
 }
 
@@ -239,6 +272,43 @@ mod tests {
                 3
             )
         );
+    }
+
+    #[test]
+    fn masks_own_secret_in_base64_and_hexadecimal() {
+        let secrets = Secrets::default();
+        secrets.add("ghp_0123456789");
+        for before in ["", "a", "ab", "abc"] {
+            for after in ["", "x", "xy", "xyz"] {
+                let text = format!("{before}ghp_0123456789{after}");
+                let base64 = BASE64_NOPAD.encode(text.as_bytes());
+                let (masked, removed) = masked(&secrets, &base64);
+                assert_eq!(removed, 1, "{text}");
+                let digits = masked.bytes().filter(|byte| *byte != b'*').count();
+                // those of other bytes, and one at each end that has bits of both
+                let others = (before.len() + after.len()) * 8;
+                assert!(digits <= others.div_ceil(6) + 2, "{masked}");
+            }
+        }
+        assert_eq!(
+            masked(
+                &secrets,
+                "6768705f30313233343536373839 6768705F30313233343536373839"
+            ),
+            (format!("{0} {0}", "*".repeat(28)), 2)
+        );
+    }
+
+    #[test]
+    fn masks_lines_of_a_key_on_their_own() {
+        let secrets = Secrets::default();
+        secrets.add(
+            "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\n-----END KEY-----",
+        );
+        let log = "1 -----BEGIN KEY-----\n2 MIIEvQIBADANBgkqhkiG\n3 9w0BAQEFAASCBKcwggSj\n";
+        let stars = "*".repeat(20);
+        let expected = format!("1 -----BEGIN KEY-----\n2 {stars}\n3 {stars}\n");
+        assert_eq!(masked(&secrets, log), (expected, 2));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::AccessRequest;
 use super::children::children_of;
-use super::endpoint::{BodyShape, Endpoint};
+use super::endpoint::{BodyShape, Endpoint, RestOffer};
 use super::page::{PageSummary, read_page, time_at};
 use super::requests::{PageRequest, RequestError, Requester};
 use super::source::{RestSource, WalkRoot};
@@ -47,22 +47,46 @@ pub(super) async fn check(source: &dyn RestSource, cx: &ReadinessProbe) -> Readi
     };
     let targets = timeout(CHECK_TIMEOUT, source.targets(&request)).await;
     let targets = targets.unwrap_or_else(|_| vec![Err(no_response("the list of targets"))]);
-    let mut problems = Vec::new();
-    let mut checks = Vec::new();
-    for found in join_all(
-        targets
-            .into_iter()
-            .map(|target| check_target(source, target, cx, &request)),
-    )
-    .await
+    let (mut problems, mut checks) = (Vec::new(), Vec::new());
+    let found = targets
+        .into_iter()
+        .map(|target| check_target(source, target, cx, &request));
+    for found in join_all(found).await {
+        problems.extend(found.problem);
+        checks.extend(found.checks);
+    }
+    let secrets = recorder.secrets();
+    let offers = checks.iter_mut();
+    for problem in problems
+        .iter_mut()
+        .chain(offers.flat_map(|check| &mut check.problems))
     {
-        match found {
-            Ok(found) => checks.extend(found),
-            Err(problem) => problems.push(problem),
-        }
+        *problem = secrets.masked_text(problem);
     }
     let name = source.name().parse().expect("names of sources are names");
     Readiness::of_offers(name, ReadinessState::Unavailable, checks, problems)
+}
+
+/// What was found out about one target.
+#[derive(Default)]
+struct TargetCheck {
+    checks: Vec<OfferReadiness>,
+    problem: Option<String>,
+}
+
+impl TargetCheck {
+    /// A target that cannot be entered now. Its offers are planned all the same: the capture tries
+    /// again, and what it fails with is sealed as a gap, not left out of the evidence.
+    fn closed(checks: Vec<OfferReadiness>, problem: String) -> Self {
+        let unavailable = checks.into_iter().map(|check| OfferReadiness {
+            state: ReadinessState::Unavailable,
+            ..check
+        });
+        Self {
+            checks: unavailable.collect(),
+            problem: Some(problem),
+        }
+    }
 }
 
 async fn check_target(
@@ -70,12 +94,22 @@ async fn check_target(
     target: Result<CaptureTarget, String>,
     cx: &ReadinessProbe,
     request: &AccessRequest<'_>,
-) -> Result<Vec<OfferReadiness>, String> {
-    let mut target = target?;
+) -> TargetCheck {
+    let mut target = match target {
+        Ok(target) => target,
+        Err(problem) => return TargetCheck::closed(Vec::new(), problem),
+    };
     let name = target.name.clone().unwrap_or_default();
     let named = |problem: String| format!("{name}: {problem}");
-    let access = source.open(&target, request).await.map_err(named)?;
-    let requester = Requester::new(source, &access, cx.incident.as_ref());
+    let access = match source.open(&target, request).await {
+        Ok(access) => access,
+        Err(problem) => {
+            let offers = source.offers().iter();
+            let checks = offers.map(|offer| ready(offer, &target)).collect();
+            return TargetCheck::closed(checks, named(problem));
+        }
+    };
+    let requester = Requester::new(source, &access, &cx.config, cx.incident.as_ref());
     let names: Names = access
         .names
         .iter()
@@ -88,40 +122,53 @@ async fn check_target(
         names: &names,
         window: cx.estimate,
     };
-    match probe.ask(&me).await.map_err(named)? {
-        ProbeAnswer::Refused(StatusCode::UNAUTHORIZED) => {
-            return Err(named(format!("{} rejects the credentials", me.endpoint.id)));
+    let mut problem = None;
+    match probe.ask(&me).await {
+        Err(cause) => problem = Some(named(cause)),
+        Ok(ProbeAnswer::Refused(StatusCode::UNAUTHORIZED)) => {
+            problem = Some(named(format!("{} rejects the credentials", me.endpoint.id)));
         }
-        ProbeAnswer::Refused(_) => {}
-        ProbeAnswer::Page(body) => {
+        Ok(ProbeAnswer::Refused(_)) => {}
+        Ok(ProbeAnswer::Page(body)) => {
             let body = serde_json::from_slice(&body).unwrap_or_default();
             target.identity = source.identity(&body).or(target.identity);
         }
     }
     let mut checks = Vec::new();
     for offer in source.offers() {
-        let roots = source
-            .roots(offer, &target, &access, request)
-            .await
-            .map_err(named)?;
-        if roots.is_empty() {
-            continue;
-        }
-        let mut check = OfferReadiness {
-            offer: offer.item,
-            target: target.clone(),
-            state: ReadinessState::Ready,
-            requests: None,
-            problems: Vec::new(),
-            missing_grants: Vec::new(),
+        let roots = match source.roots(offer, &target, &access, request).await {
+            Ok(roots) if roots.is_empty() => continue,
+            Ok(roots) => roots,
+            Err(cause) => {
+                problem.get_or_insert_with(|| named(cause));
+                Vec::new()
+            }
         };
-        if cx.estimate.is_some() {
+        let mut check = ready(offer, &target);
+        if cx.estimate.is_some() && problem.is_none() {
             let answers = join_all(roots.iter().map(|root| probe.sample(root))).await;
             fill(&mut check, answers);
         }
         checks.push(check);
     }
-    Ok(checks)
+    match problem {
+        None => TargetCheck {
+            checks,
+            problem: None,
+        },
+        Some(problem) => TargetCheck::closed(checks, problem),
+    }
+}
+
+fn ready(offer: &RestOffer, target: &CaptureTarget) -> OfferReadiness {
+    OfferReadiness {
+        offer: offer.item,
+        target: target.clone(),
+        state: ReadinessState::Ready,
+        requests: None,
+        problems: Vec::new(),
+        missing_grants: Vec::new(),
+    }
 }
 
 /// What the samples of an offer's roots tell about it. It is ready if one of them answers.

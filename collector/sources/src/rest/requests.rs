@@ -12,9 +12,10 @@ use super::endpoint::{Endpoint, PAGE_BYTES_MAX, Paging, RedirectRule};
 use super::source::RestSource;
 use super::template::{self, Encoding, Names, TemplateError};
 use crate::Incomplete;
+use crate::config::SourcesConfig;
 use crate::recorder::{
-    CallError, QuotaKey, RecordedPart, Recorder, RequestPolicy, ResponseClassifier, StreamError,
-    StreamedResponse,
+    CallError, QuotaKey, RecordedPart, Recorder, RequestPolicy, RequestRate, ResponseClassifier,
+    StreamError, StreamedResponse,
 };
 use evidence_format::coverage::{EndReason, GapReason};
 use evidence_format::id::IncidentId;
@@ -28,6 +29,8 @@ pub(crate) struct Requester<'a> {
     pub(crate) rank: u32,
     /// Longest body of lines or opaque bytes, unless the endpoint says otherwise.
     pub(crate) object_bytes_max: u64,
+    /// See [`SourcesConfig::reserved_percent`].
+    reserved_percent: u32,
     /// So that the provider's log tells our requests from those of others.
     user_agent: HeaderValue,
     /// Raised when credentials are renewed: requests that were signed before do not renew them
@@ -96,6 +99,7 @@ impl<'a> Requester<'a> {
     pub(crate) fn new(
         source: &dyn RestSource,
         access: &'a ProviderAccess,
+        config: &SourcesConfig,
         incident: Option<&IncidentId>,
     ) -> Self {
         let agent = incident.map_or("exhibit".to_owned(), |incident| {
@@ -107,6 +111,7 @@ impl<'a> Requester<'a> {
             classify: source.classifier(),
             rank: 0,
             object_bytes_max: PAGE_BYTES_MAX,
+            reserved_percent: config.reserved_percent.get(),
             user_agent: HeaderValue::try_from(agent).expect("ids of incidents are ASCII"),
             generation: AtomicU64::new(0),
             renewing: Mutex::new(()),
@@ -285,6 +290,10 @@ impl<'a> Requester<'a> {
         } else {
             PAGE_BYTES_MAX
         };
+        let rate = RequestRate {
+            reserved_percent: self.reserved_percent,
+            ..endpoint.quota.rate
+        };
         RequestPolicy {
             endpoint: endpoint.id,
             rank: self.rank,
@@ -293,7 +302,7 @@ impl<'a> Requester<'a> {
             body_filter: endpoint.body_filter,
             idle_timeout: endpoint.idle_timeout,
             trust: self.access.trust.clone(),
-            ..RequestPolicy::new(quota, endpoint.quota.rate)
+            ..RequestPolicy::new(quota, rate)
         }
     }
 }

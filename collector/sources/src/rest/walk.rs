@@ -76,7 +76,7 @@ pub(super) async fn walk(
         .roots(offer, &step.target, &access, &request)
         .await
         .map_err(unusable)?;
-    let mut requester = Requester::new(source, &access, Some(&cx.incident));
+    let mut requester = Requester::new(source, &access, &cx.config, Some(&cx.incident));
     requester.rank = cx.recorder.policy().rank;
     requester.object_bytes_max = cx.object_bytes_max;
     let walk = Walk::new(cx, requester, roots, &access.names, step);

@@ -12,6 +12,10 @@ use super::limits::{PAUSE_MAX, StatedLimit};
 
 /// Least time for which a stated window is expected to last: what remains of it is spread over it.
 const WINDOW_MIN: Duration = Duration::from_millis(500);
+/// What remains of a longer window is not spread over all of it: GitHub's hourly limit allows 5,000
+/// requests, and evidence must not vanish meanwhile for the limit to last an hour. Requests go at
+/// the configured rate instead, down to the share of others.
+const SPREAD_WINDOW_MAX: Duration = Duration::from_secs(60);
 /// Fastest pace that is learned, whatever a response promises.
 const PER_SECOND_MAX: f64 = 1000.0;
 
@@ -139,7 +143,8 @@ impl TokenBucket {
     }
 
     /// Follows the limit that a response states: what remains of it, less the share of others, is
-    /// spread over the rest of its window. If nothing remains, the quota pauses until the reset.
+    /// spread over the rest of its window, or spent at the configured rate if that is long. If
+    /// nothing remains, the quota pauses until the reset.
     pub(super) fn observe(&self, limit: &StatedLimit) {
         let share = u64::from(self.rate.reserved_percent.min(99));
         let reserved = limit.limit.unwrap_or(limit.remaining) * share / 100;
@@ -151,10 +156,11 @@ impl TokenBucket {
         }
         let window = limit.resets_in.saturating_sub(StatedLimit::UNCERTAINTY);
         let per_second_max = limit.per_second_max.min(PER_SECOND_MAX);
-        let interval = window
-            .max(WINDOW_MIN)
-            .div_f64(available.max(1) as f64)
-            .max(Duration::from_secs_f64(1.0 / per_second_max));
+        let mut interval = window.max(WINDOW_MIN).div_f64(available.max(1) as f64);
+        if window > SPREAD_WINDOW_MAX && available > 0 {
+            interval = interval.min(configured_interval(&self.rate));
+        }
+        let interval = interval.max(Duration::from_secs_f64(1.0 / per_second_max));
         self.state().set_interval(interval);
     }
 
@@ -334,6 +340,27 @@ mod tests {
             (30.0..31.5).contains(&seconds),
             "paused until the reset: {seconds}"
         );
+    }
+
+    /// GitHub's hourly limit: a capture of 4,000 requests must not take the hour.
+    #[tokio::test(start_paused = true)]
+    async fn spends_a_long_window_early_and_then_waits_for_its_end() {
+        let bucket = bucket(RequestRate::new(15.0, 1));
+        let mut hourly = StatedLimit {
+            per_second_max: 15.0,
+            ..stated(5000, 5000, 3600)
+        };
+        let begin = Instant::now();
+        for _ in 0..4500 {
+            bucket.acquire(0).await.mark_answered();
+            hourly.remaining -= 1;
+            hourly.resets_in = Duration::from_secs(3600) - begin.elapsed();
+            bucket.observe(&hourly);
+        }
+        let seconds = begin.elapsed().as_secs_f64();
+        assert!((290.0..420.0).contains(&seconds), "{seconds}");
+        bucket.acquire(0).await; // a tenth is left to others
+        assert!(begin.elapsed().as_secs() >= 3600, "{:?}", begin.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,8 +11,9 @@ pub(super) const PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// 1970, smaller ones are seconds from now.
 const EPOCH_SECONDS_MIN: u64 = 1_000_000_000;
 /// GitHub's secondary limit is 900 points a minute, one for each GET, whatever its primary limit
-/// allows ("Rate limits for the REST API", GitHub Docs). No header states it.
-const GITHUB_PER_SECOND_MAX: f64 = 15.0;
+/// allows ("Rate limits for the REST API", GitHub Docs). No header states it. A minute of this pace
+/// and a burst of 10 are below it.
+const GITHUB_PER_SECOND_MAX: f64 = 14.8;
 
 /// A limit as a response states it.
 #[derive(Clone, Debug, PartialEq)]

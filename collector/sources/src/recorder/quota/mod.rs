@@ -16,7 +16,7 @@ pub(super) use limits::{is_exhausted, retry_after};
 /// GitHub allows 100 concurrent requests, Okta 75 for the whole organisation.
 const CONCURRENT_MAX: u32 = 50;
 /// During an incident the customer's own tools need the same quota.
-const RESERVED_PERCENT: u32 = 10;
+pub(crate) const RESERVED_PERCENT: u32 = 10;
 /// Buckets up to which names of limits are taken from responses: a server can make up names.
 const BUCKETS_MAX: usize = 10_000;
 
