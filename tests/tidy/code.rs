@@ -64,10 +64,15 @@ fn tables_without_rustfmt_have_short_lines() {
             tables += 1;
             let text = text_of(&table);
             for (number, line) in (1..).zip(text.lines()) {
-                let columns = line.chars().count();
-                let is_one_text = line.trim().starts_with('"') && line.matches('"').count() == 2;
+                // an address cannot be broken
+                let is_text = line.matches('"').count() == 2;
+                let is_link = line.trim().starts_with("//") && line.ends_with('>');
+                let text = line.find(if is_link { '<' } else { '"' });
+                let columns = text
+                    .filter(|_| is_text || is_link)
+                    .unwrap_or(line.chars().count());
                 assert!(
-                    columns <= TABLE_COLUMNS_MAX || is_one_text,
+                    columns <= TABLE_COLUMNS_MAX,
                     "{}:{number} has {columns} columns, limit is {TABLE_COLUMNS_MAX}",
                     relative(&table)
                 );

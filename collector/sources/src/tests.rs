@@ -16,7 +16,7 @@ use crate::{ALL, Source};
 /// Lines of a REST source's table and of what belongs to it, without tests.
 const SOURCE_LINES_MAX: usize = 250;
 /// Sources that still are longer: their ways in are octocrab's and kube's.
-const LONGER: &[(&str, usize)] = &[("github", 1040), ("kubernetes", 1270)];
+const LONGER: &[(&str, usize)] = &[("github", 870), ("kubernetes", 1810)];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
