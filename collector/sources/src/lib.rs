@@ -16,7 +16,6 @@ pub mod crypto;
 #[cfg(test)]
 mod example;
 mod github;
-mod gitlab;
 mod host;
 mod kubernetes;
 mod okta;
@@ -51,7 +50,6 @@ pub static ALL: &[&dyn Source] = &[
     &host::SOURCE,
     &aws_cloudtrail::SOURCE,
     &github::SOURCE,
-    &gitlab::SOURCE,
     &kubernetes::SOURCE,
     &okta::SOURCE,
 ];
