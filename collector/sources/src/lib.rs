@@ -16,6 +16,7 @@ pub mod crypto;
 #[cfg(test)]
 mod example;
 mod github;
+mod gitlab;
 mod host;
 mod kubernetes;
 mod okta;
@@ -50,6 +51,7 @@ pub static ALL: &[&dyn Source] = &[
     &host::SOURCE,
     &aws_cloudtrail::SOURCE,
     &github::SOURCE,
+    &gitlab::SOURCE,
     &kubernetes::SOURCE,
     &okta::SOURCE,
 ];
