@@ -1,5 +1,5 @@
-//! GitLab, at gitlab.com or self-managed: pipelines, what their jobs printed, deployments, and audit
-//! events.
+//! GitLab, on gitlab.com or self-managed: pipelines with the traces of their jobs, deployments, and
+//! audit events.
 
 #[rustfmt::skip]
 mod table;
@@ -13,7 +13,7 @@ use crate::secret_source::credential_url;
 
 pub(crate) static SOURCE: RestAdapter = RestAdapter::new(&TableSource {
     name: "gitlab",
-    description: "pipelines, job traces, deployments, audit events",
+    description: "pipelines, traces of jobs, deployments and audit events of GitLab",
     offers: table::OFFERS,
     me: &table::ME,
     identity: "/username",
@@ -32,6 +32,7 @@ struct GitLabConfig {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct GitLabInstance {
+    /// Also with a path: GitLab may be installed under one.
     #[serde(deserialize_with = "credential_url")]
     url: Url,
     /// Paths of groups. Groups below them belong to them.

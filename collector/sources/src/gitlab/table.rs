@@ -1,32 +1,31 @@
-//! GitLab's endpoints, called as in its OpenAPI description.
+//! GitLab's endpoints. Operations are called as in GitLab's OpenAPI description, which has none for
+//! audit events: those names follow the same rule. Grants are scopes of a token, and the role that
+//! its user needs.
 
-use domain::incident::PivotKind;
-use domain::plan::{EvidenceLifetime, SettleRule};
+use domain::incident::PivotKind::{Commit, User};
+use domain::plan::{EvidenceLifetime::Forever, SettleRule};
 
+use crate::rest::TimeSpelling::Rfc3339Milliseconds;
 use crate::rest::ValueFrom::Record;
-use crate::rest::row::{DAY, HOUR};
+use crate::rest::row::{DAY, HOUR, MINUTE};
 use crate::rest::{
-    ChildEndpoint, Condition, Endpoint, EndpointQuota, Paging, PivotQuery, RestOffer,
-    TimeSpelling, WindowQuery,
+    ChildEndpoint, Condition, Endpoint, EndpointQuota, Paging, PivotQuery, RestOffer, WindowQuery,
 };
 
-/// Limits of gitlab.com, read 2026-11. Other instances have none unless their administrator sets
-/// them, and announce them in header fields.
-static API: EndpointQuota = EndpointQuota::per_minute("api", 2000, 16);
+// Limits of gitlab.com for one user ("Rate limits on GitLab.com", read 2026-11). Self-managed
+// instances announce theirs in `ratelimit-*`.
+static API: EndpointQuota = EndpointQuota::per_minute("api", 2000, 8);
 static PROJECTS: EndpointQuota = EndpointQuota::per_minute("projects", 200, 4);
-static PROJECT: EndpointQuota = EndpointQuota::per_minute("project", 400, 4);
 static GROUPS: EndpointQuota = EndpointQuota::per_minute("groups", 200, 4);
-static GROUP_PROJECTS: EndpointQuota = EndpointQuota::per_minute("group-projects", 600, 4);
 static INSTANCE_AUDIT: EndpointQuota = EndpointQuota::per_minute("instance-audit", 200, 4);
 
-/// Both ends of GitLab's windows are inclusive, and its times are finer than a second.
-const WINDOW: WindowQuery = WindowQuery {
-    spelling: TimeSpelling::Rfc3339Milliseconds,
-    until_inclusive: true,
-    ..WindowQuery::PLAIN
-};
+/// Both ends are inclusive. Milliseconds, as in GitLab's records: with seconds, the records of the
+/// last second would be missing.
+const WINDOW: WindowQuery =
+    WindowQuery { spelling: Rfc3339Milliseconds, until_inclusive: true, ..WindowQuery::PLAIN };
 
-pub(super) static ME: Endpoint = Endpoint::get("gitlab:getApiV4User", "/user").quota(&API);
+pub(super) static ME: Endpoint =
+    Endpoint::get("gitlab:getApiV4User", "/user").quota(&API).grant("read_api");
 
 /// A listing of objects.
 const fn list(
@@ -45,28 +44,30 @@ const fn audit(id: &'static str, path: &'static str, grant: &'static str) -> End
         .quota(&API).grant(grant)
 }
 
-/// The projects of which the token's user is a member.
-const fn all_projects(children: &'static [ChildEndpoint]) -> Endpoint {
-    list("gitlab:getApiV4Projects",
-        "/projects?membership=true&pagination=keyset&order_by=id&sort=asc&per_page=100",
-        "/last_activity_at", "/path_with_namespace")
-        .quota(&PROJECTS).children(children)
+/// The projects that `all` lists, those of each configured group and of the groups below it, and
+/// each configured project: all with the same `children`.
+const fn projects(all: &'static str, children: &'static [ChildEndpoint]) -> [Endpoint; 3] {
+    [
+        list("gitlab:getApiV4Projects", all, "/updated_at", "/path_with_namespace")
+            .quota(&PROJECTS).children(children),
+        list("gitlab:getApiV4GroupsIdProjects",
+            "/groups/{group}/projects?include_subgroups=true&with_shared=false&order_by=id&sort=asc&per_page=100",
+            "/updated_at", "/path_with_namespace").children(children),
+        Endpoint::get("gitlab:getApiV4ProjectsId", "/projects/{path}")
+            .object("/id", "/updated_at", "/path_with_namespace")
+            .quota(&API).grant("read_api").children(children),
+    ]
+}
+const OF_MEMBER: &str =
+    "/projects?membership=true&pagination=keyset&order_by=id&sort=asc&per_page=100";
+
+/// A child of a project, by its number, which stays when somebody moves the project.
+const fn of_project(endpoint: &'static Endpoint) -> ChildEndpoint {
+    ChildEndpoint::of(endpoint).takes(&[("project", Record("/id"))])
 }
 
-/// The projects of a configured group, and of the groups below it.
-const fn group_projects(children: &'static [ChildEndpoint]) -> Endpoint {
-    list("gitlab:getApiV4GroupsIdProjects",
-        "/groups/{group}/projects?include_subgroups=true&with_shared=false&order_by=id&sort=asc\
-         &per_page=100",
-        "/last_activity_at", "/path_with_namespace")
-        .quota(&GROUP_PROJECTS).children(children)
-}
-
-/// A configured project.
-const fn one_project(children: &'static [ChildEndpoint]) -> Endpoint {
-    Endpoint::get("gitlab:getApiV4ProjectsId", "/projects/{path}")
-        .object("/id", "/last_activity_at", "/path_with_namespace")
-        .quota(&PROJECT).grant("read_api").children(children)
+const fn of_pipeline(endpoint: &'static Endpoint) -> ChildEndpoint {
+    ChildEndpoint::of(endpoint).takes(&[("pipeline", Record("/id"))])
 }
 
 // What ran.
@@ -74,6 +75,7 @@ const fn one_project(children: &'static [ChildEndpoint]) -> Endpoint {
 static TRACE: Endpoint =
     Endpoint::get("gitlab:getApiV4ProjectsIdJobsJobIdTrace", "/projects/{project}/jobs/{job}/trace")
         .lines().quota(&API).grant("read_api");
+/// Without `include_retried`, only the last attempt of each job is listed.
 static JOBS: Endpoint =
     list("gitlab:getApiV4ProjectsIdPipelinesPipelineIdJobs",
         "/projects/{project}/pipelines/{pipeline}/jobs?include_retried=true&per_page=100",
@@ -84,35 +86,33 @@ static JOBS: Endpoint =
 /// Jobs that start pipelines, of the same project or of others.
 static BRIDGES: Endpoint =
     list("gitlab:getApiV4ProjectsIdPipelinesPipelineIdBridges",
-        "/projects/{project}/pipelines/{pipeline}/bridges?include_retried=true&per_page=100",
-        "/status", "/name");
-/// Says who started it, which the listing does not.
+        "/projects/{project}/pipelines/{pipeline}/bridges?per_page=100", "/status", "/name");
+/// Says who started it and when, which the listing does not.
 static PIPELINE: Endpoint =
     Endpoint::get("gitlab:getApiV4ProjectsIdPipelinesPipelineId",
         "/projects/{project}/pipelines/{pipeline}")
         .object("/id", "/updated_at", "/ref").quota(&API).grant("read_api");
-static PIPELINES: Endpoint =
-    list("gitlab:getApiV4ProjectsIdPipelines",
-        "/projects/{project}/pipelines?updated_after={from}&updated_before={until}\
-         &order_by=id&sort=asc&per_page=100",
-        "/updated_at", "/ref")
+const PIPELINE_PIVOTS: &[PivotQuery] =
+    &[PivotQuery::by(User, "&username={pivot}"), PivotQuery::by(Commit, "&sha={pivot}")];
+const PIPELINE_CHILDREN: &[ChildEndpoint] =
+    &[of_pipeline(&PIPELINE), of_pipeline(&JOBS), of_pipeline(&BRIDGES)];
+/// Sorted by id, so that pipelines which start meanwhile do not shift pages.
+const fn pipelines(path: &'static str) -> Endpoint {
+    list("gitlab:getApiV4ProjectsIdPipelines", path, "/updated_at", "/ref")
         .window(WINDOW)
-        .pivots(&[
-            PivotQuery::by(PivotKind::User, "&username={pivot}"),
-            PivotQuery::by(PivotKind::Commit, "&sha={pivot}"),
-        ])
-        .children(&[
-            ChildEndpoint::of(&PIPELINE).takes(&[("pipeline", Record("/id"))]),
-            ChildEndpoint::of(&JOBS).takes(&[("pipeline", Record("/id"))]),
-            ChildEndpoint::of(&BRIDGES).takes(&[("pipeline", Record("/id"))]),
-        ]);
-/// Projects without CI refuse the question.
-static PIPELINES_OF: &[ChildEndpoint] = &[ChildEndpoint::of(&PIPELINES)
-    .takes(&[("project", Record("/id"))])
-    .only(&[Condition::OneOf(Record("/builds_access_level"), &["enabled", "private"])])];
-static PIPELINE_ROOTS: &[&Endpoint] = &[
-    &all_projects(PIPELINES_OF), &group_projects(PIPELINES_OF), &one_project(PIPELINES_OF),
-];
+        .pivots(PIPELINE_PIVOTS)
+        .children(PIPELINE_CHILDREN)
+}
+static PIPELINES: Endpoint = pipelines(
+    "/projects/{project}/pipelines?updated_after={from}&updated_before={until}&order_by=id&sort=asc&per_page=100");
+/// The listing leaves them out unless it is asked for them.
+static CHILD_PIPELINES: Endpoint = pipelines(
+    "/projects/{project}/pipelines?source=parent_pipeline&updated_after={from}&updated_before={until}&order_by=id&sort=asc&per_page=100");
+/// Where CI is switched off, GitLab answers 403.
+const HAS_CI: &[Condition] =
+    &[Condition::OneOf(Record("/builds_access_level"), &["enabled", "private"])];
+static WITH_PIPELINES: [Endpoint; 3] = projects(OF_MEMBER,
+    &[of_project(&PIPELINES).only(HAS_CI), of_project(&CHILD_PIPELINES).only(HAS_CI)]);
 
 // What was deployed.
 
@@ -122,65 +122,60 @@ static ENVIRONMENTS: Endpoint =
 /// GitLab answers windows of update times only in the order of these.
 static DEPLOYMENTS: Endpoint =
     list("gitlab:getApiV4ProjectsIdDeployments",
-        "/projects/{project}/deployments?updated_after={from}&updated_before={until}\
-         &order_by=updated_at&sort=asc&per_page=100",
+        "/projects/{project}/deployments?updated_after={from}&updated_before={until}&order_by=updated_at&sort=asc&per_page=100",
         "/updated_at", "/environment/name")
         .window(WINDOW);
-static DEPLOYMENTS_OF: &[ChildEndpoint] = &[
-    ChildEndpoint::of(&DEPLOYMENTS).takes(&[("project", Record("/id"))]),
-    ChildEndpoint::of(&ENVIRONMENTS).takes(&[("project", Record("/id"))]),
-];
-static DEPLOYMENT_ROOTS: &[&Endpoint] = &[
-    &all_projects(DEPLOYMENTS_OF), &group_projects(DEPLOYMENTS_OF), &one_project(DEPLOYMENTS_OF),
-];
+static WITH_DEPLOYMENTS: [Endpoint; 3] =
+    projects(OF_MEMBER, &[of_project(&ENVIRONMENTS), of_project(&DEPLOYMENTS)]);
 
 // Who changed what.
 
 static INSTANCE_EVENTS: Endpoint =
     audit("gitlab:getApiV4AuditEvents",
-        "/audit_events?created_after={from}&created_before={until}\
-         &pagination=keyset&order_by=id&sort=desc&per_page=100",
+        "/audit_events?created_after={from}&created_before={until}&pagination=keyset&per_page=100",
         "read_api + administrator of the instance (Premium)")
         .quota(&INSTANCE_AUDIT);
 static GROUP_EVENTS: Endpoint =
     audit("gitlab:getApiV4GroupsIdAuditEvents",
-        "/groups/{group}/audit_events?created_after={from}&created_before={until}\
-         &pagination=keyset&order_by=id&sort=desc&per_page=100",
+        "/groups/{group}/audit_events?created_after={from}&created_before={until}&pagination=keyset&per_page=100",
         "read_api + owner of the group (Premium)");
 static PROJECT_EVENTS: Endpoint =
     audit("gitlab:getApiV4ProjectsIdAuditEvents",
-        "/projects/{project}/audit_events?created_after={from}&created_before={until}\
-         &pagination=keyset&order_by=id&sort=desc&per_page=100",
+        "/projects/{project}/audit_events?created_after={from}&created_before={until}&pagination=keyset&per_page=100",
         "read_api + maintainer of the project (Premium)");
 static GROUP_EVENTS_OF: &[ChildEndpoint] =
     &[ChildEndpoint::of(&GROUP_EVENTS).takes(&[("group", Record("/id"))])];
-static PROJECT_EVENTS_OF: &[ChildEndpoint] =
-    &[ChildEndpoint::of(&PROJECT_EVENTS).takes(&[("project", Record("/id"))])];
-static ALL_GROUPS: Endpoint =
-    list("gitlab:getApiV4Groups",
-        "/groups?min_access_level=10&order_by=id&sort=asc&per_page=100", "", "/full_path")
-        .quota(&GROUPS).children(GROUP_EVENTS_OF);
 static SUBGROUPS: Endpoint =
     list("gitlab:getApiV4GroupsIdDescendantGroups",
         "/groups/{group}/descendant_groups?order_by=id&sort=asc&per_page=100", "", "/full_path")
         .quota(&GROUPS).children(GROUP_EVENTS_OF);
-static AUDIT_ROOTS: &[&Endpoint] = &[
-    &INSTANCE_EVENTS, &ALL_GROUPS, &all_projects(PROJECT_EVENTS_OF),
-    &GROUP_EVENTS, &SUBGROUPS, &group_projects(PROJECT_EVENTS_OF),
-    &one_project(PROJECT_EVENTS_OF),
-];
+// Whoever is neither owner nor maintainer gets an answer with only their own events, which would
+// look complete: 50 is an owner, 40 a maintainer.
+static OWNED_GROUPS: Endpoint =
+    list("gitlab:getApiV4Groups",
+        "/groups?min_access_level=50&order_by=id&sort=asc&per_page=100", "", "/full_path")
+        .quota(&GROUPS).children(GROUP_EVENTS_OF);
+static WITH_EVENTS: [Endpoint; 3] = projects(
+    "/projects?min_access_level=40&pagination=keyset&order_by=id&sort=asc&per_page=100",
+    &[of_project(&PROJECT_EVENTS)]);
 
+/// What ran at the declaration has ended by then; and what somebody deleted is missing.
 const SETTLES: &[SettleRule] = &[SettleRule::after(HOUR), SettleRule::after(DAY)];
 
 pub(super) static OFFERS: &[&RestOffer] = &[
-    &RestOffer::new("gitlab-audit", "audit events of groups, projects and the instance",
-        EvidenceLifetime::Forever, "https://docs.gitlab.com/user/compliance/audit_events/")
-        .arrives_late(300).settles(SETTLES).full_page(100, 60_000).roots(AUDIT_ROOTS),
+    // What happens in a group or a project below is not among the events of a group.
+    &RestOffer::new("gitlab-audit", "audit events: members, tokens, protection and settings",
+        Forever, "https://docs.gitlab.com/user/compliance/audit_events/")
+        .arrives_late(5 * MINUTE).settles(SETTLES).full_page(100, 60_000).roots(&[
+            &INSTANCE_EVENTS, &OWNED_GROUPS, &GROUP_EVENTS, &SUBGROUPS,
+            &WITH_EVENTS[0], &WITH_EVENTS[1], &WITH_EVENTS[2],
+        ]),
     &RestOffer::new("gitlab-pipelines", "pipelines, their jobs, and what the jobs printed",
-        EvidenceLifetime::Forever,
-        "https://docs.gitlab.com/ci/pipelines/settings/#automatic-pipeline-cleanup")
-        .settles(SETTLES).full_page(100, 40_000).roots(PIPELINE_ROOTS),
-    &RestOffer::new("gitlab-deployments", "deployments, and the environments that they went to",
-        EvidenceLifetime::Forever, "https://docs.gitlab.com/api/deployments/")
-        .settles(SETTLES).full_page(100, 300_000).roots(DEPLOYMENT_ROOTS),
+        Forever, "https://docs.gitlab.com/ci/pipelines/settings/#automatic-pipeline-cleanup")
+        .arrives_late(0).settles(SETTLES).full_page(100, 40_000)
+        .roots(&[&WITH_PIPELINES[0], &WITH_PIPELINES[1], &WITH_PIPELINES[2]]),
+    &RestOffer::new("gitlab-deployments", "environments, and what was deployed to them",
+        Forever, "https://docs.gitlab.com/api/deployments/")
+        .arrives_late(0).settles(SETTLES).full_page(100, 300_000)
+        .roots(&[&WITH_DEPLOYMENTS[0], &WITH_DEPLOYMENTS[1], &WITH_DEPLOYMENTS[2]]),
 ];
