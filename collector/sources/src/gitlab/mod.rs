@@ -1,5 +1,5 @@
-//! GitLab, on gitlab.com or self-managed: pipelines with the traces of their jobs, deployments,
-//! and audit events.
+//! GitLab, on gitlab.com or self-managed: pipelines with the traces of their jobs, deployments, and
+//! audit events.
 
 #[rustfmt::skip]
 mod table;
@@ -29,37 +29,37 @@ struct GitLabConfig {
     instances: Vec<GitLabInstance>,
 }
 
-/// One instance, and what to capture of it: all that the token's user is a member of, or only the
-/// `groups` and `projects` that are named.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct GitLabInstance {
     /// Also with a path: GitLab may be installed under one.
     #[serde(deserialize_with = "credential_url")]
     url: Url,
+    /// Paths of groups. Groups below them belong to them.
+    #[serde(default)]
+    groups: Vec<String>,
+    /// Paths of projects.
+    #[serde(default)]
+    projects: Vec<String>,
     #[serde(flatten)]
     connection: ConnectionConfig,
     #[serde(flatten)]
     token: TokenConfig,
-    /// Full paths. Subgroups are included.
-    #[serde(default)]
-    groups: Vec<String>,
-    /// Full paths.
-    #[serde(default)]
-    projects: Vec<String>,
 }
 
 fn instances(config: &GitLabConfig) -> Vec<ConfiguredInstance> {
-    let instance = |gitlab: &GitLabInstance| {
-        let signer = token_in_header("private-token", "", &gitlab.token);
-        ConfiguredInstance {
-            api_path: "/api/v4",
-            lists: vec![
-                ("group", gitlab.groups.clone()),
-                ("path", gitlab.projects.clone()),
-            ],
-            ..ConfiguredInstance::new(&gitlab.url, &gitlab.connection, signer)
-        }
+    let instance = |gitlab: &GitLabInstance| ConfiguredInstance {
+        api_path: "/api/v4",
+        lists: vec![
+            ("group", gitlab.groups.clone()),
+            ("path", gitlab.projects.clone()),
+        ],
+        ..ConfiguredInstance::new(
+            &gitlab.url,
+            &gitlab.connection,
+            // personal, group and project tokens, and those of OAuth
+            token_in_header("authorization", "Bearer ", &gitlab.token),
+        )
     };
     config.instances.iter().map(instance).collect()
 }

@@ -89,7 +89,7 @@ impl TokenSigner {
     }
 }
 
-/// Sends the configured token in the header field `name`, after `prefix`.
+/// Sends the configured token in the header field `name`, which is in lower case, after `prefix`.
 ///
 /// # Errors
 /// None of the settings of `token` is given, or several are.

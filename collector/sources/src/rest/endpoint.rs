@@ -147,7 +147,8 @@ pub enum DeclaredCount {
 pub struct WindowQuery {
     pub spelling: TimeSpelling,
     /// The provider includes events of the time `until` itself, so that the window's end, which is
-    /// exclusive, is sent as one unit less.
+    /// exclusive, is sent as one unit of `spelling` less. Events of that last unit are missing if
+    /// their times are finer than it.
     pub until_inclusive: bool,
     /// Results after which the provider cuts a query off: GitHub's 1,000. A window with more
     /// ([`Endpoint::declared`]) is halved until each part has fewer, or is one unit long.
@@ -248,7 +249,7 @@ pub struct ChildEndpoint {
     pub takes: &'static [(&'static str, ValueFrom)],
     /// How often it is asked for one record.
     pub each: ChildRepeat,
-    /// Asked only if all of these hold.
+    /// Asked only if all of these hold. A condition on a value that the record lacks does not.
     pub only: &'static [Condition],
 }
 
@@ -304,14 +305,15 @@ pub struct RestOffer {
     pub lifetime: EvidenceLifetime,
     /// The address of the page that publishes the lifetime.
     pub citation: &'static str,
-    /// How late an event may appear; `None` for state.
+    /// How late an event may appear; until then its item is called provisional. `None` for state.
     pub arrives_late_seconds: Option<u64>,
     pub settles: &'static [SettleRule],
-    /// Records on a full page, and its bytes as observed, for estimates.
+    /// Records on a full page, and the bytes of an average answer as observed, for estimates.
     pub records_per_page: u64,
     pub page_bytes: Option<u64>,
     /// Where the walk begins. All roots are walked, at the same time; the failure of one costs only
-    /// what is below it. The first one stands for the offer: its pivots and its quota.
+    /// what is below it. The first one's name and quota stand for the offer; its pivots are those of
+    /// all.
     pub roots: &'static [&'static Endpoint],
 }
 
