@@ -113,7 +113,7 @@ fn read(
     }
     let mut page = FetchedPage::default();
     let mut ids = Vec::new();
-    let mut times = Vec::new();
+    let (mut times, mut event_times) = (Vec::new(), Vec::new());
     let is_numbered = matches!(
         endpoint.paging,
         Paging::PageNumber { .. } | Paging::Offset { .. }
@@ -129,21 +129,27 @@ fn read(
         if let Some(time) = endpoint.newest_first {
             times.push(time_at(record, time).map(time_part::milliseconds));
         }
-        if let BodyShape::Events { time, .. } = endpoint.body
-            && let Some(time) = time_at(record, time).map(time_part::milliseconds)
-        {
-            page.span = Some((page.span.map_or(time, |(first, _)| first), time));
+        if let BodyShape::Events { time, .. } = endpoint.body {
+            event_times.push(time_at(record, time).map(time_part::milliseconds));
         }
     })
     .map_err(|error: PageError| chain(&error))?;
     page.next = next_page(endpoint.paging, url, response.headers(), &summary, position)
         .map_err(|error| error.to_string())?;
     page.ids_digest = digest(&ids);
+    page.span = span_of(&event_times);
     if times.is_sorted_by(|a, b| a >= b) && times.iter().all(Option::is_some) {
         page.newest = times.first().copied().flatten();
     }
     page.summary = summary;
     Ok(page)
+}
+
+/// The times of a page's first and last event, if they tell in which order the listing is.
+fn span_of(times: &[Option<i64>]) -> Option<(i64, i64)> {
+    let is_sorted = times.is_sorted() || times.is_sorted_by(|a, b| a >= b);
+    let (first, last) = ((*times.first()?)?, (*times.last()?)?);
+    (is_sorted && first != last).then_some((first, last))
 }
 
 fn id_of(endpoint: &Endpoint, record: &Value) -> String {
@@ -152,5 +158,26 @@ fn id_of(endpoint: &Endpoint, record: &Value) -> String {
         | BodyShape::Objects { id, .. }
         | BodyShape::Object { id, .. } => text_at(record, id).unwrap_or_else(|| record.to_string()),
         BodyShape::Lines | BodyShape::Opaque => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_of_a_listing_is_never_guessed() {
+        assert_eq!(span_of(&[Some(1), Some(1), Some(2)]), Some((1, 2)));
+        assert_eq!(span_of(&[Some(2), Some(1)]), Some((2, 1)));
+        for unknown in [
+            &[][..],
+            &[Some(7)],
+            &[Some(7), Some(7)],
+            &[Some(1), Some(3), Some(2)],
+            &[None, Some(1)],
+            &[Some(2), None],
+        ] {
+            assert_eq!(span_of(unknown), None, "{unknown:?}");
+        }
     }
 }
