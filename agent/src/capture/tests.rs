@@ -339,7 +339,7 @@ fn captures_processes_exactly_and_environment_names_only() {
     assert!(!format!("{:?}", sealed.records).contains("hunter2"));
     // The made-up process has only some of its files: the rest vanished with it, and is one gap.
     assert_eq!(
-        sealed.gap("processes", GapReason::ProcessEnded),
+        sealed.gap("processes", GapReason::Vanished),
         (1, vec!["/proc/1".to_owned()])
     );
 

@@ -96,10 +96,10 @@ struct HomeFolder {
 fn processes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<String>, BundleError> {
     let listing = recorder.names_required(b"/proc")?;
     let processes: Vec<String> = listing.processes().map(str::to_owned).collect();
-    if processes.is_empty() {
+    if processes.is_empty() && !recorder.is_stopped() {
         // an image that was mounted, or a root without procfs: not "no process ran"
         recorder.record_gap(GapReason::Unsupported, b"/proc")?;
-    } else if !processes.iter().any(|process| process == "1") {
+    } else if !processes.is_empty() && !processes.iter().any(|process| process == "1") {
         // Every process namespace has a process 1. If it is not listed, procfs hides the processes
         // of other users (hidepid).
         recorder.record_gap(GapReason::PermissionDenied, b"/proc/1")?;
@@ -132,7 +132,8 @@ fn one_process_per_namespace(
         .filter(|process| *process != "1")
         .map(str::to_owned)
         .collect();
-    if processes.is_empty() && !listing.tasks().any(|process| process == "1") {
+    let is_empty = processes.is_empty() && !listing.tasks().any(|process| process == "1");
+    if is_empty && !recorder.is_stopped() {
         recorder.record_gap(
             GapReason::Unsupported,
             format!("/proc/*/ns/{kind}").as_bytes(),
@@ -168,7 +169,7 @@ fn homes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<HomeFolder>, BundleErro
     for entry in in_home.entries() {
         let path = join(HOME, entry.name);
         let is_known = homes.iter().any(|home| home.path == path);
-        let of_domain = if is_known || !entry.is_named_folder() {
+        let of_domain = if is_known || !entry.may_be_folder() {
             Vec::new()
         } else {
             homes_of_domain(recorder, &path)?
@@ -182,26 +183,32 @@ fn homes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<HomeFolder>, BundleErro
     homes.sort();
     // A home in passwd is mostly in `/home` too.
     homes.dedup_by(|a, b| a.path == b.path);
-    if homes.len() > HOMES_MAX {
+    // root's first, then those that are at the top of /home
+    homes.sort_by_key(|home| {
+        let depth = home.path.iter().filter(|&&b| b == b'/').count();
+        (home.path != b"/root", depth)
+    });
+    let left_out = homes.len().saturating_sub(HOMES_MAX);
+    if left_out > 0 {
         homes.truncate(HOMES_MAX);
-        recorder.record_gap(GapReason::TooLarge, b"/home")?;
+        recorder.record_gap_of_many(GapReason::TooLarge, HOME, left_out as u64)?;
     }
     Ok(homes)
 }
 
-/// The homes in `folder`, if it is that of a domain (`/home/EXAMPLE.COM/jdoe`): it has nothing but
-/// folders, and none is hidden as a home's are.
+/// The homes in `folder`, if it is that of a domain (`/home/EXAMPLE.COM/jdoe`): nothing in it is
+/// hidden, as something in each home is.
 fn homes_of_domain(
     recorder: &mut ProbeRecorder<'_>,
     folder: &[u8],
 ) -> Result<Vec<HomeFolder>, BundleError> {
     let listing = recorder.fetch(ReadRequest::bytes(folder, ReadMethod::Names).unrecorded())?;
     let listing = FolderListing::from(listing);
-    let is_home = |entry: &FolderEntry<'_>| entry.is_named_folder() && entry.name[0] != b'.';
-    if !listing.entries().all(|entry| is_home(&entry)) {
+    if listing.entries().any(|entry| entry.name.starts_with(b".")) {
         return Ok(Vec::new());
     }
-    let homes = listing.entries().map(|entry| HomeFolder {
+    let homes = listing.entries().filter(FolderEntry::may_be_folder);
+    let homes = homes.map(|entry| HomeFolder {
         path: join(folder, entry.name),
         user: entry.name.to_vec(),
     });

@@ -16,6 +16,7 @@ use super::facts::{FileFacts, FileTime};
 use super::hung::MountTable;
 use super::redact::{RedactionFilter, RedactionRule};
 use super::request::ReadStop;
+use super::request::task_of;
 use super::root::{
     CaptureRoot, EnterGuard as _, ObjectFinder, ObjectHandle, READ_FLAGS, facts_at, facts_of, split,
 };
@@ -233,6 +234,13 @@ impl FileReader {
             keep_first(&mut runs, sink.bytes_left);
         }
         let kept: u64 = runs.iter().map(|run| run.end - run.start).sum();
+        if runs.is_empty() {
+            let nothing = SparsePart {
+                data_bytes,
+                continued: false,
+            };
+            sink.start_part(Some(facts), 0, None, Some(nothing));
+        }
         for (index, run) in runs.iter().enumerate() {
             let part = SparsePart {
                 data_bytes,
@@ -349,12 +357,15 @@ impl FileReader {
         let entries_max = self.entries_max as usize;
         let mut facts_text = Vec::new();
         self.for_each_entry(folder, sink, |name, _, line, sink| {
+            sink.progress()?; // on a busy disk, each may take a while
             facts_text.clear();
-            let mut modified = None;
+            let mut rank = None;
             match facts_at(folder, name) {
                 Ok(facts) => {
                     facts.write(&mut facts_text);
-                    modified = Some(facts.modified);
+                    // folders and links lead to what may be newer than they are
+                    let is_way = matches!(facts.kind(), FileType::Directory | FileType::Symlink);
+                    rank = Some((is_way, facts.modified));
                 }
                 // The name is evidence even without facts.
                 Err(errno) => facts_text
@@ -364,7 +375,7 @@ impl FileReader {
             if is_whole {
                 return sink.bytes(line);
             }
-            newest.push(Reverse((modified, line.clone())));
+            newest.push(Reverse((rank, line.clone())));
             if newest.len() > entries_max {
                 newest.pop();
             }
@@ -507,6 +518,7 @@ impl FileReader {
             let Some(process) = process_number(name) else {
                 return Ok(());
             };
+            sink.progress()?;
             let threads = threads::others(&folder, process).into_iter();
             let threads = threads.map(|thread| format!("{process}/task/{thread}"));
             for task in std::iter::once(process.to_owned()).chain(threads) {
@@ -535,8 +547,8 @@ impl FileReader {
             let Some(process) = process_number(name) else {
                 return Ok(());
             };
-            sink.progress()?; // a process may have thousands of threads
-            for (thread, difference) in threads::different(&folder, process) {
+            let found = threads::different(&folder, process, &mut || sink.progress())?;
+            for (thread, difference) in found {
                 line.clear();
                 push_pair(line, thread.as_bytes(), difference.as_str().as_bytes());
                 sink.bytes(line)?;
@@ -594,7 +606,9 @@ impl FileReader {
             return Err(ReadStop::Ended(ReadOutcome::Special));
         }
         // asked of the open file, since its name may lead elsewhere by now
-        if !self.finder.may_read(&object, &facts) {
+        // what the item has already is nobody's secret any more
+        let is_in_item = self.seen.contains(&(facts.device, facts.inode));
+        if !is_in_item && !self.finder.may_read(&object, &facts) {
             return Err(ReadStop::Ended(ReadOutcome::ForeignLink));
         }
         Ok((file, facts))
@@ -624,6 +638,21 @@ impl FileReader {
         Ok(folder)
     }
 
+    /// True if `path` is in procfs, and the process or thread that it is about has ended. Files of
+    /// a living one can be absent too.
+    pub(super) fn has_task_ended(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> bool {
+        let Some(task) = task_of(path) else {
+            return false;
+        };
+        let stat = [task, b"/stat"].concat();
+        // the folder that is still open first: the number may be another process's by now
+        if !self.finder.is_procfs(&stat, sink) && !self.finder.is_procfs(b"/proc/self", sink) {
+            return false;
+        }
+        let stat = self.finder.open_in_procfs(&stat, OFlags::empty(), sink);
+        stat.is_none_or(|stat| read(&stat, &mut self.buffer[..1]).is_err())
+    }
+
     /// The mounts of the process of `/proc/PID/exe`.
     fn mounts_of_process(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> MountTable {
         let mounts = [split(path).0, b"/mountinfo"].concat();
@@ -637,8 +666,7 @@ impl FileReader {
     }
 }
 
-/// The runs of data in a file of `size` bytes; `None` where the file system does not tell, and for
-/// a file without data.
+/// The runs of data in a file of `size` bytes; `None` where the file system does not tell.
 fn data_runs(file: &OwnedFd, size: u64) -> Option<Vec<Range<u64>>> {
     let mut runs = Vec::new();
     let mut at = 0;
@@ -659,7 +687,7 @@ fn data_runs(file: &OwnedFd, size: u64) -> Option<Vec<Range<u64>>> {
         }
         at = end.max(start + 1);
     }
-    (!runs.is_empty()).then_some(runs)
+    Some(runs)
 }
 
 /// Shortens runs to the first `bytes` of their data.

@@ -14,6 +14,7 @@ type Device = (u32, u32);
 /// File systems of the kernel itself. A file of theirs hangs alone, such as that of a process whose
 /// memory is locked.
 const KERNEL_FILE_SYSTEMS: &[&[u8]] = &[
+    b"autofs",
     b"bpf",
     b"cgroup",
     b"cgroup2",
@@ -110,6 +111,8 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
 pub(super) struct HungPlaces {
     /// Each with all that is below it.
     paths: Vec<Vec<u8>>,
+    /// Files of the kernel's own file systems, each alone.
+    kernel_files: Vec<Vec<u8>>,
     devices: Vec<Device>,
     /// The mounts of our own namespace, when something hung last.
     mounts: MountTable,
@@ -131,7 +134,7 @@ impl HungPlaces {
 
     /// True until something hangs.
     pub(super) fn is_empty(&self) -> bool {
-        self.paths.is_empty()
+        self.paths.is_empty() && self.kernel_files.is_empty()
     }
 
     /// Adds the place of `path`, which is below the capture's root. `mounts` are those of our own
@@ -154,12 +157,24 @@ impl HungPlaces {
             .filter(|mount| !mount.is_of_kernel && Some(mount.device) != root_device)
             .map(|mount| mount.device);
         self.devices.extend(device);
-        self.paths.push(path);
+        if self.is_of_kernel(&self.mounts, &path) {
+            self.kernel_files.push(path);
+        } else {
+            self.paths.push(path);
+        }
+    }
+
+    /// True if `path`, which is below the capture's root, is on a file system of the kernel.
+    pub(super) fn is_of_kernel(&self, mounts: &MountTable, path: &[u8]) -> bool {
+        let mount = mounts.of(&self.below_root(path));
+        mount.is_some_and(|mount| mount.is_of_kernel)
     }
 
     /// True if `path`, which is below the capture's root, is where something hung.
     pub(super) fn has(&self, path: &[u8]) -> bool {
-        if self.paths.iter().any(|hung| is_below(path, hung)) {
+        if self.paths.iter().any(|hung| is_below(path, hung))
+            || self.kernel_files.iter().any(|hung| hung == path)
+        {
             return true;
         }
         let mount = (!self.devices.is_empty()).then(|| self.mounts.of(&self.below_root(path)));
@@ -213,7 +228,7 @@ mod tests {
 
     #[test]
     fn file_below_the_root_or_in_procfs_hangs_alone() {
-        let hung = hung_at(&["/app", "/proc/7/environ"]);
+        let hung = hung_at(&["/app", "/proc/7/environ", "/proc", "/proc/9"]);
         assert!(hung.has(b"/app") && hung.has(b"/proc/7/environ"));
         for path in ["/etc/passwd", "/proc/7/cmdline", "/proc/8/environ"] {
             assert!(!hung.has(path.as_bytes()), "{path}");

@@ -33,7 +33,7 @@ use hung::HungPlaces;
 pub(crate) use hung::MountTable;
 pub(crate) use redact::RedactionRule;
 pub(crate) use request::{KeptPart, Presence, ReadMethod, ReadRequest};
-pub(crate) use request::{ObjectStart, ReadEvent, ReadOutcome, SparsePart};
+pub(crate) use request::{ObjectStart, ReadEvent, ReadOutcome, SparsePart, task_of};
 pub(crate) use threads::LEADER_ENDED;
 
 /// Bytes read and not fetched yet, at which the reading thread waits.
@@ -261,10 +261,14 @@ impl Reader {
             .busy
             .take_if(|busy| busy.since.elapsed() > self.options.patience)
         {
-            // The hung request is not among them: it was popped before it was read.
-            let rest = std::mem::take(&mut state.requests);
+            let mut rest = std::mem::take(&mut state.requests);
             drop(state);
-            self.add_hung_place(busy.path);
+            if busy.path.is_empty() {
+                // no thread could be started, so the request was never taken from the queue
+                rest.pop_front();
+            } else {
+                self.add_hung_place(busy.path);
+            }
             self.replace_worker(rest);
             self.events.push_back(ReadEvent::End(ReadOutcome::Hung));
         }
@@ -286,14 +290,14 @@ impl Reader {
         let mounts = (self.options.mounts)();
         // what hung is not the link in procfs, but the file that the process runs
         let process = path.strip_suffix(b"/exe");
-        let process = process
-            .filter(|path| path.starts_with(b"/proc/"))
-            .map(|process| {
-                let process = self.options.root.join(OsStr::from_bytes(&process[1..]));
-                let executable = rustix::fs::readlink(process.join("exe"), Vec::new());
-                let executable = executable.map_or_else(|_| Vec::new(), CString::into_bytes);
-                (MountTable::read(&process.join("mountinfo")), executable)
-            });
+        // nothing but procfs is touched here: this thread must never hang
+        let process = process.filter(|path| self.hung.is_of_kernel(&mounts, path));
+        let process = process.map(|process| {
+            let process = self.options.root.join(OsStr::from_bytes(&process[1..]));
+            let executable = rustix::fs::readlink(process.join("exe"), Vec::new());
+            let executable = executable.map_or_else(|_| Vec::new(), CString::into_bytes);
+            (MountTable::read(&process.join("mountinfo")), executable)
+        });
         let process = process.as_ref().map(|(mounts, path)| (mounts, &path[..]));
         self.hung.add(path, mounts, process);
     }

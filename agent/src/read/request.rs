@@ -191,6 +191,8 @@ pub(crate) enum ReadOutcome {
     Special,
     /// Behind a link of an account that may not read it.
     ForeignLink,
+    /// Its process or thread has ended.
+    ProcessEnded,
     /// Shorter than the size that it reported.
     Shrank,
     /// Reading did not return in time, or was not tried since its folder hangs.
@@ -215,5 +217,38 @@ pub(super) enum ReadStop {
 impl From<Errno> for ReadStop {
     fn from(errno: Errno) -> Self {
         Self::Failed(errno)
+    }
+}
+
+/// `/proc/812` of `/proc/812/fd`, `/proc/812/task/815` of `/proc/812/task/815/fd`.
+pub(crate) fn task_of(path: &[u8]) -> Option<&[u8]> {
+    let after_number = |at: usize| {
+        let digits = path[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+        (digits > 0).then_some(at + digits)
+    };
+    let process = path
+        .starts_with(b"/proc/")
+        .then(|| after_number(b"/proc/".len()))??;
+    let in_task = path[process..].starts_with(b"/task/");
+    let thread = in_task.then(|| after_number(process + b"/task/".len()));
+    Some(&path[..thread.flatten().unwrap_or(process)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn task_is_told_from_a_path() {
+        for (path, task) in [
+            ("/proc/812/fd", Some("/proc/812")),
+            ("/proc/812", Some("/proc/812")),
+            ("/proc/812/task/815/fd", Some("/proc/812/task/815")),
+            ("/proc/812/task", Some("/proc/812")),
+            ("/proc/version", None),
+            ("/var/log/812", None),
+        ] {
+            assert_eq!(task_of(path.as_bytes()), task.map(str::as_bytes), "{path}");
+        }
     }
 }

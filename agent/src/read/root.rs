@@ -61,6 +61,8 @@ pub(super) trait EnterGuard {
 struct OpenFolder {
     folder: Rc<OwnedFd>,
     link_owners: Vec<u32>,
+    /// Its path below the root, links and `..` resolved.
+    place: Vec<u8>,
 }
 
 /// An object: its name in an open folder. It stays the same object if folders above it are renamed.
@@ -71,6 +73,8 @@ pub(super) struct ObjectHandle {
     pub(crate) facts: FileFacts,
     /// Owners of the links that led to it.
     pub(crate) link_owners: Vec<u32>,
+    /// Its path below the root, links and `..` resolved.
+    place: Vec<u8>,
 }
 
 impl CaptureRoot {
@@ -84,9 +88,12 @@ impl CaptureRoot {
 
     /// Opens the folder at `path`, following links inside the root.
     fn folder(&self, path: &[u8], guard: &mut dyn EnterGuard) -> Result<OpenFolder, ReadStop> {
-        if self.without_openat2.get() || guard.is_careful() {
+        // `..` after a link leads elsewhere than the text says
+        let is_plain = names_of(path).all(|name| name != b"..");
+        if self.without_openat2.get() || guard.is_careful() || !is_plain {
             return self.walk_to_folder(path, guard);
         }
+        guard.enter(path)?;
         // openat2 rejects an empty path, which here means the root.
         let path_in = if path.is_empty() { b"/" } else { path };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
@@ -94,6 +101,7 @@ impl CaptureRoot {
             Ok(folder) => Ok(OpenFolder {
                 folder: Rc::new(folder),
                 link_owners: Vec::new(),
+                place: path.strip_suffix(b"/").unwrap_or(path).to_vec(),
             }),
             Err(Errno::LOOP) => self.walk_to_folder(path, guard),
             Err(Errno::NOSYS | Errno::PERM) => {
@@ -151,6 +159,7 @@ impl CaptureRoot {
         Ok(OpenFolder {
             folder: above.swap_remove(above.len() - 1).0,
             link_owners,
+            place: here,
         })
     }
 
@@ -234,17 +243,17 @@ impl ObjectFinder {
     ) -> Result<ObjectHandle, ReadStop> {
         let (folder_path, name) = split(path);
         let opened = &self.cached_folder(folder_path, guard)?.opened;
-        if guard.is_careful() {
-            guard.enter(path)?; // the way to the folder was noted last
-        }
         // The root has no name in a folder above it.
         let name = if name.is_empty() { b"." } else { name };
+        let place = [&opened.place, &b"/"[..], name].concat();
+        guard.enter(&place)?;
         let facts = facts_at(&*opened.folder, name)?;
         Ok(ObjectHandle {
             folder: Rc::clone(&opened.folder),
             name: name.to_vec(),
             facts,
             link_owners: opened.link_owners.clone(),
+            place,
         })
     }
 
@@ -269,12 +278,8 @@ impl ObjectFinder {
             if target.first() == Some(&b'/') {
                 path = target;
             } else {
-                let folder = split(&path).0.len();
-                path.truncate(folder);
-                path.push(b'/');
-                path.extend(target);
+                path = [split(&object.place).0, b"/", &target].concat();
             }
-            guard.enter(&path)?;
         }
         Err(Errno::LOOP.into())
     }
@@ -283,8 +288,13 @@ impl ObjectFinder {
     /// for that account. `facts` are those of the open object.
     pub(super) fn may_read(&self, object: &ObjectHandle, facts: &FileFacts) -> bool {
         let is_own = |owner: &u32| *owner == ROOT_UID || *owner == facts.uid;
+        // procfs lets each reader see what it may, whatever the mode says
+        let is_procfs =
+            rustix::fs::fstatfs(&*object.folder).is_ok_and(|stat| stat.f_type == PROC_SUPER_MAGIC);
         object.link_owners.iter().all(is_own)
-            || facts.mode & READ_OTHERS != 0 && self.root.is_open_to_everybody(&object.folder)
+            || !is_procfs
+                && facts.mode & READ_OTHERS != 0
+                && self.root.is_open_to_everybody(&object.folder)
     }
 
     /// True if `folder` is the folder that `facts` describe, or below it.
@@ -323,7 +333,8 @@ impl ObjectFinder {
         }
         let (folder_path, name) = split(path);
         let last = self.cached_folder(folder_path, guard).ok()?;
-        if !last.is_procfs || guard.is_careful() && guard.enter(path).is_err() {
+        let place = [&last.opened.place, &b"/"[..], name].concat();
+        if !last.is_procfs || guard.enter(&place).is_err() {
             return None;
         }
         let stay = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;

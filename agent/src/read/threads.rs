@@ -57,10 +57,19 @@ pub(super) fn others(proc: impl AsFd, process: &str) -> Vec<String> {
 
 /// The threads of `process` that differ from what `/proc/PID` shows: those that differ in the same
 /// way once.
-pub(super) fn different(proc: impl AsFd, process: &str) -> Vec<(String, ThreadDifference)> {
+///
+/// `progress` is called for each thread, since a process may have thousands.
+///
+/// # Errors
+/// Those of `progress`.
+pub(super) fn different<E>(
+    proc: impl AsFd,
+    process: &str,
+    progress: &mut dyn FnMut() -> Result<(), E>,
+) -> Result<Vec<(String, ThreadDifference)>, E> {
     let threads = others(&proc, process);
     if threads.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let path = |thread: &str| format!("{process}/task/{thread}");
     let mut found = Vec::new();
@@ -70,7 +79,7 @@ pub(super) fn different(proc: impl AsFd, process: &str) -> Vec<(String, ThreadDi
             .iter()
             .find(|thread| !has_ended(&proc, &path(thread)));
         let Some(living) = living else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         reference = path(living);
         found.push((reference.clone(), ThreadDifference::LeaderEnded));
@@ -80,6 +89,7 @@ pub(super) fn different(proc: impl AsFd, process: &str) -> Vec<(String, ThreadDi
     let is_few = descriptors.len().saturating_mul(threads.len()) <= TARGETS_MAX;
     let mut seen_descriptors = HashSet::from([descriptors_of(&proc, &reference, is_few)]);
     for thread in threads.iter().map(|thread| path(thread)) {
+        progress()?;
         if thread == reference || has_ended(&proc, &thread) {
             continue;
         }
@@ -89,7 +99,7 @@ pub(super) fn different(proc: impl AsFd, process: &str) -> Vec<(String, ThreadDi
             found.push((thread, ThreadDifference::Descriptors));
         }
     }
-    found
+    Ok(found)
 }
 
 /// True if the process or thread is a zombie, or gone.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use evidence_format::coverage::GapReason;
+use rustix::io::Errno;
 
 use super::files::FileReader;
 use super::hung::HungPlaces;
@@ -46,6 +47,14 @@ pub(super) fn run(queue: &ReadQueue, options: ReaderOptions, hung: &HungPlaces) 
         }));
         let outcome = match result {
             Ok(Ok(redacted)) => ReadOutcome::Whole { redacted },
+            Ok(Err(ReadStop::Failed(errno @ (Errno::NOENT | Errno::SRCH)))) => {
+                let files = files.as_mut().ok();
+                if files.is_some_and(|files| files.has_task_ended(&request.path, &mut sink)) {
+                    ReadOutcome::ProcessEnded
+                } else {
+                    ReadOutcome::Failed(errno)
+                }
+            }
             Ok(Err(ReadStop::Failed(errno))) => ReadOutcome::Failed(errno),
             Ok(Err(ReadStop::Ended(outcome))) => outcome,
             Ok(Err(ReadStop::Abandoned)) => return,

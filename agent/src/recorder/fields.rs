@@ -77,6 +77,7 @@ impl RecordFields {
             | ReadOutcome::Failed(_)
             | ReadOutcome::Special
             | ReadOutcome::ForeignLink
+            | ReadOutcome::ProcessEnded
             | ReadOutcome::Crashed => Some(TruncationReason::Unspecified),
             // A repeated file is whole: its bytes are in another record.
             ReadOutcome::Whole { .. } | ReadOutcome::Repeated => None,

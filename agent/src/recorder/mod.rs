@@ -28,6 +28,7 @@ use rustix::io::Errno;
 
 use crate::read::{
     ObjectStart, Presence, ReadEvent, ReadMethod, ReadOutcome, ReadRequest, Reader, ReaderPoll,
+    task_of,
 };
 pub(crate) use control::CaptureControl;
 pub use control::CaptureProgress;
@@ -445,7 +446,8 @@ impl<'a> ProbeRecorder<'a> {
 
     fn count_gap(&mut self, reason: GapReason, path: &[u8], count: u64, kept: u64, lost: u64) {
         let text = String::from_utf8_lossy(path);
-        match process_of(path).filter(|_| reason == GapReason::ProcessEnded) {
+        let is_absent = matches!(reason, GapReason::ProcessEnded | GapReason::Vanished);
+        match task_of(path).filter(|_| is_absent) {
             // A process that ends takes all its files with it: one, not a dozen.
             Some(process) if process == self.ended_process => {}
             Some(process) => {
@@ -466,13 +468,6 @@ impl ObjectInProgress {
         self.written = 0;
         self.streamed = false;
     }
-}
-
-/// `/proc/812` of `/proc/812/fd`.
-fn process_of(path: &[u8]) -> Option<&[u8]> {
-    let rest = path.strip_prefix(b"/proc/")?;
-    let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-    (digits > 0).then(|| &path[..b"/proc/".len() + digits])
 }
 
 fn is_file(request: &ReadRequest) -> bool {
@@ -522,12 +517,11 @@ fn gap_of(end: ReadOutcome, request: &ReadRequest) -> Option<GapReason> {
         ReadOutcome::Shrank => Some(GapReason::Shrank),
         ReadOutcome::Hung => Some(GapReason::Hung),
         ReadOutcome::Crashed => Some(GapReason::Crashed),
-        ReadOutcome::Failed(errno) => match gap_of_errno(errno, request.presence) {
-            Some(GapReason::Vanished) if process_of(&request.path).is_some() => {
-                Some(GapReason::ProcessEnded)
-            }
-            gap => gap,
-        },
+        // what need not exist is not missing
+        ReadOutcome::ProcessEnded => {
+            (request.presence == Presence::Listed).then_some(GapReason::ProcessEnded)
+        }
+        ReadOutcome::Failed(errno) => gap_of_errno(errno, request.presence),
     }
 }
 

@@ -158,9 +158,9 @@ impl FolderEntry<'_> {
         self.detail == crate::read::LEADER_ENDED
     }
 
-    /// True for a folder, in listings of names without facts.
-    pub(crate) fn is_named_folder(&self) -> bool {
-        self.detail == "folder"
+    /// False for what is surely no folder, in listings of names without facts.
+    pub(crate) fn may_be_folder(&self) -> bool {
+        matches!(self.detail, "folder" | "link" | "unknown")
     }
 }
 
@@ -246,7 +246,7 @@ impl ProbeRecorder<'_> {
                     continue;
                 }
                 let is_link = kind == Some(FileType::Symlink);
-                if is_link && enters_links {
+                if is_link && (enters_links || folder.depth < depth_max) {
                     let behind = WaitingFolder {
                         path: path.clone(),
                         depth: folder.depth + 1,

@@ -140,3 +140,46 @@ fn descriptors_of_a_single_thread_are_captured() {
         "it is hidden there"
     );
 }
+
+#[test]
+fn process_that_ends_meanwhile_leaves_the_item_complete() {
+    use std::sync::atomic::AtomicU32;
+    static ENDING: AtomicU32 = AtomicU32::new(0);
+
+    /// Ends the process as soon as its files are about to be read.
+    fn end(path: &Path) {
+        let process = ENDING.load(Ordering::Relaxed);
+        if process != 0 && path == Path::new(&format!("/proc/{process}/cmdline")) {
+            ENDING.store(0, Ordering::Relaxed);
+            let status = Command::new("kill")
+                .args(["-9", &process.to_string()])
+                .status();
+            assert!(status.expect("kill is there").success());
+            // the test waits for it, so that not even a zombie is left
+            while Path::new(&format!("/proc/{process}")).exists() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    let mut child = Command::new("sleep")
+        .arg("600")
+        .spawn()
+        .expect("sleep is there");
+    let path = format!("/proc/{}", child.id());
+    ENDING.store(child.id(), Ordering::Relaxed);
+    let reaper = std::thread::spawn(move || child.wait());
+    let options = CaptureOptions {
+        only: vec!["processes".to_owned()],
+        ..CaptureOptions::default()
+    };
+    let sealed = capture_with(&options, |reader| ReaderOptions {
+        before_touch: end,
+        ..reader
+    });
+    let _ = reaper.join();
+    let (count, examples) = sealed.gap("processes", GapReason::ProcessEnded);
+    assert!(count >= 1 && examples.contains(&path), "{examples:?}");
+    let (_, vanished) = sealed.gap("processes", GapReason::Vanished);
+    assert!(!vanished.contains(&path), "{vanished:?}");
+}
