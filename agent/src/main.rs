@@ -6,15 +6,19 @@ mod cli;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+/// If standard error is closed, the exit code alone reports this.
+fn report_interruption() {
+    let _ = writeln!(
+        io::stderr(),
+        "exhibit-agent: interrupted, nothing was left behind"
+    );
+}
+
 fn main() -> ExitCode {
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if cli::is_interruption(&error) => {
-            // If standard error is closed, the exit code alone reports this.
-            let _ = writeln!(
-                io::stderr(),
-                "exhibit-agent: interrupted, nothing was left behind"
-            );
+            report_interruption();
             ExitCode::from(cli::INTERRUPTED)
         }
         Err(error) => {

@@ -452,6 +452,68 @@ fn interrupted_seal_leaves_nothing() {
     assert_eq!(workspace.output_names(), [""; 0]);
 }
 
+/// Mounts a FUSE file system that never answers, and stays.
+const DEAD_MOUNT: &str = r#"
+import ctypes, os, sys, time
+fuse = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0".encode()
+if ctypes.CDLL(None).mount(b"dead", sys.argv[1].encode(), b"fuse.dead", 0, options):
+    sys.exit(1)
+time.sleep(30)
+"#;
+
+#[test]
+fn interrupt_ends_a_seal_that_hangs() {
+    let workspace = Workspace::new();
+    let dead = workspace.path("in/dead");
+    fs::create_dir_all(&dead).expect("own folder");
+    let program = workspace.command(&["seal", "--quiet"], &[&workspace.path("in")]);
+    // the mount is seen by this process alone, and goes with it
+    let script = r#"python3 -c "$DEAD_MOUNT" "$0" >/dev/null 2>&1 & MOUNT=$!
+        for i in $(seq 100); do grep -q fuse.dead /proc/self/mounts && exec "$@"; sleep 0.05; done
+        kill $MOUNT; exit 77"#;
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script]).arg(&dead);
+    command.arg(program.get_program()).args(program.get_args());
+    for (name, value) in program.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    command.env("DEAD_MOUNT", DEAD_MOUNT);
+    let Ok(mut child) = command.spawn() else {
+        skip("no unshare");
+        return;
+    };
+    let state = || fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+    let begin = Instant::now();
+    while !state().contains("(exhibit-agent) D") && begin.elapsed() < Duration::from_secs(8) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    if !state().contains("(exhibit-agent)") {
+        let _ = child.kill().and_then(|()| child.wait());
+        skip("a FUSE file system cannot be mounted here");
+        return;
+    }
+    interrupt(&child);
+    let begin = Instant::now();
+    let status = loop {
+        match child.try_wait().expect("our own child") {
+            Some(status) => break status,
+            None => thread::sleep(Duration::from_millis(20)),
+        }
+        if begin.elapsed() > Duration::from_secs(20) {
+            let _ = child.kill();
+            panic!("Ctrl-C does not end it");
+        }
+    };
+    assert_eq!(status.code(), Some(130));
+    assert_eq!(workspace.output_names(), [""; 0], "no draft is left");
+}
+
+#[expect(clippy::print_stderr, reason = "says why nothing is tested")]
+fn skip(reason: &str) {
+    eprintln!("skipped: {reason}");
+}
+
 #[test]
 fn pending_bundle_is_recovered_by_the_next_run() {
     let workspace = Workspace::new();

@@ -130,8 +130,8 @@ pub enum GapReason {
     /// An account made a link to what it may not read itself, so the link was not followed: else
     /// anybody could have other people's secrets sealed.
     ForeignLink,
-    /// A process ended between being listed and being read: nothing was refused, and nothing of it
-    /// is left. The only reason that leaves an item complete.
+    /// A process ended between being listed and being read: nothing was refused, and nothing more of
+    /// it can be read. The only reason that leaves an item complete.
     ProcessEnded,
 }
 

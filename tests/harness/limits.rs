@@ -67,7 +67,8 @@ pub fn endless(seconds: usize) -> PlanesOptions {
         repositories: 20,
         runs_per_repository: seconds * 2,
         audit_events: 1400,
-        page_size: 1,
+        page_size: 10,
+        audit_page_size: 1,
         ..GitHub::new("ghp_limitsGithubToken0001", newest)
     };
     let kubernetes = Kubernetes {

@@ -45,17 +45,26 @@ pub(super) fn run(arguments: SealArguments) -> Result<()> {
         CompressionPool::new(threads, FRAME_BYTES_MAX as usize),
     )?;
     {
-        let mut line = ProgressLine::new(arguments.target.quiet);
-        let mut bytes = 0;
-        let mut control = SealControl {
-            stop: interrupt.first(),
-            skip: &work.folder,
-            progress: &mut |path, read| {
-                bytes += read.len() as u64;
-                line.draw(|| format!("sealing {:>10}  {}", size(bytes), print::path_text(path)));
-            },
+        let _guard = interrupt.end_hanging_work(&work.folder)?;
+        let read = || {
+            let mut line = ProgressLine::new(arguments.target.quiet);
+            let mut bytes = 0;
+            let mut control = SealControl {
+                stop: interrupt.first(),
+                skip: &work.folder,
+                progress: &mut |path, read| {
+                    bytes += read.len() as u64;
+                    line.draw(|| {
+                        format!("sealing {:>10}  {}", size(bytes), print::path_text(path))
+                    });
+                },
+            };
+            files::seal(&mut work.draft, &targets, &mut control)
         };
-        files::seal(&mut work.draft, &targets, &mut control)?;
+        // In a thread of its own: the kernel hands signals to the first one, and would wait until a
+        // dead mount lets go of it.
+        let sealed = thread::scope(|scope| scope.spawn(read).join());
+        sealed.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     }
     // Unlike a capture, files can be sealed again, so the first Ctrl-C gives up.
     let published = work.finish(files::plan(&targets), interrupt.first())?;

@@ -15,7 +15,6 @@ pub(super) const PROBE: Probe = Probe {
 };
 
 const FILES: &[&str] = &[
-    "version",
     "cmdline",
     "uptime",
     "loadavg",
@@ -56,8 +55,9 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         }
         .required(),
     )?;
+    recorder.request(ReadRequest::kernel("/proc/version").required())?;
     request_kernel_files(recorder, "/proc", FILES)?;
-    recorder.names(b"/sys/module")?; // a rootkit that hides from /proc/modules often forgets this folder
+    recorder.names_required(b"/sys/module")?; // a rootkit that hides from /proc/modules often forgets this folder
     request_kernel_files(recorder, "/sys/kernel/security", SECURITY)?;
     request_files(recorder, RELEASE)?;
     let settings = recorder.walk(

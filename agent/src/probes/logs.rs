@@ -66,8 +66,7 @@ fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
             ))?;
         }
         // Their histories are still wanted: a shell as `www-data` is a finding.
-        let is_system_account =
-            home == b"/" || SYSTEM_FOLDERS.iter().any(|folder| home.starts_with(folder));
+        let is_system_account = home == b"/" || SYSTEM_FOLDERS.contains(&top_folder(&home));
         if is_system_account {
             recorder.request(ReadRequest::file(
                 join(&home, b".bash_history"),
@@ -79,6 +78,12 @@ fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         }
     }
     Ok(())
+}
+
+/// `/usr` of `/usr/lib/news`.
+fn top_folder(path: &[u8]) -> &[u8] {
+    let below = path.iter().skip(1).position(|&b| b == b'/');
+    below.map_or(path, |at| &path[..=at])
 }
 
 /// `.bash_history`, `.zsh_history-20260101`, `.python_history`, `.zhistory`, ….
@@ -121,7 +126,14 @@ fn is_journal(path: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_history;
+    use super::{is_history, top_folder};
+
+    #[test]
+    fn folder_at_the_top_is_compared_whole() {
+        assert_eq!(top_folder(b"/usr/lib/news"), b"/usr");
+        assert_eq!(top_folder(b"/usr"), b"/usr");
+        assert_eq!(top_folder(b"/usr2/ann"), b"/usr2");
+    }
 
     #[test]
     fn histories_are_told_by_name() {

@@ -22,6 +22,8 @@ mod sessions;
 mod sockets;
 mod startup;
 
+use std::collections::BTreeSet;
+
 use evidence_format::bundle::BundleError;
 use evidence_format::coverage::GapReason;
 use evidence_format::id::ItemName;
@@ -114,7 +116,7 @@ fn differing_threads(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<(String, bo
     let listing = FolderListing::from(listing);
     let threads = listing.tasks().zip(listing.entries());
     Ok(threads
-        .map(|(task, entry)| (task.to_owned(), entry.is_in_ended_process()))
+        .map(|(task, entry)| (task.to_owned(), entry.lives_without_leader()))
         .collect())
 }
 
@@ -142,9 +144,11 @@ fn one_process_per_namespace(
     // listed or not: its namespaces are the host's own, and without permission to read its links it
     // is missing from the listing
     processes.insert(0, "1".to_owned());
-    if processes.len() > NAMESPACES_MAX {
+    let left_out = processes.len().saturating_sub(NAMESPACES_MAX);
+    if left_out > 0 {
         processes.truncate(NAMESPACES_MAX);
-        recorder.record_gap(GapReason::TooLarge, format!("/proc/*/ns/{kind}").as_bytes())?;
+        let path = format!("/proc/*/ns/{kind}");
+        recorder.record_gap_of_many(GapReason::TooLarge, path.as_bytes(), left_out as u64)?;
     }
     Ok(processes)
 }
@@ -166,9 +170,10 @@ fn homes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<HomeFolder>, BundleErro
         path: b"/root".to_vec(),
         user: b"root".to_vec(),
     });
+    let in_passwd: BTreeSet<Vec<u8>> = homes.iter().map(|home| home.path.clone()).collect();
     for entry in in_home.entries() {
         let path = join(HOME, entry.name);
-        let is_known = homes.iter().any(|home| home.path == path);
+        let is_known = in_passwd.contains(&path);
         let of_domain = if is_known || !entry.may_be_folder() {
             Vec::new()
         } else {
@@ -270,8 +275,6 @@ fn is_not_a_link(recorder: &mut ProbeRecorder<'_>, path: &str) -> Result<bool, B
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]

@@ -5,7 +5,8 @@
 use evidence_format::bundle::BundleError;
 
 use super::{Probe, one_process_per_namespace, request_files, request_kernel_files};
-use crate::recorder::ProbeRecorder;
+use crate::read::ReadRequest;
+use crate::recorder::{ProbeRecorder, join};
 
 pub(super) const PROBE: Probe = Probe {
     name: "network",
@@ -42,6 +43,7 @@ const TABLES: &[&str] = &[
     "xfrm_stat",
 ];
 
+const INTERFACES: &[u8] = b"/sys/class/net";
 /// In `/sys/class/net/NAME`: files that every interface has, up or down.
 const INTERFACE: &[&str] = &[
     "address",
@@ -68,12 +70,13 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for process in one_process_per_namespace(recorder, "net")? {
         request_kernel_files(recorder, &format!("/proc/{process}/net"), TABLES)?;
     }
-    let interfaces = recorder.names(b"/sys/class/net")?;
+    let interfaces = recorder.names_required(INTERFACES)?;
     for interface in interfaces.entries() {
-        let Ok(name) = std::str::from_utf8(interface.name) else {
-            continue;
-        }; // interface names are text (dev_valid_name)
-        request_kernel_files(recorder, &format!("/sys/class/net/{name}"), INTERFACE)?;
+        // a name may have any bytes but blanks, `/` and `:` (dev_valid_name)
+        let folder = join(INTERFACES, interface.name);
+        for name in INTERFACE {
+            recorder.request(ReadRequest::kernel(join(&folder, name.as_bytes())))?;
+        }
     }
     request_files(recorder, CONFIGURATION)
 }

@@ -35,8 +35,8 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for process in processes(recorder)? {
         request_process(recorder, &process, environment)?;
     }
-    for (thread, is_in_ended_process) in threads {
-        if is_in_ended_process {
+    for (thread, lives_without_leader) in threads {
+        if lives_without_leader {
             request_process(recorder, &thread, environment)?;
         } else {
             request_thread(recorder, &thread)?;

@@ -171,7 +171,7 @@ impl HungPlaces {
     }
 
     /// True if `path`, which is below the capture's root, is where something hung.
-    pub(super) fn has(&self, path: &[u8]) -> bool {
+    pub(super) fn contains(&self, path: &[u8]) -> bool {
         if self.paths.iter().any(|hung| is_below(path, hung))
             || self.kernel_files.iter().any(|hung| hung == path)
         {
@@ -184,7 +184,7 @@ impl HungPlaces {
     }
 
     /// True if the executable at `path` in the mount namespace of `mounts` is where something hung.
-    pub(super) fn has_executable(&self, mounts: &MountTable, path: &[u8]) -> bool {
+    pub(super) fn contains_executable(&self, mounts: &MountTable, path: &[u8]) -> bool {
         let mount = mounts.of(path);
         mount.is_some_and(|mount| self.devices.contains(&mount.device))
     }
@@ -220,25 +220,25 @@ mod tests {
     #[test]
     fn dead_mount_costs_itself_alone() {
         let hung = hung_at(&["/home/dead"]);
-        assert!(hung.has(b"/home/dead") && hung.has(b"/home/dead/.bashrc"));
+        assert!(hung.contains(b"/home/dead") && hung.contains(b"/home/dead/.bashrc"));
         for path in ["/home", "/home/a", "/home/deadline", "/home/z", "/"] {
-            assert!(!hung.has(path.as_bytes()), "{path}");
+            assert!(!hung.contains(path.as_bytes()), "{path}");
         }
     }
 
     #[test]
     fn file_below_the_root_or_in_procfs_hangs_alone() {
         let hung = hung_at(&["/app", "/proc/7/environ", "/proc", "/proc/9"]);
-        assert!(hung.has(b"/app") && hung.has(b"/proc/7/environ"));
+        assert!(hung.contains(b"/app") && hung.contains(b"/proc/7/environ"));
         for path in ["/etc/passwd", "/proc/7/cmdline", "/proc/8/environ"] {
-            assert!(!hung.has(path.as_bytes()), "{path}");
+            assert!(!hung.contains(path.as_bytes()), "{path}");
         }
     }
 
     #[test]
     fn everything_on_a_mount_is_one_place_whatever_its_name() {
         let hung = hung_at(&["/srv/a b/x"]);
-        assert!(hung.has(b"/srv/a b/y") && !hung.has(b"/srv/a"));
+        assert!(hung.contains(b"/srv/a b/y") && !hung.contains(b"/srv/a"));
         assert_eq!(hung.devices, [(0, 53)], "the mount on top");
     }
 
@@ -252,9 +252,9 @@ mod tests {
             MountTable::parse(MOUNTS),
             Some((&container, b"/usr/bin/app")),
         );
-        assert!(hung.has(b"/proc/9/exe") && !hung.has(b"/usr/bin/bash"));
-        assert!(hung.has_executable(&container, b"/bin/other"));
-        assert!(!hung.has_executable(&MountTable::parse(MOUNTS), b"/usr/bin/app"));
+        assert!(hung.contains(b"/proc/9/exe") && !hung.contains(b"/usr/bin/bash"));
+        assert!(hung.contains_executable(&container, b"/bin/other"));
+        assert!(!hung.contains_executable(&MountTable::parse(MOUNTS), b"/usr/bin/app"));
     }
 
     #[test]
@@ -262,11 +262,11 @@ mod tests {
         let mut hung = HungPlaces::new(Path::new("/srv/a b"));
         hung.add(b"/etc/x".to_vec(), MountTable::parse(MOUNTS), None);
         assert!(
-            hung.has(b"/etc/x") && !hung.has(b"/etc/y"),
+            hung.contains(b"/etc/x") && !hung.contains(b"/etc/y"),
             "the root itself"
         );
         let mut hung = HungPlaces::new(Path::new("/home"));
         hung.add(b"/dead/x".to_vec(), MountTable::parse(MOUNTS), None);
-        assert!(hung.has(b"/dead/y") && !hung.has(b"/a"));
+        assert!(hung.contains(b"/dead/y") && !hung.contains(b"/a"));
     }
 }

@@ -284,8 +284,8 @@ impl ObjectFinder {
         Err(Errno::LOOP.into())
     }
 
-    /// False if an account that may not read the object made a link to it, so that we would read it
-    /// for that account. `facts` are those of the open object.
+    /// True unless the owner of a link on the way could not read the object itself. `facts` are those
+    /// of the open object.
     pub(super) fn may_read(&self, object: &ObjectHandle, facts: &FileFacts) -> bool {
         let is_own = |owner: &u32| *owner == ROOT_UID || *owner == facts.uid;
         // procfs lets each reader see what it may, whatever the mode says

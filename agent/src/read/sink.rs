@@ -31,7 +31,7 @@ impl ObjectSink<'_> {
     /// # Errors
     /// `path` is where reading hung before.
     pub(super) fn touch(&mut self, path: &[u8]) -> Result<(), ReadStop> {
-        if self.hung.has(path) {
+        if self.hung.contains(path) {
             return Err(ReadStop::Ended(ReadOutcome::Hung));
         }
         // Before the call that may hang: the watching side must know which path it was.
@@ -49,7 +49,7 @@ impl ObjectSink<'_> {
         mounts: &MountTable,
         path: &[u8],
     ) -> Result<(), ReadStop> {
-        if self.hung.has_executable(mounts, path) {
+        if self.hung.contains_executable(mounts, path) {
             return Err(ReadStop::Ended(ReadOutcome::Hung));
         }
         Ok(())

@@ -48,7 +48,7 @@ pub(crate) enum TreeDepth {
 pub(crate) struct FoundFile {
     pub(crate) path: Vec<u8>,
     kind: FoundKind,
-    /// How many newer files there are of its kin: see [`rank_kin`].
+    /// How many newer files there are of its log: see [`rank`].
     newer: u64,
     /// The bytes of these.
     newer_bytes: u64,
@@ -154,7 +154,7 @@ fn is_number(text: &str) -> bool {
 
 impl FolderEntry<'_> {
     /// True if the first thread has ended, in listings of threads.
-    pub(crate) fn is_in_ended_process(&self) -> bool {
+    pub(crate) fn lives_without_leader(&self) -> bool {
         self.detail == crate::read::LEADER_ENDED
     }
 
@@ -193,15 +193,15 @@ impl ProbeRecorder<'_> {
             .map(FolderListing)
     }
 
-    /// The files and links in a tree that `wanted` accepts. Where they are more than
-    /// [`ProbeOptions::entries_max`](super::ProbeOptions::entries_max), the oldest of the most
-    /// numerous are left out, with a gap for each folder.
+    /// The files and links in a tree that `wanted` accepts. Of more than
+    /// [`ProbeOptions::entries_max`](super::ProbeOptions::entries_max), the oldest of each log are
+    /// left out, with a gap for each folder.
     pub(crate) fn walk(
         &mut self,
         tree: Subtree<'_>,
         wanted: impl Fn(&[u8], &FolderEntry<'_>) -> bool,
     ) -> Result<Vec<FoundFile>, BundleError> {
-        let (depth_max, enters_links) = match tree.depth {
+        let (depth_max, follows_folder_links) = match tree.depth {
             TreeDepth::UpTo(depth) => (depth, false),
             TreeDepth::Whole => (DEPTH_MAX, true),
         };
@@ -218,7 +218,7 @@ impl ProbeRecorder<'_> {
             .pop_front()
             .or_else(|| links.pop_first().map(|(_, folder)| folder))
         {
-            // One gap for all folders that are left: their number is unknown.
+            // One gap for all that is left: its number is unknown.
             if self.is_stopped() {
                 self.skip(&folder.path)?;
                 break;
@@ -240,13 +240,13 @@ impl ProbeRecorder<'_> {
                     if depth <= depth_max {
                         // Breadth first: when a limit ends the walk, the top has been seen.
                         waiting.push_back(WaitingFolder { path, depth, kind });
-                    } else if enters_links {
+                    } else if follows_folder_links {
                         self.record_gap(GapReason::TooLarge, &path)?;
                     }
                     continue;
                 }
                 let is_link = kind == Some(FileType::Symlink);
-                if is_link && (enters_links || folder.depth < depth_max) {
+                if is_link && (follows_folder_links || folder.depth < depth_max) {
                     let behind = WaitingFolder {
                         path: path.clone(),
                         depth: folder.depth + 1,
@@ -267,7 +267,7 @@ impl ProbeRecorder<'_> {
                     });
                 }
             }
-            found.extend(rank_kin(entries));
+            found.extend(rank(entries));
         }
         self.keep_newest(&mut found)?;
         Ok(found)
@@ -331,8 +331,8 @@ impl ProbeRecorder<'_> {
         self.request_fairly(found, |_| KeptPart::Start)
     }
 
-    /// Requests files of a tree, so that a limit costs the oldest of those that take most, and each
-    /// kin gets the same share. Of a link, requests the target's path and then the file, unless the
+    /// Requests files of a tree, so that each log gets the same share of a limit, for its newest
+    /// files. Of a link, requests the target's path and then the file, unless the
     /// item has that file already.
     pub(crate) fn request_fairly(
         &mut self,
@@ -362,13 +362,13 @@ impl ProbeRecorder<'_> {
     }
 }
 
-/// Ranks the entries of one folder, each among its kin: files whose names begin with the same word,
-/// such as a log and what it was rotated to. Newest first.
-fn rank_kin(mut entries: Vec<WantedEntry>) -> Vec<FoundFile> {
+/// Ranks the entries of one folder, newest first, each among those of its log: files whose names
+/// begin with the same word, such as a log and what it was rotated to.
+fn rank(mut entries: Vec<WantedEntry>) -> Vec<FoundFile> {
     entries.sort_by(|a, b| (b.modified, &a.path).cmp(&(a.modified, &b.path)));
-    let mut kin = BTreeMap::<Vec<u8>, (u64, u64)>::new();
-    let rank = |entry: WantedEntry| {
-        let (newer, newer_bytes) = kin
+    let mut logs = BTreeMap::<Vec<u8>, (u64, u64)>::new();
+    let ranked = |entry: WantedEntry| {
+        let (newer, newer_bytes) = logs
             .entry(first_word(name_of(&entry.path)).to_vec())
             .or_default();
         let found = FoundFile {
@@ -381,7 +381,7 @@ fn rank_kin(mut entries: Vec<WantedEntry>) -> Vec<FoundFile> {
         *newer_bytes = newer_bytes.saturating_add(entry.bytes);
         found
     };
-    entries.into_iter().map(rank).collect()
+    entries.into_iter().map(ranked).collect()
 }
 
 /// `auth` of `auth.log.2.gz`, `app` of `app-2026-11-27.log`.
@@ -402,14 +402,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn noisy_kin_takes_no_other_kins_share() {
+    fn noisy_log_takes_no_share_of_another() {
         let entry = |path: &str, modified| WantedEntry {
             path: path.as_bytes().to_vec(),
             kind: FoundKind::File,
             bytes: 100,
             modified,
         };
-        let ranked = rank_kin(vec![
+        let ranked = rank(vec![
             entry("/l/auth.log", 1),
             entry("/l/app-1.log", 7),
             entry("/l/app-2.log", 9),

@@ -5,7 +5,7 @@
 //! through the [`recorder`], which writes down every exchange.
 //!
 //! To add a source, add its folder, its `mod` line and its line in [`ALL`]. The README says what the
-//! folder has, and [`tests`] fail with what else is missing.
+//! folder has, and `tests.rs` fails with what else is missing.
 
 mod aws_cloudtrail;
 pub mod config;

@@ -20,8 +20,9 @@ pub struct GitHub {
     pub repositories: usize,
     pub runs_per_repository: usize,
     pub audit_events: usize,
-    /// Records on a page of repositories, runs and audit events.
+    /// Records on a page of anything but audit events.
     pub page_size: usize,
+    pub audit_page_size: usize,
     /// Bytes of a job's log.
     pub log_bytes: usize,
     /// Values of variables, which must not be recorded.
@@ -44,6 +45,7 @@ impl GitHub {
             runs_per_repository: 3,
             audit_events: 6,
             page_size: 2,
+            audit_page_size: 2,
             log_bytes: 2000,
             variable_value: "value-of-a-variable".to_owned(),
             redirect_signature: None,
@@ -120,15 +122,21 @@ impl GitHub {
         of: impl Fn(usize) -> Value,
     ) -> RestResponse {
         let page = request.number("page").unwrap_or(1);
-        let begin = (page - 1) * self.page_size;
-        let on_page = numbers.iter().skip(begin).take(self.page_size);
+        let is_audit_log = request.path.last().is_some_and(|last| last == "audit-log");
+        let size = if is_audit_log {
+            self.audit_page_size
+        } else {
+            self.page_size
+        };
+        let begin = (page - 1) * size;
+        let on_page = numbers.iter().skip(begin).take(size);
         let records: Vec<Value> = on_page.map(|number| of(*number)).collect();
         let body = match member {
             "" => Value::Array(records),
             member => json!({"total_count": numbers.len(), member: records}),
         };
         let response = RestResponse::json(&body);
-        if begin + self.page_size >= numbers.len() {
+        if begin + size >= numbers.len() {
             return response;
         }
         let next = request.with_parameter("page", &(page + 1).to_string());

@@ -45,6 +45,9 @@ fn each_file_below_var_log_is_in_exactly_one_item_or_gap() {
         .path("var/log/x")
         .with_file_name(std::ffi::OsString::from_vec(vec![b'n', 0xff]));
     fs::write(not_text, "not text").expect("ours");
+    root.file("data/j/system.journal", "behind a link");
+    root.link("var/log/journal/4567", "/data/j");
+    let files = files.iter().copied().chain(["journal/4567/system.journal"]);
     let sealed = root.capture(&[]);
     let mut takers = BTreeMap::<String, Vec<&str>>::new();
     for (item, records) in &sealed.records {

@@ -29,7 +29,7 @@ const RAW: &[(&str, &str)] = &[("accept", "application/vnd.github.raw+json"), AP
 static CORE: EndpointQuota = quota("core", 14.8, 10, 16);
 /// 1,750 an hour for each user and address, at any pace.
 /// <https://docs.github.com/en/rest/orgs/orgs#get-the-audit-log-for-an-organization>
-static AUDIT: EndpointQuota = quota("audit-log", 5.0, 10, 2);
+static AUDIT: EndpointQuota = quota("audit-log", 6.0, 10, 2);
 
 /// Where a redirect to a log may lead. It is valid for one minute.
 const LOG_HOSTS: &[&str] = &[".blob.core.windows.net", ".actions.githubusercontent.com"];

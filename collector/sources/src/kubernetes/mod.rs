@@ -2,7 +2,7 @@
 //!
 //! kube reads kubeconfigs, gets credentials and builds requests ([`access`], [`table`]); the
 //! recorder sends them, since kube's own client would lose the exact bytes. What must not become
-//! evidence is in [`hidden`], and what to grant in [`cluster_role`]. Lists are walked like those of
+//! evidence is in [`hidden`], and what to grant in `cluster_role.rs`. Lists are walked like those of
 //! all REST sources; a [`watch`] is not, since it has no end.
 
 mod access;

@@ -18,7 +18,7 @@
 //! should look so. `tests/tidy` holds them to 100 columns.
 //!
 //! Rows are static. A source that finds its endpoints at run time makes them static by
-//! [`super::intern`].
+//! [`super::intern()`].
 
 use std::time::Duration;
 
