@@ -57,6 +57,13 @@ impl RestProvider for GitLab {
                 list(numbers.map(|n| json!({"id": 70 + n, "iid": n, "project_id": 3, "ref": "main", "sha": format!("{n:040x}"),
                     "status": "success", "source": "push", "created_at": time, "updated_at": time})).collect())
             }
+            ["projects", _, "pipelines", pipeline] => {
+                let id = pipeline.parse::<u64>().unwrap_or(0);
+                RestResponse::json(
+                    &json!({"id": id, "status": "success", "ref": "main", "source": "push",
+                    "sha": "a".repeat(40), "created_at": time, "updated_at": time, "user": Self::user()}),
+                )
+            }
             ["projects", _, "pipelines", pipeline, "jobs"] => list(vec![
                 json!({"id": format!("9{pipeline}").parse::<u64>().unwrap_or(0),
                 "name": "deploy", "stage": "deploy", "status": "success", "ref": "main", "created_at": time, "started_at": time,
@@ -76,15 +83,16 @@ impl RestProvider for GitLab {
                 json!({"id": 6, "author_id": 51, "entity_id": 3, "entity_type": "Project", "created_at": time,
                 "event_name": "member_created", "details": {"add": "user_access", "as": "Owner", "target_id": 52, "target_type": "User", "author_name": "Mallory Ash", "target_details": "eve", "ip_address": "203.0.113.7"}}),
             ]),
-            ["projects", _, "pipelines", _, "bridges"] | ["projects", _, "audit_events"] => {
-                list(Vec::new())
-            }
+            ["projects", _, "pipelines", _, "bridges"]
+            | ["projects", _, "audit_events"]
+            | ["groups"]
+            | ["groups", _, "audit_events" | "descendant_groups"] => list(Vec::new()),
             _ => RestResponse::error(404, "404 Not Found"),
         }
     }
 
     fn accepts(&self, request: &RestRequest) -> bool {
-        request.header("private-token") == Some(&self.token)
+        request.credential() == self.token
     }
 
     fn quota_of(&self, _: &RestRequest) -> Option<usize> {
