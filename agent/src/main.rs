@@ -6,7 +6,7 @@ mod cli;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// If standard error is closed, the exit code alone reports this.
+/// For the screen; scripts see the exit code.
 fn report_interruption() {
     let _ = writeln!(
         io::stderr(),

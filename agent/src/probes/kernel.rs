@@ -4,7 +4,7 @@ use evidence_format::bundle::BundleError;
 
 use super::{Probe, request_files, request_kernel_files};
 use crate::read::{ReadMethod, ReadRequest};
-use crate::recorder::{FolderEntry, ProbeRecorder, Subtree, TreeDepth};
+use crate::recorder::{FolderEntry, ProbeRecorder, Subtree};
 
 pub(super) const PROBE: Probe = Probe {
     name: "kernel",
@@ -63,7 +63,7 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     let settings = recorder.walk(
         Subtree {
             top: SYSCTL.as_bytes(),
-            depth: TreeDepth::UpTo(SYSCTL_DEPTH_MAX),
+            depth_max: SYSCTL_DEPTH_MAX,
             // These listings say nothing that the settings themselves do not.
             record: false,
         },

@@ -5,7 +5,7 @@ use evidence_format::bundle::BundleError;
 
 use super::{DAY, HomeFolder, Probe, homes, sessions, tree};
 use crate::read::{KeptPart, ReadRequest};
-use crate::recorder::{ProbeRecorder, Subtree, TreeDepth, join, name_of};
+use crate::recorder::{ProbeRecorder, join, name_of};
 
 pub(super) const HISTORIES: Probe = Probe {
     name: "histories",
@@ -94,12 +94,8 @@ fn is_history(path: &[u8]) -> bool {
 }
 
 fn logs(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    let all = Subtree {
-        depth: TreeDepth::Whole,
-        ..tree(LOGS_FOLDER, 0)
-    };
     // what other probes take is said by the very functions with which they choose it
-    let found = recorder.walk(all, |path, _| {
+    let found = recorder.walk(tree(LOGS_FOLDER, usize::MAX), |path, _| {
         !is_journal(path) && !sessions::is_login_record(path)
     })?;
     recorder.request_fairly(found, |_| KeptPart::End)

@@ -29,7 +29,7 @@ use evidence_format::coverage::GapReason;
 use evidence_format::id::ItemName;
 
 use crate::read::{KeptPart, ReadMethod, ReadRequest, RedactionRule};
-use crate::recorder::{FolderEntry, FolderListing, ProbeRecorder, Subtree, TreeDepth, join};
+use crate::recorder::{FolderEntry, FolderListing, ProbeRecorder, Subtree, join};
 
 /// Captures one kind of evidence.
 #[derive(Debug)]
@@ -260,7 +260,7 @@ fn request_folders(recorder: &mut ProbeRecorder<'_>, folders: &[&str]) -> Result
 fn tree(top: &[u8], depth_max: usize) -> Subtree<'_> {
     Subtree {
         top,
-        depth: TreeDepth::UpTo(depth_max),
+        depth_max,
         record: true,
     }
 }

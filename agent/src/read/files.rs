@@ -16,9 +16,10 @@ use super::facts::{FileFacts, FileTime};
 use super::hung::MountTable;
 use super::redact::{RedactionFilter, RedactionRule};
 use super::request::ReadStop;
-use super::request::task_of;
+use super::request::{is_process_number, task_of};
 use super::root::{
-    CaptureRoot, EnterGuard as _, ObjectFinder, ObjectHandle, READ_FLAGS, facts_at, facts_of, split,
+    CaptureRoot, EnterGuard as _, ObjectFinder, ObjectHandle, READ_FLAGS, facts_at, facts_of,
+    split_path,
 };
 use super::sink::ObjectSink;
 use super::threads;
@@ -606,7 +607,7 @@ impl FileReader {
             return Err(ReadStop::Ended(ReadOutcome::Special));
         }
         // asked of the open file, since its name may lead elsewhere by now
-        // what the item has already is nobody's secret any more
+        // the item has this file already, so that the link reveals nothing
         let is_in_item = self.seen.contains(&(facts.device, facts.inode));
         if !is_in_item && !self.finder.may_read(&object, &facts) {
             return Err(ReadStop::Ended(ReadOutcome::ForeignLink));
@@ -655,7 +656,7 @@ impl FileReader {
 
     /// The mounts of the process of `/proc/PID/exe`.
     fn mounts_of_process(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> MountTable {
-        let mounts = [split(path).0, b"/mountinfo"].concat();
+        let mounts = [split_path(path).0, b"/mountinfo"].concat();
         let mut text = Vec::new();
         if let Some(file) = self.finder.open_in_procfs(&mounts, OFlags::empty(), sink) {
             while let Ok(got @ 1..) = read(&file, &mut self.buffer) {
@@ -710,8 +711,8 @@ fn keep_last(runs: &mut Vec<Range<u64>>, mut bytes: u64) {
 
 /// The number of a process whose folder in `/proc` is called `name`.
 fn process_number(name: &[u8]) -> Option<&str> {
-    let is_number = name.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(name).ok().filter(|_| is_number)
+    let name = std::str::from_utf8(name).ok();
+    name.filter(|name| is_process_number(name))
 }
 
 /// Appends `first NUL second NUL` to an empty line.

@@ -1,8 +1,8 @@
 //! Places where reading hung, which are not touched again.
 //!
-//! A place is the device of the mount that a path lies on: everything on a dead mount hangs, and
-//! nothing beside it does. A path's text alone says little. Links lead elsewhere, and the path of an
-//! executable belongs to another mount namespace.
+//! A place is a device: everything on a dead mount hangs, and nothing else does. The text of a path
+//! does not tell the device. A link may lead to another one, and the path of an executable is one of
+//! the process's own mount namespace.
 
 use std::path::Path;
 
@@ -11,8 +11,8 @@ use rustix::fs::{Mode, OFlags};
 /// Major and minor number.
 type Device = (u32, u32);
 
-/// File systems of the kernel itself. A file of theirs hangs alone, such as that of a process whose
-/// memory is locked.
+/// File systems that the kernel provides itself. One of their files can hang while the others are
+/// readable, such as `environ` of a process whose memory is locked.
 const KERNEL_FILE_SYSTEMS: &[&[u8]] = &[
     b"autofs",
     b"bpf",
@@ -111,7 +111,7 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
 pub(super) struct HungPlaces {
     /// Each with all that is below it.
     paths: Vec<Vec<u8>>,
-    /// Files of the kernel's own file systems, each alone.
+    /// Files in [`KERNEL_FILE_SYSTEMS`]: only these themselves are avoided.
     kernel_files: Vec<Vec<u8>>,
     devices: Vec<Device>,
     /// The mounts of our own namespace, when something hung last.

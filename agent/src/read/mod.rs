@@ -33,7 +33,10 @@ use hung::HungPlaces;
 pub(crate) use hung::MountTable;
 pub(crate) use redact::RedactionRule;
 pub(crate) use request::{KeptPart, Presence, ReadMethod, ReadRequest};
-pub(crate) use request::{ObjectStart, ReadEvent, ReadOutcome, SparsePart, task_of};
+pub(crate) use request::{
+    ObjectStart, ReadEvent, ReadOutcome, SparsePart, is_process_number, task_of,
+};
+pub(crate) use root::split_path;
 pub(crate) use threads::LEADER_ENDED;
 
 /// Bytes read and not fetched yet, at which the reading thread waits.

@@ -220,6 +220,11 @@ impl From<Errno> for ReadStop {
     }
 }
 
+/// True for the name of a process's or thread's folder in procfs.
+pub(crate) fn is_process_number(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit())
+}
+
 /// `/proc/812` of `/proc/812/fd`, `/proc/812/task/815` of `/proc/812/task/815/fd`.
 pub(crate) fn task_of(path: &[u8]) -> Option<&[u8]> {
     let after_number = |at: usize| {

@@ -45,7 +45,7 @@ pub(super) struct CaptureRoot {
     without_openat2: Cell<bool>,
 }
 
-/// Is told which way [`CaptureRoot::walk_to_folder`] goes.
+/// Decides what may be touched on the way to an object.
 pub(super) trait EnterGuard {
     /// True if folders must be entered one by one.
     fn is_careful(&self) -> bool;
@@ -202,8 +202,8 @@ pub(super) fn facts_of(file: impl AsFd) -> Result<FileFacts, Errno> {
     rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, mask).map(|stat| FileFacts::from(&stat))
 }
 
-/// The folder's path and the name in it.
-pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+/// The path of an object's folder, and the name in it.
+pub(crate) fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
     let path = path.strip_suffix(b"/").unwrap_or(path);
     match path.iter().rposition(|&b| b == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
@@ -241,7 +241,7 @@ impl ObjectFinder {
         path: &[u8],
         guard: &mut dyn EnterGuard,
     ) -> Result<ObjectHandle, ReadStop> {
-        let (folder_path, name) = split(path);
+        let (folder_path, name) = split_path(path);
         let opened = &self.cached_folder(folder_path, guard)?.opened;
         // The root has no name in a folder above it.
         let name = if name.is_empty() { b"." } else { name };
@@ -278,7 +278,7 @@ impl ObjectFinder {
             if target.first() == Some(&b'/') {
                 path = target;
             } else {
-                path = [split(&object.place).0, b"/", &target].concat();
+                path = [split_path(&object.place).0, b"/", &target].concat();
             }
         }
         Err(Errno::LOOP.into())
@@ -313,7 +313,7 @@ impl ObjectFinder {
         path: &[u8],
         guard: &mut dyn EnterGuard,
     ) -> Result<Vec<u8>, ReadStop> {
-        let (folder_path, name) = split(path);
+        let (folder_path, name) = split_path(path);
         let folder = &self.cached_folder(folder_path, guard)?.opened.folder;
         Ok(rustix::fs::readlinkat(&**folder, name, Vec::new()).map(CString::into_bytes)?)
     }
@@ -331,7 +331,7 @@ impl ObjectFinder {
         if self.root.without_openat2.get() {
             return None;
         }
-        let (folder_path, name) = split(path);
+        let (folder_path, name) = split_path(path);
         let last = self.cached_folder(folder_path, guard).ok()?;
         let place = [&last.opened.place, &b"/"[..], name].concat();
         if !last.is_procfs || guard.enter(&place).is_err() {
@@ -344,7 +344,7 @@ impl ObjectFinder {
 
     /// True if `path` is in a folder of procfs.
     pub(super) fn is_procfs(&mut self, path: &[u8], guard: &mut dyn EnterGuard) -> bool {
-        self.cached_folder(split(path).0, guard)
+        self.cached_folder(split_path(path).0, guard)
             .is_ok_and(|last| last.is_procfs)
     }
 

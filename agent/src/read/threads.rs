@@ -2,7 +2,7 @@
 //!
 //! `/proc/PID` is what the first thread of a process has. Another thread may have namespaces and
 //! descriptors of its own (unshare(2)). If the first thread has ended, nearly nothing is left in
-//! `/proc/PID`, though the process goes on.
+//! `/proc/PID`, although the process is still running.
 
 use std::collections::HashSet;
 use std::mem::MaybeUninit;
@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
+use super::request::is_process_number;
 use super::root::READ_FLAGS;
 
 /// Why a thread is to be read by itself.
@@ -22,14 +23,14 @@ pub(super) enum ThreadDifference {
     Descriptors,
 }
 
-/// What a list of threads says of one whose process goes on without its first thread.
+/// In a list of threads: the process is still running, without its first thread.
 pub(crate) const LEADER_ENDED: &str = "leader ended";
 /// Namespaces in which a thread can hide sockets and files.
 const NAMESPACES: &[&str] = &["net", "mnt"];
 /// Descriptors whose targets are compared for one process, over all its threads. Of processes with
 /// more, only the numbers are compared.
 const TARGETS_MAX: usize = 4096;
-/// Links of a folder that are there without any thread: `.` and its parent's.
+/// Links to a folder that has no subfolder: its name and `.`.
 const OWN_LINKS: u64 = 2;
 
 impl ThreadDifference {
@@ -124,21 +125,23 @@ fn namespaces(proc: impl AsFd, task: &str) -> Vec<Result<Vec<u8>, Errno>> {
 }
 
 /// The numbers of the descriptors, with what each leads to if `with_targets`.
-fn descriptors_of(proc: impl AsFd, task: &str, with_targets: bool) -> Vec<(String, Vec<u8>)> {
+fn descriptors_of(proc: impl AsFd, task: &str, mut with_targets: bool) -> Vec<(String, Vec<u8>)> {
     let folder = format!("{task}/fd");
-    let mut descriptors: Vec<_> = names(&proc, &folder)
-        .into_iter()
-        .map(|name| {
-            let path = format!("{folder}/{name}");
-            let target = with_targets.then(|| rustix::fs::readlinkat(&proc, path, Vec::new()));
-            let target = target.and_then(Result::ok);
-            (
-                name,
-                target.map_or_else(Vec::new, std::ffi::CString::into_bytes),
-            )
-        })
-        .collect();
-    descriptors.sort();
+    let mut numbers = names(&proc, &folder);
+    numbers.sort();
+    let mut descriptors = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let mut target = Vec::new();
+        if with_targets {
+            match rustix::fs::readlinkat(&proc, format!("{folder}/{number}"), Vec::new()) {
+                Ok(found) => target = found.into_bytes(),
+                // who may not read one of them may read none
+                Err(Errno::ACCESS | Errno::PERM) => with_targets = false,
+                Err(_) => {} // closed meanwhile
+            }
+        }
+        descriptors.push((number, target));
+    }
     descriptors
 }
 
@@ -154,7 +157,7 @@ fn names(proc: impl AsFd, path: &str) -> Vec<String> {
     let mut names = Vec::new();
     while let Some(Ok(entry)) = entries.next() {
         let name = entry.file_name().to_str().ok();
-        let number = name.filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
+        let number = name.filter(|name| is_process_number(name));
         names.extend(number.map(str::to_owned));
     }
     names

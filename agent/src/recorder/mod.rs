@@ -34,7 +34,7 @@ pub(crate) use control::CaptureControl;
 pub use control::CaptureProgress;
 use fields::RecordFields;
 pub(crate) use fields::errno_text;
-pub(crate) use tree::{FolderEntry, FolderListing, Subtree, TreeDepth, join, name_of};
+pub(crate) use tree::{FolderEntry, FolderListing, Subtree, join, name_of};
 
 /// How often the deadline is checked while the reader delivers nothing.
 const TICK: Duration = Duration::from_millis(50);

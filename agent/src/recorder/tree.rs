@@ -8,7 +8,9 @@ use evidence_format::time::Timestamp;
 use rustix::fs::FileType;
 
 use super::ProbeRecorder;
-use crate::read::{KeptPart, Presence, ReadMethod, ReadRequest};
+use crate::read::{
+    KeptPart, LEADER_ENDED, Presence, ReadMethod, ReadRequest, is_process_number, split_path,
+};
 
 /// A folder's entries as the reader delivers them: `name NUL facts NUL` or `name NUL type NUL`,
 /// repeated.
@@ -24,23 +26,15 @@ pub(crate) struct FolderEntry<'l> {
     detail: &'l str,
 }
 
-/// A part of the file system: the folder `top` and what is below it.
+/// A part of the file system: the folder `top` and what is below it, entered `depth_max` times, also
+/// through links to folders.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subtree<'t> {
     pub(crate) top: &'t [u8],
-    pub(crate) depth: TreeDepth,
+    /// 0 is the folder without its subfolders.
+    pub(crate) depth_max: usize,
     /// True if the listings of its folders are evidence themselves.
     pub(crate) record: bool,
-}
-
-/// How far a tree is walked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TreeDepth {
-    /// Folders are entered at most this often, and never through links: what is deeper is not of
-    /// interest. 0 is the folder without its subfolders.
-    UpTo(usize),
-    /// Everything is of interest, also in folders that links in the tree lead to.
-    Whole,
 }
 
 /// A file or link found in a tree.
@@ -79,9 +73,6 @@ struct WaitingFolder {
     kind: FoundKind,
 }
 
-/// Of a tree without a limit of depth: as many as the path of a file may have names.
-const DEPTH_MAX: usize = 2048;
-
 impl From<Vec<u8>> for FolderListing {
     fn from(bytes: Vec<u8>) -> Self {
         Self(bytes)
@@ -111,12 +102,21 @@ impl FolderListing {
     pub(crate) fn tasks(&self) -> impl Iterator<Item = &str> {
         self.entries()
             .filter_map(|entry| std::str::from_utf8(entry.name).ok())
-            .filter(|name| name.starts_with(|first: char| first.is_ascii_digit()))
-            .filter(|name| name.split("/task/").all(is_number))
+            .filter(|name| name.split("/task/").all(is_process_number))
     }
 }
 
 impl FolderEntry<'_> {
+    /// True if the first thread has ended. Only in listings of threads.
+    pub(crate) fn lives_without_leader(&self) -> bool {
+        self.detail == LEADER_ENDED
+    }
+
+    /// False for what is surely no folder. Only in listings of names without facts.
+    pub(crate) fn may_be_folder(&self) -> bool {
+        matches!(self.detail, "folder" | "link" | "unknown")
+    }
+
     /// Bytes. Only in listings with facts.
     fn bytes(&self) -> u64 {
         self.fact(3).parse().unwrap_or(0)
@@ -145,22 +145,6 @@ impl FolderEntry<'_> {
     /// Type and permissions. Only in listings with facts.
     pub(crate) fn mode(&self) -> Option<u32> {
         u32::from_str_radix(self.fact(0), 8).ok()
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
-}
-
-impl FolderEntry<'_> {
-    /// True if the first thread has ended, in listings of threads.
-    pub(crate) fn lives_without_leader(&self) -> bool {
-        self.detail == crate::read::LEADER_ENDED
-    }
-
-    /// False for what is surely no folder, in listings of names without facts.
-    pub(crate) fn may_be_folder(&self) -> bool {
-        matches!(self.detail, "folder" | "link" | "unknown")
     }
 }
 
@@ -201,10 +185,6 @@ impl ProbeRecorder<'_> {
         tree: Subtree<'_>,
         wanted: impl Fn(&[u8], &FolderEntry<'_>) -> bool,
     ) -> Result<Vec<FoundFile>, BundleError> {
-        let (depth_max, follows_folder_links) = match tree.depth {
-            TreeDepth::UpTo(depth) => (depth, false),
-            TreeDepth::Whole => (DEPTH_MAX, true),
-        };
         let mut found = Vec::new();
         let mut links = BTreeMap::new();
         let mut folders_left = self.options().entries_max;
@@ -234,19 +214,20 @@ impl ProbeRecorder<'_> {
             for entry in listing.entries() {
                 let path = join(&folder.path, entry.name);
                 let kind = entry.kind();
+                let is_entered = folder.depth < tree.depth_max;
                 if kind == Some(FileType::Directory) {
-                    let depth = folder.depth + 1;
-                    let kind = folder.kind;
-                    if depth <= depth_max {
+                    if is_entered {
                         // Breadth first: when a limit ends the walk, the top has been seen.
-                        waiting.push_back(WaitingFolder { path, depth, kind });
-                    } else if follows_folder_links {
-                        self.record_gap(GapReason::TooLarge, &path)?;
+                        waiting.push_back(WaitingFolder {
+                            path,
+                            depth: folder.depth + 1,
+                            kind: folder.kind,
+                        });
                     }
                     continue;
                 }
                 let is_link = kind == Some(FileType::Symlink);
-                if is_link && (follows_folder_links || folder.depth < depth_max) {
+                if is_link && is_entered {
                     let behind = WaitingFolder {
                         path: path.clone(),
                         depth: folder.depth + 1,
@@ -307,7 +288,9 @@ impl ProbeRecorder<'_> {
         found.sort_by(|a, b| (a.newer, &a.path).cmp(&(b.newer, &b.path)));
         let mut left_out = BTreeMap::<Vec<u8>, u64>::new();
         for file in found.drain(entries_max..) {
-            *left_out.entry(folder_of(&file.path).to_vec()).or_default() += 1;
+            *left_out
+                .entry(split_path(&file.path).0.to_vec())
+                .or_default() += 1;
         }
         for (folder, count) in left_out {
             self.record_gap_of_many(GapReason::TooLarge, &folder, count)?;
@@ -324,7 +307,7 @@ impl ProbeRecorder<'_> {
     ) -> Result<(), BundleError> {
         let tree = Subtree {
             top,
-            depth: TreeDepth::UpTo(depth_max),
+            depth_max,
             record: true,
         };
         let found = self.walk(tree, |path, _| wanted(path))?;
@@ -388,13 +371,6 @@ fn rank(mut entries: Vec<WantedEntry>) -> Vec<FoundFile> {
 fn first_word(name: &[u8]) -> &[u8] {
     let letters = name.iter().take_while(|b| b.is_ascii_alphabetic()).count();
     &name[..letters]
-}
-
-/// The folder that `path` is in.
-fn folder_of(path: &[u8]) -> &[u8] {
-    path[..path.len() - name_of(path).len()]
-        .strip_suffix(b"/")
-        .unwrap_or(b"/")
 }
 
 #[cfg(test)]

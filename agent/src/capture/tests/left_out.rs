@@ -72,7 +72,7 @@ fn each_file_below_var_log_is_in_exactly_one_item_or_gap() {
     assert_eq!(
         takers.len(),
         1,
-        "only the name that is no text is left: {takers:?}"
+        "only the name that is not UTF-8 is left: {takers:?}"
     );
 }
 

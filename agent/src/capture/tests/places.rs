@@ -181,7 +181,7 @@ fn nobody_gets_secrets_sealed_by_a_link() {
             return;
         }
     }
-    // temporary folders are ours alone, and links are judged by the way from the root on
+    // a temporary folder has mode 0700, and every folder from the root down must be open
     fs::set_permissions(root.0.path(), fs::Permissions::from_mode(0o755)).expect("ours");
     assert!(give(&root.path("srv/own")), "as the links");
     let sealed = root.capture(&["histories", "startup", "logs"]);

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use super::*;
 
-/// The first thread ends, and a second one goes on with a socket.
+/// The first thread ends; a second one lives on and holds a socket.
 const LEADER_ENDS: &str = r#"
 #include <pthread.h>
 #include <stdio.h>
@@ -97,7 +97,7 @@ fn of_threads<'s>(
 }
 
 #[test]
-fn process_goes_on_without_its_first_thread() {
+fn process_without_its_first_thread_is_captured() {
     let (_folder, running) = start(LEADER_ENDS, "headless");
     let sealed = capture_this_machine();
     let found = of_threads(&sealed, "processes", running.0.id());
