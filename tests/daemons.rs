@@ -547,7 +547,7 @@ fn late_duplicate_bundle_on_s3_is_kept_and_marked() {
     };
     let shared = SharedServices::new(&postgres);
     let proxy = Proxy::before(seaweed.address);
-    let mut late = Daemon::started(&shared, &in_bucket(proxy.address));
+    let mut late = Daemon::started(&shared, &in_bucket(proxy.address()));
     let owner = token(late.path(), "owner");
     proxy.plan(&[Fault::Silence("PUT /evidence/bundles/")]);
     let first = late.declare(&owner);

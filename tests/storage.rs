@@ -54,7 +54,7 @@ impl<'s> BundleStorage<'s> {
     fn through(self, proxy: &Proxy) -> Self {
         match self {
             Self::Folder => Self::Folder,
-            Self::Bucket(seaweed, name, _) => Self::Bucket(seaweed, name, proxy.address),
+            Self::Bucket(seaweed, name, _) => Self::Bucket(seaweed, name, proxy.address()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Helpers of the whole-product tests: they find and run our programs, start external servers, and
 //! report skipped tests.
 
+mod acceptor;
 pub mod api;
 pub mod aws;
 mod content;

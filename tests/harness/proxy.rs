@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 use tokio::time::sleep;
+
+use crate::acceptor::Acceptor;
 
 /// A fault of the next request that contains the given text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +26,8 @@ type Faults = Arc<Mutex<Vec<Fault>>>;
 
 /// A proxy that runs until it is dropped.
 pub struct Proxy {
-    pub address: SocketAddr,
     faults: Faults,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    acceptor: Acceptor,
 }
 
 impl Proxy {
@@ -39,31 +37,18 @@ impl Proxy {
     /// If no port is free.
     #[must_use]
     pub fn before(server: SocketAddr) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("the socket is bound");
-        listener.set_nonblocking(true).expect("a local socket");
         let faults = Faults::default();
         let planned = Arc::clone(&faults);
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(async {
-                let listener = TcpListener::from_std(listener).expect("a local socket");
-                tokio::select! {
-                    () = accept(listener, server, planned) => {}
-                    _ = stopped => {}
-                }
-            });
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let acceptor = Acceptor::start(any_port, move |client| {
+            connect(client, server, Arc::clone(&planned))
         });
-        Self {
-            address,
-            faults,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { acceptor, faults }
+    }
+
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.acceptor.address
     }
 
     /// Adds faults, each of which happens once.
@@ -87,23 +72,6 @@ impl Proxy {
             .lock()
             .expect("the lock is not poisoned")
             .clone()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // a panic of the thread has been printed
-        }
-    }
-}
-
-async fn accept(listener: TcpListener, server: SocketAddr, faults: Faults) {
-    loop {
-        if let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(connect(client, server, Arc::clone(&faults)));
-        }
     }
 }
 

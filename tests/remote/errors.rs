@@ -16,7 +16,7 @@ fn lost_response_does_not_declare_twice() {
     let served = ServedStore::new("owner");
     let proxy = Proxy::before(served.serve.address.parse().expect("an address"));
     proxy.plan(&[Fault::AnswerLost("POST /v1/incidents ")]);
-    let url = format!("http://{}", proxy.address);
+    let url = format!("http://{}", proxy.address());
     run_ok(&mut served.at(&url, &["declare", "--title", "Once", "--sev", "3"]));
     assert_eq!(proxy.left(), []);
     assert_eq!(lines(&mut served.remote(&["status", "--json"])).len(), 1);

@@ -29,14 +29,13 @@ mod synthetic;
 mod truth;
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 
+use crate::acceptor::Acceptor;
 pub use events::{AccountRegion, Attribute, AttributeKey, EventCorpus, LookupEvent};
 pub use faults::{Fault, FaultRule, Operation, RequestNumbers, RetryAfter};
 pub use identity::{Credentials, KeyExpiry};
@@ -156,9 +155,7 @@ impl Config {
 /// A running server, stopped on drop.
 pub struct Server {
     service: Arc<Service>,
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    acceptor: Acceptor,
 }
 
 impl Server {
@@ -168,41 +165,22 @@ impl Server {
     /// If the address is in use.
     #[must_use]
     pub fn start(config: Config) -> Self {
-        let listener = TcpListener::bind(config.address).expect("a free port");
-        let address = listener.local_addr().expect("the socket is bound");
-        listener.set_nonblocking(true).expect("a local socket");
+        let address = config.address;
         let service = Arc::new(Service::new(config));
-        let (stop, stopped) = oneshot::channel();
         let theirs = Arc::clone(&service);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(async {
-                tokio::select! {
-                    () = accept(listener, theirs) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        Self {
-            service,
-            address,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        let acceptor = Acceptor::start(address, move |stream| serve(stream, Arc::clone(&theirs)));
+        Self { service, acceptor }
     }
 
     /// The endpoint of all three services.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.acceptor.address)
     }
 
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.acceptor.address
     }
 
     /// The long-lived key of an account.
@@ -243,24 +221,6 @@ impl Server {
         positions
             .map(|position| events.event(place, position).id.into_owned())
             .collect()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // a panic of the thread has been printed
-        }
-    }
-}
-
-async fn accept(listener: TcpListener, service: Arc<Service>) {
-    let listener = tokio::net::TcpListener::from_std(listener).expect("a local socket");
-    loop {
-        if let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, Arc::clone(&service)));
-        }
     }
 }
 

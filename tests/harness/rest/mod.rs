@@ -14,17 +14,16 @@ mod query;
 pub mod quota;
 
 use std::collections::{BTreeSet, HashSet};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 
+use crate::acceptor::Acceptor;
 use crate::aws::http;
 pub use query::RestRequest;
 use quota::QuotaState;
@@ -130,10 +129,8 @@ pub struct RestRecord {
 
 /// A running double, stopped on drop.
 pub struct RestDouble {
-    address: SocketAddr,
     service: Arc<DoubleService>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    acceptor: Acceptor,
 }
 
 struct DoubleService {
@@ -161,9 +158,6 @@ impl RestDouble {
     /// If there is no free port.
     #[must_use]
     pub fn start(name: &'static str, provider: impl RestProvider, behaviour: Behaviour) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("the socket is bound");
-        listener.set_nonblocking(true).expect("a local socket");
         let begun_at = Instant::now();
         let quotas = provider.quotas().into_iter();
         let service = Arc::new(DoubleService {
@@ -178,31 +172,15 @@ impl RestDouble {
             }),
             provider: Box::new(provider),
         });
-        let (stop, stopped) = oneshot::channel();
         let theirs = Arc::clone(&service);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(async {
-                tokio::select! {
-                    () = accept(listener, theirs) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        Self {
-            address,
-            service,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let acceptor = Acceptor::start(any_port, move |stream| serve(stream, Arc::clone(&theirs)));
+        Self { service, acceptor }
     }
 
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.acceptor.address)
     }
 
     #[must_use]
@@ -236,24 +214,6 @@ impl RestDouble {
         quotas
             .map(|quota| (quota.name(), quota.allowed(from, until)))
             .collect()
-    }
-}
-
-impl Drop for RestDouble {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // a panic of the thread has been printed
-        }
-    }
-}
-
-async fn accept(listener: TcpListener, service: Arc<DoubleService>) {
-    let listener = tokio::net::TcpListener::from_std(listener).expect("a local socket");
-    loop {
-        if let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, Arc::clone(&service)));
-        }
     }
 }
 

@@ -252,7 +252,7 @@ async fn retries_transient_failures() {
     };
     seaweed.make_bucket("plain", false);
     let proxy = Proxy::before(seaweed.address);
-    let blobs = open(&config(proxy.address, "plain", COLLECTOR)).await;
+    let blobs = open(&config(proxy.address(), "plain", COLLECTOR)).await;
     let (small, large) = (pattern(1000), pattern(20 * 1024 * 1024));
     let folder = tempfile::tempdir().expect("a folder");
     let large_requests = |number: usize| match number {
@@ -303,7 +303,7 @@ async fn believes_only_the_expected_answer() {
     let proxy = Proxy::before(seaweed.address);
     let blobs = open(&BlobsConfig {
         lock: Some(lock(LockMode::Governance, 1, true)),
-        ..config(proxy.address, "locked", COLLECTOR)
+        ..config(proxy.address(), "locked", COLLECTOR)
     })
     .await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -368,7 +368,7 @@ async fn reports_a_late_error_at_once() {
     };
     seaweed.make_bucket("plain", false);
     let proxy = Proxy::before(seaweed.address);
-    let blobs = open(&config(proxy.address, "plain", COLLECTOR)).await;
+    let blobs = open(&config(proxy.address(), "plain", COLLECTOR)).await;
     let folder = tempfile::tempdir().expect("a folder");
     let denied = "<Error><Code>AccessDenied</Code><Message>Not &lt;you&gt;.</Message></Error>";
     proxy.plan(&[Fault::Answered("?uploadId=", 200, denied)]);
@@ -394,7 +394,7 @@ async fn upload_id_is_not_sent_as_xml() {
     };
     seaweed.make_bucket("plain", false);
     let proxy = Proxy::before(seaweed.address);
-    let blobs = open(&config(proxy.address, "plain", COLLECTOR)).await;
+    let blobs = open(&config(proxy.address(), "plain", COLLECTOR)).await;
     let folder = tempfile::tempdir().expect("a folder");
     let begun = "<InitiateMultipartUploadResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
         <Bucket>plain</Bucket><UploadId>a&amp;b&#x2F;c</UploadId></InitiateMultipartUploadResult>";

@@ -98,7 +98,7 @@ async fn commit_with_lost_response_is_made_once() {
     let proxy = Proxy::before(SocketAddr::from(([127, 0, 0, 1], postgres.port)));
     let url = url.replace(
         &postgres.port.to_string(),
-        &proxy.address.port().to_string(),
+        &proxy.address().port().to_string(),
     );
     let ledger = Ledger::open(&url).await.expect("a fresh database");
     let lost = [Fault::AnswerLost("COMMIT")];
@@ -222,7 +222,7 @@ async fn lease_call_with_lost_response_counts_once() {
     let proxy = Proxy::before(SocketAddr::from(([127, 0, 0, 1], postgres.port)));
     let url = url.replace(
         &postgres.port.to_string(),
-        &proxy.address.port().to_string(),
+        &proxy.address().port().to_string(),
     );
     let ledger = Ledger::open(&url).await.expect("a fresh database");
     let lost = [Fault::AnswerLost("COMMIT")];
