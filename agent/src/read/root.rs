@@ -45,7 +45,7 @@ pub(super) struct CaptureRoot {
     without_openat2: Cell<bool>,
 }
 
-/// Decides what may be touched on the way to an object.
+/// Decides what may be touched on the way to an object, and whether it is walked step by step.
 pub(super) trait EnterGuard {
     /// True if folders must be entered one by one.
     fn is_careful(&self) -> bool;

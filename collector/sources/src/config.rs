@@ -13,7 +13,7 @@ pub use crate::kubernetes::config::KubernetesConfig;
 use crate::recorder::RESERVED_PERCENT;
 pub use crate::secret_source::{PrivateKeyConfig, TokenConfig};
 
-/// Captures must not come to a stop by a setting.
+/// A setting must not bring captures to a stop.
 const RESERVED_PERCENT_MAX: u32 = 90;
 
 /// `[sources]`. Trusted: anyone who edits it decides what evidence is captured, and under which

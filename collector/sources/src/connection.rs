@@ -1,4 +1,4 @@
-//! How a target is connected to: settings that every source has for each of its targets.
+//! How to connect to a target: settings that each target of every source has.
 
 use std::path::{Path, PathBuf};
 

@@ -145,7 +145,7 @@ static WORKFLOW_FILE: Endpoint = Endpoint {
 };
 const OF_ATTEMPT: Takes = &[("run", Record("/id")), ("attempt", Element(""))];
 const EACH_ATTEMPT: ChildRepeat = ChildRepeat::UpTo("/run_attempt");
-/// Of a run with one attempt, the list has that.
+/// The only attempt of a run is in the list already.
 const REPEATED: &[Condition] = &[Condition::AtLeast(Record("/run_attempt"), 2)];
 /// Others, such as `dynamic/dependabot/…`, are workflows of GitHub without a file.
 const HAS_FILE: &[Condition] = &[Condition::StartsWith(Record("/path"), ".github/")];
@@ -261,7 +261,7 @@ const fn object(
     endpoint(id, path, BodyShape::Object { id: key, version: "", name: "" }, grant)
 }
 
-/// Of variables, only the names. 30 is the largest page of them.
+/// Only the names of variables. 30 is the largest page of them.
 const fn variables(id: &'static str, path: &'static str, grant: &'static str) -> Endpoint {
     let body_filter = Some(super::hidden::variables as crate::recorder::BodyFilter);
     Endpoint { body_filter, ..list(id, path, VARIABLE_NAMES, grant) }

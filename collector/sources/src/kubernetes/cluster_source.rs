@@ -15,7 +15,7 @@ use crate::coverage::{
 use crate::rest::{RestAdapter, RestSource};
 use crate::{CaptureMode, Incomplete, ReadinessProbe, RemoteSource, Source};
 
-/// All but watches is done by the table's adapter.
+/// Leaves everything but the watch to the table's adapter.
 pub(crate) struct ClusterSource(pub(super) RestAdapter);
 
 #[async_trait]

@@ -54,8 +54,8 @@ pub struct Endpoint {
     pub paging: Paging,
     /// How the step's window is put into the request; `None` if the endpoint has no window (state).
     pub window: Option<WindowQuery>,
-    /// For a list that cannot be asked for a window, but is sorted: where a record has the time by
-    /// which it is, newest first. The list ends with the first page that has only records from
+    /// For a list that takes no window but is sorted, newest first: the pointer to the time by which
+    /// it is sorted. The list ends with the first page that has only records from
     /// before the window, unless that page is not sorted. Such an offer is not state: its
     /// [`RestOffer::lifetime`] says how long the provider keeps the records.
     pub newest_first: Option<&'static str>,
@@ -249,7 +249,7 @@ pub struct ChildEndpoint {
     pub takes: &'static [(&'static str, ValueFrom)],
     /// How often it is asked for one record.
     pub each: ChildRepeat,
-    /// Asked only if all of these hold. A condition on a value that the record lacks does not.
+    /// Asked only if all of these hold. A condition on a value that the record lacks never holds.
     pub only: &'static [Condition],
 }
 
@@ -258,7 +258,7 @@ pub struct ChildEndpoint {
 pub enum ValueFrom {
     /// A pointer into the parent's record.
     Record(&'static str),
-    /// The same, but only what precedes the first of this character: `a` of `a@main`.
+    /// The same, cut before the first occurrence of this character: `a` of `a@main`.
     RecordUntil(&'static str, char),
     /// A pointer into the element of [`ChildRepeat::Elements`]; `""` is the element itself, or the
     /// number of [`ChildRepeat::UpTo`].
