@@ -24,6 +24,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod catalogue;
 mod left_out;
 mod places;
 mod threads;

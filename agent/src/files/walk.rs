@@ -92,7 +92,7 @@ mod tests {
         let names = "z\0file\0b\0folder\0draft\0folder\0a\0file\0c\0file\0";
         walk.enter(Path::new("/r"), &listing(names));
         assert_eq!(batch(&mut walk), ["/r/a", "/r/b"]);
-        walk.enter(Path::new("/r/b"), &listing("2\0file\010\0file\0"));
+        walk.enter(Path::new("/r/b"), &listing("2\0file\0\x310\0file\0"));
         assert_eq!(batch(&mut walk), ["/r/b/10", "/r/b/2", "/r/c", "/r/z"]);
         assert!(batch(&mut walk).is_empty());
     }

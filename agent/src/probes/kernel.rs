@@ -3,12 +3,12 @@
 use evidence_format::bundle::BundleError;
 
 use super::{Probe, request_files, request_kernel_files};
-use crate::read::{ReadMethod, ReadRequest};
-use crate::recorder::{FolderEntry, ProbeRecorder, Subtree};
+use crate::read::{KeptPart, Presence, ReadMethod, ReadRequest};
+use crate::recorder::{FolderEntry, ProbeRecorder, Subtree, TreeShares};
 
 pub(super) const PROBE: Probe = Probe {
     name: "kernel",
-    what: "kernel version, command line, taint, modules, ring buffer, security modules, keyrings, sysctl settings",
+    what: "kernel version, command line, taint, modules, ring buffer, security modules, keyrings, sysctl settings; release, time zone",
     api: "procfs",
     lifetime_seconds: 300,
     run,
@@ -33,7 +33,21 @@ const FILES: &[&str] = &[
     "vmstat",
 ];
 const SECURITY: &[&str] = &["lsm", "lockdown", "apparmor/profiles"];
-const RELEASE: &[&str] = &["/etc/os-release", "/etc/machine-id", "/etc/hostname"];
+const RELEASE: &[&str] = &[
+    "/etc/os-release",
+    "/etc/machine-id",
+    "/etc/hostname",
+    "/etc/lsb-release",
+    "/etc/debian_version",
+    "/etc/redhat-release",
+    "/etc/system-release",
+    "/etc/issue",
+    "/etc/issue.net",
+    "/etc/timezone",
+    "/etc/adjtime",
+];
+/// A link whose target has the zone's name.
+const ZONE: &str = "/etc/localtime";
 
 const SYSCTL: &str = "/proc/sys";
 /// Not read: a key, a number that each read generates, and a mount point which reading may mount.
@@ -60,12 +74,18 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     recorder.names_required(b"/sys/module")?; // a rootkit that hides from /proc/modules often forgets this folder
     request_kernel_files(recorder, "/sys/kernel/security", SECURITY)?;
     request_files(recorder, RELEASE)?;
+    recorder.request(ReadRequest {
+        presence: Presence::LinkTarget,
+        ..ReadRequest::link(ZONE)
+    })?;
+    recorder.request(ReadRequest::file(ZONE, KeptPart::Start))?;
     let settings = recorder.walk(
         Subtree {
             top: SYSCTL.as_bytes(),
             depth_max: SYSCTL_DEPTH_MAX,
             // These listings say nothing that the settings themselves do not.
             record: false,
+            shares: TreeShares::PerChild,
         },
         is_setting,
     )?;

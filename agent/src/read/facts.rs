@@ -18,6 +18,8 @@ pub(crate) struct FileFacts {
     pub(crate) gid: u32,
     /// Bytes.
     pub(crate) size: u64,
+    /// Names that lead to it.
+    pub(crate) names: u32,
     /// Bytes that it takes on its disk: fewer than its size if it has holes.
     pub(crate) stored_bytes: u64,
     /// Major and minor number.
@@ -61,6 +63,7 @@ impl From<&Statx> for FileFacts {
             uid: stat.stx_uid,
             gid: stat.stx_gid,
             size: stat.stx_size,
+            names: stat.stx_nlink,
             stored_bytes: stat.stx_blocks.saturating_mul(BLOCK_BYTES),
             device: (stat.stx_dev_major, stat.stx_dev_minor),
             inode: stat.stx_ino,

@@ -6,6 +6,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use evidence_format::coverage::GapReason;
 use evidence_format::digest::{Digest, Hasher};
@@ -51,12 +52,22 @@ const DATA_RUNS_MAX: usize = 16 * 1024;
 const KMSG_DEVICE: (u32, u32) = (1, 11);
 /// Bytes of an executable that are hashed; larger ones are rare, and time is short.
 const EXECUTABLE_BYTES_MAX: u64 = 1 << 30;
+/// Mount namespaces whose mounts are remembered: bounds the memory.
+const MOUNT_TABLES_MAX: usize = 64;
+/// How long a list of threads may be used again: for the next probe, which asks for the same.
+const THREADS_AGE_MAX: Duration = Duration::from_secs(1);
 /// Executables whose digests are remembered: bounds the memory.
 const DIGESTS_MAX: usize = 16 * 1024;
 
 /// Device, inode, both times and size of an executable: while these stay the same, so does its
 /// digest.
 type ExecutableVersion = ((u32, u32), u64, FileTime, FileTime, u64);
+
+struct ThreadListing {
+    path: Vec<u8>,
+    at: Instant,
+    lines: Vec<u8>,
+}
 
 /// Reads objects below a root.
 pub(super) struct FileReader {
@@ -66,6 +77,10 @@ pub(super) struct FileReader {
     /// Output of a redaction filter; the line of a folder's entry.
     filtered: Vec<u8>,
     digests: HashMap<ExecutableVersion, Digest>,
+    /// The mounts of each mount namespace, by the target of `/proc/PID/ns/mnt`.
+    mounts: HashMap<Vec<u8>, MountTable>,
+    /// What [`threads::different`] found last, and when.
+    threads: Option<ThreadListing>,
     /// Files that item number `item` has, by device and inode.
     seen: HashSet<((u32, u32), u64)>,
     item: u64,
@@ -79,6 +94,8 @@ impl FileReader {
             buffer: vec![0; READ_BYTES],
             filtered: Vec::new(),
             digests: HashMap::new(),
+            mounts: HashMap::new(),
+            threads: None,
             seen: HashSet::new(),
             item: 0,
         }
@@ -112,6 +129,7 @@ impl FileReader {
             ReadMethod::Names => self.read_names(path, sink)?,
             ReadMethod::Listing => self.read_listing(path, sink)?,
             ReadMethod::LinkedListing => self.read_linked_listing(path, sink)?,
+            ReadMethod::IsFolder => self.read_is_folder(path, sink)?,
             ReadMethod::Executable => self.read_executable(path, sink)?,
             ReadMethod::Namespaces(kind) => self.read_namespaces(path, kind, sink)?,
             ReadMethod::Threads => self.read_threads(path, sink)?,
@@ -342,6 +360,14 @@ impl FileReader {
         self.list(&folder, facts, sink)
     }
 
+    fn read_is_folder(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
+        let object = self.finder.follow(path, sink)?;
+        if object.facts.kind() == FileType::Directory {
+            sink.bytes(b"folder")?;
+        }
+        Ok(())
+    }
+
     fn list(
         &mut self,
         folder: &OwnedFd,
@@ -547,6 +573,12 @@ impl FileReader {
     fn read_threads(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
         let folder = self.open_folder(path, sink)?;
         sink.start(None, 0, None);
+        let last = self.threads.take().filter(|last| last.path == path);
+        if let Some(last) = last.filter(|last| last.at.elapsed() < THREADS_AGE_MAX) {
+            let lines = self.threads.insert(last).lines.chunks(READ_BYTES);
+            return lines.into_iter().try_for_each(|lines| sink.bytes(lines));
+        }
+        let (at, mut all) = (Instant::now(), Vec::new());
         self.for_each_entry(&folder, sink, |name, _, line, sink| {
             let Some(process) = process_number(name) else {
                 return Ok(());
@@ -555,10 +587,17 @@ impl FileReader {
             for (thread, difference) in found {
                 line.clear();
                 push_pair(line, thread.as_bytes(), difference.as_str().as_bytes());
+                all.extend_from_slice(line);
                 sink.bytes(line)?;
             }
             Ok(())
-        })
+        })?;
+        self.threads = Some(ThreadListing {
+            path: path.to_vec(),
+            at,
+            lines: all,
+        });
+        Ok(())
     }
 
     fn read_ring_buffer(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
@@ -729,9 +768,25 @@ impl FileReader {
         stat.is_none_or(|stat| read(&stat, &mut self.buffer[..1]).is_err())
     }
 
-    /// The mounts of the process of `/proc/PID/exe`.
+    /// The mounts of the process of `/proc/PID/exe`: read once for each mount namespace, since a list
+    /// of mounts may be long.
     fn mounts_of_process(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> MountTable {
-        let mounts = [split_path(path).0, b"/mountinfo"].concat();
+        let process = split_path(path).0;
+        let namespace = [process, b"/ns/mnt"].concat();
+        let namespace = self.finder.read_link(&namespace, sink).ok();
+        let known = namespace.as_ref().and_then(|name| self.mounts.get(name));
+        if let Some(mounts) = known {
+            return mounts.clone();
+        }
+        let mounts = self.read_mounts(process, sink);
+        if let Some(name) = namespace.filter(|_| self.mounts.len() < MOUNT_TABLES_MAX) {
+            self.mounts.insert(name, mounts.clone());
+        }
+        mounts
+    }
+
+    fn read_mounts(&mut self, process: &[u8], sink: &mut ObjectSink<'_>) -> MountTable {
+        let mounts = [process, b"/mountinfo"].concat();
         let mut text = Vec::new();
         if let Some(file) = self.finder.open_in_procfs(&mounts, OFlags::empty(), sink) {
             while let Ok(got @ 1..) = read(&file, &mut self.buffer) {
@@ -744,24 +799,38 @@ impl FileReader {
 
 /// The runs of data in a file of `size` bytes; `None` where the file system does not tell.
 fn data_runs(file: &OwnedFd, size: u64) -> Option<Vec<Range<u64>>> {
+    let (data, hole) = (
+        |at| rustix::fs::seek(file, SeekFrom::Data(at)),
+        |at| rustix::fs::seek(file, SeekFrom::Hole(at)),
+    );
+    runs_of(size, data, hole)
+}
+
+/// The runs, from what a file system answers, which may be anything: `data` and `hole` give where the
+/// next data or hole begins.
+fn runs_of(
+    size: u64,
+    data: impl Fn(u64) -> Result<u64, Errno>,
+    hole: impl Fn(u64) -> Result<u64, Errno>,
+) -> Option<Vec<Range<u64>>> {
     let mut runs = Vec::new();
     let mut at = 0;
     while at < size {
-        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        let start = match data(at) {
             Ok(start) => start,
             Err(Errno::NXIO) => break, // only a hole is left
             Err(_) => return None,
         };
-        let mut end = rustix::fs::seek(file, SeekFrom::Hole(start))
-            .ok()?
-            .min(size);
-        if runs.len() + 1 == DATA_RUNS_MAX {
-            end = size;
+        let end = if runs.len() + 1 == DATA_RUNS_MAX {
+            size
+        } else {
+            hole(start).ok()?.min(size)
+        };
+        if start < at || end <= start {
+            return None; // that is no answer: the file is read as any other
         }
-        if start < end {
-            runs.push(start..end);
-        }
-        at = end.max(start.max(at) + 1); // whatever a file system answers, this ends
+        runs.push(start..end);
+        at = end;
     }
     Some(runs)
 }
@@ -822,4 +891,27 @@ fn read(file: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
 /// As pread(2), again after a signal.
 fn pread(file: &OwnedFd, buffer: &mut [u8], at: u64) -> Result<usize, Errno> {
     rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut *buffer, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_answer_of_a_file_system_makes_endless_or_overlapping_runs() {
+        let size = 1 << 40;
+        let runs = |data: fn(u64) -> u64, hole: fn(u64) -> u64| {
+            runs_of(size, |at| Ok(data(at)), |at| Ok(hole(at)))
+        };
+        let whole = runs(|at| at, |_| 1 << 40).expect("one run");
+        assert_eq!((whole.len(), &whole[0]), (1, &(0..size)));
+        assert_eq!(runs(|_| 0, |at| at + 1), None, "the same data again");
+        assert_eq!(runs(|at| at, |at| at), None, "no data at all");
+        assert_eq!(runs(|at| at + 1, |_| 0), None, "a hole before the data");
+        let many = runs(|at| at, |at| at + 1).expect("sound, if many");
+        assert_eq!(
+            (many.len(), many[DATA_RUNS_MAX - 1].end),
+            (DATA_RUNS_MAX, size)
+        );
+    }
 }

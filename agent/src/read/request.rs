@@ -19,6 +19,8 @@ pub(crate) struct ReadRequest {
     pub(crate) presence: Presence,
     /// `Content-Type` of its record.
     pub(crate) content_type: &'static str,
+    /// Bytes kept of it, if that is less than the item's limit for one object.
+    pub(crate) bytes_max: u64,
     /// False if a probe needs the bytes only to know what to read next.
     pub(crate) record: bool,
 }
@@ -45,6 +47,8 @@ pub(crate) enum ReadMethod {
     /// The same of a folder behind a symbolic link, unless its item has it already, or the link
     /// leads to a folder above itself.
     LinkedListing,
+    /// Some bytes if a symbolic link leads to a folder, none if not.
+    IsFolder,
     /// SHA-256 of the file behind `/proc/PID/exe`, deleted or not.
     Executable,
     /// Of `/proc`: one process or thread of each namespace of this kind (`net`).
@@ -88,6 +92,7 @@ impl ReadRequest {
             method: ReadMethod::Kernel,
             presence: Presence::Optional,
             content_type: "text/plain",
+            bytes_max: u64::MAX,
             record: true,
         }
     }

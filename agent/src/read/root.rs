@@ -56,8 +56,13 @@ pub(super) fn resolved(path: &Path, patience: Duration) -> PathBuf {
 /// Bits of a mode that let accounts which are neither owner nor in the group enter or read.
 const ENTER_OTHERS: u32 = 0o001;
 const READ_OTHERS: u32 = 0o004;
+const WRITE_OTHERS: u32 = 0o002;
 /// The account that may read everything anyway.
 const ROOT_UID: u32 = 0;
+/// No account (`(uid_t) -1`, chown(2)).
+const NOBODY: u32 = u32::MAX;
+/// linux/magic.h.
+const FUSE_SUPER_MAGIC: rustix::fs::FsWord = 0x6573_5546;
 
 /// The root; see the module.
 pub(super) struct CaptureRoot {
@@ -155,7 +160,7 @@ impl CaptureRoot {
             guard.enter(&here)?;
             let facts = facts_at(&*folder, &name)?;
             if facts.kind() == FileType::Symlink {
-                link_owners.push(facts.uid);
+                link_owners.push(owner_of_link(&folder, &facts));
                 let target = rustix::fs::readlinkat(&*folder, &name, Vec::new())?.into_bytes();
                 if target.first() == Some(&b'/') {
                     above.truncate(1); // an absolute link begins at the root, not at the machine's
@@ -228,6 +233,19 @@ pub(super) fn facts_of(file: impl AsFd) -> Result<FileFacts, Errno> {
     rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, mask).map(|stat| FileFacts::from(&stat))
 }
 
+/// Who answers for a link. A FUSE file system may claim any owner, and any account may mount one.
+fn owner_of_link(folder: impl AsFd, link: &FileFacts) -> u32 {
+    let is_fuse = rustix::fs::fstatfs(folder).is_ok_and(|stat| stat.f_type == FUSE_SUPER_MAGIC);
+    if is_fuse { NOBODY } else { link.uid }
+}
+
+/// True if an account that is neither root nor the file's owner may make names in `folder`: with
+/// `fs.protected_hardlinks` off, names for files that it may not read.
+fn may_be_named_by_others(folder: &FileFacts, file: &FileFacts) -> bool {
+    let is_own = folder.uid == ROOT_UID || folder.uid == file.uid;
+    !is_own || folder.mode & WRITE_OTHERS != 0
+}
+
 /// The path of an object's folder, and the name in it.
 pub(crate) fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
     let path = path.strip_suffix(b"/").unwrap_or(path);
@@ -298,7 +316,7 @@ impl ObjectFinder {
                 object.link_owners = owners;
                 return Ok(object);
             }
-            owners.push(object.facts.uid);
+            owners.push(owner_of_link(&object.folder, &object.facts));
             let target =
                 rustix::fs::readlinkat(&*object.folder, &object.name, Vec::new())?.into_bytes();
             if target.first() == Some(&b'/') {
@@ -310,9 +328,15 @@ impl ObjectFinder {
         Err(Errno::LOOP.into())
     }
 
-    /// True unless the owner of a link on the way could not read the object itself. `facts` are those
-    /// of the open object.
+    /// True unless somebody who could not read the object has made one of the names on the way: a
+    /// symbolic link, or a second name for the file itself. `facts` are those of the open object.
     pub(super) fn may_read(&self, object: &ObjectHandle, facts: &FileFacts) -> bool {
+        if facts.is_regular() && facts.names > 1 && facts.mode & READ_OTHERS == 0 {
+            let folder = facts_of(&*object.folder);
+            if folder.is_ok_and(|folder| may_be_named_by_others(&folder, facts)) {
+                return false;
+            }
+        }
         let is_own = |owner: &u32| *owner == ROOT_UID || *owner == facts.uid;
         // procfs lets each reader see what it may, whatever the mode says
         let is_procfs =

@@ -96,6 +96,7 @@ fn kind(method: ReadMethod) -> Option<&'static str> {
         | ReadMethod::File(_)
         | ReadMethod::Linked(_)
         | ReadMethod::Ring
+        | ReadMethod::IsFolder
         | ReadMethod::AsIs => None,
     }
 }
