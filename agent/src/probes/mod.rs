@@ -306,6 +306,7 @@ fn tree(top: &[u8], depth_max: usize) -> Subtree<'_> {
         depth_max,
         record: true,
         shares: TreeShares::PerChild,
+        enters: |_| true,
     }
 }
 

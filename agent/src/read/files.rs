@@ -79,7 +79,7 @@ pub(super) struct FileReader {
     digests: HashMap<ExecutableVersion, Digest>,
     /// The mounts of each mount namespace, by the target of `/proc/PID/ns/mnt`.
     mounts: HashMap<Vec<u8>, MountTable>,
-    /// What [`threads::different`] found last, and when.
+    /// What [`threads::differing_threads`] found last, and when.
     threads: Option<ThreadListing>,
     /// Files that item number `item` has, by device and inode.
     seen: HashSet<((u32, u32), u64)>,
@@ -549,7 +549,7 @@ impl FileReader {
                 return Ok(());
             };
             sink.progress()?;
-            let threads = threads::others(&folder, process).into_iter();
+            let threads = threads::other_threads(&folder, process).into_iter();
             let threads = threads.map(|thread| format!("{process}/task/{thread}"));
             for task in std::iter::once(process.to_owned()).chain(threads) {
                 let link = format!("{task}/ns/{kind}");
@@ -583,7 +583,7 @@ impl FileReader {
             let Some(process) = process_number(name) else {
                 return Ok(());
             };
-            let found = threads::different(&folder, process, &mut || sink.progress())?;
+            let found = threads::differing_threads(&folder, process, &mut || sink.progress())?;
             for (thread, difference) in found {
                 line.clear();
                 push_pair(line, thread.as_bytes(), difference.as_str().as_bytes());

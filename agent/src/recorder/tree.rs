@@ -38,6 +38,8 @@ pub(crate) struct Subtree<'t> {
     pub(crate) record: bool,
     /// Who shares a limit.
     pub(crate) shares: TreeShares,
+    /// False for a folder below `top` that is not entered: even listing it would have an effect.
+    pub(crate) enters: fn(&[u8]) -> bool,
 }
 
 /// Who gets an equal share of a limit.
@@ -270,7 +272,7 @@ impl ProbeRecorder<'_> {
                     kind,
                 };
                 if kind == Some(FileType::Directory) {
-                    if is_entered {
+                    if is_entered && (tree.enters)(&path) {
                         waiting.push(below(folder.kind));
                     }
                     continue;
@@ -374,6 +376,7 @@ impl ProbeRecorder<'_> {
             depth_max,
             record: true,
             shares: TreeShares::PerChild,
+            enters: |_| true,
         };
         let found = self.walk(tree, |path, _| wanted(path))?;
         self.request_fairly(found, |_| KeptPart::Start)
@@ -619,6 +622,7 @@ mod tests {
         depth_max: 9,
         record: true,
         shares: TreeShares::PerChild,
+        enters: |_| true,
     };
 
     #[test]

@@ -283,6 +283,39 @@ fn many_histories_of_one_account_cost_no_other() {
     assert!(sealed.has("startup", "/home/zoe/.bashrc"));
 }
 
+/// Fails the test if the folder is touched: it may be an automount point.
+fn must_not_be_touched(path: &Path) {
+    let is_touched = path
+        .as_os_str()
+        .as_bytes()
+        .starts_with(b"/proc/sys/fs/binfmt_misc");
+    assert!(!is_touched, "listing it would mount it");
+}
+
+#[test]
+fn binfmt_misc_is_read_only_where_it_is_mounted() {
+    let root = Root::new();
+    root.file("proc/sys/fs/binfmt_misc/evil", "interpreter /tmp/evil\n");
+    root.file("proc/sys/fs/file-max", "1\n");
+    root.file(
+        "proc/1/mountinfo",
+        "30 22 0:30 / /proc/sys/fs/binfmt_misc rw - autofs x rw\n",
+    );
+    let sealed = capture_with(&root.options(&["kernel"]), |reader| ReaderOptions {
+        before_touch: must_not_be_touched,
+        ..reader
+    });
+    assert_eq!(sealed.gap("kernel", GapReason::Crashed).0, 0);
+    assert!(sealed.has("kernel", "/proc/sys/fs/file-max"));
+    root.file(
+        "proc/1/mountinfo",
+        "31 30 0:31 / /proc/sys/fs/binfmt_misc rw - binfmt_misc binfmt_misc rw\n",
+    );
+    let sealed = root.capture(&["kernel"]);
+    let registered = sealed.record("kernel", "/proc/sys/fs/binfmt_misc/evil", "");
+    assert_eq!(registered.block, b"interpreter /tmp/evil\n");
+}
+
 #[test]
 fn gap_of_many_has_a_record() {
     let root = Root::new();
