@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 
 use evidence_format::coverage::GapReason;
 use evidence_format::digest::{Digest, Hasher};
-use rustix::fs::{FileType, Mode, OFlags, RawDir, SeekFrom};
+use rustix::fs::{Advice, FileType, Mode, OFlags, RawDir, SeekFrom, fadvise};
 use rustix::io::Errno;
 
 use super::facts::{FileFacts, FileTime};
@@ -34,6 +34,8 @@ const FIRST_READ_BYTES: usize = 4096;
 /// Up to this size an ordinary file is read to its end, whatever size it reports. A longer one is
 /// streamed: its record begins with the reported size, before the bytes are read.
 const SHORT_FILE_BYTES: u64 = 128 * 1024;
+/// The same for files that are sealed as they are, of which all is kept whatever it is.
+const SHORT_FILE_AS_IS_BYTES: u64 = 1 << 20;
 /// Bytes of one getdents64(2).
 const NAMES_BYTES: usize = 16 * 1024;
 /// Bytes of one ring buffer message: the kernel's PRINTK_MESSAGE_MAX is 2048, and reading into less
@@ -114,6 +116,7 @@ impl FileReader {
             ReadMethod::Namespaces(kind) => self.read_namespaces(path, kind, sink)?,
             ReadMethod::Threads => self.read_threads(path, sink)?,
             ReadMethod::Ring => self.read_ring_buffer(path, sink)?,
+            ReadMethod::AsIs => self.read_as_is(path, sink)?,
         }
         Ok(0)
     }
@@ -587,6 +590,78 @@ impl FileReader {
                 Err(Errno::PIPE) => {} // older messages were overwritten: gaps in the numbers show it
                 Err(errno) => return Err(errno.into()),
             }
+        }
+    }
+
+    fn read_as_is(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
+        let object = self.finder.find(path, sink)?;
+        let (folder, name) = (&*object.folder, &object.name);
+        match object.facts.kind() {
+            FileType::RegularFile => self.read_file_as_is(&object, sink),
+            FileType::Directory => {
+                let flags = READ_FLAGS | OFlags::DIRECTORY;
+                let opened = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+                sink.start(Some(object.facts), 0, None);
+                self.for_each_entry(&opened, sink, |name, kind, line, sink| {
+                    push_pair(line, name, kind_name(kind).as_bytes());
+                    sink.bytes(line)
+                })
+            }
+            kind => {
+                sink.start(Some(object.facts), 0, None);
+                if kind != FileType::Symlink {
+                    return Err(ReadStop::Ended(ReadOutcome::Special));
+                }
+                sink.bytes(&rustix::fs::readlinkat(folder, name, Vec::new())?.into_bytes())
+            }
+        }
+    }
+
+    /// Where the system permits it (`open(2)`: to the file's owner and to root), its access time does
+    /// not change.
+    fn read_file_as_is(
+        &mut self,
+        object: &ObjectHandle,
+        sink: &mut ObjectSink<'_>,
+    ) -> Result<(), ReadStop> {
+        let open = |flags| rustix::fs::openat(&*object.folder, &object.name, flags, Mode::empty());
+        let file = match open(READ_FLAGS | OFlags::NOATIME) {
+            // Refused for NOATIME or for reading: the second attempt tells them apart.
+            Err(Errno::PERM | Errno::ACCESS) => open(READ_FLAGS),
+            opened => opened,
+        }?;
+        // Of the open file, which may be another one than was found.
+        let facts = facts_of(&file)?;
+        let is_long = facts.size >= SHORT_FILE_AS_IS_BYTES;
+        sink.start(Some(facts), 0, is_long.then_some(facts.size));
+        if !facts.is_regular() {
+            return Err(ReadStop::Ended(ReadOutcome::Special));
+        }
+        let _ = fadvise(&file, 0, None, Advice::Sequential); // only a hint
+        // of a short one all that comes: files in /proc report no size, those in /sys a page
+        let bytes_max = if is_long {
+            facts.size
+        } else {
+            SHORT_FILE_AS_IS_BYTES
+        };
+        let mut at = 0;
+        while at < bytes_max {
+            let want = READ_BYTES.min((bytes_max - at) as usize);
+            let got = pread(&file, &mut self.buffer[..want], at)?;
+            if got == 0 && is_long {
+                return Err(ReadStop::Ended(ReadOutcome::Shrank));
+            }
+            if got == 0 {
+                return Ok(());
+            }
+            at += got as u64;
+            sink.bytes(&self.buffer[..got])?;
+        }
+        if is_long {
+            Ok(())
+        } else {
+            // A long file that reports no size. Probes are the way to capture these.
+            Err(ReadStop::Ended(ReadOutcome::Cut(GapReason::TooLarge)))
         }
     }
 

@@ -121,10 +121,9 @@ pub(super) struct HungPlaces {
 }
 
 impl HungPlaces {
-    /// `root`: the capture's root.
+    /// `root`: the capture's root, absolute, with its links resolved.
     pub(super) fn new(root: &Path) -> Self {
         use std::os::unix::ffi::OsStrExt as _;
-        let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
         let root = root.as_os_str().as_bytes();
         Self {
             root: root.strip_suffix(b"/").unwrap_or(root).to_vec(),

@@ -167,7 +167,8 @@ impl ReadQueue {
 }
 
 impl Reader {
-    pub(crate) fn start(options: ReaderOptions) -> Self {
+    pub(crate) fn start(mut options: ReaderOptions) -> Self {
+        options.root = root::resolved(&options.root, options.patience);
         let queue = Arc::new(ReadQueue::new(VecDeque::new(), 0, ItemLimits::NONE));
         let (pending, events) = (VecDeque::new(), VecDeque::new());
         let reader = Self {
@@ -180,6 +181,11 @@ impl Reader {
         };
         reader.spawn();
         reader
+    }
+
+    /// The folder that paths are below, with its links resolved.
+    pub(crate) fn root(&self) -> &Path {
+        &self.options.root
     }
 
     /// Begins an item within `limits`. Files behind links, which an item has only once, may be read

@@ -53,6 +53,9 @@ pub(crate) enum ReadMethod {
     Threads,
     /// The kernel's ring buffer, `/dev/kmsg`.
     Ring,
+    /// A file, a link's target, or the names in a folder as for [`Self::Names`], whichever it is.
+    /// Nothing is followed, and its facts say what it is.
+    AsIs,
 }
 
 /// Which part of a file to keep if a limit does not allow all of it.

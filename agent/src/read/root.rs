@@ -11,12 +11,16 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
+use super::STACK_BYTES;
 use super::facts::FileFacts;
 use super::request::ReadStop;
 
@@ -32,6 +36,22 @@ pub(super) const READ_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOFOLLOW);
+
+/// `path` with its links resolved; without, if that does not answer in time.
+///
+/// Mount points are known by resolved paths, and a bundle should name the folder that was read.
+pub(super) fn resolved(path: &Path, patience: Duration) -> PathBuf {
+    let (given, (sender, receiver)) = (path.to_owned(), mpsc::channel());
+    // in a thread of its own: the root may be on a dead mount
+    let started = thread::Builder::new()
+        .stack_size(STACK_BYTES)
+        .spawn(move || sender.send(std::fs::canonicalize(given)));
+    let answer = started
+        .ok()
+        .and_then(|_| receiver.recv_timeout(patience).ok());
+    let resolved = answer.and_then(Result::ok);
+    resolved.unwrap_or_else(|| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+}
 
 /// Bits of a mode that let accounts which are neither owner nor in the group enter or read.
 const ENTER_OTHERS: u32 = 0o001;
@@ -165,7 +185,13 @@ impl CaptureRoot {
 
     /// True if every account may enter `folder` and all folders above it, up to the root.
     fn is_open_to_everybody(&self, folder: &OwnedFd) -> bool {
-        self.climb(folder, &mut |facts| facts.mode & ENTER_OTHERS != 0)
+        // the mode of the root itself is that of a mount point where an image was examined
+        let Ok(top) = facts_of(&*self.top) else {
+            return false;
+        };
+        self.climb(folder, &mut |facts| {
+            facts.mode & ENTER_OTHERS != 0 || facts.is_same_file(&top)
+        })
     }
 
     /// Calls `visit` with `folder` and each folder above it, up to the root, until it returns false.

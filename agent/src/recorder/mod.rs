@@ -33,7 +33,7 @@ use crate::read::{
 pub(crate) use control::CaptureControl;
 pub use control::CaptureProgress;
 use fields::RecordFields;
-pub(crate) use fields::errno_text;
+pub(crate) use fields::{errno_text, truncation};
 pub(crate) use tree::{FolderEntry, FolderListing, Subtree, join, name_of};
 
 /// How often the deadline is checked while the reader delivers nothing.
