@@ -233,10 +233,11 @@ pub(super) fn facts_of(file: impl AsFd) -> Result<FileFacts, Errno> {
     rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, mask).map(|stat| FileFacts::from(&stat))
 }
 
-/// Who answers for a link. A FUSE file system may claim any owner, and any account may mount one.
+/// Who answers for a link. A FUSE file system may claim any owner, and any account may mount one. It
+/// may also refuse to say what it is.
 fn owner_of_link(folder: impl AsFd, link: &FileFacts) -> u32 {
-    let is_fuse = rustix::fs::fstatfs(folder).is_ok_and(|stat| stat.f_type == FUSE_SUPER_MAGIC);
-    if is_fuse { NOBODY } else { link.uid }
+    let is_other = rustix::fs::fstatfs(folder).is_ok_and(|stat| stat.f_type != FUSE_SUPER_MAGIC);
+    if is_other { link.uid } else { NOBODY }
 }
 
 /// True if an account that is neither root nor the file's owner may make names in `folder`: with
