@@ -71,18 +71,25 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// Parses a duration such as `90s`, `5m`, `1h`, `3d`; a number without unit is seconds.
+/// Parses a duration such as `90s`, `5m`, `1h`, `3d`. A number without unit is refused: who writes
+/// `--last 7` hardly means seconds.
 ///
 /// # Errors
 /// What was expected, for the user.
-pub fn duration(text: &str) -> Result<Duration, &'static str> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let unit = match &text[digits.len()..] {
-        "" | "s" => 1,
+        "s" => 1,
         "m" => 60,
         "h" => 3600,
         "d" => 86_400,
-        _ => return Err("expected a number and a unit s, m, h or d"),
+        "" if is_number => {
+            return Err(format!(
+                "{text} of what? give a unit: {text}s, {text}m, {text}h or {text}d"
+            ));
+        }
+        _ => return Err("expected a number and a unit s, m, h or d".to_owned()),
     };
     let seconds = digits
         .parse::<u64>()
@@ -91,7 +98,7 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
         .filter(|n| *n > 0);
     seconds
         .map(Duration::from_secs)
-        .ok_or("expected a number above zero and a unit s, m, h or d")
+        .ok_or_else(|| "expected a number above zero and a unit s, m, h or d".to_owned())
 }
 
 #[cfg(test)]
@@ -102,8 +109,12 @@ mod tests {
     fn parses_durations_with_unit() {
         let seconds = |text| duration(text).map(|d| d.as_secs());
         assert_eq!(
-            (seconds("90"), seconds("30s"), seconds("5m"), seconds("2h")),
+            (seconds("90s"), seconds("30s"), seconds("5m"), seconds("2h")),
             (Ok(90), Ok(30), Ok(300), Ok(7200))
+        );
+        assert_eq!(
+            seconds("7"),
+            Err("7 of what? give a unit: 7s, 7m, 7h or 7d".to_owned())
         );
         assert_eq!(seconds("3d"), Ok(259_200));
         for bad in [

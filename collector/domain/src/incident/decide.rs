@@ -216,6 +216,25 @@ pub enum CommandError {
     TooMany { what: &'static str, max: usize },
     #[error(transparent)]
     Play(#[from] UnknownPlay),
+    /// A capture request names a source, an account or a region that does not exist.
+    #[error("no {what} is called {name}{}; {}", did_you_mean(nearest.as_deref()), there_are(known, problems))]
+    UnknownName {
+        what: &'static str,
+        name: String,
+        /// The name that was probably meant.
+        nearest: Option<String>,
+        known: Vec<String>,
+        /// Why there is none, if `known` is empty.
+        problems: Vec<String>,
+    },
+}
+
+fn there_are(known: &[String], problems: &[String]) -> String {
+    match (known, problems) {
+        ([], []) => "there is none to ask".to_owned(),
+        ([], problems) => format!("there is none to ask: {}", problems.join("; ")),
+        (known, _) => format!("there are: {}", comma_separated(known)),
+    }
 }
 
 fn lines(missing: &[ClosureBlocker]) -> String {

@@ -19,6 +19,7 @@ use super::report::{InitialReport, PotentialImpact};
 use super::severity::{IncidentRole, IncidentStatus, Severity};
 use super::statement::{StatementStanding, StatementTopic};
 use super::text::{Line, Name, Prose};
+use super::unavailable::UnavailableSource;
 
 /// One entry of the journal: an event, who caused it, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -217,6 +218,15 @@ pub enum IncidentEvent {
         steps: u64,
         left_out: u64,
         unavailable: Vec<SourceName>,
+        /// The sources that are asked; empty in entries of versions that did not write it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sources: Vec<SourceName>,
+        /// Why sources of `unavailable`, or some of their offers, are not asked.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        reasons: Vec<UnavailableSource>,
+        /// What else the readiness check found missing, such as a region that denies access.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        problems: Vec<Line>,
     },
     /// The capture of a source began.
     #[serde(rename = "capture.started")]

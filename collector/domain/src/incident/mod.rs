@@ -17,6 +17,7 @@ mod draft;
 mod entry;
 mod names;
 mod overview;
+mod pass_number;
 mod pivot;
 mod play;
 mod plays;
@@ -26,6 +27,7 @@ mod statement;
 mod summary;
 mod text;
 mod timeline;
+mod unavailable;
 pub mod view;
 
 #[cfg(test)]
@@ -44,13 +46,14 @@ pub use checklist::{
     ParseChecklistError, REVIEW_BUSINESS_DAYS, StepProgress, StepState,
 };
 pub use closure::ClosureBlocker;
-pub use coverage::BundleCoverage;
+pub use coverage::{BundleCoverage, GapSummary, UnfinishedItem};
 pub use custody::{EvidenceRef, FindingKind, PassKind, VerificationOutcome};
 pub use decide::{Command, CommandError, declare};
 pub use draft::DeclarationDraft;
 pub use entry::{Declaration, IncidentEvent, JournalEntry};
 pub use names::{ParseNameError, PlayName, SourceName, StepId};
 pub use overview::IncidentOverview;
+pub use pass_number::{PassNumber, REQUESTS_MAX};
 pub use pivot::{PIVOT_BYTES_MAX, ParsePivotError, Pivot, PivotKind};
 pub use play::{PLAY_BYTES_MAX, Play, PlayError};
 pub use plays::{PlayFile, Plays, UnknownPlay};
@@ -63,6 +66,7 @@ pub use text::{
     BoundedText, LINE_BYTES_MAX, Line, NAME_BYTES_MAX, Name, PROSE_BYTES_MAX, Prose, TextError,
 };
 pub use timeline::TimelineRow;
+pub use unavailable::{UnavailableReason, UnavailableSource};
 
 /// The state of an incident after the last entry of its journal, made by [`Incident::replay`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use evidence_format::time::Timestamp;
 use platform::durable;
 use platform::terminal::ProgressLine;
 use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     AttachRequest, AttachmentResult, Backend, ChunkVisitor, EventFeed, PlanTarget, Visitor,
@@ -46,6 +47,9 @@ pub(crate) struct LocalBackend {
     pub(crate) app: OpenStore,
     /// The author of journal entries.
     pub(crate) by: Name,
+    pub(crate) folder: PathBuf,
+    /// Cancelled by Ctrl-C, if this command captures.
+    pub(crate) stop: CancellationToken,
 }
 
 impl LocalBackend {
@@ -91,6 +95,21 @@ impl Backend for LocalBackend {
         Ok(clock::now())
     }
 
+    fn location(&self) -> String {
+        // The source `host` reads this machine, which is not always the one that people mean.
+        let machine = rustix::system::uname();
+        let machine = machine.nodename().to_string_lossy().into_owned();
+        format!("in {}, on this machine ({machine})", self.folder.display())
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    fn resume_command(&self) -> Option<&'static str> {
+        Some("exhibit settle")
+    }
+
     fn due_now_hint(&self) -> &'static str {
         "now: run `exhibit settle`"
     }
@@ -132,6 +151,13 @@ impl Backend for LocalBackend {
             .capture
             .map(|capture| capture.into_request(deadline_seconds))
             .transpose()?;
+        // A misspelled name must not leave an incident behind that captures nothing.
+        if let Some(capture) = &capture {
+            let pipeline = &self.app.pipeline;
+            pipeline
+                .check_scope(request.id.as_ref(), &declaration.play, capture)
+                .await?;
+        }
         let request = pipeline::DeclareRequest {
             id: request.id,
             declaration,
@@ -145,6 +171,11 @@ impl Backend for LocalBackend {
 
     async fn capture(&self, id: &IncidentId, capture: CaptureOptions) -> Result<()> {
         let request = capture.into_request(self.app.config.capture.deadline_seconds)?;
+        let incident = self.read_incident(id).await?;
+        let pipeline = &self.app.pipeline;
+        pipeline
+            .check_scope(Some(id), &incident.play, &request)
+            .await?;
         Ok(self
             .app
             .pipeline
@@ -333,11 +364,9 @@ impl Backend for LocalBackend {
             }
             PlanTarget::Play(play, pivots) => (None, play.clone(), pivots.clone()),
         };
-        Ok(self
-            .app
-            .pipeline
-            .preview(id, &play, pivots, request)
-            .await?)
+        let pipeline = &self.app.pipeline;
+        pipeline.check_scope(id, &play, &request).await?;
+        Ok(pipeline.preview(id, &play, pivots, request).await?)
     }
 
     async fn plays(&self) -> Result<Vec<PlayDetails>> {

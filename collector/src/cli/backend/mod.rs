@@ -42,6 +42,15 @@ pub(super) trait Backend: Send + Sync {
     /// The time of its clock, never in its future.
     async fn now(&self) -> Result<Timestamp>;
 
+    /// Where the incidents are, for people: after `in` or `on`, with that word.
+    fn location(&self) -> String;
+
+    /// True if captures run in this process, and Ctrl-C has stopped them.
+    fn is_interrupted(&self) -> bool;
+
+    /// The command with which captures that were cut off continue; `None` if they do by themselves.
+    fn resume_command(&self) -> Option<&'static str>;
+
     /// What the table of captures shows for one that is due.
     fn due_now_hint(&self) -> &'static str;
 

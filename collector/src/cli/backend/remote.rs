@@ -31,6 +31,7 @@ use super::{
     AttachRequest, AttachmentResult, Backend, ChunkVisitor, EventFeed, PlanTarget, Visitor,
     describe_progress,
 };
+use client::config::ProfileName;
 use client::keys::{KeyHistory, state_folder};
 use client::{ApiCall, ApiClient, ClientError, EventSubscription, Upload};
 use domain::incident::{Command, Line, Name, PlayName};
@@ -52,6 +53,8 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) struct RemoteBackend {
     pub(crate) client: ApiClient,
+    /// The profile that names the server, if one does.
+    pub(crate) profile: Option<ProfileName>,
     /// The default label. Journals name the token's holder instead.
     pub(crate) by: Name,
     pub(crate) quiet: bool,
@@ -169,6 +172,22 @@ impl RemoteBackend {
 impl Backend for RemoteBackend {
     async fn now(&self) -> Result<Timestamp> {
         Ok(self.client.server_time().await?)
+    }
+
+    fn location(&self) -> String {
+        let server = self.client.server();
+        match &self.profile {
+            Some(profile) => format!("on {server} (profile {profile})"),
+            None => format!("on {server}"),
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        false // Ctrl-C ends the watching, and with it this process
+    }
+
+    fn resume_command(&self) -> Option<&'static str> {
+        None
     }
 
     fn due_now_hint(&self) -> &'static str {
