@@ -60,7 +60,7 @@ pub use declare::{DeclareError, DeclareRequest};
 pub use open::OpenError;
 pub use planning::SourcesReadiness;
 pub use play_files::PlayFilesError;
-pub use progress::{PassProgress, ProgressBoard};
+pub use progress::{PassOutlook, PassProgress, ProgressBoard};
 pub use work::WorkUntil;
 
 use planning::ReadinessCache;

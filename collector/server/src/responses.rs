@@ -121,6 +121,12 @@ pub fn capture_progress(running: PassProgress) -> CaptureProgress {
         pass: running.pass.pass,
         pages: running.pages,
         bytes: running.bytes,
+        pages_expected: running.outlook.pages_expected,
+        steps: Some(running.outlook.steps),
+        steps_ended: Some(running.steps_ended),
+        denied: running.outlook.denied,
+        began_at: Some(running.outlook.began_at),
+        deadline_at: Some(running.outlook.deadline_at),
     }
 }
 

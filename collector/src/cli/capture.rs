@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use api::{BundleSummary, MissingEvidence};
 use clap::Args;
 use evidence_format::digest::Digest;
@@ -16,6 +16,7 @@ use super::backend::Backend;
 use super::declare::{CaptureFlags, IncidentOptions};
 use super::interrupt::EXIT_INTERRUPTED;
 use super::missing::format_missing;
+use super::response::ResponseOptions;
 use super::table::format_table;
 use super::times::{format_minutes, to_whole_seconds};
 use super::{EXIT_INCOMPLETE, GlobalOptions, print, print_json, require_incident};
@@ -52,6 +53,8 @@ pub(super) struct CaptureArgs {
     incident: IncidentOptions,
     #[command(flatten)]
     capture: CaptureFlags,
+    #[command(flatten)]
+    response: ResponseOptions,
 }
 
 /// The output of `--json`. Members are added, never renamed or removed.
@@ -114,7 +117,15 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
     if !global.quiet && !global.json {
         print(&format!("{incident} {what} {}\n", backend.location()))?;
     }
+    // The captures run even if this is refused: evidence dies, and a role can be assigned later.
+    let commands = arguments.response.commands();
+    let applied = if commands.is_empty() {
+        Ok(Vec::new())
+    } else {
+        backend.apply(&incident, &commands).await
+    };
     backend.finish_captures(&incident, global.quiet).await?;
+    applied.with_context(|| format!("{incident} is captured, but not all that was given"))?;
     // A token of the role `automation` may declare but not read: the capture has still succeeded.
     let Some(bundles) = backend.bundles_if_permitted(&incident).await? else {
         print_without_bundles(global, &incident)?;

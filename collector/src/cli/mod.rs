@@ -18,6 +18,7 @@ mod plan;
 mod plays;
 mod record;
 mod reference;
+mod response;
 mod serve;
 mod settle;
 mod sources;

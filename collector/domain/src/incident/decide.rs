@@ -113,6 +113,8 @@ pub enum Command {
     EndAction { id: u64, outcome: Option<Line> },
     /// Set when the next update is due; `null` if none is.
     SetNextUpdate { to: Option<Timestamp> },
+    /// Set where the responders talk, such as a chat channel or a bridge.
+    SetChannel { to: Line },
     /// Add a note.
     Note { text: Prose },
 }
@@ -150,6 +152,7 @@ impl Command {
             | Self::StartAction { .. }
             | Self::EndAction { .. }
             | Self::SetNextUpdate { .. }
+            | Self::SetChannel { .. }
             | Self::Note { .. } => CommandArea::Rest,
         }
     }
@@ -323,6 +326,12 @@ impl Incident {
             Command::StartAction { text, owner } => self.decide_action(text, owner),
             Command::EndAction { id, outcome } => self.decide_action_end(id, outcome),
             Command::SetNextUpdate { to } => self.decide_next_update(to, now),
+            Command::SetChannel { to } => Ok(event_if(self.channel.as_ref() != Some(&to), || {
+                IncidentEvent::ChannelSet {
+                    from: self.channel.clone(),
+                    to,
+                }
+            })),
             // Two equal notes are two notes: each says something about its own time.
             Command::Note { text } => Ok(vec![IncidentEvent::Note { text }]),
         }

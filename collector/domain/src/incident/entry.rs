@@ -193,6 +193,9 @@ pub enum IncidentEvent {
         from: Option<Timestamp>,
         to: Option<Timestamp>,
     },
+    /// The responders talk in another place.
+    #[serde(rename = "incident.channel")]
+    ChannelSet { from: Option<Line>, to: Line },
     /// A note was written.
     #[serde(rename = "note")]
     Note { text: Prose },
@@ -324,6 +327,7 @@ impl JournalEntry {
             | IncidentEvent::ActionStarted { .. }
             | IncidentEvent::ActionEnded { .. }
             | IncidentEvent::NextUpdateSet { .. }
+            | IncidentEvent::ChannelSet { .. }
             | IncidentEvent::Note { .. }
             | IncidentEvent::CaptureRequested { .. }
             | IncidentEvent::CaptureStopped {}
@@ -368,6 +372,7 @@ impl IncidentEvent {
             Self::ActionStarted { .. } => "update.action",
             Self::ActionEnded { .. } => "update.action-ended",
             Self::NextUpdateSet { .. } => "update.next",
+            Self::ChannelSet { .. } => "incident.channel",
             Self::Note { .. } => "note",
             Self::Attached { .. } => "evidence.attached",
             Self::CaptureRequested { .. } => "capture.requested",
@@ -406,7 +411,7 @@ mod tests {
             );
             assert!(kinds.insert(entry.kind()), "{} twice", entry.kind());
         }
-        assert_eq!(kinds.len(), 32, "the samples have every change");
+        assert_eq!(kinds.len(), 33, "the samples have every change");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod pass_number;
 mod pivot;
 mod play;
 mod plays;
+mod proof;
 mod report;
 mod severity;
 mod statement;
@@ -57,6 +58,7 @@ pub use pass_number::{PassNumber, REQUESTS_MAX};
 pub use pivot::{PIVOT_BYTES_MAX, ParsePivotError, Pivot, PivotKind};
 pub use play::{PLAY_BYTES_MAX, Play, PlayError};
 pub use plays::{PlayFile, Plays, UnknownPlay};
+pub use proof::CapturedSources;
 pub use report::{
     ImpactAnswer, InitialReport, ParseImpactAnswerError, PotentialImpact, SYSTEMS_MAX,
 };
@@ -94,8 +96,13 @@ pub struct Incident {
     pub roles: BTreeMap<IncidentRole, Name>,
     /// The steps of all checklists, in order.
     pub checklist: Vec<ChecklistStep>,
-    /// A step without an entry is open.
+    /// What people said about steps. A step without an entry is open, or proved.
     pub progress: BTreeMap<StepId, StepProgress>,
+    /// Steps that an entry of the journal proves.
+    pub proved: BTreeMap<StepId, StepProgress>,
+    pub captured: CapturedSources,
+    /// Where the responders talk.
+    pub channel: Option<Line>,
     /// The answers to the closure checklist.
     pub closure: BTreeMap<ClosureItem, ClosureAnswer>,
     pub corrective_actions: Vec<CorrectiveAction>,
@@ -134,10 +141,12 @@ pub struct EvidenceCount {
 }
 
 impl Incident {
-    /// The progress of a step, by default open without an owner.
+    /// The progress of a step: what people said, else what the journal proves, else open without an
+    /// owner.
     #[must_use]
     pub fn step_progress(&self, step: &StepId) -> StepProgress {
-        self.progress.get(step).cloned().unwrap_or_default()
+        let known = self.progress.get(step).or_else(|| self.proved.get(step));
+        known.cloned().unwrap_or_default()
     }
 
     /// Makes decided events the next entries of the journal.

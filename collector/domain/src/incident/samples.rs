@@ -200,6 +200,10 @@ fn work() -> Vec<IncidentEvent> {
             from: None,
             to: Some(next),
         },
+        IncidentEvent::ChannelSet {
+            from: None,
+            to: line("#inc-042"),
+        },
         note(),
     ]
 }

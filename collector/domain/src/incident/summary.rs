@@ -127,6 +127,9 @@ impl IncidentEvent {
                 or_not_set(from.as_ref()),
                 or_not_set(to.as_ref())
             ),
+            Self::ChannelSet { from, to } => {
+                format!("channel from {} to {to}", or_not_set(from.as_ref()))
+            }
             Self::Note { text } => format!("note: {}", shortened(text.as_str())),
             Self::Attached {
                 name,

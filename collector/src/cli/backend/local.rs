@@ -6,22 +6,21 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::{
-    BundleSummary, CaptureOptions, DeclareRequest, DeclareResponse, EventSummary, IncidentDetails,
-    IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
-    TokenRequest, TokenWithSecret,
+    BundleSummary, CaptureOptions, CaptureProgress, DeclareRequest, DeclareResponse, EventSummary,
+    IncidentDetails, IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow,
+    TokenId, TokenInfo, TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use platform::durable;
-use platform::terminal::ProgressLine;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AttachRequest, AttachmentResult, Backend, ChunkVisitor, EventFeed, PlanTarget, Visitor,
-    describe_progress,
+    AttachRequest, AttachmentResult, Backend, CaptureDisplay, ChunkVisitor, EventFeed, PlanTarget,
+    Visitor,
 };
 use crate::app::OpenStore;
 use domain::incident::{
@@ -60,13 +59,13 @@ impl LocalBackend {
     }
 
     async fn with_progress<T>(&self, quiet: bool, work: impl Future<Output = T>) -> T {
-        let mut line = ProgressLine::new(quiet);
+        let mut display = CaptureDisplay::new(quiet, "Ctrl-C seals what is there");
         // Pinned, so that a redraw does not cancel the work.
         tokio::pin!(work);
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                () = tokio::time::sleep(REDRAW_INTERVAL) => line.draw(|| self.describe_running()),
+                () = tokio::time::sleep(REDRAW_INTERVAL) => display.show(self.running()),
             }
         }
     }
@@ -82,10 +81,10 @@ impl LocalBackend {
         })
     }
 
-    /// The running captures of this process in one line.
-    fn describe_running(&self) -> String {
+    /// The running captures of this process.
+    fn running(&self) -> Vec<CaptureProgress> {
         let running = self.app.pipeline.progress.running().into_iter();
-        describe_progress(&running.map(responses::capture_progress).collect::<Vec<_>>())
+        running.map(responses::capture_progress).collect()
     }
 }
 

@@ -28,8 +28,8 @@ use super::super::attach;
 use super::super::interrupt::EXIT_INTERRUPTED;
 use super::selection::path_variable;
 use super::{
-    AttachRequest, AttachmentResult, Backend, ChunkVisitor, EventFeed, PlanTarget, Visitor,
-    describe_progress,
+    AttachRequest, AttachmentResult, Backend, CaptureDisplay, ChunkVisitor, EventFeed, PlanTarget,
+    Visitor,
 };
 use client::config::ProfileName;
 use client::keys::{KeyHistory, state_folder};
@@ -252,8 +252,8 @@ impl Backend for RemoteBackend {
     /// Watches events, and polls the incident, which alone says that the captures have ended. A
     /// token that may not read events only polls.
     async fn finish_captures(&self, id: &IncidentId, quiet: bool) -> Result<()> {
-        let (mut line, mut events) = (
-            ProgressLine::new(quiet),
+        let (mut display, mut events) = (
+            CaptureDisplay::new(quiet, "Ctrl-C ends only the watching"),
             EventSubscription::new(self.client.clone(), id.clone(), 0),
         );
         // The poll decides about outages: events come only while something happens.
@@ -264,7 +264,7 @@ impl Backend for RemoteBackend {
             tokio::select! {
                 () = self.interrupted.cancelled() => {
                     // Erases the progress line before the message.
-                    drop(line);
+                    display.clear();
                     let _ = writeln!(
                         io::stderr(),
                         "\rexhibit: stopped watching; the server continues: `exhibit watch {id}` \
@@ -274,7 +274,7 @@ impl Backend for RemoteBackend {
                 }
                 event = events.next(), if is_subscribed => match event {
                     Ok(StreamEvent::Progress(captures)) => {
-                        line.draw(|| describe_progress(&captures));
+                        display.show(captures);
                     }
                     // An entry may be the end of the last capture: the check need not wait for its
                     // turn.
