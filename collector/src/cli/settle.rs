@@ -24,6 +24,9 @@ pub(super) async fn run(global: &GlobalOptions, _: &SettleArgs) -> Result<()> {
     // Bundles are numbered, so those after this one were sealed during this run.
     let before = ledger.last_bundle_number().await?;
     local.work_until_idle(global.quiet).await;
+    if app.pipeline.is_out_of_room() {
+        return Err(app.pipeline.out_of_room().into());
+    }
     let sealed = ledger.bundles_after(before).await?;
     let next = app.pipeline.next_due().await?;
     if global.json {

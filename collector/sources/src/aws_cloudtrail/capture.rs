@@ -107,12 +107,17 @@ impl StepCapture<'_> {
             // The credentials are unknown in another partition.
             builder = builder.region(self.region.clone());
         }
-        let client = aws_sdk_sts::Client::from_conf(builder.build());
-        let mut answer = client.get_caller_identity().send().await;
+        let config = builder.build();
+        // A client each time: one that was refused corrects the time by itself, on top of us.
+        let ask = || {
+            let client = aws_sdk_sts::Client::from_conf(config.clone());
+            async move { client.get_caller_identity().send().await }
+        };
+        let mut answer = ask().await;
         if let Err(error) = &answer
             && self.corrects_clock(recorder, error)
         {
-            answer = client.get_caller_identity().send().await;
+            answer = ask().await;
         }
         answer
             .map(drop)
@@ -231,7 +236,10 @@ impl<'c, 'a> Pager<'c, 'a> {
             let code = error.code();
             match code {
                 _ if tries < PAGE_TRIES_MAX
-                    && self.capture.corrects_clock(&self.recorder, &error) => {}
+                    && self.capture.corrects_clock(&self.recorder, &error) =>
+                {
+                    self.client = self.capture.client(&self.recorder).await;
+                }
                 _ if tries >= PAGE_TRIES_MAX => {
                     return Err(incomplete(LOOKUP_EVENTS, &error, code));
                 }
