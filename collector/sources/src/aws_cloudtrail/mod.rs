@@ -222,6 +222,10 @@ struct DiscoveredAccount {
     problems: Vec<String>,
 }
 
+/// The default chain found none.
+const NO_CREDENTIALS: &str = "no credentials in the environment, a profile, a web identity, a \
+                              container or an instance";
+
 /// An account cannot be entered.
 struct EntryError {
     text: String,
@@ -409,6 +413,10 @@ fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, EntryError>)>
                 accounts.insert(account.id.clone(), (access, account));
             }
             Ok(_) => {}
+            // The SDK's text lists every attempt in a line of its own, and says no more than this.
+            Err(error) if access == AccountAccess::Default && !error.is_configured => {
+                problems.push(NO_CREDENTIALS.to_owned());
+            }
             Err(error) => {
                 let name = match &access {
                     AccountAccess::Default => "default credentials".to_owned(),
