@@ -113,6 +113,9 @@ fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
             continue;
         }
         found.extend(walk_whole(recorder, &home, 0, is_history)?);
+        if recorder.is_hung(&home) {
+            continue;
+        }
         for (folder, name) in NESTED_HISTORIES {
             let folder = join(&home, folder.as_bytes());
             let wanted = |path: &[u8]| name_of(path).starts_with(name.as_bytes());
