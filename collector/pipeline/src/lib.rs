@@ -14,11 +14,11 @@ mod declare;
 mod events;
 mod followups;
 mod open;
-mod pass_number;
 mod planning;
 mod play_files;
 mod progress;
 mod recovery;
+mod scope;
 mod scratch;
 pub mod seal;
 mod stop;
@@ -29,7 +29,7 @@ mod walk;
 mod work;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 use crate::calls_in_flight::CallsInFlight;
 use crate::seal::{SealError, Sealer};
 use crate::timeline::DeriveError;
-use domain::incident::{Plays, UnknownPlay};
+use domain::incident::{CaptureRequest, Play, Plays, SourceName, UnknownPlay};
 use domain::plan::{CapturePass, PlanError};
 use platform::clock;
 use sources::{CaptureMode, Source};
@@ -60,7 +60,7 @@ pub use declare::{DeclareError, DeclareRequest};
 pub use open::OpenError;
 pub use planning::SourcesReadiness;
 pub use play_files::PlayFilesError;
-pub use progress::{PassProgress, ProgressBoard};
+pub use progress::{PassOutlook, PassProgress, ProgressBoard};
 pub use work::WorkUntil;
 
 use planning::ReadinessCache;
@@ -206,6 +206,12 @@ impl Pipeline {
         Ok(self.sealer().public_key(bundle).await?)
     }
 
+    /// The folder of unfinished work, in the store's folder. The first capture creates it.
+    #[must_use]
+    pub fn work_folder(&self) -> &Path {
+        &self.parts.work_folder
+    }
+
     fn find_source(&self, name: &str) -> Option<&'static dyn Source> {
         let mut sources = self.sources.iter().copied();
         sources.find(|source| source.name() == name)
@@ -245,6 +251,15 @@ impl PipelineError {
             | Self::NotRequested(_)
             | Self::UnknownIncident(_) => false,
         }
+    }
+}
+
+/// The sources of a capture request: those that it names, else those of the play.
+fn sources_of<'s>(play: &'s Play, request: &'s CaptureRequest) -> &'s [SourceName] {
+    if request.sources.is_empty() {
+        &play.sources
+    } else {
+        &request.sources
     }
 }
 

@@ -11,12 +11,14 @@ mod close;
 mod declare;
 mod interrupt;
 mod login;
+mod missing;
 mod note;
 mod output;
 mod plan;
 mod plays;
 mod record;
 mod reference;
+mod response;
 mod serve;
 mod settle;
 mod sources;
@@ -30,7 +32,7 @@ mod watch;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process;
+use std::process::{self, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
@@ -42,6 +44,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use self::backend::Backend;
+pub use self::output::error_text;
 use self::output::{print, print_changes, print_json, standard_input};
 use client::config::ProfileName;
 use domain::incident::{IncidentStatus, Name};
@@ -50,11 +53,14 @@ use server::telemetry::Telemetry;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    success, even if a capture has gaps: bundles and timeline list them
-  1    failed or refused
+  0    success; single objects that could not be read are gaps in the bundles
+  1    failed or refused; of `capture`, nothing was sealed; of `sources check`,
+       no source is ready
   2    invalid command line
-  130  interrupted; captured data is kept, and `exhibit settle` or the server
-       continues
+  4    incomplete: something that was named or configured was not captured, or
+       is not ready; the output says what, why, and what helps
+  130  interrupted; captured data is sealed or kept, and `exhibit settle` or the
+       server continues
 
 Where incidents are kept:
   In a store on this machine (--store) or on a server (--server, --profile).
@@ -144,7 +150,7 @@ enum CliCommand {
 ///
 /// # Errors
 /// The command failed; the chain of causes is for people.
-pub fn run() -> Result<()> {
+pub fn run() -> Result<ExitCode> {
     let CommandLine { global, command } =
         CommandLine::try_parse().unwrap_or_else(|error| exit_with_usage(&error));
     let telemetry = init_logging(&command);
@@ -227,9 +233,11 @@ async fn dispatch(
     global: &GlobalOptions,
     command: CliCommand,
     telemetry: &Telemetry,
-) -> Result<()> {
-    match command {
-        CliCommand::Capture(arguments) => capture::run(global, arguments).await,
+) -> Result<ExitCode> {
+    let done = match command {
+        // These two have a result between success and failure.
+        CliCommand::Capture(arguments) => return capture::run(global, arguments).await,
+        CliCommand::Sources(arguments) => return sources::run(global, &arguments).await,
         CliCommand::Declare(arguments) => declare::run(global, arguments).await,
         CliCommand::Status(arguments) => status::run(global, &arguments).await,
         CliCommand::Change(arguments) => change::run(global, *arguments).await,
@@ -247,15 +255,18 @@ async fn dispatch(
         CliCommand::Settle(arguments) => settle::run(global, &arguments).await,
         CliCommand::Plan(arguments) => plan::run(global, &arguments).await,
         CliCommand::Plays(arguments) => plays::run(global, &arguments).await,
-        CliCommand::Sources(arguments) => sources::run(global, &arguments).await,
         CliCommand::Serve(arguments) => serve::run(global, &arguments, telemetry).await,
         CliCommand::Token(arguments) => token::run(global, arguments).await,
         CliCommand::Login(arguments) => login::run(global, &arguments).await,
         CliCommand::Logout(_) => login::logout(global),
         CliCommand::Completions(arguments) => reference::completions(&arguments),
         CliCommand::Man(arguments) => reference::man(&arguments),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
+
+/// The exit code where something that was named or configured is missing.
+const EXIT_INCOMPLETE: u8 = 4;
 
 /// The incident that a command names, or the only open one if it names none.
 async fn incident_or_only_open(

@@ -74,6 +74,16 @@ fn escape(text: &str) -> Cow<'_, str> {
         .into()
 }
 
+/// An error with its causes. It keeps its line breaks, which lists and excerpts of files need;
+/// everything else that a terminal would obey is escaped, since causes may quote an attacker. Later
+/// lines are indented: none can pass for a message of its own.
+#[must_use]
+pub fn error_text(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = platform::chain(error);
+    let lines: Vec<String> = text.trim_end().lines().map(safe).collect();
+    lines.join("\n  ")
+}
+
 /// Prints one line of JSON, with JSON's escapes for everything that a terminal would obey.
 pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
     let json = serde_json::to_string(value).context("cannot write JSON")?;
@@ -89,6 +99,15 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn error_keeps_its_lines_and_nothing_else_of_a_terminal() {
+        let error = anyhow::anyhow!("a\u{1b}[2J\n1 | b\tc\nexhibit: all is well\n");
+        assert_eq!(
+            error_text(error.as_ref()),
+            "a\\u{1b}[2J\n  1 | b\\tc\n  exhibit: all is well"
+        );
+    }
 
     #[test]
     fn escapes_everything_a_terminal_obeys() {

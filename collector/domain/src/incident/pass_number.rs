@@ -3,15 +3,15 @@
 
 /// The number of a pass among those of one source in one incident, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PassNumber {
+pub struct PassNumber {
     /// The capture request that it answers, from 0: the one of the declaration.
-    pub(super) request: u32,
+    pub request: u32,
     /// From 0. A plan with more steps than a bundle may have items is split into parts.
-    part: u32,
+    pub part: u32,
     /// From 1; 0 is the pass that may be continued.
-    continuation: u32,
+    pub continuation: u32,
     /// From 1; 0 is the pass that is settled.
-    settle: u32,
+    pub settle: u32,
 }
 
 // In decimal, a number reads request, part, continuation, settle: 3_07_01_02.
@@ -20,10 +20,11 @@ const CONTINUATIONS: u32 = 100 * SETTLES;
 const PARTS: u32 = 100 * CONTINUATIONS;
 
 /// Capture requests of one incident, so that the number of each pass fits a `u32`.
-pub(super) const REQUESTS_MAX: usize = (u32::MAX / PARTS) as usize;
+pub const REQUESTS_MAX: usize = (u32::MAX / PARTS) as usize;
 
 impl PassNumber {
-    pub(super) fn of(pass: u32) -> Self {
+    #[must_use]
+    pub fn of(pass: u32) -> Self {
         Self {
             request: pass / PARTS,
             part: pass % PARTS / CONTINUATIONS,
@@ -33,18 +34,21 @@ impl PassNumber {
     }
 
     /// The first pass of a capture request; `None` if there were too many requests.
-    pub(super) fn of_request(request: usize) -> Option<u32> {
+    #[must_use]
+    pub fn of_request(request: usize) -> Option<u32> {
         let is_allowed = request < REQUESTS_MAX;
         is_allowed.then(|| request as u32 * PARTS)
     }
 
     /// The number of part `part` of this pass's plan; `None` if there are too many.
-    pub(super) fn part(self, part: u32) -> Option<u32> {
+    #[must_use]
+    pub fn part(self, part: u32) -> Option<u32> {
         Self { part, ..self }.pass()
     }
 
     /// The pass that resumes this one after its deadline; `None` if there are too many.
-    pub(super) fn continuation(self) -> Option<u32> {
+    #[must_use]
+    pub fn continuation(self) -> Option<u32> {
         Self {
             continuation: self.continuation + 1,
             ..self
@@ -53,8 +57,31 @@ impl PassNumber {
     }
 
     /// The settle pass `settle` of this one, from 1.
-    pub(super) fn settle(self, settle: u32) -> Option<u32> {
+    #[must_use]
+    pub fn settle(self, settle: u32) -> Option<u32> {
         Self { settle, ..self }.pass()
+    }
+
+    /// The pass in words, for people: empty for the first pass of the first request, else such as
+    /// `capture 2`, `settle 1` or `capture 2, part 2, continued`.
+    #[must_use]
+    pub fn label(self) -> String {
+        let mut words = Vec::new();
+        if self.request > 0 {
+            words.push(format!("capture {}", u64::from(self.request) + 1));
+        }
+        if self.part > 0 {
+            words.push(format!("part {}", self.part + 1));
+        }
+        match self.continuation {
+            0 => {}
+            1 => words.push("continued".to_owned()),
+            times => words.push(format!("continued {times} times")),
+        }
+        if self.settle > 0 {
+            words.push(format!("settle {}", self.settle));
+        }
+        words.join(", ")
     }
 
     fn pass(self) -> Option<u32> {
@@ -71,6 +98,15 @@ impl PassNumber {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn label_says_what_a_pass_is_and_not_its_number() {
+        let label = |pass| PassNumber::of(pass).label();
+        assert_eq!(label(0), "");
+        assert_eq!(label(1), "settle 1");
+        assert_eq!(label(1_000_000), "capture 2");
+        assert_eq!(label(3_070_102), "capture 4, part 8, continued, settle 2");
+    }
 
     #[test]
     fn pass_number_reads_back_as_it_was_made() {
