@@ -325,6 +325,8 @@ fn evidence_never_contradicts_the_limits_of_its_plan() {
         "capture", "--title", "t", "--sev", "4", "--play", "general", "--source", "host", "--json",
     ];
     let config = config_of(&incident.receipt(&mut incident.exhibit(ACCOUNT, &arguments)));
+    let examined = config.examined.as_ref().expect("a host was read");
+    assert_eq!(examined.root, "file:///", "the collector's own machine");
     let (left_out, taken): (Vec<_>, Vec<_>) = config
         .plan
         .steps
