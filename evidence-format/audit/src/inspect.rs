@@ -188,7 +188,10 @@ fn coverage(item: &ItemEntry) -> String {
         }
     }
     if let Some(declared) = coverage.declared {
-        let _ = write!(text, "; {declared} exist according to the source");
+        let _ = write!(
+            text,
+            "; {declared} in the lists whose length the source states"
+        );
     }
     if coverage.duplicates > 0 {
         let _ = write!(text, "; {} duplicates", coverage.duplicates);
