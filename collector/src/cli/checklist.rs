@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use clap::{ArgGroup, Args};
 use evidence_format::id::IncidentId;
 
+use super::table::{terminal_width, wrap};
 use super::{GlobalOptions, incident_or_only_open, print, print_changes, print_json};
 use domain::incident::view::{ChecklistView, ClosureItemView, IncidentView, StepView};
 use domain::incident::{
@@ -223,9 +224,12 @@ fn format_step(step: &StepView, width: usize) -> String {
         .as_ref()
         .map(|owner| format!(" [{owner}]"))
         .unwrap_or_default();
-    let mut text = format!("  {state:<5}  {:<width$}  {}{owner}\n", step.id, step.text);
+    let columns = terminal_width();
+    let start = format!("  {state:<5}  {:<width$}  ", step.id);
+    let mut text = wrap(&start, &format!("{}{owner}", step.text), columns);
     if let Some(note) = &progress.note {
-        text.push_str(&format!("  {:<5}  {:<width$}    {note}\n", "", ""));
+        let start = format!("  {:<5}  {:<width$}    ", "", "");
+        text.push_str(&wrap(&start, note.as_str(), columns));
     }
     text
 }
@@ -237,7 +241,8 @@ fn format_item(item: &ClosureItemView) -> String {
         None if item.required => "missing",
         None => "optional",
     };
-    let mut text = format!("  {state:<9}  {:<18}  {}\n", item.item, item.text);
+    let start = format!("  {state:<9}  {:<18}  ", item.item);
+    let mut text = wrap(&start, &item.text, terminal_width());
     if let Some(answered) = &item.answered {
         text.push_str(&format!(
             "  {:<9}  {:<18}    {}: {}\n",
