@@ -7,7 +7,9 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr};
 use url::Url;
 
-use super::{Database, DatabaseEngine, DatabaseError, OUTAGE_SECONDS_MAX, TransactionError};
+use super::{
+    Database, DatabaseEngine, DatabaseError, FileIdentity, OUTAGE_SECONDS_MAX, TransactionError,
+};
 
 /// Size of each of the two pools that a process has for a PostgreSQL: one reads, one writes.
 const CONNECTIONS_MAX: u32 = 8;
@@ -71,8 +73,9 @@ impl Database {
             pool(engine, parsed.clone(), connections_max, settings).map_err(fail)
         };
         let patience = Duration::from_secs(OUTAGE_SECONDS_MAX);
-        let database = Self {
+        let mut database = Self {
             engine,
+            file: None,
             writers: pool(writers_max, write)?,
             readers: pool(CONNECTIONS_MAX, read)?,
             patience,
@@ -90,6 +93,11 @@ impl Database {
             | DatabaseError::StorageFull { .. }
             | DatabaseError::Outage { .. } => error,
         })?;
+        if engine == DatabaseEngine::Sqlite {
+            // A database in memory has no file, and needs no check.
+            let path = parsed.to_file_path().ok();
+            database.file = path.and_then(|path| FileIdentity::of(&path).ok());
+        }
         Ok(database)
     }
 

@@ -64,6 +64,7 @@ impl Database {
         E: From<DatabaseError>,
         F: Future<Output = Result<(Tx, T), TransactionError<E>>>,
     {
+        self.check_file(attempt)?;
         let mut retry = RetryState::begin(attempt, self.patience);
         loop {
             match timeout(
@@ -139,6 +140,7 @@ impl Database {
         E: From<DatabaseError>,
         F: Future<Output = Result<T, TransactionError<E>>>,
     {
+        self.check_file(attempt)?;
         self.retry(attempt, || async {
             work(self.writers.acquire().await?).await
         })
