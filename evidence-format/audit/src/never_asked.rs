@@ -66,7 +66,7 @@ impl PieceVisitor for &mut NeverAskedReader {
 
 /// The members that matter of an entry of the journal; others are other people's.
 #[derive(Deserialize)]
-struct Entry {
+struct JournalLine {
     event: PlannedEvent,
 }
 
@@ -75,17 +75,17 @@ struct PlannedEvent {
     #[serde(default)]
     unavailable: Vec<String>,
     #[serde(default)]
-    reasons: Vec<Unavailable>,
+    reasons: Vec<UnaskedSource>,
 }
 
 #[derive(Deserialize)]
-struct Plan {
+struct PlanRecord {
     #[serde(default)]
-    unavailable: Vec<Unavailable>,
+    unavailable: Vec<UnaskedSource>,
 }
 
 #[derive(Deserialize)]
-struct Unavailable {
+struct UnaskedSource {
     source: String,
     #[serde(default)]
     api: Option<String>,
@@ -106,7 +106,7 @@ impl NeverAskedReader {
         let mut reasons: BTreeMap<String, String> = BTreeMap::new();
         for line in self.records.journal.split(|byte| *byte == b'\n') {
             // Entries of other kinds have neither member, or one with another type.
-            if let Ok(Entry { event }) = serde_json::from_slice(line) {
+            if let Ok(JournalLine { event }) = serde_json::from_slice(line) {
                 for source in event.unavailable {
                     let unknown = "the journal does not say why".to_owned();
                     reasons.entry(safe(&source)).or_insert(unknown);
@@ -117,7 +117,7 @@ impl NeverAskedReader {
                     .for_each(|one| one.add_to(&mut reasons));
             }
         }
-        if let Ok(plan) = serde_json::from_slice::<Plan>(&self.records.plan) {
+        if let Ok(plan) = serde_json::from_slice::<PlanRecord>(&self.records.plan) {
             plan.unavailable
                 .iter()
                 .for_each(|one| one.add_to(&mut reasons));
@@ -130,7 +130,7 @@ impl NeverAskedReader {
     }
 }
 
-impl Unavailable {
+impl UnaskedSource {
     fn add_to(&self, reasons: &mut BTreeMap<String, String>) {
         let problems: Vec<String> = self.problems.iter().map(|problem| safe(problem)).collect();
         let why = safe(&self.why.replace('-', " "));
