@@ -6,6 +6,7 @@ mod incident;
 mod mistakes;
 mod output;
 mod processes;
+mod screen;
 mod tokens;
 
 use std::fs;
