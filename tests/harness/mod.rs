@@ -69,14 +69,15 @@ pub fn run(command: &mut Command) -> Output {
 /// Runs a command that must succeed, and returns its standard output.
 ///
 /// # Panics
-/// If the command fails. The message has its standard error.
+/// If the command fails. The message has what it wrote.
 pub fn run_ok(command: &mut Command) -> String {
     let output = run(command);
     assert!(
         output.status.success(),
-        "{command:?}: {}\n{}",
+        "{command:?}: {}\n{}\n{}",
         output.status,
-        String::from_utf8_lossy(&output.stderr)
+        String::from_utf8_lossy(&output.stderr),
+        String::from_utf8_lossy(&output.stdout)
     );
     String::from_utf8(output.stdout).expect("programs print UTF-8")
 }
