@@ -7,6 +7,7 @@ mod mistakes;
 mod output;
 mod processes;
 mod tokens;
+mod unwritable;
 
 use std::fs;
 use std::io::Write;

@@ -168,7 +168,9 @@ impl From<LedgerError> for Problem {
                 Self::new(ProblemCode::Invalid, error.to_string())
             }
             LedgerError::Database(
-                DatabaseError::Outage { .. } | DatabaseError::StorageFull { .. },
+                DatabaseError::Outage { .. }
+                | DatabaseError::StorageFull { .. }
+                | DatabaseError::ReadOnly { .. },
             ) => Self::unavailable(&error),
             // Another process or a bug caused these, not the client. A rejected command arrives as
             // `DeclareError::Refused` instead.

@@ -46,7 +46,7 @@ pub(super) struct AttachArgs {
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &AttachArgs) -> Result<()> {
-    let backend = global.backend().await?;
+    let backend = global.attaching_backend().await?;
     // Checked before a byte is read: standard input cannot be read a second time.
     require_incident(&*backend, &arguments.incident).await?;
     let (content, name) = open_input(&arguments.file)

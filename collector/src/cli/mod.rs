@@ -177,14 +177,17 @@ const CRATES: [&str; 7] = [
 /// Sets up logging to standard error: warnings, and for `exhibit serve` also what it does and
 /// spans, which may be exported as traces.
 fn init_logging(command: &CliCommand) -> Telemetry {
-    let quiet = "warn,aws_config=error".to_owned();
+    let ours = |level| CRATES.map(|name| format!(",{name}={level}")).concat();
     let (default, json, spans) = if let CliCommand::Serve(arguments) = command {
-        let ours = CRATES.map(|name| format!(",{name}=info")).concat();
-        // Only our crates: libraries log each request at this level.
-        (quiet + &ours, arguments.log_json, LevelFilter::INFO)
+        // Only our crates: libraries log each request at this level. A pool logs each connection
+        // that it cannot make; our own line has the cause.
+        let libraries = "warn,aws_config=error,sqlx_core::pool=off";
+        let default = libraries.to_owned() + &ours("info");
+        (default, arguments.log_json, LevelFilter::INFO)
     } else {
-        // Spans cost time, and only a service exports them.
-        (quiet, false, LevelFilter::OFF)
+        // What people must know, commands say themselves: a library's lines would bury it. Spans
+        // cost time, and only a service exports them.
+        ("off".to_owned() + &ours("warn"), false, LevelFilter::OFF)
     };
     // An invalid EXHIBIT_LOG must not keep a capture from running.
     let filter = EnvFilter::try_from_env("EXHIBIT_LOG").unwrap_or_else(|_| EnvFilter::new(default));

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::interrupt::cancel_on_signal;
 use super::{GlobalOptions, print, print_json};
-use pipeline::WorkUntil;
+use pipeline::{StoreAccess, WorkUntil};
 use server::telemetry::{OtlpEndpoint, Telemetry};
 use server::{Listener, ServerState};
 
@@ -50,7 +50,10 @@ pub(super) async fn run(
     .context("cannot wait for signals")?;
     // `drain` does not make captures seal what they have: another `exhibit serve` resumes them.
     let app = global
-        .require_store("`exhibit serve` serves a store of this machine")
+        .require_store(
+            StoreAccess::Service,
+            "`exhibit serve` serves a store of this machine",
+        )
         .await?;
     let mut config = app.config.serve.clone();
     // The command line wins, so that a test or a second instance needs no file of its own.

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use super::times::to_whole_seconds;
-use super::{GlobalOptions, interrupt, print, print_json};
+use super::{GlobalOptions, print, print_json};
 
 /// Runs due captures: further passes over sources that deliver late, and interrupted captures
 #[derive(Args)]
@@ -18,7 +18,7 @@ pub(super) async fn run(global: &GlobalOptions, _: &SettleArgs) -> Result<()> {
         )
     }
     // Ctrl-C seals what is there: the next `exhibit settle` captures the rest.
-    let local = global.open_local(interrupt::seal_on_interrupt()?).await?;
+    let local = global.open_to_capture().await?;
     let app = &local.app;
     let ledger = &app.pipeline.parts.ledger;
     // Bundles are numbered, so those after this one were sealed during this run.

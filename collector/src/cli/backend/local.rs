@@ -51,7 +51,8 @@ pub(crate) struct LocalBackend {
 impl LocalBackend {
     /// Runs the due captures of all incidents, and shows progress.
     pub(crate) async fn work_until_idle(&self, quiet: bool) {
-        self.with_progress(quiet, self.app.pipeline.work(WorkUntil::Idle))
+        let pipeline = self.app.pipeline.patient();
+        self.with_progress(quiet, pipeline.work(WorkUntil::Idle))
             .await;
     }
 
@@ -157,7 +158,8 @@ impl Backend for LocalBackend {
     }
 
     async fn finish_captures(&self, id: &IncidentId, quiet: bool) -> Result<()> {
-        let finished = self.app.pipeline.work_until_done(id, REDRAW_INTERVAL);
+        let pipeline = self.app.pipeline.patient();
+        let finished = pipeline.work_until_done(id, REDRAW_INTERVAL);
         Ok(self.with_progress(quiet, finished).await?)
     }
 
@@ -204,7 +206,7 @@ impl Backend for LocalBackend {
             bytes,
             sha256,
             gaps,
-        } = self.app.pipeline.attach(request).await?;
+        } = self.app.pipeline.patient().attach(request).await?;
         Ok(AttachmentResult {
             receipt: api::AttachmentReceipt {
                 incident: bundle.pass.incident,
@@ -294,6 +296,9 @@ impl Backend for LocalBackend {
             .get_file(&row.object_key, &to)
             .await;
         copied.with_context(|| format!("cannot write {}", to.display()))?;
+        if self.app.pipeline.parts.ledger.is_read_only() {
+            return Ok((row.id, to)); // opening the store has said that nothing is recorded
+        }
         // Who took a copy, and where to, is part of the chain of custody.
         let exported = IncidentEvent::EvidenceExported {
             bundle: row.id,

@@ -1,5 +1,6 @@
 //! Opens the selected backend: a store, or a client with the token for a server.
 
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -12,13 +13,28 @@ use crate::app::OpenStore;
 use client::config::{self, ClientConfig, Profile, ProfileName};
 use client::{ApiClient, BearerToken, ServerUrl};
 use domain::incident::Name;
+use pipeline::StoreAccess;
 
 impl GlobalOptions {
     /// Opens the backend.
     pub(in crate::cli) async fn backend(&self) -> Result<Box<dyn Backend>> {
         Ok(match self.remote()? {
             Some(remote) => Box::new(remote),
-            None => Box::new(self.open_local(CancellationToken::new()).await?),
+            None => {
+                let stop = CancellationToken::new();
+                Box::new(self.open_local(StoreAccess::Command, stop).await?)
+            }
+        })
+    }
+
+    /// Opens the backend for an attachment: a store must be writable before a byte is read.
+    pub(in crate::cli) async fn attaching_backend(&self) -> Result<Box<dyn Backend>> {
+        Ok(match self.remote()? {
+            Some(remote) => Box::new(remote),
+            None => {
+                let stop = CancellationToken::new();
+                Box::new(self.open_local(StoreAccess::Capture, stop).await?)
+            }
         })
     }
 
@@ -30,7 +46,7 @@ impl GlobalOptions {
                 interrupted: interrupt::cancel_on_interrupt()?,
                 ..remote
             }),
-            None => Box::new(self.open_local(interrupt::seal_on_interrupt()?).await?),
+            None => Box::new(self.open_to_capture().await?),
         })
     }
 
@@ -123,23 +139,44 @@ impl GlobalOptions {
     }
 
     /// Opens the store, for a command that does not work on a server. `why` says so in the error.
-    pub(crate) async fn require_store(&self, why: &str) -> Result<OpenStore> {
+    pub(crate) async fn require_store(&self, access: StoreAccess, why: &str) -> Result<OpenStore> {
         // Only arguments: variables of the environment may be set for the other commands.
         if self.server.is_some() || self.profile.is_some() {
             bail!("{why}: remove --server and --profile")
         }
-        self.open_store(CancellationToken::new()).await
+        self.open_store(access, CancellationToken::new()).await
     }
 
-    pub(crate) async fn open_local(&self, stop: CancellationToken) -> Result<LocalBackend> {
+    /// Opens the store for captures, which a first signal seals. A signal before they have begun
+    /// ends the command.
+    pub(crate) async fn open_to_capture(&self) -> Result<LocalBackend> {
+        let stop = interrupt::seal_on_interrupt()?;
+        tokio::select! {
+            opened = self.open_local(StoreAccess::Capture, stop.clone()) => opened,
+            () = stop.cancelled() => bail!("interrupted before anything was captured"),
+        }
+    }
+
+    async fn open_local(
+        &self,
+        access: StoreAccess,
+        stop: CancellationToken,
+    ) -> Result<LocalBackend> {
+        let app = self.open_store(access, stop).await?;
+        if app.pipeline.parts.ledger.is_read_only() && !self.quiet {
+            let _ = writeln!(
+                io::stderr(),
+                "exhibit: the store can only be read: what is shown or copied is not in its journal"
+            );
+        }
         Ok(LocalBackend {
-            app: self.open_store(stop).await?,
+            app,
             by: self.user(),
         })
     }
 
     /// Opens the store. When `stop` is cancelled, captures seal what they have.
-    pub(crate) async fn open_store(&self, stop: CancellationToken) -> Result<OpenStore> {
+    async fn open_store(&self, access: StoreAccess, stop: CancellationToken) -> Result<OpenStore> {
         let folder = match self
             .store
             .clone()
@@ -148,7 +185,7 @@ impl GlobalOptions {
             Some(folder) => folder,
             None => default_store()?,
         };
-        OpenStore::open(&folder, stop)
+        OpenStore::open(access, &folder, stop)
             .await
             .with_context(|| format!("cannot open the store {}", folder.display()))
     }

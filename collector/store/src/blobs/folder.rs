@@ -70,6 +70,18 @@ impl ObjectContent for File {
 }
 
 impl BlobFolder {
+    /// Opens the folder at `root` and changes nothing in it.
+    pub(super) fn open_to_read(root: &Path) -> Result<Self, BlobError> {
+        let root = root.canonicalize().map_err(|cause| BlobError::OpenFolder {
+            path: root.to_owned(),
+            cause,
+        })?;
+        Ok(Self {
+            root,
+            synced: Arc::default(),
+        })
+    }
+
     /// Opens the folder at `root`, creates it if absent, and removes the unfinished files of killed
     /// processes.
     pub(super) fn open(root: &Path) -> Result<Self, BlobError> {
