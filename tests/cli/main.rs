@@ -2,6 +2,7 @@
 //! hostile input.
 
 mod attach;
+mod cases;
 mod incident;
 mod mistakes;
 mod output;
@@ -127,7 +128,8 @@ impl TestStore {
         );
         let file = files_below(&out)
             .into_iter()
-            .find(|file| !file.ends_with("0.warcinfo"));
+            // The journal and who attached it are in an item of their own.
+            .find(|file| !file.ends_with("0.warcinfo") && !file.starts_with(out.join("incident")));
         (file.expect("an attachment"), folder)
     }
 }

@@ -157,7 +157,7 @@ fn read_only_store_can_be_read() {
         let _ = fs::remove_file(folder.path().join(file));
     }
     let mount = ReadOnlyMount::new(folder.path(), mount_point.path()).expect("as before");
-    assert!(reads(mount.0, &["status"]).contains("can only be read"));
+    assert!(reads(mount.0, &["status"]).contains("the store is read-only: it can be read"));
     fails(mount.0, &["note", "INC-1", "x"], "the store is read-only");
 }
 

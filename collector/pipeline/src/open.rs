@@ -51,7 +51,7 @@ pub enum OpenError {
     Play(#[from] PlayFilesError),
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    #[error("cannot open the database")]
+    #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error("cannot open the blob store")]
     Blobs(#[from] BlobError),

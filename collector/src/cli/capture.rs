@@ -12,9 +12,10 @@ use serde::Serialize;
 
 use super::backend::Backend;
 use super::declare::{CaptureFlags, IncidentOptions};
+use super::output::announce;
 use super::table::format_table;
 use super::times::to_whole_seconds;
-use super::{GlobalOptions, print, print_json, require_incident};
+use super::{GlobalOptions, find_incident, print, print_json};
 
 /// Characters of a bundle's id in tables: `sha256:` and 12 digits.
 const SHORT_ID_CHARS: usize = 19;
@@ -75,9 +76,9 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
             title: None,
             ..
         } => {
-            require_incident(&*backend, id).await?;
-            backend.capture(id, capture).await?;
-            (id.clone(), "is captured again")
+            let id = find_incident(&*backend, id).await?;
+            backend.capture(&id, capture).await?;
+            (id, "is captured again")
         }
         options => {
             let options = options.clone();
@@ -88,7 +89,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
     };
     // Printed before the captures run, so that the id survives if this process is killed.
     if !global.quiet && !global.json {
-        print(&format!("{incident} {what}\n"))?;
+        announce(&format!("{incident} {what}\n"))?;
     }
     backend.finish_captures(&incident, global.quiet).await?;
     // A token of the role `automation` may declare but not read: the capture has still succeeded.

@@ -9,7 +9,7 @@ use evidence_format::time::Timestamp;
 
 use super::declare::reported_at;
 use super::times::{parse_future_time, parse_time};
-use super::{GlobalOptions, print_changes, require_incident};
+use super::{GlobalOptions, incident_or_only_open, print_changes};
 use domain::incident::view::IncidentView;
 use domain::incident::{
     Command, ImpactAnswer, IncidentRole, IncidentStatus, InitialReport, Line, Name, Pivot,
@@ -30,8 +30,8 @@ Examples:
   exhibit change INC-2026-042 --hypothesis 'Artifacts may have been replaced'
   exhibit change INC-2026-042 --confirm 2 --done 1")]
 pub(super) struct ChangeArgs {
-    /// Incident id
-    incident: IncidentId,
+    /// Incident id [default: the only open incident]
+    incident: Option<IncidentId>,
     #[command(flatten)]
     options: ChangeOptions,
     #[command(flatten)]
@@ -51,7 +51,7 @@ struct ChangeOptions {
     #[arg(long)]
     status: Option<IncidentStatus>,
     /// When the incident started
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
     started: Option<Timestamp>,
     /// New play; needs --reason
     #[arg(long, value_name = "NAME", requires = "reason")]
@@ -79,7 +79,7 @@ struct ReportOptions {
     #[arg(long, value_name = "NAME")]
     reported_by: Option<Name>,
     /// When it was reported
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
     reported_at: Option<Timestamp>,
     /// Add an affected system; may be repeated
     #[arg(long, value_name = "NAME")]
@@ -223,7 +223,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: ChangeArgs) -> Result
         )
     }
     let backend = global.backend().await?;
-    require_incident(&*backend, &id).await?;
+    let id = incident_or_only_open(&*backend, id.as_ref()).await?;
     let reported_at = reported_at(&*backend, options.report.reported_by.as_ref()).await?;
     // The report and the answers are replaced as a whole, so the options are merged into the
     // current ones.

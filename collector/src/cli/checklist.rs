@@ -35,7 +35,7 @@ pub(super) struct ChecklistArgs {
     incident: Option<IncidentId>,
     /// Id of the step to update
     step: Option<StepId>,
-    /// New state of the step: open, doing, done, not-applicable (needs --note)
+    /// New state of the step: open, doing, done, not-applicable (needs --reason)
     #[arg(long, requires = "step")]
     state: Option<StepState>,
     /// Owner of the step or corrective action
@@ -53,8 +53,8 @@ pub(super) struct ChecklistArgs {
     /// Reopen an item that was completed or waived; needs --reason
     #[arg(long, value_name = "ITEM", requires = "reason")]
     withdraw: Option<ClosureItem>,
-    /// Reason for --waive or --withdraw
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["step", "give", "action", "assign", "action_done"], requires = "what")]
+    /// Reason for --waive or --withdraw, or why a step is not applicable
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["note", "give", "action", "assign", "action_done"], requires = "what")]
     reason: Option<Line>,
     /// Who decided to waive the item [default: the author]
     #[arg(long, value_name = "NAME", requires = "waive")]
@@ -110,6 +110,11 @@ impl ChecklistArgs {
             due,
             ..
         } = self;
+        // A step has one text; which word people use for it says nothing.
+        let (note, reason) = match step {
+            Some(_) => (note.or(reason), None),
+            None => (note, reason),
+        };
         // The argument group lets clap accept only one of these.
         Ok(Some(match (step, give, waive, withdraw) {
             // clap cannot demand one of three options, and an empty change would pass unnoticed.

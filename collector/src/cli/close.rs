@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use evidence_format::id::IncidentId;
 
-use super::{GlobalOptions, print, print_changes, print_json, require_incident};
+use super::{GlobalOptions, incident_or_only_open, print, print_changes, print_json};
 use domain::incident::view::IncidentView;
 use domain::incident::{ClosureItem, Line};
 
@@ -19,8 +19,8 @@ Examples:
   exhibit change INC-2026-042 --status investigating \\
     --reason 'The key was used again'")]
 pub(super) struct CloseArgs {
-    /// Incident id
-    incident: IncidentId,
+    /// Incident id [default: the only open incident]
+    incident: Option<IncidentId>,
     /// Reason for closing
     #[arg(long, value_name = "TEXT")]
     reason: Option<Line>,
@@ -28,8 +28,7 @@ pub(super) struct CloseArgs {
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &CloseArgs) -> Result<()> {
     let backend = global.backend().await?;
-    let id = &arguments.incident;
-    require_incident(&*backend, id).await?;
+    let id = &incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
     // The backend decides, not a check before: the checklist may change in between.
     match backend.close(id, arguments.reason.clone()).await? {
         Some(changes) => print_changes(global, id, &changes),

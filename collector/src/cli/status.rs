@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::backend::Backend;
 use super::table::format_table;
 use super::times::{shorten_times, to_whole_seconds};
-use super::{GlobalOptions, print, print_json, require_incident};
+use super::{GlobalOptions, find_incident, print, print_json};
 use domain::incident::StatementStanding;
 use domain::incident::view::IncidentView;
 use pipeline::ATTACHMENT_SOURCE;
@@ -40,7 +40,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Resul
     let Some(id) = &arguments.incident else {
         return list(global, &*backend).await;
     };
-    require_incident(&*backend, id).await?;
+    let id = &find_incident(&*backend, id).await?;
     let IncidentDetails { view, passes, .. } = backend.incident(id).await?;
     if global.json {
         let passes: Vec<_> = passes.iter().map(pass_output).collect();

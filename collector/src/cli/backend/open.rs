@@ -1,5 +1,6 @@
 //! Opens the selected backend: a store, or a client with the token for a server.
 
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -163,10 +164,12 @@ impl GlobalOptions {
         stop: CancellationToken,
     ) -> Result<LocalBackend> {
         let app = self.open_store(access, stop).await?;
-        if app.pipeline.parts.ledger.is_read_only() && !self.quiet {
+        if let Some(why) = app.pipeline.parts.ledger.read_only_cause()
+            && !self.quiet
+        {
             let _ = writeln!(
                 io::stderr(),
-                "exhibit: the store can only be read: what is shown or copied is not in its journal"
+                "exhibit: {why}: it can be read, but what is shown or copied is not in its journal"
             );
         }
         Ok(LocalBackend {
@@ -197,9 +200,27 @@ impl GlobalOptions {
             let login = ["SUDO_USER", "USER", "LOGNAME"]
                 .into_iter()
                 .find_map(|name| std::env::var(name).ok());
-            let name = login.unwrap_or_else(|| format!("uid {}", rustix::process::getuid()));
-            Name::escaped(&name)
+            Name::escaped(&login.unwrap_or_else(account_on_host))
         })
+    }
+}
+
+/// The account of this process, for services and containers that have no login: `root@web-1`.
+fn account_on_host() -> String {
+    let uid = rustix::process::getuid();
+    // Only local accounts: a directory may be what the incident is about.
+    let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let number = uid.as_raw().to_string();
+    let name = accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == number).then(|| name.to_owned())
+    });
+    let name = name.unwrap_or_else(|| format!("uid {number}"));
+    let host = rustix::system::uname();
+    match host.nodename().to_string_lossy() {
+        host if host.is_empty() => name,
+        host => format!("{name}@{host}"),
     }
 }
 

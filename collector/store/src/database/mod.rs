@@ -78,6 +78,14 @@ impl Database {
         }
     }
 
+    /// Why it was opened for reading only.
+    pub(crate) fn read_only_cause(&self) -> Option<&'static str> {
+        self.read_only.map(|fault| match fault {
+            StorageFault::ReadOnly => "the store is read-only",
+            StorageFault::Full => "the store's disk is full",
+        })
+    }
+
     /// True if it was opened for reading only.
     pub(crate) fn is_read_only(&self) -> bool {
         self.read_only.is_some()

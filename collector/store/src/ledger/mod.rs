@@ -103,6 +103,12 @@ impl Ledger {
         self.db.is_read_only()
     }
 
+    /// Why it was opened for reading only.
+    #[must_use]
+    pub fn read_only_cause(&self) -> Option<&'static str> {
+        self.db.read_only_cause()
+    }
+
     /// The same ledger, whose calls stop retrying when `stop` is cancelled.
     #[must_use]
     pub fn with_stop(&self, stop: CancellationToken) -> Self {
