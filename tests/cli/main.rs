@@ -3,6 +3,7 @@
 
 mod attach;
 mod cases;
+mod examples;
 mod incident;
 mod mistakes;
 mod output;

@@ -7,7 +7,7 @@ use clap::Args;
 use evidence_format::config::{BundleConfig, CollectorInfo, ItemEntry, SourceClock};
 use evidence_format::coverage::TimeWindow;
 use evidence_format::plan::SealedStep;
-use evidence_format::safe::safe;
+use evidence_format::safe::{safe, safe_json};
 use evidence_format::verify::VerificationReport;
 
 use crate::bundle::{AuditedBundle, BundleArgs};
@@ -20,11 +20,20 @@ use crate::{output, summary};
 pub(crate) struct InspectArgs {
     #[command(flatten)]
     bundle: BundleArgs,
+    /// Print all of it as one line of JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, AuditError> {
     let report = AuditedBundle::new(&args.bundle)?.verify()?;
-    output::print(&text(&report))?;
+    output::print(&if args.json {
+        let mut value = report.json();
+        value["config"] = serde_json::json!(report.config);
+        safe_json(&value) + "\n"
+    } else {
+        text(&report)
+    })?;
     Ok(ExitCode::from(report.verdict() as u8))
 }
 
