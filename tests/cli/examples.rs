@@ -18,11 +18,13 @@ const PROGRAMS: [&str; 3] = ["exhibit", "exhibit-agent", "exhibit-audit"];
 const ACCOUNT: &str = "111122223333";
 
 /// Places of the reader's machine, and the names of these places in a world.
-const STAND_INS: [(&str, &str); 14] = [
+const STAND_INS: [(&str, &str); 16] = [
+    ("/mnt/evidence", "evidence"),
+    ("/etc/exhibit/ca.pem", "ca.pem"),
     ("/mnt/usb", "usb"),
     ("/etc/bash_completion.d", "completions"),
     ("/usr/local/share/man/man1", "manual"),
-    ("/evidence", "evidence"),
+    (" /evidence", " evidence"),
     ("/var/log/nginx", "mails"),
     ("~/.bash_history", "login.png"),
     ("--root /host", "--root host"),
@@ -43,7 +45,13 @@ const STAND_INS: [(&str, &str); 14] = [
 
 /// Programs of the reader that no example is about. Those that are not installed print what they
 /// read, or a line.
-const STUBS: [(&str, &str); 6] = [
+const STUBS: [(&str, &str); 8] = [
+    ("sudo", "exec \"$@\""),
+    // Only the program in the container is ours.
+    (
+        "docker",
+        "while [ \"$1\" != exhibit-agent ]; do shift; done; exec \"$@\"",
+    ),
     ("kubectl", "echo 'web-1 Running'"),
     ("pass", "cat token"),
     ("ssh", "cat bundle.tar"),
@@ -108,6 +116,14 @@ impl World {
         ] {
             fs::write(self.path().join(file), file).expect("a scratch folder");
         }
+        run_ok(
+            Command::new("openssl")
+                .args([
+                    "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=ca",
+                ])
+                .args(["-keyout", "ca.key", "-out", "ca.pem"])
+                .current_dir(self.path()),
+        );
         for (name, text) in STUBS {
             let path = self.path().join("bin").join(name);
             fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a scratch folder");
@@ -159,14 +175,34 @@ impl World {
             .expect("an event of the capture");
         let (line, evidence) = (text_of(&event["line"]), &event["evidence"]);
         let bundles = exhibit(&format!("bundles {id} --json"));
-        let host = bundles
+        let of_source = |source: &str| {
+            bundles
+                .lines()
+                .map(|bundle| serde_json::from_str::<serde_json::Value>(bundle).expect("JSON"))
+                .find(|bundle| bundle["source"] == source)
+                .unwrap_or_else(|| panic!("no bundle of {source}: {bundles}"))
+        };
+        let (host, cloud) = (of_source("host"), of_source("aws_cloudtrail"));
+        let cloud = text_of(&cloud["bundle"]);
+        fs::copy(&cloud, self.path().join("cloud.tar")).expect("a bundle");
+        let items =
+            run_ok(Command::new(program("exhibit-audit")).args(["items", &cloud, "--json"]));
+        let cloud_item = items
             .lines()
-            .map(|bundle| serde_json::from_str::<serde_json::Value>(bundle).expect("JSON"))
-            .find(|bundle| bundle["source"] == "host")
-            .expect("the host's bundle");
+            .map(|item| serde_json::from_str::<serde_json::Value>(item).expect("JSON"))
+            .find(|item| item["source"]["region"] == "us-east-1")
+            .expect("an item of the region");
+        let cloud_item = format!("cloud.tar {}", text_of(&cloud_item["name"]));
         let hex = text_of(&host["id"]).replace("sha256:", "");
         fs::copy(text_of(&host["bundle"]), self.path().join("bundle.tar")).expect("a bundle");
         let key = self.path().join("store/collector.pub.pem");
+        let bundles = self.path().join("bundles");
+        run_ok(
+            Command::new("cp")
+                .arg("-a")
+                .arg(self.path().join("store/bundles"))
+                .arg(bundles),
+        );
         for name in ["alice.pub", "bob.pub", "agent.pub.pem"] {
             fs::copy(&key, self.path().join(name)).expect("a key");
         }
@@ -187,8 +223,7 @@ impl World {
             ("3f2a9c0d1e", &line),
             ("j17", &line),
             (&format!("{id} LINE"), &format!("{id} {line}")),
-            ("bundle.tar cloudtrail", "bundle.tar host-sockets"),
-            ("jq .eventName", "cat"),
+            ("bundle.tar cloudtrail", &cloud_item),
             ("exh_…", &token),
             (
                 "https://exhibit.example.com",
@@ -247,9 +282,17 @@ impl World {
         if script.contains("exhibit serve --listen") && !script.contains('&') {
             return format!("timeout --preserve-status -s TERM 4 {script}");
         }
+        // It shows what comes until Ctrl-C, which has an exit code of its own.
+        if script.contains(" --follow ") {
+            let limited = script.replace("exhibit watch", "timeout -s INT 3 exhibit watch");
+            return format!("{limited} || [ $? = 124 ]");
+        }
         let needs_server = ["exhibit login", "curl ", "--profile"]
             .iter()
             .any(|word| script.contains(word));
+        if script.starts_with("exhibit login") {
+            script += " < token"; // a reader types it
+        }
         if needs_server && !script.contains("exhibit serve") {
             let listen = &self.stand_ins.last().expect("the address").1;
             return with_server(
@@ -358,6 +401,10 @@ fn logical_lines(text: &str) -> Vec<String> {
         command += line;
         if command.ends_with("&&") || command.ends_with("do") || command.ends_with(';') {
             command += " ";
+            continue;
+        }
+        if command.matches('\'').count() % 2 == 1 {
+            command.push('\n'); // a text goes on
             continue;
         }
         let is_open = command.contains("; do ") && !command.ends_with("done");

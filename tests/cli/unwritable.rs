@@ -247,6 +247,12 @@ fn bucket_that_is_away_stops_only_what_needs_it() {
     );
     reads(folder.path(), &["status", "INC-1"]);
     reads(folder.path(), &["token", "create", "--role", "auditor"]);
+    reads(folder.path(), &["note", "x"]);
+    fails(
+        folder.path(),
+        &["attach", "/etc/hostname"],
+        "Connection refused",
+    );
     let mut serve = on(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
     let mut serve = serve
         .stdout(Stdio::piped())

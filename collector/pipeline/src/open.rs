@@ -64,8 +64,12 @@ pub enum OpenError {
 pub enum StoreAccess {
     /// A service: it waits for a database that is away, and starts without the blob store.
     Service,
-    /// A command that captures or attaches: the store must be writable, and an outage fails soon.
+    /// A command that captures: the store must be writable, and an outage of the database fails
+    /// soon. Captures that run wait.
     Capture,
+    /// A command that attaches: the store must be writable, and an outage fails before the file is
+    /// read.
+    Attach,
     /// Any other command: an outage fails soon, and a store that cannot be written can be read.
     Command,
 }
@@ -74,7 +78,7 @@ impl StoreAccess {
     fn patience(self) -> Duration {
         match self {
             Self::Service => Duration::from_secs(OUTAGE_SECONDS_MAX),
-            Self::Capture | Self::Command => COMMAND_PATIENCE,
+            Self::Capture | Self::Attach | Self::Command => COMMAND_PATIENCE,
         }
     }
 }
@@ -130,22 +134,26 @@ impl Pipeline {
                     StoreAccess::Service | StoreAccess::Capture => {
                         Duration::from_secs(OUTAGE_SECONDS_MAX)
                     }
-                    StoreAccess::Command => COMMAND_PATIENCE,
+                    StoreAccess::Attach | StoreAccess::Command => COMMAND_PATIENCE,
                 },
                 read_only: is_read_only,
             },
         )
         .await?;
-        if config.blobs.is_some() && store_access != StoreAccess::Command {
-            check_blobs(&blobs).await?;
+        if config.blobs.is_some() {
+            match store_access {
+                StoreAccess::Service | StoreAccess::Capture => check_blobs(&blobs).await?,
+                StoreAccess::Attach => blobs.check().await?,
+                StoreAccess::Command => {} // most commands need no bundle
+            }
         }
         let ledger = match store_access {
             StoreAccess::Service => Ledger::open(&database).await?,
-            StoreAccess::Capture | StoreAccess::Command => {
+            StoreAccess::Capture | StoreAccess::Attach | StoreAccess::Command => {
                 Ledger::open_for_command(&database, store_access.patience()).await?
             }
         };
-        if ledger.is_read_only() && store_access == StoreAccess::Capture {
+        if ledger.is_read_only() && store_access != StoreAccess::Command {
             // Its own error says whether the disk is full.
             Ledger::open(&database).await?;
         }

@@ -50,6 +50,52 @@ pub(super) fn shorten_times(text: &str) -> String {
     out + rest
 }
 
+/// Adds the local time to each time of `text`, unless this machine's time is UTC.
+pub(super) fn with_local_times(text: &str) -> String {
+    add_local_times(text, agent::os::utc_offset_seconds)
+}
+
+fn add_local_times(text: &str, offset_at: fn(i64) -> Option<i64>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    // Our times end in Z.
+    while let Some(at) = rest.find('Z') {
+        let (word, remainder) = rest.split_at(at + 1);
+        out.push_str(word);
+        let begin = word.rfind([' ', '(', '\n']).map_or(0, |before| before + 1);
+        let local = word[begin..].parse::<Timestamp>().ok();
+        let local = local.and_then(|time| local_time(time, offset_at));
+        rest = match (local, remainder.strip_prefix(" (UTC)")) {
+            (Some(local), Some(after)) => {
+                out.push_str(&format!(" (UTC; {local})"));
+                after
+            }
+            (Some(local), None) => {
+                out.push_str(&format!(" ({local})"));
+                remainder
+            }
+            (None, _) => remainder,
+        };
+    }
+    out + rest
+}
+
+/// `2026-11-27 04:25 +01:00`; `None` where local time is UTC.
+fn local_time(time: Timestamp, offset_at: fn(i64) -> Option<i64>) -> Option<String> {
+    let seconds = i64::try_from(time.unix_nanoseconds().div_euclid(SECOND)).ok()?;
+    let offset = offset_at(seconds).filter(|offset| *offset != 0)?;
+    let shifted = i128::from(seconds + offset) * SECOND;
+    let shifted = Timestamp::from_unix_nanoseconds(shifted)?.to_string();
+    let (date, clock) = shifted.split_once('T')?;
+    let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.abs() / 60);
+    Some(format!(
+        "{date} {} {sign}{:02}:{:02}",
+        clock.get(..5)?,
+        minutes / 60,
+        minutes % 60
+    ))
+}
+
 /// Reads a time with its zone: `2026-11-23T13:00:00Z`, `2026-11-23 14:00+01:00`; or a time before
 /// now: `-2h`, `2 hours ago`, `now`.
 pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
@@ -161,6 +207,27 @@ mod tests {
         ] {
             assert_eq!(shorten_times(text), expected);
         }
+    }
+
+    #[test]
+    fn local_time_stands_beside_utc() {
+        let text = "due 2026-11-27T23:25:24Z, declared (2026-01-01T00:00:00Z) by Z";
+        assert_eq!(
+            add_local_times(text, |_| Some(3600)),
+            "due 2026-11-27T23:25:24Z (2026-11-28 00:25 +01:00), declared (2026-01-01T00:00:00Z (2026-01-01 01:00 +01:00)) by Z"
+        );
+        assert_eq!(
+            add_local_times("2026-11-27T23:25:24Z (UTC)", |_| Some(60)),
+            "2026-11-27T23:25:24Z (UTC; 2026-11-27 23:26 +00:01)"
+        );
+        assert_eq!(
+            add_local_times("2026-11-27T23:25:24Z", |_| Some(0)),
+            "2026-11-27T23:25:24Z"
+        );
+        assert!(
+            add_local_times("2026-11-27T23:25:24Z", |_| Some(-9000))
+                .ends_with("(2026-11-27 20:55 -02:30)")
+        );
     }
 
     #[test]

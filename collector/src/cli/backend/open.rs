@@ -34,7 +34,7 @@ impl GlobalOptions {
             Some(remote) => Box::new(remote),
             None => {
                 let stop = CancellationToken::new();
-                Box::new(self.open_local(StoreAccess::Capture, stop).await?)
+                Box::new(self.open_local(StoreAccess::Attach, stop).await?)
             }
         })
     }
