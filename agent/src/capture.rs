@@ -1,5 +1,7 @@
 //! A capture of this host: [`plan`] decides what to read, [`capture`] reads it.
 
+mod examined;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -98,7 +100,8 @@ pub fn plan(options: &CaptureOptions) -> Result<SealedPlan, UnknownProbe> {
 }
 
 /// Carries out `plan`, within the limits of its steps; those of `options` are for [`plan`]. Each
-/// step makes an item, if only to state why it is empty.
+/// step makes an item, if only to state why it is empty. The bundle will also state which system was
+/// read: see [`ExaminedSystem`](evidence_format::config::ExaminedSystem).
 ///
 /// `progress` is called at the start and end of each step, and about ten times a second between.
 /// Soon after `cancelled` is set or the deadline has passed, the capture ends: what was read is
@@ -170,6 +173,9 @@ fn run(
         let recorder = ProbeRecorder::start(item, &mut reader, control, probe_options, probe.what)?;
         run_probe(probe, recorder)?;
     }
+    // last, since it is the least volatile
+    let system = examined::examined(&mut reader);
+    draft.set_examined(system);
     Ok(())
 }
 

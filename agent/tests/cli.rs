@@ -452,6 +452,79 @@ fn interrupted_seal_leaves_nothing() {
     assert_eq!(workspace.output_names(), [""; 0]);
 }
 
+/// Mounts a FUSE file system as any account may, with one link, of which it says that it is root's.
+const LYING_MOUNT: &str = r#"
+import ctypes, os, struct, sys
+fuse = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
+if ctypes.CDLL(None).mount(b"lies", sys.argv[1].encode(), b"fuse.lies", 0, options):
+    sys.exit(1)
+TARGET, NAME = sys.argv[2].encode(), b"access.log"
+LOOKUP, GETATTR, READLINK, OPENDIR, READDIR, INIT = 1, 3, 5, 27, 28, 26
+
+def attributes(inode):
+    mode = 0o40755 if inode == 1 else 0o120777
+    return struct.pack("<6Q10I", inode, 1, 1, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
+
+while True:
+    message = os.read(fuse, 1 << 18)
+    _, call, number, inode = struct.unpack("<IIQQ", message[:24])
+    body, error = b"", 0
+    if call == INIT:
+        body = struct.pack("<4I2H2I", 7, 31, 65536, 0, 16, 12, 65536, 1).ljust(64, b"\0")
+    elif call == LOOKUP and message[40:].rstrip(b"\0") == NAME:
+        body = struct.pack("<4Q2I", 2, 0, 0, 0, 0, 0) + attributes(2)
+    elif call == GETATTR:
+        body = struct.pack("<QII", 0, 0, 0) + attributes(inode)
+    elif call == READLINK:
+        body = TARGET
+    elif call == OPENDIR:
+        body = bytes(16)
+    elif call == READDIR:
+        if struct.unpack("<Q", message[48:56])[0] == 0:
+            body = (struct.pack("<QQII", 2, 1, len(NAME), 10) + NAME).ljust(40, b"\0")
+    elif call == 2:
+        continue
+    elif call != 29:
+        error = 38 if call != LOOKUP else 2
+    os.write(fuse, struct.pack("<IiQ", 16 + len(body), -error, number) + body)
+"#;
+
+#[test]
+fn fuse_is_not_believed_that_a_link_is_of_root() {
+    let workspace = Workspace::new();
+    let root = workspace.path("root");
+    let secret = workspace.write("root/etc/shadow", b"SECRET");
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("own file");
+    workspace.write("root/var/log/auth.log", b"auth");
+    let mount = workspace.path("root/var/log/app");
+    fs::create_dir_all(&mount).expect("own folder");
+    let capture = ["capture", "--dir", "--json", "--only", "logs", "--root"];
+    let program = workspace.command(&capture, &[&root]);
+    let script = r#"python3 -c "$LYING_MOUNT" "$0" /etc/shadow >/dev/null 2>&1 & MOUNT=$!
+        for i in $(seq 100); do grep -q fuse.lies /proc/self/mounts && break; sleep 0.05; done
+        grep -q fuse.lies /proc/self/mounts && [ -L "$0/access.log" ] || exit 77
+        "$@"; CODE=$?; kill $MOUNT; exit $CODE"#;
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script]).arg(&mount);
+    command.arg(program.get_program()).args(program.get_args());
+    let output = command.env("LYING_MOUNT", LYING_MOUNT).output();
+    let Some(output) = output.ok().filter(|output| output.status.success()) else {
+        skip("a FUSE file system cannot be mounted here");
+        return;
+    };
+    let receipt: Value = serde_json::from_slice(&output.stdout).expect("a receipt");
+    let records = records(&receipt, 0);
+    let has = |block: &[u8]| records.iter().any(|(_, found)| found == block);
+    assert!(
+        has(b"auth") && has(b"/etc/shadow"),
+        "the link itself is evidence"
+    );
+    assert!(!has(b"SECRET"));
+    let gaps = &config(&receipt)["items"][0]["coverage"]["gaps"];
+    assert_eq!(gaps[0]["reason"], "foreign_link", "{gaps}");
+}
+
 /// Mounts a FUSE file system that never answers, and stays.
 const DEAD_MOUNT: &str = r#"
 import ctypes, os, sys, time
@@ -462,12 +535,14 @@ if ctypes.CDLL(None).mount(b"dead", sys.argv[1].encode(), b"fuse.dead", 0, optio
 time.sleep(30)
 "#;
 
-#[test]
-fn interrupt_ends_a_seal_that_hangs() {
-    let workspace = Workspace::new();
+/// Begins to seal the folder `in`, in which a FUSE file system never answers; `None` where none can
+/// be mounted. Returns once the program hangs in it.
+fn seal_with_dead_mount(workspace: &Workspace) -> Option<Child> {
     let dead = workspace.path("in/dead");
     fs::create_dir_all(&dead).expect("own folder");
-    let program = workspace.command(&["seal", "--quiet"], &[&workspace.path("in")]);
+    workspace.write("in/a.txt", b"before");
+    workspace.write("in/z.txt", b"after");
+    let program = workspace.command(&["seal", "--dir", "--json"], &[&workspace.path("in")]);
     // the mount is seen by this process alone, and goes with it
     let script = r#"python3 -c "$DEAD_MOUNT" "$0" >/dev/null 2>&1 & MOUNT=$!
         for i in $(seq 100); do grep -q fuse.dead /proc/self/mounts && exec "$@"; sleep 0.05; done
@@ -478,21 +553,58 @@ fn interrupt_ends_a_seal_that_hangs() {
     for (name, value) in program.get_envs() {
         command.env(name, value.unwrap_or_default());
     }
-    command.env("DEAD_MOUNT", DEAD_MOUNT);
+    command.env("DEAD_MOUNT", DEAD_MOUNT).stdout(Stdio::piped());
     let Ok(mut child) = command.spawn() else {
         skip("no unshare");
-        return;
+        return None;
     };
-    let state = || fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+    let tasks = format!("/proc/{}/task", child.id());
+    let hangs = || {
+        let tasks = fs::read_dir(&tasks).into_iter().flatten().flatten();
+        let stat = |task: fs::DirEntry| fs::read_to_string(task.path().join("stat"));
+        tasks
+            .map(stat)
+            .any(|stat| stat.is_ok_and(|stat| stat.contains("(reader)")))
+    };
     let begin = Instant::now();
-    while !state().contains("(exhibit-agent) D") && begin.elapsed() < Duration::from_secs(8) {
+    while !hangs() && begin.elapsed() < Duration::from_secs(8) {
         thread::sleep(Duration::from_millis(20));
     }
-    if !state().contains("(exhibit-agent)") {
-        let _ = child.kill().and_then(|()| child.wait());
-        skip("a FUSE file system cannot be mounted here");
-        return;
+    if hangs() {
+        // all else in the folder is read within milliseconds
+        thread::sleep(Duration::from_millis(300));
+        return Some(child);
     }
+    let _ = child.kill().and_then(|()| child.wait());
+    skip("a FUSE file system cannot be mounted here");
+    None
+}
+
+#[test]
+fn dead_mount_below_a_sealed_folder_is_a_gap() {
+    let workspace = Workspace::new();
+    let Some(child) = seal_with_dead_mount(&workspace) else {
+        return;
+    };
+    let output = child.wait_with_output().expect("our own child");
+    assert!(output.status.success(), "{output:?}");
+    let receipt: Value = serde_json::from_slice(&output.stdout).expect("a receipt");
+    let gaps = &config(&receipt)["items"][0]["coverage"]["gaps"];
+    assert_eq!(gaps[0]["reason"], "hung");
+    assert_eq!(gaps.as_array().map(Vec::len), Some(1), "{gaps}");
+    let blocks: Vec<_> = records(&receipt, 0)
+        .into_iter()
+        .map(|(_, block)| block)
+        .collect();
+    assert!(blocks.contains(&b"before".to_vec()) && blocks.contains(&b"after".to_vec()));
+}
+
+#[test]
+fn interrupt_ends_a_seal_that_hangs() {
+    let workspace = Workspace::new();
+    let Some(mut child) = seal_with_dead_mount(&workspace) else {
+        return;
+    };
     interrupt(&child);
     let begin = Instant::now();
     let status = loop {

@@ -8,16 +8,10 @@ use collector::cli;
 
 fn main() -> ExitCode {
     match cli::run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
-            // Causes may quote a server's or an attacker's text, so the whole chain is escaped.
-            let text = platform::chain(error.as_ref());
             // If standard error is closed, the exit code alone reports the failure.
-            let _ = writeln!(
-                io::stderr(),
-                "exhibit: {}",
-                evidence_format::safe::safe(&text)
-            );
+            let _ = writeln!(io::stderr(), "exhibit: {}", cli::error_text(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -14,7 +14,8 @@ use hmac::{Hmac, KeyInit, Mac};
 
 use crate::canonical;
 use crate::config::{
-    BundleConfig, ClockReading, CollectorInfo, ItemEntry, ItemSource, Redaction, VERSION,
+    BundleConfig, ClockReading, CollectorInfo, ExaminedSystem, ItemEntry, ItemSource, Redaction,
+    VERSION,
 };
 use crate::container::layout::{DraftFolder, sync_parent};
 use crate::container::{INDEX, OCI_LAYOUT, OCI_LAYOUT_CONTENT, blob_name, tar};
@@ -77,11 +78,12 @@ pub struct DraftBundle {
     entropy: BundleEntropy,
     key: DisclosureKey,
     pack: CompressionPool,
+    examined: Option<ExaminedSystem>,
     items: Vec<ItemEntry>,
     sizes: BTreeMap<Digest, u64>,
 }
 
-/// Everything that the config states except the items.
+/// Everything that the config states except the items and the examined system.
 #[derive(Debug, Clone)]
 pub struct BundleMetadata {
     /// The incident that the capture belongs to.
@@ -120,6 +122,7 @@ impl DraftBundle {
             entropy,
             key,
             pack,
+            examined: None,
             items: Vec::new(),
             sizes: BTreeMap::new(),
         })
@@ -147,6 +150,11 @@ impl DraftBundle {
             items: &mut self.items,
             sizes: &mut self.sizes,
         })
+    }
+
+    /// States which system the items about a host were read from.
+    pub fn set_examined(&mut self, system: ExaminedSystem) {
+        self.examined = Some(system);
     }
 
     /// The items finished so far.
@@ -192,6 +200,7 @@ impl DraftBundle {
             window,
             plan,
             collector,
+            examined: self.examined.take(),
             clock,
             disclosure_key,
             items,

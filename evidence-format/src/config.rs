@@ -40,6 +40,8 @@ pub struct BundleConfig {
     pub plan: SealedPlan,
     /// The program that captured.
     pub collector: CollectorInfo,
+    /// The system whose files were read; `None` if the bundle has no evidence of a host.
+    pub examined: Option<ExaminedSystem>,
     /// Clock readings in order, at least one at the beginning and one at the end of the capture.
     pub clock: Vec<ClockReading>,
     /// Digest of the blob that holds the disclosure key, from which the leaf salts follow.
@@ -69,6 +71,24 @@ pub struct CollectorInfo {
     pub boot: Option<String>,
     /// User that the program ran as.
     pub identity: String,
+}
+
+/// The system that a host's evidence is about. It need not be the machine that the program ran on: a
+/// container may have its host's root in a folder, and an image may be mounted somewhere.
+///
+/// All but [`Self::root`] is what the system says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExaminedSystem {
+    /// The folder on the machine of the [`CollectorInfo`] that was read as this system's root, as a
+    /// `file:` URI with links resolved. `file:///` is that machine itself, or its container.
+    pub root: String,
+    /// `PRETTY_NAME` in `/etc/os-release`; `None` if it could not be read.
+    pub os: Option<String>,
+    /// Content of `/etc/machine-id`; `None` if it could not be read.
+    pub machine_id: Option<String>,
+    /// Content of `/etc/hostname`; `None` if it could not be read.
+    pub host: Option<String>,
 }
 
 /// The wall clock together with a clock that nobody can set, read at the same moment.

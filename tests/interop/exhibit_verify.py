@@ -69,6 +69,7 @@ CONFIG_FORM = {                                                                 
     "version": 1, "incident": INCIDENT, "supplements": (None, DIGEST), "window": WINDOW, "clock": [{"event": text, "utc": time, "bootNanoseconds": whole}],
     "plan": {"deadlineSeconds": INT0, "steps": [{"item": ITEM, "what": text, "objectBytesMax": INT0, "itemBytesMax": INT0}]},
     "collector": {"name": text, "version": text, "commit": TEXT0, "binary": (None, DIGEST), "host": text, "kernel": text, "boot": TEXT0, "identity": text},
+    "examined": (None, {"root": text, "os": TEXT0, "machineId": TEXT0, "host": TEXT0}),
     "disclosureKey": DIGEST, "items": [{
         "name": ITEM, "layer": DIGEST, "segments": DIGEST, "bytes": whole, "records": whole, "root": HEX64,
         "source": {"provider": text, "api": text, "account": TEXT0, "region": TEXT0, "identity": TEXT0,

@@ -9,6 +9,8 @@ pub struct ProgressCounter {
     pub pages: AtomicU64,
     /// Bytes before compression.
     pub bytes: AtomicU64,
+    /// Steps of a plan that have ended.
+    pub steps_ended: AtomicU64,
 }
 
 impl ProgressCounter {

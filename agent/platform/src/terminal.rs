@@ -7,15 +7,16 @@ use evidence_format::safe::safe;
 
 /// Time between two redraws: short enough to look alive, long enough to cost nothing.
 const REDRAW: Duration = Duration::from_millis(100);
-/// Characters of the line: fits the narrowest common terminal, since a wrapped line cannot be
-/// redrawn.
-const LINE_CHARS_MAX: usize = 79;
+/// Columns where standard error does not say how many it has: the narrowest common terminal.
+const COLUMNS: usize = 80;
 
-/// One line of progress on standard error, which is cleared when this is dropped.
+/// Lines of progress on standard error, mostly one, which are cleared when this is dropped.
 #[derive(Debug)]
 pub struct ProgressLine {
     shown: bool,
     drawn: Option<Instant>,
+    /// Lines of the last drawing.
+    lines: usize,
 }
 
 impl ProgressLine {
@@ -25,23 +26,51 @@ impl ProgressLine {
         Self {
             shown: !quiet && io::stderr().is_terminal(),
             drawn: None,
+            lines: 0,
         }
     }
 
-    /// Draws the line that `text` returns, unless the last redraw was a moment ago.
+    /// True if standard error is a terminal on which this draws.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        self.shown
+    }
+
+    /// Draws the lines that `text` returns, unless the last redraw was a moment ago.
     pub fn draw(&mut self, text: impl FnOnce() -> String) {
-        if self.shown && self.drawn.is_none_or(|drawn| drawn.elapsed() >= REDRAW) {
-            let text: String = safe(&text()).chars().take(LINE_CHARS_MAX).collect();
-            let _ = write!(io::stderr(), "\r\x1b[K{text}");
-            self.drawn = Some(Instant::now());
+        if !self.shown || self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
+            return;
         }
+        // A wrapped line could not be redrawn.
+        let columns = columns().saturating_sub(1);
+        let lines: Vec<String> = text()
+            .lines()
+            .map(|line| safe(line).chars().take(columns).collect())
+            .collect();
+        let _ = write!(
+            io::stderr(),
+            "{}{}",
+            self.erasure(),
+            lines.join("\x1b[K\r\n")
+        );
+        self.drawn = Some(Instant::now());
+        self.lines = lines.len();
     }
 
-    /// Clears the line, so that other output can be written. The next [`ProgressLine::draw`]
+    /// Clears the lines, so that other output can be written. The next [`ProgressLine::draw`]
     /// redraws.
     pub fn clear(&mut self) {
         if self.drawn.take().is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+            let _ = write!(io::stderr(), "{}", self.erasure());
+            self.lines = 0;
+        }
+    }
+
+    /// What moves the cursor to the first line, and clears from there.
+    fn erasure(&self) -> String {
+        match self.lines {
+            0 | 1 => "\r\x1b[K".to_owned(),
+            lines => format!("\r\x1b[{}A\x1b[J", lines - 1),
         }
     }
 }
@@ -50,6 +79,12 @@ impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
+    let columns = size.map(|size| usize::from(size.ws_col));
+    columns.filter(|columns| *columns > 0).unwrap_or(COLUMNS)
 }
 
 /// `bytes` with a binary unit and one decimal: `5.0 MiB`.
@@ -71,18 +106,25 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// Parses a duration such as `90s`, `5m`, `1h`, `3d`; a number without unit is seconds.
+/// Parses a duration such as `90s`, `5m`, `1h`, `3d`. A number without unit is refused: who writes
+/// `--last 7` hardly means seconds.
 ///
 /// # Errors
 /// What was expected, for the user.
-pub fn duration(text: &str) -> Result<Duration, &'static str> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let unit = match &text[digits.len()..] {
-        "" | "s" => 1,
+        "s" => 1,
         "m" => 60,
         "h" => 3600,
         "d" => 86_400,
-        _ => return Err("expected a number and a unit s, m, h or d"),
+        "" if is_number => {
+            return Err(format!(
+                "{text} of what? give a unit: {text}s, {text}m, {text}h or {text}d"
+            ));
+        }
+        _ => return Err("expected a number and a unit s, m, h or d".to_owned()),
     };
     let seconds = digits
         .parse::<u64>()
@@ -91,7 +133,7 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
         .filter(|n| *n > 0);
     seconds
         .map(Duration::from_secs)
-        .ok_or("expected a number above zero and a unit s, m, h or d")
+        .ok_or_else(|| "expected a number above zero and a unit s, m, h or d".to_owned())
 }
 
 #[cfg(test)]
@@ -102,8 +144,12 @@ mod tests {
     fn parses_durations_with_unit() {
         let seconds = |text| duration(text).map(|d| d.as_secs());
         assert_eq!(
-            (seconds("90"), seconds("30s"), seconds("5m"), seconds("2h")),
+            (seconds("90s"), seconds("30s"), seconds("5m"), seconds("2h")),
             (Ok(90), Ok(30), Ok(300), Ok(7200))
+        );
+        assert_eq!(
+            seconds("7"),
+            Err("7 of what? give a unit: 7s, 7m, 7h or 7d".to_owned())
         );
         assert_eq!(seconds("3d"), Ok(259_200));
         for bad in [

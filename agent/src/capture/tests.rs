@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use evidence_format::bundle::BundleMetadata;
-use evidence_format::config::{BundleConfig, CollectorInfo, ItemEntry};
+use evidence_format::config::{BundleConfig, CollectorInfo, ExaminedSystem, ItemEntry};
 use evidence_format::container::layout::BundleFolder;
 use evidence_format::coverage::{EndReason, GapReason};
 use evidence_format::digest::Digest;
@@ -19,11 +19,12 @@ use evidence_format::item::{CompressionPool, PieceVisitor, SegmentPiece, WorkerP
 use evidence_format::keyring::SecretKey;
 use evidence_format::statement::{CapturePredicate, SignerRole, StreamLink};
 use evidence_format::verify::{Finding, TrustPolicy, verify_and_view};
-use evidence_format::warc::{RecordVisitor, WarcFields, WarcParser, path_of_file_uri};
+use evidence_format::warc::{RecordVisitor, WarcFields, WarcParser, file_uri, path_of_file_uri};
 use tempfile::TempDir;
 
 use super::*;
 
+mod catalogue;
 mod left_out;
 mod places;
 mod threads;
@@ -353,6 +354,56 @@ fn captures_processes_exactly_and_environment_names_only() {
         b"PATH=/bin\0TOKEN=hunter2\0"
     );
     assert!(sealed.item("processes").redactions.is_empty());
+}
+
+#[test]
+fn bundle_names_the_system_that_was_read() {
+    let root = Root::new();
+    root.file("usr/lib/os-release", "PRETTY_NAME=\"Alpine Linux v3.22\"\n");
+    root.link("etc/os-release", "../usr/lib/os-release");
+    root.file("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+    root.file("etc/hostname", "web-1\n");
+    let outside = TempDir::new().expect("a folder");
+    let link = outside.path().join("image");
+    symlink(root.0.path(), &link).expect("a link");
+    let options = CaptureOptions {
+        root: link,
+        deadline: Duration::ZERO,
+        ..root.options(&["users"])
+    };
+    let sealed = capture_with(&options, |reader| reader);
+    let expected = ExaminedSystem {
+        root: file_uri(root.0.path().as_os_str().as_bytes()),
+        os: Some("Alpine Linux v3.22".to_owned()),
+        machine_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
+        host: Some("web-1".to_owned()),
+    };
+    assert_eq!(
+        sealed.config.examined,
+        Some(expected),
+        "also past the deadline"
+    );
+}
+
+/// Hangs on the file that names the system.
+fn hang_on_os_release(path: &Path) {
+    if path.as_os_str().as_bytes().ends_with(b"os-release") {
+        std::thread::sleep(Duration::from_secs(600));
+    }
+}
+
+#[test]
+fn hung_os_release_costs_only_the_name() {
+    let root = Root::new();
+    root.file("etc/os-release", "PRETTY_NAME=x\n");
+    root.file("etc/hostname", "web-1\n");
+    let sealed = capture_with(&root.options(&["users"]), |reader| ReaderOptions {
+        before_touch: hang_on_os_release,
+        patience: Duration::from_millis(100),
+        ..reader
+    });
+    let system = sealed.config.examined.expect("a host was read");
+    assert_eq!((system.os, system.host.as_deref()), (None, Some("web-1")));
 }
 
 #[test]

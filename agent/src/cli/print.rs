@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use evidence_format::config::{BundleConfig, ItemEntry};
+use evidence_format::config::{BundleConfig, ExaminedSystem, ItemEntry};
 use evidence_format::coverage::{Gap, GapReason};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
@@ -19,6 +19,8 @@ use serde::Serialize;
 
 use super::{OutputArguments, out};
 
+/// [`ExaminedSystem::root`] of the machine itself.
+const OWN_ROOT: &str = "file:///";
 /// Examples of one kind of gap in a summary; the bundle has more.
 const EXAMPLES_MAX: usize = 3;
 /// Characters of one example in a summary.
@@ -47,6 +49,8 @@ struct BundleReceipt<'a> {
     records: u64,
     bytes: u64,
     gaps: u64,
+    /// `null` where no host was read.
+    examined: &'a Option<ExaminedSystem>,
 }
 
 /// Prints the receipt in the form that `target` asks for.
@@ -79,6 +83,7 @@ fn receipt(published: &PublishedBundle) -> String {
         records: items.iter().map(|item| item.records).sum(),
         bytes: items.iter().map(|item| item.bytes).sum(),
         gaps: items.iter().map(|item| item.coverage.missing()).sum(),
+        examined: &published.config.examined,
     };
     serde_json::to_string(&receipt).expect("texts and integers") + "\n"
 }
@@ -88,10 +93,21 @@ fn summary(published: &PublishedBundle) -> String {
     let BundleConfig {
         incident,
         collector,
+        examined,
         items,
         ..
     } = &published.config;
-    let mut text = format!("sealed for {incident} on {}\n\n", safe(&collector.host));
+    let mut text = format!("sealed for {incident} on {}\n", safe(&collector.host));
+    let system = examined.as_ref().filter(|system| system.root != OWN_ROOT);
+    if let Some(ExaminedSystem { root, os, host, .. }) = system {
+        let names: Vec<_> = [host, os]
+            .into_iter()
+            .flatten()
+            .map(|name| safe(name))
+            .collect();
+        let _ = writeln!(text, "examined {}: {}", safe(root), names.join(", "));
+    }
+    text.push('\n');
     write_items(&mut text, items);
     write_gaps(&mut text, items);
     let (path, key) = (

@@ -20,8 +20,8 @@ use super::print;
 ///
 /// Each PATH becomes one item of the bundle; the item of a folder has one record for each file in
 /// it. Links in a folder are kept as links. FIFOs, sockets and devices are not opened; the bundle
-/// lists them as missing, as it does files that cannot be read. A PATH that cannot be read itself
-/// is an error, and nothing is sealed.
+/// lists them as missing, as it does files that cannot be read and those on a dead mount. A PATH
+/// that cannot be read itself is an error, and nothing is sealed.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -36,8 +36,9 @@ pub(super) struct SealArguments {
 }
 
 pub(super) fn run(arguments: SealArguments) -> Result<()> {
-    let interrupt = InterruptFlags::listen()?;
+    // Signals end the process until there is something to clean up, even where a PATH hangs.
     let targets = files::targets(&arguments.paths)?;
+    let interrupt = InterruptFlags::listen()?;
     // All processors: unlike a capture, this need not spare an examined machine.
     let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let mut work = BundleInProgress::begin(

@@ -1,21 +1,24 @@
 //! Seals files as they are: a screenshot, a ticket's export, a folder of logs.
 //!
 //! Each target becomes one item, and each file in it one `resource` record of its exact bytes.
-//! Files are read once, in constant memory. Anything else is not opened, since opening a FIFO waits
-//! and opening a device may have any effect. What cannot be read becomes a gap, with a record that
-//! states the reason.
+//! Files are read once, in constant memory, by the reader of the probes: what hangs is a gap, and its
+//! neighbours are sealed. Anything but files, folders and links is not opened, since opening a FIFO
+//! waits and opening a device may have any effect. What cannot be read becomes a gap, with a record
+//! that states the reason.
 
 mod media_type;
 mod name;
 mod record;
 mod walk;
 
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, OpenOptions};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{io, thread};
 
 use evidence_format::bundle::{BundleError, DraftBundle};
 use evidence_format::config::ItemSource;
@@ -27,9 +30,14 @@ use evidence_format::warc::file_uri;
 use rustix::fs::OFlags;
 
 use crate::identity;
+use crate::read::{MountTable, Reader, ReaderOptions};
 use name::ItemNames;
 use record::FileRecorder;
 use walk::FileWalk;
+
+/// Longest time without progress in one file. Longer than a capture's, since nothing is being lost
+/// meanwhile, and a share that somebody seals from may have to be mounted first.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Files could not be sealed.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +49,9 @@ pub enum FilesError {
         #[source]
         cause: io::Error,
     },
+    /// A target does not answer.
+    #[error("cannot open {}: it does not answer, is it on a dead mount?", path.display())]
+    Hung { path: PathBuf },
     /// A target is a FIFO, a socket or a device.
     #[error("cannot seal {}: it is neither a file nor a folder", path.display())]
     Special { path: PathBuf },
@@ -106,6 +117,22 @@ fn target(path: &Path, names: &mut ItemNames) -> Result<FileTarget, FilesError> 
     if path == Path::new("-") {
         return Err(FilesError::StandardInput);
     }
+    let (given, (sender, receiver)) = (path.to_owned(), mpsc::channel());
+    let started = thread::Builder::new().spawn(move || sender.send(check_target(&given)));
+    started.map_err(open_failed(path))?;
+    let hung = |_| FilesError::Hung {
+        path: path.to_owned(),
+    };
+    let real = receiver.recv_timeout(PATIENCE).map_err(hung)??;
+    Ok(FileTarget {
+        item: names.give(&real),
+        // Resolved once, so that a link that is changed later cannot lead elsewhere.
+        path: real,
+    })
+}
+
+/// Resolves the links in `path` and tries to open it. Hangs if `path` does.
+fn check_target(path: &Path) -> Result<PathBuf, FilesError> {
     let real = fs::canonicalize(path).map_err(open_failed(path))?;
     let kind = fs::symlink_metadata(&real)
         .map_err(open_failed(path))?
@@ -113,17 +140,18 @@ fn target(path: &Path, names: &mut ItemNames) -> Result<FileTarget, FilesError> 
     if kind.is_dir() {
         fs::read_dir(&real).map_err(open_failed(path))?;
     } else if kind.is_file() {
-        open(&real).map_err(open_failed(path))?; // fails here rather than as a gap in the bundle
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY;
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits() as i32)
+            .open(&real);
+        opened.map_err(open_failed(path))?; // fails here rather than as a gap in the bundle
     } else {
         return Err(FilesError::Special {
             path: path.to_owned(),
         });
     }
-    Ok(FileTarget {
-        item: names.give(&real),
-        // Resolved once, so that a link that is changed later cannot lead elsewhere.
-        path: real,
-    })
+    Ok(real)
 }
 
 fn open_failed(path: &Path) -> impl Fn(io::Error) -> FilesError {
@@ -158,6 +186,23 @@ pub fn seal(
     targets: &[FileTarget],
     control: &mut SealControl<'_>,
 ) -> Result<(), FilesError> {
+    let options = ReaderOptions {
+        root: PathBuf::from("/"),
+        patience: PATIENCE,
+        entries_max: u64::MAX,
+        before_touch: |_: &Path| {},
+        mounts: || MountTable::read(Path::new("/proc/self/mountinfo")),
+    };
+    seal_with(draft, targets, control, options)
+}
+
+fn seal_with(
+    draft: &mut DraftBundle,
+    targets: &[FileTarget],
+    control: &mut SealControl<'_>,
+    options: ReaderOptions,
+) -> Result<(), FilesError> {
+    let mut reader = Reader::start(options);
     let source = ItemSource {
         provider: "files".to_owned(),
         api: "seal".to_owned(),
@@ -167,33 +212,24 @@ pub fn seal(
         clock: None,
     };
     for target in targets {
-        let walk = FileWalk::new(target.path.clone(), control.skip);
-        let mut recorder = FileRecorder::start(draft, target, control)?;
-        for entry in walk {
-            recorder.record_entry(&entry)?;
+        let mut walk = FileWalk::new(target.path.clone(), control.skip);
+        let mut recorder = FileRecorder::start(draft, target, control, &mut reader)?;
+        loop {
+            let mut batch = walk.next_batch();
+            if batch.is_empty() {
+                break;
+            }
+            batch.iter().for_each(|path| recorder.request(path));
+            while let Some(path) = batch.pop_front() {
+                if let Some(listing) = recorder.record_next()? {
+                    walk.enter(&path, &listing);
+                }
+            }
         }
         recorder.finish(source.clone())?;
     }
     Ok(())
 }
 
-/// Opens a file for reading, without waiting and without following a link. Where the system permits
-/// it (`open(2)`: to the file's owner and to root), its access time does not change.
-fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY;
-    let file = match open_with(path, flags | OFlags::NOATIME) {
-        // Refused for NOATIME or for reading: the second attempt tells them apart.
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => open_with(path, flags),
-        opened => opened,
-    }?;
-    // Of the open file, which may be another one than the walk has seen.
-    let metadata = file.metadata()?;
-    Ok((file, metadata))
-}
-
-fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits() as i32)
-        .open(path)
-}
+#[cfg(test)]
+mod tests;

@@ -1,29 +1,31 @@
 //! Writes each file as one record.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Chain, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use evidence_format::bundle::{DraftBundle, DraftItem};
 use evidence_format::config::ItemSource;
 use evidence_format::coverage::{Coverage, GapReason};
-use evidence_format::item::{StopError, StreamedBlock};
+use evidence_format::item::StopError;
 use evidence_format::time::Timestamp;
 use evidence_format::warc::{RecordType, TruncationReason, WarcHeader, file_uri};
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::walk::WalkEntry;
-use super::{FileTarget, FilesError, SealControl, media_type, open};
+use super::{FileTarget, FilesError, SealControl, media_type};
 use crate::identity;
-use crate::read::FileFacts;
-use crate::recorder::errno_text;
+use crate::read::{
+    FileFacts, ObjectStart, ReadEvent, ReadMethod, ReadOutcome, ReadRequest, Reader, ReaderPoll,
+};
+use crate::recorder::{FolderListing, errno_text, truncation};
 
-/// Files up to this size are read before their record begins, so that the record has the length
-/// that was read and not the one that was reported: files in `/proc` report 0 bytes, those in
-/// `/sys` a page.
-const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
+/// How often a stop is noticed while nothing is delivered.
+const TICK: Duration = Duration::from_millis(50);
 
 const WARC_FIELDS: &str = "application/warc-fields";
 
@@ -48,8 +50,8 @@ impl<'p> RecordDescription<'p> {
     }
 
     /// Adds the facts of the file, in the same fields as probes do.
-    fn with(mut self, metadata: &Metadata) -> Self {
-        self.fields.extend(FileFacts::from(metadata).fields());
+    fn with(mut self, facts: Option<FileFacts>) -> Self {
+        self.fields.extend(facts.iter().flat_map(FileFacts::fields));
         self
     }
 
@@ -83,7 +85,8 @@ pub(super) struct FileRecorder<'a, 'd, 'w> {
     item: DraftItem<'d>,
     coverage: Coverage,
     control: &'a mut SealControl<'w>,
-    /// The start of the current file; reused, to keep its memory.
+    reader: &'a mut Reader,
+    /// A file, a link's target or the names in a folder; reused, to keep its memory.
     head: Vec<u8>,
 }
 
@@ -93,6 +96,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         draft: &'d mut DraftBundle,
         target: &FileTarget,
         control: &'a mut SealControl<'w>,
+        reader: &'a mut Reader,
     ) -> Result<Self, FilesError> {
         let mut item = draft.item(&target.item)?;
         let description = format!(
@@ -114,24 +118,68 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
             item,
             coverage: Coverage::new(),
             control,
+            reader,
             head: Vec::new(),
         })
     }
 
-    pub(super) fn record_entry(&mut self, entry: &WalkEntry) -> Result<(), FilesError> {
-        if self.control.is_stopped() {
-            return Err(FilesError::Interrupted);
+    /// Requests a path. Each must then be recorded, in the order of the requests.
+    pub(super) fn request(&mut self, path: &Path) {
+        let path = path.as_os_str().as_bytes();
+        self.reader
+            .request(ReadRequest::bytes(path, ReadMethod::AsIs));
+    }
+
+    /// Records the oldest request. Returns the names in it if it is a folder, which has no record.
+    pub(super) fn record_next(&mut self) -> Result<Option<FolderListing>, FilesError> {
+        let Some(request) = self.reader.current().map(Arc::clone) else {
+            return Ok(None);
+        };
+        let path = PathBuf::from(OsStr::from_bytes(&request.path));
+        self.head.clear();
+        let mut start = None;
+        let outcome = loop {
+            match self.next_event()? {
+                ReadEvent::Start(long) if long.stream_bytes.is_some() => {
+                    self.coverage.pages += 1;
+                    self.record_long(&path, &long)?;
+                    return Ok(None);
+                }
+                ReadEvent::Start(object) => start = Some(object),
+                ReadEvent::Bytes(range) => {
+                    self.head.extend_from_slice(self.reader.bytes(range));
+                }
+                ReadEvent::End(outcome) => break outcome,
+            }
+        };
+        self.reader.pop_request();
+        let facts = start.and_then(|start| start.facts);
+        let is_folder = facts.is_some_and(|facts| facts.kind() == FileType::Directory);
+        if is_folder && matches!(outcome, ReadOutcome::Whole { .. }) {
+            let names = std::mem::take(&mut self.head);
+            return Ok(Some(FolderListing::from(names)));
+        }
+        // All or nothing: a folder that is listed in part would pass for complete.
+        if is_folder {
+            self.head.clear();
         }
         self.coverage.pages += 1;
-        let path = &entry.path;
-        match &entry.metadata {
-            Ok(metadata) if metadata.is_file() => self.record_file(path),
-            Ok(metadata) if metadata.is_symlink() => self.record_link(path, metadata),
-            Ok(metadata) => self.record_gap(
-                GapReason::SpecialFile,
-                RecordDescription::new(path, media_type::UNKNOWN).with(metadata),
-            ),
-            Err(e) => self.record_failure(path, e),
+        self.record_whole(&path, facts, outcome)?;
+        Ok(None)
+    }
+
+    /// The next event of the oldest request.
+    fn next_event(&mut self) -> Result<ReadEvent, FilesError> {
+        loop {
+            if self.control.is_stopped() {
+                return Err(FilesError::Interrupted);
+            }
+            match self.reader.next(TICK) {
+                ReaderPoll::Event(event) => return Ok(event),
+                // nothing is pending, and yet something is awaited: a bug of ours
+                ReaderPoll::Idle => return Ok(ReadEvent::End(ReadOutcome::Crashed)),
+                ReaderPoll::Waiting => {}
+            }
         }
     }
 
@@ -140,67 +188,75 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         Ok(self.item.finish(source, self.coverage, Vec::new())?)
     }
 
-    fn record_file(&mut self, path: &Path) -> Result<(), FilesError> {
-        let description = RecordDescription::new(path, media_type::of(path));
-        let (file, metadata) = match open(path) {
-            Ok(opened) => opened,
-            Err(e) => return self.record_failure(path, &e),
+    /// Records what is in `head`: a short file or a link's target, whole or not.
+    fn record_whole(
+        &mut self,
+        path: &Path,
+        facts: Option<FileFacts>,
+        outcome: ReadOutcome,
+    ) -> Result<(), FilesError> {
+        let is_link = facts.is_some_and(|facts| facts.kind() == FileType::Symlink);
+        let is_file = facts.is_some_and(|facts| facts.is_regular());
+        let content_type = if is_file {
+            media_type::of(path)
+        } else {
+            media_type::UNKNOWN
         };
-        let description = description.with(&metadata);
-        if !metadata.is_file() {
-            return self.record_gap(GapReason::SpecialFile, description); // replaced since the walk
+        let mut description = RecordDescription::new(path, content_type).with(facts);
+        if is_link {
+            description.fields.push(("Exhibit-Kind", "link".to_owned()));
         }
-        let _ = fadvise(&file, 0, None, Advice::Sequential); // only a hint: without it reading is correct too
-        self.head.clear();
-        match (&file).take(WHOLE_BYTES_MAX).read_to_end(&mut self.head) {
-            Err(e) => self.record_failure(path, &e),
-            // Shorter than asked means at its end: the size that it reports does not matter.
-            Ok(n) if (n as u64) < WHOLE_BYTES_MAX => self.record_whole(&description),
-            Ok(_) => self.record_long(description, file, metadata.len()),
+        if let ReadOutcome::Failed(errno) = outcome {
+            let errno = errno_text(errno);
+            description.fields.push(("Exhibit-Errno", errno));
         }
-    }
-
-    /// A file that fits into `head`.
-    fn record_whole(&mut self, description: &RecordDescription<'_>) -> Result<(), FilesError> {
+        if let Some(reason) = reason(outcome) {
+            // WARC has no word for "absent"; the reason is in `Exhibit-Gap`.
+            description.truncated = truncation(outcome);
+            let reason_text = reason.as_str().to_owned();
+            description.fields.push(("Exhibit-Gap", reason_text));
+            let kept = self.head.len() as u64;
+            let size = facts.filter(|_| is_file).map_or(0, |facts| facts.size);
+            self.count_gap(reason, path, kept, size.saturating_sub(kept));
+        }
         description.header(RecordType::Resource, |header| {
             self.item.record(header, &self.head)
         })?;
-        (self.control.progress)(description.path, &self.head);
+        if !is_link {
+            (self.control.progress)(path, &self.head);
+        }
         Ok(())
     }
 
-    /// A file that is longer than `head`. It reported `reported_bytes` when it was opened; what it
-    /// has grown by since is not recorded.
-    fn record_long(
-        &mut self,
-        mut description: RecordDescription<'_>,
-        file: File,
-        reported_bytes: u64,
-    ) -> Result<(), FilesError> {
-        // At least what is in `head`: the record states its length before its bytes.
-        let bytes = reported_bytes.max(WHOLE_BYTES_MAX);
-        if reported_bytes < WHOLE_BYTES_MAX {
-            // A long file that reports no size, as in /proc. Probes are the way to capture these.
-            description.truncated = Some(TruncationReason::Length);
-            self.count_gap(GapReason::TooLarge, description.path, bytes, 0);
-        }
+    /// A long file: its record states its length before its bytes, which are never in memory as a
+    /// whole. What it has grown by since is not recorded.
+    fn record_long(&mut self, path: &Path, start: &ObjectStart) -> Result<(), FilesError> {
+        let bytes = start.stream_bytes.unwrap_or(0);
+        let description = RecordDescription::new(path, media_type::of(path)).with(start.facts);
         let mut content = LongFileContent {
-            // The beginning was read already, and must not be read twice: the file may change.
-            bytes: self.head.chain(file),
-            path: description.path,
-            control: &mut *self.control,
+            reader: self.reader,
+            path,
+            control: self.control,
+            rest: 0..0,
+            outcome: None,
         };
         let streamed = description.header(RecordType::Resource, |header| {
             self.item.record_stream(header, bytes, &mut content)
         });
+        let mut outcome = content.outcome;
         if self.control.is_stopped() {
             return Err(FilesError::Interrupted); // rather than the error that the stop has caused
         }
         let streamed = streamed?;
-        if streamed.kept < bytes {
-            self.record_shortfall(description.path, bytes, &streamed)
-        } else {
-            Ok(())
+        while outcome.is_none() {
+            if let ReadEvent::End(end) = self.next_event()? {
+                outcome = Some(end);
+            }
+        }
+        self.reader.pop_request();
+        match outcome.and_then(reason) {
+            Some(reason) => self.record_shortfall(path, bytes, streamed.kept, reason),
+            None => Ok(()),
         }
     }
 
@@ -210,63 +266,18 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         &mut self,
         path: &Path,
         bytes: u64,
-        streamed: &StreamedBlock,
+        kept: u64,
+        reason: GapReason,
     ) -> Result<(), FilesError> {
-        let reason = if streamed.error.is_some() {
-            GapReason::ReadFailed
-        } else {
-            GapReason::Shrank
-        };
-        self.count_gap(reason, path, streamed.kept, bytes - streamed.kept);
+        self.count_gap(reason, path, kept, bytes - kept);
         let mut description = RecordDescription::new(path, WARC_FIELDS);
         description
             .fields
             .push(("Exhibit-Gap", reason.as_str().to_owned()));
-        let block = format!(
-            "bytesAnnounced: {bytes}\r\nbytesKept: {}\r\n",
-            streamed.kept
-        );
+        let block = format!("bytesAnnounced: {bytes}\r\nbytesKept: {kept}\r\n");
         Ok(description.header(RecordType::Metadata, |header| {
             self.item.record(header, block.as_bytes())
         })?)
-    }
-
-    /// Keeps a link as the text of its target.
-    fn record_link(&mut self, path: &Path, metadata: &Metadata) -> Result<(), FilesError> {
-        let mut description = RecordDescription::new(path, media_type::UNKNOWN).with(metadata);
-        description.fields.push(("Exhibit-Kind", "link".to_owned()));
-        match fs::read_link(path) {
-            Ok(to) => {
-                let text = to.as_os_str().as_bytes();
-                Ok(description.header(RecordType::Resource, |header| {
-                    self.item.record(header, text)
-                })?)
-            }
-            Err(e) => self.record_failure(path, &e),
-        }
-    }
-
-    fn record_failure(&mut self, path: &Path, error: &io::Error) -> Result<(), FilesError> {
-        let mut description = RecordDescription::new(path, media_type::UNKNOWN);
-        description
-            .fields
-            .extend(Errno::from_io_error(error).map(|errno| ("Exhibit-Errno", errno_text(errno))));
-        self.record_gap(reason(error), description)
-    }
-
-    /// Writes an empty record for a missing file.
-    fn record_gap(
-        &mut self,
-        reason: GapReason,
-        mut description: RecordDescription<'_>,
-    ) -> Result<(), FilesError> {
-        self.count_gap(reason, description.path, 0, 0);
-        // WARC has no word for "absent"; the reason is in `Exhibit-Gap`.
-        description.truncated = Some(TruncationReason::Unspecified);
-        description
-            .fields
-            .push(("Exhibit-Gap", reason.as_str().to_owned()));
-        Ok(description.header(RecordType::Resource, |header| self.item.record(header, &[]))?)
     }
 
     fn count_gap(&mut self, reason: GapReason, path: &Path, bytes_kept: u64, bytes_lost: u64) {
@@ -277,28 +288,55 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
 
 /// A long file's bytes, with progress and stop.
 struct LongFileContent<'a, 'w> {
-    bytes: Chain<&'a [u8], File>,
+    reader: &'a mut Reader,
     path: &'a Path,
     control: &'a mut SealControl<'w>,
+    /// Bytes that have arrived.
+    rest: Range<usize>,
+    outcome: Option<ReadOutcome>,
 }
 
 impl Read for LongFileContent<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.control.is_stopped() {
-            // An error, since an early end would be padded as if the file had shrunk.
-            return Err(io::Error::other(StopError));
+        while self.rest.is_empty() && self.outcome.is_none() {
+            if self.control.is_stopped() {
+                // An error, since an early end would be padded as if the file had shrunk.
+                return Err(io::Error::other(StopError));
+            }
+            match self.reader.next(TICK) {
+                ReaderPoll::Event(ReadEvent::Bytes(range)) => self.rest = range,
+                ReaderPoll::Event(ReadEvent::End(outcome)) => self.outcome = Some(outcome),
+                ReaderPoll::Idle => self.outcome = Some(ReadOutcome::Crashed),
+                ReaderPoll::Event(ReadEvent::Start(_)) | ReaderPoll::Waiting => {}
+            }
         }
-        let n = self.bytes.read(buffer)?;
+        let from = self.rest.start;
+        let n = buffer.len().min(self.rest.len());
+        buffer[..n].copy_from_slice(self.reader.bytes(from..from + n));
+        self.rest.start += n;
         (self.control.progress)(self.path, &buffer[..n]);
         Ok(n)
     }
 }
 
-fn reason(error: &io::Error) -> GapReason {
-    match Errno::from_io_error(error) {
-        Some(Errno::ACCESS | Errno::PERM) => GapReason::PermissionDenied,
-        Some(Errno::NOENT | Errno::NOTDIR | Errno::STALE) => GapReason::Vanished,
-        Some(Errno::NXIO | Errno::LOOP) => GapReason::SpecialFile, // a socket or a link has replaced it since the walk
-        _ => GapReason::ReadFailed,
+/// Why an object is missing, or a part of it; `None` if it is whole.
+fn reason(outcome: ReadOutcome) -> Option<GapReason> {
+    match outcome {
+        ReadOutcome::Whole { .. } | ReadOutcome::Repeated => None,
+        ReadOutcome::Cut(reason) => Some(reason),
+        ReadOutcome::Shortened { .. } => Some(GapReason::TooLarge),
+        ReadOutcome::Special => Some(GapReason::SpecialFile),
+        ReadOutcome::ForeignLink => Some(GapReason::ForeignLink),
+        ReadOutcome::ProcessEnded => Some(GapReason::ProcessEnded),
+        ReadOutcome::Shrank => Some(GapReason::Shrank),
+        ReadOutcome::Hung => Some(GapReason::Hung),
+        ReadOutcome::Crashed => Some(GapReason::Crashed),
+        ReadOutcome::Failed(Errno::ACCESS | Errno::PERM) => Some(GapReason::PermissionDenied),
+        ReadOutcome::Failed(Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::SRCH) => {
+            Some(GapReason::Vanished)
+        }
+        // a socket or a link has replaced it since it was listed
+        ReadOutcome::Failed(Errno::NXIO | Errno::LOOP) => Some(GapReason::SpecialFile),
+        ReadOutcome::Failed(_) => Some(GapReason::ReadFailed),
     }
 }

@@ -1,64 +1,75 @@
 //! Walks a folder in an order that does not depend on the file system.
 
-use std::fs::{self, Metadata};
-use std::io;
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// A file or link with its own metadata, never that of a link's target.
-pub(super) struct WalkEntry {
-    pub(super) path: PathBuf,
-    /// Also an error for a folder that cannot be listed.
-    pub(super) metadata: io::Result<Metadata>,
-}
+use crate::recorder::FolderListing;
+
+/// Paths that are requested at once, so that many small files do not cost a thread switch each.
+const BATCH_MAX: usize = 256;
 
 /// Everything below a path except folders, depth first, by name within each folder. If the path is
 /// a file, only that. Links are not followed. Memory: the names in the folders on the current path.
+///
+/// The walk reads nothing itself: the caller tells it what is in each folder.
 pub(super) struct FileWalk {
     /// A stack: the next path is at the end.
-    ahead: Vec<PathBuf>,
+    ahead: Vec<WalkPath>,
     skip: PathBuf,
+}
+
+struct WalkPath {
+    path: PathBuf,
+    may_be_folder: bool,
 }
 
 impl FileWalk {
     /// Walks `path` without the folder `skip`.
     pub(super) fn new(path: PathBuf, skip: &Path) -> Self {
+        let may_be_folder = true;
         Self {
-            ahead: vec![path],
+            ahead: vec![WalkPath {
+                path,
+                may_be_folder,
+            }],
             skip: skip.to_owned(),
         }
     }
 
-    fn enter(&mut self, folder: &Path) -> io::Result<()> {
-        let mut inside = fs::read_dir(folder)?
-            // All or nothing: a folder that is listed in part would pass for complete.
-            .map(|entry| Ok(entry?.path()))
-            .collect::<io::Result<Vec<_>>>()?;
-        // Descending, since the stack is popped at its end.
-        inside.sort_unstable_by(|a, b| b.file_name().cmp(&a.file_name()));
-        self.ahead.append(&mut inside);
-        Ok(())
-    }
-}
-
-impl Iterator for FileWalk {
-    type Item = WalkEntry;
-
-    fn next(&mut self) -> Option<WalkEntry> {
-        loop {
-            let path = self.ahead.pop()?;
-            let mut metadata = fs::symlink_metadata(&path);
-            if metadata.as_ref().is_ok_and(Metadata::is_dir) {
-                // The draft grows while it is walked, and would contain itself.
-                if path == self.skip {
-                    continue;
-                }
-                match self.enter(&path) {
-                    Ok(()) => continue,
-                    Err(e) => metadata = Err(e),
+    /// The next paths, in order: of those that may be folders only the last. Empty at the end.
+    pub(super) fn next_batch(&mut self) -> VecDeque<PathBuf> {
+        let mut batch = VecDeque::new();
+        while batch.len() < BATCH_MAX
+            && let Some(WalkPath {
+                path,
+                may_be_folder,
+            }) = self.ahead.pop()
+        {
+            // The draft grows while it is walked, and would contain itself.
+            if path != self.skip {
+                batch.push_back(path);
+                if may_be_folder {
+                    break; // what is in it comes next
                 }
             }
-            return Some(WalkEntry { path, metadata });
         }
+        batch
+    }
+
+    /// The next paths will be those in `folder`.
+    pub(super) fn enter(&mut self, folder: &Path, listing: &FolderListing) {
+        let mut inside: Vec<_> = listing
+            .entries()
+            .map(|entry| WalkPath {
+                path: folder.join(OsStr::from_bytes(entry.name)),
+                may_be_folder: entry.may_be_folder(),
+            })
+            .collect();
+        // Descending, since the stack is popped at its end.
+        inside.sort_unstable_by(|a, b| b.path.file_name().cmp(&a.path.file_name()));
+        self.ahead.append(&mut inside);
     }
 }
 
@@ -67,29 +78,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn walks_by_name_without_following_links() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let root = folder.path();
-        for name in ["b/2", "b/10", "a.txt", "c/d/e", "draft/blob"] {
-            fs::create_dir_all(root.join(name).parent().expect("inside")).expect("own folder");
-            fs::write(root.join(name), name).expect("own folder");
-        }
-        std::os::unix::fs::symlink(root, root.join("b/loop")).expect("own folder");
-        let found: Vec<_> = FileWalk::new(root.to_owned(), &root.join("draft"))
-            .map(|entry| entry.path)
-            .collect();
-        let expected = ["a.txt", "b/10", "b/2", "b/loop", "c/d/e"].map(|name| root.join(name));
-        assert_eq!(found, expected);
-        let alone: Vec<_> = FileWalk::new(root.join("a.txt"), root)
-            .map(|entry| entry.path)
-            .collect();
-        assert_eq!(alone, [root.join("a.txt")]);
-    }
-
-    #[test]
-    fn missing_path_is_an_entry_with_an_error() {
-        let mut walk = FileWalk::new("/nowhere/at/all".into(), Path::new("/"));
-        assert!(walk.next().is_some_and(|entry| entry.metadata.is_err()));
-        assert!(walk.next().is_none());
+    fn files_in_a_row_are_one_batch_and_folders_come_in_their_place() {
+        let mut walk = FileWalk::new("/r".into(), Path::new("/r/draft"));
+        let batch = |walk: &mut FileWalk| -> Vec<String> {
+            let paths = walk.next_batch();
+            paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect()
+        };
+        let listing = |text: &str| FolderListing::from(text.as_bytes().to_vec());
+        assert_eq!(batch(&mut walk), ["/r"]);
+        let names = "z\0file\0b\0folder\0draft\0folder\0a\0file\0c\0file\0";
+        walk.enter(Path::new("/r"), &listing(names));
+        assert_eq!(batch(&mut walk), ["/r/a", "/r/b"]);
+        walk.enter(Path::new("/r/b"), &listing("2\0file\0\x310\0file\0"));
+        assert_eq!(batch(&mut walk), ["/r/b/10", "/r/b/2", "/r/c", "/r/z"]);
+        assert!(batch(&mut walk).is_empty());
     }
 }

@@ -3,9 +3,12 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, HomeFolder, Probe, homes, request_files, request_folders};
+use super::{
+    DAY, HomeFolder, Probe, homes, own_file, request_files, request_folders, request_own_files,
+    tree,
+};
 use crate::read::{KeptPart, ReadMethod, ReadRequest, RedactionRule};
-use crate::recorder::{ProbeRecorder, join};
+use crate::recorder::{ProbeRecorder, join, name_of};
 
 pub(super) const USERS: Probe = Probe {
     name: "users",
@@ -25,7 +28,7 @@ pub(super) const PRIVILEGES: Probe = Probe {
 
 pub(super) const AUTHORIZED_KEYS: Probe = Probe {
     name: "authorized-keys",
-    what: "SSH server configuration and the public keys that may log in",
+    what: "SSH configuration, the public keys that may log in, the hosts that are known or trusted",
     api: "file",
     lifetime_seconds: 3 * DAY,
     run: authorized_keys,
@@ -39,12 +42,14 @@ const IDS: &[&str] = &[
     "/etc/shells",
     "/etc/nologin",
     "/etc/securetty",
+    "/etc/netgroup",
 ];
 
 const RULES: &[&str] = &[
     "/etc/sudoers",
     "/etc/sudo.conf",
     "/etc/doas.conf",
+    "/etc/krb5.conf",
     "/etc/pam.conf",
     "/etc/security/access.conf",
     "/etc/security/group.conf",
@@ -58,10 +63,22 @@ const RULE_FOLDERS: &[&str] = &[
     "/usr/share/polkit-1/rules.d",
     "/usr/local/share/polkit-1/rules.d",
     "/run/polkit-1/rules.d",
+    "/var/lib/polkit-1",
 ];
+/// Listed only: who was lectured by sudo has used it.
+const LECTURED: &[u8] = b"/var/lib/sudo/lectured";
 
-/// Below a home: OpenSSH's default key files, and `rc`, which it runs at each login.
-const KEYS: &[&str] = &[".ssh/authorized_keys", ".ssh/authorized_keys2", ".ssh/rc"];
+/// Below a home: accounts of other hosts that may log in without a password.
+const TRUSTED: &[&str] = &[".rhosts", ".shosts", ".k5login"];
+/// In [`SSH_FOLDER`]: lists of keys with their backups, `rc`, which OpenSSH runs at each login, and
+/// where the account goes to. The other files are private keys.
+const SSH_FILES: &[&[u8]] = &[b"authorized_keys", b"known_hosts", b"config", b"rc"];
+const SSH_FOLDER: &str = ".ssh";
+/// Of the machine.
+const SSH_SYSTEM_FOLDER: &[u8] = b"/etc/ssh";
+const SSH_SYSTEM_FILES: &[&[u8]] = &[b"ssh_config", b"ssh_known_hosts", b"shosts.equiv"];
+const PUBLIC_KEY: &[u8] = b".pub";
+const TRUSTED_HOSTS: &[&str] = &["/etc/hosts.equiv"];
 const SERVER: &str = "/etc/ssh/sshd_config";
 const SERVER_FOLDER: &str = "/etc/ssh/sshd_config.d";
 /// Patterns used from the server's configuration: real ones have one or two.
@@ -79,7 +96,8 @@ fn users(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
 
 fn privileges(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     request_files(recorder, RULES)?;
-    request_folders(recorder, RULE_FOLDERS)
+    request_folders(recorder, RULE_FOLDERS)?;
+    recorder.list(LECTURED).map(drop)
 }
 
 fn authorized_keys(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
@@ -98,28 +116,44 @@ fn authorized_keys(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> 
     }
     // Each pattern is tried in each home, so a hostile configuration would multiply.
     patterns.truncate(PATTERNS_MAX);
+    request_files(recorder, TRUSTED_HOSTS)?;
+    let system = recorder.walk(tree(SSH_SYSTEM_FOLDER, 0), |path, _| {
+        SSH_SYSTEM_FILES.contains(&name_of(path)) || path.ends_with(PUBLIC_KEY)
+    })?;
+    for file in system {
+        recorder.request(own_file(file.path))?;
+    }
+    let homes = homes(recorder)?;
     for HomeFolder {
         path: home,
         user: name,
-    } in homes(recorder)?
+    } in &homes
     {
-        let configured = patterns.iter().map(|pattern| expand(pattern, &home, &name));
-        let mut paths: Vec<_> = KEYS
-            .iter()
-            .map(|key| join(&home, key.as_bytes()))
+        let folder = join(home, SSH_FOLDER.as_bytes());
+        let found = recorder.walk(tree(&folder, 0), |path, _| is_ssh_file(path))?;
+        let configured = patterns.iter().map(|pattern| expand(pattern, home, name));
+        let mut paths: Vec<_> = found
+            .into_iter()
+            .map(|file| file.path)
             .chain(configured)
             .collect();
         // A configured pattern is often one of the defaults.
         paths.sort();
         paths.dedup();
         for path in paths {
-            recorder.request(ReadRequest {
-                content_type: "text/plain",
-                ..ReadRequest::file(path, KeptPart::Start)
-            })?;
+            recorder.request(own_file(path))?;
         }
     }
-    Ok(())
+    request_own_files(recorder, &homes, TRUSTED)
+}
+
+fn is_ssh_file(path: &[u8]) -> bool {
+    let name = name_of(path);
+    let is_list = |known: &&[u8]| {
+        let rest = name.strip_prefix(*known);
+        rest.is_some_and(|rest| rest.first().is_none_or(|b| !b.is_ascii_alphabetic()))
+    };
+    SSH_FILES.iter().any(is_list) || name.ends_with(PUBLIC_KEY)
 }
 
 /// The patterns in `AuthorizedKeysFile` lines (sshd_config(5)).

@@ -6,7 +6,7 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{HOUR, Probe, processes, tree};
+use super::{HOUR, Probe, processes, request_files, tree};
 use crate::read::{KeptPart, ReadMethod, ReadRequest, RedactionRule};
 use crate::recorder::{ProbeRecorder, name_of};
 
@@ -30,7 +30,11 @@ const STATE: &[(&str, usize)] = &[
     ("/var/lib/docker/containers", 1),
     ("/var/lib/containers/storage/overlay-containers", 3),
     ("/var/lib/lxc", 1),
+    ("/var/lib/docker/image", 1),
+    ("/etc/docker", 0),
 ];
+/// How the kubelet is configured. Pods' manifests are listed only, since they have secrets.
+const KUBELET: &str = "/var/lib/kubelet/config.yaml";
 /// Files captured besides JSON. Container logs are not among them: the logs probe finds them
 /// through `/var/log`.
 const FILES: &[&str] = &[
@@ -62,6 +66,7 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
             .into_iter()
             .try_for_each(|file| request_state(recorder, file.path))?;
     }
+    request_files(recorder, &[KUBELET])?;
     NAMES
         .iter()
         .try_for_each(|folder| recorder.list(folder).map(drop))

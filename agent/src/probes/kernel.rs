@@ -3,12 +3,12 @@
 use evidence_format::bundle::BundleError;
 
 use super::{Probe, request_files, request_kernel_files};
-use crate::read::{ReadMethod, ReadRequest};
-use crate::recorder::{FolderEntry, ProbeRecorder, Subtree};
+use crate::read::{KeptPart, Presence, ReadMethod, ReadRequest};
+use crate::recorder::{FolderEntry, ProbeRecorder, Subtree, TreeShares, join};
 
 pub(super) const PROBE: Probe = Probe {
     name: "kernel",
-    what: "kernel version, command line, taint, modules, ring buffer, security modules, keyrings, sysctl settings",
+    what: "kernel version, command line, taint, modules, ring buffer, security modules, keyrings, sysctl settings; release, time zone",
     api: "procfs",
     lifetime_seconds: 300,
     run,
@@ -33,15 +33,32 @@ const FILES: &[&str] = &[
     "vmstat",
 ];
 const SECURITY: &[&str] = &["lsm", "lockdown", "apparmor/profiles"];
-const RELEASE: &[&str] = &["/etc/os-release", "/etc/machine-id", "/etc/hostname"];
+const RELEASE: &[&str] = &[
+    "/etc/os-release",
+    "/etc/machine-id",
+    "/etc/hostname",
+    "/etc/lsb-release",
+    "/etc/debian_version",
+    "/etc/redhat-release",
+    "/etc/system-release",
+    "/etc/issue",
+    "/etc/issue.net",
+    "/etc/timezone",
+    "/etc/adjtime",
+];
+/// A link whose target has the zone's name.
+const ZONE: &str = "/etc/localtime";
 
 const SYSCTL: &str = "/proc/sys";
-/// Not read: a key, a number that each read generates, and a mount point which reading may mount.
-const SYSCTL_EXCLUDED: &[&str] = &[
-    "/stable_secret",
-    "/proc/sys/kernel/random/uuid",
-    "/proc/sys/fs/binfmt_misc",
-];
+/// Not read: a key, and a number that each read generates.
+const SYSCTL_EXCLUDED: &[&str] = &["/stable_secret", "/proc/sys/kernel/random/uuid"];
+/// Programs that start others by their first bytes. Listed only where it is mounted already: it is an
+/// automount point on many systems.
+const BINFMT: &[u8] = b"/proc/sys/fs/binfmt_misc";
+/// In mountinfo, after the optional fields.
+const BINFMT_MOUNTED: &[u8] = b" - binfmt_misc ";
+/// Of the process whose mounts are the host's.
+const MOUNTS: &str = "/proc/1/mountinfo";
 const SYSCTL_DEPTH_MAX: usize = 8;
 /// Readable by somebody. The others are triggers that can only be written.
 const READABLE: u32 = 0o444;
@@ -60,18 +77,39 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     recorder.names_required(b"/sys/module")?; // a rootkit that hides from /proc/modules often forgets this folder
     request_kernel_files(recorder, "/sys/kernel/security", SECURITY)?;
     request_files(recorder, RELEASE)?;
+    recorder.request(ReadRequest {
+        presence: Presence::LinkTarget,
+        ..ReadRequest::link(ZONE)
+    })?;
+    recorder.request(ReadRequest::file(ZONE, KeptPart::Start))?;
     let settings = recorder.walk(
         Subtree {
             top: SYSCTL.as_bytes(),
             depth_max: SYSCTL_DEPTH_MAX,
             // These listings say nothing that the settings themselves do not.
             record: false,
+            shares: TreeShares::PerChild,
+            enters: |path| path != BINFMT,
         },
         is_setting,
     )?;
     settings
         .into_iter()
-        .try_for_each(|setting| recorder.request(ReadRequest::kernel(setting.path)))
+        .try_for_each(|setting| recorder.request(ReadRequest::kernel(setting.path)))?;
+    let mounts = recorder.fetch(ReadRequest::kernel(MOUNTS).unrecorded())?;
+    let is_mounted = mounts
+        .windows(BINFMT_MOUNTED.len())
+        .any(|part| part == BINFMT_MOUNTED);
+    if is_mounted {
+        for name in recorder.names(BINFMT)?.entries() {
+            let path = join(BINFMT, name.name);
+            // can only be written
+            if name.name != b"register" {
+                recorder.request(ReadRequest::kernel(path))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn is_setting(path: &[u8], entry: &FolderEntry<'_>) -> bool {

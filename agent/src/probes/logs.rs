@@ -3,13 +3,13 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, HomeFolder, Probe, homes, sessions, tree};
+use super::{DAY, HomeFolder, Probe, homes, sessions, tree, walk_whole};
 use crate::read::{KeptPart, ReadRequest};
 use crate::recorder::{ProbeRecorder, join, name_of};
 
 pub(super) const HISTORIES: Probe = Probe {
     name: "histories",
-    what: "shell histories and those of interactive programs, listings of home folders",
+    what: "shell histories and those of interactive programs, listings of home folders, of temporary ones and of crashes",
     api: "file",
     lifetime_seconds: 21 * DAY,
     run: histories,
@@ -17,7 +17,7 @@ pub(super) const HISTORIES: Probe = Probe {
 
 pub(super) const LOGS: Probe = Probe {
     name: "logs",
-    what: "files below /var/log, the newest first",
+    what: "files below /var/log and what containers write, the newest first",
     api: "file",
     lifetime_seconds: 28 * DAY,
     run: logs,
@@ -43,28 +43,66 @@ const SYSTEM_FOLDERS: &[&[u8]] = &[
     b"/etc",
     b"/nonexistent",
 ];
-/// Histories in subfolders of a home.
-const NESTED_HISTORIES: &[&str] = &[
-    ".local/share/fish/fish_history",
-    ".config/fish/fish_history",
-    ".local/state/zsh/history",
+/// Histories in subfolders of a home: the folder, and how the names of its files begin.
+const NESTED_HISTORIES: &[(&str, &str)] = &[
+    (".local/share", "lesshst"),
+    (".local/share", "recently-used.xbel"),
+    (".local/share/fish", "fish_history"),
+    (".config/fish", "fish_history"),
+    (".local/state", "lesshst"),
+    (".local/state/zsh", "history"),
+    (".local/share/powershell/PSReadLine", "ConsoleHost_history"),
+    (".local/share/xonsh", "xonsh"),
+    (".local/share/ion", "history"),
+    (".local/share/elvish", "db.bolt"),
+    (".local/share/Trash/info", ""),
+    // who worked here from elsewhere
+    (".local/share/logs/RustDesk", ""),
+    (".anydesk", "ad.trace"),
+    (".anydesk", "connection_trace.txt"),
 ];
+/// Listed only, below a home: what was thrown away.
+const TRASH: &str = ".local/share/Trash/files";
 /// Histories without `history` in their names.
-const OTHER_HISTORIES: &[&[u8]] = &[b".lesshst", b".viminfo", b".wget-hsts", b".dbshell"];
+const OTHER_HISTORIES: &[&[u8]] = &[
+    b".lesshst",
+    b".viminfo",
+    b".wget-hsts",
+    b".dbshell",
+    b".lastlogin",
+];
+/// Listed only: where intruders put their tools, and what their attempts have left. The contents are
+/// too many, and cores are memory, with its secrets.
+const LEFT_BEHIND: &[(&[u8], usize)] = &[
+    (b"/tmp", 1),
+    (b"/var/tmp", 1),
+    (b"/dev/shm", 1),
+    (b"/var/crash", 0),
+    (b"/var/lib/systemd/coredump", 0),
+];
 
 const LOGS_FOLDER: &[u8] = b"/var/log";
+/// Logs elsewhere, each tree one share: where, how deep, and what the names of the files contain.
+const OTHER_LOGS: &[(&[u8], usize, &[u8])] = &[
+    // what containers write; for those of Kubernetes /var/log has links
+    (b"/var/lib/docker/containers", 1, b"-json.log"),
+    (
+        b"/var/lib/containers/storage/overlay-containers",
+        2,
+        b"ctr.log",
+    ),
+    // process accounting of Red Hat's distributions
+    (b"/var/account", 0, b"pacct"),
+    // what the cloud's console has run on this machine
+    (b"/var/lib/waagent/run-command/download", 1, b""),
+];
 const JOURNALS: &[&[u8]] = &[b"/run/log/journal", b"/var/log/journal"];
 /// Journals are in a folder for each machine.
 const JOURNAL_DEPTH: usize = 1;
 
 fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+    let mut found = Vec::new();
     for HomeFolder { path: home, .. } in homes(recorder)? {
-        for name in NESTED_HISTORIES {
-            recorder.request(ReadRequest::file(
-                join(&home, name.as_bytes()),
-                KeptPart::End,
-            ))?;
-        }
         // Their histories are still wanted: a shell as `www-data` is a finding.
         let is_system_account = home == b"/" || SYSTEM_FOLDERS.contains(&top_folder(&home));
         if is_system_account {
@@ -72,10 +110,20 @@ fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
                 join(&home, b".bash_history"),
                 KeptPart::End,
             ))?;
-        } else {
-            let found = recorder.walk(tree(&home, 0), |path, _| is_history(path))?;
-            recorder.request_fairly(found, |_| KeptPart::End)?;
+            continue;
         }
+        found.extend(walk_whole(recorder, &home, 0, is_history)?);
+        for (folder, name) in NESTED_HISTORIES {
+            let folder = join(&home, folder.as_bytes());
+            let wanted = |path: &[u8]| name_of(path).starts_with(name.as_bytes());
+            found.extend(walk_whole(recorder, &folder, 0, wanted)?);
+        }
+        recorder.list(&join(&home, TRASH.as_bytes()))?;
+    }
+    // all homes together, so that each gets its part of the limit
+    recorder.request_fairly(found, |_| KeptPart::End)?;
+    for (folder, depth_max) in LEFT_BEHIND {
+        recorder.walk(tree(folder, *depth_max), |_, _| false)?;
     }
     Ok(())
 }
@@ -95,9 +143,16 @@ fn is_history(path: &[u8]) -> bool {
 
 fn logs(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     // what other probes take is said by the very functions with which they choose it
-    let found = recorder.walk(tree(LOGS_FOLDER, usize::MAX), |path, _| {
+    let mut found = recorder.walk(tree(LOGS_FOLDER, usize::MAX), |path, _| {
         !is_journal(path) && !sessions::is_login_record(path)
     })?;
+    for (folder, depth_max, part) in OTHER_LOGS {
+        let wanted = |path: &[u8]| {
+            let name = name_of(path);
+            part.is_empty() || name.windows(part.len()).any(|window| window == *part)
+        };
+        found.extend(walk_whole(recorder, folder, *depth_max, wanted)?);
+    }
     recorder.request_fairly(found, |_| KeptPart::End)
 }
 

@@ -29,7 +29,9 @@ use evidence_format::coverage::GapReason;
 use evidence_format::id::ItemName;
 
 use crate::read::{KeptPart, ReadMethod, ReadRequest, RedactionRule};
-use crate::recorder::{FolderEntry, FolderListing, ProbeRecorder, Subtree, join};
+use crate::recorder::{
+    FolderEntry, FolderListing, FoundFile, ProbeRecorder, Subtree, TreeShares, join,
+};
 
 /// Captures one kind of evidence.
 #[derive(Debug)]
@@ -76,6 +78,8 @@ const DAY: u64 = 24 * HOUR;
 const HOME: &[u8] = b"/home";
 /// Homes that are searched: bounds the work for a host with a hostile or enormous passwd file.
 const HOMES_MAX: usize = 4096;
+/// Bytes kept of a script or a list of keys in a home: real ones have a few kilobytes.
+const OWN_FILE_BYTES_MAX: u64 = 1 << 20;
 /// Namespaces of one kind that are read: a host has about one for each container.
 const NAMESPACES_MAX: usize = 4096;
 
@@ -238,6 +242,31 @@ fn request_files(recorder: &mut ProbeRecorder<'_>, paths: &[&str]) -> Result<(),
     })
 }
 
+/// Requests text files that people write, below each of `homes`: of each at most
+/// [`OWN_FILE_BYTES_MAX`], so that nobody uses up the limit for all homes.
+fn request_own_files(
+    recorder: &mut ProbeRecorder<'_>,
+    homes: &[HomeFolder],
+    names: &[&str],
+) -> Result<(), BundleError> {
+    let paths = homes
+        .iter()
+        .flat_map(|home| names.iter().map(|name| join(&home.path, name.as_bytes())));
+    for path in paths {
+        recorder.request(own_file(path))?;
+    }
+    Ok(())
+}
+
+/// A text file that people write, which need not exist.
+fn own_file(path: Vec<u8>) -> ReadRequest {
+    ReadRequest {
+        content_type: "text/plain",
+        bytes_max: OWN_FILE_BYTES_MAX,
+        ..ReadRequest::file(path, KeptPart::Start)
+    }
+}
+
 /// Requests kernel files that need not exist.
 fn request_kernel_files(
     recorder: &mut ProbeRecorder<'_>,
@@ -256,12 +285,28 @@ fn request_folders(recorder: &mut ProbeRecorder<'_>, folders: &[&str]) -> Result
         .try_for_each(|folder| recorder.request_tree(folder.as_bytes(), 1, |_| true))
 }
 
+/// The files in a tree that is one share.
+fn walk_whole(
+    recorder: &mut ProbeRecorder<'_>,
+    top: &[u8],
+    depth_max: usize,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<FoundFile>, BundleError> {
+    let tree = Subtree {
+        shares: TreeShares::Whole,
+        ..tree(top, depth_max)
+    };
+    recorder.walk(tree, |path, _| wanted(path))
+}
+
 /// A tree whose listings are evidence.
 fn tree(top: &[u8], depth_max: usize) -> Subtree<'_> {
     Subtree {
         top,
         depth_max,
         record: true,
+        shares: TreeShares::PerChild,
+        enters: |_| true,
     }
 }
 

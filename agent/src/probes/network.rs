@@ -4,13 +4,16 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Probe, one_process_per_namespace, request_files, request_kernel_files};
+use super::{
+    Probe, one_process_per_namespace, request_files, request_folders, request_kernel_files,
+};
 use crate::read::ReadRequest;
 use crate::recorder::{ProbeRecorder, join};
 
 pub(super) const PROBE: Probe = Probe {
     name: "network",
-    what: "routes, neighbours (IPv4), interfaces, addresses, counters, connection tracking, resolver configuration",
+    what: "routes, neighbours (IPv4), interfaces, addresses, counters, connection tracking; configuration of resolver, \
+           interfaces and firewalls, leases",
     api: "procfs",
     lifetime_seconds: 60,
     run,
@@ -63,7 +66,35 @@ const CONFIGURATION: &[&str] = &[
     "/etc/nsswitch.conf",
     "/etc/hosts.allow",
     "/etc/hosts.deny",
+    "/etc/network/interfaces",
+    "/etc/NetworkManager/NetworkManager.conf",
+    "/etc/dhcp/dhclient.conf",
+    "/etc/default/ufw",
+    "/etc/nftables.conf",
+    "/etc/sysconfig/iptables",
+    "/etc/sysconfig/ip6tables",
+    "/etc/ntp.conf",
+    "/etc/chrony.conf",
 ];
+/// Interfaces, and the rules that firewalls are loaded from.
+const FOLDERS: &[&str] = &[
+    "/etc/network/interfaces.d",
+    "/etc/systemd/network",
+    "/run/systemd/network",
+    "/run/systemd/netif",
+    "/etc/NetworkManager/conf.d",
+    "/etc/ufw",
+    "/etc/iptables",
+    "/etc/nftables",
+    "/etc/firewalld/zones",
+    "/etc/chrony",
+    "/var/lib/dhcp",
+    "/var/lib/dhclient",
+];
+/// Listed only: connections have passwords.
+const CONNECTIONS: &[u8] = b"/etc/NetworkManager/system-connections";
+/// Only its leases are read: it has a key too.
+const NETWORK_MANAGER: &[u8] = b"/var/lib/NetworkManager";
 
 fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     // `/proc/PID/net` shows the namespace of that process: there is no need to enter it.
@@ -78,5 +109,8 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
             recorder.request(ReadRequest::kernel(join(&folder, name.as_bytes())))?;
         }
     }
-    request_files(recorder, CONFIGURATION)
+    request_files(recorder, CONFIGURATION)?;
+    request_folders(recorder, FOLDERS)?;
+    recorder.list(CONNECTIONS)?;
+    recorder.request_tree(NETWORK_MANAGER, 0, |path| path.ends_with(b".lease"))
 }

@@ -2,13 +2,13 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, Probe, is_not_a_link, request_files};
+use super::{DAY, Probe, is_not_a_link, request_files, request_folders};
 use crate::read::{KeptPart, ReadRequest};
 use crate::recorder::{ProbeRecorder, name_of};
 
 pub(super) const PROBE: Probe = Probe {
     name: "packages",
-    what: "databases of installed packages: dpkg, rpm, apk, pacman, snap",
+    what: "databases of installed packages: dpkg, rpm, apk, pacman, portage, snap, flatpak; where packages come from",
     api: "file",
     lifetime_seconds: 90 * DAY,
     run,
@@ -18,6 +18,27 @@ const TEXTS: &[&str] = &[
     "/var/lib/dpkg/status",
     "/var/lib/dpkg/diversions",
     "/var/lib/dpkg/statoverride",
+    "/var/lib/portage/world",
+    "/etc/apt/sources.list",
+    "/etc/yum.conf",
+    "/etc/dnf/dnf.conf",
+    "/etc/apk/repositories",
+    "/etc/apk/world",
+    "/etc/pacman.conf",
+];
+/// Where packages come from, and whose signatures count.
+const SOURCES: &[&str] = &[
+    "/etc/apt/sources.list.d",
+    "/etc/apt/trusted.gpg.d",
+    "/etc/yum.repos.d",
+    "/etc/zypp/repos.d",
+];
+/// What dnf has installed and removed.
+const HISTORIES: &[&str] = &[
+    "/var/lib/dnf/history.sqlite",
+    "/var/lib/dnf/history.sqlite-wal",
+    "/usr/lib/sysimage/libdnf5/transaction_history.sqlite",
+    "/usr/lib/sysimage/libdnf5/transaction_history.sqlite-wal",
 ];
 /// apk's list, and where it is if `/lib` is not a link into `/usr`.
 const APK: &[&str] = &["/usr/lib/apk/db/installed"];
@@ -30,7 +51,8 @@ const RPM_FILES: &[&str] = &[
     "Packages.db",
 ];
 const PACMAN: &str = "/var/lib/pacman/local";
-const SNAPS: &[u8] = b"/var/lib/snapd/snaps";
+/// Listed only: a snap is an image, and its name has the revision.
+const IMAGES: &[&[u8]] = &[b"/var/lib/snapd/snaps", b"/var/lib/flatpak/app"];
 
 fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     request_files(recorder, TEXTS)?;
@@ -50,6 +72,11 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         }
     }
     recorder.request_tree(PACMAN.as_bytes(), 1, |path| name_of(path) == b"desc")?;
-    // Listed only: a snap is an image, and its name has the revision.
-    recorder.list(SNAPS).map(drop)
+    request_folders(recorder, SOURCES)?;
+    for path in HISTORIES {
+        recorder.request(ReadRequest::file(*path, KeptPart::Start))?;
+    }
+    IMAGES
+        .iter()
+        .try_for_each(|folder| recorder.list(folder).map(drop))
 }

@@ -2,7 +2,8 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, HomeFolder, Probe, homes, is_not_a_link, request_files, request_folders};
+use super::{DAY, Probe, homes, is_not_a_link, request_files, request_folders, walk_whole};
+use crate::read::KeptPart;
 use crate::recorder::{ProbeRecorder, join, name_of};
 
 pub(super) const PROBE: Probe = Probe {
@@ -29,8 +30,14 @@ const FOLDERS: &[&str] = &[
     "/etc/cron.daily",
     "/etc/cron.weekly",
     "/etc/cron.monthly",
+    "/etc/cron.yearly",
     "/etc/crontabs",
     "/var/spool/anacron",
+    // programs that make units (systemd.generator(7)), where only people and intruders put any
+    "/etc/systemd/system-generators",
+    "/etc/systemd/user-generators",
+    "/usr/local/lib/systemd/system-generators",
+    "/usr/local/lib/systemd/user-generators",
 ];
 /// Unit folders (systemd.unit(5)). First those in `/run` and `/etc`, where an intruder adds units.
 const UNITS: &[&str] = &[
@@ -40,13 +47,21 @@ const UNITS: &[&str] = &[
     "/run/systemd/generator.early",
     "/run/systemd/generator.late",
     "/run/systemd/user",
+    "/run/systemd/system.control",
+    "/run/systemd/systemd.attached",
     "/etc/systemd",
     "/usr/local/lib/systemd",
+    "/usr/local/share/systemd/user",
     "/usr/lib/systemd/system",
     "/usr/lib/systemd/user",
+    "/usr/share/systemd/user",
 ];
 /// Linked into `/usr` on most systems: then the same as in [`UNITS`].
-const UNITS_BESIDE_USR: &str = "/lib/systemd/system";
+const UNITS_BESIDE_USR: &[&str] = &["/lib/systemd/system", "/lib/systemd/user"];
+/// Below a home. Units are in folders in these.
+const UNITS_OF_USERS: &[&str] = &[".config/systemd", ".local/share/systemd"];
+/// Has a folder for each user who is logged in. Only systemd's part is entered: desktops mount there.
+const RUNTIME: &[u8] = b"/run/user";
 const SUFFIXES: &[&str] = &[
     ".timer",
     ".service",
@@ -56,6 +71,7 @@ const SUFFIXES: &[&str] = &[
     ".mount",
     ".automount",
     ".slice",
+    ".scope",
     ".conf",
     ".preset",
 ];
@@ -67,12 +83,22 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         recorder.request_tree(folder.as_bytes(), 2, is_unit)?;
     }
     if is_not_a_link(recorder, "/lib")? {
-        recorder.request_tree(UNITS_BESIDE_USR.as_bytes(), 2, is_unit)?;
+        for folder in UNITS_BESIDE_USR {
+            recorder.request_tree(folder.as_bytes(), 2, is_unit)?;
+        }
     }
-    for HomeFolder { path: home, .. } in homes(recorder)? {
-        recorder.request_tree(&join(&home, b".config/systemd/user"), 2, is_unit)?;
+    for user in recorder.names(RUNTIME)?.entries() {
+        let folder = join(&join(RUNTIME, user.name), b"systemd");
+        recorder.request_tree(&folder, 2, is_unit)?;
     }
-    Ok(())
+    let mut found = Vec::new();
+    for home in homes(recorder)? {
+        for folder in UNITS_OF_USERS {
+            let folder = join(&home.path, folder.as_bytes());
+            found.extend(walk_whole(recorder, &folder, 3, is_unit)?);
+        }
+    }
+    recorder.request_fairly(found, |_| KeptPart::Start)
 }
 
 fn is_unit(path: &[u8]) -> bool {

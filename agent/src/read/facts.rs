@@ -1,11 +1,9 @@
 //! What the file system states about an object.
 
 use std::fmt::{self, Write as _};
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
 
 use evidence_format::time::Timestamp;
-use rustix::fs::{FileType, Statx, StatxTimestamp, major, minor};
+use rustix::fs::{FileType, Statx, StatxTimestamp};
 
 /// What `st_blocks` counts (inode(7)).
 const BLOCK_BYTES: u64 = 512;
@@ -20,6 +18,8 @@ pub(crate) struct FileFacts {
     pub(crate) gid: u32,
     /// Bytes.
     pub(crate) size: u64,
+    /// Names that lead to it.
+    pub(crate) names: u32,
     /// Bytes that it takes on its disk: fewer than its size if it has holes.
     pub(crate) stored_bytes: u64,
     /// Major and minor number.
@@ -37,12 +37,6 @@ pub(crate) struct FileFacts {
 /// set any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FileTime(pub i64, pub u32);
-
-impl FileTime {
-    fn from_stat(seconds: i64, nanoseconds: i64) -> Self {
-        Self(seconds, nanoseconds as u32) // the kernel's nanoseconds are below 10^9
-    }
-}
 
 impl fmt::Display for FileTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,31 +63,13 @@ impl From<&Statx> for FileFacts {
             uid: stat.stx_uid,
             gid: stat.stx_gid,
             size: stat.stx_size,
+            names: stat.stx_nlink,
             stored_bytes: stat.stx_blocks.saturating_mul(BLOCK_BYTES),
             device: (stat.stx_dev_major, stat.stx_dev_minor),
             inode: stat.stx_ino,
             modified: stat.stx_mtime.into(),
             changed: stat.stx_ctime.into(),
             born: has_born.then(|| stat.stx_btime.into()),
-        }
-    }
-}
-
-/// From a lookup that the caller has made already. Without the time of birth, which [`Metadata`]
-/// does not have for every file system.
-impl From<&Metadata> for FileFacts {
-    fn from(metadata: &Metadata) -> Self {
-        Self {
-            mode: metadata.mode(),
-            uid: metadata.uid(),
-            gid: metadata.gid(),
-            size: metadata.len(),
-            stored_bytes: metadata.blocks().saturating_mul(BLOCK_BYTES),
-            device: (major(metadata.dev()), minor(metadata.dev())),
-            inode: metadata.ino(),
-            modified: FileTime::from_stat(metadata.mtime(), metadata.mtime_nsec()),
-            changed: FileTime::from_stat(metadata.ctime(), metadata.ctime_nsec()),
-            born: None,
         }
     }
 }
@@ -151,8 +127,6 @@ impl FileFacts {
 
 #[cfg(test)]
 mod tests {
-    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-
     use super::*;
 
     #[test]
@@ -169,27 +143,6 @@ mod tests {
             FileTime(i64::MIN, 999_999_999)
                 .to_string()
                 .starts_with("@-")
-        );
-    }
-
-    #[test]
-    fn statx_and_metadata_give_the_same_facts() {
-        let path = std::env::current_exe().expect("a test knows its own program");
-        let metadata = std::fs::symlink_metadata(&path).expect("it is there");
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        let stat = statx(
-            CWD,
-            &path,
-            flags,
-            StatxFlags::BASIC_STATS | StatxFlags::BTIME,
-        )
-        .expect("it is there");
-        assert_eq!(
-            FileFacts::from(&metadata),
-            FileFacts {
-                born: None,
-                ..FileFacts::from(&stat)
-            }
         );
     }
 }

@@ -6,10 +6,11 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use evidence_format::coverage::GapReason;
 use evidence_format::digest::{Digest, Hasher};
-use rustix::fs::{FileType, Mode, OFlags, RawDir, SeekFrom};
+use rustix::fs::{Advice, FileType, Mode, OFlags, RawDir, SeekFrom, fadvise};
 use rustix::io::Errno;
 
 use super::facts::{FileFacts, FileTime};
@@ -34,6 +35,8 @@ const FIRST_READ_BYTES: usize = 4096;
 /// Up to this size an ordinary file is read to its end, whatever size it reports. A longer one is
 /// streamed: its record begins with the reported size, before the bytes are read.
 const SHORT_FILE_BYTES: u64 = 128 * 1024;
+/// The same for files that are sealed as they are, of which all is kept whatever it is.
+const SHORT_FILE_AS_IS_BYTES: u64 = 1 << 20;
 /// Bytes of one getdents64(2).
 const NAMES_BYTES: usize = 16 * 1024;
 /// Bytes of one ring buffer message: the kernel's PRINTK_MESSAGE_MAX is 2048, and reading into less
@@ -49,12 +52,22 @@ const DATA_RUNS_MAX: usize = 16 * 1024;
 const KMSG_DEVICE: (u32, u32) = (1, 11);
 /// Bytes of an executable that are hashed; larger ones are rare, and time is short.
 const EXECUTABLE_BYTES_MAX: u64 = 1 << 30;
+/// Mount namespaces whose mounts are remembered: bounds the memory.
+const MOUNT_TABLES_MAX: usize = 64;
+/// How long a list of threads may be used again: for the next probe, which asks for the same.
+const THREADS_AGE_MAX: Duration = Duration::from_secs(1);
 /// Executables whose digests are remembered: bounds the memory.
 const DIGESTS_MAX: usize = 16 * 1024;
 
 /// Device, inode, both times and size of an executable: while these stay the same, so does its
 /// digest.
 type ExecutableVersion = ((u32, u32), u64, FileTime, FileTime, u64);
+
+struct ThreadListing {
+    path: Vec<u8>,
+    at: Instant,
+    lines: Vec<u8>,
+}
 
 /// Reads objects below a root.
 pub(super) struct FileReader {
@@ -64,6 +77,10 @@ pub(super) struct FileReader {
     /// Output of a redaction filter; the line of a folder's entry.
     filtered: Vec<u8>,
     digests: HashMap<ExecutableVersion, Digest>,
+    /// The mounts of each mount namespace, by the target of `/proc/PID/ns/mnt`.
+    mounts: HashMap<Vec<u8>, MountTable>,
+    /// What [`threads::differing_threads`] found last, and when.
+    threads: Option<ThreadListing>,
     /// Files that item number `item` has, by device and inode.
     seen: HashSet<((u32, u32), u64)>,
     item: u64,
@@ -77,6 +94,8 @@ impl FileReader {
             buffer: vec![0; READ_BYTES],
             filtered: Vec::new(),
             digests: HashMap::new(),
+            mounts: HashMap::new(),
+            threads: None,
             seen: HashSet::new(),
             item: 0,
         }
@@ -110,10 +129,12 @@ impl FileReader {
             ReadMethod::Names => self.read_names(path, sink)?,
             ReadMethod::Listing => self.read_listing(path, sink)?,
             ReadMethod::LinkedListing => self.read_linked_listing(path, sink)?,
+            ReadMethod::IsFolder => self.read_is_folder(path, sink)?,
             ReadMethod::Executable => self.read_executable(path, sink)?,
             ReadMethod::Namespaces(kind) => self.read_namespaces(path, kind, sink)?,
             ReadMethod::Threads => self.read_threads(path, sink)?,
             ReadMethod::Ring => self.read_ring_buffer(path, sink)?,
+            ReadMethod::AsIs => self.read_as_is(path, sink)?,
         }
         Ok(0)
     }
@@ -339,6 +360,14 @@ impl FileReader {
         self.list(&folder, facts, sink)
     }
 
+    fn read_is_folder(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
+        let object = self.finder.follow(path, sink)?;
+        if object.facts.kind() == FileType::Directory {
+            sink.bytes(b"folder")?;
+        }
+        Ok(())
+    }
+
     fn list(
         &mut self,
         folder: &OwnedFd,
@@ -520,7 +549,7 @@ impl FileReader {
                 return Ok(());
             };
             sink.progress()?;
-            let threads = threads::others(&folder, process).into_iter();
+            let threads = threads::other_threads(&folder, process).into_iter();
             let threads = threads.map(|thread| format!("{process}/task/{thread}"));
             for task in std::iter::once(process.to_owned()).chain(threads) {
                 let link = format!("{task}/ns/{kind}");
@@ -544,18 +573,31 @@ impl FileReader {
     fn read_threads(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
         let folder = self.open_folder(path, sink)?;
         sink.start(None, 0, None);
+        let last = self.threads.take().filter(|last| last.path == path);
+        if let Some(last) = last.filter(|last| last.at.elapsed() < THREADS_AGE_MAX) {
+            let lines = self.threads.insert(last).lines.chunks(READ_BYTES);
+            return lines.into_iter().try_for_each(|lines| sink.bytes(lines));
+        }
+        let (at, mut all) = (Instant::now(), Vec::new());
         self.for_each_entry(&folder, sink, |name, _, line, sink| {
             let Some(process) = process_number(name) else {
                 return Ok(());
             };
-            let found = threads::different(&folder, process, &mut || sink.progress())?;
+            let found = threads::differing_threads(&folder, process, &mut || sink.progress())?;
             for (thread, difference) in found {
                 line.clear();
                 push_pair(line, thread.as_bytes(), difference.as_str().as_bytes());
+                all.extend_from_slice(line);
                 sink.bytes(line)?;
             }
             Ok(())
-        })
+        })?;
+        self.threads = Some(ThreadListing {
+            path: path.to_vec(),
+            at,
+            lines: all,
+        });
+        Ok(())
     }
 
     fn read_ring_buffer(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
@@ -587,6 +629,78 @@ impl FileReader {
                 Err(Errno::PIPE) => {} // older messages were overwritten: gaps in the numbers show it
                 Err(errno) => return Err(errno.into()),
             }
+        }
+    }
+
+    fn read_as_is(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
+        let object = self.finder.find(path, sink)?;
+        let (folder, name) = (&*object.folder, &object.name);
+        match object.facts.kind() {
+            FileType::RegularFile => self.read_file_as_is(&object, sink),
+            FileType::Directory => {
+                let flags = READ_FLAGS | OFlags::DIRECTORY;
+                let opened = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+                sink.start(Some(object.facts), 0, None);
+                self.for_each_entry(&opened, sink, |name, kind, line, sink| {
+                    push_pair(line, name, kind_name(kind).as_bytes());
+                    sink.bytes(line)
+                })
+            }
+            kind => {
+                sink.start(Some(object.facts), 0, None);
+                if kind != FileType::Symlink {
+                    return Err(ReadStop::Ended(ReadOutcome::Special));
+                }
+                sink.bytes(&rustix::fs::readlinkat(folder, name, Vec::new())?.into_bytes())
+            }
+        }
+    }
+
+    /// Where the system permits it (`open(2)`: to the file's owner and to root), its access time does
+    /// not change.
+    fn read_file_as_is(
+        &mut self,
+        object: &ObjectHandle,
+        sink: &mut ObjectSink<'_>,
+    ) -> Result<(), ReadStop> {
+        let open = |flags| rustix::fs::openat(&*object.folder, &object.name, flags, Mode::empty());
+        let file = match open(READ_FLAGS | OFlags::NOATIME) {
+            // Refused for NOATIME or for reading: the second attempt tells them apart.
+            Err(Errno::PERM | Errno::ACCESS) => open(READ_FLAGS),
+            opened => opened,
+        }?;
+        // Of the open file, which may be another one than was found.
+        let facts = facts_of(&file)?;
+        let is_long = facts.size >= SHORT_FILE_AS_IS_BYTES;
+        sink.start(Some(facts), 0, is_long.then_some(facts.size));
+        if !facts.is_regular() {
+            return Err(ReadStop::Ended(ReadOutcome::Special));
+        }
+        let _ = fadvise(&file, 0, None, Advice::Sequential); // only a hint
+        // of a short one all that comes: files in /proc report no size, those in /sys a page
+        let bytes_max = if is_long {
+            facts.size
+        } else {
+            SHORT_FILE_AS_IS_BYTES
+        };
+        let mut at = 0;
+        while at < bytes_max {
+            let want = READ_BYTES.min((bytes_max - at) as usize);
+            let got = pread(&file, &mut self.buffer[..want], at)?;
+            if got == 0 && is_long {
+                return Err(ReadStop::Ended(ReadOutcome::Shrank));
+            }
+            if got == 0 {
+                return Ok(());
+            }
+            at += got as u64;
+            sink.bytes(&self.buffer[..got])?;
+        }
+        if is_long {
+            Ok(())
+        } else {
+            // A long file that reports no size. Probes are the way to capture these.
+            Err(ReadStop::Ended(ReadOutcome::Cut(GapReason::TooLarge)))
         }
     }
 
@@ -654,9 +768,25 @@ impl FileReader {
         stat.is_none_or(|stat| read(&stat, &mut self.buffer[..1]).is_err())
     }
 
-    /// The mounts of the process of `/proc/PID/exe`.
+    /// The mounts of the process of `/proc/PID/exe`: read once for each mount namespace, since a list
+    /// of mounts may be long.
     fn mounts_of_process(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> MountTable {
-        let mounts = [split_path(path).0, b"/mountinfo"].concat();
+        let process = split_path(path).0;
+        let namespace = [process, b"/ns/mnt"].concat();
+        let namespace = self.finder.read_link(&namespace, sink).ok();
+        let known = namespace.as_ref().and_then(|name| self.mounts.get(name));
+        if let Some(mounts) = known {
+            return mounts.clone();
+        }
+        let mounts = self.read_mounts(process, sink);
+        if let Some(name) = namespace.filter(|_| self.mounts.len() < MOUNT_TABLES_MAX) {
+            self.mounts.insert(name, mounts.clone());
+        }
+        mounts
+    }
+
+    fn read_mounts(&mut self, process: &[u8], sink: &mut ObjectSink<'_>) -> MountTable {
+        let mounts = [process, b"/mountinfo"].concat();
         let mut text = Vec::new();
         if let Some(file) = self.finder.open_in_procfs(&mounts, OFlags::empty(), sink) {
             while let Ok(got @ 1..) = read(&file, &mut self.buffer) {
@@ -669,24 +799,38 @@ impl FileReader {
 
 /// The runs of data in a file of `size` bytes; `None` where the file system does not tell.
 fn data_runs(file: &OwnedFd, size: u64) -> Option<Vec<Range<u64>>> {
+    let (data, hole) = (
+        |at| rustix::fs::seek(file, SeekFrom::Data(at)),
+        |at| rustix::fs::seek(file, SeekFrom::Hole(at)),
+    );
+    runs_of(size, data, hole)
+}
+
+/// The runs, from what a file system answers, which may be anything: `data` and `hole` give where the
+/// next data or hole begins.
+fn runs_of(
+    size: u64,
+    data: impl Fn(u64) -> Result<u64, Errno>,
+    hole: impl Fn(u64) -> Result<u64, Errno>,
+) -> Option<Vec<Range<u64>>> {
     let mut runs = Vec::new();
     let mut at = 0;
     while at < size {
-        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        let start = match data(at) {
             Ok(start) => start,
             Err(Errno::NXIO) => break, // only a hole is left
             Err(_) => return None,
         };
-        let mut end = rustix::fs::seek(file, SeekFrom::Hole(start))
-            .ok()?
-            .min(size);
-        if runs.len() + 1 == DATA_RUNS_MAX {
-            end = size;
+        let end = if runs.len() + 1 == DATA_RUNS_MAX {
+            size
+        } else {
+            hole(start).ok()?.min(size)
+        };
+        if start < at || end <= start {
+            return None; // that is no answer: the file is read as any other
         }
-        if start < end {
-            runs.push(start..end);
-        }
-        at = end.max(start.max(at) + 1); // whatever a file system answers, this ends
+        runs.push(start..end);
+        at = end;
     }
     Some(runs)
 }
@@ -747,4 +891,27 @@ fn read(file: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
 /// As pread(2), again after a signal.
 fn pread(file: &OwnedFd, buffer: &mut [u8], at: u64) -> Result<usize, Errno> {
     rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut *buffer, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_answer_of_a_file_system_makes_endless_or_overlapping_runs() {
+        let size = 1 << 40;
+        let runs = |data: fn(u64) -> u64, hole: fn(u64) -> u64| {
+            runs_of(size, |at| Ok(data(at)), |at| Ok(hole(at)))
+        };
+        let whole = runs(|at| at, |_| 1 << 40).expect("one run");
+        assert_eq!((whole.len(), &whole[0]), (1, &(0..size)));
+        assert_eq!(runs(|_| 0, |at| at + 1), None, "the same data again");
+        assert_eq!(runs(|at| at, |at| at), None, "no data at all");
+        assert_eq!(runs(|at| at + 1, |_| 0), None, "a hole before the data");
+        let many = runs(|at| at, |at| at + 1).expect("sound, if many");
+        assert_eq!(
+            (many.len(), many[DATA_RUNS_MAX - 1].end),
+            (DATA_RUNS_MAX, size)
+        );
+    }
 }

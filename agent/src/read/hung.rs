@@ -8,6 +8,8 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::{split_path, task_of};
+
 /// Major and minor number.
 type Device = (u32, u32);
 
@@ -32,6 +34,8 @@ const KERNEL_FILE_SYSTEMS: &[&[u8]] = &[
     b"tmpfs",
     b"tracefs",
 ];
+/// Files of a process that are read from its memory.
+const MEMORY_FILES: &[&[u8]] = &[b"cmdline", b"environ", b"maps"];
 /// Bytes read of a list of mounts: that of a host with 10,000 containers has about 2 MB.
 const MOUNTS_BYTES_MAX: usize = 16 << 20;
 
@@ -67,6 +71,19 @@ impl MountTable {
     /// Parses the lines of proc_pid_mountinfo(5).
     pub(crate) fn parse(text: &[u8]) -> Self {
         Self(text.split(|&b| b == b'\n').filter_map(mount_of).collect())
+    }
+
+    /// Keeps the mounts of `devices`, and those that may cover them: on every other path nothing hung,
+    /// and this is asked before each file.
+    fn keep_those_of(&mut self, devices: &[Device]) {
+        let points: Vec<_> = self
+            .0
+            .iter()
+            .filter(|mount| devices.contains(&mount.device))
+            .map(|mount| mount.point.clone())
+            .collect();
+        self.0
+            .retain(|mount| points.iter().any(|point| is_below(&mount.point, point)));
     }
 
     /// The mount that `path` lies on: the one with the longest mount point, and of several at one
@@ -121,15 +138,19 @@ pub(super) struct HungPlaces {
 }
 
 impl HungPlaces {
-    /// `root`: the capture's root.
+    /// `root`: the capture's root, absolute, with its links resolved.
     pub(super) fn new(root: &Path) -> Self {
         use std::os::unix::ffi::OsStrExt as _;
-        let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
         let root = root.as_os_str().as_bytes();
         Self {
             root: root.strip_suffix(b"/").unwrap_or(root).to_vec(),
             ..Self::default()
         }
+    }
+
+    /// How many files of [`KERNEL_FILE_SYSTEMS`] hung.
+    pub(super) fn kernel_files(&self) -> usize {
+        self.kernel_files.len()
     }
 
     /// True until something hangs.
@@ -156,8 +177,10 @@ impl HungPlaces {
             // the root is never given up as a whole, nor is procfs
             .filter(|mount| !mount.is_of_kernel && Some(mount.device) != root_device)
             .map(|mount| mount.device);
+        let is_of_kernel = self.is_of_kernel(&self.mounts, &path);
         self.devices.extend(device);
-        if self.is_of_kernel(&self.mounts, &path) {
+        self.mounts.keep_those_of(&self.devices);
+        if is_of_kernel {
             self.kernel_files.push(path);
         } else {
             self.paths.push(path);
@@ -173,7 +196,10 @@ impl HungPlaces {
     /// True if `path`, which is below the capture's root, is where something hung.
     pub(super) fn contains(&self, path: &[u8]) -> bool {
         if self.paths.iter().any(|hung| is_below(path, hung))
-            || self.kernel_files.iter().any(|hung| hung == path)
+            || self
+                .kernel_files
+                .iter()
+                .any(|hung| hung == path || are_of_one_memory(hung, path))
         {
             return true;
         }
@@ -192,6 +218,16 @@ impl HungPlaces {
     fn below_root(&self, path: &[u8]) -> Vec<u8> {
         [&self.root, path].concat()
     }
+}
+
+/// True for two files of one process whose reading waits for the same lock of its memory: if one
+/// hangs, the other does.
+fn are_of_one_memory(one: &[u8], other: &[u8]) -> bool {
+    let process = |path| {
+        let is_memory = MEMORY_FILES.contains(&split_path(path).1);
+        task_of(path).filter(|_| is_memory)
+    };
+    process(one).is_some_and(|process_of_one| process(other) == Some(process_of_one))
 }
 
 /// True if `path` is `folder` or below it.
@@ -230,9 +266,27 @@ mod tests {
     fn file_below_the_root_or_in_procfs_hangs_alone() {
         let hung = hung_at(&["/app", "/proc/7/environ", "/proc", "/proc/9"]);
         assert!(hung.contains(b"/app") && hung.contains(b"/proc/7/environ"));
-        for path in ["/etc/passwd", "/proc/7/cmdline", "/proc/8/environ"] {
+        for path in ["/etc/passwd", "/proc/7/status", "/proc/8/environ"] {
             assert!(!hung.contains(path.as_bytes()), "{path}");
         }
+    }
+
+    #[test]
+    fn memory_of_a_process_hangs_as_a_whole() {
+        let hung = hung_at(&["/proc/7/cmdline"]);
+        assert!(hung.contains(b"/proc/7/environ") && hung.contains(b"/proc/7/maps"));
+        for path in ["/proc/7/status", "/proc/7/task/9/maps", "/proc/77/maps"] {
+            assert!(!hung.contains(path.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
+    fn only_mounts_that_matter_are_kept() {
+        let covered = [MOUNTS, b"33 30 0:54 / /home/dead/alive rw - ext4 x rw\n"].concat();
+        let mut hung = HungPlaces::new(Path::new("/"));
+        hung.add(b"/home/dead/x".to_vec(), MountTable::parse(&covered), None);
+        assert_eq!(hung.mounts.0.len(), 2);
+        assert!(hung.contains(b"/home/dead/y") && !hung.contains(b"/home/dead/alive/z"));
     }
 
     #[test]

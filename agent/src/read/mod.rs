@@ -46,6 +46,8 @@ const READ_BYTES: usize = 64 * 1024;
 /// Events that are collected before the watching side is woken: a thread switch for each small file
 /// would cost more than reading it.
 const BATCH_EVENTS: usize = 96;
+/// Least patience with a kernel file, however many have hung: a busy machine needs that.
+const KERNEL_PATIENCE_MIN: Duration = Duration::from_millis(100);
 /// Stack of a reading thread. It never recurses, and threads that hang keep theirs, so it is small.
 const STACK_BYTES: usize = 128 * 1024;
 
@@ -85,6 +87,8 @@ pub(crate) struct Reader {
     events: VecDeque<ReadEvent>,
     bytes: Vec<u8>,
     hung: HungPlaces,
+    /// How long one object may take, with whatever progress.
+    object_time_max: Duration,
 }
 
 /// Shared by both threads.
@@ -124,6 +128,8 @@ impl ItemLimits {
 }
 
 struct ReadInProgress {
+    /// When it was begun.
+    begun: Instant,
     /// The last progress.
     since: Instant,
     /// The path that was touched last.
@@ -167,7 +173,8 @@ impl ReadQueue {
 }
 
 impl Reader {
-    pub(crate) fn start(options: ReaderOptions) -> Self {
+    pub(crate) fn start(mut options: ReaderOptions) -> Self {
+        options.root = root::resolved(&options.root, options.patience);
         let queue = Arc::new(ReadQueue::new(VecDeque::new(), 0, ItemLimits::NONE));
         let (pending, events) = (VecDeque::new(), VecDeque::new());
         let reader = Self {
@@ -177,9 +184,15 @@ impl Reader {
             pending,
             events,
             bytes: Vec::new(),
+            object_time_max: Duration::MAX,
         };
         reader.spawn();
         reader
+    }
+
+    /// The folder that paths are below, with its links resolved.
+    pub(crate) fn root(&self) -> &Path {
+        &self.options.root
     }
 
     /// Begins an item within `limits`. Files behind links, which an item has only once, may be read
@@ -188,6 +201,23 @@ impl Reader {
         let mut state = self.queue.lock();
         state.item += 1;
         state.limits = limits;
+    }
+
+    /// From now on, an object that takes longer counts as hung: a byte now and then is progress, but
+    /// would use up all the time.
+    pub(crate) fn set_object_time_max(&mut self, time: Duration) {
+        self.object_time_max = time.max(self.options.patience);
+    }
+
+    /// How long the object at `path` may make no progress. Where one kernel file hangs, many often
+    /// do: whoever can hang one process can start a hundred.
+    fn patience_for(&self, path: &[u8]) -> Duration {
+        if !path.starts_with(b"/proc/") {
+            return self.options.patience;
+        }
+        let halvings = u32::try_from(self.hung.kernel_files()).unwrap_or(u32::MAX);
+        let patience = self.options.patience / 2_u32.saturating_pow(halvings);
+        patience.max(KERNEL_PATIENCE_MIN.min(self.options.patience))
     }
 
     /// Number of requests that have not ended.
@@ -260,10 +290,10 @@ impl Reader {
             std::mem::swap(&mut state.events, &mut self.events);
             std::mem::swap(&mut state.bytes, &mut self.bytes);
             queue.changed.notify_all();
-        } else if let Some(busy) = state
-            .busy
-            .take_if(|busy| busy.since.elapsed() > self.options.patience)
-        {
+        } else if let Some(busy) = state.busy.take_if(|busy| {
+            busy.since.elapsed() > self.patience_for(&busy.path)
+                || busy.begun.elapsed() > self.object_time_max
+        }) {
             let mut rest = std::mem::take(&mut state.requests);
             drop(state);
             if busy.path.is_empty() {
@@ -318,8 +348,10 @@ impl Reader {
         if started.is_err() {
             // Without a thread nothing is read: mark the queue as busy, so that each request ends
             // as hung once the patience is over. The evidence shows that.
+            let now = Instant::now();
             self.queue.lock().busy = Some(ReadInProgress {
-                since: Instant::now(),
+                begun: now,
+                since: now,
                 path: Vec::new(),
             });
         }
@@ -330,5 +362,39 @@ impl Drop for Reader {
     fn drop(&mut self) {
         self.queue.lock().abandoned = true; // not joined: the thread may hang
         self.queue.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn object_that_takes_too_long_counts_as_hung_whatever_its_progress() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = File::create(folder.path().join("program")).expect("ours");
+        program.set_len(1 << 30).expect("a sparse file");
+        std::os::unix::fs::symlink("program", folder.path().join("exe")).expect("ours");
+        let mut reader = Reader::start(ReaderOptions {
+            root: folder.path().to_owned(),
+            patience: Duration::from_millis(50),
+            entries_max: 10,
+            before_touch: |_: &Path| {},
+            mounts: MountTable::default,
+        });
+        reader.set_object_time_max(Duration::from_millis(60));
+        reader.request(ReadRequest::bytes("/exe", ReadMethod::Executable));
+        let begin = Instant::now();
+        let outcome = loop {
+            match reader.next(Duration::from_millis(10)) {
+                ReaderPoll::Event(ReadEvent::End(outcome)) => break outcome,
+                ReaderPoll::Event(_) | ReaderPoll::Waiting => {}
+                ReaderPoll::Idle => panic!("it must end"),
+            }
+            assert!(begin.elapsed() < Duration::from_secs(20));
+        };
+        assert_eq!(outcome, ReadOutcome::Hung);
     }
 }

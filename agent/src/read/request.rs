@@ -19,6 +19,8 @@ pub(crate) struct ReadRequest {
     pub(crate) presence: Presence,
     /// `Content-Type` of its record.
     pub(crate) content_type: &'static str,
+    /// Bytes kept of it, if that is less than the item's limit for one object.
+    pub(crate) bytes_max: u64,
     /// False if a probe needs the bytes only to know what to read next.
     pub(crate) record: bool,
 }
@@ -45,6 +47,8 @@ pub(crate) enum ReadMethod {
     /// The same of a folder behind a symbolic link, unless its item has it already, or the link
     /// leads to a folder above itself.
     LinkedListing,
+    /// Some bytes if a symbolic link leads to a folder, none if not.
+    IsFolder,
     /// SHA-256 of the file behind `/proc/PID/exe`, deleted or not.
     Executable,
     /// Of `/proc`: one process or thread of each namespace of this kind (`net`).
@@ -53,6 +57,9 @@ pub(crate) enum ReadMethod {
     Threads,
     /// The kernel's ring buffer, `/dev/kmsg`.
     Ring,
+    /// A file, a link's target, or the names in a folder as for [`Self::Names`], whichever it is.
+    /// Nothing is followed, and its facts say what it is.
+    AsIs,
 }
 
 /// Which part of a file to keep if a limit does not allow all of it.
@@ -85,6 +92,7 @@ impl ReadRequest {
             method: ReadMethod::Kernel,
             presence: Presence::Optional,
             content_type: "text/plain",
+            bytes_max: u64::MAX,
             record: true,
         }
     }

@@ -11,12 +11,16 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
+use super::STACK_BYTES;
 use super::facts::FileFacts;
 use super::request::ReadStop;
 
@@ -33,11 +37,32 @@ pub(super) const READ_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOFOLLOW);
 
+/// `path` with its links resolved; without, if that does not answer in time.
+///
+/// Mount points are known by resolved paths, and a bundle should name the folder that was read.
+pub(super) fn resolved(path: &Path, patience: Duration) -> PathBuf {
+    let (given, (sender, receiver)) = (path.to_owned(), mpsc::channel());
+    // in a thread of its own: the root may be on a dead mount
+    let started = thread::Builder::new()
+        .stack_size(STACK_BYTES)
+        .spawn(move || sender.send(std::fs::canonicalize(given)));
+    let answer = started
+        .ok()
+        .and_then(|_| receiver.recv_timeout(patience).ok());
+    let resolved = answer.and_then(Result::ok);
+    resolved.unwrap_or_else(|| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+}
+
 /// Bits of a mode that let accounts which are neither owner nor in the group enter or read.
 const ENTER_OTHERS: u32 = 0o001;
 const READ_OTHERS: u32 = 0o004;
+const WRITE_OTHERS: u32 = 0o002;
 /// The account that may read everything anyway.
 const ROOT_UID: u32 = 0;
+/// No account (`(uid_t) -1`, chown(2)).
+const NOBODY: u32 = u32::MAX;
+/// linux/magic.h.
+const FUSE_SUPER_MAGIC: rustix::fs::FsWord = 0x6573_5546;
 
 /// The root; see the module.
 pub(super) struct CaptureRoot {
@@ -135,7 +160,7 @@ impl CaptureRoot {
             guard.enter(&here)?;
             let facts = facts_at(&*folder, &name)?;
             if facts.kind() == FileType::Symlink {
-                link_owners.push(facts.uid);
+                link_owners.push(owner_of_link(&folder, &facts));
                 let target = rustix::fs::readlinkat(&*folder, &name, Vec::new())?.into_bytes();
                 if target.first() == Some(&b'/') {
                     above.truncate(1); // an absolute link begins at the root, not at the machine's
@@ -165,7 +190,13 @@ impl CaptureRoot {
 
     /// True if every account may enter `folder` and all folders above it, up to the root.
     fn is_open_to_everybody(&self, folder: &OwnedFd) -> bool {
-        self.climb(folder, &mut |facts| facts.mode & ENTER_OTHERS != 0)
+        // the mode of the root itself is that of a mount point where an image was examined
+        let Ok(top) = facts_of(&*self.top) else {
+            return false;
+        };
+        self.climb(folder, &mut |facts| {
+            facts.mode & ENTER_OTHERS != 0 || facts.is_same_file(&top)
+        })
     }
 
     /// Calls `visit` with `folder` and each folder above it, up to the root, until it returns false.
@@ -200,6 +231,20 @@ pub(super) fn facts_at(folder: impl AsFd, name: &[u8]) -> Result<FileFacts, Errn
 pub(super) fn facts_of(file: impl AsFd) -> Result<FileFacts, Errno> {
     let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, mask).map(|stat| FileFacts::from(&stat))
+}
+
+/// Who answers for a link. A FUSE file system may claim any owner, and any account may mount one. It
+/// may also refuse to say what it is.
+fn owner_of_link(folder: impl AsFd, link: &FileFacts) -> u32 {
+    let is_other = rustix::fs::fstatfs(folder).is_ok_and(|stat| stat.f_type != FUSE_SUPER_MAGIC);
+    if is_other { link.uid } else { NOBODY }
+}
+
+/// True if an account that is neither root nor the file's owner may make names in `folder`: with
+/// `fs.protected_hardlinks` off, names for files that it may not read.
+fn may_be_named_by_others(folder: &FileFacts, file: &FileFacts) -> bool {
+    let is_own = folder.uid == ROOT_UID || folder.uid == file.uid;
+    !is_own || folder.mode & WRITE_OTHERS != 0
 }
 
 /// The path of an object's folder, and the name in it.
@@ -272,7 +317,7 @@ impl ObjectFinder {
                 object.link_owners = owners;
                 return Ok(object);
             }
-            owners.push(object.facts.uid);
+            owners.push(owner_of_link(&object.folder, &object.facts));
             let target =
                 rustix::fs::readlinkat(&*object.folder, &object.name, Vec::new())?.into_bytes();
             if target.first() == Some(&b'/') {
@@ -284,9 +329,15 @@ impl ObjectFinder {
         Err(Errno::LOOP.into())
     }
 
-    /// True unless the owner of a link on the way could not read the object itself. `facts` are those
-    /// of the open object.
+    /// True unless somebody who could not read the object has made one of the names on the way: a
+    /// symbolic link, or a second name for the file itself. `facts` are those of the open object.
     pub(super) fn may_read(&self, object: &ObjectHandle, facts: &FileFacts) -> bool {
+        if facts.is_regular() && facts.names > 1 && facts.mode & READ_OTHERS == 0 {
+            let folder = facts_of(&*object.folder);
+            if folder.is_ok_and(|folder| may_be_named_by_others(&folder, facts)) {
+                return false;
+            }
+        }
         let is_own = |owner: &u32| *owner == ROOT_UID || *owner == facts.uid;
         // procfs lets each reader see what it may, whatever the mode says
         let is_procfs =

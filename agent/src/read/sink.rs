@@ -125,13 +125,17 @@ impl ObjectSink<'_> {
         let mut state = self.queue.lock();
         if state.bytes.len() + bytes.len() > WAITING_BYTES_MAX && !state.bytes.is_empty() {
             // while we wait for the watching side we are not busy, so it does not take us for hung
-            let busy = state.busy.take();
+            let mut busy = state.busy.take();
+            let paused = Instant::now();
             self.queue.changed.notify_all();
             drop(state);
             state = self
                 .queue
                 .wait_while(|state| !state.bytes.is_empty())
                 .ok_or(ReadStop::Abandoned)?;
+            if let Some(busy) = &mut busy {
+                busy.begun += paused.elapsed();
+            }
             state.busy = busy;
         }
         if state.abandoned {

@@ -44,7 +44,7 @@ impl ThreadDifference {
 }
 
 /// The threads of a process besides the first, if it has any.
-pub(super) fn others(proc: impl AsFd, process: &str) -> Vec<String> {
+pub(super) fn other_threads(proc: impl AsFd, process: &str) -> Vec<String> {
     let task = format!("{process}/task");
     // The number of links is that of the threads, which saves listing them all.
     let links = rustix::fs::statat(&proc, &task, AtFlags::empty()).map(|stat| stat.st_nlink);
@@ -63,12 +63,12 @@ pub(super) fn others(proc: impl AsFd, process: &str) -> Vec<String> {
 ///
 /// # Errors
 /// Those of `progress`.
-pub(super) fn different<E>(
+pub(super) fn differing_threads<E>(
     proc: impl AsFd,
     process: &str,
     progress: &mut dyn FnMut() -> Result<(), E>,
 ) -> Result<Vec<(String, ThreadDifference)>, E> {
-    let threads = others(&proc, process);
+    let threads = other_threads(&proc, process);
     if threads.is_empty() {
         return Ok(Vec::new());
     }

@@ -27,6 +27,7 @@ pub(super) fn run(queue: &ReadQueue, options: ReaderOptions, hung: &HungPlaces) 
             object_bytes_max,
             item_bytes_left,
         } = limits;
+        let object_bytes_max = object_bytes_max.min(request.bytes_max);
         // The tighter limit is the one that a gap names.
         let limit = if item_bytes_left < object_bytes_max {
             GapReason::OverBudget
@@ -73,8 +74,10 @@ pub(super) fn run(queue: &ReadQueue, options: ReaderOptions, hung: &HungPlaces) 
 fn next_request(queue: &ReadQueue) -> Option<(Arc<ReadRequest>, u64, ItemLimits)> {
     let mut state = queue.wait_while(|state| state.requests.is_empty())?;
     let request = state.requests.pop_front()?;
+    let now = Instant::now();
     state.busy = Some(ReadInProgress {
-        since: Instant::now(),
+        begun: now,
+        since: now,
         // Busy from now on: even finding the file may hang.
         path: request.path.clone(),
     });

@@ -8,6 +8,9 @@ use evidence_format::coverage::GapReason;
 /// How often a long step reports its progress.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
+/// One object may take one of so many parts of the time that is left.
+const OBJECT_TIME_PART: u32 = 4;
+
 /// The progress of a capture.
 #[derive(Debug, Clone, Copy)]
 pub struct CaptureProgress<'a> {
@@ -46,6 +49,22 @@ impl CaptureControl<'_> {
         self.deadline
             .is_some_and(|deadline| Instant::now() >= deadline)
             .then_some(GapReason::Deadline)
+    }
+
+    /// How long one object may take: a part of the time that is left, so that no object uses up all
+    /// of it.
+    pub(crate) fn object_time_max(&self) -> Duration {
+        let left = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        left.map_or(Duration::MAX, |left| left / OBJECT_TIME_PART)
+    }
+
+    /// When half of the time that is left will have passed.
+    pub(crate) fn half_time(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let left = self.deadline?.saturating_duration_since(now);
+        Some(now + left / 2)
     }
 
     /// Reports the item's progress, at most once in [`REPORT_INTERVAL`] unless `always`.

@@ -68,20 +68,7 @@ impl RecordFields {
         if let Some(reason) = gap {
             self.add("Exhibit-Gap", reason.as_str());
         }
-        match end {
-            ReadOutcome::Cut(GapReason::Deadline | GapReason::Cancelled) | ReadOutcome::Hung => {
-                Some(TruncationReason::Time)
-            }
-            ReadOutcome::Cut(_) | ReadOutcome::Shortened { .. } => Some(TruncationReason::Length),
-            ReadOutcome::Shrank
-            | ReadOutcome::Failed(_)
-            | ReadOutcome::Special
-            | ReadOutcome::ForeignLink
-            | ReadOutcome::ProcessEnded
-            | ReadOutcome::Crashed => Some(TruncationReason::Unspecified),
-            // A repeated file is whole: its bytes are in another record.
-            ReadOutcome::Whole { .. } | ReadOutcome::Repeated => None,
-        }
+        truncation(end)
     }
 
     pub(super) fn add(&mut self, name: &'static str, value: &str) {
@@ -108,7 +95,27 @@ fn kind(method: ReadMethod) -> Option<&'static str> {
         | ReadMethod::Redacted(_)
         | ReadMethod::File(_)
         | ReadMethod::Linked(_)
-        | ReadMethod::Ring => None,
+        | ReadMethod::Ring
+        | ReadMethod::IsFolder
+        | ReadMethod::AsIs => None,
+    }
+}
+
+/// Why the block of an object that ended so is not the whole object.
+pub(crate) fn truncation(end: ReadOutcome) -> Option<TruncationReason> {
+    match end {
+        ReadOutcome::Cut(GapReason::Deadline | GapReason::Cancelled) | ReadOutcome::Hung => {
+            Some(TruncationReason::Time)
+        }
+        ReadOutcome::Cut(_) | ReadOutcome::Shortened { .. } => Some(TruncationReason::Length),
+        ReadOutcome::Shrank
+        | ReadOutcome::Failed(_)
+        | ReadOutcome::Special
+        | ReadOutcome::ForeignLink
+        | ReadOutcome::ProcessEnded
+        | ReadOutcome::Crashed => Some(TruncationReason::Unspecified),
+        // A repeated file is whole: its bytes are in another record.
+        ReadOutcome::Whole { .. } | ReadOutcome::Repeated => None,
     }
 }
 

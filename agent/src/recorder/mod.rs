@@ -21,7 +21,6 @@ use std::time::Duration;
 use evidence_format::bundle::{BundleError, DraftItem};
 use evidence_format::config::{ItemSource, Redaction};
 use evidence_format::coverage::{Coverage, EndReason, GapReason};
-use evidence_format::limits::GAP_EXAMPLES_MAX;
 use evidence_format::time::Timestamp;
 use evidence_format::warc::{RecordType, TruncationReason, WarcHeader, file_uri};
 use rustix::io::Errno;
@@ -33,8 +32,8 @@ use crate::read::{
 pub(crate) use control::CaptureControl;
 pub use control::CaptureProgress;
 use fields::RecordFields;
-pub(crate) use fields::errno_text;
-pub(crate) use tree::{FolderEntry, FolderListing, Subtree, join, name_of};
+pub(crate) use fields::{errno_text, truncation};
+pub(crate) use tree::{FolderEntry, FolderListing, FoundFile, Subtree, TreeShares, join, name_of};
 
 /// How often the deadline is checked while the reader delivers nothing.
 const TICK: Duration = Duration::from_millis(50);
@@ -61,8 +60,8 @@ pub(crate) struct ProbeRecorder<'a> {
     coverage: Coverage,
     redactions: BTreeMap<&'static str, u64>,
     open: ObjectInProgress,
-    /// A copy of the object's bytes, while [`Self::fetch`] waits for it.
-    fetched: Option<Vec<u8>>,
+    /// Copies of the objects' bytes, while [`Self::fetch`] or [`Self::fetch_all`] waits for them.
+    fetched: Option<FetchedObjects>,
     /// The last process found to have ended: one gap, however many of its files were requested.
     ended_process: Vec<u8>,
     /// Why nothing more is recorded.
@@ -77,6 +76,14 @@ pub(crate) struct ProbeOptions {
     pub(crate) environment_values: bool,
     /// Entries of one folder that are kept, and folders and files of one tree.
     pub(crate) entries_max: u64,
+}
+
+/// What probes get of the objects that they fetch.
+#[derive(Default)]
+struct FetchedObjects {
+    /// Those that have ended.
+    done: Vec<Vec<u8>>,
+    current: Vec<u8>,
 }
 
 /// The object whose events are being received.
@@ -161,12 +168,29 @@ impl<'a> ProbeRecorder<'a> {
 
     /// Requests an object, waits for it, and returns its bytes too: of a very large one the first.
     pub(crate) fn fetch(&mut self, request: ReadRequest) -> Result<Vec<u8>, BundleError> {
+        let mut fetched = self.fetch_all(std::iter::once(request))?;
+        Ok(fetched.pop().unwrap_or_default())
+    }
+
+    /// Requests objects, waits for all, and returns the bytes of each; fewer if the item was stopped.
+    pub(crate) fn fetch_all(
+        &mut self,
+        requests: impl Iterator<Item = ReadRequest>,
+    ) -> Result<Vec<Vec<u8>>, BundleError> {
         self.receive(0)?;
-        // Only now, after all that was requested before: these bytes are of this object alone.
-        self.fetched = Some(Vec::new());
-        let received = self.request(request).and_then(|()| self.receive(0));
-        let bytes = self.fetched.take().unwrap_or_default();
-        received.map(|()| bytes)
+        // Only now, after all that was requested before: these bytes are of these objects alone.
+        self.fetched = Some(FetchedObjects::default());
+        let mut received = Ok(());
+        for request in requests {
+            received = received.and_then(|()| self.request(request));
+        }
+        received = received.and_then(|()| self.receive(0));
+        let fetched = self.fetched.take().unwrap_or_default();
+        let mut objects = fetched.done;
+        if !fetched.current.is_empty() {
+            objects.push(fetched.current); // the item was stopped in the middle of it
+        }
+        received.map(|()| objects)
     }
 
     /// Records `path` as missing for the reason that stopped the item.
@@ -186,15 +210,10 @@ impl<'a> ProbeRecorder<'a> {
         path: &[u8],
         count: u64,
     ) -> Result<(), BundleError> {
+        let examples = self.examples(reason);
         self.count_gap(reason, path, count, 0, 0);
-        let count = self
-            .coverage
-            .gaps
-            .iter()
-            .find(|gap| gap.reason == reason)
-            .map_or(0, |gap| gap.count);
         // A host of 100,000 unreadable files must not become as many empty records.
-        if count > GAP_EXAMPLES_MAX as u64 {
+        if self.examples(reason) == examples {
             return Ok(());
         }
         let header = WarcHeader {
@@ -206,6 +225,12 @@ impl<'a> ProbeRecorder<'a> {
             fields: &[("Exhibit-Gap", reason.as_str())],
         };
         self.item.record(&header, b"")
+    }
+
+    /// How many examples the gap of this reason has.
+    fn examples(&self, reason: GapReason) -> usize {
+        let gap = self.coverage.gaps.iter().find(|gap| gap.reason == reason);
+        gap.map_or(0, |gap| gap.examples.len())
     }
 
     /// Waits for all requests, and ends the item.
@@ -247,6 +272,8 @@ impl<'a> ProbeRecorder<'a> {
 
     fn check_stop(&mut self) -> Result<(), BundleError> {
         self.report_progress(false);
+        let object_time_max = self.control.object_time_max();
+        self.reader.set_object_time_max(object_time_max);
         match self.control.stop() {
             Some(reason) if self.stopped.is_none() => self.stop(reason),
             Some(_) | None => Ok(()),
@@ -299,10 +326,10 @@ impl<'a> ProbeRecorder<'a> {
 
     fn receive_bytes(&mut self, range: Range<usize>) -> Result<(), BundleError> {
         let bytes = self.reader.bytes(range);
-        if let Some(copy) = &mut self.fetched {
+        if let Some(FetchedObjects { current, .. }) = &mut self.fetched {
             // The record has all of it: only the copy for the probe is cut.
-            let room = FETCHED_BYTES_MAX - copy.len();
-            copy.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            let room = FETCHED_BYTES_MAX - current.len();
+            current.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
         self.open.bytes.extend_from_slice(bytes);
         if self.open.bytes.len() < PART_BYTES_MAX {
@@ -410,6 +437,9 @@ impl<'a> ProbeRecorder<'a> {
         if gap == Some(GapReason::OverBudget) {
             self.stopped = self.stopped.or(gap);
             self.coverage.ended = EndReason::Limit;
+        }
+        if let Some(fetched) = &mut self.fetched {
+            fetched.done.push(std::mem::take(&mut fetched.current));
         }
         self.open.clear();
         Ok(())

@@ -1,6 +1,7 @@
 //! Lists folders, and walks the trees below them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
 
 use evidence_format::bundle::BundleError;
 use evidence_format::coverage::GapReason;
@@ -35,6 +36,20 @@ pub(crate) struct Subtree<'t> {
     pub(crate) depth_max: usize,
     /// True if the listings of its folders are evidence themselves.
     pub(crate) record: bool,
+    /// Who shares a limit.
+    pub(crate) shares: TreeShares,
+    /// False for a folder below `top` that is not entered: even listing it would have an effect.
+    pub(crate) enters: fn(&[u8]) -> bool,
+}
+
+/// Who gets an equal share of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TreeShares {
+    /// Each folder and each log directly in [`Subtree::top`], with all that is below it: whoever may
+    /// write to one cannot make more of them.
+    PerChild,
+    /// The tree as a whole, beside others that are requested together.
+    Whole,
 }
 
 /// A file or link found in a tree.
@@ -42,10 +57,32 @@ pub(crate) struct Subtree<'t> {
 pub(crate) struct FoundFile {
     pub(crate) path: Vec<u8>,
     kind: FoundKind,
+    bytes: u64,
     /// How many newer files there are of its log: see [`rank`].
     newer: u64,
     /// The bytes of these.
     newer_bytes: u64,
+    /// Bytes that are kept if this file is the last one that its share has room for.
+    share_bytes: u64,
+}
+
+/// The files of a tree, up to a limit.
+struct FoundFiles<'t> {
+    tree: Subtree<'t>,
+    files: Vec<FoundFile>,
+    files_max: usize,
+    /// How many were left out, by folder.
+    left_out: BTreeMap<Vec<u8>, u64>,
+}
+
+/// Folders to list. Each share of the tree gets its turn, so that one with thousands of folders
+/// costs no other; within a share, the top comes first.
+struct WaitingFolders<'t> {
+    tree: Subtree<'t>,
+    by_share: BTreeMap<Vec<u8>, (u64, VecDeque<WaitingFolder>)>,
+    /// The shares that have folders waiting, by how many of theirs were listed.
+    turns: BTreeSet<(u64, Vec<u8>)>,
+    count: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +101,9 @@ struct WantedEntry {
     /// When its content changed last, in nanoseconds since 1970.
     modified: i128,
 }
+
+/// Links that are looked behind at once.
+const LINKS_AT_ONCE: usize = 256;
 
 /// A folder to list.
 struct WaitingFolder {
@@ -178,34 +218,44 @@ impl ProbeRecorder<'_> {
     }
 
     /// The files and links in a tree that `wanted` accepts. Of more than
-    /// [`ProbeOptions::entries_max`](super::ProbeOptions::entries_max), the oldest of each log are
-    /// left out, with a gap for each folder.
+    /// [`ProbeOptions::entries_max`](super::ProbeOptions::entries_max), the oldest of each share are
+    /// left out, with a gap for each folder. Takes at most half of the time that is left, so that
+    /// what was found by then can still be read.
     pub(crate) fn walk(
         &mut self,
         tree: Subtree<'_>,
         wanted: impl Fn(&[u8], &FolderEntry<'_>) -> bool,
     ) -> Result<Vec<FoundFile>, BundleError> {
-        let mut found = Vec::new();
+        let entries_max = self.options().entries_max;
+        let mut found = FoundFiles::new(tree, entries_max);
+        let mut waiting = WaitingFolders::new(tree);
         let mut links = BTreeMap::new();
-        let mut folders_left = self.options().entries_max;
-        let mut waiting = VecDeque::from([WaitingFolder {
-            path: tree.top.to_vec(),
-            depth: 0,
-            kind: FoundKind::File,
-        }]);
-        // folders behind links last: what they have in common with the tree was listed by then
-        while let Some(folder) = waiting
-            .pop_front()
-            .or_else(|| links.pop_first().map(|(_, folder)| folder))
-        {
+        let (mut folders_left, mut links_left) = (entries_max, entries_max);
+        let stop_at = self.control.half_time();
+        loop {
+            // folders behind links last: what they have in common with the tree was listed by then
+            if waiting.count == 0 && !links.is_empty() {
+                self.look_behind(&mut links, &mut links_left, &mut waiting)?;
+            }
+            let Some(folder) = waiting.pop() else {
+                if links.is_empty() {
+                    break;
+                }
+                continue;
+            };
+            let left = 1 + waiting.count + links.len() as u64;
+            self.check_stop()?;
             // One gap for all that is left: its number is unknown.
             if self.is_stopped() {
                 self.skip(&folder.path)?;
                 break;
             }
+            if stop_at.is_some_and(|stop_at| Instant::now() >= stop_at) {
+                self.record_gap_of_many(GapReason::Deadline, &folder.path, left)?;
+                break;
+            }
             if folders_left == 0 {
-                let count = 1 + waiting.len() + links.len();
-                self.record_gap_of_many(GapReason::TooLarge, &folder.path, count as u64)?;
+                self.record_gap_of_many(GapReason::TooLarge, &folder.path, left)?;
                 break;
             }
             folders_left -= 1;
@@ -215,25 +265,20 @@ impl ProbeRecorder<'_> {
                 let path = join(&folder.path, entry.name);
                 let kind = entry.kind();
                 let is_entered = folder.depth < tree.depth_max;
+                let is_link = kind == Some(FileType::Symlink);
+                let below = |kind| WaitingFolder {
+                    path: path.clone(),
+                    depth: folder.depth + 1,
+                    kind,
+                };
                 if kind == Some(FileType::Directory) {
-                    if is_entered {
-                        // Breadth first: when a limit ends the walk, the top has been seen.
-                        waiting.push_back(WaitingFolder {
-                            path,
-                            depth: folder.depth + 1,
-                            kind: folder.kind,
-                        });
+                    if is_entered && (tree.enters)(&path) {
+                        waiting.push(below(folder.kind));
                     }
                     continue;
                 }
-                let is_link = kind == Some(FileType::Symlink);
                 if is_link && is_entered {
-                    let behind = WaitingFolder {
-                        path: path.clone(),
-                        depth: folder.depth + 1,
-                        kind: FoundKind::BehindLink,
-                    };
-                    links.insert(path.clone(), behind);
+                    links.insert(path.clone(), below(FoundKind::BehindLink));
                 }
                 if wanted(&path, &entry) {
                     entries.push(WantedEntry {
@@ -248,10 +293,48 @@ impl ProbeRecorder<'_> {
                     });
                 }
             }
-            found.extend(rank(entries));
+            found.add(rank(entries));
         }
-        self.keep_newest(&mut found)?;
-        Ok(found)
+        let (files, left_out) = found.finish();
+        for (folder, count) in left_out {
+            self.record_gap_of_many(GapReason::TooLarge, &folder, count)?;
+        }
+        Ok(files)
+    }
+
+    /// Moves the links that lead to folders to `waiting`. Asked for many at once, since most lead to
+    /// files.
+    fn look_behind(
+        &mut self,
+        links: &mut BTreeMap<Vec<u8>, WaitingFolder>,
+        links_left: &mut u64,
+        waiting: &mut WaitingFolders<'_>,
+    ) -> Result<(), BundleError> {
+        let room = usize::try_from(*links_left).unwrap_or(usize::MAX);
+        let count = links.len().min(LINKS_AT_ONCE).min(room);
+        let mut batch = Vec::with_capacity(count);
+        while batch.len() < count
+            && let Some((_, link)) = links.pop_first()
+        {
+            batch.push(link);
+        }
+        if let (0, Some((path, _))) = (count, links.first_key_value()) {
+            let path = path.clone();
+            self.record_gap_of_many(GapReason::TooLarge, &path, links.len() as u64)?;
+            links.clear();
+        }
+        *links_left -= count as u64;
+        let requests = batch.iter().map(|link| ReadRequest {
+            presence: Presence::LinkTarget,
+            ..ReadRequest::bytes(link.path.clone(), ReadMethod::IsFolder).unrecorded()
+        });
+        let answers = self.fetch_all(requests)?;
+        for (link, answer) in batch.into_iter().zip(answers) {
+            if !answer.is_empty() {
+                waiting.push(link);
+            }
+        }
+        Ok(())
     }
 
     fn fetch_listing(
@@ -264,6 +347,8 @@ impl ProbeRecorder<'_> {
             record,
             presence: if is_link {
                 Presence::LinkTarget
+            } else if folder.depth > 0 && record {
+                Presence::Listed
             } else {
                 Presence::Optional
             },
@@ -279,25 +364,6 @@ impl ProbeRecorder<'_> {
         self.fetch(request).map(FolderListing)
     }
 
-    /// Leaves out what exceeds the limit of one tree.
-    fn keep_newest(&mut self, found: &mut Vec<FoundFile>) -> Result<(), BundleError> {
-        let entries_max = usize::try_from(self.options().entries_max).unwrap_or(usize::MAX);
-        if found.len() <= entries_max {
-            return Ok(());
-        }
-        found.sort_by(|a, b| (a.newer, &a.path).cmp(&(b.newer, &b.path)));
-        let mut left_out = BTreeMap::<Vec<u8>, u64>::new();
-        for file in found.drain(entries_max..) {
-            *left_out
-                .entry(split_path(&file.path).0.to_vec())
-                .or_default() += 1;
-        }
-        for (folder, count) in left_out {
-            self.record_gap_of_many(GapReason::TooLarge, &folder, count)?;
-        }
-        Ok(())
-    }
-
     /// Walks a tree and requests the files that `wanted` accepts.
     pub(crate) fn request_tree(
         &mut self,
@@ -309,14 +375,16 @@ impl ProbeRecorder<'_> {
             top,
             depth_max,
             record: true,
+            shares: TreeShares::PerChild,
+            enters: |_| true,
         };
         let found = self.walk(tree, |path, _| wanted(path))?;
         self.request_fairly(found, |_| KeptPart::Start)
     }
 
-    /// Requests files of a tree, so that each log gets the same share of a limit, for its newest
-    /// files. Of a link, requests the target's path and then the file, unless the
-    /// item has that file already.
+    /// Requests files of one tree or several, so that each share gets the same part of a limit, for
+    /// its newest files. Of a link, requests the target's path and then the file, unless the item has
+    /// that file already.
     pub(crate) fn request_fairly(
         &mut self,
         mut files: Vec<FoundFile>,
@@ -324,7 +392,7 @@ impl ProbeRecorder<'_> {
     ) -> Result<(), BundleError> {
         // links last: their files are then recorded under their own names, if they are in the tree
         files.sort_by(|a, b| {
-            (a.kind, a.newer_bytes, &a.path).cmp(&(b.kind, b.newer_bytes, &b.path))
+            (a.kind, a.share_bytes, &a.path).cmp(&(b.kind, b.share_bytes, &b.path))
         });
         for file in files {
             let keep = keep(&file.path);
@@ -345,6 +413,130 @@ impl ProbeRecorder<'_> {
     }
 }
 
+impl<'t> Subtree<'t> {
+    /// The share that `path` belongs to.
+    fn share_of<'p>(&self, path: &'p [u8]) -> &'p [u8] {
+        let below = path.strip_prefix(self.top).unwrap_or(path);
+        let below = below.strip_prefix(b"/").unwrap_or(below);
+        match (self.shares, below.iter().position(|&b| b == b'/')) {
+            (TreeShares::Whole, _) => b"",
+            (TreeShares::PerChild, Some(end)) => &below[..=end],
+            (TreeShares::PerChild, None) => first_word(below),
+        }
+    }
+}
+
+impl<'t> FoundFiles<'t> {
+    fn new(tree: Subtree<'t>, files_max: u64) -> Self {
+        Self {
+            tree,
+            files: Vec::new(),
+            files_max: usize::try_from(files_max).unwrap_or(usize::MAX),
+            left_out: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, files: Vec<FoundFile>) {
+        self.files.extend(files);
+        // now and then, so that a hostile tree does not fill the memory
+        if self.files.len() > self.files_max.saturating_mul(2) {
+            self.leave_out_oldest();
+        }
+    }
+
+    /// Leaves out what exceeds the limit: of each share the files with the most newer ones.
+    fn leave_out_oldest(&mut self) {
+        if self.files.len() <= self.files_max {
+            return;
+        }
+        self.files
+            .sort_by(|a, b| (a.newer, &a.path).cmp(&(b.newer, &b.path)));
+        let mut counts = BTreeMap::<&[u8], u64>::new();
+        let mut order: Vec<_> = self
+            .files
+            .iter()
+            .enumerate()
+            .map(|(index, file)| {
+                let count = counts.entry(self.tree.share_of(&file.path)).or_default();
+                *count += 1;
+                (*count, index)
+            })
+            .collect();
+        order.sort_unstable();
+        let mut is_kept = vec![false; self.files.len()];
+        for (_, index) in &order[..self.files_max] {
+            is_kept[*index] = true;
+        }
+        let mut is_kept = is_kept.into_iter();
+        for file in self
+            .files
+            .extract_if(.., |_| !is_kept.next().unwrap_or(true))
+        {
+            let folder = split_path(&file.path).0.to_vec();
+            *self.left_out.entry(folder).or_default() += 1;
+        }
+    }
+
+    /// The files that are kept, with their parts of the shares, and how many were left out of each
+    /// folder.
+    fn finish(mut self) -> (Vec<FoundFile>, BTreeMap<Vec<u8>, u64>) {
+        self.leave_out_oldest();
+        self.files.sort_by(|a, b| {
+            (a.newer_bytes, a.bytes, &a.path).cmp(&(b.newer_bytes, b.bytes, &b.path))
+        });
+        let mut shares = BTreeMap::<Vec<u8>, u64>::new();
+        for file in &mut self.files {
+            let share = shares
+                .entry(self.tree.share_of(&file.path).to_vec())
+                .or_default();
+            *share = share.saturating_add(file.bytes);
+            file.share_bytes = *share;
+        }
+        (self.files, self.left_out)
+    }
+}
+
+impl<'t> WaitingFolders<'t> {
+    fn new(tree: Subtree<'t>) -> Self {
+        let mut waiting = Self {
+            tree,
+            by_share: BTreeMap::new(),
+            turns: BTreeSet::new(),
+            count: 0,
+        };
+        waiting.push(WaitingFolder {
+            path: tree.top.to_vec(),
+            depth: 0,
+            kind: FoundKind::File,
+        });
+        waiting
+    }
+
+    fn push(&mut self, folder: WaitingFolder) {
+        // with what is in it, not with the logs beside it
+        let inside = [&folder.path[..], b"/"].concat();
+        let share = self.tree.share_of(&inside);
+        let (listed, queue) = self.by_share.entry(share.to_vec()).or_default();
+        if queue.is_empty() {
+            self.turns.insert((*listed, share.to_vec()));
+        }
+        queue.push_back(folder);
+        self.count += 1;
+    }
+
+    fn pop(&mut self) -> Option<WaitingFolder> {
+        let (_, share) = self.turns.pop_first()?;
+        let (listed, queue) = self.by_share.get_mut(&share)?;
+        let folder = queue.pop_front()?;
+        *listed += 1;
+        if !queue.is_empty() {
+            self.turns.insert((*listed, share));
+        }
+        self.count -= 1;
+        Some(folder)
+    }
+}
+
 /// Ranks the entries of one folder, newest first, each among those of its log: files whose names
 /// begin with the same word, such as a log and what it was rotated to.
 fn rank(mut entries: Vec<WantedEntry>) -> Vec<FoundFile> {
@@ -356,8 +548,10 @@ fn rank(mut entries: Vec<WantedEntry>) -> Vec<FoundFile> {
             .or_default();
         let found = FoundFile {
             kind: entry.kind,
+            bytes: entry.bytes,
             newer: *newer,
             newer_bytes: *newer_bytes,
+            share_bytes: 0,
             path: entry.path,
         };
         *newer += 1;
@@ -410,6 +604,86 @@ mod tests {
                 ("/l/auth.log".into(), 0, 0),
             ]
         );
+    }
+
+    fn file(path: &str, bytes: u64, newer: u64) -> FoundFile {
+        FoundFile {
+            path: path.as_bytes().to_vec(),
+            kind: FoundKind::File,
+            bytes,
+            newer,
+            newer_bytes: newer * bytes,
+            share_bytes: 0,
+        }
+    }
+
+    const LOGS: Subtree<'_> = Subtree {
+        top: b"/l",
+        depth_max: 9,
+        record: true,
+        shares: TreeShares::PerChild,
+        enters: |_| true,
+    };
+
+    #[test]
+    fn many_logs_and_folders_below_one_folder_are_one_share() {
+        let mut found = FoundFiles::new(LOGS, 100);
+        let noise = (0..50).map(|n| file(&format!("/l/app/{n}/log-{n}"), 1000, 0));
+        found.add(noise.collect());
+        found.add(vec![
+            file("/l/zz/z.log", 1000, 0),
+            file("/l/auth.log", 900, 0),
+        ]);
+        let (mut files, _) = found.finish();
+        files.sort_by_key(|file| (file.share_bytes, file.path.clone()));
+        let first: Vec<_> = files[..4]
+            .iter()
+            .map(|file| String::from_utf8_lossy(&file.path).into_owned())
+            .collect();
+        assert_eq!(
+            first,
+            [
+                "/l/auth.log",
+                "/l/app/0/log-0",
+                "/l/zz/z.log",
+                "/l/app/1/log-1"
+            ]
+        );
+    }
+
+    #[test]
+    fn folders_of_each_share_take_turns() {
+        let mut waiting = WaitingFolders::new(LOGS);
+        assert!(waiting.pop().is_some_and(|folder| folder.path == b"/l"));
+        let push = |waiting: &mut WaitingFolders<'_>, path: &str| {
+            waiting.push(WaitingFolder {
+                path: path.as_bytes().to_vec(),
+                depth: 1,
+                kind: FoundKind::File,
+            });
+        };
+        push(&mut waiting, "/l/app");
+        for n in 0..9 {
+            push(&mut waiting, &format!("/l/app/{n}"));
+        }
+        push(&mut waiting, "/l/zz");
+        push(&mut waiting, "/l/zz/deep");
+        let order: Vec<_> = std::iter::from_fn(|| waiting.pop())
+            .map(|folder| String::from_utf8_lossy(&folder.path).into_owned())
+            .collect();
+        assert_eq!(order[..4], ["/l/app", "/l/zz", "/l/app/0", "/l/zz/deep"]);
+        assert_eq!((order.len(), waiting.count), (12, 0));
+    }
+
+    #[test]
+    fn hostile_tree_is_pruned_while_it_is_walked() {
+        let mut found = FoundFiles::new(LOGS, 10);
+        for n in 0..1000 {
+            found.add(vec![file(&format!("/l/app/{n}"), 1, n)]);
+            assert!(found.files.len() <= 20);
+        }
+        let (files, left_out) = found.finish();
+        assert_eq!((files.len(), left_out[&b"/l/app"[..]]), (10, 990));
     }
 
     #[test]

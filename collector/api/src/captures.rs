@@ -99,6 +99,46 @@ pub struct CapturePass {
     /// Why it produced no bundle; absent unless it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// When its worker was lost, if no other one has resumed it; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_off_at: Option<Timestamp>,
+    /// When it is tried again after a failure; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+}
+
+/// Evidence that a capture should have got and did not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MissingEvidence {
+    #[schema(value_type = SourceName)]
+    pub source: String,
+    /// The capture request that asked for it, from 1: the first is that of the declaration.
+    pub request: u32,
+    pub kind: MissingKind,
+    /// In words; may quote the source.
+    pub reason: String,
+    /// True if the request named the source, or if somebody configured it. False for what nobody
+    /// configured, and for single objects that are gaps in a bundle.
+    pub is_loss: bool,
+}
+
+/// How evidence came to be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MissingKind {
+    /// The capture failed.
+    Failed,
+    /// The source, or a part of it, could not be asked.
+    NeverAsked,
+    /// A part of the source was not read to its end, such as a region that denies access.
+    EndedEarly,
+    /// The capture was stopped before it began.
+    Stopped,
+    /// The process that captured it has gone, or it was not begun: another one has to continue.
+    CutOff,
+    /// Single objects, which are gaps in the bundle.
+    Gaps,
 }
 
 /// The reason for a pass.

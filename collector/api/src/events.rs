@@ -1,5 +1,6 @@
 //! The stream of an incident's events: journal entries, and the progress of running captures.
 
+use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,7 +16,8 @@ pub enum StreamEvent {
 }
 
 /// The progress of a running capture.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct CaptureProgress {
     /// The source's display name.
     pub source: String,
@@ -24,4 +26,21 @@ pub struct CaptureProgress {
     pub pages: u64,
     /// Bytes before compression.
     pub bytes: u64,
+    /// Pages that the whole capture takes, estimated; absent without an estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages_expected: Option<u64>,
+    /// Steps of the plan; absent if another process captures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Steps that have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps_ended: Option<u64>,
+    /// Targets that deny access, such as regions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_at: Option<Timestamp>,
+    /// When the capture seals what it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_at: Option<Timestamp>,
 }

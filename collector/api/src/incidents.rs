@@ -7,7 +7,7 @@ use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::captures::{CaptureOptions, CapturePass};
+use crate::captures::{CaptureOptions, CapturePass, MissingEvidence};
 use crate::lenient::{self, LenientReport, LenientSeverity, RoleAssignments, StrictCommand};
 use domain::incident::view::IncidentView;
 use domain::incident::{
@@ -225,6 +225,9 @@ pub struct IncidentDetails {
     pub passes: Vec<CapturePass>,
     /// True while one of its captures is running or due.
     pub under_way: bool,
+    /// What the captures should have got and did not, with the reasons.
+    #[serde(default)]
+    pub missing: Vec<MissingEvidence>,
 }
 
 /// An incident without its content, for a declarer that may not read incidents.

@@ -19,6 +19,7 @@ pub mod webhooks;
 pub use bundles::{AttachmentReceipt, BundleList, BundleSummary};
 pub use captures::{
     CaptureAccepted, CaptureKind, CaptureOptions, CaptureOptionsError, CapturePass, CaptureState,
+    MissingEvidence, MissingKind,
 };
 pub use checklists::{ChecklistPatch, Checklists};
 pub use domain::incident::{BundleCoverage, TimelineRow};

@@ -30,6 +30,17 @@ pub fn did_you_mean(nearest: Option<&str>) -> String {
         .unwrap_or_default()
 }
 
+/// A number with its noun: `1 record`, `2 records`.
+#[must_use]
+pub fn counted(number: u64, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        // "passes", "boxes"; other nouns of ours take a plain s
+        _ if noun.ends_with('s') || noun.ends_with('x') => format!("{number} {noun}es"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
 #[must_use]
 pub fn comma_separated<T: Display>(items: &[T]) -> String {
     let items: Vec<String> = items.iter().map(ToString::to_string).collect();

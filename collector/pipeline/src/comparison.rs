@@ -9,11 +9,10 @@ use evidence_format::config::ItemEntry;
 use evidence_format::coverage::{EndReason, TimeWindow};
 use evidence_format::time::Timestamp;
 
-use super::pass_number::PassNumber;
 use super::{Pipeline, PipelineError, requested_window};
 use crate::capture::StepReport;
 use crate::seal::PublishedBundle;
-use domain::incident::{EvidenceRef, FindingKind, IncidentEvent, Line};
+use domain::incident::{EvidenceRef, FindingKind, IncidentEvent, Line, PassNumber};
 use domain::plan::CapturePass;
 use store::ledger::{BundleRow, EventRow, ObjectChange, ObjectRow, PassKind, PassRow};
 

@@ -5,12 +5,12 @@ use evidence_format::time::Timestamp;
 use tracing::warn;
 
 use super::events::new_entry;
-use super::pass_number::{PassNumber, REQUESTS_MAX};
-use super::{Pipeline, PipelineError, queue_of};
+use super::{Pipeline, PipelineError, queue_of, sources_of};
 use crate::config::CaptureConfig;
 use domain::incident::{
     self, CaptureRequest, Command, CommandError, DeclarationDraft, Incident, IncidentEvent,
-    IncidentStatus, Name, Pivot, Play, PlayName, SourceName,
+    IncidentStatus, Name, PassNumber, Pivot, Play, PlayName, REQUESTS_MAX, SourceName,
+    UnavailableReason, UnavailableSource,
 };
 use domain::plan::{CaptureBudget, PlanRequest, PlanScope};
 use platform::{chain, clock};
@@ -205,7 +205,12 @@ impl Pipeline {
         play: &PlayName,
         request: &CaptureRequest,
     ) -> ([IncidentEvent; 2], Vec<&'static dyn Source>) {
-        let (known, unknown) = self.split_known(self.sources_of(play, request));
+        let named = match self.plays.get(play) {
+            Ok(play) => sources_of(play, request),
+            // The play's file may be gone; what the request names is still captured.
+            Err(_) => &request.sources,
+        };
+        let (known, unknown) = self.split_known(named);
         let requested = IncidentEvent::CaptureRequested {
             request: Box::new(request.clone()),
         };
@@ -215,29 +220,29 @@ impl Pipeline {
             passes: known.len() as u64,
             steps: 0,
             left_out: 0,
+            sources: known.iter().map(|source| source_name(*source)).collect(),
+            reasons: unknown
+                .iter()
+                .map(|source| UnavailableSource {
+                    source: source.clone(),
+                    api: None,
+                    why: UnavailableReason::NotInThisVersion,
+                    problems: Vec::new(),
+                })
+                .collect(),
+            problems: Vec::new(),
             unavailable: unknown,
         };
         ([requested, planned], known)
     }
 
-    /// The sources of a capture request: those that it names, else those of the play.
-    fn sources_of(&self, play: &PlayName, request: &CaptureRequest) -> Vec<SourceName> {
-        if !request.sources.is_empty() {
-            return request.sources.clone();
-        }
-        self.plays
-            .get(play)
-            .map(|play| play.sources.clone())
-            .unwrap_or_default()
-    }
-
     /// The sources of this version among `names`, and the other names.
-    fn split_known(&self, names: Vec<SourceName>) -> (Vec<&'static dyn Source>, Vec<SourceName>) {
+    fn split_known(&self, names: &[SourceName]) -> (Vec<&'static dyn Source>, Vec<SourceName>) {
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
         for name in names {
             match self.find_source(name.as_str()) {
                 Some(source) => known.push(source),
-                None => unknown.push(name),
+                None => unknown.push(name.clone()),
             }
         }
         (known, unknown)
@@ -376,6 +381,10 @@ fn is_closure(event: &IncidentEvent) -> bool {
             ..
         }
     )
+}
+
+fn source_name(source: &dyn Source) -> SourceName {
+    source.name().parse().expect("names of sources are names")
 }
 
 fn year(time: Timestamp) -> String {

@@ -9,13 +9,17 @@ use super::{Pipeline, PipelineError};
 use crate::capture::IncidentContext;
 use crate::seal::PROGRAM_NAME;
 use domain::incident::{
-    BundleCoverage, Incident, IncidentEvent, JournalEntry, Line, Name, PassKind as Kind, SourceName,
+    BundleCoverage, Incident, IncidentEvent, JournalEntry, Line, Name, PassKind as Kind,
+    SourceName, UnavailableSource,
 };
 use domain::plan::{CapturePass, CapturePlan};
 use platform::chain;
 use platform::clock;
 use sources::{self, CaptureMode};
 use store::ledger::{BundleRow, LedgerError, NewJournalEntry, PassKey, PassKind, PassRow};
+
+/// Problems that one journal entry holds; the sealed plan has all.
+const PROBLEMS_MAX: usize = 20;
 
 impl Pipeline {
     /// The incident, as its journal describes it.
@@ -137,6 +141,8 @@ impl Pipeline {
 
 /// The journal entry of a pass's plan, or of a source that has nothing to capture.
 pub(super) fn planned_entry(plan: &CapturePlan) -> NewJournalEntry {
+    let mut sources: Vec<_> = plan.passes.iter().map(|pass| pass.source.clone()).collect();
+    sources.dedup(); // a plan of many steps has several passes of one source
     program_entry(&IncidentEvent::CapturePlanned {
         window: Some(plan.window),
         passes: plan.passes.len() as u64,
@@ -147,7 +153,43 @@ pub(super) fn planned_entry(plan: &CapturePlan) -> NewJournalEntry {
             .iter()
             .map(|source| source.source.clone())
             .collect(),
+        sources,
+        reasons: plan.unavailable.iter().map(bounded_reason).collect(),
+        problems: plan_problems(plan),
     })
+}
+
+/// A reason that fits into an entry: providers' texts have no limit of their own.
+fn bounded_reason(unavailable: &UnavailableSource) -> UnavailableSource {
+    let problems = unavailable.problems.iter().take(PROBLEMS_MAX);
+    UnavailableSource {
+        problems: problems.map(|problem| bounded(problem)).collect(),
+        ..unavailable.clone()
+    }
+}
+
+/// The losses that the readiness check found: accounts that cannot be entered, steps that are
+/// refused.
+fn plan_problems(plan: &CapturePlan) -> Vec<Line> {
+    let notices = plan.notices.iter().filter(|notice| notice.is_loss);
+    let notices = notices.map(|notice| notice.text.clone());
+    let left_out = plan.left_out().map(|step| {
+        let why = step.left_out.map_or("left out", |why| why.as_str());
+        match &step.problem {
+            Some(problem) => format!("{} {why}: {problem}", step.item),
+            None => format!("{} {why}", step.item),
+        }
+    });
+    let mut problems: Vec<String> = notices.chain(left_out).collect();
+    let more = problems.len().saturating_sub(PROBLEMS_MAX);
+    problems.truncate(PROBLEMS_MAX);
+    if more > 0 {
+        problems.push(format!("and {more} more"));
+    }
+    problems
+        .iter()
+        .map(|problem| Line::escaped(&bounded(problem)))
+        .collect()
 }
 
 /// The journal entry of a sealed bundle.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use evidence_format::time::Timestamp;
 
-use super::pass_number::PassNumber;
 use super::{Pipeline, PipelineError, queue_of};
 use crate::capture::StepReport;
 use crate::seal::PublishedBundle;
+use domain::incident::PassNumber;
 use domain::plan::{self, CapturePass, CapturePlan};
 use platform::clock;
 use sources::{CaptureMode, Source};

@@ -14,11 +14,11 @@ mod declare;
 mod events;
 mod followups;
 mod open;
-mod pass_number;
 mod planning;
 mod play_files;
 mod progress;
 mod recovery;
+mod scope;
 mod scratch;
 pub mod seal;
 mod stop;
@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 use crate::calls_in_flight::CallsInFlight;
 use crate::seal::{SealError, Sealer};
 use crate::timeline::DeriveError;
-use domain::incident::{Plays, UnknownPlay};
+use domain::incident::{CaptureRequest, Play, Plays, SourceName, UnknownPlay};
 use domain::plan::{CapturePass, PlanError};
 use platform::clock;
 use sources::{CaptureMode, Source};
@@ -61,7 +61,7 @@ pub use declare::{DeclareError, DeclareRequest};
 pub use open::{OpenError, StoreAccess};
 pub use planning::SourcesReadiness;
 pub use play_files::PlayFilesError;
-pub use progress::{PassProgress, ProgressBoard};
+pub use progress::{PassOutlook, PassProgress, ProgressBoard};
 pub use work::WorkUntil;
 
 use planning::ReadinessCache;
@@ -252,6 +252,15 @@ impl PipelineError {
             | Self::NotRequested(_)
             | Self::UnknownIncident(_) => false,
         }
+    }
+}
+
+/// The sources of a capture request: those that it names, else those of the play.
+fn sources_of<'s>(play: &'s Play, request: &'s CaptureRequest) -> &'s [SourceName] {
+    if request.sources.is_empty() {
+        &play.sources
+    } else {
+        &request.sources
     }
 }
 

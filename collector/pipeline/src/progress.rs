@@ -4,12 +4,34 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use domain::plan::{CapturePass, LeftOutReason};
+use evidence_format::time::Timestamp;
 use platform::progress::ProgressCounter;
 use store::ledger::PassKey;
 
 /// The progress counters of the running passes of this process.
 #[derive(Clone, Debug, Default)]
-pub struct ProgressBoard(Arc<Mutex<BTreeMap<PassKey, Arc<ProgressCounter>>>>);
+pub struct ProgressBoard(Arc<Mutex<BTreeMap<PassKey, RunningPass>>>);
+
+#[derive(Debug)]
+struct RunningPass {
+    counter: Arc<ProgressCounter>,
+    outlook: PassOutlook,
+}
+
+/// What the plan expects of a pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassOutlook {
+    pub began_at: Timestamp,
+    /// When the pass seals what it has.
+    pub deadline_at: Timestamp,
+    /// Steps that are not left out.
+    pub steps: u64,
+    /// Pages of all steps; `None` if one of them has no estimate.
+    pub pages_expected: Option<u64>,
+    /// Targets that deny access, such as regions.
+    pub denied: Vec<String>,
+}
 
 /// Keeps a running pass on the board until it is dropped.
 #[derive(Debug)]
@@ -29,18 +51,45 @@ impl Drop for ProgressGuard {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassProgress {
     pub pass: PassKey,
-    /// For people: the source, and the number of the pass if it is not the first.
-    pub source: String,
     /// Pages of a remote source, or probes of the host.
     pub pages: u64,
     /// Bytes before compression.
     pub bytes: u64,
+    pub steps_ended: u64,
+    pub outlook: PassOutlook,
+}
+
+impl PassOutlook {
+    pub(super) fn of(pass: &CapturePass, began_at: Timestamp, deadline_seconds: u64) -> Self {
+        let taken = || pass.steps.iter().filter(|step| step.left_out.is_none());
+        let denied = pass.steps.iter().filter_map(|step| {
+            (step.left_out == Some(LeftOutReason::Refused)).then(|| {
+                let target = &step.target;
+                let name = target.region.as_ref().or(target.name.as_ref());
+                name.unwrap_or(&step.offer).clone()
+            })
+        });
+        let deadline = began_at.unix_nanoseconds() + i128::from(deadline_seconds) * 1_000_000_000;
+        Self {
+            began_at,
+            deadline_at: Timestamp::from_unix_nanoseconds(deadline).unwrap_or(began_at),
+            steps: taken().count() as u64,
+            pages_expected: taken()
+                .map(|step| step.requests_expected)
+                .try_fold(0_u64, |sum, pages| Some(sum.saturating_add(pages?))),
+            denied: denied.collect(),
+        }
+    }
 }
 
 impl ProgressBoard {
-    pub(super) fn begin(&self, key: &PassKey) -> ProgressGuard {
+    pub(super) fn begin(&self, key: &PassKey, outlook: PassOutlook) -> ProgressGuard {
         let counter = Arc::new(ProgressCounter::default());
-        self.all().insert(key.clone(), Arc::clone(&counter));
+        let running = RunningPass {
+            counter: Arc::clone(&counter),
+            outlook,
+        };
+        self.all().insert(key.clone(), running);
         ProgressGuard {
             counter,
             key: key.clone(),
@@ -53,25 +102,18 @@ impl ProgressBoard {
     pub fn running(&self) -> Vec<PassProgress> {
         self.all()
             .iter()
-            .map(|(key, counter)| PassProgress {
+            .map(|(key, RunningPass { counter, outlook })| PassProgress {
                 pass: key.clone(),
-                source: name(key),
                 pages: counter.pages.load(Ordering::Relaxed),
                 bytes: counter.bytes.load(Ordering::Relaxed),
+                steps_ended: counter.steps_ended.load(Ordering::Relaxed),
+                outlook: outlook.clone(),
             })
             .collect()
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<PassKey, Arc<ProgressCounter>>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<PassKey, RunningPass>> {
         // Numbers for display: a panic elsewhere does not make them wrong.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn name(key: &PassKey) -> String {
-    if key.pass == 0 {
-        key.source.clone()
-    } else {
-        format!("{} (pass {})", key.source, key.pass)
     }
 }

@@ -8,9 +8,8 @@ use std::time::Duration;
 use evidence_format::id::IncidentId;
 use tokio_util::sync::CancellationToken;
 
-use super::pass_number::PassNumber;
 use super::{Pipeline, PipelineError};
-use domain::incident::{IncidentEvent, IncidentStatus, JournalEntry, Name};
+use domain::incident::{IncidentEvent, IncidentStatus, JournalEntry, Name, PassNumber};
 use store::ledger::PassKey;
 
 /// How often the journal is read for a stop while a pass runs.

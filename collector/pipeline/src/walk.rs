@@ -17,6 +17,7 @@ use tracing::{Instrument as _, info, instrument};
 
 use super::{ATTACHMENT_SOURCE, Pipeline, PipelineError, events, requested_window};
 use crate::capture::{self, CaptureTask};
+use crate::progress::PassOutlook;
 use crate::seal::{BundleContext, PublishedBundle, SealLock, StoredBundle};
 use crate::timeline;
 use domain::plan::{CapturePass, CapturePlan};
@@ -155,7 +156,9 @@ impl Pipeline {
         let incident_context = self
             .incident_context(row, &leased.plan, &leased.pass)
             .await?;
-        let guard = self.progress.begin(key);
+        let began_at = row.began_at.unwrap_or_else(clock::now);
+        let outlook = PassOutlook::of(&leased.pass, began_at, leased.plan.budget.deadline_seconds);
+        let guard = self.progress.begin(key, outlook);
         // A child, so that stopping this incident does not stop the others.
         let stop = self.stop.child_token();
         let contained = CancellationToken::new();
@@ -172,7 +175,7 @@ impl Pipeline {
             pass: &leased.pass,
             source: leased.source,
             incident_context: &incident_context,
-            deadline: deadline(&leased.plan, row.began_at.unwrap_or_else(clock::now)),
+            deadline: deadline(&leased.plan, began_at),
             stop: &stop,
             contained: &contained,
             progress: &guard.counter,

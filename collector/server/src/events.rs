@@ -114,6 +114,7 @@ impl EventWatcher {
                 pass,
                 pages,
                 bytes,
+                ..CaptureProgress::default()
             }
         });
         Ok(progress.collect())

@@ -17,6 +17,7 @@ mod handlers;
 mod json;
 mod listener;
 mod metrics;
+mod missing;
 mod observe;
 mod oidc;
 mod openapi;

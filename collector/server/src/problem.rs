@@ -160,7 +160,8 @@ impl From<CommandError> for Problem {
             | CommandError::Past { .. }
             | CommandError::Future { .. }
             | CommandError::TooMany { .. }
-            | CommandError::Play(_) => ProblemCode::Invalid,
+            | CommandError::Play(_)
+            | CommandError::UnknownName { .. } => ProblemCode::Invalid,
         };
         Self::new(code, error.to_string())
     }

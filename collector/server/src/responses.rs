@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 
+use crate::missing::{missing_evidence, stored_plan};
 use api::{
     BundleSummary, CaptureKind, CapturePass, CaptureProgress, CaptureState, IncidentDetails,
     IncidentListItem, OfferStatus, PlayDetails, SourceStatus, TokenInfo,
@@ -42,22 +43,18 @@ pub async fn incident_details(
     pipeline: &Pipeline,
     incident: &Incident,
 ) -> Result<IncidentDetails, PipelineError> {
+    let rows = pipeline.parts.ledger.passes(&incident.id).await?;
+    let entries = pipeline.entries(&incident.id).await?;
+    let bundles = pipeline.parts.ledger.bundles(&incident.id).await?;
+    let missing = missing_evidence(&rows, &entries, &bundles, clock::now());
+    let passes = rows.into_iter().map(|row| capture_pass(row, &entries));
     Ok(IncidentDetails {
         id: incident.id.clone(),
         view: IncidentView::of(incident, clock::now()),
-        passes: capture_passes(pipeline, &incident.id).await?,
+        passes: passes.collect(),
         under_way: pipeline.is_under_way(&incident.id).await?,
+        missing,
     })
-}
-
-async fn capture_passes(
-    pipeline: &Pipeline,
-    id: &IncidentId,
-) -> Result<Vec<CapturePass>, PipelineError> {
-    let rows = pipeline.parts.ledger.passes(id).await?;
-    let entries = pipeline.entries(id).await?;
-    let passes = rows.into_iter().map(|row| capture_pass(row, &entries));
-    Ok(passes.collect())
 }
 
 fn capture_pass(row: PassRow, entries: &[JournalEntry]) -> CapturePass {
@@ -76,6 +73,8 @@ fn capture_pass(row: PassRow, entries: &[JournalEntry]) -> CapturePass {
         },
         state,
         due_at: row.due_at,
+        cut_off_at: row.cut_off_at(clock::now()),
+        retry_at: row.retry_at.filter(|at| *at > clock::now()),
         why: (state == CaptureState::Failed).then(|| failure_reason(&row, entries)),
         source: row.key.source,
         pass: row.key.pass,
@@ -98,6 +97,12 @@ fn failure_reason(row: &PassRow, entries: &[JournalEntry]) -> String {
             return error.to_string();
         }
     }
+    // The plan knows why there was nothing to ask, as it was then.
+    if let Some(plan) = stored_plan(row)
+        && let Some(unavailable) = plan.unavailable.first()
+    {
+        return unavailable.reason();
+    }
     let was_stopped = entries
         .iter()
         .any(|entry| matches!(entry.event, IncidentEvent::CaptureStopped {}));
@@ -116,6 +121,12 @@ pub fn capture_progress(running: PassProgress) -> CaptureProgress {
         pass: running.pass.pass,
         pages: running.pages,
         bytes: running.bytes,
+        pages_expected: running.outlook.pages_expected,
+        steps: Some(running.outlook.steps),
+        steps_ended: Some(running.steps_ended),
+        denied: running.outlook.denied,
+        began_at: Some(running.outlook.began_at),
+        deadline_at: Some(running.outlook.deadline_at),
     }
 }
 

@@ -102,3 +102,92 @@ impl LocalSource for HostSource {
         capture::capture(draft, &plan, &options, cx.stop, &mut progress)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+
+    use domain::plan::StepLimits;
+    use evidence_format::config::ItemEntry;
+    use evidence_format::coverage::{EndReason, GapReason};
+    use evidence_format::item::CompressionPool;
+
+    use super::*;
+    use crate::SourcesConfig;
+
+    fn step(probe: &str, limits: StepLimits) -> CaptureStep {
+        let item = format!("host-{probe}");
+        let offer = OFFERS.iter().find(|offer| offer.item == item);
+        let offer = offer.expect("a probe of this name");
+        CaptureStep {
+            item: item.parse().expect("a name"),
+            offer: item,
+            api: offer.api.to_owned(),
+            target: CaptureTarget::default(),
+            what: offer.what.to_owned(),
+            pivot: None,
+            asked: None,
+            effective: None,
+            clipped: None,
+            lifetime: offer.lifetime,
+            citation: String::new(),
+            expires_at: None,
+            requests_expected: None,
+            bytes_expected: None,
+            seconds_expected: None,
+            limits,
+            cursor: None,
+            left_out: None,
+            problem: None,
+        }
+    }
+
+    /// Captures one step from this machine.
+    fn capture(step: &CaptureStep, deadline: Duration) -> ItemEntry {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pack = CompressionPool::new(NonZeroUsize::MIN, 64 * 1024);
+        let draft = DraftBundle::create(&folder.path().join("draft"), &[7; 32], pack);
+        let mut draft = draft.expect("a draft");
+        let (config, progress) = (SourcesConfig::default(), Default::default());
+        let context = LocalContext {
+            config: &config,
+            deadline,
+            stop: &AtomicBool::new(false),
+            progress: &progress,
+        };
+        let captured = SOURCE.capture(&mut draft, std::slice::from_ref(step), &context);
+        captured.expect("a writable draft");
+        draft.items()[0].clone()
+    }
+
+    #[test]
+    fn limits_of_the_plan_bind_the_capture_of_the_host() {
+        let limits = StepLimits {
+            object_bytes_max: 1 << 20,
+            item_bytes_max: 1 << 20,
+        };
+        let minute = Duration::from_secs(60);
+
+        let small_objects = StepLimits {
+            object_bytes_max: 10,
+            ..limits
+        };
+        let users = capture(&step("users", small_objects), minute);
+        let gap = users.coverage.gaps.iter();
+        let mut gap = gap.filter(|gap| gap.reason == GapReason::TooLarge);
+        let gap = gap.next().expect("passwd has more than ten bytes");
+        assert_eq!(gap.bytes_kept, 10 * gap.count, "{gap:?}");
+
+        let small_item = StepLimits {
+            item_bytes_max: 100,
+            ..limits
+        };
+        let mounts = capture(&step("mounts", small_item), minute);
+        assert_eq!(mounts.coverage.ended, EndReason::Limit);
+
+        let users = capture(&step("users", limits), Duration::ZERO);
+        assert_eq!(users.coverage.ended, EndReason::Deadline);
+    }
+}

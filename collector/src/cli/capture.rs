@@ -1,8 +1,10 @@
 //! `exhibit capture`: declares an incident and captures its evidence, in this process or on a
 //! server.
 
-use anyhow::Result;
-use api::BundleSummary;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use api::{BundleSummary, MissingEvidence};
 use clap::Args;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -12,13 +14,18 @@ use serde::Serialize;
 
 use super::backend::Backend;
 use super::declare::{CaptureFlags, IncidentOptions};
+use super::interrupt::EXIT_INTERRUPTED;
+use super::missing::format_missing;
 use super::output::announce;
+use super::response::ResponseOptions;
 use super::table::format_table;
-use super::times::to_whole_seconds;
-use super::{GlobalOptions, find_incident, print, print_json};
+use super::times::{format_minutes, to_whole_seconds};
+use super::{EXIT_INCOMPLETE, GlobalOptions, find_incident, print, print_json};
+use domain::incident::PassNumber;
+use pipeline::ATTACHMENT_SOURCE;
 
-/// Characters of a bundle's id in tables: `sha256:` and 12 digits.
-const SHORT_ID_CHARS: usize = 19;
+/// Digits of a bundle's id in tables; commands take them for the whole id.
+const SHORT_ID_DIGITS: usize = 12;
 
 /// Declares an incident, captures its evidence, and seals it into signed bundles
 ///
@@ -26,6 +33,9 @@ const SHORT_ID_CHARS: usize = 19;
 /// credentials. Each source is sealed into its own bundle as soon as it is done, and its events
 /// appear on the timeline. With --incident and without --title, it captures again for an incident
 /// that is already declared.
+///
+/// Ends with what was not captured, why, and the command that helps. The exit code is 1 if nothing
+/// was sealed, and 4 if something that was named or configured is missing.
 ///
 /// Ctrl-C seals what has been captured so far; a second Ctrl-C quits at once, and `exhibit settle`
 /// continues later. A server captures by itself: there, Ctrl-C only stops watching, and `exhibit
@@ -44,6 +54,8 @@ pub(super) struct CaptureArgs {
     incident: IncidentOptions,
     #[command(flatten)]
     capture: CaptureFlags,
+    #[command(flatten)]
+    response: ResponseOptions,
 }
 
 /// The output of `--json`. Members are added, never renamed or removed.
@@ -51,9 +63,17 @@ pub(super) struct CaptureArgs {
 #[serde(rename_all = "camelCase")]
 struct CaptureOutput<'a> {
     incident: &'a IncidentId,
+    /// The bundles of this capture.
     bundles: Vec<BundleReceipt>,
     public_key: String,
+    /// Gaps in the bundles, and sources or parts of them that are missing.
     gaps: u64,
+    /// True if nothing that was named or configured is missing.
+    complete: bool,
+    /// True if Ctrl-C ended the capture early.
+    interrupted: bool,
+    /// What was not captured, and why.
+    missing: &'a [MissingEvidence],
 }
 
 #[derive(Serialize)]
@@ -65,7 +85,14 @@ struct BundleReceipt {
     complete: bool,
 }
 
-pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Result<()> {
+/// What a capture left: its bundles, and what is missing.
+struct CaptureResult {
+    bundles: Vec<BundleSummary>,
+    missing: Vec<MissingEvidence>,
+    interrupted: bool,
+}
+
+pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Result<ExitCode> {
     let backend = global.interruptible_backend().await?;
     // Invalid options fail before the incident is declared.
     let capture = arguments.capture.options(&*backend).await?;
@@ -78,7 +105,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
         } => {
             let id = find_incident(&*backend, id).await?;
             backend.capture(&id, capture).await?;
-            (id, "is captured again")
+            (id, "is captured again,")
         }
         options => {
             let options = options.clone();
@@ -89,28 +116,86 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
     };
     // Printed before the captures run, so that the id survives if this process is killed.
     if !global.quiet && !global.json {
-        announce(&format!("{incident} {what}\n"))?;
+        announce(&format!("{incident} {what} {}\n", backend.location()))?;
     }
+    // The captures run even if this is refused: evidence dies, and a role can be assigned later.
+    let commands = arguments.response.commands();
+    let applied = if commands.is_empty() {
+        Ok(Vec::new())
+    } else {
+        backend.apply(&incident, &commands).await
+    };
     backend.finish_captures(&incident, global.quiet).await?;
+    applied.with_context(|| format!("{incident} is captured, but not all that was given"))?;
     // A token of the role `automation` may declare but not read: the capture has still succeeded.
     let Some(bundles) = backend.bundles_if_permitted(&incident).await? else {
-        return print_without_bundles(global, &incident);
+        print_without_bundles(global, &incident)?;
+        return Ok(ExitCode::SUCCESS);
     };
-    let receipt = receipt(&*backend, &incident, &bundles).await?;
+    let result = CaptureResult::of_last_request(&*backend, &incident, bundles).await?;
+    let receipt = receipt(&*backend, &incident, &result).await?;
     if global.json {
-        print_json(&receipt)
+        print_json(&receipt)?;
     } else {
-        print(&summary(&receipt, &bundles))
+        print(&summary(&receipt, &result, backend.resume_command()))?;
+    }
+    Ok(result.exit_code())
+}
+
+impl CaptureResult {
+    /// The result of the incident's last capture request.
+    async fn of_last_request(
+        backend: &dyn Backend,
+        incident: &IncidentId,
+        mut bundles: Vec<BundleSummary>,
+    ) -> Result<Self> {
+        let details = backend.incident(incident).await?;
+        let mut missing = details.missing;
+        let request_of = |pass: u32| PassNumber::of(pass).request + 1;
+        let passes = details.passes.iter();
+        let passes = passes.filter(|pass| pass.source != ATTACHMENT_SOURCE);
+        let last = passes
+            .map(|pass| request_of(pass.pass))
+            .chain(missing.iter().map(|missing| missing.request))
+            .max()
+            .unwrap_or(1);
+        missing.retain(|missing| missing.request == last);
+        bundles
+            .retain(|bundle| bundle.source != ATTACHMENT_SOURCE && request_of(bundle.pass) == last);
+        Ok(Self {
+            bundles,
+            missing,
+            interrupted: backend.is_interrupted(),
+        })
+    }
+
+    fn losses(&self) -> u64 {
+        self.missing
+            .iter()
+            .filter(|missing| missing.is_loss)
+            .count() as u64
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        if self.interrupted {
+            ExitCode::from(EXIT_INTERRUPTED as u8)
+        } else if self.bundles.is_empty() {
+            ExitCode::FAILURE
+        } else if self.losses() > 0 {
+            ExitCode::from(EXIT_INCOMPLETE)
+        } else {
+            ExitCode::SUCCESS
+        }
     }
 }
 
 async fn receipt<'a>(
     backend: &dyn Backend,
     incident: &'a IncidentId,
-    bundles: &[BundleSummary],
+    result: &'a CaptureResult,
 ) -> Result<CaptureOutput<'a>> {
     let mut listed = Vec::new();
-    for bundle in bundles {
+    for bundle in &result.bundles {
         listed.push(BundleReceipt {
             bundle: backend.location_of(&bundle.id).await?,
             id: bundle.id,
@@ -118,9 +203,8 @@ async fn receipt<'a>(
             complete: bundle.coverage.complete,
         });
     }
-    // Gaps do not change the exit code: an incomplete capture is a result, and the bundles list
-    // what is missing.
-    let gaps = bundles.iter().map(|bundle| bundle.coverage.missing).sum();
+    let bundles = result.bundles.iter();
+    let gaps = bundles.map(|bundle| bundle.coverage.missing).sum::<u64>();
     let public_key = backend
         .public_key_file()
         .await?
@@ -130,7 +214,10 @@ async fn receipt<'a>(
         incident,
         bundles: listed,
         public_key,
-        gaps,
+        gaps: gaps.saturating_add(result.losses()),
+        complete: result.losses() == 0 && !result.bundles.is_empty(),
+        interrupted: result.interrupted,
+        missing: &result.missing,
     })
 }
 
@@ -146,16 +233,23 @@ fn print_without_bundles(global: &GlobalOptions, incident: &IncidentId) -> Resul
     ))
 }
 
-fn summary(receipt: &CaptureOutput<'_>, bundles: &[BundleSummary]) -> String {
+fn summary(
+    receipt: &CaptureOutput<'_>,
+    result: &CaptureResult,
+    resume_command: Option<&str>,
+) -> String {
     let CaptureOutput {
         incident,
         public_key,
         ..
     } = receipt;
+    let bundles = &result.bundles;
+    let mut text = String::new();
     if bundles.is_empty() {
-        return format!("\nnothing was captured: `exhibit timeline {incident}` shows why\n");
+        text.push_str("\nnothing was sealed\n");
+    } else {
+        text.push_str(&format!("\n{}\nverify with\n", bundles_table(bundles)));
     }
-    let mut text = format!("\n{}\nverify with\n", bundles_table(bundles));
     for BundleReceipt { bundle, id, .. } in &receipt.bundles {
         // A bundle on a server must be fetched before it can be verified.
         if bundle.starts_with('/') {
@@ -168,64 +262,92 @@ fn summary(receipt: &CaptureOutput<'_>, bundles: &[BundleSummary]) -> String {
             text.push_str(&format!("  exhibit fetch {}\n", short_id(id)));
         }
     }
-    text + &format!("\nsee\n  exhibit timeline {incident}\n  exhibit status {incident}\n")
+    text.push_str(&format!(
+        "\nsee\n  exhibit timeline {incident}\n  exhibit status {incident}\n"
+    ));
+    if result.interrupted {
+        text.push_str(&format!(
+            "\nstopped by Ctrl-C: what had arrived is sealed, and the rest is not asked for again\n\
+             unless you run: exhibit capture --incident {incident}\n"
+        ));
+    }
+    // Last, where nobody overlooks it.
+    text + &format_missing(incident, &result.missing, resume_command)
 }
 
+/// The beginning of a bundle's id, without `sha256:`.
 pub(super) fn short_id(id: &Digest) -> String {
-    id.to_string().chars().take(SHORT_ID_CHARS).collect()
+    id.hex().chars().take(SHORT_ID_DIGITS).collect()
 }
 
-/// Formats bundles as a table, in which attachments have their names.
+/// Formats bundles as a table, in which attachments have their names, and what is expected later.
 pub(super) fn bundles_table(bundles: &[BundleSummary]) -> String {
     let rows: Vec<_> = bundles.iter().map(bundle_row).collect();
-    format_table(
+    let mut text = format_table(
         [
             "bundle",
-            "sealed",
+            "sealed (UTC)",
             "source",
-            "pass",
-            "items",
             "records",
             "size",
             "gaps",
-            "more may arrive until",
         ],
         &rows,
-    )
+    );
+    let later = bundles
+        .iter()
+        .filter_map(|bundle| Some((bundle, bundle.coverage.provisional_until?)))
+        .max_by_key(|(_, until)| *until);
+    if let Some((bundle, until)) = later {
+        text.push_str(&format!(
+            "more of {} may arrive until {}\n",
+            safe(&bundle.source),
+            to_whole_seconds(until)
+        ));
+    }
+    text
 }
 
-fn bundle_row(bundle: &BundleSummary) -> [String; 9] {
+fn bundle_row(bundle: &BundleSummary) -> [String; 6] {
     let BundleSummary {
         id,
-        source,
-        pass,
-        name,
         sealed_at,
         size: bytes,
         coverage,
         ..
     } = bundle;
-    let gaps = if coverage.complete {
-        "none".to_owned()
-    } else {
-        coverage.missing.to_string()
+    let gaps = match (coverage.complete, coverage.missing) {
+        (true, _) => "none".to_owned(),
+        // It ended early, and nobody knows how much is left.
+        (false, 0) => "some".to_owned(),
+        (false, missing) => missing.to_string(),
     };
-    let until = coverage
-        .provisional_until
-        .map(|until| to_whole_seconds(until).to_string())
-        .unwrap_or_default();
     [
         short_id(id),
-        to_whole_seconds(*sealed_at).to_string(),
-        name.as_ref().map_or_else(
-            || safe(source),
-            |name| format!("{} {}", safe(source), safe(name)),
-        ),
-        pass.to_string(),
-        coverage.items.to_string(),
+        format_minutes(*sealed_at),
+        bundle_source(bundle),
         coverage.records.to_string(),
         size(*bytes),
         gaps,
-        until,
     ]
+}
+
+/// What a bundle is of: an attachment's name, the machine, and which pass of its source.
+fn bundle_source(bundle: &BundleSummary) -> String {
+    let mut text = safe(&bundle.source);
+    if let Some(name) = &bundle.name {
+        text.push_str(&format!(" {}", safe(name)));
+    } else if bundle.source == "host"
+        && let Some(machine) = &bundle.coverage.machine
+    {
+        // The machine of whichever collector ran the capture: not always that of the reader.
+        text.push_str(&format!(" {}", safe(machine)));
+    }
+    if bundle.source != ATTACHMENT_SOURCE {
+        let label = PassNumber::of(bundle.pass).label();
+        if !label.is_empty() {
+            text.push_str(&format!(", {label}"));
+        }
+    }
+    text
 }

@@ -1,19 +1,18 @@
 //! `exhibit change`: updates what is known about an incident and who works on it.
 
-use std::str::FromStr;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
 use super::declare::reported_at;
-use super::times::{parse_future_time, parse_time};
+use super::response::{NextUpdateTime, RoleAssignment};
+use super::times::parse_time;
 use super::{GlobalOptions, incident_or_only_open, print_changes};
 use domain::incident::view::IncidentView;
 use domain::incident::{
-    Command, ImpactAnswer, IncidentRole, IncidentStatus, InitialReport, Line, Name, Pivot,
-    PlayName, PotentialImpact, Prose, Severity, StatementStanding, StatementTopic,
+    Command, ImpactAnswer, IncidentStatus, InitialReport, Line, Name, Pivot, PlayName,
+    PotentialImpact, Prose, Severity, StatementStanding, StatementTopic,
 };
 
 /// Updates an incident: severity, status, roles, statements, actions
@@ -60,6 +59,9 @@ struct ChangeOptions {
     /// business-owner; `ROLE=` unassigns it; may be repeated
     #[arg(long, value_name = "ROLE=NAME")]
     role: Vec<RoleAssignment>,
+    /// Where the responders talk, such as a chat channel or a bridge
+    #[arg(long, value_name = "TEXT")]
+    channel: Option<Line>,
     /// What to search for, such as access-key=AKIA… or user=alice; may be repeated
     #[arg(long, value_name = "KIND=VALUE")]
     pivot: Vec<Pivot>,
@@ -111,9 +113,9 @@ struct AffectsOptions {
 #[derive(Args, Clone, Default, PartialEq)]
 #[command(next_help_heading = "Content of updates")]
 struct UpdateOptions {
-    /// Confirmed impact: which data or services are affected
+    /// Confirmed impact, which customers are told: which data or services are affected
     #[arg(long, value_name = "TEXT")]
-    impact: Vec<Line>,
+    confirmed_impact: Vec<Line>,
     /// Confirmed fact: what happened
     #[arg(long, value_name = "TEXT")]
     happened: Vec<Line>,
@@ -129,8 +131,8 @@ struct UpdateOptions {
     /// Withdraw the statement with this number; a confirmed one needs --reason
     #[arg(long, value_name = "ID")]
     withdraw: Vec<u64>,
-    /// Current or next action
-    #[arg(long, value_name = "TEXT")]
+    /// Current or next action, such as the first containment
+    #[arg(long, value_name = "TEXT", visible_alias = "contain")]
     doing: Option<Line>,
     /// End the action with this number
     #[arg(long, value_name = "ID")]
@@ -156,49 +158,6 @@ struct ChangeDetails {
     /// Outcome of the --done action
     #[arg(long, value_name = "TEXT", requires = "done")]
     outcome: Option<Line>,
-}
-
-/// A role and its holder; `None` unassigns the role.
-#[derive(Clone, PartialEq)]
-struct RoleAssignment {
-    role: IncidentRole,
-    to: Option<Name>,
-}
-
-/// When the next update is due; `None` for no time.
-#[derive(Clone, Copy, PartialEq)]
-struct NextUpdateTime(Option<Timestamp>);
-
-impl FromStr for RoleAssignment {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let (role, name) = text
-            .split_once('=')
-            .context("expected ROLE=NAME, such as commander=alice")?;
-        // `commander=` unassigns the role: a name cannot be empty.
-        let to = if name.trim().is_empty() {
-            None
-        } else {
-            Some(name.parse()?)
-        };
-        Ok(Self {
-            role: role.parse()?,
-            to,
-        })
-    }
-}
-
-impl FromStr for NextUpdateTime {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "none" {
-            Ok(Self(None))
-        } else {
-            parse_future_time(text).map(|at| Self(Some(at)))
-        }
-    }
 }
 
 fn topic(text: &str) -> Result<StatementTopic, String> {
@@ -259,6 +218,7 @@ impl ChangeOptions {
                 .into_iter()
                 .map(|RoleAssignment { role, to }| Command::AssignRole { role, to }),
         );
+        commands.extend(self.channel.map(|to| Command::SetChannel { to }));
         // Unchanged reports and answers cause no event, so these two need no condition.
         commands.push(Command::ChangeReport {
             to: self.report.merged_into(&incident.report, reported_at),
@@ -321,7 +281,7 @@ impl UpdateOptions {
             StatementTopic::WhatHappened,
             StatementStanding::Confirmed,
         )));
-        commands.extend(self.impact.into_iter().map(add_statement(
+        commands.extend(self.confirmed_impact.into_iter().map(add_statement(
             StatementTopic::Impact,
             StatementStanding::Confirmed,
         )));

@@ -10,6 +10,7 @@ use evidence_format::time::Timestamp;
 use platform::terminal::duration;
 
 use super::backend::Backend;
+use super::response::ResponseOptions;
 use super::times::parse_time;
 use super::{GlobalOptions, print, print_json};
 use domain::incident::{
@@ -20,12 +21,17 @@ use domain::incident::{
 /// Declares an incident without capturing evidence yet
 #[derive(Args)]
 #[command(after_help = "\
-Example:
+Examples:
   exhibit declare --title 'Leaked deploy key' --sev 2 --play leaked-secret \\
-    --pivot access-key=AKIAIOSFODNN7EXAMPLE")]
+    --pivot access-key=AKIAIOSFODNN7EXAMPLE
+  exhibit declare --title 'Leaked deploy key' --sev 2 --commander alice \\
+    --channel '#inc-042' --contain 'Revoke the key' --owner bob \\
+    --next-update 30m")]
 pub(super) struct DeclareArgs {
     #[command(flatten)]
     incident: IncidentOptions,
+    #[command(flatten)]
+    response: ResponseOptions,
 }
 
 /// What is known about an incident when it is declared.
@@ -52,9 +58,9 @@ pub(super) struct IncidentOptions {
     /// Affected system; may be repeated
     #[arg(long, value_name = "NAME")]
     affected: Vec<Name>,
-    /// Suspected impact
-    #[arg(long, value_name = "TEXT", visible_alias = "suspected-impact")]
-    impact: Option<Line>,
+    /// Suspected impact; `exhibit change --confirmed-impact` is for what is known
+    #[arg(long, value_name = "TEXT", alias = "impact")]
+    suspected_impact: Option<Line>,
     /// Current evidence
     #[arg(long, value_name = "TEXT")]
     evidence: Option<Prose>,
@@ -114,7 +120,7 @@ impl IncidentOptions {
             reported_by: self.reported_by,
             reported_at,
             affected_systems: self.affected,
-            suspected_impact: self.impact,
+            suspected_impact: self.suspected_impact,
             current_evidence: self.evidence,
         };
         let affects = PotentialImpact {
@@ -184,6 +190,12 @@ pub(super) async fn run(global: &GlobalOptions, arguments: DeclareArgs) -> Resul
     let key = arguments.incident.idempotency_key.clone();
     let request = arguments.incident.request(&*backend, None).await?;
     let DeclareResponse { id: incident, new } = backend.declare(request, key).await?;
+    let commands = arguments.response.commands();
+    // The incident exists by now: the error must say so, or it is declared again.
+    if !commands.is_empty() {
+        let applied = backend.apply(&incident, &commands).await;
+        applied.with_context(|| format!("{incident} is declared, but not all that was given"))?;
+    }
     if global.json {
         return print_json(&serde_json::json!({"incident": incident, "new": new}));
     }
@@ -194,6 +206,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: DeclareArgs) -> Resul
         "was declared before"
     };
     print(&format!(
-        "{incident} {word}\n\ncapture evidence with\n  exhibit capture --incident {incident}\n"
+        "{incident} {word} {}\n\ncapture evidence with\n  exhibit capture --incident {incident}\n",
+        backend.location()
     ))
 }

@@ -77,6 +77,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
     // The key is remembered at the first contact, before any bundle is trusted.
     let key = RemoteBackend {
         client,
+        profile: None,
         by: global.user(),
         quiet,
         interrupted: CancellationToken::new(),

@@ -14,6 +14,7 @@ mod declare;
 mod export;
 mod interrupt;
 mod login;
+mod missing;
 mod note;
 mod output;
 mod pager;
@@ -21,6 +22,7 @@ mod plan;
 mod plays;
 mod record;
 mod reference;
+mod response;
 mod serve;
 mod settle;
 mod sources;
@@ -34,7 +36,7 @@ mod watch;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process;
+use std::process::{self, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -45,6 +47,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use self::choose_incident::{find_incident, incident_or_only_open};
+pub use self::output::error_text;
 use self::output::{OutputClosed, print, print_changes, print_json, standard_input};
 use client::config::ProfileName;
 use domain::incident::Name;
@@ -52,11 +55,14 @@ use server::telemetry::Telemetry;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    success, even if a capture has gaps: bundles and timeline list them
-  1    failed or refused
+  0    success; single objects that could not be read are gaps in the bundles
+  1    failed or refused; of `capture`, nothing was sealed; of `sources check`,
+       no source is ready
   2    invalid command line
-  130  interrupted; captured data is kept, and `exhibit settle` or the server
-       continues
+  4    incomplete: something that was named or configured was not captured, or
+       is not ready; the output says what, why, and what helps
+  130  interrupted; captured data is sealed or kept, and `exhibit settle` or the
+       server continues
 
 Where incidents are kept:
   In a store on this machine (--store) or on a server (--server, --profile).
@@ -152,7 +158,7 @@ enum CliCommand {
 ///
 /// # Errors
 /// The command failed; the chain of causes is for people.
-pub fn run() -> Result<()> {
+pub fn run() -> Result<ExitCode> {
     let CommandLine { global, command } =
         CommandLine::try_parse().unwrap_or_else(|error| exit_with_usage(&error));
     let telemetry = init_logging(&command);
@@ -170,7 +176,7 @@ pub fn run() -> Result<()> {
     runtime.shutdown_background(); // does not wait for requests that hang
     match done {
         // `head` has what it wants, and the reader of a pager has read enough.
-        Err(error) if error.is::<OutputClosed>() => Ok(()),
+        Err(error) if error.is::<OutputClosed>() => Ok(ExitCode::SUCCESS),
         done => done,
     }
 }
@@ -247,9 +253,11 @@ async fn dispatch(
     global: &GlobalOptions,
     command: CliCommand,
     telemetry: &Telemetry,
-) -> Result<()> {
-    match command {
-        CliCommand::Capture(arguments) => capture::run(global, arguments).await,
+) -> Result<ExitCode> {
+    let done = match command {
+        // These two have a result between success and failure.
+        CliCommand::Capture(arguments) => return capture::run(global, arguments).await,
+        CliCommand::Sources(arguments) => return sources::run(global, &arguments).await,
         CliCommand::Declare(arguments) => declare::run(global, arguments).await,
         CliCommand::Status(arguments) => status::run(global, &arguments).await,
         CliCommand::Change(arguments) => change::run(global, *arguments).await,
@@ -268,7 +276,6 @@ async fn dispatch(
         CliCommand::Settle(arguments) => settle::run(global, &arguments).await,
         CliCommand::Plan(arguments) => plan::run(global, &arguments).await,
         CliCommand::Plays(arguments) => plays::run(global, &arguments).await,
-        CliCommand::Sources(arguments) => sources::run(global, &arguments).await,
         CliCommand::Serve(arguments) => serve::run(global, &arguments, telemetry).await,
         CliCommand::Token(arguments) => token::run(global, arguments).await,
         CliCommand::Login(arguments) => login::run(global, &arguments).await,
@@ -276,5 +283,9 @@ async fn dispatch(
         CliCommand::Completions(arguments) => reference::completions(&arguments),
         CliCommand::Complete(arguments) => completion::run(global, &arguments).await,
         CliCommand::Man(arguments) => reference::man(&arguments),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
+
+/// The exit code where something that was named or configured is missing.
+const EXIT_INCOMPLETE: u8 = 4;

@@ -46,8 +46,7 @@ pub(super) fn standard_input() -> impl Read + Send {
 
 /// Prints an error to standard error, as `main` does at the end of the program.
 pub(super) fn report_error(error: &anyhow::Error) {
-    let text = platform::chain(error.as_ref());
-    let _ = writeln!(io::stderr(), "exhibit: {}", escape(&text));
+    let _ = writeln!(io::stderr(), "exhibit: {}", error_text(error.as_ref()));
 }
 
 /// The reader of standard output has seen enough, as `head` has: the command ends, and is silent.
@@ -103,6 +102,16 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
         .into()
 }
 
+/// An error with its causes. It keeps its line breaks, which lists and excerpts of files need;
+/// everything else that a terminal would obey is escaped, since causes may quote an attacker. Later
+/// lines are indented: none can pass for a message of its own.
+#[must_use]
+pub fn error_text(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = platform::chain(error);
+    let lines: Vec<String> = text.trim_end().lines().map(safe).collect();
+    lines.join("\n  ")
+}
+
 /// Prints one line of JSON, with JSON's escapes for everything that a terminal would obey.
 pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
     let json = serde_json::to_string(value).context("cannot write JSON")?;
@@ -117,6 +126,15 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn error_keeps_its_lines_and_nothing_else_of_a_terminal() {
+        let error = anyhow::anyhow!("a\u{1b}[2J\n1 | b\tc\nexhibit: all is well\n");
+        assert_eq!(
+            error_text(error.as_ref()),
+            "a\\u{1b}[2J\n  1 | b\\tc\n  exhibit: all is well"
+        );
+    }
 
     #[test]
     fn escapes_everything_a_terminal_obeys() {

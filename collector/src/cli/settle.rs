@@ -3,10 +3,15 @@
 use anyhow::{Result, bail};
 use clap::Args;
 
+use domain::spelling::counted;
+
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, print, print_json};
 
 /// Runs due captures: further passes over sources that deliver late, and interrupted captures
+///
+/// Continues captures that were cut off, such as by `kill -9` or a second Ctrl-C. What the first
+/// Ctrl-C or `exhibit stop` left out is not asked for again: `exhibit capture --incident` does that.
 #[derive(Args)]
 pub(super) struct SettleArgs {}
 
@@ -34,5 +39,6 @@ pub(super) async fn run(global: &GlobalOptions, _: &SettleArgs) -> Result<()> {
         || "no capture is scheduled".to_owned(),
         |next| format!("the next capture is due at {}", to_whole_seconds(next)),
     );
-    print(&format!("sealed {} bundles; {next}\n", sealed.len()))
+    let number = counted(sealed.len() as u64, "bundle");
+    print(&format!("sealed {number}; {next}\n"))
 }

@@ -1,6 +1,7 @@
 //! `exhibit sources check`: checks the readiness of sources.
 
 use std::collections::BTreeSet;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use api::{OfferStatus, SourceStatus};
@@ -8,9 +9,10 @@ use clap::{Args, Subcommand};
 use evidence_format::safe::safe;
 use serde::Serialize;
 
-use super::{GlobalOptions, print, print_json};
+use super::{EXIT_INCOMPLETE, GlobalOptions, print, print_json};
 use domain::incident::PlayName;
 use domain::plan::{CaptureTarget, ReadinessState, format_duration};
+use domain::spelling::counted;
 
 /// Checks the sources of evidence
 #[derive(Args)]
@@ -22,6 +24,9 @@ pub(super) struct SourcesArgs {
 #[derive(Subcommand)]
 enum SourcesCommand {
     /// Checks, read-only, whether each source would work now, and which permissions are missing
+    ///
+    /// For a nightly job: the exit code is 0 if every configured source is ready at all its
+    /// targets, 4 if one is not, and 1 if none is ready.
     Check(CheckSourcesArgs),
 }
 
@@ -45,20 +50,88 @@ struct SourceOutput<'a> {
     window_seconds: u64,
 }
 
-pub(super) async fn run(global: &GlobalOptions, arguments: &SourcesArgs) -> Result<()> {
+pub(super) async fn run(global: &GlobalOptions, arguments: &SourcesArgs) -> Result<ExitCode> {
     let SourcesCommand::Check(arguments) = &arguments.command;
     let backend = global.backend().await?;
     let json = global.json;
+    let mut readiness = ReadinessCount::default();
     // Each source is printed as soon as it is checked: some answer slowly.
     backend
         .check_sources(&arguments.play, &mut |source| {
+            readiness.add(&source);
             if json {
                 print_json(&source_output(&source))
             } else {
                 print(&format_source(&source))
             }
         })
-        .await
+        .await?;
+    if !json {
+        print(&readiness.summary())?;
+    }
+    Ok(readiness.exit_code())
+}
+
+/// How many sources are ready.
+#[derive(Default)]
+struct ReadinessCount {
+    /// Sources of which everything that was set up is ready.
+    ready: u64,
+    /// Sources of which something is not.
+    not_ready: Vec<String>,
+    not_configured: u64,
+    /// True if anything at all could be captured.
+    is_any_ready: bool,
+}
+
+impl ReadinessCount {
+    fn add(&mut self, source: &SourceStatus) {
+        self.is_any_ready |= source.state == ReadinessState::Ready;
+        let is_partly_ready = source.offers.iter().any(|offer| match offer.state {
+            ReadinessState::Ready => !offer.problems.is_empty() || !offer.missing_grants.is_empty(),
+            ReadinessState::Unavailable | ReadinessState::Refused => true,
+            // Nobody has asked for it.
+            ReadinessState::NotConfigured => false,
+        });
+        match source.state {
+            ReadinessState::NotConfigured => self.not_configured += 1,
+            ReadinessState::Ready if !is_partly_ready && source.problems.is_empty() => {
+                self.ready += 1;
+            }
+            ReadinessState::Ready | ReadinessState::Unavailable | ReadinessState::Refused => {
+                self.not_ready.push(source.source.clone());
+            }
+        }
+    }
+
+    fn summary(&self) -> String {
+        let configured = self.ready + self.not_ready.len() as u64;
+        let not_configured = match self.not_configured {
+            0 => String::new(),
+            number => format!("; {} not configured", counted(number, "other")),
+        };
+        let not_ready = if self.not_ready.is_empty() {
+            String::new()
+        } else {
+            format!("; not ready: {}", safe(&self.not_ready.join(", ")))
+        };
+        format!(
+            "\n{} of {} ready{not_ready}{not_configured}\n",
+            self.ready,
+            counted(configured, "configured source")
+        )
+    }
+
+    /// For a nightly job: a configured source that is not ready must be noticed before an incident.
+    fn exit_code(&self) -> ExitCode {
+        if !self.is_any_ready {
+            ExitCode::FAILURE
+        } else if self.not_ready.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(EXIT_INCOMPLETE)
+        }
+    }
 }
 
 fn source_output(source: &SourceStatus) -> SourceOutput<'_> {
@@ -96,8 +169,10 @@ fn format_source(view: &SourceStatus) -> String {
         is_state,
         window_seconds,
     } = view;
-    let state = state.as_str();
-    let mut text = format!("{source:<20} {state}, {} targets: {what}\n", targets.len());
+    let mut text = format!(
+        "{source:<20} {}: {what}\n",
+        state_text(view, *state, targets)
+    );
     // The regions of an account are targets of their own, with the same identity.
     let accounts: BTreeSet<_> = targets
         .iter()
@@ -136,6 +211,30 @@ fn format_source(view: &SourceStatus) -> String {
         (false, None) => text.push_str(&format!("{:<20}   kept until deleted\n", "")),
     }
     text
+}
+
+/// `ready`, `ready at 3 of 4 targets`, `not configured`.
+fn state_text(view: &SourceStatus, state: ReadinessState, targets: &[CaptureTarget]) -> String {
+    let ready: BTreeSet<&CaptureTarget> = targets
+        .iter()
+        .filter(|target| {
+            let mut offers = view.offers.iter().filter(|offer| offer.target == **target);
+            // A target counts only if each of its offers is ready.
+            offers.all(|offer| match offer.state {
+                ReadinessState::Ready | ReadinessState::NotConfigured => true,
+                ReadinessState::Unavailable | ReadinessState::Refused => false,
+            })
+        })
+        .collect();
+    match (state, targets.len()) {
+        (ReadinessState::Ready, 0 | 1) if ready.len() == targets.len() => "ready".to_owned(),
+        (ReadinessState::Ready, all) if ready.len() == all => format!("ready, {all} targets"),
+        (ReadinessState::Ready, all) => format!("{} of {all} ready", ready.len()),
+        (
+            ReadinessState::Unavailable | ReadinessState::Refused | ReadinessState::NotConfigured,
+            _,
+        ) => state.as_str().to_owned(),
+    }
 }
 
 /// What is wrong with an offer, and which permission to grant; `None` if nothing is.

@@ -9,11 +9,13 @@ use evidence_format::time::Timestamp;
 use serde::Serialize;
 
 use super::backend::Backend;
-use super::table::format_table;
+use super::missing::format_missing;
+use super::table::{format_table, terminal_width, wrap};
 use super::times::{shorten_times, to_whole_seconds};
 use super::{GlobalOptions, find_incident, print, print_json};
-use domain::incident::StatementStanding;
 use domain::incident::view::IncidentView;
+use domain::incident::{ImpactAnswer, IncidentRole, IncidentStatus, PassNumber, StatementStanding};
+use domain::spelling::counted;
 use pipeline::ATTACHMENT_SOURCE;
 use platform::clock;
 
@@ -33,6 +35,9 @@ struct PassOutput<'a> {
     kind: CaptureKind,
     state: CaptureState,
     due_at: Timestamp,
+    /// When its worker was lost, if no other one has resumed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cut_off_at: Option<Timestamp>,
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Result<()> {
@@ -41,18 +46,26 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Resul
         return list(global, &*backend).await;
     };
     let id = &find_incident(&*backend, id).await?;
-    let IncidentDetails { view, passes, .. } = backend.incident(id).await?;
+    let IncidentDetails {
+        view,
+        passes,
+        missing,
+        ..
+    } = backend.incident(id).await?;
     if global.json {
         let passes: Vec<_> = passes.iter().map(pass_output).collect();
         // Only the members that we promise: the API's passes have more.
         let mut json = serde_json::to_value(&view)?;
         json["passes"] = serde_json::to_value(&passes)?;
+        json["missing"] = serde_json::to_value(&missing)?;
         return print_json(&json);
     }
     print(&format!(
-        "{}{}{}",
+        "{}{}{}{}{}",
         format_incident(&view),
-        passes_table(&passes, backend.due_now_hint()),
+        passes_table(&passes, &*backend),
+        format_missing(id, &missing, backend.resume_command()),
+        format_hints(&view),
         next_commands(id)
     ))
 }
@@ -97,6 +110,7 @@ fn pass_output(pass: &CapturePass) -> PassOutput<'_> {
         kind,
         state,
         due_at,
+        cut_off_at,
         ..
     } = pass;
     PassOutput {
@@ -105,42 +119,135 @@ fn pass_output(pass: &CapturePass) -> PassOutput<'_> {
         kind: *kind,
         state: *state,
         due_at: *due_at,
+        cut_off_at: *cut_off_at,
     }
 }
 
-/// Formats the passes as a table. Sealed attachments are left out: `exhibit bundles` lists them.
-fn passes_table(passes: &[CapturePass], due_now_hint: &str) -> String {
+/// Formats the passes as a table. Sealed attachments are left out, since `exhibit bundles` lists
+/// them, and so are passes without a bundle, whose reasons follow under *not captured*.
+fn passes_table(passes: &[CapturePass], backend: &dyn Backend) -> String {
     let rows: Vec<_> = passes
         .iter()
-        .filter(|pass| pass.source != ATTACHMENT_SOURCE || pass.state != CaptureState::Sealed)
-        .map(|pass| pass_row(pass, due_now_hint))
+        .filter(|pass| match pass.state {
+            CaptureState::Sealed => pass.source != ATTACHMENT_SOURCE,
+            CaptureState::Failed => pass.source == ATTACHMENT_SOURCE,
+            CaptureState::Waiting | CaptureState::Capturing => true,
+        })
+        .map(|pass| pass_row(pass, backend))
         .collect();
     if rows.is_empty() {
         return String::new();
     }
-    "\n".to_owned()
-        + &format_table(
-            ["source", "pass", "kind", "state", "due, or failure"],
-            &rows,
-        )
+    "\n".to_owned() + &format_table(["source", "capture", "state"], &rows)
 }
 
-fn pass_row(pass: &CapturePass, due_now_hint: &str) -> [String; 5] {
-    let due = match &pass.why {
-        Some(why) => shorten_times(why),
-        // A running or sealed pass is no longer due.
-        None if pass.state != CaptureState::Waiting => String::new(),
-        // What is due now waits for a command in a store, and for nothing on a server.
-        None if pass.due_at <= clock::now() => due_now_hint.to_owned(),
-        None => to_whole_seconds(pass.due_at).to_string(),
-    };
+fn pass_row(pass: &CapturePass, backend: &dyn Backend) -> [String; 3] {
+    let label = PassNumber::of(pass.pass).label();
     [
         safe(&pass.source),
-        pass.pass.to_string(),
-        pass.kind.to_string(),
-        pass.state.to_string(),
-        safe(&due),
+        if label.is_empty() {
+            pass.kind.to_string()
+        } else {
+            label
+        },
+        pass_state(pass, backend),
     ]
+}
+
+/// The state of a pass, and what happens next or has to be done.
+fn pass_state(pass: &CapturePass, backend: &dyn Backend) -> String {
+    match pass.state {
+        CaptureState::Sealed => "sealed".to_owned(),
+        CaptureState::Failed => {
+            let why = pass.why.as_deref().unwrap_or_default();
+            format!("failed: {}", safe(&shorten_times(why)))
+        }
+        CaptureState::Capturing => match (pass.cut_off_at, pass.retry_at) {
+            (Some(at), _) => cut_off_text(at, backend.resume_command()),
+            (None, Some(at)) => format!("failed, is tried again at {}", to_whole_seconds(at)),
+            (None, None) => "capturing".to_owned(),
+        },
+        // What is due now waits for a command in a store, and for nothing on a server.
+        CaptureState::Waiting if pass.due_at <= clock::now() => {
+            format!("due {}", backend.due_now_hint())
+        }
+        CaptureState::Waiting => format!("due at {}", to_whole_seconds(pass.due_at)),
+    }
+}
+
+/// What became of a capture whose process has gone, and what continues it.
+pub(super) fn cut_off_text(at: Timestamp, resume_command: Option<&str>) -> String {
+    let at = to_whole_seconds(at);
+    match resume_command {
+        Some(command) => format!("cut off at {at}: `{command}` continues"),
+        None => format!("cut off at {at}: the server continues"),
+    }
+}
+
+/// What is not said yet, each with the command that says it. Empty once the incident is closed.
+fn format_hints(view: &IncidentView) -> String {
+    if view.status == IncidentStatus::Closed {
+        return String::new();
+    }
+    let id = &view.incident;
+    let mut hints = Vec::new();
+    let commander = view
+        .roles
+        .iter()
+        .find(|role| role.role == IncidentRole::IncidentCommander);
+    if commander.is_some_and(|role| role.holder.is_none()) {
+        hints.push(("commander", "--role commander=NAME".to_owned()));
+    }
+    if view.channel.is_none() {
+        hints.push(("channel", "--channel '#…'".to_owned()));
+    }
+    if !view.report_missing.is_empty() {
+        let flags = view.report_missing.iter().map(|point| report_flag(point));
+        hints.push(("initial report", flags.collect::<Vec<_>>().join(" ")));
+    }
+    let unknown: Vec<&str> = view
+        .affects
+        .answers()
+        .iter()
+        .zip([
+            "--customer-data yes",
+            "--availability no",
+            "--privileged-access yes",
+        ])
+        .filter(|((_, answer), _)| *answer == ImpactAnswer::Unknown)
+        .map(|(_, flag)| flag)
+        .collect();
+    if !unknown.is_empty() {
+        hints.push(("may be affected", unknown.join(" ")));
+    }
+    if view.actions.iter().all(|action| action.owner.is_none()) {
+        hints.push(("containment", "--contain '…' --owner NAME".to_owned()));
+    }
+    if view.next_update_at.is_none() || view.update_overdue {
+        hints.push(("next update", "--next-update 30m".to_owned()));
+    }
+    if hints.is_empty() {
+        return String::new();
+    }
+    let lines: String = hints
+        .iter()
+        .map(|(what, flags)| {
+            let command = format!("exhibit change {id} {flags}");
+            wrap(&format!("  {what:<15}  "), &command, terminal_width())
+        })
+        .collect();
+    format!("\nto be said\n{lines}")
+}
+
+/// The option of `exhibit change` for a point that the initial report lacks.
+fn report_flag(point: &str) -> &'static str {
+    match point {
+        "who reported" => "--reported-by NAME",
+        "when" => "--reported-at TIME",
+        "affected systems" => "--affected SYSTEM",
+        "suspected impact" => "--suspected-impact '…'",
+        _ => "--evidence '…'",
+    }
 }
 
 /// The commands that show more of the incident.
@@ -152,7 +259,7 @@ fn next_commands(id: &IncidentId) -> String {
 fn format_incident(view: &IncidentView) -> String {
     let mut text = format!("{} {}\n\n", view.incident, view.name);
     for (what, value) in fact_lines(view).into_iter().chain(response_lines(view)) {
-        text.push_str(&format!("{what:<20} {value}\n"));
+        text.push_str(&wrap(&format!("{what:<20} "), &value, terminal_width()));
     }
     let statements: Vec<_> = view
         .statements
@@ -164,10 +271,9 @@ fn format_incident(view: &IncidentView) -> String {
         text.push_str("\nstatements\n");
     }
     for statement in statements {
-        text.push_str(&format!(
-            "  {:>3}  {:<10}  {}: {}\n",
-            statement.id, statement.standing, statement.topic, statement.text
-        ));
+        let start = format!("  {:>3}  {:<10}  ", statement.id, statement.standing);
+        let statement = format!("{}: {}", statement.topic, statement.text);
+        text.push_str(&wrap(&start, &statement, terminal_width()));
     }
     if !view.actions.is_empty() {
         text.push_str("\nactions\n");
@@ -177,7 +283,9 @@ fn format_incident(view: &IncidentView) -> String {
             .owner
             .as_ref()
             .map_or("no owner".to_owned(), ToString::to_string);
-        text.push_str(&format!("  {:>3}  {} [{owner}]\n", action.id, action.text));
+        let start = format!("  {:>3}  ", action.id);
+        let action = format!("{} [{owner}]", action.text);
+        text.push_str(&wrap(&start, &action, terminal_width()));
     }
     text
 }
@@ -200,6 +308,8 @@ fn fact_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
     let evidence = &view.evidence;
     let more = evidence
         .provisional_until
+        // A time that has passed would promise what has come already, or will not come.
+        .filter(|until| *until > clock::now())
         .map(|until| format!("; more may arrive until {}", to_whole_seconds(until)))
         .unwrap_or_default();
     vec![
@@ -232,8 +342,11 @@ fn fact_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
         (
             "evidence",
             format!(
-                "bundles {}, records {}, gaps {}, findings {}{more}",
-                evidence.bundles, evidence.records, evidence.gaps, evidence.findings
+                "{}, {}, {}, {}{more}",
+                counted(evidence.bundles, "bundle"),
+                counted(evidence.records, "record"),
+                counted(evidence.gaps, "gap"),
+                counted(evidence.findings, "finding")
             ),
         ),
         (
@@ -261,12 +374,17 @@ fn response_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
             )
         })
         .collect();
+    let channel = view.channel.as_ref();
+    lines.push((
+        "channel",
+        channel.map_or("not set".to_owned(), ToString::to_string),
+    ));
     let first = &view.first_minutes;
     let left = match first.minutes_left {
         // Finished in time or late, the clock no longer matters.
         _ if first.settled == first.steps => String::new(),
         0 => "; the 15 minutes are over".to_owned(),
-        left => format!("; {left} minutes left"),
+        left => format!("; {} left", counted(left, "minute")),
     };
     lines.push((
         "first 15 minutes",

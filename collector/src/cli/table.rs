@@ -1,6 +1,7 @@
 //! Tables for people.
 
 use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
 
 /// Formats rows below their titles, with each column as wide as its widest cell. Cells must be
 /// escaped.
@@ -25,9 +26,67 @@ pub(super) fn format_table<const N: usize>(titles: [&str; N], rows: &[[String; N
     text
 }
 
+/// Columns of the narrowest terminal that output is made for.
+const COLUMNS_MIN: usize = 40;
+
+/// The columns of the terminal that standard output is; without one, those that `COLUMNS` names.
+/// Output to a file or a program is not wrapped, so that its lines can be searched.
+pub(super) fn terminal_width() -> usize {
+    let named = std::env::var("COLUMNS").ok();
+    let named = named.and_then(|columns| columns.parse::<usize>().ok());
+    let width = if io::stdout().is_terminal() {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+        let columns = size.map(|size| usize::from(size.ws_col));
+        columns
+            .filter(|columns| *columns > 0)
+            .or(named)
+            .unwrap_or(80)
+    } else {
+        named.unwrap_or(usize::MAX)
+    };
+    width.max(COLUMNS_MIN)
+}
+
+/// `start` and `text` in lines of at most `width` columns where words allow it; later lines begin
+/// below the text.
+pub(super) fn wrap(start: &str, text: &str, width: usize) -> String {
+    let indent = start.chars().count();
+    // A column of a few characters would be worse than a line that is too long.
+    let room = width.saturating_sub(indent).max(COLUMNS_MIN / 2);
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is always one");
+        let length = line.chars().count();
+        if length > 0 && length + 1 + word.chars().count() > room {
+            lines.push(word.to_owned());
+        } else {
+            if length > 0 {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    let mut out = String::new();
+    for (number, line) in lines.iter().enumerate() {
+        let start = if number == 0 { start } else { "" };
+        let _ = writeln!(out, "{}", format!("{start:<indent$}{line}").trim_end());
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wraps_at_words_and_indents_later_lines() {
+        assert_eq!(
+            wrap("  name  ", "one two three four five six", 28),
+            "  name  one two three four\n        five six\n"
+        );
+        let long = "x".repeat(50);
+        assert_eq!(wrap("a ", &long, 40), format!("a {long}\n"));
+    }
 
     #[test]
     fn columns_fit_their_widest_cell() {

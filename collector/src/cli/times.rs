@@ -19,6 +19,15 @@ pub(super) fn to_whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_unix_nanoseconds(whole).unwrap_or(time)
 }
 
+/// Formats `time` to the minute, in UTC and a fixed width: `2026-11-23 13:40`.
+pub(super) fn format_minutes(time: Timestamp) -> String {
+    let text = to_whole_seconds(time).to_string();
+    text.chars()
+        .take("2026-11-23T13:40".len())
+        .collect::<String>()
+        .replace('T', " ")
+}
+
 /// Formats `time` to the millisecond, in a fixed width: `2026-11-23T13:40:17.250Z`.
 pub(super) fn format_milliseconds(time: Timestamp) -> String {
     let millisecond = time.unix_nanoseconds().rem_euclid(SECOND) / MILLISECOND;
@@ -143,9 +152,14 @@ fn parse_ago(text: &str) -> Option<Duration> {
 
 /// Reads a time as [`parse_time`] does, or a duration from now, such as `30m`.
 pub(super) fn parse_future_time(text: &str) -> Result<Timestamp, String> {
-    let Ok(from_now) = platform::terminal::duration(text) else {
-        return parse_time(text)
-            .map_err(|error| format!("{error}, or a duration from now, such as 30m"));
+    let from_now = match platform::terminal::duration(text) {
+        Ok(from_now) => from_now,
+        // A number without a unit: the question for the unit is more help than a time's format.
+        Err(error) if text.bytes().all(|b| b.is_ascii_digit()) => return Err(error),
+        Err(_) => {
+            return parse_time(text)
+                .map_err(|error| format!("{error}, or a duration from now, such as 30m"));
+        }
     };
     let nanoseconds = i128::try_from(from_now.as_nanos()).unwrap_or(i128::MAX);
     let at = Timestamp::from_unix_nanoseconds(

@@ -4,27 +4,33 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use anyhow::Result;
-use api::{CaptureProgress, StreamEvent, TimelineRow};
+use api::{CapturePass, CaptureProgress, CaptureState, StreamEvent, TimelineRow};
 use clap::Args;
 use evidence_format::id::IncidentId;
+use evidence_format::safe::safe;
+use platform::clock;
 use platform::terminal::ProgressLine;
 use serde::Serialize;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::backend::{Backend, describe_progress};
 use super::interrupt::{self, EXIT_INTERRUPTED};
+use super::status::cut_off_text;
 use super::timeline::format_row;
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
 
 /// How often the end of captures is checked without events, and how soon after an event.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 const POLL_AFTER_EVENT: Duration = Duration::from_millis(200);
+/// How long no capture may run before the watching ends.
+const ABANDONED_AFTER: Duration = Duration::from_secs(5);
 /// How long the last events may take to arrive after the captures have ended.
 const LAST_EVENTS_WAIT: Duration = Duration::from_secs(1);
 
 /// Shows new journal entries and the progress of captures as they happen
 ///
-/// Ends when no capture is running or due. Ctrl-C ends only the watching.
+/// Ends when no capture is running or due, or when nobody works on those of a store. Ctrl-C ends
+/// only the watching.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -83,6 +89,7 @@ async fn watch(
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     poll.reset(); // past events are shown before the first check
     let mut is_over = false;
+    let mut abandoned = AbandonmentCheck::default();
     loop {
         tokio::select! {
             biased; // events that are there already are shown before the end
@@ -103,7 +110,9 @@ async fn watch(
                 StreamEvent::Progress(captures) if global.json => {
                     print_json(&WatchOutput::Progress { captures: &captures })?;
                 }
-                StreamEvent::Progress(captures) => progress.draw(|| describe_progress(&captures)),
+                StreamEvent::Progress(captures) => progress.draw(|| {
+                    describe_progress(&captures, "Ctrl-C ends only the watching", clock::now())
+                }),
             },
             _ = poll.tick(), if !arguments.follow => {
                 if is_over {
@@ -114,8 +123,47 @@ async fn watch(
                 if is_over {
                     // Their last events may still be on the way.
                     poll.reset_after(LAST_EVENTS_WAIT);
+                } else if let Some(abandoned) = abandoned.check(backend, id).await? {
+                    progress.clear();
+                    let _ = writeln!(io::stderr(), "exhibit: {}", safe(&abandoned));
+                    return Ok(());
                 }
             }
         }
+    }
+}
+
+/// Finds out that nobody works on the captures of an incident in a store, so that waiting for them
+/// would never end. A server always has workers.
+#[derive(Default)]
+struct AbandonmentCheck {
+    /// Since when no capture is running.
+    idle_since: Option<Instant>,
+}
+
+impl AbandonmentCheck {
+    /// What to tell the user if the captures have been left; `None` if somebody works on them.
+    async fn check(&mut self, backend: &dyn Backend, id: &IncidentId) -> Result<Option<String>> {
+        let Some(command) = backend.resume_command() else {
+            return Ok(None);
+        };
+        let passes = backend.incident(id).await?.passes;
+        let is_running =
+            |pass: &CapturePass| pass.state == CaptureState::Capturing && pass.cut_off_at.is_none();
+        if passes.iter().any(is_running) {
+            self.idle_since = None;
+            return Ok(None);
+        }
+        // A process may be about to begin the next one.
+        let since = *self.idle_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < ABANDONED_AFTER {
+            return Ok(None);
+        }
+        let cut_off = passes.iter().find_map(|pass| {
+            let text = cut_off_text(pass.cut_off_at?, Some(command));
+            Some(format!("the capture of {} was {text}", pass.source))
+        });
+        let due = || format!("captures of {id} are due, and nobody runs them: `{command}` does");
+        Ok(Some(cut_off.unwrap_or_else(due)))
     }
 }

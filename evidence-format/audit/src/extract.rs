@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,6 +23,8 @@ use crate::error::AuditError;
 use crate::paths::{candidates, components};
 use crate::{output, verdict};
 
+/// Longest file with holes that is written with them: what ext4 allows.
+const FILE_BYTES_MAX: u64 = 16 << 40;
 /// Bytes of one write to a file: records arrive in pieces of a few kilobytes.
 const WRITE_BYTES: usize = 64 * 1024;
 
@@ -200,6 +202,8 @@ fn visitor<'t>(
         folder,
         number: 0,
         open: None,
+        continues: None,
+        paused: None,
         summary,
     };
     Ok(Box::new(BlockExtractor {
@@ -265,11 +269,27 @@ struct BlockFiles<'t> {
     /// Index of the current WARC record.
     number: u64,
     open: Option<BufWriter<File>>,
+    /// Set if the next record goes on with the current file, which has holes.
+    continues: Option<String>,
+    /// That file, between its records, and the URI of both.
+    paused: Option<(String, BufWriter<File>)>,
     summary: &'t RefCell<ExtractionSummary>,
 }
 
 impl BlockFiles<'_> {
     fn begin(&mut self, fields: &WarcFields) -> io::Result<()> {
+        let holes = HolesOfFile::of(fields);
+        let uri = fields.get("WARC-Target-URI").unwrap_or_default();
+        self.continues = holes
+            .filter(|holes| holes.continued)
+            .map(|_| uri.to_owned());
+        if let (Some(holes), Some((before, mut file))) = (holes, self.paused.take())
+            && before == uri
+        {
+            file.seek(SeekFrom::Start(holes.offset))?;
+            self.open = Some(file);
+            return Ok(());
+        }
         let mut summary = self.summary.borrow_mut();
         if is_gap(fields) {
             summary.gaps += 1;
@@ -287,7 +307,21 @@ impl BlockFiles<'_> {
         for part in folders {
             folder = self.enter(&folder, part)?;
         }
-        self.open = Some(self.create(&folder, name)?);
+        let mut file = self.create(&folder, name)?;
+        if let Some(holes) = holes {
+            file.get_mut().set_len(holes.file_bytes)?;
+            file.seek(SeekFrom::Start(holes.offset))?;
+        }
+        self.open = Some(file);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let Some(mut file) = self.open.take() else {
+            return Ok(());
+        };
+        file.flush()?;
+        self.paused = self.continues.take().map(|uri| (uri, file));
         Ok(())
     }
 
@@ -345,8 +379,30 @@ impl RecordVisitor for BlockFiles<'_> {
     }
 
     fn end(&mut self) {
-        self.attempt(|files| files.open.take().map_or(Ok(()), |mut file| file.flush()));
+        self.attempt(Self::finish);
         self.number += 1;
+    }
+}
+
+/// Where a record's block belongs in a file with holes, which no record has.
+#[derive(Clone, Copy)]
+struct HolesOfFile {
+    offset: u64,
+    file_bytes: u64,
+    continued: bool,
+}
+
+impl HolesOfFile {
+    fn of(fields: &WarcFields) -> Option<Self> {
+        let is_true = |name| fields.get(name) == Some("true");
+        let number = |name| fields.get(name).and_then(|text| text.parse().ok());
+        is_true("Exhibit-Sparse").then_some(())?;
+        Some(Self {
+            offset: number("Exhibit-Offset").unwrap_or(0),
+            // no file system has longer files; a bundle may claim anything
+            file_bytes: number("Exhibit-Size").filter(|bytes| *bytes <= FILE_BYTES_MAX)?,
+            continued: is_true("Exhibit-Continued"),
+        })
     }
 }
 
@@ -396,5 +452,55 @@ fn suffix(kind: &str) -> Option<&'static str> {
         "links" => Some(".links"),
         "directory" => Some(".directory"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn holes_are_written_as_holes() {
+        let record = |offset: u64, continued: &str, block: &str| {
+            format!(
+                "WARC/1.1\r\nWARC-Type: resource\r\nWARC-Target-URI: file:///var/log/lastlog\r\n\
+                 WARC-Record-ID: <urn:uuid:6f1fd1a2-0a3b-4c6f-9a34-5b7f8c2f4e1{}>\r\n\
+                 WARC-Date: 2026-11-27T21:00:00Z\r\nExhibit-Size: 1000000300\r\n\
+                 Exhibit-Offset: {offset}\r\nExhibit-Sparse: true\r\n{continued}\
+                 Content-Length: {}\r\n\r\n{block}\r\n\r\n",
+                block.len() % 10,
+                block.len()
+            )
+        };
+        let continued = "Exhibit-Continued: true\r\n";
+        let warc = record(4096, continued, "root") + &record(1_000_000_000, "", "domain user");
+        let folder = tempfile::tempdir().expect("a folder");
+        let summary = RefCell::default();
+        let mut files = BlockFiles {
+            folder: folder.path().to_owned(),
+            number: 0,
+            open: None,
+            continues: None,
+            paused: None,
+            summary: &summary,
+        };
+        let mut parser = WarcParser::new();
+        parser.push(warc.as_bytes(), &mut files).expect("a WARC");
+        let path = folder.path().join("var/log/lastlog");
+        let metadata = fs::metadata(&path).expect("extracted");
+        assert_eq!((metadata.len(), summary.borrow().files), (1_000_000_300, 1));
+        assert!(metadata.blocks() < 1000, "{} blocks", metadata.blocks());
+        let file = File::open(&path).expect("extracted");
+        for (at, text) in [
+            (4096, &b"root"[..]),
+            (1_000_000_000, b"domain user"),
+            (0, b"\0\0"),
+        ] {
+            let mut found = vec![1; text.len()];
+            std::os::unix::fs::FileExt::read_exact_at(&file, &mut found, at).expect("inside");
+            assert_eq!(found, text);
+        }
     }
 }

@@ -101,7 +101,7 @@ fn push_collector(text: &mut String, collector: &CollectorInfo) {
     if let Some(binary) = &collector.binary {
         row(text, "executable", &binary.to_string());
     }
-    row(text, "host", &safe(&collector.host));
+    row(text, "ran on", &safe(&collector.host));
     row(text, "kernel", &safe(&collector.kernel));
     if let Some(boot) = &collector.boot {
         row(text, "boot", &safe(boot));

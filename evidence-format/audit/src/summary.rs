@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use evidence_format::config::ItemEntry;
+use evidence_format::config::{ExaminedSystem, ItemEntry};
 use evidence_format::coverage::{EndReason, Gap};
 use evidence_format::safe::safe;
 use evidence_format::statement::Statement;
@@ -41,6 +41,10 @@ fn signature(report: &VerificationReport) -> String {
     if let Some(incident) = incident {
         row(&mut text, "incident", incident.as_str());
     }
+    let system = report.config.as_ref();
+    if let Some(system) = system.and_then(|config| config.examined.as_ref()) {
+        row(&mut text, "examined", &examined(system));
+    }
     if let Some(claim) = &report.claim {
         row(
             &mut text,
@@ -51,6 +55,23 @@ fn signature(report: &VerificationReport) -> String {
             ),
         );
         row(&mut text, "stream", &stream(claim));
+    }
+    text
+}
+
+/// Which system was read: its root first, which the collector states and not the system itself.
+fn examined(system: &ExaminedSystem) -> String {
+    let ExaminedSystem {
+        root,
+        os,
+        machine_id,
+        host,
+    } = system;
+    let mut text = safe(root);
+    for (what, value) in [("", os), ("host ", host), ("machine ", machine_id)] {
+        if let Some(value) = value {
+            let _ = write!(text, ", {what}{}", safe(value));
+        }
     }
     text
 }

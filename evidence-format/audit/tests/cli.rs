@@ -266,7 +266,7 @@ fn json_report_has_its_documented_members() {
     };
     assert_eq!(
         keys(&report),
-        "bundle exit findings incident items signedAtClaimed signedBy stream"
+        "bundle examined exit findings incident items signedAtClaimed signedBy stream"
     );
     assert_eq!(
         keys(&report["findings"]),
@@ -293,6 +293,26 @@ fn json_report_has_its_documented_members() {
         bundle::HOSTILE,
         "escaped, but the same text"
     );
+}
+
+#[test]
+fn system_that_was_read_is_named_beside_the_machine_of_the_collector() {
+    let case = AuditCase::new(false);
+    for command in ["verify", "inspect"] {
+        let text = audit(&[command, &case.tar, "--key", &case.alice]).text();
+        let line = text.lines().find(|line| line.contains("examined"));
+        let line = line.unwrap_or_else(|| panic!("{command} does not say what was read:\n{text}"));
+        for part in [
+            "file:///mnt/image",
+            "host web-1",
+            "machine 0123456789abcdef0123456789abcdef",
+        ] {
+            assert!(line.contains(part), "{command}: {line}");
+        }
+    }
+    let json = audit(&["verify", &case.tar, "--json"]).text();
+    let report: serde_json::Value = serde_json::from_str(&json).expect("one line of JSON");
+    assert_eq!(report["examined"]["root"], "file:///mnt/image");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::num::NonZeroUsize;
 
 use evidence_format::config::{
-    BundleConfig, ClockReading, CollectorInfo, ItemEntry, ItemSource, Redaction, SourceClock,
-    VERSION,
+    BundleConfig, ClockReading, CollectorInfo, ExaminedSystem, ItemEntry, ItemSource, Redaction,
+    SourceClock, VERSION,
 };
 use evidence_format::container::OCI_LAYOUT_CONTENT;
 use evidence_format::coverage::{Coverage, GapReason, TimeWindow};
@@ -224,6 +224,12 @@ fn a_config() -> BundleConfig {
             boot: None,
             identity: "root".to_owned(),
         },
+        examined: Some(ExaminedSystem {
+            root: "file:///mnt/image".to_owned(),
+            os: Some("Debian".to_owned()),
+            machine_id: None,
+            host: Some("h".to_owned()),
+        }),
         clock: vec![ClockReading {
             event: "begin".to_owned(),
             utc: time(),

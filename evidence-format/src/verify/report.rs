@@ -143,6 +143,7 @@ impl VerificationReport {
         json!({
             "bundle": self.bundle,
             "incident": self.config.as_ref().map(|config| &config.incident),
+            "examined": self.config.as_ref().map(|config| &config.examined),
             "findings": {
                 "integrity": self.integrity.json(),
                 "signer": self.signer.json(),

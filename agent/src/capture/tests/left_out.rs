@@ -205,6 +205,133 @@ fn folder_with_too_many_names_keeps_the_newest_and_costs_no_other() {
     assert!(!sealed.has("logs", "/var/log/app/noise-18.log"));
 }
 
+/// Takes its time for each folder of one service.
+fn slow_folders(path: &Path) {
+    if path.as_os_str().as_bytes().starts_with(b"/var/log/slow/") {
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+#[test]
+fn slow_walk_leaves_time_to_read_what_was_found() {
+    let root = Root::new();
+    for folder in 0..300 {
+        root.file(&format!("var/log/slow/{folder}/x.log"), "x");
+    }
+    root.file("var/log/auth.log", "auth");
+    root.file("var/log/audit/audit.log", "audit");
+    let options = CaptureOptions {
+        deadline: Duration::from_secs(3),
+        ..root.options(&["logs"])
+    };
+    let sealed = capture_with(&options, |reader| ReaderOptions {
+        before_touch: slow_folders,
+        ..reader
+    });
+    let (count, examples) = sealed.gap("logs", GapReason::Deadline);
+    assert!(
+        count > 100 && examples[0].starts_with("/var/log/slow/"),
+        "{examples:?}"
+    );
+    for path in ["/var/log/auth.log", "/var/log/audit/audit.log"] {
+        assert!(sealed.has("logs", path), "{path}");
+    }
+}
+
+#[test]
+fn many_folders_of_one_service_cost_no_other() {
+    let root = Root::new();
+    for folder in 0..100 {
+        root.file(&format!("var/log/app/{folder}/w{folder}.log"), [b'x'; 1000]);
+    }
+    root.file("var/log/zz/deep/z.log", [b'z'; 1000]);
+    let options = CaptureOptions {
+        item_bytes_max: 60_000,
+        ..root.options(&["logs"])
+    };
+    let sealed = capture_with(&options, |reader| ReaderOptions {
+        entries_max: 40,
+        ..reader
+    });
+    let log = sealed.record("logs", "/var/log/zz/deep/z.log", "");
+    assert_eq!(
+        log.block.len(),
+        1000,
+        "neither folders nor files nor bytes were used up"
+    );
+}
+
+#[test]
+fn many_histories_of_one_account_cost_no_other() {
+    let root = Root::new();
+    for name in 0..50 {
+        root.file(&format!("home/ann/.{name}_history"), [b'x'; 1000]);
+    }
+    root.file("home/zoe/.bash_history", [b'z'; 1000]);
+    root.file("home/ann/.bashrc", vec![b'x'; 3 << 20]);
+    root.file("home/zoe/.bashrc", "alias ls=x");
+    let options = CaptureOptions {
+        item_bytes_max: 20_000,
+        ..root.options(&["histories"])
+    };
+    let sealed = capture_with(&options, |reader| reader);
+    let history = sealed.record("histories", "/home/zoe/.bash_history", "");
+    assert_eq!(history.block.len(), 1000);
+    let sealed = root.capture(&["startup"]);
+    let script = sealed.record("startup", "/home/ann/.bashrc", "");
+    assert_eq!(script.block.len(), 1 << 20);
+    assert!(sealed.has("startup", "/home/zoe/.bashrc"));
+}
+
+/// Fails the test if the folder is touched: it may be an automount point.
+fn must_not_be_touched(path: &Path) {
+    let is_touched = path
+        .as_os_str()
+        .as_bytes()
+        .starts_with(b"/proc/sys/fs/binfmt_misc");
+    assert!(!is_touched, "listing it would mount it");
+}
+
+#[test]
+fn binfmt_misc_is_read_only_where_it_is_mounted() {
+    let root = Root::new();
+    root.file("proc/sys/fs/binfmt_misc/evil", "interpreter /tmp/evil\n");
+    root.file("proc/sys/fs/file-max", "1\n");
+    root.file(
+        "proc/1/mountinfo",
+        "30 22 0:30 / /proc/sys/fs/binfmt_misc rw - autofs x rw\n",
+    );
+    let sealed = capture_with(&root.options(&["kernel"]), |reader| ReaderOptions {
+        before_touch: must_not_be_touched,
+        ..reader
+    });
+    assert_eq!(sealed.gap("kernel", GapReason::Crashed).0, 0);
+    assert!(sealed.has("kernel", "/proc/sys/fs/file-max"));
+    root.file(
+        "proc/1/mountinfo",
+        "31 30 0:31 / /proc/sys/fs/binfmt_misc rw - binfmt_misc binfmt_misc rw\n",
+    );
+    let sealed = root.capture(&["kernel"]);
+    let registered = sealed.record("kernel", "/proc/sys/fs/binfmt_misc/evil", "");
+    assert_eq!(registered.block, b"interpreter /tmp/evil\n");
+}
+
+#[test]
+fn gap_of_many_has_a_record() {
+    let root = Root::new();
+    logs(&root, "app/noise-", 60, 1);
+    let sealed = capture_with(&root.options(&["logs"]), |reader| ReaderOptions {
+        entries_max: 20,
+        ..reader
+    });
+    for path in sealed.gap("logs", GapReason::TooLarge).1 {
+        assert!(
+            sealed.has("logs", &path),
+            "{path} is an example without a record"
+        );
+    }
+}
+
 #[test]
 fn noisy_service_does_not_cost_the_audit_log() {
     let root = Root::new();

@@ -136,6 +136,55 @@ fn hung_executable_costs_no_folder_of_the_same_name() {
     );
 }
 
+/// The mounts of [`hung_memory_of_many_processes_costs_little`].
+static PROCFS: OnceLock<String> = OnceLock::new();
+
+fn procfs() -> MountTable {
+    MountTable::parse(PROCFS.get().expect("set by the test").as_bytes())
+}
+
+/// Hangs on the memory of all processes but one.
+fn hang_on_memory(path: &Path) {
+    let path = path.as_os_str().as_bytes();
+    let is_memory = path.ends_with(b"/cmdline") || path.ends_with(b"/environ");
+    if path.starts_with(b"/proc/1") && is_memory {
+        std::thread::sleep(Duration::from_secs(600));
+    }
+}
+
+#[test]
+fn hung_memory_of_many_processes_costs_little() {
+    let root = Root::new();
+    for process in (101..=115).chain([7]) {
+        root.file(&format!("proc/{process}/cmdline"), "app\0");
+        root.file(&format!("proc/{process}/environ"), "A=b\0");
+        root.file(&format!("proc/{process}/status"), "Name:\tapp\n");
+    }
+    let top = root.0.path().display();
+    PROCFS
+        .set(format!("22 21 0:20 / {top}/proc rw - proc proc rw\n"))
+        .expect("set once");
+    let patience = Duration::from_millis(800);
+    let begin = Instant::now();
+    let sealed = capture_with(&root.options(&["processes"]), |reader| ReaderOptions {
+        before_touch: hang_on_memory,
+        mounts: procfs,
+        patience,
+        ..reader
+    });
+    assert!(begin.elapsed() < patience * 15 / 2, "{:?}", begin.elapsed());
+    let (count, _) = sealed.gap("processes", GapReason::Hung);
+    assert_eq!(
+        count,
+        16 * 3,
+        "cmdline, maps and environ of 15 processes and of the first"
+    );
+    for process in (101..=115).chain([7]) {
+        assert!(sealed.has("processes", &format!("/proc/{process}/status")));
+    }
+    assert!(sealed.has("processes", "/proc/7/cmdline"));
+}
+
 const MALLORY: u32 = 4711;
 
 /// Gives `path` to mallory; false if we may not.
@@ -220,5 +269,32 @@ fn nobody_gets_secrets_sealed_by_a_link() {
             .record("histories", "/home/mallory/.y_history", "")
             .block,
         b"mallory's own"
+    );
+}
+
+#[test]
+fn nobody_gets_secrets_sealed_by_a_second_name() {
+    let root = Root::new();
+    root.file("etc/shadow", "SECRET");
+    fs::set_permissions(root.path("etc/shadow"), fs::Permissions::from_mode(0o640)).expect("ours");
+    root.file("var/log/app/own.log", "own");
+    let (app, secret) = (root.path("var/log/app"), root.path("etc/shadow"));
+    fs::hard_link(&secret, app.join("access.log")).expect("ours");
+    // backups made of hard links, by root
+    root.file("var/log/old/auth.log", "auth");
+    let kept = root.path("var/log/old/auth.log");
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o640)).expect("ours");
+    fs::hard_link(&kept, root.path("var/log/old/auth.log.1")).expect("ours");
+    if !give(&app) {
+        return; // without root there is nobody else to give it to
+    }
+    let sealed = root.capture(&["logs"]);
+    assert!(!format!("{:?}", sealed.records).contains(&format!("{:?}", b"SECRET")));
+    let (_, examples) = sealed.gap("logs", GapReason::ForeignLink);
+    assert_eq!(examples, ["/var/log/app/access.log"]);
+    assert!(sealed.has("logs", "/var/log/app/own.log"));
+    assert_eq!(
+        sealed.record("logs", "/var/log/old/auth.log", "").block,
+        b"auth"
     );
 }

@@ -1,10 +1,21 @@
 //! The coverage of a bundle in a few numbers: for lists, without opening the bundle.
 
+use std::collections::BTreeMap;
+
 use evidence_format::config::{BundleConfig, ItemEntry};
-use evidence_format::coverage::{Coverage, EndReason};
+use evidence_format::coverage::{Coverage, EndReason, GapReason};
+use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::spelling::counted;
+
+/// Examples of each reason, and characters of each: enough to recognise what is missing.
+const EXAMPLES_MAX: usize = 3;
+const EXAMPLE_CHARS_MAX: usize = 160;
+/// Items listed by name: one incident's row in the ledger must stay small.
+const UNFINISHED_MAX: usize = 32;
 
 /// The coverage of a bundle, no better than that of its worst item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -25,6 +36,43 @@ pub struct BundleCoverage {
     pub ended: EndReason,
     /// The source may deliver more until this time.
     pub provisional_until: Option<Timestamp>,
+    /// What is missing, by reason; empty for bundles of versions that did not say.
+    #[serde(default)]
+    pub gaps: Vec<GapSummary>,
+    /// The first 32 items that ended early, such as a region that denies access.
+    #[serde(default)]
+    pub unfinished: Vec<UnfinishedItem>,
+    /// How many items ended early.
+    #[serde(default)]
+    pub unfinished_count: u64,
+    /// The machine that captured it; absent for bundles of versions that did not say.
+    #[serde(default)]
+    pub machine: Option<String>,
+}
+
+/// What is missing from a bundle for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GapSummary {
+    #[schema(value_type = String)]
+    pub reason: GapReason,
+    /// Missing objects.
+    pub count: u64,
+    /// A few of them.
+    pub examples: Vec<String>,
+}
+
+/// An item whose capture ended early.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UnfinishedItem {
+    pub item: String,
+    #[schema(value_type = String)]
+    pub ended: EndReason,
+    /// Pages captured before that.
+    pub pages: u64,
+    /// What the source said, if anything.
+    pub problem: Option<String>,
 }
 
 impl BundleCoverage {
@@ -41,12 +89,20 @@ impl BundleCoverage {
             complete: false,
             ended: EndReason::Failed,
             provisional_until: None,
+            gaps: Vec::new(),
+            unfinished: Vec::new(),
+            unfinished_count: 0,
+            machine: None,
         })
     }
 
     #[must_use]
     pub fn of(config: &BundleConfig) -> Self {
         let coverages: Vec<&Coverage> = config.items.iter().map(|item| &item.coverage).collect();
+        let ended_early = || {
+            let items = config.items.iter();
+            items.filter(|item| item.coverage.ended != EndReason::Complete)
+        };
         Self {
             items: config.items.len() as u64,
             records: sum(config, |item| item.records),
@@ -64,7 +120,99 @@ impl BundleCoverage {
                 .filter_map(|coverage| coverage.provisional_until)
                 // Provisional as long as one item is.
                 .max(),
+            gaps: gap_summaries(&coverages),
+            unfinished: ended_early()
+                .take(UNFINISHED_MAX)
+                .map(UnfinishedItem::of)
+                .collect(),
+            unfinished_count: ended_early().count() as u64,
+            machine: Some(config.collector.host.clone()),
         }
+    }
+}
+
+impl UnfinishedItem {
+    fn of(item: &ItemEntry) -> Self {
+        let mut problems = item.coverage.gaps.iter().flat_map(|gap| &gap.examples);
+        Self {
+            item: item.name.to_string(),
+            ended: item.coverage.ended,
+            pages: item.coverage.pages,
+            problem: problems.next().map(|problem| shortened(problem)),
+        }
+    }
+
+    /// In words: `aws_cloudtrail-eu-west-1 was stopped after 26 pages: …`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let pages = match self.pages {
+            0 => String::new(),
+            pages => format!(" after {}", counted(pages, "page")),
+        };
+        let problem = self
+            .problem
+            .as_ref()
+            .map(|problem| format!(": {}", safe(problem)))
+            .unwrap_or_default();
+        format!("{} {}{pages}{problem}", self.item, ended_text(self.ended))
+    }
+}
+
+impl GapSummary {
+    /// In words: `21 permission denied: /proc/1/exe, …`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let examples: Vec<String> = self.examples.iter().map(|example| safe(example)).collect();
+        let more = if self.count > examples.len() as u64 {
+            ", …"
+        } else {
+            ""
+        };
+        let reason = self.reason.as_str().replace('_', " ");
+        if examples.is_empty() {
+            return format!("{} {reason}", self.count);
+        }
+        format!("{} {reason}: {}{more}", self.count, examples.join(", "))
+    }
+}
+
+/// How an item ended, after its name.
+fn ended_text(ended: EndReason) -> &'static str {
+    match ended {
+        EndReason::Complete => "is complete",
+        EndReason::Deadline => "was cut off by the deadline",
+        EndReason::Limit => "reached its limit of bytes",
+        EndReason::Forbidden => "was denied",
+        EndReason::NotFound => "was not found",
+        EndReason::Gone => "lost its place at the source",
+        EndReason::Throttled => "was cut off by the source's rate limit",
+        EndReason::Cancelled => "was stopped",
+        EndReason::Failed => "failed",
+    }
+}
+
+fn gap_summaries(coverages: &[&Coverage]) -> Vec<GapSummary> {
+    let mut by_reason: BTreeMap<GapReason, GapSummary> = BTreeMap::new();
+    for gap in coverages.iter().flat_map(|coverage| coverage.losses()) {
+        let summary = by_reason.entry(gap.reason).or_insert_with(|| GapSummary {
+            reason: gap.reason,
+            count: 0,
+            examples: Vec::new(),
+        });
+        summary.count = summary.count.saturating_add(gap.count);
+        let room = EXAMPLES_MAX.saturating_sub(summary.examples.len());
+        let examples = gap.examples.iter().take(room);
+        summary
+            .examples
+            .extend(examples.map(|example| shortened(example)));
+    }
+    by_reason.into_values().collect()
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(EXAMPLE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

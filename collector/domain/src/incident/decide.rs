@@ -113,6 +113,8 @@ pub enum Command {
     EndAction { id: u64, outcome: Option<Line> },
     /// Set when the next update is due; `null` if none is.
     SetNextUpdate { to: Option<Timestamp> },
+    /// Set where the responders talk, such as a chat channel or a bridge.
+    SetChannel { to: Line },
     /// Add a note.
     Note { text: Prose },
 }
@@ -150,6 +152,7 @@ impl Command {
             | Self::StartAction { .. }
             | Self::EndAction { .. }
             | Self::SetNextUpdate { .. }
+            | Self::SetChannel { .. }
             | Self::Note { .. } => CommandArea::Rest,
         }
     }
@@ -216,6 +219,25 @@ pub enum CommandError {
     TooMany { what: &'static str, max: usize },
     #[error(transparent)]
     Play(#[from] UnknownPlay),
+    /// A capture request names a source, an account or a region that does not exist.
+    #[error("no {what} is called {name}{}; {}", did_you_mean(nearest.as_deref()), there_are(known, problems))]
+    UnknownName {
+        what: &'static str,
+        name: String,
+        /// The name that was probably meant.
+        nearest: Option<String>,
+        known: Vec<String>,
+        /// Why there is none, if `known` is empty.
+        problems: Vec<String>,
+    },
+}
+
+fn there_are(known: &[String], problems: &[String]) -> String {
+    match (known, problems) {
+        ([], []) => "there is none to ask".to_owned(),
+        ([], problems) => format!("there is none to ask: {}", problems.join("; ")),
+        (known, _) => format!("there are: {}", comma_separated(known)),
+    }
 }
 
 fn lines(missing: &[ClosureBlocker]) -> String {
@@ -304,6 +326,12 @@ impl Incident {
             Command::StartAction { text, owner } => self.decide_action(text, owner),
             Command::EndAction { id, outcome } => self.decide_action_end(id, outcome),
             Command::SetNextUpdate { to } => self.decide_next_update(to, now),
+            Command::SetChannel { to } => Ok(event_if(self.channel.as_ref() != Some(&to), || {
+                IncidentEvent::ChannelSet {
+                    from: self.channel.clone(),
+                    to,
+                }
+            })),
             // Two equal notes are two notes: each says something about its own time.
             Command::Note { text } => Ok(vec![IncidentEvent::Note { text }]),
         }

@@ -19,6 +19,7 @@ use super::report::{InitialReport, PotentialImpact};
 use super::severity::{IncidentRole, IncidentStatus, Severity};
 use super::statement::{StatementStanding, StatementTopic};
 use super::text::{Line, Name, Prose};
+use super::unavailable::UnavailableSource;
 
 /// One entry of the journal: an event, who caused it, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,6 +193,9 @@ pub enum IncidentEvent {
         from: Option<Timestamp>,
         to: Option<Timestamp>,
     },
+    /// The responders talk in another place.
+    #[serde(rename = "incident.channel")]
+    ChannelSet { from: Option<Line>, to: Line },
     /// A note was written.
     #[serde(rename = "note")]
     Note { text: Prose },
@@ -217,6 +221,15 @@ pub enum IncidentEvent {
         steps: u64,
         left_out: u64,
         unavailable: Vec<SourceName>,
+        /// The sources that are asked; empty in entries of versions that did not write it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sources: Vec<SourceName>,
+        /// Why sources of `unavailable`, or some of their offers, are not asked.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        reasons: Vec<UnavailableSource>,
+        /// What else the readiness check found missing, such as a region that denies access.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        problems: Vec<Line>,
     },
     /// The capture of a source began.
     #[serde(rename = "capture.started")]
@@ -314,6 +327,7 @@ impl JournalEntry {
             | IncidentEvent::ActionStarted { .. }
             | IncidentEvent::ActionEnded { .. }
             | IncidentEvent::NextUpdateSet { .. }
+            | IncidentEvent::ChannelSet { .. }
             | IncidentEvent::Note { .. }
             | IncidentEvent::CaptureRequested { .. }
             | IncidentEvent::CaptureStopped {}
@@ -358,6 +372,7 @@ impl IncidentEvent {
             Self::ActionStarted { .. } => "update.action",
             Self::ActionEnded { .. } => "update.action-ended",
             Self::NextUpdateSet { .. } => "update.next",
+            Self::ChannelSet { .. } => "incident.channel",
             Self::Note { .. } => "note",
             Self::Attached { .. } => "evidence.attached",
             Self::CaptureRequested { .. } => "capture.requested",
@@ -396,7 +411,7 @@ mod tests {
             );
             assert!(kinds.insert(entry.kind()), "{} twice", entry.kind());
         }
-        assert_eq!(kinds.len(), 32, "the samples have every change");
+        assert_eq!(kinds.len(), 33, "the samples have every change");
     }
 
     #[test]

@@ -17,15 +17,18 @@ mod draft;
 mod entry;
 mod names;
 mod overview;
+mod pass_number;
 mod pivot;
 mod play;
 mod plays;
+mod proof;
 mod report;
 mod severity;
 mod statement;
 mod summary;
 mod text;
 mod timeline;
+mod unavailable;
 pub mod view;
 
 #[cfg(test)]
@@ -44,16 +47,18 @@ pub use checklist::{
     ParseChecklistError, REVIEW_BUSINESS_DAYS, StepProgress, StepState,
 };
 pub use closure::ClosureBlocker;
-pub use coverage::BundleCoverage;
+pub use coverage::{BundleCoverage, GapSummary, UnfinishedItem};
 pub use custody::{EvidenceRef, FindingKind, PassKind, VerificationOutcome};
 pub use decide::{Command, CommandError, declare};
 pub use draft::DeclarationDraft;
 pub use entry::{Declaration, IncidentEvent, JournalEntry};
 pub use names::{ParseNameError, PlayName, SourceName, StepId};
 pub use overview::IncidentOverview;
+pub use pass_number::{PassNumber, REQUESTS_MAX};
 pub use pivot::{PIVOT_BYTES_MAX, ParsePivotError, Pivot, PivotKind};
 pub use play::{PLAY_BYTES_MAX, Play, PlayError};
 pub use plays::{PlayFile, Plays, UnknownPlay};
+pub use proof::CapturedSources;
 pub use report::{
     ImpactAnswer, InitialReport, ParseImpactAnswerError, PotentialImpact, SYSTEMS_MAX,
 };
@@ -63,6 +68,7 @@ pub use text::{
     BoundedText, LINE_BYTES_MAX, Line, NAME_BYTES_MAX, Name, PROSE_BYTES_MAX, Prose, TextError,
 };
 pub use timeline::TimelineRow;
+pub use unavailable::{UnavailableReason, UnavailableSource};
 
 /// The state of an incident after the last entry of its journal, made by [`Incident::replay`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,8 +96,13 @@ pub struct Incident {
     pub roles: BTreeMap<IncidentRole, Name>,
     /// The steps of all checklists, in order.
     pub checklist: Vec<ChecklistStep>,
-    /// A step without an entry is open.
+    /// What people said about steps. A step without an entry is open, or proved.
     pub progress: BTreeMap<StepId, StepProgress>,
+    /// Steps that an entry of the journal proves.
+    pub proved: BTreeMap<StepId, StepProgress>,
+    pub captured: CapturedSources,
+    /// Where the responders talk.
+    pub channel: Option<Line>,
     /// The answers to the closure checklist.
     pub closure: BTreeMap<ClosureItem, ClosureAnswer>,
     pub corrective_actions: Vec<CorrectiveAction>,
@@ -130,10 +141,12 @@ pub struct EvidenceCount {
 }
 
 impl Incident {
-    /// The progress of a step, by default open without an owner.
+    /// The progress of a step: what people said, else what the journal proves, else open without an
+    /// owner.
     #[must_use]
     pub fn step_progress(&self, step: &StepId) -> StepProgress {
-        self.progress.get(step).cloned().unwrap_or_default()
+        let known = self.progress.get(step).or_else(|| self.proved.get(step));
+        known.cloned().unwrap_or_default()
     }
 
     /// Makes decided events the next entries of the journal.

@@ -88,6 +88,7 @@ impl IncidentOverview {
             | IncidentEvent::ActionStarted { .. }
             | IncidentEvent::ActionEnded { .. }
             | IncidentEvent::NextUpdateSet { .. }
+            | IncidentEvent::ChannelSet { .. }
             | IncidentEvent::Note { .. } => {}
             IncidentEvent::Attached { .. }
             | IncidentEvent::CaptureRequested { .. }
@@ -132,8 +133,8 @@ mod tests {
                     "bundles": 2, "records": 1204, "gaps": 2, "incomplete": 1, "failed": 1,
                     "findings": 1, "provisionalUntil": "2026-11-24T13:40:17Z",
                 },
-                "lastSeq": 32,
-                "lastEntryAt": "2026-11-23T14:11:17Z",
+                "lastSeq": 33,
+                "lastEntryAt": "2026-11-23T14:12:17Z",
             })
         );
         let read: IncidentOverview = serde_json::from_value(json).expect("its own JSON");

@@ -200,6 +200,10 @@ fn work() -> Vec<IncidentEvent> {
             from: None,
             to: Some(next),
         },
+        IncidentEvent::ChannelSet {
+            from: None,
+            to: line("#inc-042"),
+        },
         note(),
     ]
 }
@@ -221,6 +225,14 @@ fn custody() -> Vec<IncidentEvent> {
             steps: 9,
             left_out: 1,
             unavailable: vec!["okta".parse().expect("a source")],
+            sources: vec![source.clone()],
+            reasons: vec![UnavailableSource {
+                source: "okta".parse().expect("a source"),
+                api: None,
+                why: UnavailableReason::Refused,
+                problems: vec!["token expired\n".to_owned()],
+            }],
+            problems: vec![line("sa-east-1: AccessDenied")],
         },
         IncidentEvent::CaptureStarted {
             source: source.clone(),

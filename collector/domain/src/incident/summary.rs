@@ -10,9 +10,11 @@ use evidence_format::time::Timestamp;
 use super::checklist::StepProgress;
 use super::entry::{Declaration, IncidentEvent, JournalEntry};
 use super::names::{SourceName, StepId};
+use super::pass_number::PassNumber;
 use super::report::PotentialImpact;
 use super::text::or;
-use crate::spelling::comma_separated;
+use super::unavailable::UnavailableSource;
+use crate::spelling::{comma_separated, counted};
 
 /// Characters of a note that its summary shows; the entry has all of them.
 const NOTE_CHARS_MAX: usize = 160;
@@ -125,6 +127,9 @@ impl IncidentEvent {
                 or_not_set(from.as_ref()),
                 or_not_set(to.as_ref())
             ),
+            Self::ChannelSet { from, to } => {
+                format!("channel from {} to {to}", or_not_set(from.as_ref()))
+            }
             Self::Note { text } => format!("note: {}", shortened(text.as_str())),
             Self::Attached {
                 name,
@@ -143,19 +148,39 @@ impl IncidentEvent {
                 steps,
                 left_out,
                 unavailable,
+                sources,
+                reasons,
+                problems,
                 window: _,
-            } => format!(
-                "capture planned: passes {passes}, steps {steps}, left out {left_out}{}",
-                without_sources(unavailable)
-            ),
-            Self::CaptureStarted { source, pass, kind } => {
-                format!("capture of {source} started, pass {pass} ({kind})")
+            } => {
+                let asked = if sources.is_empty() && *passes > 0 {
+                    counted(*passes, "source")
+                } else {
+                    comma_separated(sources)
+                };
+                planned(&asked, *steps, *left_out)
+                    + &cannot_ask(unavailable, reasons)
+                    + &problems
+                        .iter()
+                        .map(|problem| format!("; {problem}"))
+                        .collect::<String>()
             }
+            Self::CaptureStarted {
+                source,
+                pass,
+                kind: _,
+            } => format!(
+                "capture of {source} started{}",
+                in_parentheses(&label(*pass))
+            ),
             Self::CaptureFailed {
                 source,
                 pass,
                 error,
-            } => format!("capture of {source} failed, pass {pass}: {error}"),
+            } => format!(
+                "capture of {source} failed{}: {error}",
+                in_parentheses(&label(*pass))
+            ),
             // The first bundle of these pages has their records and gaps already.
             Self::EvidenceSealed {
                 bundle,
@@ -165,7 +190,8 @@ impl IncidentEvent {
                 has_same_pages: true,
                 ..
             } => format!(
-                "sealed {source} pass {pass} a second time, since two collectors captured it: {bundle} duplicates {first}"
+                "sealed {source}{} a second time, since two collectors captured it: {bundle} duplicates {first}",
+                in_parentheses(&label(*pass))
             ),
             Self::EvidenceSealed {
                 bundle,
@@ -178,7 +204,9 @@ impl IncidentEvent {
                 duplicate_of,
                 has_same_pages: _,
             } => format!(
-                "sealed {source} pass {pass}: {records} records, {}; {bundle}{}",
+                "sealed {source}{}: {}, {}; {bundle}{}",
+                in_parentheses(&label(*pass)),
+                counted(*records, "record"),
                 coverage(*complete, *gaps, *provisional_until),
                 beside(duplicate_of.as_ref())
             ),
@@ -243,7 +271,7 @@ fn coverage(complete: bool, gaps: u64, provisional_until: Option<Timestamp>) -> 
     let coverage = if complete {
         "complete".to_owned()
     } else {
-        format!("incomplete, {gaps} gaps")
+        format!("incomplete, {}", counted(gaps, "gap"))
     };
     let until = provisional_until
         .map(|time| format!(", provisional until {time}"))
@@ -266,11 +294,70 @@ fn from_sources(sources: &[SourceName]) -> String {
     }
 }
 
-fn without_sources(unavailable: &[SourceName]) -> String {
-    if unavailable.is_empty() {
+/// What a plan asks for.
+fn planned(asked: &str, steps: u64, left_out: u64) -> String {
+    if asked.is_empty() {
+        return "nothing to ask".to_owned();
+    }
+    // Before its plan, a request knows only its sources.
+    let steps = match (steps, left_out) {
+        (0, _) => String::new(),
+        (_, 0) => format!(" in {}", counted(steps, "step")),
+        (_, left_out) => format!(
+            " in {}, {left_out} of them left out",
+            counted(steps, "step")
+        ),
+    };
+    format!("will ask {asked}{steps}")
+}
+
+/// The sources that are not asked, those with the same reason together.
+fn cannot_ask(unavailable: &[SourceName], reasons: &[UnavailableSource]) -> String {
+    let mut by_reason: Vec<(String, Vec<String>)> = Vec::new();
+    let mut add = |reason: String, name: String| match by_reason
+        .iter_mut()
+        .find(|(known, _)| *known == reason)
+    {
+        Some((_, names)) => names.push(name),
+        None => by_reason.push((reason, vec![name])),
+    };
+    for reason in reasons {
+        let api = reason.api.as_ref().map(|api| format!(" ({})", safe(api)));
+        add(
+            reason.reason(),
+            format!("{}{}", reason.source, api.unwrap_or_default()),
+        );
+    }
+    // Entries of earlier versions have names without reasons.
+    for source in unavailable {
+        if reasons.iter().all(|reason| reason.source != *source) {
+            add(String::new(), source.to_string());
+        }
+    }
+    let texts = by_reason.into_iter().map(|(reason, names)| {
+        let names = names.join(", ");
+        if reason.is_empty() {
+            format!("; cannot ask {names}")
+        } else {
+            format!("; cannot ask {names}: {reason}")
+        }
+    });
+    texts.collect()
+}
+
+/// Which pass of its source it is, for people; empty for the first.
+fn label(pass: u64) -> String {
+    u32::try_from(pass).map_or_else(
+        |_| format!("pass {pass}"),
+        |pass| PassNumber::of(pass).label(),
+    )
+}
+
+fn in_parentheses(text: &str) -> String {
+    if text.is_empty() {
         String::new()
     } else {
-        format!(", without {}", comma_separated(unavailable))
+        format!(" ({text})")
     }
 }
 

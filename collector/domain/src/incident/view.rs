@@ -57,6 +57,9 @@ pub struct IncidentView {
     pub report_missing: Vec<Cow<'static, str>>,
     /// All roles, assigned or not.
     pub roles: Vec<RoleView>,
+    /// Where the responders talk; `null` if it is not set.
+    #[serde(default)]
+    pub channel: Option<Line>,
     /// Progress of the first checklist, which has a deadline.
     pub first_minutes: FirstMinutes,
     /// The checklists that have steps.
@@ -183,6 +186,7 @@ impl IncidentView {
                 .map(Cow::from)
                 .collect(),
             roles: roles(incident),
+            channel: incident.channel.clone(),
             first_minutes: first_minutes(incident, now),
             checklists: Checklist::ALL
                 .into_iter()

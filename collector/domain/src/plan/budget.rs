@@ -60,6 +60,7 @@ pub(super) fn warnings(steps: &[(SourceName, CaptureStep)]) -> impl Iterator<Ite
                 expected.div_ceil(MEGABYTE),
                 limit / MEGABYTE
             ),
+            is_loss: false,
         })
     })
 }

@@ -10,7 +10,7 @@ use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::offer::{CaptureTarget, EvidenceLifetime};
-use crate::incident::{PassKind, Pivot, PivotKind, PlayName, SourceName};
+use crate::incident::{PassKind, Pivot, PivotKind, PlayName, SourceName, UnavailableSource};
 
 /// What will be captured, what will not, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -134,42 +134,6 @@ pub struct CaptureBudget {
     pub object_bytes_max: u64,
 }
 
-/// A source, or one of its offers, that is not captured.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
-)]
-#[schema(as = UnavailableSource)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct UnavailableSource {
-    pub source: SourceName,
-    /// The API of the offer; `null` for the whole source.
-    pub api: Option<String>,
-    pub why: UnavailableReason,
-    /// What is missing, in the source's words.
-    pub problems: Vec<String>,
-}
-
-/// Why a source is not captured.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
-)]
-#[schema(as = UnavailableReason)]
-#[serde(rename_all = "kebab-case")]
-pub enum UnavailableReason {
-    /// The play names a source that this version lacks.
-    NotInThisVersion,
-    /// The source is not configured.
-    NotConfigured,
-    /// The source does not respond.
-    Unavailable,
-    /// The source denies read access.
-    Refused,
-    /// The source has no targets.
-    NoTargets,
-    /// The scope leaves the source out.
-    Scope,
-}
-
 /// A remark on the plan.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
@@ -180,6 +144,9 @@ pub struct PlanNotice {
     /// `null` if the remark is about the whole plan.
     pub source: Option<SourceName>,
     pub text: String,
+    /// True if it names evidence that is not captured, such as an account that cannot be entered.
+    #[serde(default)]
+    pub is_loss: bool,
 }
 
 impl CapturePlan {
@@ -219,20 +186,6 @@ impl CaptureStep {
             },
             object_bytes_max: Some(self.limits.object_bytes_max),
             item_bytes_max: Some(self.limits.item_bytes_max),
-        }
-    }
-}
-
-impl UnavailableReason {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NotInThisVersion => "not available in this version",
-            Self::NotConfigured => "not configured",
-            Self::Unavailable => "not available now",
-            Self::Refused => "refused",
-            Self::NoTargets => "nothing to ask",
-            Self::Scope => "left out by the scope",
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::capture_plan::{PlanNotice, UnavailableReason, UnavailableSource};
+use super::capture_plan::PlanNotice;
 use super::offer::{Offer, OfferReadiness, ReadinessState};
 use super::{PlanError, PlanRequest, PlannedSource, STEPS_MAX};
-use crate::incident::{Pivot, PivotKind, SourceName};
+use crate::incident::{Pivot, PivotKind, SourceName, UnavailableReason, UnavailableSource};
 use crate::spelling::nearest;
 
 /// An offer at one of its targets, which may become steps.
@@ -117,6 +117,7 @@ impl<'a> Selection<'a> {
             .extend(readiness.problems.iter().map(|text| PlanNotice {
                 source: Some(source.clone()),
                 text: text.clone(),
+                is_loss: true,
             }));
         for offer in *offers {
             let own = || {
@@ -146,6 +147,7 @@ impl<'a> Selection<'a> {
                         Some(name) => format!("{} at {name}: {problem}", offer.item),
                         None => format!("{}: {problem}", offer.item),
                     },
+                    is_loss: true,
                 });
                 self.notices.extend(notice);
             }
@@ -220,8 +222,11 @@ fn narrow<'a>(
             .iter()
             .any(|candidate| value(candidate) == Some(wanted.as_str()))
         {
-            let text = format!("no target is of {what} {wanted}: it narrows nothing");
-            chosen.notices.push(PlanNotice { source: None, text });
+            chosen.notices.push(PlanNotice {
+                source: None,
+                text: format!("no target is of {what} {wanted}: it narrows nothing"),
+                is_loss: false,
+            });
         }
     }
     for source in narrowed {
@@ -240,6 +245,7 @@ fn narrow<'a>(
             chosen.notices.push(PlanNotice {
                 source: Some(source.clone()),
                 text,
+                is_loss: false,
             });
         }
         chosen

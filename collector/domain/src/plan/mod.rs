@@ -30,9 +30,9 @@ use evidence_format::time::Timestamp;
 use crate::incident::{PassKind, Pivot, Play, SourceName};
 use crate::spelling::{comma_separated, did_you_mean};
 
+pub use crate::incident::{UnavailableReason, UnavailableSource};
 pub use capture_plan::{
     CaptureBudget, CapturePass, CapturePlan, CaptureStep, LeftOutReason, PlanNotice, StepLimits,
-    UnavailableReason, UnavailableSource,
 };
 pub use duration::format_duration;
 pub use offer::{

@@ -6,9 +6,10 @@ use evidence_format::coverage::TimeWindow;
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 
-use super::capture_plan::{CapturePass, CapturePlan, CaptureStep, UnavailableSource};
+use super::capture_plan::{CapturePass, CapturePlan, CaptureStep};
 use super::duration::{format_duration, later, seconds_between};
 use super::offer::EvidenceLifetime;
+use crate::incident::UnavailableSource;
 
 /// The plan as a table for a terminal.
 #[must_use]
@@ -159,24 +160,12 @@ fn left_out(pass: &CapturePass, step: &CaptureStep) -> String {
 }
 
 fn unavailable(unavailable: &UnavailableSource) -> String {
-    let UnavailableSource {
-        source,
-        api,
-        why,
-        problems,
-    } = unavailable;
-    let api = api
+    let api = unavailable
+        .api
         .as_ref()
         .map(|api| format!(" ({})", safe(api)))
         .unwrap_or_default();
-    // Problems may quote a provider's response.
-    let problems: Vec<String> = problems.iter().map(|problem| safe(problem)).collect();
-    let problems = if problems.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", problems.join("; "))
-    };
-    format!("{source}{api} {}{problems}", why.as_str())
+    format!("{}{api} {}", unavailable.source, unavailable.reason())
 }
 
 fn notices(plan: &CapturePlan) -> impl Iterator<Item = String> {

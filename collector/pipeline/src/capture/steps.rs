@@ -70,6 +70,9 @@ async fn run_one(
         .ledger
         .end_step(task.key, task.token, step.item.as_str(), &json)
         .await?;
+    if step.left_out.is_none() {
+        task.progress.steps_ended.fetch_add(1, Ordering::Relaxed);
+    }
     Ok(report)
 }
 

@@ -27,7 +27,9 @@ pub(crate) async fn plan(
     let Incident {
         id, play, pivots, ..
     } = incident;
-    let plan = state.pipeline().preview(Some(&id), &play, pivots, request);
+    let pipeline = state.pipeline();
+    pipeline.check_scope(Some(&id), &play, &request).await?;
+    let plan = pipeline.preview(Some(&id), &play, pivots, request);
     Ok(Json(plan.await?))
 }
 
@@ -51,6 +53,10 @@ pub(crate) async fn start(
     Json(options): Json<CaptureOptions>,
 ) -> Result<Response, Problem> {
     let request = capture_request(&state, options)?;
+    let pipeline = state.pipeline();
+    pipeline
+        .check_scope(Some(&incident.id), &incident.play, &request)
+        .await?;
     let started = state
         .pipeline()
         .capture_again(&incident.id, request, &caller.name);

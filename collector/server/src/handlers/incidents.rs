@@ -50,12 +50,19 @@ pub(crate) async fn declare(
     let declaration = request.declaration(Line::escaped("API"));
     let capture = request
         .capture
-        .map(|options| capture_request(&state, options));
+        .map(|options| capture_request(&state, options))
+        .transpose()?;
+    if let Some(capture) = &capture {
+        let pipeline = state.pipeline();
+        pipeline
+            .check_scope(None, &declaration.play, capture)
+            .await?;
+    }
     let request = pipeline::DeclareRequest {
         id: request.id,
         declaration,
         by: caller.name,
-        capture: capture.transpose()?,
+        capture,
         idempotency_key,
     };
     let (id, new) = state.pipeline().declare(request).await?;
@@ -182,6 +189,7 @@ fn summary(details: IncidentDetails) -> IncidentSummary {
         view,
         mut passes,
         under_way,
+        missing: _,
     } = details;
     for pass in &mut passes {
         pass.why = None; // it may quote a source, which automation may not read

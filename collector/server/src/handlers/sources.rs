@@ -42,10 +42,7 @@ pub(crate) async fn plan(
     let options = capture_options(&mut query)?;
     query.finish()?;
     let request = capture_request(&state, options)?;
-    Ok(Json(
-        state
-            .pipeline()
-            .preview(None, &play, pivots, request)
-            .await?,
-    ))
+    let pipeline = state.pipeline();
+    pipeline.check_scope(None, &play, &request).await?;
+    Ok(Json(pipeline.preview(None, &play, pivots, request).await?))
 }

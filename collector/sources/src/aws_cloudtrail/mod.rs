@@ -20,6 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_account::error::ProvideErrorMetadata;
 use aws_sdk_account::types::RegionOptStatus;
 use futures::future::join_all;
@@ -182,7 +183,8 @@ impl Source for AwsCloudTrail {
             let check = inspect_account(&access, cx);
             let account = timeout(READINESS_TIMEOUT, check).await.unwrap_or_else(|_| {
                 let seconds = READINESS_TIMEOUT.as_secs();
-                Err(format!("no response within {seconds} s"))
+                let problem = format!("no response within {seconds} s");
+                Err(AccountError::Unreachable(problem))
             });
             (access, account)
         });
@@ -233,23 +235,40 @@ struct DiscoveredAccount {
     problems: Vec<String>,
 }
 
+/// The default chain found none.
+const NO_CREDENTIALS: &str = "no credentials in the environment, a profile, a web identity, a \
+                              container or an instance";
+
+/// An account that cannot be captured, in words.
+enum AccountError {
+    /// There are no credentials: nobody has set this up.
+    NoCredentials(String),
+    /// There are credentials, but they do not lead to an account.
+    Unreachable(String),
+}
+
 /// Finds out which account `access` leads to, under which identity, and which regions it has.
 async fn inspect_account(
     access: &AccountAccess,
     cx: &ReadinessProbe,
-) -> Result<DiscoveredAccount, String> {
+) -> Result<DiscoveredAccount, AccountError> {
     let config = access.sdk_config(&cx.transport, cx.incident.as_ref()).await;
     // fetched first, so that the problem is about missing credentials, not about a request
-    let provider = config.credentials_provider().ok_or("no credentials")?;
-    provider
-        .provide_credentials()
-        .await
-        .map_err(|cause| platform::chain(&cause))?;
+    let provider = config
+        .credentials_provider()
+        .ok_or_else(|| AccountError::NoCredentials("no credentials".to_owned()))?;
+    provider.provide_credentials().await.map_err(|cause| {
+        let text = platform::chain(&cause);
+        match cause {
+            CredentialsError::CredentialsNotLoaded(_) => AccountError::NoCredentials(text),
+            _ => AccountError::Unreachable(text),
+        }
+    })?;
     let caller = aws_sdk_sts::Client::new(&config)
         .get_caller_identity()
         .send()
         .await
-        .map_err(|error| describe_error(GET_CALLER_IDENTITY, &error))?;
+        .map_err(|error| AccountError::Unreachable(describe_error(GET_CALLER_IDENTITY, &error)))?;
     let mut problems = Vec::new();
     let regions = match &cx.config.aws_cloudtrail.regions {
         Some(regions) => regions.clone(),
@@ -313,8 +332,10 @@ fn is_refusal(code: &str) -> bool {
 
 /// One target for each region of each account. An account that several credentials lead to is
 /// captured with the first of them.
-fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, String>)>) -> Readiness {
+fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, AccountError>)>) -> Readiness {
     let (mut accounts, mut problems) = (BTreeMap::new(), Vec::new());
+    // Expired credentials were set up by somebody, who must learn that they do not work.
+    let mut state = ReadinessState::NotConfigured;
     for (access, account) in checks {
         match account {
             Ok(account) if !accounts.contains_key(&account.id) => {
@@ -327,10 +348,18 @@ fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, String>)>) ->
                 accounts.insert(account.id.clone(), (access, account));
             }
             Ok(_) => {}
-            Err(error) if access == AccountAccess::Default => {
-                problems.push(format!("default credentials: {error}"));
+            // The SDK's text lists every attempt in a line of its own, and says no more than this.
+            Err(AccountError::NoCredentials(_)) if access == AccountAccess::Default => {
+                problems.push(NO_CREDENTIALS.to_owned());
             }
-            Err(error) => problems.push(format!("{access}: {error}")),
+            Err(AccountError::NoCredentials(error) | AccountError::Unreachable(error)) => {
+                state = ReadinessState::Unavailable;
+                let name = match access {
+                    AccountAccess::Default => "default credentials".to_owned(),
+                    AccountAccess::Profile(_) | AccountAccess::Role(_) => access.to_string(),
+                };
+                problems.push(format!("{name}: {error}"));
+            }
         }
     }
     let offers = accounts
@@ -339,8 +368,8 @@ fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, String>)>) ->
         .map(|target| OfferReadiness::ready(&OFFER, target))
         .collect();
     let source = OFFER.source.parse().expect("a name");
-    // without credentials for any account
-    Readiness::of_offers(source, ReadinessState::NotConfigured, offers, problems)
+    // `state` counts only if no account was found
+    Readiness::of_offers(source, state, offers, problems)
 }
 
 fn account_targets<'a>(

@@ -53,6 +53,14 @@ struct WatchCursor {
     /// How often the server had forgotten it.
     #[serde(rename = "x", default, skip_serializing_if = "BTreeMap::is_empty")]
     expired: BTreeMap<String, u32>,
+    /// Watches that were answered. It tells the watch of a cluster where nothing changes from one
+    /// that nobody answers: only if the cursor differs, another pass goes on.
+    #[serde(rename = "a", default, skip_serializing_if = "is_zero")]
+    answers: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A step's watches.
@@ -180,7 +188,7 @@ impl ListWatches<'_> {
                 return Err(Incomplete {
                     ended: EndReason::Deadline,
                     reason: GapReason::Deadline,
-                    what: list.watch.id.to_owned(),
+                    what: format!("{} was still open", list.watch.id),
                 });
             }
         }
@@ -222,6 +230,9 @@ impl ListWatches<'_> {
         names.insert("version".to_owned(), version);
         let request = list.request(list.watch, &names);
         let on_part = |part: RecordedPart| async move {
+            if part.offset == 0 {
+                self.cursor.lock().await.answers += 1;
+            }
             let seen = last_version(&part.body);
             self.persist(recorder, &list.key, seen).await
         };
@@ -237,6 +248,7 @@ impl ListWatches<'_> {
             let refused = root_refused(list.watch, status);
             return Err(RequestError::Persist(refused));
         }
+        self.cursor.lock().await.answers += 1;
         let seen = last_version(&streamed.last_part);
         let persisted = self.persist(recorder, &list.key, seen).await;
         persisted.map_err(RequestError::Persist)?;

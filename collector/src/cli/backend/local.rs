@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::{
-    BundleSummary, CaptureOptions, DeclareRequest, DeclareResponse, EventSummary, IncidentDetails,
-    IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
-    TokenRequest, TokenWithSecret,
+    BundleSummary, CaptureOptions, CaptureProgress, DeclareRequest, DeclareResponse, EventSummary,
+    IncidentDetails, IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow,
+    TokenId, TokenInfo, TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use platform::durable;
-use platform::terminal::ProgressLine;
 use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use super::super::output::OutputClosed;
 use super::{
-    AttachRequest, AttachmentResult, Backend, ChunkVisitor, EventFeed, PlanTarget, Visitor,
-    bundle_file, describe_progress,
+    AttachRequest, AttachmentResult, Backend, CaptureDisplay, ChunkVisitor, EventFeed, PlanTarget,
+    Visitor, bundle_file,
 };
 use crate::app::OpenStore;
 use domain::incident::{
@@ -49,6 +49,9 @@ pub(crate) struct LocalBackend {
     pub(crate) app: OpenStore,
     /// The author of journal entries.
     pub(crate) by: Name,
+    pub(crate) folder: PathBuf,
+    /// Cancelled by Ctrl-C, if this command captures.
+    pub(crate) stop: CancellationToken,
 }
 
 impl LocalBackend {
@@ -60,13 +63,13 @@ impl LocalBackend {
     }
 
     async fn with_progress<T>(&self, quiet: bool, work: impl Future<Output = T>) -> T {
-        let mut line = ProgressLine::new(quiet);
+        let mut display = CaptureDisplay::new(quiet, "Ctrl-C seals what is there");
         // Pinned, so that a redraw does not cancel the work.
         tokio::pin!(work);
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                () = tokio::time::sleep(REDRAW_INTERVAL) => line.draw(|| self.describe_running()),
+                () = tokio::time::sleep(REDRAW_INTERVAL) => display.show(self.running()),
             }
         }
     }
@@ -99,10 +102,10 @@ impl LocalBackend {
             .await?)
     }
 
-    /// The running captures of this process in one line.
-    fn describe_running(&self) -> String {
+    /// The running captures of this process.
+    fn running(&self) -> Vec<CaptureProgress> {
         let running = self.app.pipeline.progress.running().into_iter();
-        describe_progress(&running.map(responses::capture_progress).collect::<Vec<_>>())
+        running.map(responses::capture_progress).collect()
     }
 }
 
@@ -110,6 +113,21 @@ impl LocalBackend {
 impl Backend for LocalBackend {
     async fn now(&self) -> Result<Timestamp> {
         Ok(clock::now())
+    }
+
+    fn location(&self) -> String {
+        // The source `host` reads this machine, which is not always the one that people mean.
+        let machine = rustix::system::uname();
+        let machine = machine.nodename().to_string_lossy().into_owned();
+        format!("in {}, on this machine ({machine})", self.folder.display())
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    fn resume_command(&self) -> Option<&'static str> {
+        Some("exhibit settle")
     }
 
     fn due_now_hint(&self) -> &'static str {
@@ -153,6 +171,13 @@ impl Backend for LocalBackend {
             .capture
             .map(|capture| capture.into_request(deadline_seconds))
             .transpose()?;
+        // A misspelled name must not leave an incident behind that captures nothing.
+        if let Some(capture) = &capture {
+            let pipeline = &self.app.pipeline;
+            pipeline
+                .check_scope(request.id.as_ref(), &declaration.play, capture)
+                .await?;
+        }
         let request = pipeline::DeclareRequest {
             id: request.id,
             declaration,
@@ -166,6 +191,11 @@ impl Backend for LocalBackend {
 
     async fn capture(&self, id: &IncidentId, capture: CaptureOptions) -> Result<()> {
         let request = capture.into_request(self.app.config.capture.deadline_seconds)?;
+        let incident = self.read_incident(id).await?;
+        let pipeline = &self.app.pipeline;
+        pipeline
+            .check_scope(Some(id), &incident.play, &request)
+            .await?;
         Ok(self
             .app
             .pipeline
@@ -364,11 +394,9 @@ impl Backend for LocalBackend {
             }
             PlanTarget::Play(play, pivots) => (None, play.clone(), pivots.clone()),
         };
-        Ok(self
-            .app
-            .pipeline
-            .preview(id, &play, pivots, request)
-            .await?)
+        let pipeline = &self.app.pipeline;
+        pipeline.check_scope(id, &play, &request).await?;
+        Ok(pipeline.preview(id, &play, pivots, request).await?)
     }
 
     async fn plays(&self) -> Result<Vec<PlayDetails>> {

@@ -3,6 +3,7 @@
 
 mod local;
 mod open;
+mod progress;
 mod remote;
 mod selection;
 
@@ -11,9 +12,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use api::{
-    BundleSummary, CaptureOptions, CaptureProgress, DeclareRequest, DeclareResponse, EventSummary,
-    IncidentDetails, IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow,
-    TokenId, TokenInfo, TokenRequest, TokenWithSecret,
+    BundleSummary, CaptureOptions, DeclareRequest, DeclareResponse, EventSummary, IncidentDetails,
+    IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
+    TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
@@ -27,6 +28,7 @@ pub(super) use open::config_path;
 use pipeline::AttachmentContent;
 use pipeline::timeline::{LineName, TimelineFilter};
 use platform::progress::ProgressCounter;
+pub(super) use progress::{CaptureDisplay, describe_progress};
 pub(super) use remote::RemoteBackend;
 use selection::{BackendArguments, BackendChoice};
 
@@ -41,6 +43,15 @@ pub(super) type ChunkVisitor<'v> = &'v mut (dyn for<'c> FnMut(&'c [u8]) -> Resul
 pub(super) trait Backend: Send + Sync {
     /// The time of its clock, never in its future.
     async fn now(&self) -> Result<Timestamp>;
+
+    /// Where the incidents are, for people: after `in` or `on`, with that word.
+    fn location(&self) -> String;
+
+    /// True if captures run in this process, and Ctrl-C has stopped them.
+    fn is_interrupted(&self) -> bool;
+
+    /// The command with which captures that were cut off continue; `None` if they do by themselves.
+    fn resume_command(&self) -> Option<&'static str>;
 
     /// What the table of captures shows for one that is due.
     fn due_now_hint(&self) -> &'static str;
@@ -194,21 +205,4 @@ fn bundle_file(to: Option<&Path>, id: &Digest) -> PathBuf {
         Some(folder) if folder.is_dir() => folder.join(name),
         Some(file) => file.to_owned(),
     }
-}
-
-/// The running captures in one line.
-pub(super) fn describe_progress(captures: &[CaptureProgress]) -> String {
-    captures
-        .iter()
-        .map(|capture| {
-            let pass = match capture.pass {
-                // Pass 0 is the first capture, and most have no other.
-                0 => String::new(),
-                later => format!(" (pass {later})"),
-            };
-            let bytes = platform::terminal::size(capture.bytes);
-            format!("{}{pass} {} {bytes}", capture.source, capture.pages)
-        })
-        .collect::<Vec<_>>()
-        .join(" · ")
 }

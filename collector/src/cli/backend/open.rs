@@ -56,20 +56,23 @@ impl GlobalOptions {
         let Self {
             store,
             server,
-            profile,
+            profile: given_profile,
             ..
         } = self;
         let given = BackendArguments {
             store: store.clone(),
             server: server.clone(),
-            profile: profile.clone(),
+            profile: given_profile.clone(),
         };
+        let mut profile = None;
         let client = match BackendChoice::choose(given, BackendArguments::from_environment()?)? {
             BackendChoice::Store(_) => return Ok(None),
             BackendChoice::Server(url) => self.client_for_url(&url)?,
             BackendChoice::Profile(name) => {
                 let config = ClientConfig::read(&config_path()?)?;
-                self.client_for_profile(&name, config.profile(&name)?)?
+                let client = self.client_for_profile(&name, config.profile(&name)?)?;
+                profile = Some(name);
+                client
             }
             BackendChoice::Default => {
                 // Without a home folder there is no client.toml, but a store still works.
@@ -80,6 +83,7 @@ impl GlobalOptions {
                 let Some(name) = &config.default else {
                     return Ok(None);
                 };
+                profile = Some(name.clone());
                 self.client_for_profile(name, config.profile(name)?)?
             }
         };
@@ -91,6 +95,7 @@ impl GlobalOptions {
         }
         Ok(Some(RemoteBackend {
             client,
+            profile,
             by: self.user(),
             quiet: self.quiet,
             interrupted: CancellationToken::new(),
@@ -163,7 +168,7 @@ impl GlobalOptions {
         access: StoreAccess,
         stop: CancellationToken,
     ) -> Result<LocalBackend> {
-        let app = self.open_store(access, stop).await?;
+        let app = self.open_store(access, stop.clone()).await?;
         if let Some(why) = app.pipeline.parts.ledger.read_only_cause()
             && !self.quiet
         {
@@ -175,22 +180,26 @@ impl GlobalOptions {
         Ok(LocalBackend {
             app,
             by: self.user(),
+            folder: self.store_folder()?,
+            stop,
         })
     }
 
     /// Opens the store. When `stop` is cancelled, captures seal what they have.
     async fn open_store(&self, access: StoreAccess, stop: CancellationToken) -> Result<OpenStore> {
-        let folder = match self
-            .store
-            .clone()
-            .or(BackendArguments::from_environment()?.store)
-        {
-            Some(folder) => folder,
-            None => default_store()?,
-        };
+        let folder = self.store_folder()?;
         OpenStore::open(access, &folder, stop)
             .await
             .with_context(|| format!("cannot open the store {}", folder.display()))
+    }
+
+    /// The folder of the store, by --store, the environment or default.
+    fn store_folder(&self) -> Result<PathBuf> {
+        let given = self.store.clone();
+        match given.or(BackendArguments::from_environment()?.store) {
+            Some(folder) => Ok(folder),
+            None => default_store(),
+        }
     }
 
     /// The acting user: --by, or the login name, or the number.

@@ -30,9 +30,10 @@ use super::super::interrupt::EXIT_INTERRUPTED;
 use super::super::output::OutputClosed;
 use super::selection::path_variable;
 use super::{
-    AttachRequest, AttachmentResult, Backend, ChunkVisitor, EventFeed, PlanTarget, Visitor,
-    bundle_file, describe_progress,
+    AttachRequest, AttachmentResult, Backend, CaptureDisplay, ChunkVisitor, EventFeed, PlanTarget,
+    Visitor, bundle_file,
 };
+use client::config::ProfileName;
 use client::keys::{KeyHistory, state_folder};
 use client::{ApiCall, ApiClient, ClientError, EventSubscription, Upload};
 use domain::incident::{Command, Line, Name, PlayName};
@@ -54,6 +55,8 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) struct RemoteBackend {
     pub(crate) client: ApiClient,
+    /// The profile that names the server, if one does.
+    pub(crate) profile: Option<ProfileName>,
     /// The default label. Journals name the token's holder instead.
     pub(crate) by: Name,
     pub(crate) quiet: bool,
@@ -173,6 +176,22 @@ impl Backend for RemoteBackend {
         Ok(self.client.server_time().await?)
     }
 
+    fn location(&self) -> String {
+        let server = self.client.server();
+        match &self.profile {
+            Some(profile) => format!("on {server} (profile {profile})"),
+            None => format!("on {server}"),
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        false // Ctrl-C ends the watching, and with it this process
+    }
+
+    fn resume_command(&self) -> Option<&'static str> {
+        None
+    }
+
     fn due_now_hint(&self) -> &'static str {
         "now"
     }
@@ -235,8 +254,8 @@ impl Backend for RemoteBackend {
     /// Watches events, and polls the incident, which alone says that the captures have ended. A
     /// token that may not read events only polls.
     async fn finish_captures(&self, id: &IncidentId, quiet: bool) -> Result<()> {
-        let (mut line, mut events) = (
-            ProgressLine::new(quiet),
+        let (mut display, mut events) = (
+            CaptureDisplay::new(quiet, "Ctrl-C ends only the watching"),
             EventSubscription::new(self.client.clone(), id.clone(), 0),
         );
         // The poll decides about outages: events come only while something happens.
@@ -247,7 +266,7 @@ impl Backend for RemoteBackend {
             tokio::select! {
                 () = self.interrupted.cancelled() => {
                     // Erases the progress line before the message.
-                    drop(line);
+                    display.clear();
                     let _ = writeln!(
                         io::stderr(),
                         "\rexhibit: stopped watching; the server continues: `exhibit watch {id}` \
@@ -257,7 +276,7 @@ impl Backend for RemoteBackend {
                 }
                 event = events.next(), if is_subscribed => match event {
                     Ok(StreamEvent::Progress(captures)) => {
-                        line.draw(|| describe_progress(&captures));
+                        display.show(captures);
                     }
                     // An entry may be the end of the last capture: the check need not wait for its
                     // turn.

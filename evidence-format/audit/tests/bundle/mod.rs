@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use evidence_format::bundle::{BundleMetadata, DraftBundle, DraftItem, SealedBundle};
-use evidence_format::config::{ClockReading, CollectorInfo, ItemSource, Redaction, SourceClock};
+use evidence_format::config::{
+    ClockReading, CollectorInfo, ExaminedSystem, ItemSource, Redaction, SourceClock,
+};
 use evidence_format::coverage::{Coverage, GapReason};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, StreamId};
@@ -111,6 +113,12 @@ impl BundleFixture {
     fn seal(&self, gaps: bool) -> SealedBundle {
         let pack = CompressionPool::new(NonZeroUsize::MIN, 256 * 1024);
         let mut draft = DraftBundle::create(&self.path("draft"), &[7; 32], pack).expect("scratch");
+        draft.set_examined(ExaminedSystem {
+            root: "file:///mnt/image".to_owned(),
+            os: Some(HOSTILE.to_owned()),
+            machine_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
+            host: Some("web-1".to_owned()),
+        });
         add(&mut draft, "files", gaps, files);
         add(&mut draft, "trail", false, trail);
         add(&mut draft, "noise", false, noise);

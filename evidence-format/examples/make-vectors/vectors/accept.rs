@@ -434,6 +434,12 @@ fn every_value() -> BundleParts {
         )
         .set(
             DocumentKind::Config,
+            "/examined",
+            json!({"root": "file:///mnt/image", "os": "Debian GNU/Linux 13 (trixie)",
+                "machineId": "0123456789abcdef0123456789abcdef", "host": "web-1"}),
+        )
+        .set(
+            DocumentKind::Config,
             "/items/0/source/clock",
             source_clock(3, -1250, 0),
         )

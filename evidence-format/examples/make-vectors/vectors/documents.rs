@@ -92,6 +92,16 @@ fn config_members() -> Vec<TestVector> {
             BundleParts::empty().remove(Config, "", "window"),
             CONFIG,
         ),
+        vector(
+            "214-examined-system-without-its-root",
+            "every member given is present, also in `examined`",
+            BundleParts::empty().set(
+                Config,
+                "/examined",
+                json!({"os": null, "machineId": null, "host": "web-1"}),
+            ),
+            CONFIG,
+        ),
     ]
 }
 

@@ -164,9 +164,11 @@ impl TestVector {
         match &self.container {
             VectorContainer::Tar(tar) => fs::write(folder.join(format!("{}.tar", self.name)), tar)?,
             VectorContainer::Folder(entries) => {
-                entries
-                    .iter()
-                    .try_for_each(|entry| entry.write(&folder.join(self.name)))?;
+                let folder = folder.join(self.name);
+                if folder.exists() {
+                    fs::remove_dir_all(&folder)?; // blobs of an earlier run would be unexpected files
+                }
+                entries.iter().try_for_each(|entry| entry.write(&folder))?;
             }
         }
         Ok(())
@@ -183,12 +185,7 @@ impl FolderEntry {
         fs::create_dir_all(path.parent().context("a name inside of the folder")?)?;
         match self {
             Self::File(_, content) => fs::write(path, content)?,
-            Self::Link(_, target) => {
-                if fs::symlink_metadata(&path).is_ok() {
-                    fs::remove_file(&path)?; // from an earlier run
-                }
-                std::os::unix::fs::symlink(target, path)?;
-            }
+            Self::Link(_, target) => std::os::unix::fs::symlink(target, path)?,
         }
         Ok(())
     }

@@ -117,6 +117,7 @@ impl BundleParts {
                 "version": 1, "incident": "INC-1", "supplements": null, "window": null, "plan": {"deadlineSeconds": null, "steps": []},
                 "collector": {"name": "agent", "version": "0.1", "commit": null, "binary": null, "host": "web-1",
                     "kernel": "6", "boot": null, "identity": "root"},
+                "examined": null,
                 "clock": [{"event": "begin", "utc": time, "bootNanoseconds": 1_000_000_000}],
             }),
             items: Vec::new(),

@@ -114,6 +114,9 @@ fn commands() -> Vec<Command> {
         Command::SetNextUpdate {
             to: Some(time("2026-11-23T15:00:00Z")),
         },
+        Command::SetChannel {
+            to: line("#inc-042"),
+        },
     ]
 }
 
@@ -136,7 +139,7 @@ fn command_gives_one_event_and_none_when_repeated() {
             );
         }
     }
-    assert_eq!(incident.seq, 1 + 18);
+    assert_eq!(incident.seq, 1 + 19);
     assert_eq!(incident.checklist.len(), 6 + 7 + 5);
     assert_eq!(
         incident

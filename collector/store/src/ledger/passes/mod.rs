@@ -216,6 +216,8 @@ pub(super) fn pass_row(row: &AnyRow) -> Result<PassRow, sqlx::Error> {
         failures: number(row, "failures")?,
         began_at: optional_time(row, "began_at")?,
         plan: get(row, "plan")?,
+        leased_until: optional_time(row, "leased_until")?,
+        retry_at: optional_time(row, "retry_at")?,
     })
 }
 

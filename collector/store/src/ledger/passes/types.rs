@@ -194,11 +194,27 @@ pub struct PassRow {
     pub began_at: Option<Timestamp>,
     /// The capture plan as JSON. Never changes once it is set.
     pub plan: Option<String>,
+    /// When the last lease ends or ended, by the database's clock; `None` if it was given back.
+    pub leased_until: Option<Timestamp>,
+    /// Not leased again before this time, after a failure.
+    pub retry_at: Option<Timestamp>,
 }
 
 impl PassRow {
     #[must_use]
     pub fn state(&self) -> PassState {
         self.stage.state(self.fencing_token > 0)
+    }
+
+    /// When the pass was cut off: its worker has gone without giving it back, and no other has
+    /// resumed it. `None` if it is being worked on, waits to be tried again, or is done.
+    #[must_use]
+    pub fn cut_off_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let is_unfinished = self.state() == PassState::Capturing;
+        let is_retried = self.retry_at.is_some_and(|at| at > now);
+        if !is_unfinished || is_retried || self.leased_until.is_some_and(|until| until > now) {
+            return None;
+        }
+        self.leased_until.or(self.began_at)
     }
 }

@@ -1,0 +1,235 @@
+//! The progress of captures: on a terminal lines that are redrawn, elsewhere a line now and then.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use api::CaptureProgress;
+use evidence_format::safe::safe;
+use evidence_format::time::Timestamp;
+use platform::clock;
+use platform::terminal::{ProgressLine, size};
+use tokio::time::Instant;
+
+use domain::incident::PassNumber;
+use domain::plan::format_duration;
+use domain::spelling::counted;
+
+/// How often progress is reported where nothing can be redrawn.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
+/// Targets that are listed by name.
+const DENIED_LISTED_MAX: usize = 4;
+const SECOND: i128 = 1_000_000_000;
+
+/// Shows the captures that a command waits for.
+pub(in crate::cli) struct CaptureDisplay {
+    line: ProgressLine,
+    quiet: bool,
+    /// What Ctrl-C does.
+    interrupt_hint: &'static str,
+    /// When the last plain lines were written.
+    reported: Instant,
+    running: Vec<CaptureProgress>,
+}
+
+impl CaptureDisplay {
+    pub(in crate::cli) fn new(quiet: bool, interrupt_hint: &'static str) -> Self {
+        Self {
+            line: ProgressLine::new(quiet),
+            quiet,
+            interrupt_hint,
+            reported: Instant::now(),
+            running: Vec::new(),
+        }
+    }
+
+    /// Shows the captures that are running now.
+    pub(in crate::cli) fn show(&mut self, running: Vec<CaptureProgress>) {
+        self.report_ended(&running);
+        self.running = running;
+        if self.line.is_shown() {
+            let (running, hint) = (&self.running, self.interrupt_hint);
+            if running.is_empty() {
+                self.line.clear();
+            } else {
+                self.line
+                    .draw(|| describe_progress(running, hint, clock::now()));
+            }
+        } else if !self.quiet && self.reported.elapsed() >= PLAIN_INTERVAL {
+            self.reported = Instant::now();
+            let text = describe_progress(&self.running, self.interrupt_hint, clock::now());
+            for line in text.lines() {
+                let _ = writeln!(io::stderr(), "exhibit: {}", safe(line.trim_end()));
+            }
+        }
+    }
+
+    /// Leaves a line for each capture that has ended, above those that still run.
+    fn report_ended(&mut self, running: &[CaptureProgress]) {
+        if !self.line.is_shown() {
+            return;
+        }
+        let is_running = |ended: &CaptureProgress| {
+            let mut running = running.iter();
+            running.any(|other| other.source == ended.source && other.pass == ended.pass)
+        };
+        let ended: Vec<CaptureProgress> = self.running.clone();
+        for capture in ended.iter().filter(|capture| !is_running(capture)) {
+            self.line.clear();
+            let _ = writeln!(
+                io::stderr(),
+                "{}",
+                safe(&format!("{:<16} ended  {}", name(capture), amount(capture)))
+            );
+        }
+    }
+
+    /// Clears the display before other output.
+    pub(in crate::cli) fn clear(&mut self) {
+        self.line.clear();
+    }
+}
+
+/// The running captures, one a line, then the nearest deadline and what Ctrl-C does.
+pub(in crate::cli) fn describe_progress(
+    captures: &[CaptureProgress],
+    interrupt_hint: &str,
+    now: Timestamp,
+) -> String {
+    let mut lines: Vec<String> = captures
+        .iter()
+        .map(|capture| {
+            let parts = [
+                Some(amount(capture)),
+                time_left(capture, now),
+                denied(capture),
+            ];
+            let parts: Vec<String> = parts.into_iter().flatten().collect();
+            format!("{:<16} {}", name(capture), parts.join("  "))
+        })
+        .collect();
+    let deadline = captures
+        .iter()
+        .filter_map(|capture| capture.deadline_at)
+        .min()
+        .map(|at| seconds_until(at, now))
+        .filter(|seconds| *seconds > 0)
+        .map(|seconds| format!("deadline in {} · ", format_duration(seconds)));
+    lines.push(format!("{}{interrupt_hint}", deadline.unwrap_or_default()));
+    lines.join("\n")
+}
+
+fn name(capture: &CaptureProgress) -> String {
+    let label = PassNumber::of(capture.pass).label();
+    if label.is_empty() {
+        capture.source.clone()
+    } else {
+        format!("{} ({label})", capture.source)
+    }
+}
+
+/// `29 of ~141 pages  1.4 MiB`, or `29 pages  1.4 MiB  3 of 17 steps`.
+fn amount(capture: &CaptureProgress) -> String {
+    let unit = if capture.source == "host" {
+        "probe"
+    } else {
+        "page"
+    };
+    let bytes = size(capture.bytes);
+    match (capture.pages_expected, capture.steps, capture.steps_ended) {
+        // An estimate that was exceeded says nothing more.
+        (Some(expected), ..) if expected >= capture.pages && expected > 0 => {
+            format!("{} of ~{}  {bytes}", capture.pages, counted(expected, unit))
+        }
+        (_, Some(steps), Some(ended)) if steps > 1 && unit == "page" => format!(
+            "{}  {bytes}  {ended} of {steps} steps",
+            counted(capture.pages, unit)
+        ),
+        _ => format!("{}  {bytes}", counted(capture.pages, unit)),
+    }
+}
+
+/// The time left at the rate so far; `None` without an estimate of the pages.
+fn time_left(capture: &CaptureProgress, now: Timestamp) -> Option<String> {
+    let (expected, began_at) = (capture.pages_expected?, capture.began_at?);
+    let elapsed = seconds_until(now, began_at);
+    let left = expected.checked_sub(capture.pages)?;
+    if capture.pages == 0 || elapsed == 0 || left == 0 {
+        return None;
+    }
+    let seconds = elapsed.saturating_mul(left) / capture.pages;
+    Some(format!("~{} left", format_duration(seconds.max(1))))
+}
+
+fn denied(capture: &CaptureProgress) -> Option<String> {
+    if capture.denied.is_empty() {
+        return None;
+    }
+    let listed = capture.denied.iter().take(DENIED_LISTED_MAX);
+    let listed: Vec<&str> = listed.map(String::as_str).collect();
+    let more = match capture.denied.len() - listed.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!("{}{more} DENIED", listed.join(", ")))
+}
+
+/// Whole seconds from `now` until `at`; 0 if that has passed.
+fn seconds_until(at: Timestamp, now: Timestamp) -> u64 {
+    let seconds = (at.unix_nanoseconds() - now.unix_nanoseconds()) / SECOND;
+    u64::try_from(seconds).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn says_how_much_is_left_what_is_denied_and_what_interrupts() {
+        let cloud = CaptureProgress {
+            source: "aws_cloudtrail".to_owned(),
+            pages: 29,
+            bytes: 1_468_006,
+            pages_expected: Some(141),
+            steps: Some(17),
+            steps_ended: Some(3),
+            denied: vec!["sa-east-1".to_owned()],
+            began_at: Some(time("2026-11-23T13:40:00Z")),
+            deadline_at: Some(time("2026-11-23T13:55:00Z")),
+            ..CaptureProgress::default()
+        };
+        let host = CaptureProgress {
+            source: "host".to_owned(),
+            pages: 1,
+            bytes: 12,
+            ..CaptureProgress::default()
+        };
+        let text = |cloud: &CaptureProgress| {
+            describe_progress(
+                &[host.clone(), cloud.clone()],
+                "Ctrl-C seals what is there",
+                time("2026-11-23T13:40:29Z"),
+            )
+        };
+        assert_eq!(
+            text(&cloud),
+            "\
+host             1 probe  12 B
+aws_cloudtrail   29 of ~141 pages  1.4 MiB  ~1 m left  sa-east-1 DENIED
+deadline in 14 m · Ctrl-C seals what is there"
+        );
+        let unknown = CaptureProgress {
+            pages_expected: None,
+            denied: Vec::new(),
+            pass: 1_000_000,
+            ..cloud
+        };
+        assert_eq!(
+            text(&unknown).lines().nth(1),
+            Some("aws_cloudtrail (capture 2) 29 pages  1.4 MiB  3 of 17 steps")
+        );
+    }
+}

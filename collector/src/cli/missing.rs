@@ -1,0 +1,147 @@
+//! What was not captured, why, and the command that helps: for `exhibit capture` and `status`.
+
+use api::{MissingEvidence, MissingKind};
+use evidence_format::id::IncidentId;
+use evidence_format::safe::safe;
+
+use super::table::{terminal_width, wrap};
+use domain::spelling::counted;
+
+/// Columns for the names of sources; a longer one moves its line to the right.
+const NAME_COLUMNS_MAX: usize = 18;
+
+/// Formats what is missing: first each loss with its reason and the command that helps, then what
+/// nobody configured. Empty if nothing is missing.
+pub(super) fn format_missing(
+    id: &IncidentId,
+    missing: &[MissingEvidence],
+    resume_command: Option<&str>,
+) -> String {
+    let (losses, rest): (Vec<_>, Vec<_>) = missing.iter().partition(|missing| missing.is_loss);
+    let (gaps, not_set_up): (Vec<_>, Vec<_>) = rest
+        .into_iter()
+        .partition(|missing| missing.kind == MissingKind::Gaps);
+    let mut text = String::new();
+    if !missing.is_empty() {
+        text.push_str("\nnot captured\n");
+    }
+    let names = losses.iter().chain(&gaps).map(|missing| &missing.source);
+    let width = names.map(|name| name.chars().count()).max().unwrap_or(0);
+    let width = width.min(NAME_COLUMNS_MAX);
+    let mut last_help = None;
+    for missing in &losses {
+        let help = help(id, missing, resume_command);
+        // Many regions of one source may be denied: the command is the same for all.
+        let is_new = last_help.as_ref() != Some(&(&missing.source, help.clone()));
+        text.push_str(&line(width, &missing.source, &missing.reason));
+        if is_new && let Some(help) = &help {
+            text.push_str(&line(width, "", &format!("try: {help}")));
+        }
+        last_help = Some((&missing.source, help));
+    }
+    for missing in &gaps {
+        text.push_str(&line(width, &missing.source, &missing.reason));
+    }
+    text + &format_not_set_up(&not_set_up)
+}
+
+fn line(width: usize, name: &str, reason: &str) -> String {
+    let start = format!("  {:<width$}  ", safe(name));
+    wrap(&start, &safe(reason), terminal_width())
+}
+
+/// The command that helps; `None` if there is none.
+fn help(
+    id: &IncidentId,
+    missing: &MissingEvidence,
+    resume_command: Option<&str>,
+) -> Option<String> {
+    let source = safe(&missing.source);
+    let again = format!("exhibit capture --incident {id} --source {source}");
+    match missing.kind {
+        MissingKind::NeverAsked => Some("exhibit sources check".to_owned()),
+        MissingKind::Failed | MissingKind::EndedEarly | MissingKind::Stopped => Some(again),
+        MissingKind::CutOff => resume_command.map(str::to_owned),
+        MissingKind::Gaps => None,
+    }
+}
+
+/// Sources that nobody configured, those with the same reason in one line.
+fn format_not_set_up(missing: &[&MissingEvidence]) -> String {
+    let mut by_reason: Vec<(&str, Vec<String>)> = Vec::new();
+    for missing in missing {
+        let name = safe(&missing.source);
+        match by_reason
+            .iter_mut()
+            .find(|(reason, _)| *reason == missing.reason)
+        {
+            Some((_, names)) if names.contains(&name) => {}
+            Some((_, names)) => names.push(name),
+            None => by_reason.push((&missing.reason, vec![name])),
+        }
+    }
+    let lines = by_reason.into_iter().map(|(reason, names)| {
+        let number = match names.len() {
+            1 => String::new(),
+            number => format!(" ({})", counted(number as u64, "source")),
+        };
+        let text = format!("{}{number}: {}", names.join(", "), safe(reason));
+        wrap("  ", &text, terminal_width())
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(source: &str, kind: MissingKind, reason: &str, is_loss: bool) -> MissingEvidence {
+        MissingEvidence {
+            source: source.to_owned(),
+            request: 1,
+            kind,
+            reason: reason.to_owned(),
+            is_loss,
+        }
+    }
+
+    #[test]
+    fn losses_come_with_reason_and_command_and_the_rest_is_grouped() {
+        let id = "INC-1".parse().expect("an id");
+        let denied = |region: &str| {
+            missing(
+                "aws_cloudtrail",
+                MissingKind::EndedEarly,
+                &format!("{region} was denied"),
+                true,
+            )
+        };
+        let all = [
+            denied("eu-west-1"),
+            denied("us-east-1"),
+            missing("okta", MissingKind::NeverAsked, "refused: token\u{7}", true),
+            missing(
+                "host",
+                MissingKind::Gaps,
+                "2 permission denied: /a, /b",
+                false,
+            ),
+            missing("flux", MissingKind::NeverAsked, "not configured", false),
+            missing("helm", MissingKind::NeverAsked, "not configured", false),
+        ];
+        assert_eq!(
+            format_missing(&id, &all, None),
+            "
+not captured
+  aws_cloudtrail  eu-west-1 was denied
+                  try: exhibit capture --incident INC-1 --source aws_cloudtrail
+  aws_cloudtrail  us-east-1 was denied
+  okta            refused: token\\u{7}
+                  try: exhibit sources check
+  host            2 permission denied: /a, /b
+  flux, helm (2 sources): not configured
+"
+        );
+        assert_eq!(format_missing(&id, &[], None), "");
+    }
+}
