@@ -1,6 +1,6 @@
 //! Opens a store: reads its configuration, and opens its pipeline.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pipeline::{OpenError, Pipeline, StoreAccess};
 use tokio_util::sync::CancellationToken;
@@ -11,6 +11,8 @@ use crate::config::{CollectorConfig, CollectorConfigError};
 pub struct OpenStore {
     pub pipeline: Pipeline,
     pub config: CollectorConfig,
+    /// The store's folder, in which the configuration is.
+    pub folder: PathBuf,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +37,10 @@ impl OpenStore {
     ) -> Result<Self, OpenStoreError> {
         let config = CollectorConfig::read(folder)?;
         let pipeline = Pipeline::open_for(access, folder, &config.pipeline(), stop).await?;
-        Ok(Self { pipeline, config })
+        Ok(Self {
+            pipeline,
+            config,
+            folder: folder.to_owned(),
+        })
     }
 }

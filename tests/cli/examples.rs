@@ -101,6 +101,7 @@ impl World {
             "usb",
             "completions",
             "mails",
+            "new",
             "host/proc",
             "host/etc",
         ] {
@@ -113,8 +114,9 @@ impl World {
             "ticket-4711.json",
             "shell-history.txt",
             "mails/1.eml",
+            "new/exhibit.toml",
         ] {
-            fs::write(self.path().join(file), file).expect("a scratch folder");
+            fs::write(self.path().join(file), format!("# {file}\n")).expect("a scratch folder");
         }
         run_ok(
             Command::new("openssl")

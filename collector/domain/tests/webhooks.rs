@@ -160,7 +160,7 @@ fn real_bodies_have_expected_outcome() {
         (
             Vendor::PagerDuty,
             &[
-                ("acknowledged_v3", "ignored"),
+                ("acknowledged_v3", "update"),
                 ("annotated_v3", "update"),
                 ("escalate_v3", "update"),
                 ("priority_updated_v3", "update"),
@@ -173,7 +173,7 @@ fn real_bodies_have_expected_outcome() {
         (
             Vendor::Opsgenie,
             &[
-                ("acknowledge", "ignored"),
+                ("acknowledge", "update"),
                 ("addnote", "update"),
                 ("close", "update"),
                 ("create", "declare"),

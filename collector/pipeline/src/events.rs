@@ -31,7 +31,7 @@ impl Pipeline {
     }
 
     /// The incident and its journal.
-    pub(super) async fn load(
+    pub async fn load(
         &self,
         id: &IncidentId,
     ) -> Result<(Incident, Vec<JournalEntry>), PipelineError> {

@@ -29,7 +29,7 @@ mod walk;
 mod work;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ pub use config::{CaptureConfig, PipelineConfig};
 pub use declare::{DeclareError, DeclareRequest};
 pub use open::{OpenError, StoreAccess};
 pub use planning::SourcesReadiness;
-pub use play_files::PlayFilesError;
+pub use play_files::{PlayFilesError, plays_of};
 pub use progress::{PassOutlook, PassProgress, ProgressBoard};
 pub use work::WorkUntil;
 
@@ -211,6 +211,12 @@ impl Pipeline {
     /// The ledger has no such key; failures of the database.
     pub async fn public_key(&self, bundle: &BundleRow) -> Result<PublicKey, PipelineError> {
         Ok(self.sealer().public_key(bundle).await?)
+    }
+
+    /// The folder of unfinished work, in the store's folder. The first capture creates it.
+    #[must_use]
+    pub fn work_folder(&self) -> &Path {
+        &self.parts.work_folder
     }
 
     fn find_source(&self, name: &str) -> Option<&'static dyn Source> {

@@ -17,9 +17,8 @@ use tracing::warn;
 use crate::calls_in_flight::CallsInFlight;
 use crate::capture::PipelineParts;
 use crate::config::PipelineConfig;
-use crate::play_files::{PlayFilesError, read_plays};
+use crate::play_files::{PlayFilesError, plays_of};
 use crate::{Pipeline, ProgressBoard};
-use domain::incident::Plays;
 use platform::{chain, durable};
 use sources::recorder::{Transport, TransportError};
 use store::blobs::{BlobError, Blobs, BlobsAccess, BlobsConfig};
@@ -169,11 +168,7 @@ impl Pipeline {
                 folder.join(WORK_FOLDER)
             },
         };
-        let plays = match &config.plays {
-            // `join` keeps an absolute path as it is.
-            Some(plays) => read_plays(&folder.join(plays))?,
-            None => Plays::built_in(),
-        };
+        let plays = plays_of(config, &folder)?;
         if !parts.ledger.is_read_only() && !is_read_only {
             begin_stream(&parts.ledger, &key, &folder).await?;
         }

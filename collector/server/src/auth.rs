@@ -17,7 +17,7 @@ use crate::token::{ApiToken, caller_name};
 use api::ProblemCode;
 use domain::incident::Incident;
 use platform::clock;
-use store::ledger::BundleRow;
+use store::ledger::{BundleRow, LedgerError};
 
 /// Passes a request to its handler, with the [`Caller`] and the [`Incident`] or [`BundleRow`] of
 /// the path in its extensions.
@@ -67,7 +67,12 @@ pub(crate) async fn guard(
 /// Every invalid token gets the same answer, so that an attacker learns nothing by trying.
 async fn authenticate(state: &ServerState, headers: &HeaderMap) -> Result<Caller, Problem> {
     let text = bearer_token(headers).ok_or_else(Problem::unauthenticated)?;
-    if let Some(oidc) = state.oidc().filter(|_| !ApiToken::has_prefix(text)) {
+    let settings = state.settings();
+    if let Some(oidc) = settings
+        .oidc
+        .as_ref()
+        .filter(|_| !ApiToken::has_prefix(text))
+    {
         return Ok(oidc.caller(text).await?);
     }
     let token: ApiToken = text.parse().map_err(|_| Problem::unauthenticated())?;
@@ -78,10 +83,25 @@ async fn authenticate(state: &ServerState, headers: &HeaderMap) -> Result<Caller
     Ok(Caller {
         name: caller_name(&row),
         id: row.id.to_string(),
+        token: Some(row.id),
         role: row.role,
         incident: row.incident,
         expires_at: row.expires_at,
     })
+}
+
+/// False if the caller's token has expired or was revoked since it was checked. A token of an
+/// identity provider cannot be revoked here: it ends when it expires.
+pub(crate) async fn is_still_valid(
+    state: &ServerState,
+    caller: &Caller,
+) -> Result<bool, LedgerError> {
+    let now = clock::now();
+    let Some(id) = &caller.token else {
+        return Ok(caller.expires_at > now);
+    };
+    let row = state.ledger().token(id).await?;
+    Ok(row.is_some_and(|row| row.is_valid(now)))
 }
 
 impl From<OidcTokenError> for Problem {

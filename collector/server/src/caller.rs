@@ -4,7 +4,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
 use domain::incident::{Incident, Name};
-use domain::token::TokenRole;
+use domain::token::{TokenId, TokenRole};
 
 /// The roles that may change severity and status, and close incidents.
 pub(crate) const DECIDERS: &[TokenRole] = &[TokenRole::Commander, TokenRole::Admin];
@@ -16,6 +16,8 @@ pub(crate) struct Caller {
     pub(crate) name: Name,
     /// The name in logs: the token's id, or the subject of an identity provider.
     pub(crate) id: String,
+    /// The id of one of our own tokens.
+    pub(crate) token: Option<TokenId>,
     pub(crate) role: TokenRole,
     /// The only incident that this caller may see; `None` for all.
     pub(crate) incident: Option<IncidentId>,

@@ -20,8 +20,11 @@ pub struct ServeConfig {
     pub tls: Option<TlsConfig>,
     /// Accepts tokens of an identity provider, in addition to the collector's own.
     pub oidc: Option<OidcConfig>,
-    /// Open connections; further ones wait.
+    /// Open connections. A further one takes the place of one that is idle.
     pub connections_max: u32,
+    /// Open connections from one address, or from one IPv6 /64. Raise it behind a proxy, from whose
+    /// address all connections come.
+    pub connections_per_address_max: u32,
     /// Bytes of a JSON body.
     pub body_bytes_max: u64,
     /// Bytes of an attachment.
@@ -72,6 +75,7 @@ impl Default for ServeConfig {
             tls: None,
             oidc: None,
             connections_max: 512,
+            connections_per_address_max: 384,
             body_bytes_max: 1 << 20,
             attachment_bytes_max: 64 << 30,
             idle_seconds_max: 60,

@@ -21,6 +21,7 @@ mod missing;
 mod observe;
 mod oidc;
 mod openapi;
+mod places;
 mod problem;
 mod query;
 pub mod responses;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use axum::middleware::from_fn_with_state;
 use axum::{Extension, Router};
 
-pub use listener::{Listener, ServeError};
+pub use listener::{Listener, ListenerSettings, ServeError};
 pub use oidc::OidcError;
 pub use state::ServerState;
 

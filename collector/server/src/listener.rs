@@ -2,26 +2,31 @@
 //!
 //! HTTP/1.1 only, to keep the attack surface small. A reverse proxy can offer other versions.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
+use axum::response::IntoResponse as _;
+use bytes::Bytes;
 use http::Request;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -29,10 +34,14 @@ use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 use crate::config::{ServeConfig, TlsConfig};
+use crate::places::{Place, PlaceHandle, Places};
+use crate::problem::Problem;
 
 /// How long a client may take for the TLS handshake, and for the header of each request, idle time
 /// before it included.
 const HEADER_SECONDS_MAX: u64 = 15;
+/// The same for a connection in a reserved place. Probes send their request at once.
+const RESERVED_HEADER_SECONDS_MAX: u64 = 2;
 /// Bytes of a request's header. Tokens of identity providers have some KiB.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// The pause after a failed accept. The usual cause is a lack of file descriptors, which ending
@@ -72,10 +81,19 @@ pub enum ServeError {
 /// A bound socket that does not accept connections yet.
 pub struct Listener {
     tcp: TcpListener,
-    tls: Option<TlsAcceptor>,
     address: SocketAddr,
-    connections_max: usize,
-    drain_seconds_max: u64,
+    settings: ListenerSettings,
+}
+
+/// What can change while the listener serves. Cheap to clone.
+#[derive(Clone)]
+pub struct ListenerSettings(Arc<SharedSettings>);
+
+struct SharedSettings {
+    /// Plain HTTP or TLS is decided when the socket is bound; the certificate may change.
+    tls: RwLock<Option<TlsAcceptor>>,
+    places: Places,
+    drain_seconds_max: AtomicU64,
 }
 
 impl Listener {
@@ -89,15 +107,18 @@ impl Listener {
         if config.tls.is_none() && !address.ip().is_loopback() && !allow_insecure {
             return Err(ServeError::Insecure(address));
         }
-        let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
+        let settings = ListenerSettings(Arc::new(SharedSettings {
+            tls: RwLock::default(),
+            places: Places::new(0, 0),
+            drain_seconds_max: AtomicU64::default(),
+        }));
+        settings.apply(config)?;
         let failed = |cause| ServeError::Listen { address, cause };
         let tcp = TcpListener::bind(address).await.map_err(failed)?;
         Ok(Self {
             address: tcp.local_addr().map_err(failed)?,
             tcp,
-            tls,
-            connections_max: config.connections_max as usize,
-            drain_seconds_max: config.drain_seconds_max,
+            settings,
         })
     }
 
@@ -105,21 +126,27 @@ impl Listener {
     /// chose.
     #[must_use]
     pub fn url(&self) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let is_tls = self.settings.tls().is_some();
+        let scheme = if is_tls { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
+    }
+
+    /// Its settings, to change them while it serves.
+    #[must_use]
+    pub fn settings(&self) -> ListenerSettings {
+        self.settings.clone()
     }
 
     /// Serves until `drain`. Then accepts no more connections, and waits for in-flight requests up
     /// to the configured time.
     pub async fn serve(self, router: Router, drain: CancellationToken) {
-        let permits = Arc::new(Semaphore::new(self.connections_max));
         let graceful = GracefulShutdown::new();
         loop {
             let accepted = tokio::select! {
                 () = drain.cancelled() => break,
-                accepted = accept(&self.tcp, &permits) => accepted,
+                accepted = accept(&self.tcp) => accepted,
             };
-            let (stream, permit) = match accepted {
+            let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
@@ -127,36 +154,68 @@ impl Listener {
                     continue;
                 }
             };
-            let (tls, router, watcher) = (self.tls.clone(), router.clone(), graceful.watcher());
+            let Some(place) = self.settings.0.places.take(peer.ip()) else {
+                debug!(%peer, "no place is left for a connection");
+                continue;
+            };
+            let (tls, router, watcher) = (self.settings.tls(), router.clone(), graceful.watcher());
             // The handshake belongs into the task: a slow client must not delay other ones.
             tokio::spawn(async move {
-                match tls {
-                    None => serve_connection(stream, router, watcher).await,
-                    Some(tls) => serve_tls_connection(stream, &tls, router, watcher).await,
+                let closing = place.closing();
+                let served = async {
+                    match tls {
+                        None => serve_connection(stream, router, watcher, &place).await,
+                        Some(tls) => {
+                            serve_tls_connection(stream, &tls, router, watcher, &place).await;
+                        }
+                    }
+                };
+                tokio::select! {
+                    () = served => {}
+                    () = closing.cancelled() => {
+                        debug!(%peer, "closed an idle connection: its place is needed");
+                    }
                 }
-                drop(permit);
             });
         }
         drop(self.tcp); // the system refuses new connections from here on
-        let drain_max = Duration::from_secs(self.drain_seconds_max);
+        let drain_max = self.settings.0.drain_seconds_max.load(Ordering::Relaxed);
+        let drain_max = Duration::from_secs(drain_max);
         if timeout(drain_max, graceful.shutdown()).await.is_err() {
             warn!("aborting requests that did not finish in time");
         }
     }
 }
 
-/// Waits for a permit, then for the next connection.
-async fn accept(
-    tcp: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, _) = tcp.accept().await?;
+impl ListenerSettings {
+    /// Takes over the certificate, the limits and the times of `config`. New connections have them;
+    /// the address stays. On an error, everything stays as it is.
+    ///
+    /// # Errors
+    /// A file of [`TlsConfig`] is missing or wrong.
+    pub fn apply(&self, config: &ServeConfig) -> Result<(), ServeError> {
+        let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
+        *self.0.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
+        self.0.places.set_limits(
+            config.connections_max as usize,
+            config.connections_per_address_max as usize,
+        );
+        self.0
+            .drain_seconds_max
+            .store(config.drain_seconds_max, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn tls(&self) -> Option<TlsAcceptor> {
+        let tls = self.0.tls.read().unwrap_or_else(PoisonError::into_inner);
+        tls.clone()
+    }
+}
+
+async fn accept(tcp: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = tcp.accept().await?;
     stream.set_nodelay(true)?; // small events must not wait until a packet is full
-    Ok((stream, permit))
+    Ok((stream, peer))
 }
 
 async fn serve_tls_connection(
@@ -164,9 +223,10 @@ async fn serve_tls_connection(
     tls: &TlsAcceptor,
     router: Router,
     watcher: Watcher,
+    place: &Place,
 ) {
     match timeout(Duration::from_secs(HEADER_SECONDS_MAX), tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve_connection(stream, router, watcher).await,
+        Ok(Ok(stream)) => serve_connection(stream, router, watcher, place).await,
         Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
         Err(_) => debug!("a TLS handshake did not finish in time"),
     }
@@ -177,18 +237,84 @@ async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     watcher: Watcher,
+    place: &Place,
 ) {
+    let header_seconds = if place.is_reserved() {
+        RESERVED_HEADER_SECONDS_MAX
+    } else {
+        HEADER_SECONDS_MAX
+    };
     let mut builder = Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(HEADER_SECONDS_MAX))
+        .header_read_timeout(Duration::from_secs(header_seconds))
+        .keep_alive(!place.is_reserved())
         .max_buf_size(HEADER_BYTES_MAX);
-    let service = router.map_request(|request: Request<Incoming>| request.map(Body::new));
-    let connection =
-        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let (handle, is_reserved) = (place.handle(), place.is_reserved());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (router, handle) = (router.clone(), handle.clone());
+        async move {
+            handle.serves();
+            let served = ServingGuard(handle.clone());
+            if is_reserved && !is_health(request.uri().path()) {
+                return Ok::<_, Infallible>(Problem::crowded().into_response());
+            }
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(handle);
+            let Ok(response) = router.oneshot(request).await;
+            // The connection is busy until the last byte of the response is handed over.
+            Ok(response.map(|body| {
+                Body::new(ServedBody {
+                    body,
+                    _served: served,
+                })
+            }))
+        }
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     // The watcher ends an idle connection on shutdown, and lets a running request finish.
     if let Err(error) = watcher.watch(connection).await {
         debug!(%error, "a connection failed");
+    }
+}
+
+/// The paths that are answered when every other place is taken.
+fn is_health(path: &str) -> bool {
+    matches!(path, "/readyz" | "/livez" | "/healthz")
+}
+
+/// Says at its end that the connection waits for the next request.
+struct ServingGuard(PlaceHandle);
+
+impl Drop for ServingGuard {
+    fn drop(&mut self) {
+        self.0.waits();
+    }
+}
+
+/// The body of a response, whose end is the end of the request.
+struct ServedBody {
+    body: Body,
+    _served: ServingGuard,
+}
+
+impl HttpBody for ServedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -273,21 +399,53 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn connection_above_limit_waits_for_permit() {
+    async fn connection_above_limit_displaces_idle_one() {
         let (address, ..) = serve(ServeConfig {
-            connections_max: 1,
+            connections_max: 2,
+            connections_per_address_max: 2,
             ..ServeConfig::default()
         })
         .await;
-        let first = TcpStream::connect(address).await.expect("it listens");
-        let second = tokio::spawn(exchange(
-            address,
-            "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-        ));
-        tokio::task::yield_now().await;
-        assert!(!second.is_finished());
-        drop(first);
-        assert!(second.await.expect("no panic").ends_with("hello"));
+        // One has said nothing, one has had an answer and keeps its connection.
+        let mut silent = TcpStream::connect(address).await.expect("it listens");
+        let mut kept = TcpStream::connect(address).await.expect("it listens");
+        kept.write_all(REQUEST.as_bytes()).await.expect("it reads");
+        kept.read_exact(&mut [0; 15]).await.expect("a response");
+        let closing = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        let response = timeout(Duration::from_secs(1), exchange(address, closing)).await;
+        assert!(response.expect("at once").ends_with("hello"));
+        let end = timeout(Duration::from_secs(1), silent.read(&mut [0; 1])).await;
+        assert!(matches!(end, Ok(Ok(0) | Err(_))), "the idle one is closed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn health_is_answered_while_all_places_are_busy() {
+        let drain = CancellationToken::new();
+        let listener = Listener::bind(
+            &ServeConfig {
+                listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+                connections_max: 1,
+                ..ServeConfig::default()
+            },
+            false,
+        )
+        .await
+        .expect("a free port");
+        let address = listener.address;
+        let router = Router::new()
+            .route("/", get(std::future::pending::<&str>))
+            .route("/readyz", get(|| async { "ready" }));
+        tokio::spawn(listener.serve(router, drain));
+        let mut busy = TcpStream::connect(address).await.expect("it listens");
+        busy.write_all(REQUEST.as_bytes()).await.expect("it reads");
+        sleep(Duration::from_millis(10)).await;
+        let health = exchange(address, &REQUEST.replace("GET /", "GET /readyz")).await;
+        assert!(health.ends_with("ready"), "{health}");
+        let other = exchange(address, REQUEST).await;
+        assert!(
+            other.starts_with("HTTP/1.1 503") && other.to_lowercase().contains("retry-after"),
+            "{other}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

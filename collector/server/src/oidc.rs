@@ -7,7 +7,7 @@
 //! identity provider is the incident.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -19,8 +19,9 @@ use reqwest::redirect;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 use url::Url;
 
@@ -37,6 +38,12 @@ const FRESH_KEYS_SECONDS_MAX: u64 = 60 * 60;
 const STALE_KEYS_SECONDS_MAX: u64 = 24 * 60 * 60;
 /// Time between two fetches, so that tokens with invented key ids cannot cause a fetch each.
 const KEY_FETCH_INTERVAL_SECONDS_MIN: u64 = 10;
+/// The same while none are known.
+const KEY_RETRY_SECONDS_MIN: u64 = 1;
+/// How long a request waits while old keys are fetched again, before it uses them.
+const REFRESH_SECONDS_MAX: u64 = 1;
+/// How long a request waits for keys that another one has asked for.
+const OTHERS_MILLISECONDS_MAX: u64 = 500;
 /// How long the issuer may take to respond.
 const RESPONSE_SECONDS_MAX: u64 = 10;
 /// Bytes of a response of the issuer. A dozen keys take some KiB.
@@ -81,23 +88,35 @@ pub(crate) enum KeyFetchError {
     },
     #[error("unexpected response of {url}: {problem}")]
     Response { url: Url, problem: String },
+    /// Another request asks already, and has no answer yet.
+    #[error("the issuer is being asked, and has not answered yet")]
+    Away,
+    /// The last attempt has just failed.
+    #[error("the issuer did not give its keys a moment ago")]
+    JustFailed,
 }
 
-/// An identity provider.
-pub(crate) struct OidcProvider {
+/// An identity provider. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct OidcProvider(Arc<SharedProvider>);
+
+struct SharedProvider {
     config: OidcConfig,
     issuer: Url,
     client: reqwest::Client,
-    keys: Mutex<KeyCache>,
+    /// Never held while the issuer is asked: known keys must not wait for it.
+    cache: Mutex<KeyCache>,
+    /// Held by the one that asks the issuer.
+    fetching: Arc<AsyncMutex<()>>,
 }
 
 /// The keys that the issuer has published.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct KeyCache {
     keys: Arc<Vec<Jwk>>,
     /// When the keys arrived; `None` before the first success.
     fetched_at: Option<Instant>,
-    /// The last attempt to fetch them.
+    /// When the last attempt to fetch them ended.
     attempted_at: Option<Instant>,
 }
 
@@ -120,7 +139,8 @@ struct KeySetDocument {
 struct Claims {
     iss: String,
     sub: String,
-    exp: u64,
+    /// Seconds, which may have a fraction (RFC 7519 §2, `NumericDate`).
+    exp: f64,
     #[serde(flatten)]
     other: BTreeMap<String, Value>,
 }
@@ -141,12 +161,13 @@ impl OidcProvider {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(OidcError::Client)?;
-        Ok(Self {
+        Ok(Self(Arc::new(SharedProvider {
             config,
             issuer,
             client,
-            keys: Mutex::default(),
-        })
+            cache: Mutex::default(),
+            fetching: Arc::default(),
+        })))
     }
 
     /// Verifies a token and returns its holder.
@@ -156,41 +177,57 @@ impl OidcProvider {
     pub(crate) async fn caller(&self, token: &str) -> Result<Caller, OidcTokenError> {
         let header = decode_header(token)
             .map_err(|_| OidcTokenError::Invalid("not a JWT of a known algorithm"))?;
+        // Other kinds of token, such as a logout token, are signed with the same keys.
+        if header.typ.as_deref().is_some_and(is_other_kind) {
+            return Err(OidcTokenError::Invalid(
+                "not an access token or an ID token",
+            ));
+        }
         let claims = self
             .claims(token, header.kid.as_deref(), header.alg)
             .await?;
         let role = self
             .role(&claims.other)
             .ok_or(OidcTokenError::Invalid("no group of its holder has a role"))?;
-        let expires_at = Timestamp::from_unix_nanoseconds(i128::from(claims.exp) * 1_000_000_000)
+        // A conversion saturates; what no calendar has is out of range below.
+        #[expect(clippy::cast_possible_truncation, reason = "whole seconds suffice")]
+        let seconds = claims.exp as i128;
+        let expires_at = Timestamp::from_unix_nanoseconds(seconds.saturating_mul(1_000_000_000))
             .ok_or(OidcTokenError::Invalid("`exp` is out of range"))?;
         let subject = shorten(&claims.sub);
         let name = Name::escaped(&format!(
             "{subject} ({})",
-            self.issuer.host_str().unwrap_or("identity provider")
+            self.0.issuer.host_str().unwrap_or("identity provider")
         ));
         Ok(Caller {
             name,
             id: subject,
+            token: None,
             role,
             incident: None,
             expires_at,
         })
     }
 
-    /// Verifies a token with the cached keys, and with new ones if no cached key fits: the issuer
-    /// may have rotated its keys since.
+    /// Verifies a token with the known keys, and with new ones if none of them verifies it: the
+    /// issuer may have rotated its keys since, also under the same key id.
     async fn claims(
         &self,
         token: &str,
         kid: Option<&str>,
         alg: Algorithm,
     ) -> Result<Claims, OidcTokenError> {
-        let cached = self.keys(false).await.map_err(OidcTokenError::Keys)?;
-        if let Some(verified) = self.verify_with(&cached, token, kid, alg) {
-            return verified;
+        let known = self.known_keys().await.map_err(OidcTokenError::Keys)?;
+        let verified = self.verify_with(&known, token, kid, alg);
+        if let Some(Ok(claims)) = verified {
+            return Ok(claims);
         }
-        let newest = self.keys(true).await.map_err(OidcTokenError::Keys)?;
+        let newest = match self.newest_keys().await {
+            Ok(newest) => newest,
+            // A key of its name is known: without an answer of the issuer, that key decides.
+            Err(_) if verified.is_some() => known,
+            Err(error) => return Err(OidcTokenError::Keys(error)),
+        };
         self.verify_with(&newest, token, kid, alg)
             .unwrap_or(Err(OidcTokenError::Invalid("no key of the issuer fits")))
     }
@@ -217,8 +254,8 @@ impl OidcProvider {
     fn verify(&self, token: &str, key: &Jwk, alg: Algorithm) -> Option<Claims> {
         // Exactly this algorithm: otherwise a public key could serve as the secret of an HMAC.
         let mut validation = Validation::new(alg);
-        validation.set_audience(&[&self.config.audience]);
-        validation.set_issuer(&[&self.config.issuer]);
+        validation.set_audience(&[&self.0.config.audience]);
+        validation.set_issuer(&[&self.0.config.issuer]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.validate_nbf = true;
         validation.leeway = CLOCK_SKEW_SECONDS_MAX;
@@ -227,12 +264,12 @@ impl OidcProvider {
             .inspect_err(|error| debug!(%error, "a token of the identity provider is invalid"))
             .ok()?
             .claims;
-        (claims.iss == self.config.issuer && !claims.sub.is_empty()).then_some(claims)
+        (claims.iss == self.0.config.issuer && !claims.sub.is_empty()).then_some(claims)
     }
 
     /// The most powerful role of the groups in the role claim.
     fn role(&self, claims: &BTreeMap<String, Value>) -> Option<TokenRole> {
-        let groups: Vec<&str> = match claims.get(&self.config.role_claim)? {
+        let groups: Vec<&str> = match claims.get(&self.0.config.role_claim)? {
             // Separated by spaces, as in `scope` (RFC 8693 §4.2).
             Value::String(text) => text.split(' ').collect(),
             Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
@@ -240,7 +277,7 @@ impl OidcProvider {
         };
         let granted: Vec<&TokenRole> = groups
             .iter()
-            .filter_map(|group| self.config.roles.get(*group))
+            .filter_map(|group| self.0.config.roles.get(*group))
             .collect();
         let by_power = [
             TokenRole::Admin,
@@ -252,43 +289,100 @@ impl OidcProvider {
         by_power.into_iter().find(|role| granted.contains(&role))
     }
 
-    /// The issuer's keys, from the cache if they are fresh and `refresh` is false.
-    async fn keys(&self, refresh: bool) -> Result<Arc<Vec<Jwk>>, KeyFetchError> {
-        // Held during the fetch, so that concurrent requests wait for one fetch.
-        let mut cache = self.keys.lock().await;
-        let is_fresh = is_within(cache.fetched_at, FRESH_KEYS_SECONDS_MAX) && !refresh;
-        let was_just_attempted = cache.fetched_at.is_some()
-            && is_within(cache.attempted_at, KEY_FETCH_INTERVAL_SECONDS_MIN);
-        if is_fresh || was_just_attempted {
-            return Ok(Arc::clone(&cache.keys));
+    /// The issuer's keys. Old ones are fetched again; if the issuer does not answer at once, they
+    /// are used while it is asked.
+    async fn known_keys(&self) -> Result<Arc<Vec<Jwk>>, KeyFetchError> {
+        let cache = self.cache();
+        if is_within(cache.fetched_at, FRESH_KEYS_SECONDS_MAX) {
+            return Ok(cache.keys);
         }
-        cache.attempted_at = Some(Instant::now());
-        match self.fetch_keys().await {
-            Ok(keys) => {
-                let now = Some(Instant::now());
-                *cache = KeyCache {
-                    keys: Arc::new(keys),
-                    fetched_at: now,
-                    attempted_at: now,
-                };
-            }
-            Err(error) if is_within(cache.fetched_at, STALE_KEYS_SECONDS_MAX) => {
+        if !is_within(cache.fetched_at, STALE_KEYS_SECONDS_MAX) {
+            return self.newest_keys().await;
+        }
+        if !is_within(cache.attempted_at, KEY_FETCH_INTERVAL_SECONDS_MIN)
+            && let Some(fetch) = self.begin_fetch()
+        {
+            // The fetch goes on if it takes longer.
+            let _ = timeout(Duration::from_secs(REFRESH_SECONDS_MAX), fetch).await;
+        }
+        Ok(self.cache().keys)
+    }
+
+    /// The keys that the issuer has now. Only one request asks it: the others wait for a moment, and
+    /// then learn that it is away. While the issuer hangs, no request may wait in line for it.
+    async fn newest_keys(&self) -> Result<Arc<Vec<Jwk>>, KeyFetchError> {
+        let cache = self.cache();
+        let has_keys = is_within(cache.fetched_at, STALE_KEYS_SECONDS_MAX);
+        let interval = if has_keys {
+            KEY_FETCH_INTERVAL_SECONDS_MIN
+        } else {
+            KEY_RETRY_SECONDS_MIN
+        };
+        if is_within(cache.attempted_at, interval) {
+            return if has_keys {
+                Ok(cache.keys)
+            } else {
+                Err(KeyFetchError::JustFailed)
+            };
+        }
+        let Some(fetch) = self.begin_fetch() else {
+            let wait = Duration::from_millis(OTHERS_MILLISECONDS_MAX);
+            let ended = timeout(wait, self.0.fetching.lock()).await.is_ok();
+            let now = self.cache();
+            return if ended && now.fetched_at.is_some() && now.attempted_at != cache.attempted_at {
+                Ok(now.keys)
+            } else {
+                Err(KeyFetchError::Away)
+            };
+        };
+        match fetch.await {
+            Ok(Ok(keys)) => Ok(keys),
+            Ok(Err(error)) if has_keys => {
                 warn!(error = %chain(&error), "using cached keys: cannot fetch the identity provider's keys");
+                Ok(cache.keys)
             }
-            Err(error) => return Err(error),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(KeyFetchError::Away), // the task panicked
         }
-        Ok(Arc::clone(&cache.keys))
+    }
+
+    /// Asks the issuer in a task of its own, which a client that hangs up does not end. `None` if it
+    /// is being asked already.
+    fn begin_fetch(&self) -> Option<JoinHandle<Result<Arc<Vec<Jwk>>, KeyFetchError>>> {
+        let turn = Arc::clone(&self.0.fetching).try_lock_owned().ok()?;
+        let provider = self.clone();
+        Some(tokio::spawn(async move {
+            let fetched = provider.fetch_keys().await.map(Arc::new);
+            let mut cache = provider.lock_cache();
+            // From the end of the attempt: one that hangs must not be followed by the next at once.
+            let now = Some(Instant::now());
+            cache.attempted_at = now;
+            if let Ok(keys) = &fetched {
+                (cache.keys, cache.fetched_at) = (Arc::clone(keys), now);
+            }
+            drop((cache, turn));
+            fetched
+        }))
+    }
+
+    fn cache(&self) -> KeyCache {
+        self.lock_cache().clone()
+    }
+
+    fn lock_cache(&self) -> MutexGuard<'_, KeyCache> {
+        let cache = self.0.cache.lock();
+        cache.unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn fetch_keys(&self) -> Result<Vec<Jwk>, KeyFetchError> {
-        let mut url = self.issuer.clone();
+        let mut url = self.0.issuer.clone();
         url.set_path(&format!(
             "{}/.well-known/openid-configuration",
             url.path().trim_end_matches('/')
         ));
         let discovery: DiscoveryDocument = self.get(&url).await?;
         // They must be identical (OpenID Connect Discovery 1.0 §4.3).
-        if discovery.issuer != self.config.issuer {
+        if discovery.issuer != self.0.config.issuer {
             return Err(unexpected(&url, "it describes another issuer"));
         }
         let Some(key_set_url) = discovery.jwks_uri.parse().ok().filter(is_safe) else {
@@ -310,7 +404,13 @@ impl OidcProvider {
             url: url.clone(),
             cause,
         };
-        let mut response = self.client.get(url.clone()).send().await.map_err(failed)?;
+        let mut response = self
+            .0
+            .client
+            .get(url.clone())
+            .send()
+            .await
+            .map_err(failed)?;
         if !response.status().is_success() {
             return Err(unexpected(url, response.status()));
         }
@@ -373,6 +473,13 @@ fn signing_algorithm(key: &Jwk) -> Option<Algorithm> {
     (is_for_signing && is_consistent).then_some(algorithm)
 }
 
+/// True for explicit types (RFC 8725 §3.11) of tokens that are no login.
+fn is_other_kind(typ: &str) -> bool {
+    let typ = typ.to_ascii_lowercase();
+    let typ = typ.strip_prefix("application/").unwrap_or(&typ);
+    !matches!(typ, "jwt" | "at+jwt" | "id_token+jwt")
+}
+
 fn shorten(subject: &str) -> String {
     if subject.len() <= SUBJECT_BYTES_MAX {
         return subject.to_owned();
@@ -430,6 +537,43 @@ mod tests {
                 matches!(OidcProvider::new(config(bad)), Err(OidcError::Issuer(_))),
                 "{bad}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn hanging_issuer_delays_one_request_only() {
+        sources::crypto::install_provider();
+        // Connections wait in its backlog, and nobody answers.
+        let hanging = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = hanging.local_addr().expect("bound").port();
+        let provider = OidcProvider::new(config(&format!("http://127.0.0.1:{port}")));
+        let provider = provider.expect("a valid issuer");
+        let first = provider.clone();
+        let asking = tokio::spawn(async move { first.newest_keys().await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let started = Instant::now();
+        for _ in 0..3 {
+            let keys = provider.known_keys().await;
+            assert!(matches!(keys, Err(KeyFetchError::Away)), "{keys:?}");
+        }
+        assert!(started.elapsed() < Duration::from_secs(3));
+        assert!(!asking.is_finished(), "it is still being asked");
+        // With keys, even old ones, nobody waits.
+        let old = Duration::from_secs(FRESH_KEYS_SECONDS_MAX + 1);
+        let old = Instant::now().checked_sub(old);
+        provider.lock_cache().fetched_at = Some(old.expect("a machine that runs for an hour"));
+        let started = Instant::now();
+        assert!(provider.known_keys().await.is_ok());
+        assert!(started.elapsed() < Duration::from_millis(100));
+    }
+
+    #[test]
+    fn rejects_tokens_of_another_kind() {
+        for good in ["JWT", "at+jwt", "application/at+jwt"] {
+            assert!(!is_other_kind(good), "{good}");
+        }
+        for bad in ["logout+jwt", "secevent+jwt", "dpop+jwt", ""] {
+            assert!(is_other_kind(bad), "{bad}");
         }
     }
 

@@ -3,6 +3,8 @@
 //! The client learns what it can do. The cause of a failure on the server's side is in the log,
 //! with the request's id.
 
+use std::io;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use evidence_format::safe::safe;
@@ -46,6 +48,10 @@ impl Problem {
         }
     }
 
+    pub(crate) fn code(&self) -> ProblemCode {
+        self.code
+    }
+
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
@@ -69,8 +75,21 @@ impl Problem {
         )
     }
 
+    /// Every connection or all memory for bodies is taken. Not the client's fault, and soon over.
+    pub(crate) fn crowded() -> Self {
+        Self::new(
+            ProblemCode::Unavailable,
+            "too many requests at once: retry in a few seconds",
+        )
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+    }
+
     /// A failure on the server's side. The cause goes to the log only.
     pub(crate) fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
+        // A full disk can fail any write, also of files. It is over when there is room again.
+        if is_storage_full(cause) {
+            return Self::unavailable(cause);
+        }
         error!(error = %chain(cause), "a request failed");
         Self::new(
             ProblemCode::Internal,
@@ -99,6 +118,20 @@ impl Problem {
         )
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
     }
+}
+
+/// True if an error in the chain is a full disk or an exceeded quota.
+pub(crate) fn is_storage_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let Some(io_error) = error.downcast_ref::<io::Error>() else {
+        return error.source().is_some_and(is_storage_full);
+    };
+    let is_full = matches!(
+        io_error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    );
+    // `source` of an io::Error skips the error that it wraps.
+    let wrapped = io_error.get_ref();
+    is_full || wrapped.is_some_and(|wrapped| is_storage_full(wrapped))
 }
 
 impl IntoResponse for Problem {
@@ -376,6 +409,18 @@ mod tests {
                 "code": "invalid",
             })
         );
+    }
+
+    #[test]
+    fn full_disk_is_unavailable_wherever_it_shows() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let kept = AttachError::Kept {
+            path: "work/kept".into(),
+            cause: Box::new(AttachError::Random(full())),
+        };
+        assert_eq!(Problem::from(kept).code, ProblemCode::Unavailable);
+        let nested = std::io::Error::other(std::io::Error::other(full()));
+        assert_eq!(Problem::internal(&nested).code, ProblemCode::Unavailable);
     }
 
     #[test]

@@ -164,9 +164,17 @@ pub(crate) static ROUTES: &[Route] = &[
     .responses(&[(200, TEXT)]),
     caller_route(
         Method::GET,
+        "/livez",
+        PUBLIC,
+        "Reports that the process runs; the same as /healthz",
+        || get(health::is_alive),
+    )
+    .responses(&[(200, TEXT)]),
+    caller_route(
+        Method::GET,
         "/readyz",
         PUBLIC,
-        "Reports whether the database and the blob store respond",
+        "Reports whether the database and the blob store respond and have room",
         || get(health::is_ready),
     )
     .responses(&[(200, TEXT), (503, TEXT)]),
@@ -177,7 +185,10 @@ pub(crate) static ROUTES: &[Route] = &[
         "Returns metrics for Prometheus",
         || get(metrics::read),
     )
-    .responses(&[(200, ResponseBody::Bytes("application/openmetrics-text"))])
+    .responses(&[
+        (200, ResponseBody::Bytes("application/openmetrics-text")),
+        (200, TEXT),
+    ])
     .problems(&[ProblemCode::Unavailable, ProblemCode::Internal]),
     caller_route(
         Method::POST,

@@ -1,11 +1,14 @@
 //! The state that all handlers share.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ServeConfig;
+use crate::json::BodyBudget;
 use crate::metrics::Metrics;
 use crate::oidc::{OidcError, OidcProvider};
 use domain::trigger::HooksConfig;
@@ -26,11 +29,31 @@ struct SharedState {
     pipeline: Pipeline,
     /// Waits for the database: for requests whose body took the client long to send.
     patient_pipeline: Pipeline,
-    config: ServeConfig,
-    hooks: HooksConfig,
+    settings: RwLock<Arc<ServerSettings>>,
     metrics: Metrics,
-    oidc: Option<OidcProvider>,
     drain: CancellationToken,
+    bodies: BodyBudget,
+    /// When readiness was last checked, and the reason if it was not ready.
+    last_check: Mutex<Option<(Instant, Result<(), &'static str>)>>,
+    /// Held while a webhook's escalation is decided and written.
+    escalation: Mutex<()>,
+}
+
+/// What a reload of the configuration changes.
+pub(crate) struct ServerSettings {
+    pub(crate) config: ServeConfig,
+    pub(crate) hooks: HooksConfig,
+    pub(crate) oidc: Option<OidcProvider>,
+}
+
+impl ServerSettings {
+    fn new(config: ServeConfig, hooks: HooksConfig) -> Result<Self, OidcError> {
+        Ok(Self {
+            oidc: config.oidc.clone().map(OidcProvider::new).transpose()?,
+            config,
+            hooks,
+        })
+    }
 }
 
 impl ServerState {
@@ -45,15 +68,16 @@ impl ServerState {
         hooks: HooksConfig,
         drain: CancellationToken,
     ) -> Result<Self, OidcError> {
-        let oidc = config.oidc.clone().map(OidcProvider::new).transpose()?;
+        let settings = ServerSettings::new(config, hooks)?;
         Ok(Self(Arc::new(SharedState {
             pipeline: pipeline.with_patience(DATABASE_WAIT),
             patient_pipeline: pipeline,
-            config,
-            hooks,
+            settings: RwLock::new(Arc::new(settings)),
             metrics: Metrics::new(),
-            oidc,
             drain,
+            bodies: BodyBudget::default(),
+            last_check: Mutex::default(),
+            escalation: Mutex::default(),
         })))
     }
 
@@ -69,20 +93,52 @@ impl ServerState {
         &self.0.pipeline.parts.ledger
     }
 
-    pub(crate) fn config(&self) -> &ServeConfig {
-        &self.0.config
+    /// Takes over `[serve]` and `[hooks]` of a configuration that was read anew. Requests that are
+    /// being served keep the old one. On an error, everything stays as it is.
+    ///
+    /// # Errors
+    /// See [`OidcError`].
+    pub fn reload(&self, config: ServeConfig, hooks: HooksConfig) -> Result<(), OidcError> {
+        let before = self.settings();
+        let mut settings = ServerSettings::new(config, hooks)?;
+        if settings.config.oidc == before.config.oidc {
+            // Its keys stay known: the identity provider may be away just now.
+            settings.oidc.clone_from(&before.oidc);
+        }
+        let mut current = self
+            .0
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(settings);
+        Ok(())
     }
 
-    pub(crate) fn hooks(&self) -> &HooksConfig {
-        &self.0.hooks
+    /// The configuration at this moment. A request takes it once, so that all of it is of one time.
+    pub(crate) fn settings(&self) -> Arc<ServerSettings> {
+        let current = self
+            .0
+            .settings
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current)
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
 
-    pub(crate) fn oidc(&self) -> Option<&OidcProvider> {
-        self.0.oidc.as_ref()
+    pub(crate) fn last_check(&self) -> &Mutex<Option<(Instant, Result<(), &'static str>)>> {
+        &self.0.last_check
+    }
+
+    pub(crate) fn bodies(&self) -> &BodyBudget {
+        &self.0.bodies
+    }
+
+    /// Waits until no other webhook escalates an incident. Escalations are rare.
+    pub(crate) async fn escalation_turn(&self) -> MutexGuard<'_, ()> {
+        self.0.escalation.lock().await
     }
 
     pub(crate) fn drain(&self) -> &CancellationToken {

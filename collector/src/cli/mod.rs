@@ -10,6 +10,7 @@ mod checklist;
 mod choose_incident;
 mod close;
 mod completion;
+mod config;
 mod declare;
 mod export;
 mod interrupt;
@@ -145,6 +146,7 @@ enum CliCommand {
     Plays(plays::PlaysArgs),
     Sources(sources::SourcesArgs),
     Serve(serve::ServeArgs),
+    Config(config::ConfigArgs),
     Token(token::TokenArgs),
     Login(login::LoginArgs),
     Logout(login::LogoutArgs),
@@ -277,6 +279,7 @@ async fn dispatch(
         CliCommand::Plan(arguments) => plan::run(global, &arguments).await,
         CliCommand::Plays(arguments) => plays::run(global, &arguments).await,
         CliCommand::Serve(arguments) => serve::run(global, &arguments, telemetry).await,
+        CliCommand::Config(arguments) => config::run(global, &arguments),
         CliCommand::Token(arguments) => token::run(global, arguments).await,
         CliCommand::Login(arguments) => login::run(global, &arguments).await,
         CliCommand::Logout(_) => login::logout(global),

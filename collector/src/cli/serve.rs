@@ -1,22 +1,29 @@
 //! `exhibit serve`: the collector as a service.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use tracing::{info, warn};
+use domain::incident::Plays;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
 
 use super::interrupt::cancel_on_signal;
 use super::{GlobalOptions, print, print_json};
 use pipeline::{StoreAccess, WorkUntil};
 use server::telemetry::{OtlpEndpoint, Telemetry};
-use server::{Listener, ServerState};
+use server::{Listener, ListenerSettings, ServerState};
+
+use crate::config::CollectorConfig;
 
 /// Runs the collector as a service: captures what is due, and serves the API
 ///
 /// Listens beyond this machine only with TLS ([serve.tls] in exhibit.toml). On SIGTERM or Ctrl-C it
 /// finishes running requests and releases its captures. The next `exhibit serve` resumes them, also
-/// after kill -9.
+/// after kill -9. On SIGHUP it reads exhibit.toml, certificates and secrets anew, and keeps the old
+/// ones if the new ones are wrong.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -48,6 +55,8 @@ pub(super) async fn run(
         "exhibit: interrupted; captured data is kept, the next `exhibit serve` continues",
     )
     .context("cannot wait for signals")?;
+    // Registered early: by default, the signal ends the process without draining.
+    let hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     // `drain` does not make captures seal what they have: another `exhibit serve` resumes them.
     let app = global
         .require_store(
@@ -64,7 +73,8 @@ pub(super) async fn run(
             .for_each(|endpoint| telemetry.start(endpoint)),
         Err(error) => warn!(%error, "traces are not exported"), // not a reason to capture nothing
     }
-    // A secret that cannot be read fails before the socket opens: no webhook is refused for it.
+    // A mistake fails before the socket opens: no webhook is refused for it later.
+    app.config.check(&app.pipeline.plays)?;
     let hooks = app.config.hooks_with_secrets()?;
     let listener = Listener::bind(&config, arguments.insecure_listen).await?;
     let url = listener.url();
@@ -75,12 +85,17 @@ pub(super) async fn run(
     } else if !global.quiet {
         print(&format!("listening on {url}\n"))?;
     }
-    let router = server::router(&ServerState::new(
-        app.pipeline.clone(),
-        config,
-        hooks,
-        drain.clone(),
-    )?);
+    let state = ServerState::new(app.pipeline.clone(), config, hooks, drain.clone())?;
+    let router = server::router(&state);
+    let reload = Reload {
+        store: app.folder.clone(),
+        plays: Arc::clone(&app.pipeline.plays),
+        at_start: app.config.clone(),
+        listen: arguments.listen,
+        state,
+        listener: listener.settings(),
+    };
+    tokio::spawn(reload.on_each_hangup(hangup));
     // Captures run in this task while the listener serves; both end after `drain`.
     let work = app.pipeline.work(WorkUntil::Cancelled(drain.clone()));
     tokio::join!(work, listener.serve(router, drain.clone()));
@@ -90,4 +105,66 @@ pub(super) async fn run(
     telemetry.shutdown().await;
     info!("stopped");
     Ok(())
+}
+
+/// Reads the configuration anew while the daemon runs.
+struct Reload {
+    store: PathBuf,
+    plays: Arc<Plays>,
+    at_start: CollectorConfig,
+    /// The address of the command line.
+    listen: Option<SocketAddr>,
+    state: ServerState,
+    listener: ListenerSettings,
+}
+
+impl Reload {
+    async fn on_each_hangup(self, mut hangup: Signal) {
+        while hangup.recv().await.is_some() {
+            match self.run() {
+                Ok(unchanged) if unchanged.is_empty() => info!("reloaded the configuration"),
+                Ok(unchanged) => info!(
+                    needs_restart = unchanged.join(", "),
+                    "reloaded the configuration; some changes take effect at the next start"
+                ),
+                Err(error) => error!(
+                    error = platform::chain(error.as_ref()),
+                    "the new configuration is wrong: the old one stays"
+                ),
+            }
+        }
+    }
+
+    /// Takes over `[serve]` and `[hooks]`, with certificates and secrets. Returns the names of the
+    /// other sections that have changed.
+    fn run(&self) -> Result<Vec<&'static str>> {
+        let new = CollectorConfig::read(&self.store)?;
+        new.check(&self.plays)?;
+        let hooks = new.hooks_with_secrets()?;
+        let mut serve = new.serve.clone();
+        serve.listen = self.listen.unwrap_or(serve.listen);
+        let old = &self.at_start;
+        let mut unchanged = Vec::new();
+        if serve.listen != self.listen.unwrap_or(old.serve.listen) {
+            unchanged.push("serve.listen");
+        }
+        if serve.tls.is_some() != old.serve.tls.is_some() {
+            // The socket was bound for one of them, and its clients use that.
+            bail!("[serve.tls] was added or removed, which needs a restart");
+        }
+        // The certificate is checked first: it is what fails most.
+        self.listener.apply(&serve)?;
+        self.state.reload(serve, hooks)?;
+        let others = [
+            ("database", new.database != old.database),
+            ("blobs", new.blobs != old.blobs),
+            ("plays", new.plays != old.plays),
+            ("capture", new.capture != old.capture),
+            ("sources", new.sources != old.sources),
+            ("telemetry", new.telemetry != old.telemetry),
+        ];
+        let others = others.iter().filter(|(_, has_changed)| *has_changed);
+        unchanged.extend(others.map(|(section, _)| *section));
+        Ok(unchanged)
+    }
 }

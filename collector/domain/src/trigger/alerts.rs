@@ -1,13 +1,12 @@
 //! Groups of alerts, in the format of Alertmanager, which Grafana has adopted.
 //!
-//! An incident is identified by its group and the time at which the group's first alert fired. The
-//! alerts of a group change while it fires: if the first one is resolved and leaves the group
-//! before the others do, the rest counts as another incident.
-
-use serde_json::Value;
+//! A group that fires is one incident until it is resolved, whichever alerts join it and leave it
+//! meanwhile: its key is the incident's key. A group that fires again later is another incident.
+//! The format has no id for that, so a delivery also has the start of its oldest alert: by it a
+//! delivery is known that comes late, after the group was resolved.
 
 use super::payload::{IncidentFields, JsonNode, PIVOTS_MAX, VendorEvent, parse_time};
-use super::{HookContext, WebhookError, WebhookOutcome};
+use super::{GroupFiring, HookContext, IncidentUpdate, WebhookError, WebhookOutcome, key};
 use crate::incident::{Line, Pivot};
 
 /// Alerts of a group that the report lists. The vendor has all of them.
@@ -17,34 +16,54 @@ pub(super) fn receive(
     hook: &HookContext<'_>,
     group: JsonNode<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
-    let key = group.required_text("/groupKey", "group key")?;
+    let group_key = group.required_text("/groupKey", "group key")?;
     let status = group.required_text("/status", "status")?;
-    // The earliest: the order of the alerts is not documented.
-    let first = group
-        .list("/alerts")
-        .filter_map(|alert| alert.text("/startsAt").and_then(parse_time))
-        .min();
-    let first = first.ok_or(WebhookError::Malformed {
-        missing: "alert with a start",
-    })?;
-    let began = first.to_string();
+    let starts = |alerts: &[JsonNode<'_>]| {
+        let mut starts: Vec<_> = alerts
+            .iter()
+            .filter_map(|alert| alert.text("/startsAt").and_then(parse_time))
+            .collect();
+        // The order of the alerts is not documented.
+        starts.sort();
+        starts
+    };
+    let all: Vec<_> = group.list("/alerts").collect();
+    let mut counted = starts(&current(group));
+    if counted.is_empty() {
+        counted = starts(&all);
+    }
+    let (Some(&first), Some(&newest)) = (counted.first(), counted.last()) else {
+        return Err(WebhookError::Malformed {
+            missing: "alert with a start",
+        });
+    };
+    let firing = GroupFiring {
+        key: key::key(hook.vendor, &[group_key, &first.to_string()]),
+        newest_alert_at: newest,
+    };
     let event = VendorEvent {
-        id: &[key, &began],
+        id: &[group_key],
         // The format gives deliveries no id; a repetition has the same key.
         delivery: None,
         kind: status,
     };
     match status {
         "firing" => {
-            let mut fields = incident_fields(hook, group);
+            let title = title(hook, group);
+            let mut fields = incident_fields(hook, group, title.as_deref());
             fields.started_at = Some(first);
-            Ok(WebhookOutcome::Declare(hook.trigger(&event, fields)))
+            let mut trigger = hook.trigger(&event, fields);
+            trigger.group = Some(firing);
+            Ok(WebhookOutcome::Declare(trigger))
         }
         "resolved" => {
-            let what = title(group).unwrap_or("group of alerts");
-            Ok(WebhookOutcome::Update(Box::new(
-                hook.update(&event, &format!("resolved: {what}")),
-            )))
+            let what = title(hook, group);
+            let what = what.as_deref().unwrap_or("group of alerts");
+            Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
+                has_ended: true,
+                group: Some(firing),
+                ..hook.update(&event, &format!("resolved: {what}"))
+            })))
         }
         _ => Ok(WebhookOutcome::Ignored {
             reason: "the group is neither firing nor resolved",
@@ -52,19 +71,48 @@ pub(super) fn receive(
     }
 }
 
-fn title<'g>(group: JsonNode<'g>) -> Option<&'g str> {
-    let first = group
-        .list("/alerts")
-        .next()
-        .unwrap_or(JsonNode(&Value::Null));
+/// What the alerts have in common, else the worst of those that fire, with how many others there
+/// are.
+fn title<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> Option<String> {
     let common = group.first_text(&["/commonAnnotations/summary", "/commonLabels/alertname"]);
-    common
-        .or_else(|| first.first_text(&["/annotations/summary", "/labels/alertname"]))
-        .or_else(|| group.text("/title"))
+    if let Some(common) = common {
+        return Some(common.to_owned());
+    }
+    let current = current(group);
+    // The worst severity is the smallest; the first alert of that severity is taken.
+    let worst = current
+        .iter()
+        .min_by_key(|alert| hook.severity(severity(**alert).as_deref()))?;
+    let name_of = |alert: JsonNode<'g>| {
+        alert
+            .first_text(&["/annotations/summary", "/labels/alertname"])
+            .or_else(|| group.first_text(&["/groupLabels/alertname", "/title"]))
+    };
+    let name = name_of(*worst)?;
+    let others = current.iter();
+    let others = others
+        .filter(|alert| name_of(**alert) != Some(name))
+        .count();
+    Some(match others {
+        0 => name.to_owned(),
+        1 => format!("{name}, and 1 more alert"),
+        others => format!("{name}, and {others} more alerts"),
+    })
 }
 
-fn incident_fields<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentFields<'g> {
-    let severities = firing(group).filter_map(|alert| alert.text_or_number("/labels/severity"));
+/// The sender's word for the severity of an alert.
+fn severity(alert: JsonNode<'_>) -> Option<String> {
+    ["/labels/severity", "/labels/priority"]
+        .into_iter()
+        .find_map(|label| alert.text_or_number(label))
+}
+
+fn incident_fields<'g>(
+    hook: &HookContext<'_>,
+    group: JsonNode<'g>,
+    title: Option<&'g str>,
+) -> IncidentFields<'g> {
+    let severities = firing(group).filter_map(severity);
     let worst_of_alerts = hook.worst_severity(severities);
     let systems = firing(group).flat_map(|alert| {
         [
@@ -92,18 +140,20 @@ fn incident_fields<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentF
     // Cut rather than rejected: a large outage must still declare an incident.
     pivots.truncate(PIVOTS_MAX);
     IncidentFields {
-        title: title(group),
-        severity: group
-            .text_or_number("/commonLabels/severity")
-            // Common labels hold only what all alerts share; if they differ, the worst one counts.
-            .or(worst_of_alerts),
+        title,
+        // Common labels hold only what all alerts share; if they differ, the worst one counts.
+        severity: worst_of_alerts.or_else(|| group.text_or_number("/commonLabels/severity")),
         systems: systems.collect(),
         impact: group
             .text("/commonAnnotations/description")
             .map(Line::escaped),
         evidence: link
             .into_iter()
-            .chain(firing(group).take(LISTED_MAX).map(line))
+            .chain(
+                firing(group)
+                    .take(LISTED_MAX)
+                    .map(|alert| line(alert, group)),
+            )
             .chain(left_out)
             .collect(),
         pivots,
@@ -119,20 +169,41 @@ fn firing<'g>(group: JsonNode<'g>) -> impl Iterator<Item = JsonNode<'g>> {
         .filter(|alert| alert.text("/status") != Some("resolved"))
 }
 
+/// The alerts that a delivery is about: those that fire; all of them if the group is resolved.
+fn current<'g>(group: JsonNode<'g>) -> Vec<JsonNode<'g>> {
+    let firing: Vec<_> = firing(group).collect();
+    if firing.is_empty() {
+        group.list("/alerts").collect()
+    } else {
+        firing
+    }
+}
+
 /// The alert in one line.
-fn line(alert: JsonNode<'_>) -> String {
-    let name = alert.text("/labels/alertname").unwrap_or("alert");
+fn line(alert: JsonNode<'_>, group: JsonNode<'_>) -> String {
+    let name = alert.text("/labels/alertname").or_else(|| {
+        // Some senders leave the label out where the group is made by it.
+        group.first_text(&["/commonLabels/alertname", "/groupLabels/alertname"])
+    });
     let since = alert.text("/startsAt").unwrap_or("unknown");
     let what = alert
         .first_text(&["/annotations/description", "/annotations/summary"])
         .map(|what| format!(": {what}"));
-    let from = alert.text("/generatorURL").map(|url| format!(" ({url})"));
+    let links = [
+        ("", "/generatorURL"),
+        ("dashboard ", "/dashboardURL"),
+        ("panel ", "/panelURL"),
+        ("runbook ", "/annotations/runbook_url"),
+    ];
+    let links = links
+        .into_iter()
+        .filter_map(|(what, pointer)| alert.text(pointer).map(|url| format!(" ({what}{url})")));
     // One alert is one line of the report, even if its annotations have several.
     format!(
         "{} since {since}{}{}",
-        Line::escaped(name),
+        Line::escaped(name.unwrap_or("alert")),
         what.unwrap_or_default(),
-        from.unwrap_or_default()
+        links.collect::<String>()
     )
     .replace(['\n', '\r'], " ")
 }
@@ -147,12 +218,12 @@ fn workload(alert: JsonNode<'_>) -> Option<Pivot> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::samples::signed;
     use super::super::{IncidentTrigger, Vendor};
     use super::*;
-    use crate::incident::Severity;
+    use crate::incident::{Prose, Severity};
 
     fn alert(name: &str, severity: &str, status: &str, starts: &str) -> Value {
         json!({"status": status, "startsAt": starts, "endsAt": "0001-01-01T00:00:00Z",
@@ -172,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn group_is_same_incident_while_its_first_alert_fires() {
+    fn group_is_same_incident_whichever_alerts_fire() {
         let first = alert("Slow", "warning", "firing", "2026-11-23T13:00:00Z");
         let second = alert(
             "Down",
@@ -201,10 +272,18 @@ mod tests {
             declared("{}:{b}", std::slice::from_ref(&first)).key,
             "another group"
         );
+        assert_eq!(
+            trigger.key,
+            declared("{}:{a}", std::slice::from_ref(&second)).key,
+            "its oldest alert is over"
+        );
+        let firing = |trigger: &IncidentTrigger| trigger.group.clone().expect("a group");
+        let newest = firing(&trigger).newest_alert_at;
+        assert_eq!(newest.to_string(), "2026-11-23T13:05:00.123456789Z");
         let again = alert("Slow", "warning", "firing", "2026-11-24T13:00:00Z");
         assert_ne!(
-            trigger.key,
-            declared("{}:{a}", &[again]).key,
+            firing(&trigger).key,
+            firing(&declared("{}:{a}", &[again])).key,
             "it fires anew"
         );
         let over = alert("Slow", "warning", "resolved", "2026-11-23T13:00:00Z");
@@ -212,8 +291,52 @@ mod tests {
             panic!("no update")
         };
         assert_eq!(
-            (&update.key, update.note.as_str()),
-            (&trigger.key, "Alertmanager: resolved: Slow")
+            (&update.key, update.note.as_str(), update.has_ended),
+            (&trigger.key, "Alertmanager: resolved: Slow", true)
+        );
+    }
+
+    #[test]
+    fn title_is_that_of_alerts_that_fire() {
+        let at = "2026-11-23T13:00:00Z";
+        let over = alert("Over", "critical", "resolved", "2026-11-23T12:00:00Z");
+        let (slow, down) = (
+            alert("Slow", "warning", "firing", at),
+            alert("Down", "P0", "firing", at),
+        );
+        let trigger = declared("k", &[over.clone(), slow.clone()]);
+        assert_eq!(
+            (trigger.title.as_str(), trigger.severity),
+            ("Slow", Severity::Sev3)
+        );
+        assert_eq!(
+            trigger.started_at.map(|at| at.to_string()).as_deref(),
+            Some(at),
+            "an alert that is over did not begin it"
+        );
+        let trigger = declared("k", &[over, slow, down]);
+        assert_eq!(
+            (trigger.title.as_str(), trigger.severity),
+            ("Down, and 1 more alert", Severity::Sev1)
+        );
+    }
+
+    #[test]
+    fn alert_without_name_is_called_as_its_group() {
+        let group = json!({"version": "4", "groupKey": "k", "status": "firing",
+            "groupLabels": {"alertname": "Memory"}, "alerts": [{"status": "firing",
+            "startsAt": "2026-11-23T13:00:00Z", "labels": {}, "dashboardURL": "https://g/d/1",
+            "panelURL": "https://g/d/1?p=2", "annotations": {"runbook_url": "https://r"}}]});
+        let sample = signed(Vendor::Alertmanager, group.to_string().as_bytes());
+        let Ok(WebhookOutcome::Declare(trigger)) = sample.receive() else {
+            panic!("no declaration")
+        };
+        assert_eq!(trigger.title.as_str(), "Memory");
+        assert_eq!(
+            trigger.report.current_evidence.as_ref().map(Prose::as_str),
+            Some(
+                "Memory since 2026-11-23T13:00:00Z (dashboard https://g/d/1) (panel https://g/d/1?p=2) (runbook https://r)"
+            )
         );
     }
 

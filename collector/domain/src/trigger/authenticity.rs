@@ -12,6 +12,9 @@ use super::{HookConfig, REPLAY_SECONDS_MAX, WebhookError};
 /// Signatures of one delivery. A rotation needs two; each is compared with each secret.
 const SIGNATURES_MAX: usize = 16;
 
+/// Bytes of an HMAC-SHA256.
+pub(super) const SIGNATURE_BYTES: usize = 32;
+
 /// The value of a header; `None` if the header is repeated, since readers differ in which one they
 /// take.
 pub(super) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::authenticity::{check_authorization, header_text};
 use super::payload::{JsonNode, VendorEvent, parse_object};
-use super::{HookContext, WebhookDelivery, WebhookError, WebhookOutcome, generic};
+use super::{HookContext, WebhookDelivery, WebhookError, WebhookOutcome, generic, sender_json};
 
 const VERSION: &str = "1.0";
 const STRUCTURED: &str = "application/cloudevents+json";
@@ -98,7 +98,7 @@ fn structured(event: &Value) -> Result<CloudEvent, WebhookError> {
     // Data in another format says nothing to us, but its event still declares an incident.
     let data = decoded.map_or_else(
         || event.get("data").cloned(),
-        |bytes| serde_json::from_slice(&bytes).ok(),
+        |bytes| sender_json::parse(&bytes),
     );
     Ok(CloudEvent {
         version: text(event, "/specversion"),

@@ -43,9 +43,16 @@ pub(super) fn incident_fields<'e>(
 
 /// The sender's word for the severity.
 pub(super) fn severity(data: JsonNode<'_>) -> Option<String> {
-    ["/severity", "/priority", "/urgency", "/level"]
-        .iter()
-        .find_map(|pointer| data.text_or_number(pointer))
+    [
+        "/severity",
+        "/severity/name",
+        "/priority",
+        "/priority/name",
+        "/urgency",
+        "/level",
+    ]
+    .iter()
+    .find_map(|pointer| data.text_or_number(pointer))
 }
 
 fn evidence(data: JsonNode<'_>) -> impl Iterator<Item = String> {

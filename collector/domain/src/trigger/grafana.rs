@@ -8,10 +8,14 @@
 //! differ.
 
 use super::authenticity::{
-    check_authorization, check_signature, check_timestamp, from_hex, required_header,
+    SIGNATURE_BYTES, check_authorization, check_signature, check_timestamp, from_hex,
+    required_header,
 };
 use super::payload::{JsonNode, parse_object};
-use super::{HookContext, HookSecret, WebhookDelivery, WebhookError, WebhookOutcome, alerts};
+use super::{
+    HookConfig, HookContext, HookSecret, WebhookDelivery, WebhookError, WebhookOutcome, alerts,
+};
+use http::HeaderMap;
 
 pub(super) fn receive(
     hook: &HookContext<'_>,
@@ -39,8 +43,7 @@ fn verify(
     name: &str,
     delivery: &WebhookDelivery<'_>,
 ) -> Result<(), WebhookError> {
-    let signature = required_header(delivery.headers, name)?;
-    let signature = from_hex(signature).ok_or(WebhookError::NotAuthentic)?;
+    let signature = signature(delivery.headers, name)?;
     let keys: Vec<&str> = hook.config.secrets.iter().map(HookSecret::expose).collect();
     let Some(timestamp) = &hook.config.timestamp_header else {
         // Without a signed time a replay is possible, but has the key of the same incident.
@@ -51,10 +54,28 @@ fn verify(
     check_timestamp(time, delivery.received_at)
 }
 
+/// What can be checked before the body is read.
+pub(super) fn check_headers(config: &HookConfig, headers: &HeaderMap) -> Result<(), WebhookError> {
+    let Some(name) = &config.signature_header else {
+        return check_authorization(config, headers);
+    };
+    signature(headers, name)?;
+    config
+        .timestamp_header
+        .as_ref()
+        .map_or(Ok(()), |name| required_header(headers, name).map(drop))
+}
+
+fn signature(headers: &HeaderMap, name: &str) -> Result<Vec<u8>, WebhookError> {
+    from_hex(required_header(headers, name)?)
+        .filter(|signature| signature.len() == SIGNATURE_BYTES)
+        .ok_or(WebhookError::NotAuthentic)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::samples::{HOOKS, RECEIVED_SECONDS, receive};
-    use super::super::{HookConfig, HooksConfig, Vendor};
+    use super::super::{HooksConfig, Vendor};
     use super::*;
 
     // Grafana's documents, shortened: a time with a zone, and an end in the year 1.

@@ -101,6 +101,7 @@ fn updated(
     );
     Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
         severity,
+        has_ended,
         declare_if_unknown: (!has_ended).then_some(trigger),
         ..update
     })))

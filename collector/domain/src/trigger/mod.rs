@@ -17,6 +17,8 @@ mod opsgenie;
 mod pagerduty;
 mod payload;
 mod secret;
+mod sender_json;
+mod severity_words;
 mod slack;
 mod standard;
 
@@ -95,6 +97,8 @@ pub struct IncidentTrigger {
     pub key: String,
     /// The vendor's id of the event; the same in a retry.
     pub delivery: Option<Name>,
+    /// For groups of alerts, whose key is used again when they fire again.
+    pub group: Option<GroupFiring>,
     /// Who declares: the vendor, or the person who typed the command.
     pub by: Name,
     pub title: Name,
@@ -122,9 +126,25 @@ pub struct IncidentUpdate {
     pub note: Prose,
     /// The severity by the vendor, if the event is about that.
     pub severity: Option<Severity>,
+    /// The vendor says that the incident is over there. What it reports under this key from now on
+    /// has begun anew.
+    pub has_ended: bool,
+    /// As in [`IncidentTrigger`].
+    pub group: Option<GroupFiring>,
     /// Declares the incident if none has the key: it has become severe enough only now, or its
     /// first event was never delivered.
     pub declare_if_unknown: Option<Box<IncidentTrigger>>,
+}
+
+/// Which firing of a group of alerts a delivery is about. A group has one key for ever, but fires
+/// and is resolved many times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupFiring {
+    /// Names the group and the start of its oldest alert in this delivery. A delivery that comes
+    /// late, after the group was resolved, is known by it.
+    pub key: String,
+    /// When the newest alert of this delivery began.
+    pub newest_alert_at: Timestamp,
 }
 
 /// A response that the vendor reads or shows to a person.
@@ -240,6 +260,32 @@ impl fmt::Display for Vendor {
     }
 }
 
+/// Rejects a delivery by its headers alone, before its body is read: anybody can send a body, and
+/// each one takes memory. A token is checked in full. Of a signature, which covers the body, only
+/// the presence and form are.
+///
+/// # Errors
+/// [`WebhookError::NotConfigured`] and [`WebhookError::NotAuthentic`].
+pub fn check_headers(
+    vendor: Vendor,
+    hooks: &HooksConfig,
+    headers: &HeaderMap,
+) -> Result<(), WebhookError> {
+    let config = hooks
+        .section(vendor)
+        .ok_or(WebhookError::NotConfigured { vendor })?;
+    match vendor {
+        Vendor::Alertmanager | Vendor::CloudEvents => {
+            authenticity::check_authorization(config, headers)
+        }
+        Vendor::Grafana => grafana::check_headers(config, headers),
+        Vendor::IncidentIo | Vendor::Standard => standard::signature(headers).map(drop),
+        Vendor::Opsgenie => opsgenie::check_headers(config, headers),
+        Vendor::PagerDuty => pagerduty::signatures(headers).map(drop),
+        Vendor::Slack => slack::signature(headers).map(drop),
+    }
+}
+
 /// Authenticates a delivery, parses it, and returns what it asks for.
 ///
 /// # Errors
@@ -328,6 +374,42 @@ impl IncidentTrigger {
             affects: PotentialImpact::default(),
             pivots: self.pivots,
             trigger: Some(self.trigger),
+        }
+    }
+}
+
+impl IncidentTrigger {
+    /// The commands for the incident that this key declared earlier, and that is now reported
+    /// again. Returns none if the delivery says nothing new.
+    ///
+    /// `current` is the severity of the incident, and `reported` the worst one that the vendor has
+    /// reported so far: a commander who has overruled it is not overruled by a repetition.
+    #[must_use]
+    pub fn escalation(&self, current: Severity, reported: Severity) -> Option<IncidentUpdate> {
+        // The worst severity is the smallest.
+        (self.severity < current && self.severity < reported).then(|| IncidentUpdate {
+            severity: Some(self.severity),
+            ..self.note(&format!("worse, now {}", self.severity))
+        })
+    }
+
+    /// A note that the vendor reports it again, `how`.
+    #[must_use]
+    pub fn note(&self, how: &str) -> IncidentUpdate {
+        let evidence = self.report.current_evidence.as_ref();
+        let evidence = evidence.map(|text| format!("\n{text}")).unwrap_or_default();
+        IncidentUpdate {
+            key: self.key.clone(),
+            delivery: None,
+            by: self.by.clone(),
+            note: Prose::escaped(payload::truncated(&format!(
+                "{}: {how}: {}{evidence}",
+                self.trigger, self.title
+            ))),
+            severity: None,
+            has_ended: false,
+            group: None,
+            declare_if_unknown: None,
         }
     }
 }

@@ -9,20 +9,17 @@ use evidence_format::time::Timestamp;
 
 use super::authenticity::{check_authorization, check_token, header};
 use super::payload::{IncidentFields, JsonNode, VendorEvent, parse_object};
-use super::{HookContext, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome};
+use super::{
+    HookConfig, HookContext, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome,
+};
 use crate::incident::Name;
+use http::HeaderMap;
 
 pub(super) fn receive(
     hook: &HookContext<'_>,
     delivery: &WebhookDelivery<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
-    match &hook.config.token_header {
-        Some(name) => check_token(
-            hook.config,
-            header(delivery.headers, name).ok_or(WebhookError::NotAuthentic)?,
-        )?,
-        None => check_authorization(hook.config, delivery.headers)?,
-    }
+    check_headers(hook.config, delivery.headers)?;
     let body = parse_object(delivery.body)?;
     let whole = JsonNode(&body);
     let action = whole.required_text("/action", "action")?;
@@ -52,13 +49,23 @@ pub(super) fn receive(
                 ..update
             })))
         }
-        // Also `Close` and `Delete`: the alert is over, but the incident is closed by people.
-        "AddNote" | "Close" | "Delete" | "Escalate" | "UpdateMessage" | "UpdateDescription" => Ok(
-            WebhookOutcome::Update(Box::new(hook.update(&event, &note_text(action, alert)))),
+        // All that people do about a known incident is worth a note: who took it, and when. After
+        // `Close` and `Delete` the alert is over, but the incident is closed by people.
+        _ => Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
+            has_ended: matches!(action, "Close" | "Delete"),
+            ..hook.update(&event, &note_text(action, alert))
+        }))),
+    }
+}
+
+/// Checks the token or password, all of which is in the headers.
+pub(super) fn check_headers(config: &HookConfig, headers: &HeaderMap) -> Result<(), WebhookError> {
+    match &config.token_header {
+        Some(name) => check_token(
+            config,
+            header(headers, name).ok_or(WebhookError::NotAuthentic)?,
         ),
-        _ => Ok(WebhookOutcome::Ignored {
-            reason: "an action that concerns only Opsgenie",
-        }),
+        None => check_authorization(config, headers),
     }
 }
 
@@ -67,13 +74,21 @@ fn note_text(action: &str, alert: JsonNode<'_>) -> String {
         .text("/username")
         .map(|by| format!(" by {by}"))
         .unwrap_or_default();
-    let to = alert
-        .text_or_number("/priority")
-        .filter(|_| action == "UpdatePriority")
-        .map(|to| format!(" to {to}"))
-        .unwrap_or_default();
+    let to = match action {
+        "UpdatePriority" => alert.text_or_number("/priority"),
+        "AssignOwnership" | "TakeOwnership" | "EscalateNext" => {
+            alert.text("/owner").map(str::to_owned)
+        }
+        "AddTeam" => alert.text("/addedTeams").map(str::to_owned),
+        "AddResponder" | "AddRecipient" => alert
+            .first_text(&["/responder", "/recipient"])
+            .map(str::to_owned),
+        "Snooze" => alert.text("/snoozeEndDate").map(str::to_owned),
+        _ => None,
+    };
+    let to = to.map(|to| format!(" to {to}")).unwrap_or_default();
     let wrote = match action {
-        "AddNote" => alert.text("/note"),
+        "AddNote" | "Acknowledge" | "UnAcknowledge" | "Close" => alert.text("/note"),
         "UpdateMessage" => alert.text("/message"),
         "UpdateDescription" => alert.text("/description"),
         _ => None,

@@ -7,11 +7,12 @@
 //! `docs/webhooks/03-Webhook-Payload.md`, where `data` has another form for notes and status
 //! updates.
 
-use super::authenticity::{check_signature, from_hex, required_header};
+use super::authenticity::{SIGNATURE_BYTES, check_signature, from_hex, required_header};
 use super::payload::{IncidentFields, JsonNode, VendorEvent, parse_object, parse_time};
 use super::{
     HookContext, HookSecret, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome,
 };
+use http::HeaderMap;
 
 pub(super) fn receive(
     hook: &HookContext<'_>,
@@ -56,11 +57,10 @@ pub(super) fn receive(
                 ..update
             })))
         }
-        // Only the alert is over: an incident is closed by its closure checklist.
-        "incident.resolved" => note(hook, event, kind, "/data/id"),
-        "incident.annotated" | "incident.status_update_published" => {
-            note(hook, event, kind, "/data/incident/id")
-        }
+        // All that people do about a known incident is worth a note: who took it, who was called,
+        // where they meet. Only the alert is over once it is resolved: an incident is closed by its
+        // closure checklist.
+        _ if kind.starts_with("incident.") => note(hook, event, kind),
         _ => Ok(WebhookOutcome::Ignored {
             reason: "an event that concerns only PagerDuty",
         }),
@@ -68,13 +68,23 @@ pub(super) fn receive(
 }
 
 fn verify(secrets: &[HookSecret], delivery: &WebhookDelivery<'_>) -> Result<(), WebhookError> {
-    let signatures: Vec<_> = required_header(delivery.headers, "x-pagerduty-signature")?
+    let signatures = signatures(delivery.headers)?;
+    let keys: Vec<&str> = secrets.iter().map(HookSecret::expose).collect();
+    check_signature(&keys, &[delivery.body], &signatures)
+}
+
+/// The signatures of a delivery, at least one. They prove nothing yet.
+pub(super) fn signatures(headers: &HeaderMap) -> Result<Vec<Vec<u8>>, WebhookError> {
+    let signatures: Vec<_> = required_header(headers, "x-pagerduty-signature")?
         .split(',')
         // A part of another version or form is skipped: a valid one may stand beside it.
         .filter_map(|one| from_hex(one.trim().strip_prefix("v1=")?))
+        .filter(|signature| signature.len() == SIGNATURE_BYTES)
         .collect();
-    let keys: Vec<&str> = secrets.iter().map(HookSecret::expose).collect();
-    check_signature(&keys, &[delivery.body], &signatures)
+    if signatures.is_empty() {
+        return Err(WebhookError::NotAuthentic);
+    }
+    Ok(signatures)
 }
 
 fn vendor_event<'e>(event: JsonNode<'e>, kind: &'e str, id: &'e [&'e str]) -> VendorEvent<'e> {
@@ -85,43 +95,87 @@ fn vendor_event<'e>(event: JsonNode<'e>, kind: &'e str, id: &'e [&'e str]) -> Ve
     }
 }
 
-/// An update that adds a note to the incident whose id is at `pointer`.
+/// An update that adds a note to the event's incident.
 fn note(
     hook: &HookContext<'_>,
     event: JsonNode<'_>,
     kind: &str,
-    pointer: &str,
 ) -> Result<WebhookOutcome, WebhookError> {
-    let id = event.required_text(pointer, "incident id")?;
-    Ok(WebhookOutcome::Update(Box::new(hook.update(
-        &vendor_event(event, kind, &[id]),
-        &note_text(event, kind),
-    ))))
+    // `data` is the incident itself, or something that belongs to it, such as a note.
+    let id =
+        event
+            .first_text(&["/data/incident/id", "/data/id"])
+            .ok_or(WebhookError::Malformed {
+                missing: "incident id",
+            })?;
+    Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
+        has_ended: kind == "incident.resolved",
+        ..hook.update(&vendor_event(event, kind, &[id]), &note_text(event, kind))
+    })))
 }
 
 /// The event in one line, then the text that a person wrote, if any.
 fn note_text(event: JsonNode<'_>, kind: &str) -> String {
-    let happened = kind.trim_start_matches("incident.").replace('_', " ");
-    let priority = event
-        .text("/data/priority/summary")
-        .filter(|_| kind == "incident.priority_updated");
-    let service = event
-        .text("/data/service/summary")
-        .filter(|_| kind == "incident.service_updated");
-    let to = priority
-        .or(service)
-        .map(|to| format!(" to {to}"))
+    let happened = kind
+        .trim_start_matches("incident.")
+        .replace(['_', '.'], " ");
+    let to = match kind {
+        "incident.priority_updated" => event.text("/data/priority/summary").map(str::to_owned),
+        "incident.service_updated" => event.text("/data/service/summary").map(str::to_owned),
+        "incident.reassigned" | "incident.delegated" | "incident.escalated" => assignees(event),
+        _ => None,
+    };
+    let to = to.map(|to| format!(" to {to}")).unwrap_or_default();
+    let responder = event
+        .first_text(&["/data/user/summary", "/data/escalation_policy/summary"])
+        .filter(|_| kind.starts_with("incident.responder."))
+        .map(|responder| format!(": {responder}"))
         .unwrap_or_default();
     let by = event
         .text("/agent/summary")
         .map(|by| format!(" by {by}"))
         .unwrap_or_default();
     let wrote = event
-        // Notes have `content`, and status updates `message`.
-        .first_text(&["/data/content", "/data/message"])
+        // Notes have `content`, and status updates `message`; a workflow has a name.
+        .first_text(&["/data/content", "/data/message", "/data/summary"])
+        .filter(|_| kind != "incident.escalated")
         .map(|wrote| format!("\n{wrote}"))
         .unwrap_or_default();
-    format!("{happened}{to}{by}{wrote}")
+    format!(
+        "{happened}{responder}{to}{by}{wrote}{}",
+        bridge(event, kind)
+    )
+}
+
+/// The names of those who have the incident now.
+fn assignees(event: JsonNode<'_>) -> Option<String> {
+    let names: Vec<_> = event
+        .list("/data/assignees")
+        .filter_map(|assignee| assignee.text("/summary"))
+        .collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+/// Where people meet, one place a line.
+fn bridge(event: JsonNode<'_>, kind: &str) -> String {
+    if kind != "incident.conference_bridge.updated" {
+        return String::new();
+    }
+    let url = event
+        .first_text(&[
+            "/data/conference_url",
+            "/data/conference_bridge/conference_url",
+        ])
+        .map(str::to_owned);
+    let numbers = event.list("/data/conference_numbers").filter_map(|number| {
+        let label = number.text("/label").unwrap_or("number");
+        number
+            .text("/number")
+            .map(|number| format!("{label}: {number}"))
+    });
+    let number = event.text_or_number("/data/conference_bridge/conference_number");
+    let places = url.into_iter().chain(numbers).chain(number);
+    places.map(|place| format!("\n{place}")).collect()
 }
 
 fn incident_fields(event: JsonNode<'_>) -> IncidentFields<'_> {

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use evidence_format::time::Timestamp;
 use serde_json::Value;
 
-use super::{HookContext, IncidentTrigger, IncidentUpdate, WebhookError, key};
+use super::{
+    HookContext, IncidentTrigger, IncidentUpdate, WebhookError, key, sender_json, severity_words,
+};
 use crate::incident::{InitialReport, Line, Name, Pivot, PlayName, Prose, Severity};
 
 /// Affected systems that a declaration takes from a delivery; more say nothing specific.
@@ -16,45 +18,13 @@ pub(super) const PIVOTS_MAX: usize = 16;
 /// Characters of a vendor's text that are processed. A [`Prose`] has no room for more.
 const TEXT_CHARS_MAX: usize = 16 * 1024;
 
-/// Vendors' words for severities, which the configuration can override: priorities of PagerDuty and
-/// Opsgenie, PagerDuty's urgency, incident.io's default severities, the usual Prometheus label, and
-/// syslog's levels. `SEV-2` and `2` are understood too.
-const SEVERITY_WORDS: [(&str, Severity); 25] = [
-    ("p1", Severity::Sev1),
-    ("p2", Severity::Sev2),
-    ("p3", Severity::Sev3),
-    ("p4", Severity::Sev4),
-    ("p5", Severity::Sev4),
-    ("critical", Severity::Sev1),
-    ("crit", Severity::Sev1),
-    ("fatal", Severity::Sev1),
-    ("emergency", Severity::Sev1),
-    ("high", Severity::Sev2),
-    ("major", Severity::Sev2),
-    ("error", Severity::Sev2),
-    ("page", Severity::Sev2),
-    ("medium", Severity::Sev3),
-    ("moderate", Severity::Sev3),
-    ("minor", Severity::Sev3),
-    ("warning", Severity::Sev3),
-    ("warn", Severity::Sev3),
-    ("low", Severity::Sev4),
-    ("info", Severity::Sev4),
-    ("informational", Severity::Sev4),
-    ("notice", Severity::Sev4),
-    ("none", Severity::Sev4),
-    ("debug", Severity::Sev4),
-    ("ok", Severity::Sev4),
-];
-
 /// A value in a JSON document.
 #[derive(Clone, Copy)]
 pub(super) struct JsonNode<'v>(pub(super) &'v Value);
 
 /// Parses the body of an authentic delivery. serde_json limits its depth.
 pub(super) fn parse_object(body: &[u8]) -> Result<Value, WebhookError> {
-    serde_json::from_slice(body)
-        .ok()
+    sender_json::parse(body)
         .filter(Value::is_object)
         .ok_or(WebhookError::Malformed {
             missing: "JSON object",
@@ -157,7 +127,7 @@ impl HookContext<'_> {
             .unwrap_or(self.config.default_severity.0)
     }
 
-    fn known_severity(&self, word: &str) -> Option<Severity> {
+    pub(super) fn known_severity(&self, word: &str) -> Option<Severity> {
         // The operator's words come first: a team's P3 may be a SEV-1.
         let configured = self
             .config
@@ -168,11 +138,7 @@ impl HookContext<'_> {
         if configured.is_some() {
             return configured;
         }
-        SEVERITY_WORDS
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(word))
-            .map(|(_, severity)| *severity)
-            .or_else(|| word.parse().ok())
+        severity_words::severity(word)
     }
 
     /// The word that means the worst severity.
@@ -217,6 +183,7 @@ impl HookContext<'_> {
         Box::new(IncidentTrigger {
             key: key::key(self.vendor, event.id),
             delivery: event.delivery.map(Name::escaped),
+            group: None,
             by: self.author(),
             title: Name::escaped(truncated(fields.title.unwrap_or("untitled"))),
             severity: self.severity(fields.severity.as_deref()),
@@ -240,6 +207,8 @@ impl HookContext<'_> {
             by: self.author(),
             note: Prose::escaped(&format!("{}: {}", self.vendor, truncated(note))),
             severity: None,
+            has_ended: false,
+            group: None,
             declare_if_unknown: None,
         }
     }
@@ -272,7 +241,7 @@ mod tests {
             assert_eq!(of(&config, Some(word)), severity, "{word}");
         }
         assert_eq!(
-            (of(&config, Some("catastrophe")), of(&config, None)),
+            (of(&config, Some("purple")), of(&config, None)),
             (Severity::Sev2, Severity::Sev2),
             "the default"
         );
@@ -281,14 +250,8 @@ mod tests {
             .insert("p1".to_owned(), ConfiguredSeverity(Severity::Sev3));
         config.default_severity = ConfiguredSeverity(Severity::Sev4);
         assert_eq!(
-            (of(&config, Some("P1")), of(&config, Some("catastrophe"))),
+            (of(&config, Some("P1")), of(&config, Some("purple"))),
             (Severity::Sev3, Severity::Sev4)
-        );
-        let words: BTreeSet<_> = SEVERITY_WORDS.iter().map(|(word, _)| word).collect();
-        assert_eq!(
-            words.len(),
-            SEVERITY_WORDS.len(),
-            "no word means two things"
         );
     }
 

@@ -10,10 +10,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use http::HeaderMap;
 use serde_json::json;
 use url::form_urlencoded;
 
-use super::authenticity::{check_signature, check_timestamp, from_hex, required_header};
+use super::authenticity::{
+    SIGNATURE_BYTES, check_signature, check_timestamp, from_hex, required_header,
+};
 use super::payload::{IncidentFields, JsonNode, PIVOTS_MAX, VendorEvent};
 use super::{
     HookContext, HookSecret, IncidentTrigger, WebhookDelivery, WebhookError, WebhookOutcome,
@@ -94,11 +97,7 @@ fn field<'f>(form: &'f SlackForm<'_>, name: &str) -> Option<&'f str> {
 }
 
 fn verify(secrets: &[HookSecret], delivery: &WebhookDelivery<'_>) -> Result<(), WebhookError> {
-    let time = required_header(delivery.headers, "x-slack-request-timestamp")?;
-    let signature = required_header(delivery.headers, "x-slack-signature")?
-        .strip_prefix("v0=")
-        .and_then(from_hex)
-        .ok_or(WebhookError::NotAuthentic)?;
+    let (time, signature) = signature(delivery.headers)?;
     let keys: Vec<&str> = secrets.iter().map(HookSecret::expose).collect();
     check_signature(
         &keys,
@@ -106,6 +105,17 @@ fn verify(secrets: &[HookSecret], delivery: &WebhookDelivery<'_>) -> Result<(), 
         &[signature],
     )?;
     check_timestamp(time, delivery.received_at)
+}
+
+/// The signed time and the signature of a delivery. They prove nothing yet.
+pub(super) fn signature(headers: &HeaderMap) -> Result<(&str, Vec<u8>), WebhookError> {
+    let time = required_header(headers, "x-slack-request-timestamp")?;
+    let signature = required_header(headers, "x-slack-signature")?
+        .strip_prefix("v0=")
+        .and_then(from_hex)
+        .filter(|signature| signature.len() == SIGNATURE_BYTES)
+        .ok_or(WebhookError::NotAuthentic)?;
+    Ok((time, signature))
 }
 
 /// Answers the challenge that Slack's Events API sends to a new URL:
@@ -160,10 +170,19 @@ struct SlashCommand {
 fn parse_command(hook: &HookContext<'_>, text: &str) -> Result<SlashCommand, String> {
     let mut words = text.split_whitespace().peekable();
     // A single character can only be meant as a severity, and is worth an error if it is none.
-    let severity =
-        words.next_if(|word| word.to_ascii_lowercase().starts_with("sev") || word.len() == 1);
+    let severity = words.next_if(|word| {
+        word.to_ascii_lowercase().starts_with("sev") || word.len() == 1 || is_priority(word)
+    });
     let severity = severity
-        .map(|word| word.parse::<Severity>().map_err(|e| e.to_string()))
+        .map(|word| match word.parse::<Severity>() {
+            Ok(severity) => Ok(severity),
+            // `P1`, `SEV0`; but `sev7` is a slip, and not the lowest level of a long scale.
+            Err(error) => {
+                let known = hook.known_severity(word);
+                let is_slip = word.ends_with(['6', '7', '8', '9']);
+                known.filter(|_| !is_slip).ok_or_else(|| error.to_string())
+            }
+        })
         .transpose()?;
     let play = words.peek().map_or(Ok(None), |word| play(hook, word))?;
     let rest = words.skip(usize::from(play.is_some()));
@@ -203,6 +222,14 @@ fn play(hook: &HookContext<'_>, word: &str) -> Result<Option<PlayName>, String> 
         Err(unknown) if word.contains('-') && unknown.nearest.is_some() => Err(unknown.to_string()),
         Err(_) => Ok(None),
     }
+}
+
+/// True for `P1` and `S2`, with which some teams begin.
+fn is_priority(word: &str) -> bool {
+    let mut letters = word.chars();
+    matches!(letters.next(), Some('p' | 'P' | 's' | 'S'))
+        && word.len() == 2
+        && letters.next().is_some_and(|c| c.is_ascii_digit())
 }
 
 /// True for `kind=value` with a known kind: a title may contain another `=`.
@@ -281,6 +308,25 @@ mod tests {
             ("deploy <key> a=b & c", "general")
         );
         assert_eq!(trigger.severity, HookConfig::default().default_severity.0);
+    }
+
+    #[test]
+    fn command_takes_priorities_of_other_scales() {
+        for (text, severity) in [
+            ("P1 Key", Severity::Sev1),
+            ("p3 Key", Severity::Sev3),
+            ("sev0 Key", Severity::Sev1),
+            ("S2 Key", Severity::Sev2),
+        ] {
+            let Ok(WebhookOutcome::Declare(trigger)) = command(text) else {
+                panic!("{text}: no declaration")
+            };
+            assert_eq!(
+                (trigger.severity, trigger.title.as_str()),
+                (severity, "Key"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

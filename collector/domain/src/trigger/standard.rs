@@ -6,12 +6,28 @@
 //! is `whsec_` and the base64 of the key. Asymmetric signatures (`v1a`), which no sender here uses,
 //! are skipped, as the specification demands.
 
-use super::authenticity::{check_signature, check_timestamp, required_header};
+use super::authenticity::{SIGNATURE_BYTES, check_signature, check_timestamp, required_header};
 use super::payload::{JsonNode, VendorEvent, parse_object};
 use super::{
     HookContext, HookSecret, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome, generic,
 };
 use data_encoding::BASE64;
+use http::HeaderMap;
+
+/// What people do about an incident. It is worth a note, and declares nothing.
+const WORK_VERBS: [&str; 11] = [
+    "acknowledged",
+    "annotated",
+    "assigned",
+    "commented",
+    "delegated",
+    "joined",
+    "left",
+    "reassigned",
+    "snoozed",
+    "unacknowledged",
+    "unassigned",
+];
 
 pub(super) fn receive(
     hook: &HookContext<'_>,
@@ -37,15 +53,16 @@ pub(super) fn receive(
     let verb = kind.rsplit('.').next().unwrap_or(kind);
     let has_ended = matches!(
         verb,
-        "acknowledged" | "canceled" | "cancelled" | "closed" | "deleted" | "resolved"
+        "canceled" | "cancelled" | "closed" | "deleted" | "resolved"
     );
+    let is_work = WORK_VERBS.contains(&verb);
     // It cannot be matched with anything, and must not declare what it says is over.
-    if incident.is_none() && (has_ended || verb == "updated") {
+    if incident.is_none() && (has_ended || is_work || verb == "updated") {
         return Ok(WebhookOutcome::Ignored {
             reason: "update of an incident without an id",
         });
     }
-    if !has_ended && verb != "updated" {
+    if !has_ended && !is_work && verb != "updated" {
         return Ok(WebhookOutcome::Declare(hook.trigger(&event, fields)));
     }
     let title = fields
@@ -60,9 +77,10 @@ pub(super) fn receive(
     let severity = generic::severity(data)
         .is_some()
         .then_some(trigger.severity);
-    let declare_if_unknown = (!has_ended).then_some(trigger);
+    let declare_if_unknown = (!has_ended && !is_work).then_some(trigger);
     Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
         severity,
+        has_ended,
         declare_if_unknown,
         ..update
     })))
@@ -73,18 +91,11 @@ pub(super) fn verify<'d>(
     secrets: &[HookSecret],
     delivery: &WebhookDelivery<'d>,
 ) -> Result<&'d str, WebhookError> {
-    let id = required_header(delivery.headers, "webhook-id")?;
-    let time = required_header(delivery.headers, "webhook-timestamp")?;
-    let signatures = required_header(delivery.headers, "webhook-signature")?;
-    if id.is_empty() || id.contains('.') {
-        // With a dot, the same signed bytes could be split into another id and time.
-        return Err(WebhookError::NotAuthentic);
-    }
-    let signatures: Vec<_> = signatures
-        .split(' ')
-        // Other versions are skipped, as the specification demands.
-        .filter_map(|one| BASE64.decode(one.strip_prefix("v1,")?.as_bytes()).ok())
-        .collect();
+    let StandardSignature {
+        id,
+        time,
+        signatures,
+    } = signature(delivery.headers)?;
     let keys: Vec<Vec<u8>> = secrets.iter().filter_map(HookSecret::signing_key).collect();
     check_signature(
         &keys,
@@ -93,6 +104,38 @@ pub(super) fn verify<'d>(
     )?;
     check_timestamp(time, delivery.received_at)?;
     Ok(id)
+}
+
+/// The headers that sign a delivery.
+pub(super) struct StandardSignature<'h> {
+    id: &'h str,
+    time: &'h str,
+    signatures: Vec<Vec<u8>>,
+}
+
+/// Reads the headers that sign a delivery. They prove nothing yet.
+pub(super) fn signature(headers: &HeaderMap) -> Result<StandardSignature<'_>, WebhookError> {
+    let id = required_header(headers, "webhook-id")?;
+    let time = required_header(headers, "webhook-timestamp")?;
+    let signatures = required_header(headers, "webhook-signature")?;
+    if id.is_empty() || id.contains('.') {
+        // With a dot, the same signed bytes could be split into another id and time.
+        return Err(WebhookError::NotAuthentic);
+    }
+    let signatures: Vec<_> = signatures
+        .split(' ')
+        // Other versions are skipped, as the specification demands.
+        .filter_map(|one| BASE64.decode(one.strip_prefix("v1,")?.as_bytes()).ok())
+        .filter(|signature| signature.len() == SIGNATURE_BYTES)
+        .collect();
+    if signatures.is_empty() {
+        return Err(WebhookError::NotAuthentic);
+    }
+    Ok(StandardSignature {
+        id,
+        time,
+        signatures,
+    })
 }
 
 #[cfg(test)]

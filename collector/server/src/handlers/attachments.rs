@@ -40,7 +40,7 @@ pub(crate) async fn attach(
 ) -> Result<Response, Problem> {
     let name = query.one::<Line>("name")?;
     query.finish()?;
-    let bytes_max = state.config().attachment_bytes_max;
+    let bytes_max = state.settings().config.attachment_bytes_max;
     if content_length(request.headers()).is_some_and(|length| length > bytes_max) {
         return Err(too_large(bytes_max));
     }
@@ -57,7 +57,7 @@ pub(crate) async fn attach(
     // In a task of its own, since the handler is dropped if the client hangs up.
     let pipeline = state.patient_pipeline().clone();
     let attached = tokio::spawn(async move { pipeline.attach(attachment).await });
-    let idle_max = Duration::from_secs(state.config().idle_seconds_max);
+    let idle_max = Duration::from_secs(state.settings().config.idle_seconds_max);
     forward_body(request.into_body(), &send, bytes_max, idle_max).await;
     drop(send);
     let attached = attached

@@ -15,20 +15,25 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::stream;
 use http::HeaderMap;
 use serde::Serialize;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
+use crate::auth::is_still_valid;
+use crate::caller::Caller;
 use crate::events::EventWatcher;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::state::ServerState;
 use api::{ProblemCode, StreamEvent};
 use domain::incident::Incident;
-use platform::chain;
+use pipeline::PipelineError;
+use platform::{chain, clock};
 
 /// How often the journal is polled. A delay of this length feels immediate.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the token of a stream is looked up: one that is revoked shows nothing for longer.
+const TOKEN_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How often a silent stream sends a comment: proxies close connections that are silent for a
 /// minute.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -39,11 +44,16 @@ struct EventStream {
     pending: VecDeque<Event>,
     ticks: Interval,
     drain: CancellationToken,
+    state: ServerState,
+    caller: Caller,
+    /// When the token was last found to be valid.
+    checked_at: Instant,
 }
 
 /// `GET /v1/incidents/{id}/events`.
 pub(crate) async fn stream_events(
     State(state): State<ServerState>,
+    Extension(caller): Extension<Caller>,
     Extension(incident): Extension<Incident>,
     headers: HeaderMap,
     query: Query,
@@ -57,6 +67,9 @@ pub(crate) async fn stream_events(
         pending: VecDeque::new(),
         ticks,
         drain: state.drain().clone(),
+        state,
+        caller,
+        checked_at: Instant::now(),
     };
     let events = stream::unfold(events, |mut events| async move {
         let event = events.next().await?;
@@ -80,6 +93,21 @@ fn last_event_id(headers: &HeaderMap) -> Result<u64, Problem> {
 }
 
 impl EventStream {
+    /// The events since the last poll; `None` if the token is no longer valid. A stream shows a
+    /// journal for as long as its client likes, so a token is checked again and again.
+    async fn poll(&mut self) -> Result<Option<Vec<StreamEvent>>, PipelineError> {
+        if self.checked_at.elapsed() >= TOKEN_CHECK_INTERVAL {
+            if !is_still_valid(&self.state, &self.caller).await? {
+                return Ok(None);
+            }
+            self.checked_at = Instant::now();
+        }
+        if self.caller.expires_at <= clock::now() {
+            return Ok(None);
+        }
+        self.watcher.poll().await.map(Some)
+    }
+
     /// The next event. `None` ends the stream: the client reconnects, and resumes where it was.
     async fn next(&mut self) -> Option<Event> {
         loop {
@@ -88,8 +116,12 @@ impl EventStream {
             }
             tokio::select! {
                 () = self.drain.cancelled() => return None,
-                _ = self.ticks.tick() => match self.watcher.poll().await {
-                    Ok(events) => self.pending.extend(events.iter().map(sse_event)),
+                _ = self.ticks.tick() => match self.poll().await {
+                    Ok(None) => {
+                        debug!("ending an event stream: its token is no longer valid");
+                        return None;
+                    }
+                    Ok(Some(events)) => self.pending.extend(events.iter().map(sse_event)),
                     Err(error) => {
                         warn!(error = %chain(&error), "ending an event stream: cannot read the journal");
                         return None;

@@ -1,10 +1,12 @@
 //! Liveness and readiness, for supervisors and load balancers.
 
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use axum::extract::State;
 use http::StatusCode;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::state::ServerState;
@@ -13,7 +15,13 @@ use platform::chain;
 /// How long a store may take to answer, in seconds: probes do not wait much longer.
 const ANSWER_SECONDS_MAX: u64 = 5;
 
-/// `GET /healthz`.
+/// How long the result of a check is given to further requests: anybody may ask, and each check
+/// writes to the disk.
+const REUSE_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes that must have room: about what a declaration writes.
+const PROBE_BYTES: usize = 64 * 1024;
+
+/// `GET /healthz` and `GET /livez`.
 pub(crate) async fn is_alive() -> &'static str {
     "alive\n"
 }
@@ -25,13 +33,49 @@ pub(crate) async fn is_ready(
     if state.drain().is_cancelled() {
         return Err(not_ready("draining"));
     }
+    let mut last = state.last_check().lock().await;
+    let result = match *last {
+        Some((at, result)) if at.elapsed() < REUSE_INTERVAL => result,
+        Some(_) | None => {
+            let result = check(&state).await;
+            *last = Some((Instant::now(), result));
+            result
+        }
+    };
+    result.map(|()| "ready\n").map_err(not_ready)
+}
+
+/// Checks what a declaration and its captures need.
+async fn check(state: &ServerState) -> Result<(), &'static str> {
     if !answers("database", state.ledger().ping()).await {
-        return Err(not_ready("the database does not answer"));
+        return Err("the database does not answer");
     }
     if !answers("blob store", state.pipeline().parts.blobs.ping()).await {
-        return Err(not_ready("the blob store does not answer"));
+        return Err("the blob store does not answer");
     }
-    Ok("ready\n")
+    let folder = state.pipeline().work_folder().to_owned();
+    let probe = async {
+        let written = tokio::task::spawn_blocking(move || probe_room(&folder)).await;
+        written.map_err(io::Error::other)?
+    };
+    if !answers("disk", probe).await {
+        return Err("the store's folder cannot be written to: its disk is full, or it was removed");
+    }
+    Ok(())
+}
+
+/// Fails if a small file cannot be written. The free space of a file system says less: quotas and
+/// reserved blocks are not in it.
+fn probe_room(folder: &Path) -> io::Result<()> {
+    // The folder is made by the first capture, so its absence says nothing.
+    let folder = if folder.exists() {
+        folder
+    } else {
+        folder.parent().unwrap_or(folder)
+    };
+    let mut file = tempfile::tempfile_in(folder)?;
+    file.write_all(&[0; PROBE_BYTES])?;
+    file.sync_data() // some file systems find out only now
 }
 
 /// True if a probe succeeds in time. The log has the reason if it does not.

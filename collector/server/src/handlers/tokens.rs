@@ -22,6 +22,7 @@ pub(crate) async fn whoami(Extension(caller): Extension<Caller>) -> Json<CallerI
     let Caller {
         name,
         id,
+        token: _,
         role,
         incident,
         expires_at,

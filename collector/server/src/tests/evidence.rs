@@ -306,6 +306,33 @@ async fn serves_the_record_that_a_line_names() {
 }
 
 #[tokio::test]
+async fn event_stream_ends_with_its_token() {
+    let server = TestServer::new().await;
+    let (admin, owner) = (
+        server.token(TokenRole::Admin).await,
+        server.token(TokenRole::Owner).await,
+    );
+    let path = format!("/v1/incidents/{}/events", server.declare(&owner).await);
+    let short = server.token_for(TokenRole::Owner, None, Duration::from_secs(2));
+    let (_, short) = short.await;
+    let (id, revoked) = server
+        .token_for(TokenRole::Owner, None, VALIDITY_DEFAULT)
+        .await;
+    let mut ends = Vec::new();
+    for token in [&short, &revoked] {
+        let stream = server.send(request(token, Method::GET, &path, None)).await;
+        assert_eq!(stream.status(), 200);
+        ends.push(tokio::spawn(TestResponse::read(stream)));
+    }
+    let revoke = format!("/v1/tokens/{id}");
+    server.call(&admin, Method::DELETE, &revoke, None).await;
+    for end in ends {
+        let end = tokio::time::timeout(Duration::from_secs(8), end).await;
+        assert!(end.is_ok(), "the stream outlives its token");
+    }
+}
+
+#[tokio::test]
 async fn streams_events_and_resumes_after_last_event_id() {
     let server = TestServer::new().await;
     let owner = server.token(TokenRole::Owner).await;

@@ -209,6 +209,186 @@ async fn applies_each_later_event_of_vendor_once() {
     );
 }
 
+/// A group of Alertmanager: the name, severity, status and start of each alert.
+fn group(status: &str, alerts: &[(&str, &str, &str, &str)]) -> Value {
+    let alerts: Vec<_> = alerts
+        .iter()
+        .map(|(name, severity, status, starts)| {
+            serde_json::json!({"status": status, "startsAt": starts, "labels": {"alertname": name, "severity": severity}})
+        })
+        .collect();
+    serde_json::json!({"version": "4", "groupKey": "{}:{team=\"a\"}", "status": status, "alerts": alerts})
+}
+
+async fn send_group(server: &TestServer, group: Value) -> (String, String) {
+    let response = server
+        .post("0123456789abcdef0123", "/v1/hooks/alertmanager", group)
+        .await;
+    let json = response.json();
+    let text = |member: &str| json[member].as_str().unwrap_or_default().to_owned();
+    (text("outcome"), text("id"))
+}
+
+async fn journal(server: &TestServer, id: &str) -> Vec<(String, String)> {
+    let id = id.parse().expect("an id");
+    let entries = server.pipeline.entries(&id).await.expect("a journal");
+    let entries = entries.iter().map(|entry| {
+        let json = serde_json::to_value(&entry.event).expect("JSON");
+        (entry.kind().to_owned(), json.to_string())
+    });
+    entries.collect()
+}
+
+#[tokio::test]
+async fn firing_group_is_one_incident_until_it_is_resolved() {
+    let server = TestServer::with_config(CONFIG).await;
+    let a = ("A", "warning", "firing", "2026-11-20T08:00:00Z");
+    let b = ("B", "warning", "firing", "2026-11-20T08:05:00Z");
+    let early = ("E", "warning", "firing", "2026-11-20T07:00:00Z");
+    let (outcome, id) = send_group(&server, group("firing", &[a])).await;
+    assert_eq!(outcome, "declared");
+    // Others join, the oldest leaves, another joins that began before all of them.
+    let over = ("A", "warning", "resolved", "2026-11-20T08:00:00Z");
+    for alerts in [&[a, b][..], &[over, b], &[b], &[b, early], &[early]] {
+        let again = send_group(&server, group("firing", alerts)).await;
+        assert_eq!(again, ("known".to_owned(), id.clone()), "{alerts:?}");
+    }
+    let ended = ("E", "warning", "resolved", "2026-11-20T07:00:00Z");
+    let resolved = send_group(&server, group("resolved", &[ended])).await;
+    assert_eq!(resolved, ("updated".to_owned(), id.clone()));
+    // A delivery that was on its way when the group was resolved.
+    let late = send_group(&server, group("firing", &[b])).await;
+    assert_eq!(late, ("known".to_owned(), id.clone()));
+    let anew = ("A", "warning", "firing", "2026-11-20T09:00:00Z");
+    let (outcome, second) = send_group(&server, group("firing", &[anew])).await;
+    assert_eq!(outcome, "declared");
+    assert_ne!(id, second);
+    let noted = journal(&server, &id).await;
+    assert!(
+        noted
+            .iter()
+            .any(|(kind, text)| kind == "note" && text.contains(&second)),
+        "the first incident is still open: {noted:?}"
+    );
+    let again = send_group(&server, group("firing", &[anew])).await;
+    assert_eq!(again, ("known".to_owned(), second));
+}
+
+#[tokio::test]
+async fn worse_alert_raises_severity_once_and_never_lowers_it() {
+    let server = TestServer::with_config(CONFIG).await;
+    let admin = server.token(TokenRole::Admin).await;
+    let slow = ("Slow", "warning", "firing", "2026-11-20T08:00:00Z");
+    let down = ("Down", "critical", "firing", "2026-11-20T08:05:00Z");
+    let (_, id) = send_group(&server, group("firing", &[slow])).await;
+    let incident = id.parse().expect("an id");
+    let severity = async || {
+        let incident = server.pipeline.incident(&incident).await;
+        incident.expect("declared").severity.as_str()
+    };
+    assert_eq!(severity().await, "SEV-3");
+    let worse = send_group(&server, group("firing", &[slow, down])).await;
+    assert_eq!(worse, ("updated".to_owned(), id.clone()));
+    assert_eq!(severity().await, "SEV-1");
+    for alerts in [&[slow, down][..], &[slow]] {
+        let (outcome, _) = send_group(&server, group("firing", alerts)).await;
+        assert_eq!((outcome.as_str(), severity().await), ("known", "SEV-1"));
+    }
+    let lower = serde_json::json!({"severity": 3, "reason": "only the test system"});
+    server
+        .patch(&admin, &format!("/v1/incidents/{id}"), lower)
+        .await;
+    send_group(&server, group("firing", &[slow, down])).await;
+    assert_eq!(severity().await, "SEV-3", "the commander is not overruled");
+    let entries = journal(&server, &id).await;
+    let of = |kind: &str| entries.iter().filter(|(other, _)| other == kind).count();
+    assert_eq!((of("note"), of("incident.severity")), (1, 2), "{entries:?}");
+    let note = entries.iter().find(|(kind, _)| kind == "note");
+    let note = &note.expect("a note").1;
+    assert!(
+        note.contains("now SEV-1") && note.contains("Down"),
+        "{note}"
+    );
+}
+
+/// Sends an event signed as Standard Webhooks demand.
+async fn send_standard(server: &TestServer, message: &str, event: Value) -> Value {
+    let time = platform::clock::now().unix_nanoseconds() / 1_000_000_000;
+    let body = event.to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(&[7; 32]).expect("any length");
+    mac.update(format!("{message}.{time}.{body}").as_bytes());
+    let signature = data_encoding::BASE64.encode(&mac.finalize().into_bytes());
+    let request = Request::post("/v1/hooks/standard")
+        .header("webhook-id", message)
+        .header("webhook-timestamp", time.to_string())
+        .header("webhook-signature", format!("v1,{signature}"));
+    let request = request.body(Body::from(body)).expect("a request");
+    TestResponse::read(server.send(request).await).await.json()
+}
+
+#[tokio::test]
+async fn alert_that_fires_again_after_its_end_is_noted() {
+    let secret = data_encoding::BASE64.encode(&[7; 32]);
+    let config = format!("[hooks.standard]\nsecrets = ['whsec_{secret}']\n");
+    let server = TestServer::with_config(&config).await;
+    let event = |kind: &str, severity: &str| serde_json::json!({"type": kind, "data": {"id": "L1", "title": "Leak", "severity": severity}});
+    let first = send_standard(&server, "m1", event("alert.fired", "low")).await;
+    let id = first["id"].as_str().expect("an id").to_owned();
+    for (message, kind, severity, outcome) in [
+        ("m2", "alert.fired", "low", "known"),
+        ("m3", "alert.acknowledged", "low", "updated"),
+        ("m4", "alert.fired", "low", "known"),
+        ("m5", "alert.resolved", "low", "updated"),
+        ("m6", "alert.fired", "low", "updated"),
+        ("m7", "alert.fired", "low", "known"),
+        ("m8", "alert.fired", "P0", "updated"),
+        ("m9", "alert.fired", "P0", "known"),
+    ] {
+        let response = send_standard(&server, message, event(kind, severity)).await;
+        assert_eq!(response["outcome"], outcome, "{message} {kind}: {response}");
+        assert_eq!(response["id"], id.as_str());
+    }
+    let entries = journal(&server, &id).await;
+    let last: Vec<_> = entries
+        .iter()
+        .filter(|(kind, _)| kind == "note" || kind == "incident.severity")
+        .map(|(_, text)| text)
+        .collect();
+    assert_eq!(last.len(), 5, "{entries:?}");
+    assert!(
+        last[2].contains("reported again after it was over"),
+        "{last:?}"
+    );
+    assert!(last[4].contains("SEV-1"), "{last:?}");
+}
+
+#[tokio::test]
+async fn refuses_before_the_body_and_counts_refusals() {
+    let secret = data_encoding::BASE64.encode(&[7; 32]);
+    let config = format!(
+        "[hooks.standard]\nsecrets = ['whsec_{secret}']\n[hooks.pagerduty]\nsecrets = ['a secret of PagerDuty']\n{CONFIG}"
+    );
+    let server = TestServer::with_config(&config).await;
+    // Nothing of the body ever arrives.
+    let endless = || Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+    for (path, header) in [
+        ("/v1/hooks/standard", ("x-none", "")),
+        ("/v1/hooks/standard", ("webhook-signature", "v1,AAAA")),
+        ("/v1/hooks/pagerduty", ("x-pagerduty-signature", "v1=")),
+        ("/v1/hooks/alertmanager", ("authorization", "Bearer wrong")),
+    ] {
+        let request = Request::post(path).header(header.0, header.1);
+        let sent = server.send(request.body(endless()).expect("a request"));
+        let response = tokio::time::timeout(Duration::from_secs(5), sent).await;
+        let status = response.expect("without a body").status();
+        assert_eq!(status, 401, "{path} {header:?}");
+    }
+    let metrics = server.get("", "/metrics").await;
+    let text = String::from_utf8_lossy(&metrics.bytes).into_owned();
+    let line = "exhibit_webhooks_refused_total{vendor=\"standard\",reason=\"not-authentic\"} 2";
+    assert!(text.contains(line), "{text}");
+}
+
 /// The ids of all incidents, the last declared first.
 async fn declared_ids(server: &TestServer) -> Vec<IncidentId> {
     let all = OverviewQuery {

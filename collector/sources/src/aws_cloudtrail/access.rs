@@ -21,6 +21,7 @@ use aws_types::os_shim_internal::{Env, Fs};
 use evidence_format::id::IncidentId;
 use tokio_util::sync::CancellationToken;
 
+use super::process_credentials::ProcessCredentials;
 use super::{AUXILIARY_POLICY, RequestPolicy};
 use crate::config::AwsConfig;
 use crate::recorder::{QuotaKey, Recorder, Secrets, Transport};
@@ -73,6 +74,33 @@ impl AccountAccess {
         accesses.into_iter().collect()
     }
 
+    /// True if somebody has named these credentials, so that their account is expected.
+    pub(super) fn is_configured(&self) -> bool {
+        const VARIABLES: [&str; 6] = [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_PROFILE",
+            "AWS_ROLE_ARN",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+        ];
+        match self {
+            Self::Default => VARIABLES
+                .iter()
+                .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())),
+            Self::Profile(_) | Self::Role(_) => true,
+        }
+    }
+
+    /// A name for the item of an account that cannot be entered.
+    pub(super) fn item_name(&self) -> String {
+        let text = self.to_string();
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        text.chars()
+            .map(|c| if allowed(c) { c } else { '-' })
+            .collect()
+    }
+
     /// An SDK configuration with these credentials. Reads profiles and assumes roles anew, so that
     /// expired credentials are replaced.
     pub(super) async fn sdk_config(
@@ -105,7 +133,16 @@ impl AccountAccess {
                 .profile_name(name)
                 .credentials_provider(SecretRegistrar::new(provider, &transport.secrets));
         }
+        if let Some(command) = self.credential_process().await {
+            let provider = ProcessCredentials::new(&command);
+            loader =
+                loader.credentials_provider(SecretRegistrar::new(provider, &transport.secrets));
+        }
         let mut config = loader.load().await;
+        config = config
+            .into_builder()
+            .time_source(transport.aws_clock.clone())
+            .build();
         if config.region().is_none() {
             config = config
                 .into_builder()
@@ -121,6 +158,44 @@ impl AccountAccess {
             Self::Default | Self::Profile(_) => config,
         }
     }
+}
+
+impl AccountAccess {
+    /// The program that gives these credentials, if they come from one.
+    async fn credential_process(&self) -> Option<String> {
+        let profiles =
+            aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
+        let profiles = profiles.ok()?;
+        let name = match self {
+            Self::Profile(name) => name.as_str(),
+            // The environment comes first in the default chain.
+            Self::Default | Self::Role(_) if std::env::var_os("AWS_ACCESS_KEY_ID").is_some() => {
+                return None;
+            }
+            Self::Default | Self::Role(_) => profiles.selected_profile(),
+        };
+        let profile = profiles.get_profile(name)?;
+        // In this order the SDK looks at a profile; the process is the last.
+        const EARLIER: [&str; 6] = [
+            "role_arn",
+            "source_profile",
+            "credential_source",
+            "web_identity_token_file",
+            "sso_session",
+            "aws_access_key_id",
+        ];
+        if EARLIER.iter().any(|key| profile.get(key).is_some()) {
+            return None;
+        }
+        profile.get("credential_process").map(str::to_owned)
+    }
+}
+
+/// The region that the environment or the profile names.
+pub(super) fn configured_region(config: &SdkConfig) -> Option<String> {
+    let region = config.region().map(ToString::to_string)?;
+    // Whoever configures the fallback gets what they would get without.
+    (region != FALLBACK_REGION).then_some(region)
 }
 
 impl fmt::Display for AccountAccess {

@@ -1,5 +1,8 @@
 //! Captures one region of one account: records the identity, then pages through LookupEvents.
 
+use std::collections::HashSet;
+
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::config::{Builder, Region};
 use aws_sdk_cloudtrail::error::{ProvideErrorMetadata, SdkError};
@@ -7,9 +10,11 @@ use aws_sdk_cloudtrail::operation::lookup_events::LookupEventsError;
 use aws_sdk_cloudtrail::primitives::DateTime;
 use aws_sdk_cloudtrail::types::{LookupAttribute, LookupAttributeKey};
 use evidence_format::coverage::{EndReason, GapReason};
+use evidence_format::digest::Digest;
 use tokio::sync::Mutex;
 
 use super::access::AccountAccess;
+use super::partition::is_same;
 use super::slices::{SliceCursor, TimeSlice};
 use super::trimmer::ResponseTrimmer;
 use super::{
@@ -67,6 +72,16 @@ pub(super) async fn capture(step: &CaptureStep, cx: &CaptureContext) -> Result<(
     };
     let recorder = cx.recorder.with_policy(policy);
     capture.record_identity(&recorder).await?;
+    if step.target.region.is_none() {
+        // The plan could not enter the account, and so does not know its regions.
+        return Err(Incomplete {
+            ended: EndReason::Failed,
+            reason: GapReason::Unauthenticated,
+            what: format!(
+                "{LOOKUP_EVENTS}: the account could be entered only after the plan was made: capture again"
+            ),
+        });
+    }
     capture.fetch_first_page(&recorder).await?;
     let slices = capture.cursor.lock().await.slices.len();
     // Slices run to their ends even if one fails, so that a failure costs only its own slice. Each
@@ -85,16 +100,33 @@ impl StepCapture<'_> {
             .access
             .sdk_config(recorder.transport(), Some(&self.cx.incident))
             .await;
-        let config = aws_sdk_sts::config::Builder::from(&config)
-            .http_client(recorder.with_policy(AUXILIARY_POLICY.clone()))
-            .build();
-        let answer = aws_sdk_sts::Client::from_conf(config)
-            .get_caller_identity()
-            .send()
-            .await;
+        let mut builder = aws_sdk_sts::config::Builder::from(&config)
+            .http_client(recorder.with_policy(AUXILIARY_POLICY.clone()));
+        let own = config.region().map(AsRef::as_ref).unwrap_or_default();
+        if !self.region.as_ref().is_empty() && !is_same(own, self.region.as_ref()) {
+            // The credentials are unknown in another partition.
+            builder = builder.region(self.region.clone());
+        }
+        let client = aws_sdk_sts::Client::from_conf(builder.build());
+        let mut answer = client.get_caller_identity().send().await;
+        if let Err(error) = &answer
+            && self.corrects_clock(recorder, error)
+        {
+            answer = client.get_caller_identity().send().await;
+        }
         answer
             .map(drop)
             .map_err(|error| incomplete(GET_CALLER_IDENTITY, &error, error.code()))
+    }
+
+    /// True if AWS has refused the time of this machine, and a new one is worth a try.
+    fn corrects_clock<E: ProvideErrorMetadata>(
+        &self,
+        recorder: &Recorder,
+        error: &SdkError<E>,
+    ) -> bool {
+        let clock = &recorder.transport().aws_clock;
+        clock.correct(error.code(), error.raw_response())
     }
 
     /// Fetches the first page and divides the rest of the window according to it. Does nothing if
@@ -146,6 +178,8 @@ struct Pager<'c, 'a> {
     capture: &'c StepCapture<'a>,
     recorder: Recorder,
     client: Client,
+    /// Of all pages that this pager has received.
+    seen_tokens: HashSet<Digest>,
 }
 
 impl<'c, 'a> Pager<'c, 'a> {
@@ -155,6 +189,7 @@ impl<'c, 'a> Pager<'c, 'a> {
             capture,
             recorder,
             client,
+            seen_tokens: HashSet::new(),
         }
     }
 
@@ -163,6 +198,13 @@ impl<'c, 'a> Pager<'c, 'a> {
     async fn next_page(&mut self, index: usize) -> Result<Option<i64>, Incomplete> {
         let slice = self.capture.cursor.lock().await.slices[index].clone();
         let (PageInfo { token, oldest }, slice) = self.fetch(slice).await?;
+        // An empty token continues nothing.
+        let token = token.filter(|token| !token.is_empty());
+        if let Some(token) = &token
+            && !self.seen_tokens.insert(Digest::of(token.as_bytes()))
+        {
+            return Err(loops());
+        }
         let next = slice_after_page(slice, token, oldest)?;
         // The lock is held until the cursor is durable: otherwise a page of another slice could be
         // persisted later with an older cursor.
@@ -188,6 +230,8 @@ impl<'c, 'a> Pager<'c, 'a> {
             tries += 1;
             let code = error.code();
             match code {
+                _ if tries < PAGE_TRIES_MAX
+                    && self.capture.corrects_clock(&self.recorder, &error) => {}
                 _ if tries >= PAGE_TRIES_MAX => {
                     return Err(incomplete(LOOKUP_EVENTS, &error, code));
                 }
@@ -258,14 +302,18 @@ fn slice_after_page(
         });
     };
     if slice.token.as_ref() == Some(&token) {
-        let what = format!("{LOOKUP_EVENTS}: a page has its own token as the next one's");
-        return Err(Incomplete {
-            ended: EndReason::Failed,
-            reason: GapReason::Malformed,
-            what,
-        });
+        return Err(loops());
     }
     Ok(slice.advanced_to(&token, oldest))
+}
+
+/// The pages lead back to where they were, and would never end.
+fn loops() -> Incomplete {
+    Incomplete {
+        ended: EndReason::Failed,
+        reason: GapReason::Malformed,
+        what: format!("{LOOKUP_EVENTS}: a page has the token of an earlier one as the next one's"),
+    }
 }
 
 /// What the failure of `operation` means for the step.
@@ -292,6 +340,7 @@ fn incomplete<E: std::error::Error + 'static>(
             | "MissingAuthenticationToken",
         ) => (EndReason::Failed, GapReason::Unauthenticated),
         Some(_) => (EndReason::Failed, GapReason::Refused),
+        None if has_no_credentials(error) => (EndReason::Failed, GapReason::Unauthenticated),
         None => (EndReason::Failed, GapReason::Malformed),
     };
     let cause = code.map_or_else(|| platform::chain(error), str::to_owned);
@@ -300,6 +349,18 @@ fn incomplete<E: std::error::Error + 'static>(
         reason,
         what: format!("{operation}: {cause}"),
     }
+}
+
+/// True if no request was sent, since there are no credentials to sign it with.
+fn has_no_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<CredentialsError>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// The filter for a pivot. LookupEvents takes one (CloudTrail API Reference, LookupAttribute).

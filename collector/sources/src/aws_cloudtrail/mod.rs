@@ -8,8 +8,12 @@
 
 mod access;
 mod capture;
+mod clock;
+mod endpoint;
 mod estimate;
 mod parse;
+mod partition;
+mod process_credentials;
 mod slices;
 mod trimmer;
 
@@ -18,6 +22,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_config::Region;
 use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -34,11 +39,14 @@ use super::coverage::{
 use super::recorder::{QuotaKey, RequestPolicy, RequestRate, RetryDecision};
 use super::{CaptureMode, Incomplete, ReadinessProbe, RemoteSource, Source, not_configured};
 use access::AccountAccess;
+pub(crate) use clock::ClockCorrection;
 use domain::incident::PivotKind;
 use domain::plan::{
     CaptureStep, CaptureTarget, EvidenceLifetime, Offer, OfferReadiness, Readiness, ReadinessState,
     RequestQuota, SettleRule,
 };
+use endpoint::EndpointProbe;
+use partition::Partition;
 
 pub(crate) static SOURCE: AwsCloudTrail = AwsCloudTrail;
 
@@ -96,29 +104,6 @@ static OFFER: Offer = Offer {
     ],
     page_bytes: Some(100_000),
 };
-
-/// Regions that are enabled by default in every account ("Specify which AWS Regions your account
-/// can use", AWS Account Management Reference Guide). Captured if we may not list the account's
-/// own.
-const DEFAULT_REGIONS: &[&str] = &[
-    "ap-northeast-1",
-    "ap-northeast-2",
-    "ap-northeast-3",
-    "ap-south-1",
-    "ap-southeast-1",
-    "ap-southeast-2",
-    "ca-central-1",
-    "eu-central-1",
-    "eu-north-1",
-    "eu-west-1",
-    "eu-west-2",
-    "eu-west-3",
-    "sa-east-1",
-    "us-east-1",
-    "us-east-2",
-    "us-west-1",
-    "us-west-2",
-];
 
 /// For the few requests to other services: STS, Account Management.
 static AUXILIARY_POLICY: LazyLock<RequestPolicy> = LazyLock::new(|| {
@@ -183,12 +168,15 @@ impl Source for AwsCloudTrail {
             let check = inspect_account(&access, cx);
             let account = timeout(READINESS_TIMEOUT, check).await.unwrap_or_else(|_| {
                 let seconds = READINESS_TIMEOUT.as_secs();
-                let problem = format!("no response within {seconds} s");
-                Err(AccountError::Unreachable(problem))
+                Err(EntryError {
+                    text: format!("no response within {seconds} s"),
+                    is_configured: access.is_configured(),
+                })
             });
             (access, account)
         });
-        let readiness = readiness(join_all(checks).await);
+        let mut readiness = readiness(join_all(checks).await);
+        readiness.problems.extend(cx.transport.aws_clock.problem());
         match cx.estimate {
             Some(window) => estimate::estimate(readiness, window, cx).await,
             None => readiness,
@@ -239,57 +227,134 @@ struct DiscoveredAccount {
 const NO_CREDENTIALS: &str = "no credentials in the environment, a profile, a web identity, a \
                               container or an instance";
 
-/// An account that cannot be captured, in words.
-enum AccountError {
-    /// There are no credentials: nobody has set this up.
-    NoCredentials(String),
-    /// There are credentials, but they do not lead to an account.
-    Unreachable(String),
+/// An account cannot be entered.
+struct EntryError {
+    text: String,
+    /// There are credentials, or somebody has said where to get them. Without any, nobody expects
+    /// the account to be captured.
+    is_configured: bool,
 }
 
 /// Finds out which account `access` leads to, under which identity, and which regions it has.
 async fn inspect_account(
     access: &AccountAccess,
     cx: &ReadinessProbe,
-) -> Result<DiscoveredAccount, AccountError> {
-    let config = access.sdk_config(&cx.transport, cx.incident.as_ref()).await;
+) -> Result<DiscoveredAccount, EntryError> {
+    let mut config = access.sdk_config(&cx.transport, cx.incident.as_ref()).await;
     // fetched first, so that the problem is about missing credentials, not about a request
-    let provider = config
-        .credentials_provider()
-        .ok_or_else(|| AccountError::NoCredentials("no credentials".to_owned()))?;
-    provider.provide_credentials().await.map_err(|cause| {
-        let text = platform::chain(&cause);
-        match cause {
-            CredentialsError::CredentialsNotLoaded(_) => AccountError::NoCredentials(text),
-            _ => AccountError::Unreachable(text),
-        }
-    })?;
-    let caller = aws_sdk_sts::Client::new(&config)
-        .get_caller_identity()
-        .send()
+    let Some(provider) = config.credentials_provider() else {
+        return Err(EntryError {
+            text: "no credentials".to_owned(),
+            is_configured: access.is_configured(),
+        });
+    };
+    provider
+        .provide_credentials()
         .await
-        .map_err(|error| AccountError::Unreachable(describe_error(GET_CALLER_IDENTITY, &error)))?;
+        .map_err(|cause| EntryError {
+            is_configured: access.is_configured()
+                || !matches!(cause, CredentialsError::CredentialsNotLoaded(_)),
+            text: platform::chain(&cause),
+        })?;
+    let entered = |text| EntryError {
+        text,
+        is_configured: true,
+    };
+    let mut caller = caller_identity(&config, cx).await;
+    let configured = access::configured_region(&config);
+    if configured.is_none() {
+        // Credentials of another partition are unknown in the region that we fall back to.
+        for partition in &partition::OTHERS {
+            if !caller.as_ref().is_err_and(|error| error.is_unknown) {
+                break;
+            }
+            let region = Region::from_static(partition.default_regions[0]);
+            let elsewhere = config.clone().into_builder().region(region).build();
+            if let Ok(found) = caller_identity(&elsewhere, cx).await {
+                (caller, config) = (Ok(found), elsewhere);
+            }
+        }
+    }
+    let CallerIdentity {
+        account,
+        arn,
+        endpoint,
+    } = caller.map_err(|error| entered(error.text))?;
+    let partition = Partition::of_arn(&arn);
     let mut problems = Vec::new();
     let regions = match &cx.config.aws_cloudtrail.regions {
         Some(regions) => regions.clone(),
         None => enabled_regions(&config).await.unwrap_or_else(|error| {
+            let regions = partition.regions(configured.as_deref());
             problems.push(format!(
                 "{error}: only the {} regions that are enabled by default are captured; \
                  grant {LIST_REGIONS}",
-                DEFAULT_REGIONS.len()
+                regions.len()
             ));
-            DEFAULT_REGIONS
-                .iter()
-                .map(|&region| region.to_owned())
-                .collect()
+            regions
         }),
     };
     Ok(DiscoveredAccount {
-        id: caller.account().unwrap_or("unknown").to_owned(),
-        identity: caller.arn().unwrap_or("unknown").to_owned(),
+        id: account,
+        // A name of AWS is only as good as who gives it.
+        identity: match endpoint::not_of_aws(&endpoint) {
+            Some(other) => {
+                problems.push(format!("{other} answers, which is not AWS"));
+                format!("{arn} (says {other}, which is not AWS)")
+            }
+            None => arn,
+        },
         regions,
         problems,
     })
+}
+
+/// Whose credentials they are.
+struct CallerIdentity {
+    account: String,
+    arn: String,
+    endpoint: EndpointProbe,
+}
+
+struct CallerError {
+    text: String,
+    /// The partition does not know the credentials.
+    is_unknown: bool,
+}
+
+async fn caller_identity(
+    config: &SdkConfig,
+    cx: &ReadinessProbe,
+) -> Result<CallerIdentity, CallerError> {
+    let client = aws_sdk_sts::Client::new(config);
+    let endpoint = EndpointProbe::default();
+    let ask = || {
+        let request = client.get_caller_identity().customize();
+        request.interceptor(endpoint.clone()).send()
+    };
+    let mut answer = ask().await;
+    if let Err(error) = &answer
+        && cx
+            .transport
+            .aws_clock
+            .correct(error.code(), error.raw_response())
+    {
+        answer = ask().await;
+    }
+    match answer {
+        Ok(caller) => Ok(CallerIdentity {
+            account: caller.account().unwrap_or("unknown").to_owned(),
+            arn: caller.arn().unwrap_or("unknown").to_owned(),
+            endpoint,
+        }),
+        Err(error) => Err(CallerError {
+            is_unknown: matches!(
+                error.code(),
+                Some("InvalidClientTokenId" | "UnrecognizedClientException")
+            ),
+            text: describe_error(GET_CALLER_IDENTITY, &error),
+        }),
+    }
 }
 
 async fn enabled_regions(config: &SdkConfig) -> Result<Vec<String>, String> {
@@ -331,11 +396,11 @@ fn is_refusal(code: &str) -> bool {
 }
 
 /// One target for each region of each account. An account that several credentials lead to is
-/// captured with the first of them.
-fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, AccountError>)>) -> Readiness {
+/// captured with the first of them. One that is configured and cannot be entered is a target too:
+/// the capture tries again, and what it fails with is sealed as a gap.
+fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, EntryError>)>) -> Readiness {
     let (mut accounts, mut problems) = (BTreeMap::new(), Vec::new());
-    // Expired credentials were set up by somebody, who must learn that they do not work.
-    let mut state = ReadinessState::NotConfigured;
+    let mut closed = Vec::new();
     for (access, account) in checks {
         match account {
             Ok(account) if !accounts.contains_key(&account.id) => {
@@ -349,16 +414,18 @@ fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, AccountError>
             }
             Ok(_) => {}
             // The SDK's text lists every attempt in a line of its own, and says no more than this.
-            Err(AccountError::NoCredentials(_)) if access == AccountAccess::Default => {
+            Err(error) if access == AccountAccess::Default && !error.is_configured => {
                 problems.push(NO_CREDENTIALS.to_owned());
             }
-            Err(AccountError::NoCredentials(error) | AccountError::Unreachable(error)) => {
-                state = ReadinessState::Unavailable;
-                let name = match access {
+            Err(error) => {
+                let name = match &access {
                     AccountAccess::Default => "default credentials".to_owned(),
                     AccountAccess::Profile(_) | AccountAccess::Role(_) => access.to_string(),
                 };
-                problems.push(format!("{name}: {error}"));
+                problems.push(format!("{name}: {}", error.text));
+                if error.is_configured {
+                    closed.push(closed_account(&access));
+                }
             }
         }
     }
@@ -366,10 +433,26 @@ fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, AccountError>
         .values()
         .flat_map(|(access, account)| account_targets(access, account))
         .map(|target| OfferReadiness::ready(&OFFER, target))
+        .chain(closed)
         .collect();
     let source = OFFER.source.parse().expect("a name");
-    // `state` counts only if no account was found
-    Readiness::of_offers(source, state, offers, problems)
+    // without credentials for any account
+    Readiness::of_offers(source, ReadinessState::NotConfigured, offers, problems)
+}
+
+/// The offer of an account of which neither the number nor the regions are known.
+fn closed_account(access: &AccountAccess) -> OfferReadiness {
+    let target = CaptureTarget {
+        name: Some(access.item_name()),
+        account: None,
+        region: None,
+        identity: None,
+        access: Some(access.to_string()),
+    };
+    OfferReadiness {
+        state: ReadinessState::Unavailable,
+        ..OfferReadiness::ready(&OFFER, target)
+    }
 }
 
 fn account_targets<'a>(

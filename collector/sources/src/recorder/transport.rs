@@ -17,6 +17,7 @@ use super::quota::Quotas;
 use super::secrets::Secrets;
 use super::trust::{self, ClientCache, TransportError};
 use super::{RequestPolicy, TlsTrust, TruncatedBody};
+use crate::aws_cloudtrail::ClockCorrection;
 use platform::clock;
 
 /// Most memory that is allocated because of a `Content-Length`, which a server can make up. Usual
@@ -30,6 +31,8 @@ pub struct Transport {
     pub(super) quotas: Quotas,
     /// Our own credentials, which are removed from all records.
     pub(crate) secrets: Secrets,
+    /// AWS' clock, as far as it is known.
+    pub(crate) aws_clock: ClockCorrection,
 }
 
 impl Transport {
@@ -43,6 +46,7 @@ impl Transport {
             clients: ClientCache::default(),
             quotas: Quotas::default(),
             secrets: Secrets::default(),
+            aws_clock: ClockCorrection::default(),
         };
         transport.client(&Arc::default(), "")?;
         Ok(transport)

@@ -194,7 +194,7 @@ impl GlobalOptions {
     }
 
     /// The folder of the store, by --store, the environment or default.
-    fn store_folder(&self) -> Result<PathBuf> {
+    pub(crate) fn store_folder(&self) -> Result<PathBuf> {
         let given = self.store.clone();
         match given.or(BackendArguments::from_environment()?.store) {
             Some(folder) => Ok(folder),

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::BlobError;
+use crate::database::FileIdentity;
 use platform::random_hex;
 
 /// Subfolder of files that are still being written. No key may begin with it.
@@ -34,6 +35,8 @@ const SYNCED_FOLDERS_MAX: usize = 10_000;
 #[derive(Clone, Debug)]
 pub(super) struct BlobFolder {
     root: PathBuf,
+    /// A folder that was removed must not be made anew: what it held would be missed by nobody.
+    identity: FileIdentity,
     /// Folders that this process has synced, with all folders above them up to the root. Folders
     /// are never removed, so this stays true.
     synced: Arc<Mutex<HashSet<PathBuf>>>,
@@ -72,11 +75,13 @@ impl ObjectContent for File {
 impl BlobFolder {
     /// Opens the folder at `root` and changes nothing in it.
     pub(super) fn open_to_read(root: &Path) -> Result<Self, BlobError> {
-        let root = root.canonicalize().map_err(|cause| BlobError::OpenFolder {
+        let fail = |cause| BlobError::OpenFolder {
             path: root.to_owned(),
             cause,
-        })?;
+        };
+        let root = root.canonicalize().map_err(fail)?;
         Ok(Self {
+            identity: FileIdentity::of(&root).map_err(fail)?,
             root,
             synced: Arc::default(),
         })
@@ -99,6 +104,7 @@ impl BlobFolder {
         sync_up_to(&root.join(UNFINISHED), existing).map_err(fail)?;
         let root = root.canonicalize().map_err(fail)?;
         let folder = Self {
+            identity: FileIdentity::of(&root).map_err(fail)?,
             root,
             synced: Arc::default(),
         };
@@ -108,6 +114,11 @@ impl BlobFolder {
 
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Fails if the folder was removed or replaced since it was opened.
+    pub(super) fn check_identity(&self) -> io::Result<()> {
+        self.identity.check()
     }
 
     pub(super) fn path(&self, key: &str) -> PathBuf {
@@ -123,6 +134,7 @@ impl BlobFolder {
     ) -> Result<(), BlobError> {
         let path = self.path(key);
         let fail = |cause: io::Error| BlobError::of_io("write", key, cause);
+        self.check_identity().map_err(fail)?;
         let is_ours = !path.exists() && self.publish(&path, content).map_err(fail)?;
         if !is_ours && !is_same(&path, content).map_err(fail)? {
             return Err(BlobError::Exists {

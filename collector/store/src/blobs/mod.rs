@@ -314,12 +314,18 @@ impl Blobs {
     pub async fn ping(&self) -> Result<(), BlobError> {
         if let BlobBackend::Folder(folder) = &self.backend {
             // Looking for an absent file would also succeed if the whole folder had disappeared.
-            let (root, location) = (folder.root().to_owned(), self.locate(""));
-            let listing = blocking(move || std::fs::read_dir(root)).await;
-            return listing.map(|_| ()).map_err(|cause| BlobError::OpenFolder {
-                path: location.into(),
-                cause,
+            let (folder, location) = (folder.clone(), self.locate(""));
+            let listing = blocking(move || {
+                folder.check_identity()?;
+                std::fs::read_dir(folder.root())
             });
+            return listing
+                .await
+                .map(|_| ())
+                .map_err(|cause| BlobError::OpenFolder {
+                    path: location.into(),
+                    cause,
+                });
         }
         self.exists("ping").await.map(|_| ()) // any response will do
     }

@@ -13,7 +13,9 @@ use url::Url;
 
 use super::file::{StorageFault, path_of, read_only_urls};
 use super::retry::RetryState;
-use super::{Database, DatabaseEngine, DatabaseError, OUTAGE_SECONDS_MAX, TransactionError};
+use super::{
+    Database, DatabaseEngine, DatabaseError, FileIdentity, OUTAGE_SECONDS_MAX, TransactionError,
+};
 
 /// Size of each of the two pools that a process has for a PostgreSQL: one reads, one writes.
 const CONNECTIONS_MAX: u32 = 8;
@@ -146,8 +148,14 @@ impl Database {
                 acquire,
             )
         };
+        // A database in memory has no file, and needs no check.
+        let file = match engine {
+            DatabaseEngine::Sqlite => FileIdentity::of(&path_of(&parsed)).ok(),
+            DatabaseEngine::Postgres => None,
+        };
         Ok(Self {
             engine,
+            file,
             writers: pool(writers_max, write),
             readers: pool(CONNECTIONS_MAX, read),
             patience: access.patience,

@@ -14,11 +14,13 @@
 mod connect;
 mod error;
 mod file;
+mod identity;
 mod retry;
 pub(crate) mod rows;
 
 pub(crate) use connect::DatabaseAccess;
 pub use error::DatabaseError;
+pub(crate) use identity::FileIdentity;
 pub use retry::OUTAGE_SECONDS_MAX;
 pub(crate) use retry::{EarlierAttempts, TransactionError};
 
@@ -39,6 +41,8 @@ pub(crate) struct Database {
     /// a time, and the pool queues the writers of this process fairly.
     writers: AnyPool,
     readers: AnyPool,
+    /// The file of an SQLite. Its connections keep a removed file open, and would write into it.
+    file: Option<FileIdentity>,
     /// How long one call keeps retrying while the database is unreachable.
     patience: Duration,
     /// Once cancelled, nobody waits for a database that is away.
@@ -60,6 +64,19 @@ pub(crate) enum DatabaseEngine {
 impl Database {
     pub(crate) fn engine(&self) -> DatabaseEngine {
         self.engine
+    }
+
+    /// Fails if the database's file was removed or replaced since it was opened: what is written to
+    /// it from then on would be lost.
+    pub(crate) fn check_file(&self, attempt: &'static str) -> Result<(), DatabaseError> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        file.check().map_err(|cause| DatabaseError::Outage {
+            attempt,
+            seconds: 0,
+            cause: sqlx::Error::Io(cause),
+        })
     }
 
     /// The same database, with another limit on retries.

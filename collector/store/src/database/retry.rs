@@ -73,6 +73,7 @@ impl Database {
         F: Future<Output = Result<(Tx, T), TransactionError<E>>>,
     {
         self.check_writable(attempt)?;
+        self.check_file(attempt)?;
         let mut retry = RetryState::begin(attempt, self.patience);
         loop {
             match timeout(
@@ -148,6 +149,7 @@ impl Database {
         F: Future<Output = Result<T, TransactionError<E>>>,
     {
         self.check_writable(attempt)?;
+        self.check_file(attempt)?;
         self.retry(attempt, || async {
             work(self.writers.acquire().await?).await
         })

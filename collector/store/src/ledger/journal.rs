@@ -181,6 +181,64 @@ impl Ledger {
             .await
     }
 
+    /// Moves a key, so that the next declaration with it declares another incident, and that of the
+    /// earlier one is found by `to`. Does nothing if no incident has the key.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn move_key(&self, from: &str, to: &str) -> Result<(), LedgerError> {
+        let (from, to) = (
+            &Digest::of(from.as_bytes()).hex(),
+            &Digest::of(to.as_bytes()).hex(),
+        );
+        self.db
+            .write("move the key", |mut db, _| async move {
+                let copy = "INSERT INTO declarations (key_digest, incident)
+                    SELECT $2, incident FROM declarations WHERE key_digest = $1
+                    ON CONFLICT (key_digest) DO UPDATE SET incident = excluded.incident";
+                let copy = query(copy).bind(from.as_str()).bind(to.as_str());
+                execute(&mut db, copy).await?;
+                delete_key(&mut db, from).await?;
+                Ok((db, ()))
+            })
+            .await
+    }
+
+    /// Unlinks a key from its incident.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn forget_key(&self, key: &str) -> Result<(), LedgerError> {
+        let digest = &Digest::of(key.as_bytes()).hex();
+        self.db
+            .write("forget the key", |mut db, _| async move {
+                delete_key(&mut db, digest).await?;
+                Ok((db, ()))
+            })
+            .await
+    }
+
+    /// The overview of one incident.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownIncident`], and failures of the database.
+    pub async fn overview(&self, incident: &IncidentId) -> Result<IncidentOverview, LedgerError> {
+        let json: Option<String> = self
+            .db
+            .read::<_, LedgerError, _>("read the overview", |mut db| async move {
+                let select = query("SELECT overview FROM incidents WHERE id = $1");
+                let select = select.bind(incident.as_str());
+                fetch_first(&mut db, select, |row| get(row, "overview")).await
+            })
+            .await?;
+        let json = json.ok_or_else(|| LedgerError::UnknownIncident(incident.clone()))?;
+        match serde_json::from_str(&json) {
+            Ok(overview) => Ok(overview),
+            // Another version of this program has written it, or emptied it.
+            Err(_) => self.journal(incident).rebuild_overview().await,
+        }
+    }
+
     /// True if `incident` was declared.
     ///
     /// # Errors
@@ -627,6 +685,12 @@ async fn free_id(
             }
         },
     }
+}
+
+async fn delete_key(db: &mut AnyConnection, digest: &str) -> Result<(), sqlx::Error> {
+    let delete = query("DELETE FROM declarations WHERE key_digest = $1").bind(digest);
+    execute(db, delete).await?;
+    Ok(())
 }
 
 async fn incident_of_key(

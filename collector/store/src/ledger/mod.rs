@@ -131,6 +131,7 @@ impl Ledger {
     /// # Errors
     /// Failures of the database.
     pub async fn ping(&self) -> Result<(), LedgerError> {
+        self.db.check_file("ping the database")?;
         self.db
             .read("ping the database", |mut db| async move {
                 sqlx::query("SELECT 1").execute(&mut *db).await.map(|_| ())
