@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["output"],
             &["verdict"],
             &["bundle", "summary"],
+            &["bundle_set"],
             &[
                 "verify", "inspect", "items", "records", "cat", "derive", "extract", "shells",
             ],
