@@ -31,7 +31,8 @@ pub struct Coverage {
     /// Events or objects that the source delivered, including duplicates; `None` where they were
     /// not counted.
     pub events: Option<u64>,
-    /// Objects or events that exist according to the source; `None` where it does not say.
+    /// Objects or events in all lists whose length the source states; `None` if it states none. Not
+    /// comparable with `events`, which has those of the other lists too.
     pub declared: Option<u64>,
     /// Time of the first event; `None` where events were not parsed.
     pub first: Option<Timestamp>,

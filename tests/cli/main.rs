@@ -8,6 +8,7 @@ mod incident;
 mod mistakes;
 mod output;
 mod processes;
+mod screen;
 mod tokens;
 mod unwritable;
 

@@ -131,6 +131,9 @@ fn authorized_keys(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> 
     {
         let folder = join(home, SSH_FOLDER.as_bytes());
         let found = recorder.walk(tree(&folder, 0), |path, _| is_ssh_file(path))?;
+        if recorder.is_hung(home) {
+            continue;
+        }
         let configured = patterns.iter().map(|pattern| expand(pattern, home, name));
         let mut paths: Vec<_> = found
             .into_iter()

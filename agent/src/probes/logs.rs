@@ -1,15 +1,19 @@
 //! Logs, the systemd journal, shell histories: the newest file first, and of each log the end, so
 //! that what exceeds the limits is the oldest.
 
+use std::cmp::Reverse;
+
 use evidence_format::bundle::BundleError;
+use rustix::fs::FileType;
 
 use super::{DAY, HomeFolder, Probe, homes, sessions, tree, walk_whole};
-use crate::read::{KeptPart, ReadRequest};
+use crate::read::{KeptPart, ReadMethod, ReadRequest};
 use crate::recorder::{ProbeRecorder, join, name_of};
 
 pub(super) const HISTORIES: Probe = Probe {
     name: "histories",
-    what: "shell histories and those of interactive programs, listings of home folders, of temporary ones and of crashes",
+    what: "shell histories and those of interactive programs, listings of home folders, of crashes, \
+           and of temporary folders with the newest 64 in them",
     api: "file",
     lifetime_seconds: 21 * DAY,
     run: histories,
@@ -73,13 +77,15 @@ const OTHER_HISTORIES: &[&[u8]] = &[
 ];
 /// Listed only: where intruders put their tools, and what their attempts have left. The contents are
 /// too many, and cores are memory, with its secrets.
-const LEFT_BEHIND: &[(&[u8], usize)] = &[
-    (b"/tmp", 1),
-    (b"/var/tmp", 1),
-    (b"/dev/shm", 1),
-    (b"/var/crash", 0),
-    (b"/var/lib/systemd/coredump", 0),
+const LEFT_BEHIND: &[&[u8]] = &[
+    b"/tmp",
+    b"/var/tmp",
+    b"/dev/shm",
+    b"/var/crash",
+    b"/var/lib/systemd/coredump",
 ];
+/// Folders in each of these that are listed too, the newest: busy machines have thousands.
+const LEFT_BEHIND_FOLDERS_MAX: usize = 64;
 
 const LOGS_FOLDER: &[u8] = b"/var/log";
 /// Logs elsewhere, each tree one share: where, how deep, and what the names of the files contain.
@@ -113,6 +119,9 @@ fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
             continue;
         }
         found.extend(walk_whole(recorder, &home, 0, is_history)?);
+        if recorder.is_hung(&home) {
+            continue;
+        }
         for (folder, name) in NESTED_HISTORIES {
             let folder = join(&home, folder.as_bytes());
             let wanted = |path: &[u8]| name_of(path).starts_with(name.as_bytes());
@@ -122,8 +131,24 @@ fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     }
     // all homes together, so that each gets its part of the limit
     recorder.request_fairly(found, |_| KeptPart::End)?;
-    for (folder, depth_max) in LEFT_BEHIND {
-        recorder.walk(tree(folder, *depth_max), |_, _| false)?;
+    LEFT_BEHIND
+        .iter()
+        .try_for_each(|folder| list_left_behind(recorder, folder))
+}
+
+/// Lists a folder, and the newest of the folders in it.
+fn list_left_behind(recorder: &mut ProbeRecorder<'_>, folder: &[u8]) -> Result<(), BundleError> {
+    let listing = recorder.list(folder)?;
+    let mut folders: Vec<_> = listing
+        .entries()
+        .filter(|entry| entry.kind() == Some(FileType::Directory))
+        .map(|entry| (Reverse(entry.modified()), join(folder, entry.name)))
+        .collect();
+    folders.sort();
+    folders.truncate(LEFT_BEHIND_FOLDERS_MAX);
+    for (_, path) in folders {
+        // what is temporary goes, which is no gap
+        recorder.request(ReadRequest::bytes(path, ReadMethod::Listing))?;
     }
     Ok(())
 }

@@ -202,6 +202,13 @@ fn homes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<HomeFolder>, BundleErro
         homes.truncate(HOMES_MAX);
         recorder.record_gap_of_many(GapReason::TooLarge, HOME, left_out as u64)?;
     }
+    // those that an earlier probe has found dead: one gap each, and not one for each name in them
+    for dead in homes
+        .extract_if(.., |home| recorder.is_hung(&home.path))
+        .collect::<Vec<_>>()
+    {
+        recorder.record_gap(GapReason::Hung, &dead.path)?;
+    }
     Ok(homes)
 }
 
@@ -249,11 +256,13 @@ fn request_own_files(
     homes: &[HomeFolder],
     names: &[&str],
 ) -> Result<(), BundleError> {
-    let paths = homes
-        .iter()
-        .flat_map(|home| names.iter().map(|name| join(&home.path, name.as_bytes())));
-    for path in paths {
-        recorder.request(own_file(path))?;
+    for home in homes {
+        if recorder.is_hung(&home.path) {
+            continue; // its gap was recorded when that was found out
+        }
+        for name in names {
+            recorder.request(own_file(join(&home.path, name.as_bytes())))?;
+        }
     }
     Ok(())
 }

@@ -195,6 +195,11 @@ impl Reader {
         &self.options.root
     }
 
+    /// True if `path` is where something hung.
+    pub(crate) fn is_hung(&self, path: &[u8]) -> bool {
+        self.hung.contains(path)
+    }
+
     /// Begins an item within `limits`. Files behind links, which an item has only once, may be read
     /// again.
     pub(crate) fn begin_item(&mut self, limits: ItemLimits) {

@@ -150,6 +150,11 @@ impl<'a> ProbeRecorder<'a> {
         self.stopped.is_some()
     }
 
+    /// True if `path` is on a mount that has hung: it need not be asked for again, name by name.
+    pub(crate) fn is_hung(&self, path: &[u8]) -> bool {
+        self.reader.is_hung(path)
+    }
+
     /// Requests an object. Its record is written when it was read; records have the order of the
     /// requests.
     pub(crate) fn request(&mut self, request: ReadRequest) -> Result<(), BundleError> {

@@ -163,7 +163,7 @@ impl FolderEntry<'_> {
     }
 
     /// When its content changed last, in nanoseconds since 1970. Only in listings with facts.
-    fn modified(&self) -> i128 {
+    pub(crate) fn modified(&self) -> i128 {
         let text = self.fact(6);
         let far = text.strip_prefix('@').and_then(|text| text.split_once('.'));
         let far = far.and_then(|(seconds, _)| seconds.parse::<i128>().ok());

@@ -148,11 +148,7 @@ pub(super) fn planned_entry(plan: &CapturePlan) -> NewJournalEntry {
         passes: plan.passes.len() as u64,
         steps: plan.steps().count() as u64,
         left_out: plan.left_out().count() as u64,
-        unavailable: plan
-            .unavailable
-            .iter()
-            .map(|source| source.source.clone())
-            .collect(),
+        unavailable: plan.sources_not_captured(),
         sources,
         reasons: plan.unavailable.iter().map(bounded_reason).collect(),
         problems: plan_problems(plan),

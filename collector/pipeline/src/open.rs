@@ -18,6 +18,7 @@ use crate::calls_in_flight::CallsInFlight;
 use crate::capture::PipelineParts;
 use crate::config::PipelineConfig;
 use crate::play_files::{PlayFilesError, plays_of};
+use crate::room::RoomWatch;
 use crate::{Pipeline, ProgressBoard};
 use platform::{chain, durable};
 use sources::recorder::{Transport, TransportError};
@@ -172,6 +173,7 @@ impl Pipeline {
                 .map(|after| after.iter().copied().map(Duration::from_secs).collect()),
             seal_mutex: Arc::default(),
             readiness: Arc::default(),
+            room: RoomWatch::default(),
             worker: Arc::new(WorkerName::current()),
             lease: Duration::from_secs(config.capture.lease_seconds.get().into()),
             wake: Arc::new(watch::channel(0).0),

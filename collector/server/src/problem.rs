@@ -276,6 +276,7 @@ impl From<PipelineError> for Problem {
             | PipelineError::UnknownSource(_)
             | PipelineError::Crashed
             | PipelineError::NotRequested(_) => Self::internal(&error),
+            PipelineError::OutOfRoom { .. } => Self::unavailable(&error),
         }
     }
 }

@@ -11,7 +11,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use serde::Serialize;
 
-use super::capture::{bundles_table, short_id};
+use super::capture::{bundle_gaps, bundles_table, short_id};
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
 
 /// Lists the bundles of an incident
@@ -68,7 +68,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &BundlesArgs) -> Resu
         return print(&if bundles.is_empty() {
             "no bundles yet\n".to_owned()
         } else {
-            bundles_table(&bundles) + &unreadable_notice(&bundles)
+            bundles_table(&bundles) + &bundle_gaps(&bundles) + &unreadable_notice(&bundles)
         });
     }
     for bundle in &bundles {

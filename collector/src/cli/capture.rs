@@ -18,7 +18,7 @@ use super::interrupt::EXIT_INTERRUPTED;
 use super::missing::format_missing;
 use super::output::announce;
 use super::response::ResponseOptions;
-use super::table::format_table;
+use super::table::{format_table, terminal_width, wrap};
 use super::times::{format_minutes, to_whole_seconds};
 use super::{EXIT_INCOMPLETE, GlobalOptions, find_incident, print, print_json};
 use domain::incident::PassNumber;
@@ -306,6 +306,24 @@ pub(super) fn bundles_table(bundles: &[BundleSummary]) -> String {
         ));
     }
     text
+}
+
+/// What the gaps of bundles are; empty if there are none.
+pub(super) fn bundle_gaps(bundles: &[BundleSummary]) -> String {
+    let mut text = String::new();
+    for bundle in bundles {
+        let coverage = &bundle.coverage;
+        let ended_early = coverage.unfinished.iter().map(|item| item.text());
+        let gaps = coverage.gaps.iter().map(|gap| gap.text());
+        let start = format!("  {}  ", short_id(&bundle.id));
+        for line in ended_early.chain(gaps) {
+            text.push_str(&wrap(&start, &line, terminal_width()));
+        }
+    }
+    if text.is_empty() {
+        return text;
+    }
+    format!("\nnot captured\n{text}")
 }
 
 fn bundle_row(bundle: &BundleSummary) -> [String; 6] {

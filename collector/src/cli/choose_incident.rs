@@ -84,7 +84,11 @@ pub(super) async fn leading_incident<'w>(
         return Ok((Some(find_incident(backend, &id).await?), rest));
     }
     let is_known = backend.has_incident(&id).await?;
-    Ok(if is_known { (Some(id), rest) } else { (None, words) })
+    Ok(if is_known {
+        (Some(id), rest)
+    } else {
+        (None, words)
+    })
 }
 
 /// True for letters and then numbers, such as `INC-2026-042`.

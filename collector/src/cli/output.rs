@@ -49,6 +49,35 @@ pub(super) fn report_error(error: &anyhow::Error) {
     let _ = writeln!(io::stderr(), "exhibit: {}", error_text(error.as_ref()));
 }
 
+/// True if standard output is a terminal whose user has not refused colours (no-color.org).
+fn has_colours() -> bool {
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    io::stdout().is_terminal() && !is_refused && !is_dumb
+}
+
+/// Marks our headings in text that is escaped already: what an attacker wrote can have the look of
+/// a heading, and nothing else of a terminal.
+fn highlight(text: &str) -> String {
+    const WARNINGS: [&str; 3] = ["not captured", "to be said", "nothing was sealed"];
+    const HEADINGS: [&str; 4] = ["verify with", "see", "statements", "actions"];
+    const TABLES: [&str; 3] = ["bundle  ", "source  ", "incident  "];
+    text.split_inclusive('\n')
+        .map(|line| {
+            let body = line.trim_end_matches('\n');
+            let style = if WARNINGS.contains(&body) {
+                "1;33"
+            } else if HEADINGS.contains(&body) || TABLES.iter().any(|title| body.starts_with(title))
+            {
+                "1"
+            } else {
+                return line.to_owned();
+            };
+            format!("\x1b[{style}m{body}\x1b[0m{}", &line[body.len()..])
+        })
+        .collect()
+}
+
 /// The reader of standard output has seen enough, as `head` has: the command ends, and is silent.
 #[derive(Debug, thiserror::Error)]
 #[error("the reader of the output is gone")]
@@ -59,7 +88,11 @@ pub(super) struct OutputClosed;
 /// # Errors
 /// [`OutputClosed`] if the reader is gone, and failures of a file.
 pub(super) fn print(text: &str) -> Result<()> {
-    write(escape(text).as_bytes())
+    let text = escape(text);
+    if has_colours() {
+        return write(highlight(&text).as_bytes());
+    }
+    write(text.as_bytes())
 }
 
 /// Prints what a command has begun. Work goes on if nobody reads it.
@@ -126,6 +159,14 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_headings_are_highlighted() {
+        assert_eq!(
+            highlight("a\n\nnot captured\n  see\nsee"),
+            "a\n\n\x1b[1;33mnot captured\x1b[0m\n  see\n\x1b[1msee\x1b[0m"
+        );
+    }
 
     #[test]
     fn error_keeps_its_lines_and_nothing_else_of_a_terminal() {

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use evidence_format::safe::safe;
 use serde::Serialize;
 
+use super::table::{terminal_width, wrap};
 use super::{EXIT_INCOMPLETE, GlobalOptions, print, print_json};
 use domain::incident::PlayName;
 use domain::plan::{CaptureTarget, ReadinessState, format_duration};
@@ -188,7 +189,8 @@ fn format_source(view: &SourceStatus) -> String {
         .chain(problems.iter().cloned())
         .chain(not_ready)
     {
-        text.push_str(&format!("{:<20}   {}\n", "", safe(&line)));
+        let start = format!("{:<20}   ", "");
+        text.push_str(&wrap(&start, &safe(&line), terminal_width()));
     }
     match (is_state, retention_seconds) {
         // A source of current state has no window to compare with its retention.

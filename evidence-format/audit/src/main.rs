@@ -14,6 +14,7 @@ mod error;
 mod extract;
 mod inspect;
 mod items;
+mod never_asked;
 mod output;
 mod paths;
 mod records;

@@ -82,6 +82,10 @@ fn dead_mounts_cost_themselves_alone() {
         }
     };
     hung("histories", "/home/dead");
+    assert!(
+        sealed.gap("histories", GapReason::Hung).0 <= 3,
+        "a dead home is one gap, and not one for each name that could be in it"
+    );
     let (count, examples) = sealed.gap("logs", GapReason::Hung);
     let expected = ["/var/log/archive", "/var/log/to-x", "/var/log/to-y"];
     assert!(

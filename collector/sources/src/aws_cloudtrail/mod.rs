@@ -25,7 +25,6 @@ use async_trait::async_trait;
 use aws_config::Region;
 use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials;
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_account::error::ProvideErrorMetadata;
 use aws_sdk_account::types::RegionOptStatus;
 use futures::future::join_all;
@@ -166,13 +165,13 @@ impl Source for AwsCloudTrail {
         let accesses = AccountAccess::discover(config).await;
         let checks = accesses.into_iter().map(|access| async move {
             let check = inspect_account(&access, cx);
-            let account = timeout(READINESS_TIMEOUT, check).await.unwrap_or_else(|_| {
-                let seconds = READINESS_TIMEOUT.as_secs();
-                Err(EntryError {
-                    text: format!("no response within {seconds} s"),
-                    is_configured: access.is_configured(),
-                })
-            });
+            let account = match timeout(READINESS_TIMEOUT, check).await {
+                Ok(account) => account,
+                Err(_) => Err(EntryError {
+                    text: format!("no response within {} s", READINESS_TIMEOUT.as_secs()),
+                    is_configured: access.is_configured().await,
+                }),
+            };
             (access, account)
         });
         let mut readiness = readiness(join_all(checks).await);
@@ -242,20 +241,20 @@ async fn inspect_account(
 ) -> Result<DiscoveredAccount, EntryError> {
     let mut config = access.sdk_config(&cx.transport, cx.incident.as_ref()).await;
     // fetched first, so that the problem is about missing credentials, not about a request
-    let Some(provider) = config.credentials_provider() else {
-        return Err(EntryError {
-            text: "no credentials".to_owned(),
-            is_configured: access.is_configured(),
-        });
+    let found = match config.credentials_provider() {
+        Some(provider) => match provider.provide_credentials().await {
+            Ok(_) => Ok(()),
+            Err(cause) => Err(platform::chain(&cause)),
+        },
+        None => Err("no credentials".to_owned()),
     };
-    provider
-        .provide_credentials()
-        .await
-        .map_err(|cause| EntryError {
-            is_configured: access.is_configured()
-                || !matches!(cause, CredentialsError::CredentialsNotLoaded(_)),
-            text: platform::chain(&cause),
-        })?;
+    if let Err(text) = found {
+        let is_configured = access.is_configured().await;
+        return Err(EntryError {
+            text,
+            is_configured,
+        });
+    }
     let entered = |text| EntryError {
         text,
         is_configured: true,
@@ -326,9 +325,10 @@ async fn caller_identity(
     config: &SdkConfig,
     cx: &ReadinessProbe,
 ) -> Result<CallerIdentity, CallerError> {
-    let client = aws_sdk_sts::Client::new(config);
     let endpoint = EndpointProbe::default();
+    // A client each time: one that was refused corrects the time by itself, on top of us.
     let ask = || {
+        let client = aws_sdk_sts::Client::new(config);
         let request = client.get_caller_identity().customize();
         request.interceptor(endpoint.clone()).send()
     };

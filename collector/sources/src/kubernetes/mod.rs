@@ -1,6 +1,6 @@
 //! Kubernetes: what its API server lists, and the logs of containers.
 //!
-//! kube reads kubeconfigs, gets credentials and builds requests ([`access`], [`table`]); the
+//! kube reads kubeconfigs, gets credentials and builds requests ([`access`], [`resource`]); the
 //! recorder sends them, since kube's own client would lose the exact bytes. What must not become
 //! evidence is in [`hidden`], and what to grant in `cluster_role.rs`. Lists are walked like those of
 //! all REST sources; a [`watch`] is not, since it has no end.
@@ -11,6 +11,8 @@ mod cluster_role;
 mod cluster_source;
 pub(crate) mod config;
 mod hidden;
+mod resource;
+#[rustfmt::skip]
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,6 @@ mod watch;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use domain::incident::{Pivot, PivotKind};
 use domain::plan::CaptureTarget;
 use evidence_format::coverage::GapReason;
 use platform::chain;
@@ -31,7 +32,8 @@ use crate::rest::{
     AccessRequest, Endpoint, ProviderAccess, RestAdapter, RestOffer, RestSource, WalkRoot,
 };
 use cluster_source::ClusterSource;
-use table::{HELM_ITEM, KubernetesOffer, OFFERS, WATCH_ITEM};
+use resource::KubernetesOffer;
+use table::{HELM_ITEM, OFFERS, WATCH_ITEM};
 
 /// The source `kubernetes`.
 pub(crate) static SOURCE: ClusterSource = ClusterSource(RestAdapter::new(&Kubernetes));
@@ -142,13 +144,11 @@ impl RestSource for Kubernetes {
         if !is_wanted {
             return Ok(Vec::new());
         }
-        let pivot = pivot_names(cx.pivot);
         let root = |endpoint, namespace: Option<&String>| WalkRoot {
             endpoint,
             names: namespace
                 .map(|namespace| ("namespace", namespace.clone()))
                 .into_iter()
-                .chain(pivot.clone())
                 .collect(),
         };
         let Some(namespaces) = &config.namespaces else {
@@ -169,26 +169,4 @@ impl RestSource for Kubernetes {
 
 fn offer_of(item: &str) -> Option<&'static KubernetesOffer> {
     OFFERS.iter().find(|known| known.offer.item == item)
-}
-
-/// Placeholders for the rows' selectors and conditions.
-fn pivot_names(pivot: Option<&Pivot>) -> Vec<(&'static str, String)> {
-    let Some(pivot) = pivot else {
-        return Vec::new();
-    };
-    let value = pivot.value();
-    let (namespace, _) = value.split_once('/').unwrap_or((value, ""));
-    let (_, name) = value.rsplit_once('/').unwrap_or(("", value));
-    let searched = [
-        (PivotKind::Image, "pivot_image"),
-        (PivotKind::Workload, "pivot_workload"),
-    ];
-    let searched = searched
-        .into_iter()
-        .filter(|(kind, _)| *kind == pivot.kind());
-    let ends = [("pivot_namespace", namespace), ("pivot_name", name)];
-    ends.into_iter()
-        .chain(searched.map(|(_, placeholder)| (placeholder, name)))
-        .map(|(placeholder, value)| (placeholder, value.to_owned()))
-        .collect()
 }

@@ -162,11 +162,12 @@ impl RemoteSource for RestAdapter {
             BodyShape::Lines | BodyShape::Opaque => CountedKind::Opaque,
         };
         let mut offers = self.source.offers().iter();
-        let roots = offers.find(|known| known.item == offer)?.roots;
-        let is_root = roots.iter().any(|root| root.id == endpoint);
+        offers.find(|known| known.item == offer)?;
         Some(EndpointCounting {
             kind,
-            is_child: !is_root && self.is_child(endpoint),
+            // an endpoint may be both, such as the events of a group and of the groups below it: its
+            // failure is rather stated twice than not at all
+            is_child: self.is_child(endpoint),
             path: row.path,
             paging_parameter: match row.paging {
                 Paging::TokenToParameter { parameter, .. }

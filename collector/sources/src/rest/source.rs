@@ -1,6 +1,7 @@
 //! What a source gives beside its table: how to get in, and what there is to ask.
 
 use async_trait::async_trait;
+use domain::incident::Pivot;
 use domain::plan::CaptureTarget;
 use serde_json::Value;
 
@@ -89,6 +90,16 @@ pub struct WalkRoot {
     pub endpoint: &'static Endpoint,
     /// Placeholders that hold below this root, beside those of the target.
     pub names: Vec<(&'static str, String)>,
+}
+
+/// Those of `roots` that a step walks: if it searches for `pivot`, what the provider filters by it,
+/// since the step that takes everything has the others.
+pub(super) fn searched(mut roots: Vec<WalkRoot>, pivot: Option<&Pivot>) -> Vec<WalkRoot> {
+    roots.retain(|root| match pivot {
+        Some(pivot) => root.endpoint.filters_by(pivot.kind()),
+        None => !root.endpoint.only_in_search,
+    });
+    roots
 }
 
 impl WalkRoot {

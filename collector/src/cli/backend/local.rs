@@ -63,13 +63,20 @@ impl LocalBackend {
     }
 
     async fn with_progress<T>(&self, quiet: bool, work: impl Future<Output = T>) -> T {
-        let mut display = CaptureDisplay::new(quiet, "Ctrl-C seals what is there");
+        let mut display = CaptureDisplay::new(quiet);
         // Pinned, so that a redraw does not cancel the work.
         tokio::pin!(work);
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                () = tokio::time::sleep(REDRAW_INTERVAL) => display.show(self.running()),
+                () = tokio::time::sleep(REDRAW_INTERVAL) => {
+                    let hint = if self.stop.is_cancelled() {
+                        "sealing what has arrived; Ctrl-C quits at once"
+                    } else {
+                        "Ctrl-C seals what is there"
+                    };
+                    display.show(self.running(), hint);
+                }
             }
         }
     }

@@ -255,7 +255,7 @@ impl Backend for RemoteBackend {
     /// token that may not read events only polls.
     async fn finish_captures(&self, id: &IncidentId, quiet: bool) -> Result<()> {
         let (mut display, mut events) = (
-            CaptureDisplay::new(quiet, "Ctrl-C ends only the watching"),
+            CaptureDisplay::new(quiet),
             EventSubscription::new(self.client.clone(), id.clone(), 0),
         );
         // The poll decides about outages: events come only while something happens.
@@ -276,7 +276,7 @@ impl Backend for RemoteBackend {
                 }
                 event = events.next(), if is_subscribed => match event {
                     Ok(StreamEvent::Progress(captures)) => {
-                        display.show(captures);
+                        display.show(captures, "Ctrl-C ends only the watching");
                     }
                     // An entry may be the end of the last capture: the check need not wait for its
                     // turn.
