@@ -117,6 +117,9 @@ pub struct ItemEntry {
     pub bytes: u64,
     /// Number of record segments.
     pub records: u64,
+    /// Number of all segments, records and glue: the leaves of the record tree. The root alone
+    /// does not bind it.
+    pub leaves: u64,
     /// Root of the record tree.
     pub root: TreeRoot,
     /// Where the item comes from.
@@ -249,9 +252,9 @@ impl BundleConfig {
         if !self.items.iter().all(|item| layers.insert(item.layer)) {
             return Err("an item's layer is used elsewhere too");
         }
-        // Segments have at least one byte, so there cannot be more records than bytes.
+        // Segments have at least one byte, so there cannot be more of them than bytes.
         if self.items.iter().any(|item| {
-            item.bytes > ITEM_BYTES_MAX.min(JSON_INTEGER_MAX) || item.records > item.bytes
+            item.bytes > ITEM_BYTES_MAX || item.records > item.leaves || item.leaves > item.bytes
         }) {
             return Err("an item's size is out of range");
         }
@@ -292,6 +295,7 @@ impl ItemEntry {
             segments: finished.segments,
             bytes: finished.bytes,
             records: finished.records,
+            leaves: finished.leaves,
             root: TreeRoot(finished.root),
             source,
             coverage,

@@ -2,7 +2,7 @@
 """A second verifier for Exhibit bundles, version 1, written from SPEC.md alone ("§" refers to it; "vectors" marks what only they say).
 Needs Python 3.11, the package `cryptography` (Ed25519) and the program `zstd` (only to decompress: headers of frames and
 of blocks are parsed here). Layers pass through a temporary file and a pipe, so that memory stays bounded (§8)."""
-import argparse, array, base64, bisect, calendar, collections, contextlib, hashlib, hmac, io, itertools, json, os, re, stat
+import argparse, base64, calendar, collections, contextlib, hashlib, hmac, io, itertools, json, os, re, stat
 import struct, subprocess, sys, tempfile, unicodedata
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -71,7 +71,7 @@ CONFIG_FORM = {                                                                 
     "collector": {"name": text, "version": text, "commit": TEXT0, "binary": (None, DIGEST), "host": text, "kernel": text, "boot": TEXT0, "identity": text},
     "examined": (None, {"root": text, "os": TEXT0, "machineId": TEXT0, "host": TEXT0}),
     "disclosureKey": DIGEST, "items": [{
-        "name": ITEM, "layer": DIGEST, "segments": DIGEST, "bytes": whole, "records": whole, "root": HEX64,
+        "name": ITEM, "layer": DIGEST, "segments": DIGEST, "bytes": whole, "records": whole, "leaves": whole, "root": HEX64,
         "source": {"provider": text, "api": text, "account": TEXT0, "region": TEXT0, "identity": TEXT0,
                    "clock": (None, {"samples": whole, "offsetMillisecondsMin": signed, "offsetMillisecondsMax": signed})},
         "redactions": [{"what": text, "count": whole}], "coverage": {
@@ -170,37 +170,54 @@ def zstd_frame(fd, at, code):  # RFC 8878 §3.1.1: (end, descriptor, content siz
         need(kind < 3 and length <= min(window, 128 * KIB) and at <= size, code, f"block before {at}")
     need(at + 4 * (flags >> 2 & 1) <= size, code, "frame cut off")             # checksum
     return at + 4 * (flags >> 2 & 1), flags, content, window
-def data_frames(file):  # §5.1: the content sizes of the data frames. Cuts the file behind them.
-    fd, at, rows = file.fileno(), 0, []
+def frames(file):  # §5.1: (compressed size, content size) of each data frame. One at a time: a hostile layer has millions.
+    fd, at, count = file.fileno(), 0, 0
     while os.pread(fd, 4, at) == b"\x28\xb5\x2f\xfd":
         begin, (at, flags, content, window) = at, zstd_frame(fd, at, "frames")
-        rows.append((at - begin, content))
+        count += 1
         need(content is not None and content <= 2 * MIB and window <= 2 * MIB and not flags & 0x1f, "frames", f"header at {begin}")   # vectors: window
-        need(at - begin <= 2 * MIB + 16 * KIB and len(rows) < 1 << 27, "frames", f"frame at {begin}")
-    table = b"".join(struct.pack("<II", *row) for row in rows + [(40, 0)]) + struct.pack("<IBI", len(rows) + 1, 0, 0x8F92EAB1)
-    table = struct.pack("<II", 0x184D2A5E, len(table)) + table
-    need(os.pread(fd, 8, at) == struct.pack("<II", 0x184D2A50, 32), "frames", "salt frame")
-    need(os.fstat(fd).st_size == at + 40 + len(table) and os.pread(fd, len(table), at + 40) == table, "frames", "seek table")
-    os.ftruncate(fd, at)
-    return [content for _, content in rows]
-def segment_lengths(segments, item):  # §5.3
-    lengths, total, records, number, shift = array.array("Q"), 0, 0, 0, 0
-    with tempfile.TemporaryFile(buffering=0) as file:
-        file.write(segments)
-        end, _, _, window = zstd_frame(file.fileno(), 0, "segment-list")
-        need(window <= MIB and end == len(segments), "segment-list", "frame")
-        with unzstd(file, "segment-list") as stream:
-            for byte in itertools.chain.from_iterable(pieces(stream, ANY)):
-                number, shift = number | (byte & 0x7f) << shift, shift + 7
-                need(byte < 0x80 or shift < 70, "segment-list", "number too long")
-                if byte < 0x80:
-                    need((byte or shift == 7) and 1 <= number >> 1 <= 1 << 44, "segment-list", "number")
-                    lengths.append(number >> 1)
-                    total, records, number, shift = total + (number >> 1), records + (number & 1), 0, 0
-                    need(total <= item["bytes"], "item-size", "the segments are longer than the item")
-    need(not shift, "segment-list", "number cut off")
-    need((total, records) == (item["bytes"], item["records"]), "item-size", "of the segment list")
-    return lengths
+        need(at - begin <= 2 * MIB + 16 * KIB and count <= 1 << 27, "frames", f"frame at {begin}")
+        yield at - begin, content
+def cut_frames(file):  # §5.1: the sum of the content sizes. Checks the salt frame and the seek table, and cuts them off.
+    at, count, total, table = 0, 0, 0, hashlib.sha256()
+    for packed, content in frames(file):
+        at, count, total = at + packed, count + 1, total + content
+        table.update(struct.pack("<II", packed, content))
+    table.update(struct.pack("<IIIBI", 40, 0, count + 1, 0, 0x8F92EAB1))
+    os.lseek(file.fileno(), at, os.SEEK_SET)
+    need(file.read(8) == struct.pack("<II", 0x184D2A50, 32) and len(file.read(32)) == 32, "frames", "salt frame")
+    need(file.read(8) == struct.pack("<II", 0x184D2A5E, 8 * count + 17), "frames", "seek table")
+    found = hashlib.sha256()
+    for data in pieces(file, ANY): found.update(data)
+    need(found.digest() == table.digest(), "frames", "seek table")
+    os.ftruncate(file.fileno(), at)
+    return total
+def segments(file):  # §5.3: (length, kind) of each segment, one at a time: a few bytes of a list give millions.
+    end, _, _, window = zstd_frame(file.fileno(), 0, "segment-list")
+    need(window <= MIB and end == os.fstat(file.fileno()).st_size, "segment-list", "frame")
+    number, shift = 0, 0
+    with unzstd(file, "segment-list") as stream:
+        for byte in itertools.chain.from_iterable(pieces(stream, ANY)):
+            number, shift = number | (byte & 0x7f) << shift, shift + 7
+            need(byte < 0x80 or shift < 70, "segment-list", "number too long")
+            if byte < 0x80:
+                need((byte or shift == 7) and 1 <= number >> 1 <= 1 << 44, "segment-list", "number")
+                yield number >> 1, number & 1
+                number, shift = 0, 0
+        need(not shift, "segment-list", "number cut off")
+def check_lengths(layer, listed, item):  # §5.3: segments that touch one frame; the sums
+    end = reached = records = leaves = 0
+    rest = segments(listed)
+    for _, size in frames(layer):
+        begin, end = end, end + size
+        touching = int(reached > begin)
+        while reached < end:
+            length, kind = next(rest, (None, 0))
+            need(length is not None, "item-size", "the segments are shorter than the item")
+            reached, records, leaves, touching = reached + length, records + kind, leaves + 1, touching + 1
+            need(touching <= 65536, "segment-list", "too many in a frame")
+    need(next(rest, None) is None and reached == end, "item-size", "the segments are longer than the item")
+    need((records, leaves) == (item["records"], item["leaves"]), "item-size", "number of records or leaves")
 def pieces(stream, left):
     while left and (data := stream.read(min(left, MIB))):
         yield data
@@ -220,27 +237,24 @@ def check_warc(stream):  # §5.2
         need(re.fullmatch("0|[1-9][0-9]{0,14}", fields[b"content-length"]), "warc", "Content-Length")
         size = int(fields[b"content-length"])
         need(sum(map(len, pieces(stream, size))) == size and stream.read(4) == b"\r\n\r\n", "warc", "end of block")
-def tree_root(stream, key, name, lengths):  # §5.4; the shape of RFC 6962 §2.1: join as many times as the number of leaves so far has factors 2.
-    prefix, stack = b"evidence/v1/leaf\0" + name.encode() + b"\0", []
-    for count, length in enumerate(lengths, 1):
-        leaf = hashlib.sha256(b"\0" + hmac.digest(key, prefix + struct.pack(">Q", count - 1), "sha256")[:16])
+def tree_root(stream, key, name, cuts):  # §5.4; the shape of RFC 6962 §2.1: a stack of complete subtrees, each with its number of leaves
+    key, stack = hmac.digest(key, b"evidence/v1/item\0" + name.encode(), "sha256"), []
+    join = lambda: stack.__setitem__(slice(-2, None), [(stack[-2][0] + stack[-1][0], hashlib.sha256(b"\1" + stack[-2][1] + stack[-1][1]).digest())])
+    for index, (length, kind) in enumerate(cuts):
+        leaf = hashlib.sha256(bytes([0, kind]) + hmac.digest(key, b"evidence/v1/leaf\0" + struct.pack(">Q", index), "sha256")[:16])
         for data in pieces(stream, length): leaf.update(data)
-        stack.append(leaf.digest())
-        for _ in range((count & -count).bit_length() - 1 if count < len(lengths) else len(stack) - 1):
-            stack[-2:] = [hashlib.sha256(b"\1" + stack[-2] + stack[-1]).digest()]
-    return stack[0].hex() if stack else hashlib.sha256().hexdigest()
+        stack.append((1, leaf.digest()))
+        while len(stack) > 1 and stack[-2][0] == stack[-1][0]: join()
+    while len(stack) > 1: join()
+    return stack[0][1].hex() if stack else hashlib.sha256().hexdigest()
 
-def check_item(item, key, segments, layer):
-    sizes, lengths, end = data_frames(layer), segment_lengths(segments, item), 0
-    ends = array.array("Q", itertools.accumulate(lengths))
-    for size in sizes:                                                         # §5.3: segments that touch one frame
-        begin, end = end, end + size
-        need(not size or bisect.bisect_left(ends, end) - bisect.bisect_right(ends, begin) < 65536, "segment-list", "too many in a frame")
-    if sum(sizes) != item["bytes"]:                                            # ... but a frame that gives other than it states comes first
+def check_item(item, key, listed, layer):
+    if cut_frames(layer) != item["bytes"]:                                     # a frame that gives other than it states comes first
         with unzstd(layer, "frames") as stream: collections.deque(pieces(stream, item["bytes"] + 1), 0)
         raise Fault("item-size", "of the frames")
+    check_lengths(layer, listed, item)
     with unzstd(layer, "frames") as stream: check_warc(stream)
-    with unzstd(layer, "frames") as stream: root = tree_root(stream, key, item["name"], lengths)
+    with unzstd(layer, "frames") as stream: root = tree_root(stream, key, item["name"], segments(listed))
     need(root == item["root"], "item-root", item["name"])
 
 # ------------------------------------------------------------------------------------------------- §6 keys, signatures
@@ -276,15 +290,16 @@ class Verifier:
         need(found is not None, "unfinished" if self.unfinished() else "blob-missing", digest)
         self.seen[digest] = found, data
         need(found == size <= limit, "blob-size", digest)
-        need(not again or file or data is not None, "blob-digest", digest)     # as was found before
+        need(not again or data is not None, "blob-digest", digest)             # as was found before
         if again: return data
         hasher, output = hashlib.sha256(), tempfile.TemporaryFile(buffering=0) if file else io.BytesIO()
         for data in pieces(self.source, size):
             hasher.update(data)
             output.write(data)
         need("sha256:" + hasher.hexdigest() == digest, "blob-digest", digest)
-        self.seen[digest] = found, output.getvalue() if keep and not file else None
-        return output if file else output.getvalue()
+        content = output if file else output.getvalue()
+        self.seen[digest] = found, content if keep else None
+        return content
     def small_file(self, name, limit, code):
         size = self.source.take(name)
         need(size is not None and size <= limit, "unfinished" if size is None and self.unfinished() else code, "missing or too long")
@@ -331,7 +346,7 @@ class Verifier:
         items, key, steps = config["items"], config["disclosureKey"], config["plan"]["steps"]
         uses = collections.Counter([key] + [i[name] for i in items for name in ("layer", "segments")])
         need(len({i["name"] for i in items}) == len(items) <= 10000 and len(steps) <= 10000, "config", "number or names of items")
-        need(all(i["records"] <= i["bytes"] <= 1 << 44 and uses[i["layer"]] == 1 and i["segments"] != key for i in items), "config", "sizes or digests")
+        need(all(i["records"] <= i["leaves"] <= i["bytes"] <= 1 << 44 and uses[i["layer"]] == 1 and i["segments"] != key for i in items), "config", "sizes or digests")
         need(all(len(gap["examples"]) <= 16 for i in items for gap in i["coverage"]["gaps"]), "config", "number of examples")
         clocks = [i["source"]["clock"] for i in items if i["source"]["clock"]]
         need(all(c["samples"] and c["offsetMillisecondsMin"] <= c["offsetMillisecondsMax"] for c in clocks), "config", "clock of a source")
@@ -346,9 +361,9 @@ class Verifier:
         need(bundle == follows, "manifest-config")
         need(layers[0]["size"] == 32, "disclosure-key", "size")                                                          # step 8
         key = self.blob(layers[0], 32)
-        for item, segments, layer in zip(items, layers[1::2], layers[2::2]):                                             # step 9
-            listed = self.attempt(self.blob, segments, 64 * MIB, False, uses[item["segments"]] > 1)
-            content = self.attempt(self.blob, layer, ANY, True)
+        for item, cuts, layer in zip(items, layers[1::2], layers[2::2]):                                             # step 9
+            listed = self.attempt(self.blob, cuts, 64 * MIB, True, uses[item["segments"]] > 1)
+            content = self.attempt(self.blob, layer, ANY, True, False)
             if listed is not None and content is not None: self.attempt(check_item, item, key, listed, content)
         for fault in [f for f in self.faults if f.code != "unreadable"] + self.faults: raise fault   # the machine's gives way to the bundle's
         self.source.rest({"blobs/sha256/" + digest[7:] for digest in self.seen})                                         # step 10

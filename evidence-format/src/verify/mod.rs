@@ -343,11 +343,13 @@ impl BundleReader<'_> {
         // A changed layer is reported as such, whatever else the change broke.
         check_digest(layer, descriptor)?;
         let contents = contents.map_err(|e| item_fault(item, &e))?;
-        if (contents.bytes, contents.records) != (item.bytes, item.records) {
+        if (contents.bytes, contents.records, contents.leaves)
+            != (item.bytes, item.records, item.leaves)
+        {
             return Err(BundleFault::new(
                 FaultCode::ItemSize,
                 &item.name,
-                "has not as many bytes or records as the config states",
+                "has not as many bytes, records or leaves as the config states",
             ));
         }
         if TreeRoot(contents.root) != item.root {

@@ -178,6 +178,12 @@ fn consistency() -> Vec<TestVector> {
             CONFIG,
         ),
         vector(
+            "443-more-records-than-leaves",
+            "4: `records` is at most `leaves`",
+            base("/items/0/records", json!(4)),
+            CONFIG,
+        ),
+        vector(
             "444-segment-list-that-is-the-disclosure-key",
             "4: no item's `segments` is the `disclosureKey`",
             key_as_list,
