@@ -184,6 +184,10 @@ impl BundleReader<'_> {
             let name = blob_name(&entry.digest);
             let manifest = Manifest::decode(&blob)
                 .map_err(|e| BundleFault::caused(FaultCode::Manifest, &name, &e))?;
+            if manifest.is_too_long(entry.size) {
+                let detail = format!("has {} bytes, which no referrer needs", entry.size);
+                return Err(BundleFault::new(FaultCode::BlobSize, name, detail));
+            }
             if !ImageIndex::entry_matches(entry, &manifest) {
                 return Err(BundleFault::new(
                     FaultCode::Index,
