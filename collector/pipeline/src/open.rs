@@ -74,15 +74,6 @@ pub enum StoreAccess {
     Command,
 }
 
-impl StoreAccess {
-    fn patience(self) -> Duration {
-        match self {
-            Self::Service => Duration::from_secs(OUTAGE_SECONDS_MAX),
-            Self::Capture | Self::Attach | Self::Command => COMMAND_PATIENCE,
-        }
-    }
-}
-
 impl Pipeline {
     /// Opens the store in `folder` for a service, and creates what is missing of it.
     ///
@@ -149,14 +140,11 @@ impl Pipeline {
         }
         let ledger = match store_access {
             StoreAccess::Service => Ledger::open(&database).await?,
-            StoreAccess::Capture | StoreAccess::Attach | StoreAccess::Command => {
-                Ledger::open_for_command(&database, store_access.patience()).await?
+            StoreAccess::Capture | StoreAccess::Attach => {
+                Ledger::open_for_capture(&database, COMMAND_PATIENCE).await?
             }
+            StoreAccess::Command => Ledger::open_for_command(&database, COMMAND_PATIENCE).await?,
         };
-        if ledger.is_read_only() && store_access != StoreAccess::Command {
-            // Its own error says whether the disk is full.
-            Ledger::open(&database).await?;
-        }
         let parts = PipelineParts {
             ledger: ledger.with_stop(stop.clone()),
             blobs,

@@ -80,10 +80,15 @@ pub(super) async fn leading_incident<'w>(
     let Ok(id) = first.parse::<IncidentId>() else {
         return Ok((None, words));
     };
-    if looks_like_id(first) || backend.has_incident(&id).await? {
+    if looks_like_id(first) {
         return Ok((Some(find_incident(backend, &id).await?), rest));
     }
-    Ok((None, words))
+    let is_known = backend.has_incident(&id).await?;
+    Ok(if is_known {
+        (Some(id), rest)
+    } else {
+        (None, words)
+    })
 }
 
 /// True for letters and then numbers, such as `INC-2026-042`.

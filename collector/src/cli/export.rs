@@ -273,6 +273,7 @@ impl Export<'_> {
                 format!("  exhibit-audit verify {BUNDLES}/{hex}.tar --key {key}\n")
             })
             .collect();
+        let all_keys: String = keys.values().map(|key| format!(" --key {key}")).collect();
         let fingerprints: String = keys
             .iter()
             .map(|(id, file)| format!("  {id}  {file}\n"))
@@ -326,6 +327,10 @@ To compute one yourself:
   openssl pkey -pubin -in KEY -outform DER | sha256sum
 
 3. The evidence is what was sealed
+
+  exhibit-audit verify {BUNDLES}{all_keys}
+
+Or one after the other, each with the key that sealed it:
 
 {verify}
 Exit code 0: everything holds. 4: sound, but something could not be captured; the bundle names

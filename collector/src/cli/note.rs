@@ -33,10 +33,13 @@ pub(super) struct NoteArgs {
 pub(super) async fn run(global: &GlobalOptions, arguments: &NoteArgs) -> Result<()> {
     let backend = global.backend().await?;
     let (leading, words) = match &arguments.incident {
-        Some(id) => (Some(id.clone()), arguments.words.as_slice()),
+        Some(_) => (None, arguments.words.as_slice()),
         None => leading_incident(&*backend, &arguments.words).await?,
     };
-    let incident = incident_or_only_open(&*backend, leading.as_ref()).await?;
+    let incident = match leading {
+        Some(id) => id, // found already
+        None => incident_or_only_open(&*backend, arguments.incident.as_ref()).await?,
+    };
     let text = match words {
         [] => bail!("say what to note: exhibit note {incident} TEXT"),
         [dash] if dash == "-" => read()?,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::backend::Backend;
 use super::missing::format_missing;
 use super::table::{format_table, terminal_width, wrap};
-use super::times::{shorten_times, to_whole_seconds};
+use super::times::{shorten_times, to_whole_seconds, with_local_times};
 use super::{GlobalOptions, find_incident, print, print_json};
 use domain::incident::view::IncidentView;
 use domain::incident::{ImpactAnswer, IncidentRole, IncidentStatus, PassNumber, StatementStanding};
@@ -62,7 +62,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Resul
     }
     print(&format!(
         "{}{}{}{}{}",
-        format_incident(&view),
+        with_local_times(&format_incident(&view)),
         passes_table(&passes, &*backend),
         format_missing(id, &missing, backend.resume_command()),
         format_hints(&view),

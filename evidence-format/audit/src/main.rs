@@ -122,7 +122,8 @@ The bundle is verified before anything is shown, and again while it is shown.
 
 Examples:
   exhibit-audit records bundle.tar host-processes --key alice.pub
-  exhibit-audit records bundle.tar cloudtrail --key alice.pub --raw | jq .eventName
+  exhibit-audit records bundle.tar cloudtrail --key alice.pub --raw \\
+    | grep -o '\"EventName\":\"[^\"]*\"'
   exhibit-audit records bundle.tar host-sockets --key alice.pub --record 0";
 
 const CAT_HELP: &str = "\
@@ -131,7 +132,7 @@ The bundle is verified before anything is shown, and again while it is shown.
 
 Examples:
   exhibit-audit cat bundle.tar host-processes --key alice.pub > host-processes.warc
-  exhibit-audit cat bundle.tar cloudtrail --record 7 --key alice.pub | jq .";
+  exhibit-audit cat bundle.tar cloudtrail --record 7 --key alice.pub | sed 's/,$//' | jq .";
 
 const DERIVE_HELP: &str = "\
 Each line is an event (who did what to what), an object (something that exists) or an edge (how two

@@ -66,6 +66,8 @@ const POSTGRES_READER_SETTINGS: &str = "SET SESSION CHARACTERISTICS AS TRANSACTI
 pub(crate) struct DatabaseAccess {
     /// How long to retry while the database is unreachable.
     pub(crate) patience: Duration,
+    /// How long one attempt waits for a free connection of the pool.
+    pub(crate) acquire_max: Duration,
     /// True if a file that cannot be written is opened for reading.
     pub(crate) may_be_read_only: bool,
 }
@@ -74,6 +76,7 @@ impl Default for DatabaseAccess {
     fn default() -> Self {
         Self {
             patience: Duration::from_secs(OUTAGE_SECONDS_MAX),
+            acquire_max: Duration::from_secs(ACQUIRE_SECONDS_MAX),
             may_be_read_only: false,
         }
     }
@@ -135,17 +138,13 @@ impl Database {
             (write, read) = (SQLITE_READ_ONLY_SETTINGS, SQLITE_READ_ONLY_SETTINGS);
             read_only = Some(fault);
         }
-        let acquire = access.patience.clamp(
-            Duration::from_secs(2),
-            Duration::from_secs(ACQUIRE_SECONDS_MAX),
-        );
         let pool = |connections_max, settings| {
             pool(
                 engine,
                 connect_options.clone(),
                 connections_max,
                 settings,
-                acquire,
+                access.acquire_max,
             )
         };
         // A database in memory has no file, and needs no check.

@@ -194,7 +194,10 @@ impl Database {
                 .min(Duration::from_secs(STOPPING_SECONDS_MAX));
         }
         let error = match error {
-            TransactionError::Database(sqlx::Error::PoolTimedOut) if retry.is_over() => {
+            // A pool only says that it has waited in vain.
+            TransactionError::Database(sqlx::Error::PoolTimedOut)
+                if retry.is_over() || retry.will_warn() =>
+            {
                 let fault = self.connection_fault().await;
                 TransactionError::Database(fault.unwrap_or(sqlx::Error::PoolTimedOut))
             }
@@ -205,7 +208,8 @@ impl Database {
                     None => TransactionError::Database(cause),
                 }
             }
-            error => error,
+            TransactionError::Database(cause) => TransactionError::Database(cause),
+            TransactionError::Rejected(error) => TransactionError::Rejected(error),
         };
         retry.pause(error, self.folder.as_deref()).await
     }
@@ -243,6 +247,12 @@ impl RetryState {
 
     fn is_over(&self) -> bool {
         self.begun.elapsed() > self.patience
+    }
+
+    /// True if the log was not told of this outage a moment ago.
+    fn will_warn(&self) -> bool {
+        self.warned
+            .is_none_or(|at| at.elapsed() >= WARNING_INTERVAL)
     }
 
     /// Waits before the next attempt, longer each time.
@@ -285,10 +295,7 @@ impl RetryState {
             }
             .into());
         }
-        let is_told = self
-            .warned
-            .is_some_and(|at| at.elapsed() < WARNING_INTERVAL);
-        if fault == DatabaseFault::Unreachable && !is_told {
+        if fault == DatabaseFault::Unreachable && self.will_warn() {
             warn!(attempt, %cause, "the database is unreachable, trying again");
             self.warned = Some(Instant::now());
         }

@@ -88,12 +88,29 @@ impl Ledger {
     pub async fn open_for_command(url: &str, patience: Duration) -> Result<Self, LedgerError> {
         let access = DatabaseAccess {
             patience,
+            // As long: a command makes few calls at once.
+            acquire_max: patience,
             may_be_read_only: true,
         };
         let db = Database::open(url, access).await?;
         if !db.is_read_only() {
             db.migrate(MIGRATIONS_TABLE, MIGRATIONS).await?;
         }
+        Ok(Self { db })
+    }
+
+    /// The same for a command that writes much, such as a capture: a file that cannot be written is
+    /// an error.
+    ///
+    /// # Errors
+    /// As for [`Ledger::open`].
+    pub async fn open_for_capture(url: &str, patience: Duration) -> Result<Self, LedgerError> {
+        let access = DatabaseAccess {
+            patience,
+            ..DatabaseAccess::default()
+        };
+        let db = Database::open(url, access).await?;
+        db.migrate(MIGRATIONS_TABLE, MIGRATIONS).await?;
         Ok(Self { db })
     }
 
