@@ -1,5 +1,6 @@
 //! `exhibit-audit inspect`: the verdict, then everything that a bundle states about itself.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -34,19 +35,19 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, AuditError> {
         let reader = unread.take_if(|_| NeverAskedReader::is_wanted(item))?;
         Some(Box::new(reader))
     })?;
-    if args.json {
+    // An item that was altered must not speak below a verdict that says so.
+    let never_asked = match report.integrity {
+        Finding::Ok(_) => reader.sources(),
+        Finding::NotChecked(_) | Finding::Failed(_) => BTreeMap::new(),
+    };
+    output::print(&if args.json {
         let mut value = report.json();
         value["config"] = serde_json::json!(report.config);
-        output::print(&(safe_json(&value) + "\n"))?;
-        return Ok(ExitCode::from(report.verdict() as u8));
-    }
-    let mut text = text(&report);
-    let never_asked = reader.text();
-    // An item that was altered must not speak below a verdict that says so.
-    if matches!(report.integrity, Finding::Ok(_)) && !never_asked.is_empty() {
-        let _ = write!(text, "\nNever asked:\n{never_asked}");
-    }
-    output::print(&text)?;
+        value["neverAsked"] = serde_json::json!(never_asked);
+        safe_json(&value) + "\n"
+    } else {
+        text(&report) + &never_asked_lines(&never_asked)
+    })?;
     Ok(ExitCode::from(report.verdict() as u8))
 }
 
@@ -57,6 +58,16 @@ fn text(report: &VerificationReport) -> String {
         push_config(&mut text, config);
     }
     text
+}
+
+fn never_asked_lines(sources: &BTreeMap<String, String>) -> String {
+    if sources.is_empty() {
+        return String::new();
+    }
+    let lines = sources
+        .iter()
+        .map(|(name, why)| format!("  {name}: {why}\n"));
+    format!("\nNever asked:\n{}", lines.collect::<String>())
 }
 
 fn push_config(text: &mut String, config: &BundleConfig) {

@@ -8,7 +8,6 @@
 mod access;
 #[cfg(test)]
 mod cluster_role;
-mod cluster_source;
 pub(crate) mod config;
 mod hidden;
 mod resource;
@@ -21,22 +20,23 @@ mod watch;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use domain::plan::CaptureTarget;
+use domain::plan::{CaptureStep, CaptureTarget};
 use evidence_format::coverage::GapReason;
 use platform::chain;
 use serde_json::Value;
 
+use crate::Incomplete;
 use crate::config::SourcesConfig;
+use crate::context::CaptureContext;
 use crate::recorder::{ResponseClassifier, RetryDecision};
 use crate::rest::{
     AccessRequest, Endpoint, ProviderAccess, RestAdapter, RestOffer, RestSource, WalkRoot,
 };
-use cluster_source::ClusterSource;
 use resource::KubernetesOffer;
 use table::{HELM_ITEM, OFFERS, WATCH_ITEM};
 
 /// The source `kubernetes`.
-pub(crate) static SOURCE: ClusterSource = ClusterSource(RestAdapter::new(&Kubernetes));
+pub(crate) static SOURCE: RestAdapter = RestAdapter::new(&Kubernetes);
 
 /// The table, and how to get into a cluster.
 #[derive(Debug)]
@@ -126,6 +126,30 @@ impl RestSource for Kubernetes {
             Err(error) => Err(error),
         };
         access.map_err(|error| chain(&error))
+    }
+
+    /// Objects without a namespace, if only some namespaces are captured.
+    fn left_out(&self, offer: &RestOffer, config: &SourcesConfig) -> Option<String> {
+        let namespaces = config.kubernetes.namespaces.as_ref()?;
+        let resources = &offer_of(offer.item)?.without_namespace;
+        (!resources.is_empty()).then(|| {
+            format!(
+                "not captured: {}, which have no namespace; [sources.kubernetes] names {}",
+                resources.join(", "),
+                namespaces.join(", ")
+            )
+        })
+    }
+
+    async fn capture_otherwise(
+        &self,
+        step: &CaptureStep,
+        cx: &CaptureContext,
+    ) -> Option<Result<(), Incomplete>> {
+        match step.offer == WATCH_ITEM {
+            true => Some(watch::capture(step, cx).await),
+            false => None,
+        }
     }
 
     async fn roots(

@@ -279,6 +279,7 @@ impl ResourceRow {
         leak(
             self.row(format!("kubernetes:get{}Version", self.name), list, "list")
                 .object(version, version, version)
+                .auxiliary()
                 .children(Vec::leak(vec![from_version])),
         )
     }

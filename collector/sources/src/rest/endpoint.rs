@@ -68,6 +68,9 @@ pub struct Endpoint {
     /// Asked only by steps that search for one of its [`Self::pivots`]: it has nothing that another
     /// row has not.
     pub only_in_search: bool,
+    /// Its answers show how something was captured, such as from which version on, and are not
+    /// counted as evidence.
+    pub is_auxiliary: bool,
     pub body: BodyShape,
     /// Where a page says how many records there are. Becomes coverage's denominator, and decides
     /// whether a window must be split ([`WindowQuery::results_max`]).

@@ -55,6 +55,12 @@ pub(super) async fn check(source: &dyn RestSource, cx: &ReadinessProbe) -> Readi
         problems.extend(found.problem);
         checks.extend(found.checks);
     }
+    for check in &mut checks {
+        let mut offers = source.offers().iter();
+        let offer = offers.find(|offer| offer.item == check.offer);
+        let left_out = offer.and_then(|offer| source.left_out(offer, &cx.config));
+        check.problems.extend(left_out);
+    }
     let secrets = recorder.secrets();
     let offers = checks.iter_mut();
     for problem in problems

@@ -39,6 +39,7 @@ impl Endpoint {
         newest_first: None,
         named_by: None,
         only_in_search: false,
+        is_auxiliary: false,
         body: BodyShape::Object {
             id: "",
             version: "",
@@ -176,6 +177,14 @@ impl Endpoint {
     pub const fn only_in_search(self) -> Self {
         Self {
             only_in_search: true,
+            ..self
+        }
+    }
+
+    /// See [`Endpoint::is_auxiliary`].
+    pub const fn auxiliary(self) -> Self {
+        Self {
+            is_auxiliary: true,
             ..self
         }
     }

@@ -2,12 +2,14 @@
 
 use async_trait::async_trait;
 use domain::incident::Pivot;
-use domain::plan::CaptureTarget;
+use domain::plan::{CaptureStep, CaptureTarget};
 use serde_json::Value;
 
 use super::access::{AccessRequest, ProviderAccess};
 use super::endpoint::{Endpoint, RestOffer};
+use crate::Incomplete;
 use crate::config::SourcesConfig;
+use crate::context::CaptureContext;
 use crate::recorder::ResponseClassifier;
 
 /// A source that is a table of endpoints. [`super::RestAdapter`] makes a [`crate::Source`] of it.
@@ -58,6 +60,21 @@ pub trait RestSource: Send + Sync {
         target: &CaptureTarget,
         cx: &AccessRequest<'_>,
     ) -> Result<ProviderAccess, String>;
+
+    /// What of `offer` the configuration leaves out, in words; `None` if nothing. It is a problem of
+    /// the offer's readiness, and a gap of its items.
+    fn left_out(&self, _offer: &RestOffer, _config: &SourcesConfig) -> Option<String> {
+        None
+    }
+
+    /// Captures `step` if its offer is not a walk, such as a watch without end; `None` for all others.
+    async fn capture_otherwise(
+        &self,
+        _step: &CaptureStep,
+        _cx: &CaptureContext,
+    ) -> Option<Result<(), Incomplete>> {
+        None
+    }
 
     /// Whether the source can read `section`, if its section of the configuration is read by the
     /// source itself ([`super::TableSource`]) and is not a field of [`SourcesConfig`].

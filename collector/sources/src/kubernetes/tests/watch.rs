@@ -208,7 +208,8 @@ async fn values_of_environment_variables_are_not_in_changes() {
             })
             .await;
         assert_eq!(captured.ended, Ok(()));
-        assert_eq!(cluster.watched_from(), ["100", "101", "101"]);
+        // what broke off before a part of it was persisted is an attempt, and is asked again
+        assert_eq!(cluster.watched_from(), ["100", "100", "101"]);
         let kept = match is_wanted {
             true => LINE.to_owned(),
             false => LINE.replace("hunter2", "removed"),
