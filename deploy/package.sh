@@ -77,7 +77,7 @@ fi
 PRERM
     chmod 755 "$tree/DEBIAN/postinst" "$tree/DEBIAN/prerm"
     package=$out/exhibit_${version}_$architecture.deb
-    dpkg-deb --root-owner-group --build "$tree" "$package" >/dev/null
+    dpkg-deb --root-owner-group -Zgzip --build "$tree" "$package" >/dev/null
     rm -r "$tree/DEBIAN"
     echo "$package"
 fi

@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["output"],
             &["verdict"],
             &["bundle", "summary", "never_asked"],
+            &["bundle_set"],
             &[
                 "verify", "inspect", "items", "records", "cat", "derive", "extract", "shells",
             ],

@@ -31,6 +31,9 @@ impl Pipeline {
     }
 
     /// The incident and its journal.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
     pub async fn load(
         &self,
         id: &IncidentId,
@@ -115,6 +118,15 @@ impl Pipeline {
         let _ = self.append(&key.incident, vec![failed]).await;
     }
 
+    /// A journal as JSON, one entry a line.
+    pub(super) async fn journal_text(&self, id: &IncidentId) -> Result<String, PipelineError> {
+        let entries = self.entries(id).await?;
+        let lines = entries.iter();
+        Ok(lines
+            .map(|entry| serde_json::to_string(entry).expect("an entry is JSON") + "\n")
+            .collect())
+    }
+
     /// The first item of a pass's bundle.
     pub(super) async fn incident_context(
         &self,
@@ -122,12 +134,8 @@ impl Pipeline {
         plan: &CapturePlan,
         pass: &CapturePass,
     ) -> Result<IncidentContext, PipelineError> {
-        let entries = self.entries(&row.key.incident).await?;
         Ok(IncidentContext {
-            journal: entries
-                .iter()
-                .map(|entry| serde_json::to_string(entry).expect("an entry is JSON") + "\n")
-                .collect(),
+            journal: self.journal_text(&row.key.incident).await?,
             plan: serde_json::to_string(plan).expect("a plan is JSON"),
             pass: serde_json::to_string(pass).expect("a plan is JSON"),
         })

@@ -51,6 +51,7 @@ use domain::plan::{CapturePass, PlanError};
 use platform::clock;
 use sources::{CaptureMode, Source};
 use store::blobs::BlobError;
+use store::database::OUTAGE_SECONDS_MAX;
 use store::ledger::{BundleRow, LedgerError, PassQueue, WorkerName};
 
 pub use attach::{
@@ -59,9 +60,9 @@ pub use attach::{
 pub use capture::{CaptureError, PipelineParts};
 pub use config::{CaptureConfig, PipelineConfig};
 pub use declare::{DeclareError, DeclareRequest};
-pub use open::OpenError;
+pub use open::{OpenError, StoreAccess};
 pub use planning::SourcesReadiness;
-pub use play_files::PlayFilesError;
+pub use play_files::{PlayFilesError, plays_of};
 pub use progress::{PassOutlook, PassProgress, ProgressBoard};
 pub use work::WorkUntil;
 
@@ -160,6 +161,12 @@ impl Pipeline {
         let mut pipeline = self.clone();
         pipeline.parts.ledger = self.parts.ledger.with_patience(patience);
         pipeline
+    }
+
+    /// A clone that waits through an outage of the database, for captures that run.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        self.with_patience(Duration::from_secs(OUTAGE_SECONDS_MAX))
     }
 
     /// Works until no pass of `incident` is due, including those that other processes have leased,

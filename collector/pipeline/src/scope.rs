@@ -104,7 +104,7 @@ fn check_names<'n>(
         name: unknown.to_owned(),
         nearest: nearest(unknown, known.iter().copied()).map(str::to_owned),
         known: known.iter().map(ToString::to_string).collect(),
-        problems: problems.to_vec(),
+        problems: problems.into(),
     };
     Err(error.into())
 }

@@ -16,7 +16,7 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
-use http::Request;
+use http::{Request, header};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -36,6 +36,7 @@ use tracing::{debug, warn};
 use crate::config::{ServeConfig, TlsConfig};
 use crate::places::{Place, PlaceHandle, Places};
 use crate::problem::Problem;
+use api::ProblemCode;
 
 /// How long a client may take for the TLS handshake, and for the header of each request, idle time
 /// before it included.
@@ -256,6 +257,11 @@ async fn serve_connection(
         async move {
             handle.serves();
             let served = ServingGuard(handle.clone());
+            if request.headers().get_all(header::HOST).iter().count() > 1 {
+                // RFC 9112 §3.2: proxies differ in which of them they take.
+                let problem = Problem::new(ProblemCode::Malformed, "more than one Host header");
+                return Ok(problem.into_response());
+            }
             if is_reserved && !is_health(request.uri().path()) {
                 return Ok::<_, Infallible>(Problem::crowded().into_response());
             }
@@ -416,6 +422,14 @@ mod tests {
         assert!(response.expect("at once").ends_with("hello"));
         let end = timeout(Duration::from_secs(1), silent.read(&mut [0; 1])).await;
         assert!(matches!(end, Ok(Ok(0) | Err(_))), "the idle one is closed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rejects_request_with_two_hosts() {
+        let (address, ..) = serve(ServeConfig::default()).await;
+        let twice = REQUEST.replace("host: x", "host: x\r\nhost: y");
+        let response = exchange(address, &twice).await;
+        assert!(response.starts_with("HTTP/1.1 400"), "{response}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,10 +16,11 @@ use super::backend::Backend;
 use super::declare::{CaptureFlags, IncidentOptions};
 use super::interrupt::EXIT_INTERRUPTED;
 use super::missing::format_missing;
+use super::output::announce;
 use super::response::ResponseOptions;
 use super::table::{format_table, terminal_width, wrap};
 use super::times::{format_minutes, to_whole_seconds};
-use super::{EXIT_INCOMPLETE, GlobalOptions, print, print_json, require_incident};
+use super::{EXIT_INCOMPLETE, GlobalOptions, find_incident, print, print_json};
 use domain::incident::PassNumber;
 use pipeline::ATTACHMENT_SOURCE;
 
@@ -102,9 +103,9 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
             title: None,
             ..
         } => {
-            require_incident(&*backend, id).await?;
-            backend.capture(id, capture).await?;
-            (id.clone(), "is captured again,")
+            let id = find_incident(&*backend, id).await?;
+            backend.capture(&id, capture).await?;
+            (id, "is captured again,")
         }
         options => {
             let options = options.clone();
@@ -115,7 +116,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
     };
     // Printed before the captures run, so that the id survives if this process is killed.
     if !global.quiet && !global.json {
-        print(&format!("{incident} {what} {}\n", backend.location()))?;
+        announce(&format!("{incident} {what} {}\n", backend.location()))?;
     }
     // The captures run even if this is refused: evidence dies, and a role can be assigned later.
     let commands = arguments.response.commands();

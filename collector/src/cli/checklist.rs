@@ -37,7 +37,7 @@ pub(super) struct ChecklistArgs {
     incident: Option<IncidentId>,
     /// Ids of the steps to update; their new state may follow, as in `first-15-1 done`
     step: Vec<StepId>,
-    /// New state of the step: open, doing, done, not-applicable (needs --note)
+    /// New state of the step: open, doing, done, not-applicable (needs --reason)
     #[arg(long, requires = "step")]
     state: Option<StepState>,
     /// Owner of the step or corrective action
@@ -55,8 +55,8 @@ pub(super) struct ChecklistArgs {
     /// Reopen an item that was completed or waived; needs --reason
     #[arg(long, value_name = "ITEM", requires = "reason")]
     withdraw: Option<ClosureItem>,
-    /// Reason for --waive or --withdraw
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["step", "give", "action", "assign", "action_done"], requires = "what")]
+    /// Reason for --waive or --withdraw, or why a step is not applicable
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["note", "give", "action", "assign", "action_done"], requires = "what")]
     reason: Option<Line>,
     /// Who decided to waive the item [default: the author]
     #[arg(long, value_name = "NAME", requires = "waive")]
@@ -109,8 +109,14 @@ impl ChecklistArgs {
             return Ok(self.other_command()?.into_iter().collect());
         }
         let Self {
-            state, owner, note, ..
+            state,
+            owner,
+            note,
+            reason,
+            ..
         } = &self;
+        // A step has one text; which word people use for it says nothing.
+        let note = note.as_ref().or(reason.as_ref());
         // clap cannot demand one of three options, and an empty change would pass unnoticed.
         if state.is_none() && owner.is_none() && note.is_none() {
             bail!(
@@ -124,7 +130,7 @@ impl ChecklistArgs {
                 step: step.clone(),
                 state: *state,
                 owner: owner.clone(),
-                note: note.clone(),
+                note: note.cloned(),
             })
             .collect())
     }

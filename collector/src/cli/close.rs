@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use evidence_format::id::IncidentId;
 
-use super::{GlobalOptions, print, print_changes, print_json, require_incident};
+use super::{GlobalOptions, incident_or_only_open, print, print_changes, print_json};
 use domain::incident::view::IncidentView;
 use domain::incident::{ClosureItem, Command, Line};
 
@@ -23,8 +23,8 @@ Examples:
   exhibit change INC-2026-042 --status investigating \\
     --reason 'The key was used again'")]
 pub(super) struct CloseArgs {
-    /// Incident id
-    incident: IncidentId,
+    /// Incident id [default: the only open incident]
+    incident: Option<IncidentId>,
     /// Complete an item of the closure checklist first, such as root-cause='A leaked key'; may be
     /// repeated
     #[arg(long, value_name = "ITEM=NOTE")]
@@ -57,8 +57,7 @@ impl FromStr for GivenItem {
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &CloseArgs) -> Result<()> {
     let backend = global.backend().await?;
-    let id = &arguments.incident;
-    require_incident(&*backend, id).await?;
+    let id = &incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
     if !arguments.give.is_empty() {
         let given = arguments.give.iter().cloned();
         let commands: Vec<_> = given

@@ -8,7 +8,7 @@ use clap::Args;
 use super::backend::Backend as _;
 use super::missing::format_missing;
 use super::times::to_whole_seconds;
-use super::{GlobalOptions, interrupt, print, print_json};
+use super::{GlobalOptions, print, print_json};
 use domain::spelling::counted;
 
 /// Runs due captures: further passes over sources that deliver late, and interrupted captures
@@ -26,7 +26,7 @@ pub(super) async fn run(global: &GlobalOptions, _: &SettleArgs) -> Result<()> {
         )
     }
     // Ctrl-C seals what is there: the next `exhibit settle` captures the rest.
-    let local = global.open_local(interrupt::seal_on_interrupt()?).await?;
+    let local = global.open_to_capture().await?;
     let app = &local.app;
     let ledger = &app.pipeline.parts.ledger;
     // Bundles are numbered, so those after this one were sealed during this run.

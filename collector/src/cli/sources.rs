@@ -47,6 +47,7 @@ struct SourceOutput<'a> {
     targets: &'a [CaptureTarget],
     offers: &'a [OfferStatus],
     problems: &'a [String],
+    remarks: &'a [String],
     retention_seconds: Option<u64>,
     window_seconds: u64,
 }
@@ -142,6 +143,7 @@ fn source_output(source: &SourceStatus) -> SourceOutput<'_> {
         targets,
         offers,
         problems,
+        remarks,
         retention_seconds,
         window_seconds,
         ..
@@ -153,6 +155,7 @@ fn source_output(source: &SourceStatus) -> SourceOutput<'_> {
         targets,
         offers,
         problems,
+        remarks,
         retention_seconds,
         window_seconds,
     }
@@ -166,6 +169,7 @@ fn format_source(view: &SourceStatus) -> String {
         targets,
         offers,
         problems,
+        remarks,
         retention_seconds,
         is_state,
         window_seconds,
@@ -187,6 +191,7 @@ fn format_source(view: &SourceStatus) -> String {
     for line in accounts
         .into_iter()
         .chain(problems.iter().cloned())
+        .chain(remarks.iter().cloned())
         .chain(not_ready)
     {
         let start = format!("{:<20}   ", "");
@@ -288,6 +293,7 @@ mod tests {
                 offer("okta-users", ReadinessState::Ready, &[]),
             ],
             problems: Vec::new(),
+            remarks: Vec::new(),
             retention_seconds: None,
             is_state: true,
             window_seconds: 60,

@@ -1,5 +1,6 @@
 //! `exhibit-audit inspect`: the verdict, then everything that a bundle states about itself.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -7,7 +8,7 @@ use clap::Args;
 use evidence_format::config::{BundleConfig, CollectorInfo, ItemEntry, SourceClock};
 use evidence_format::coverage::TimeWindow;
 use evidence_format::plan::SealedStep;
-use evidence_format::safe::safe;
+use evidence_format::safe::{safe, safe_json};
 use evidence_format::verify::{Finding, VerificationReport};
 
 use crate::bundle::{AuditedBundle, BundleArgs};
@@ -21,6 +22,9 @@ use crate::{output, summary};
 pub(crate) struct InspectArgs {
     #[command(flatten)]
     bundle: BundleArgs,
+    /// Print all of it as one line of JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, AuditError> {
@@ -31,13 +35,19 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, AuditError> {
         let reader = unread.take_if(|_| NeverAskedReader::is_wanted(item))?;
         Some(Box::new(reader))
     })?;
-    let mut text = text(&report);
-    let never_asked = reader.text();
     // An item that was altered must not speak below a verdict that says so.
-    if matches!(report.integrity, Finding::Ok(_)) && !never_asked.is_empty() {
-        let _ = write!(text, "\nNever asked:\n{never_asked}");
-    }
-    output::print(&text)?;
+    let never_asked = match report.integrity {
+        Finding::Ok(_) => reader.sources(),
+        Finding::NotChecked(_) | Finding::Failed(_) => BTreeMap::new(),
+    };
+    output::print(&if args.json {
+        let mut value = report.json();
+        value["config"] = serde_json::json!(report.config);
+        value["neverAsked"] = serde_json::json!(never_asked);
+        safe_json(&value) + "\n"
+    } else {
+        text(&report) + &never_asked_lines(&never_asked)
+    })?;
     Ok(ExitCode::from(report.verdict() as u8))
 }
 
@@ -48,6 +58,16 @@ fn text(report: &VerificationReport) -> String {
         push_config(&mut text, config);
     }
     text
+}
+
+fn never_asked_lines(sources: &BTreeMap<String, String>) -> String {
+    if sources.is_empty() {
+        return String::new();
+    }
+    let lines = sources
+        .iter()
+        .map(|(name, why)| format!("  {name}: {why}\n"));
+    format!("\nNever asked:\n{}", lines.collect::<String>())
 }
 
 fn push_config(text: &mut String, config: &BundleConfig) {

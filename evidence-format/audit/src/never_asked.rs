@@ -2,7 +2,6 @@
 //! a collector's bundle. Bundles of other programs have no such item.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io;
 
 use evidence_format::config::ItemEntry;
@@ -100,9 +99,8 @@ impl NeverAskedReader {
         item.name.as_str() == ITEM
     }
 
-    /// A line for each source or API that was not asked, with the last reason that is given; empty
-    /// if there is none.
-    pub(crate) fn text(&self) -> String {
+    /// Each source or API that was not asked, with the last reason that is given.
+    pub(crate) fn sources(&self) -> BTreeMap<String, String> {
         let mut reasons: BTreeMap<String, String> = BTreeMap::new();
         for line in self.records.journal.split(|byte| *byte == b'\n') {
             // Entries of other kinds have neither member, or one with another type.
@@ -122,11 +120,7 @@ impl NeverAskedReader {
                 .iter()
                 .for_each(|one| one.add_to(&mut reasons));
         }
-        let mut text = String::new();
-        for (name, reason) in reasons {
-            let _ = writeln!(text, "  {name}: {reason}");
-        }
-        text
+        reasons
     }
 }
 
@@ -170,9 +164,13 @@ mod tests {
         .into_bytes();
         reader.records.plan =
             br#"{"unavailable":[{"source":"github","api":"audit-log","why":"refused"}]}"#.to_vec();
-        assert_eq!(
-            reader.text(),
-            "  entra: the journal does not say why\n  github (audit-log): refused\n  okta: not configured: a\\u{1b}[2Jb\n"
-        );
+        let expected = [
+            ("entra", "the journal does not say why"),
+            ("github (audit-log)", "refused"),
+            ("okta", "not configured: a\\u{1b}[2Jb"),
+        ];
+        let sources = reader.sources();
+        let sources = sources.iter().map(|(name, why)| (&**name, &**why));
+        assert_eq!(Vec::from_iter(sources), expected);
     }
 }

@@ -226,9 +226,9 @@ pub enum CommandError {
         name: String,
         /// The name that was probably meant.
         nearest: Option<String>,
-        known: Vec<String>,
+        known: Box<[String]>,
         /// Why there is none, if `known` is empty.
-        problems: Vec<String>,
+        problems: Box<[String]>,
     },
 }
 

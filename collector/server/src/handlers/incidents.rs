@@ -99,7 +99,9 @@ fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String
     };
     match value.to_str() {
         Ok(text) if (1..=KEY_BYTES_MAX).contains(&text.len()) => {
-            Ok(Some(format!("api {} {text}", caller.id)))
+            // A subject of an identity provider may have blanks: `a b` and `c` are not `a` and `b c`.
+            let id = caller.id.replace('%', "%25").replace(' ', "%20");
+            Ok(Some(format!("api {id} {text}")))
         }
         Ok(_) | Err(_) => Err(Problem::new(
             ProblemCode::Invalid,

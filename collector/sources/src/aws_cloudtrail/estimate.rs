@@ -66,8 +66,9 @@ pub(super) async fn estimate(
         state,
         offers,
         problems,
+        remarks,
     } = readiness;
-    Readiness::of_offers(source, state, offers, problems)
+    Readiness::of_offers(source, state, offers, problems).with_remarks(remarks)
 }
 
 /// Requests the first page of `window`; returns how many requests all of it takes.

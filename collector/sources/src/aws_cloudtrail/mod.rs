@@ -220,6 +220,7 @@ struct DiscoveredAccount {
     identity: String,
     regions: Vec<String>,
     problems: Vec<String>,
+    remarks: Vec<String>,
 }
 
 /// The default chain found none.
@@ -280,7 +281,7 @@ async fn inspect_account(
         endpoint,
     } = caller.map_err(|error| entered(error.text))?;
     let partition = Partition::of_arn(&arn);
-    let mut problems = Vec::new();
+    let (mut problems, mut remarks) = (Vec::new(), Vec::new());
     let regions = match &cx.config.aws_cloudtrail.regions {
         Some(regions) => regions.clone(),
         None => enabled_regions(&config).await.unwrap_or_else(|error| {
@@ -298,13 +299,14 @@ async fn inspect_account(
         // A name of AWS is only as good as who gives it.
         identity: match endpoint::not_of_aws(&endpoint) {
             Some(other) => {
-                problems.push(format!("{other} answers, which is not AWS"));
+                remarks.push(format!("{other} answers, which is not AWS"));
                 format!("{arn} (says {other}, which is not AWS)")
             }
             None => arn,
         },
         regions,
         problems,
+        remarks,
     })
 }
 
@@ -399,17 +401,14 @@ fn is_refusal(code: &str) -> bool {
 /// captured with the first of them. One that is configured and cannot be entered is a target too:
 /// the capture tries again, and what it fails with is sealed as a gap.
 fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, EntryError>)>) -> Readiness {
-    let (mut accounts, mut problems) = (BTreeMap::new(), Vec::new());
-    let mut closed = Vec::new();
+    let mut accounts = BTreeMap::new();
+    let (mut problems, mut remarks, mut closed) = (Vec::new(), Vec::new(), Vec::new());
     for (access, account) in checks {
         match account {
             Ok(account) if !accounts.contains_key(&account.id) => {
-                problems.extend(
-                    account
-                        .problems
-                        .iter()
-                        .map(|problem| format!("account {}: {problem}", account.id)),
-                );
+                let of_account = |text: &String| format!("account {}: {text}", account.id);
+                problems.extend(account.problems.iter().map(of_account));
+                remarks.extend(account.remarks.iter().map(of_account));
                 accounts.insert(account.id.clone(), (access, account));
             }
             Ok(_) => {}
@@ -438,6 +437,7 @@ fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, EntryError>)>
     let source = OFFER.source.parse().expect("a name");
     // without credentials for any account
     Readiness::of_offers(source, ReadinessState::NotConfigured, offers, problems)
+        .with_remarks(remarks)
 }
 
 /// The offer of an account of which neither the number nor the regions are known.
