@@ -101,6 +101,8 @@ impl Provider {
                 let field = format!("Location: {location}\r\n");
                 response("302 Found", &field, &Value::Null)
             }
+            // where an Enterprise Server keeps logs itself
+            _ if path.starts_with("/_services/") => ok(&json!("built")),
             ["contents", ..] if path.ends_with("deploy.yml") => ok(&json!("on: push")),
             ["contents", ..] => response("404 Not Found", "", &json!({"message": "Not Found"})),
             // all else is empty
@@ -434,6 +436,24 @@ fn copy(from: &TcpStream, to: &TcpStream) {
         let _ = std::io::copy(&mut from, &mut to);
         let _ = to.shutdown(std::net::Shutdown::Write);
     });
+}
+
+#[test]
+fn log_is_fetched_from_own_host_of_an_enterprise_server() {
+    let github = GitHub::start(Provider {
+        runs: [41].into(),
+        ..Provider::default()
+    });
+    let location = format!("http://{}/_services/pipelines/log", github.address);
+    github.provider().logs.push((41, location));
+    let bundle = bundle(&Incident::new(&github, 600, "", "").capture());
+    let (_, runs) = bundle
+        .records
+        .iter()
+        .find(|(name, _)| name.as_str().starts_with("github-runs"))
+        .expect("workflow runs are captured");
+    assert!(runs.iter().any(|record| record.as_slice() == b"\"built\""));
+    assert_eq!(coverage_of_runs(&bundle).gaps, []);
 }
 
 #[test]

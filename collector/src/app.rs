@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pipeline::{OpenError, Pipeline};
+use pipeline::{OpenError, Pipeline, StoreAccess};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{CollectorConfig, CollectorConfigError};
@@ -30,9 +30,13 @@ impl OpenStore {
     ///
     /// # Errors
     /// See [`OpenStoreError`].
-    pub async fn open(folder: &Path, stop: CancellationToken) -> Result<Self, OpenStoreError> {
+    pub async fn open(
+        access: StoreAccess,
+        folder: &Path,
+        stop: CancellationToken,
+    ) -> Result<Self, OpenStoreError> {
         let config = CollectorConfig::read(folder)?;
-        let pipeline = Pipeline::open(folder, &config.pipeline(), stop).await?;
+        let pipeline = Pipeline::open_for(access, folder, &config.pipeline(), stop).await?;
         Ok(Self {
             pipeline,
             config,

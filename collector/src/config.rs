@@ -87,7 +87,15 @@ impl CollectorConfig {
     /// # Errors
     /// See [`CollectorConfigError`].
     pub fn read(store: &Path) -> Result<Self, CollectorConfigError> {
-        let path = store.join(FILE_NAME);
+        Self::read_file(&store.join(FILE_NAME))
+    }
+
+    /// The same for a file of another name.
+    ///
+    /// # Errors
+    /// See [`CollectorConfigError`].
+    pub fn read_file(path: &Path) -> Result<Self, CollectorConfigError> {
+        let path = path.to_owned();
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             // A first run needs no configuration; any other failure could hide settings that

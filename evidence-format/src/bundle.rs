@@ -193,7 +193,7 @@ impl DraftBundle {
             collector,
             clock,
         } = metadata;
-        let config = BundleConfig {
+        let mut config = BundleConfig {
             version: VERSION,
             incident,
             supplements,
@@ -205,6 +205,12 @@ impl DraftBundle {
             disclosure_key,
             items,
         };
+        config.shorten();
+        debug_assert_eq!(
+            config.check(),
+            Ok(()),
+            "what this crate's users state is consistent"
+        );
         let config_blob = config.encode();
         write(&config_blob)?;
 

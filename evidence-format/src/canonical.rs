@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::limits::{JSON_DEPTH_MAX, JSON_INTEGER_MAX};
+use crate::limits::{JSON_DEPTH_MAX, JSON_INTEGER_MAX, JSON_MARKS_MAX};
 
 /// A document was rejected.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,9 @@ pub enum DecodeError {
     /// The document nests deeper than any document of the format.
     #[error("document nests deeper than {JSON_DEPTH_MAX} levels")]
     TooDeep,
+    /// The document has more values than any document of the format.
+    #[error("document has more than {JSON_MARKS_MAX} of `{{`, `[` and `,` outside of its texts")]
+    TooManyValues,
     /// The bytes are not JSON, or not this kind of document.
     #[error("document is not valid")]
     Invalid(#[source] serde_json::Error),
@@ -105,6 +108,13 @@ pub fn decode_lenient<T: DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> Resu
     }
     if depth(bytes) > JSON_DEPTH_MAX {
         return Err(DecodeError::TooDeep);
+    }
+    if outside_strings(bytes)
+        .filter(|b| matches!(b, b'{' | b'[' | b','))
+        .count()
+        > JSON_MARKS_MAX
+    {
+        return Err(DecodeError::TooManyValues);
     }
     if !bytes.trim_ascii_start().starts_with(b"{") {
         return Err(DecodeError::NotAnObject); // serde would accept an array of the values too
@@ -271,6 +281,21 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn rejects_more_values_than_the_limit() {
+        type Lists = BTreeMap<String, Vec<u64>>;
+        let document = |count: usize| format!("{{\"a\":[{}0]}}", "0,".repeat(count));
+        let most = JSON_MARKS_MAX - 2; // an object and a list
+        let decode = |count| decode::<Lists>(document(count).as_bytes(), 1 << 20);
+        assert!(decode(most).is_ok());
+        assert!(matches!(decode(most + 1), Err(DecodeError::TooManyValues)));
+        let commas = format!("{{\"{}\":[]}}", ",".repeat(JSON_MARKS_MAX));
+        assert!(
+            super::decode::<Lists>(commas.as_bytes(), 1 << 20).is_ok(),
+            "in a text"
+        );
     }
 
     #[test]

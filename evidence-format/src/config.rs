@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, DecodeError};
-use crate::coverage::{Coverage, TimeWindow};
+use crate::coverage::{Coverage, TimeWindow, is_short, shorten};
 use crate::digest::Digest;
 use crate::id::{IncidentId, ItemName};
 use crate::item::FinishedItem;
 use crate::limits::{
-    CONFIG_BYTES_MAX, GAP_EXAMPLES_MAX, ITEM_BYTES_MAX, ITEMS_MAX, JSON_INTEGER_MAX,
+    CLOCK_READINGS_MAX, CONFIG_BYTES_MAX, ITEM_BYTES_MAX, ITEMS_MAX, JSON_INTEGER_MAX,
+    REDACTIONS_MAX,
 };
 use crate::plan::SealedPlan;
 use crate::time::Timestamp;
@@ -117,6 +118,9 @@ pub struct ItemEntry {
     pub bytes: u64,
     /// Number of record segments.
     pub records: u64,
+    /// Number of all segments, records and glue: the leaves of the record tree. The root alone
+    /// does not bind it.
+    pub leaves: u64,
     /// Root of the record tree.
     pub root: TreeRoot,
     /// Where the item comes from.
@@ -228,9 +232,88 @@ impl BundleConfig {
             .filter(move |name| !present.contains(name))
     }
 
-    fn check(&self) -> Result<(), &'static str> {
+    /// Shortens what is there for people, so that the config keeps to the limits of the format: a
+    /// captured host that has long names must not make a bundle that no verifier accepts.
+    pub(crate) fn shorten(&mut self) {
+        self.texts_mut().into_iter().for_each(shorten);
+        for item in &mut self.items {
+            item.texts_mut().into_iter().for_each(shorten);
+            item.coverage.shorten();
+        }
+        let is_too_long = |config: &Self| {
+            let blob = config.encode();
+            canonical::decode_lenient::<ConfigVersion>(&blob, CONFIG_BYTES_MAX).is_err()
+        };
+        if is_too_long(self) {
+            let coverages = self.items.iter_mut().map(|item| &mut item.coverage);
+            coverages
+                .flat_map(|coverage| &mut coverage.gaps)
+                .for_each(|gap| gap.examples.clear());
+        }
+        if is_too_long(self) {
+            for step in &mut self.plan.steps {
+                step.what.truncate(step.what.floor_char_boundary(100));
+            }
+        }
+    }
+
+    /// Every free text outside of the items.
+    fn texts(&self) -> Vec<&str> {
+        let CollectorInfo {
+            name,
+            version,
+            commit,
+            binary: _,
+            host,
+            kernel,
+            boot,
+            identity,
+        } = &self.collector;
+        let mut texts: Vec<&str> = vec![name, version, host, kernel, identity];
+        texts.extend(commit.iter().chain(boot).map(String::as_str));
+        if let Some(ExaminedSystem {
+            root,
+            os,
+            machine_id,
+            host,
+        }) = &self.examined
+        {
+            texts.push(root);
+            texts.extend(os.iter().chain(machine_id).chain(host).map(String::as_str));
+        }
+        texts.extend(self.clock.iter().map(|reading| reading.event.as_str()));
+        texts.extend(self.plan.steps.iter().map(|step| step.what.as_str()));
+        texts
+    }
+
+    fn texts_mut(&mut self) -> Vec<&mut String> {
+        let collector = &mut self.collector;
+        let mut texts = vec![
+            &mut collector.name,
+            &mut collector.version,
+            &mut collector.host,
+            &mut collector.kernel,
+            &mut collector.identity,
+        ];
+        texts.extend(collector.commit.iter_mut().chain(&mut collector.boot));
+        if let Some(examined) = &mut self.examined {
+            texts.push(&mut examined.root);
+            texts.extend(&mut examined.os);
+            texts.extend(&mut examined.machine_id);
+            texts.extend(&mut examined.host);
+        }
+        texts.extend(self.clock.iter_mut().map(|reading| &mut reading.event));
+        texts.extend(self.plan.steps.iter_mut().map(|step| &mut step.what));
+        texts
+    }
+
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
         if self.items.len() > ITEMS_MAX || self.plan.steps.len() > ITEMS_MAX {
             return Err("too many items");
+        }
+        let mut steps = BTreeSet::new();
+        if !self.plan.steps.iter().all(|step| steps.insert(&step.item)) {
+            return Err("two steps have the same item");
         }
         let mut names = BTreeSet::new();
         if !self.items.iter().all(|item| names.insert(&item.name)) {
@@ -249,19 +332,31 @@ impl BundleConfig {
         if !self.items.iter().all(|item| layers.insert(item.layer)) {
             return Err("an item's layer is used elsewhere too");
         }
-        // Segments have at least one byte, so there cannot be more records than bytes.
+        // Segments have at least one byte, so there cannot be more of them than bytes.
         if self.items.iter().any(|item| {
-            item.bytes > ITEM_BYTES_MAX.min(JSON_INTEGER_MAX) || item.records > item.bytes
+            item.bytes > ITEM_BYTES_MAX || item.records > item.leaves || item.leaves > item.bytes
         }) {
             return Err("an item's size is out of range");
         }
-        if self
-            .items
-            .iter()
-            .flat_map(|item| &item.coverage.gaps)
-            .any(|gap| gap.examples.len() > GAP_EXAMPLES_MAX)
-        {
-            return Err("a gap has too many examples");
+        if !self.window.iter().all(TimeWindow::is_ordered) {
+            return Err("the window ends before it begins");
+        }
+        if !(1..=CLOCK_READINGS_MAX).contains(&self.clock.len()) {
+            return Err("no clock readings, or too many");
+        }
+        let mut texts = self.texts();
+        texts.extend(self.items.iter().flat_map(ItemEntry::texts));
+        if !texts.into_iter().all(is_short) {
+            return Err("a text is too long");
+        }
+        for item in &self.items {
+            item.coverage.check()?;
+            let mut whats = BTreeSet::new();
+            if item.redactions.len() > REDACTIONS_MAX
+                || !{ item.redactions.iter() }.all(|r| r.count > 0 && whats.insert(&r.what))
+            {
+                return Err("redactions that are too many, of nothing, or twice of the same");
+            }
         }
         if self
             .items
@@ -292,11 +387,47 @@ impl ItemEntry {
             segments: finished.segments,
             bytes: finished.bytes,
             records: finished.records,
+            leaves: finished.leaves,
             root: TreeRoot(finished.root),
             source,
             coverage,
             redactions,
         }
+    }
+}
+
+impl ItemEntry {
+    /// Every free text but the examples of gaps.
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let ItemSource {
+            provider,
+            api,
+            account,
+            region,
+            identity,
+            clock: _,
+        } = &self.source;
+        let optional = account.iter().chain(region).chain(identity);
+        let redactions = self.redactions.iter().map(|redaction| &redaction.what);
+        [provider, api]
+            .into_iter()
+            .chain(optional)
+            .chain(redactions)
+            .map(String::as_str)
+    }
+
+    fn texts_mut(&mut self) -> Vec<&mut String> {
+        let source = &mut self.source;
+        let mut texts = vec![&mut source.provider, &mut source.api];
+        texts.extend(&mut source.account);
+        texts.extend(&mut source.region);
+        texts.extend(&mut source.identity);
+        texts.extend(
+            self.redactions
+                .iter_mut()
+                .map(|redaction| &mut redaction.what),
+        );
+        texts
     }
 }
 

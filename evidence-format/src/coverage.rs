@@ -1,5 +1,7 @@
 //! What a capture obtained and what it did not, in a closed vocabulary.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{GAP_EXAMPLES_MAX, JSON_INTEGER_MAX, TEXT_BYTES_MAX};
@@ -13,6 +15,16 @@ pub struct TimeWindow {
     pub from: Timestamp,
     /// First moment after the window.
     pub until: Timestamp,
+}
+
+impl TimeWindow {
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.from <= self.until
+    }
+
+    fn contains(&self, other: &Self) -> bool {
+        self.from <= other.from && other.until <= self.until
+    }
 }
 
 /// How much of the requested data an item holds.
@@ -31,7 +43,8 @@ pub struct Coverage {
     /// Events or objects that the source delivered, including duplicates; `None` where they were
     /// not counted.
     pub events: Option<u64>,
-    /// Objects or events that exist according to the source; `None` where it does not say.
+    /// Objects or events in all lists whose length the source states; `None` if it states none. Not
+    /// comparable with `events`, which has those of the other lists too.
     pub declared: Option<u64>,
     /// Time of the first event; `None` where events were not parsed.
     pub first: Option<Timestamp>,
@@ -224,6 +237,61 @@ impl Coverage {
         }
     }
 
+    /// What in it contradicts itself or exceeds a limit.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let windows = self.asked.iter().chain(&self.effective);
+        if !{ windows }.all(TimeWindow::is_ordered) {
+            return Err("a window ends before it begins");
+        }
+        if let Some(effective) = &self.effective
+            && !self.asked.is_some_and(|asked| asked.contains(effective))
+        {
+            return Err("the effective window is not inside the one asked for");
+        }
+        if self
+            .first
+            .zip(self.last)
+            .is_some_and(|(first, last)| last < first)
+        {
+            return Err("the last event is before the first");
+        }
+        if self.events.is_some_and(|events| self.duplicates > events) {
+            return Err("more duplicates than events");
+        }
+        if self.pages == 0 && self.events.is_some_and(|events| events > 0) {
+            return Err("events without a page");
+        }
+        if self.attempts > 0 && self.pages > self.attempts {
+            return Err("more requests were answered than sent");
+        }
+        let mut reasons = BTreeSet::new();
+        for gap in &self.gaps {
+            if !reasons.insert(gap.reason) {
+                return Err("two gaps have the same reason");
+            }
+            if gap.examples.len() > GAP_EXAMPLES_MAX || gap.examples.len() as u64 > gap.count {
+                return Err("a gap has too many examples");
+            }
+            if gap.count == 0 {
+                return Err("a gap of no objects");
+            }
+            if !gap.examples.iter().all(|example| is_short(example)) {
+                return Err("an example is too long");
+            }
+        }
+        Ok(())
+    }
+
+    /// Shortens what is there for people, so that it keeps to the limits of the format.
+    pub(crate) fn shorten(&mut self) {
+        self.gaps.retain(|gap| gap.count > 0);
+        for gap in &mut self.gaps {
+            let examples_max = usize::try_from(gap.count).unwrap_or(GAP_EXAMPLES_MAX);
+            gap.examples.truncate(examples_max.min(GAP_EXAMPLES_MAX));
+            gap.examples.iter_mut().for_each(shorten);
+        }
+    }
+
     /// True if nothing is missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -254,6 +322,16 @@ impl Default for Coverage {
 /// A sum that stays within what JSON holds exactly: sparse files can announce 2^63 bytes each.
 fn add_json_integers(a: u64, b: u64) -> u64 {
     a.saturating_add(b).min(JSON_INTEGER_MAX)
+}
+
+/// True if `text` is within the limit of texts.
+pub(crate) fn is_short(text: &str) -> bool {
+    text.len() <= TEXT_BYTES_MAX
+}
+
+/// Cuts `text` to [`TEXT_BYTES_MAX`] at a character boundary.
+pub(crate) fn shorten(text: &mut String) {
+    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
 }
 
 /// `text` cut to [`TEXT_BYTES_MAX`] at a character boundary.

@@ -17,8 +17,8 @@ pub const FRAME_PACKED_BYTES_MAX: u64 = FRAME_BYTES_MAX + 16 * 1024;
 pub const FRAME_SEGMENTS_MAX: u64 = 65_536;
 
 /// Compressed bytes of one segment list, together with the lists that a reader keeps because later
-/// items share them. At 1.5 bytes a record, this allows an item of 40 million records.
-pub const SEGMENT_LIST_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// items share them. At 1.5 bytes a record, this allows an item of 10 million records.
+pub const SEGMENT_LIST_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// zstd window of a segment list, as a power of two: 1 MiB.
 pub const SEGMENT_LIST_WINDOW_LOG_MAX: u32 = 20;
@@ -35,15 +35,29 @@ pub const INDEX_BYTES_MAX: u64 = 64 * 1024;
 /// Manifests listed in `index.json`: the bundle and its referrers.
 pub const MANIFESTS_MAX: usize = 64;
 
-/// Bytes of all manifests together. A bundle of [`ITEMS_MAX`] items with two descriptors each fits,
-/// and the manifests of referrers are small.
-pub const MANIFEST_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Bytes of all manifests together. A bundle of [`ITEMS_MAX`] items with two descriptors of at most
+/// 380 bytes each fits.
+pub const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Bytes of a manifest that is not a bundle's. That of an attestation has 600.
+pub const REFERRER_MANIFEST_BYTES_MAX: u64 = 64 * 1024;
+
+/// Annotations of one descriptor. Ours have one.
+pub const ANNOTATIONS_MAX: usize = 16;
 
 /// Bytes of a config blob: [`ITEMS_MAX`] items of about 1.5 KiB.
-pub const CONFIG_BYTES_MAX: u64 = 16 * 1024 * 1024;
+pub const CONFIG_BYTES_MAX: u64 = 2 * 1024 * 1024;
+
+/// How many of the characters `{`, `[` and `,` a JSON document has outside of its texts. That is how
+/// many values it has, give or take a few, and so how much memory it takes once it is parsed: an
+/// empty list of two bytes may take sixty.
+pub const JSON_MARKS_MAX: usize = 64 * 1024;
 
 /// Bytes of a sigstore bundle: a statement of [`PAE_BYTES_MAX`] in base64, and a timestamp token.
 pub const SIGSTORE_BUNDLE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Timestamp tokens in one sigstore bundle: one or two, renewed now and then.
+pub const TIMESTAMPS_MAX: usize = 16;
 
 /// Bytes to sign (the DSSE pre-authentication encoding, PAE). AWS KMS signs at most 4096 bytes with
 /// Ed25519 in one call, and the PAE stays below that.
@@ -59,8 +73,8 @@ pub const JSON_DEPTH_MAX: usize = 16;
 /// this value.
 pub const JSON_INTEGER_MAX: u64 = (1 << 53) - 1;
 
-/// Items of one bundle.
-pub const ITEMS_MAX: usize = 10_000;
+/// Items of one bundle, and steps of its plan. A capture of more takes several bundles.
+pub const ITEMS_MAX: usize = 1000;
 
 /// Plaintext bytes of one item. 16 TiB is larger than any disk that one item is read from, and far
 /// below [`JSON_INTEGER_MAX`].
@@ -68,6 +82,12 @@ pub const ITEM_BYTES_MAX: u64 = 16 << 40;
 
 /// Bytes of one WARC record's header block. Real ones have 300 to 2,000.
 pub const WARC_HEADER_BYTES_MAX: u64 = 64 * 1024;
+
+/// Clock readings in one config: one at the beginning, one at the end, and room.
+pub const CLOCK_READINGS_MAX: usize = 64;
+
+/// Kinds of what was removed from one item.
+pub const REDACTIONS_MAX: usize = 64;
 
 /// Examples listed under one gap; the count beside them is exact.
 pub const GAP_EXAMPLES_MAX: usize = 16;

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::canonical::{self, DecodeError};
 use crate::config::BundleConfig;
 use crate::digest::Digest;
-use crate::limits::{INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, MANIFESTS_MAX, OCI_LAYOUT_BYTES_MAX};
+use crate::limits::{
+    ANNOTATIONS_MAX, INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, MANIFESTS_MAX, OCI_LAYOUT_BYTES_MAX,
+    REFERRER_MANIFEST_BYTES_MAX,
+};
 
 /// `mediaType` of manifests.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -191,6 +194,20 @@ impl Manifest {
         canonical::encode(self)
     }
 
+    fn annotations_max(&self) -> usize {
+        self.blobs()
+            .chain(&self.subject)
+            .filter_map(|blob| Some(blob.annotations.as_ref()?.len()))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// True if a manifest of so many bytes is too long for its kind: only that of a bundle has a
+    /// descriptor for each item.
+    pub(crate) fn is_too_long(&self, bytes: u64) -> bool {
+        self.artifact_type != BUNDLE && bytes > REFERRER_MANIFEST_BYTES_MAX
+    }
+
     /// Decodes a manifest.
     ///
     /// # Errors
@@ -200,6 +217,11 @@ impl Manifest {
         let manifest: Self = canonical::decode(bytes, MANIFEST_BYTES_MAX)?;
         if manifest.schema_version != 2 || manifest.media_type != MANIFEST {
             return Err(ManifestError::Invalid("not an OCI image manifest"));
+        }
+        if manifest.annotations_max() > ANNOTATIONS_MAX {
+            return Err(ManifestError::Invalid(
+                "a descriptor has too many annotations",
+            ));
         }
         // A verifier keeps attestations in memory, so their number and form are limited here.
         if manifest.artifact_type == SIGSTORE_BUNDLE && !manifest.carries_one_sigstore_bundle() {

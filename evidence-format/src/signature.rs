@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::canonical::{self, DecodeError};
 use crate::id::{KeyId, decode_base64};
 use crate::keyring::{PublicKey, SignError, Signer};
-use crate::limits::{PAE_BYTES_MAX, SIGSTORE_BUNDLE_BYTES_MAX};
+use crate::limits::{PAE_BYTES_MAX, SIGSTORE_BUNDLE_BYTES_MAX, TIMESTAMPS_MAX};
 use crate::manifest::SIGSTORE_BUNDLE;
 use crate::statement::{Statement, StatementError};
 
@@ -189,6 +189,12 @@ impl Attestation {
             .try_into()
             .map_err(|_| Invalid("signature does not have 64 bytes"))?;
         let timestamps = wire.verification_material.timestamp_verification_data;
+        if timestamps
+            .as_ref()
+            .is_some_and(|data| data.rfc3161_timestamps.len() > TIMESTAMPS_MAX)
+        {
+            return Err(Invalid("too many timestamps"));
+        }
         Ok(Self {
             payload,
             key_id: signature.keyid,

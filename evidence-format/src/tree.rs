@@ -1,28 +1,38 @@
 //! The salted record tree: one hash over an item, from which single records can be disclosed later.
 //!
 //! ```text
-//! salt_i = HMAC-SHA256(K, "evidence/v1/leaf" || 0x00 || item name || 0x00 || u64be(i))[..16]
-//! leaf_i = SHA-256(0x00 || salt_i || segment_i)
-//! node   = SHA-256(0x01 || left || right)              shape: RFC 6962 §2.1
+//! K_item = HMAC-SHA256(K, "evidence/v1/item" || 0x00 || item name)
+//! salt_i = HMAC-SHA256(K_item, "evidence/v1/leaf" || 0x00 || u64be(i))[..16]
+//! leaf_i = SHA-256(0x00 || kind_i || salt_i || segment_i)      kind: 1 for a record, 0 for glue
+//! node   = SHA-256(0x01 || left || right)                      shape: RFC 6962 §2.1
 //! ```
-//! Without K, nobody can test a guess of a segment against its leaf's hash. The tree is built from
-//! [`LeafRange`]s, which cover consecutive leaves and can be merged, so that each worker hashes the
-//! leaves of its own frame.
+//! Without K or K_item, nobody can test a guess of a segment against its leaf's hash. The tree is
+//! built from [`LeafRange`]s, which cover consecutive leaves and can be merged, so that each worker
+//! hashes the leaves of its own frame.
+//!
+//! A root says nothing about the number of its leaves, since a node looks the same whatever is below
+//! it. The config states that number beside the root.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::digest::lanes::{self, BLOCK_BYTES, HEAD_BYTES_MAX, HashMessage, HashPrefix};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+
+use crate::digest::lanes::{self, BLOCK_BYTES, HashMessage, HashPrefix};
 use crate::digest::{Digest, Hasher, ParseDigestError};
 use crate::id::ItemName;
+use crate::segment::SegmentKind;
 
+const ITEM_LABEL: &[u8] = b"evidence/v1/item\0";
 const SALT_LABEL: &[u8] = b"evidence/v1/leaf\0";
+/// What a salt is the HMAC of: the label and the leaf's index.
+type SaltMessage = [u8; SALT_LABEL.len() + size_of::<u64>()];
 const SALT_BYTES: usize = 16;
 /// Leaves hashed in one go: enough to keep both lanes busy, few enough to stay in the processor's
 /// first-level cache.
 const GROUP_LEAVES: usize = 128;
-/// What a leaf's message begins with: 0x00 and the salt. The segment follows.
-type LeafHead = [u8; 1 + SALT_BYTES];
+/// What a leaf's message begins with: 0x00, the kind and the salt. The segment follows.
+type LeafHead = [u8; 2 + SALT_BYTES];
 const LEAF: u8 = 0x00;
 const NODE: u8 = 0x01;
 
@@ -43,6 +53,16 @@ impl DisclosureKey {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// K_item: the key of one item. Whoever gets it can check all of that item, and nothing of the
+    /// others.
+    fn of_item(&self, name: &ItemName) -> [u8; 32] {
+        let mut mac =
+            Hmac::<sha2::Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(ITEM_LABEL);
+        mac.update(name.as_str().as_bytes());
+        mac.finalize().into_bytes().into()
     }
 }
 
@@ -71,11 +91,8 @@ crate::serde_as_text!(TreeRoot);
 /// time.
 #[derive(Clone)]
 pub struct LeafHasher {
-    /// State of HMAC's inner hash after the key's block and the whole blocks of the prefix that all
-    /// leaves share.
+    /// State of HMAC's inner hash after the key's block.
     inner: HashPrefix,
-    /// The rest of that prefix, less than a block.
-    prefix: Vec<u8>,
     /// State of HMAC's outer hash after the key's block.
     outer: HashPrefix,
 }
@@ -84,25 +101,18 @@ impl LeafHasher {
     /// For the item `name` of the bundle whose disclosure key is `key`.
     #[must_use]
     pub fn new(key: &DisclosureKey, name: &ItemName) -> Self {
-        let prefix = [SALT_LABEL, name.as_str().as_bytes(), &[0]].concat();
-        // A long item name fills whole blocks, which are the same for all leaves.
-        let (blocks, rest) = prefix.as_chunks();
-        let inner = blocks.iter().fold(
-            HashPrefix::EMPTY.then(&hmac_block(key, 0x36)),
-            HashPrefix::then,
-        );
+        let key = key.of_item(name);
         Self {
-            inner,
-            prefix: rest.to_owned(),
-            outer: HashPrefix::EMPTY.then(&hmac_block(key, 0x5c)),
+            inner: HashPrefix::EMPTY.then(&hmac_block(&key, 0x36)),
+            outer: HashPrefix::EMPTY.then(&hmac_block(&key, 0x5c)),
         }
     }
 
     /// Starts the hash of leaf `index`; the caller adds the bytes of the segment.
     #[must_use]
-    pub fn start(&self, index: u64) -> Hasher {
+    pub fn start(&self, index: u64, kind: SegmentKind) -> Hasher {
         let mut heads = [LeafHead::default()];
-        self.heads(index, &mut heads);
+        self.heads(index, std::iter::once(kind), &mut heads);
         let mut leaf = Hasher::new();
         leaf.update(&heads[0]);
         leaf
@@ -110,7 +120,12 @@ impl LeafHasher {
 
     /// Adds the leaves of these whole segments to `range`. They are numbered from `first`, which
     /// must follow the range's last leaf.
-    pub(crate) fn push_leaves(&self, first: u64, segments: &[&[u8]], range: &mut LeafRange) {
+    pub(crate) fn push_leaves(
+        &self,
+        first: u64,
+        segments: &[(SegmentKind, &[u8])],
+        range: &mut LeafRange,
+    ) {
         let (mut heads, mut leaves) =
             ([LeafHead::default(); GROUP_LEAVES], [[0; 32]; GROUP_LEAVES]);
         for (first, segments) in (first..)
@@ -118,13 +133,13 @@ impl LeafHasher {
             .zip(segments.chunks(GROUP_LEAVES))
         {
             let (heads, leaves) = (&mut heads[..segments.len()], &mut leaves[..segments.len()]);
-            self.heads(first, heads);
+            self.heads(first, segments.iter().map(|(kind, _)| *kind), heads);
             lanes::hash(
                 segments.len(),
                 |i| HashMessage {
                     start: HashPrefix::EMPTY,
                     head: &heads[i],
-                    body: segments[i],
+                    body: segments[i].1,
                 },
                 leaves,
             );
@@ -132,13 +147,13 @@ impl LeafHasher {
         }
     }
 
-    /// Computes the heads of the leaves from number `first` on.
-    fn heads(&self, first: u64, heads: &mut [LeafHead]) {
-        let end = self.prefix.len() + size_of::<u64>();
-        let mut messages = vec![[0; HEAD_BYTES_MAX]; heads.len()];
+    /// Computes the heads of the leaves from number `first` on, one for each of `kinds`.
+    fn heads(&self, first: u64, kinds: impl Iterator<Item = SegmentKind>, heads: &mut [LeafHead]) {
+        let mut messages = vec![SaltMessage::default(); heads.len()];
         for (index, message) in (first..).zip(&mut messages) {
-            message[..self.prefix.len()].copy_from_slice(&self.prefix);
-            message[self.prefix.len()..end].copy_from_slice(&index.to_be_bytes());
+            let (label, number) = message.split_at_mut(SALT_LABEL.len());
+            label.copy_from_slice(SALT_LABEL);
+            number.copy_from_slice(&index.to_be_bytes());
         }
         // HMAC(K, m) = H(K ^ opad || H(K ^ ipad || m)); the starts have taken the padded keys.
         let (mut inner, mut salts) = (vec![[0; 32]; heads.len()], vec![[0; 32]; heads.len()]);
@@ -146,7 +161,7 @@ impl LeafHasher {
             heads.len(),
             |i| HashMessage {
                 start: self.inner,
-                head: &messages[i][..end],
+                head: &messages[i],
                 body: &[],
             },
             &mut inner,
@@ -160,16 +175,17 @@ impl LeafHasher {
             },
             &mut salts,
         );
-        for (head, salt) in heads.iter_mut().zip(&salts) {
+        for ((head, kind), salt) in heads.iter_mut().zip(kinds).zip(&salts) {
             head[0] = LEAF;
-            head[1..].copy_from_slice(&salt[..SALT_BYTES]);
+            head[1] = u8::from(kind == SegmentKind::Record);
+            head[2..].copy_from_slice(&salt[..SALT_BYTES]);
         }
     }
 }
 
 /// The first block of HMAC's inner (0x36) or outer (0x5c) hash (RFC 2104 §2).
-fn hmac_block(key: &DisclosureKey, pad: u8) -> [u8; BLOCK_BYTES] {
-    std::array::from_fn(|i| key.0.get(i).copied().unwrap_or(0) ^ pad)
+fn hmac_block(key: &[u8; 32], pad: u8) -> [u8; BLOCK_BYTES] {
+    std::array::from_fn(|i| key.get(i).copied().unwrap_or(0) ^ pad)
 }
 
 /// The hashes of consecutive leaves, folded into the largest complete subtrees: at most two for
@@ -316,26 +332,28 @@ mod tests {
 
     #[test]
     fn batched_leaves_match_the_specification() {
-        use hmac::{Hmac, KeyInit, Mac};
+        use SegmentKind::{Glue, Record};
+        let hmac = |key: &[u8], parts: &[&[u8]]| -> [u8; 32] {
+            let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key).expect("any length");
+            mac.update(&parts.concat());
+            mac.finalize().into_bytes().into()
+        };
         let long = format!("a{}", "b".repeat(127));
         for (name, first) in [("x", 0), ("host-sockets", 1), (&*long, 6)] {
             let name: ItemName = name.parse().expect("a valid name");
             let key = DisclosureKey::new([3; 32]);
             let bytes: Vec<u8> = (0..200_u8).collect();
-            let segments: Vec<&[u8]> = (0..300).map(|i| &bytes[..i % 200]).collect();
-            let leaf = |(i, segment): (u64, &&[u8])| {
-                let mut salt =
-                    Hmac::<sha2::Sha256>::new_from_slice(key.as_bytes()).expect("any length");
-                salt.update(
-                    &[
-                        b"evidence/v1/leaf\0",
-                        name.as_str().as_bytes(),
-                        &[0],
-                        &i.to_be_bytes(),
-                    ]
-                    .concat(),
-                );
-                Digest::of(&[&[0], &salt.finalize().into_bytes()[..16], *segment].concat())
+            let segments: Vec<(SegmentKind, &[u8])> = (0..300)
+                .map(|i| (if i % 3 == 0 { Glue } else { Record }, &bytes[..i % 200]))
+                .collect();
+            let item_key = hmac(
+                key.as_bytes(),
+                &[b"evidence/v1/item", &[0], name.as_str().as_bytes()],
+            );
+            let leaf = |(i, (kind, segment)): (u64, &(SegmentKind, &[u8]))| {
+                let salt = hmac(&item_key, &[b"evidence/v1/leaf", &[0], &i.to_be_bytes()]);
+                let kind = [u8::from(*kind == Record)];
+                Digest::of(&[&[0], &kind, &salt[..16], *segment].concat())
             };
             let mut expected = LeafRange::new();
             for (i, segment) in (first..).zip(&segments) {
@@ -348,14 +366,20 @@ mod tests {
     }
 
     #[test]
-    fn leaf_hashes_depend_on_key_item_and_index() {
+    fn leaf_hashes_depend_on_key_item_index_and_kind() {
+        use SegmentKind::{Glue, Record};
         let (k1, k2) = (DisclosureKey::new([1; 32]), DisclosureKey::new([2; 32]));
-        let leaves = [(&k1, "a", 0), (&k1, "a", 1), (&k1, "b", 0), (&k2, "a", 0)].map(
-            |(key, item, index)| {
-                let name: ItemName = item.parse().expect("a valid name");
-                LeafHasher::new(key, &name).start(index).finish()
-            },
-        );
+        let leaves = [
+            (&k1, "a", 0, Record),
+            (&k1, "a", 0, Glue),
+            (&k1, "a", 1, Record),
+            (&k1, "b", 0, Record),
+            (&k2, "a", 0, Record),
+        ]
+        .map(|(key, item, index, kind)| {
+            let name: ItemName = item.parse().expect("a valid name");
+            LeafHasher::new(key, &name).start(index, kind).finish()
+        });
         for (i, a) in leaves.iter().enumerate() {
             assert!(leaves[i + 1..].iter().all(|b| a != b));
         }

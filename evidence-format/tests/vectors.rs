@@ -3,6 +3,8 @@
 
 #[path = "../examples/make-vectors/vectors/mod.rs"]
 mod make_vectors;
+#[path = "vectors/memory.rs"]
+mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

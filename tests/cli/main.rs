@@ -2,11 +2,15 @@
 //! hostile input.
 
 mod attach;
+mod cases;
+mod examples;
 mod incident;
 mod mistakes;
 mod output;
 mod processes;
+mod screen;
 mod tokens;
+mod unwritable;
 
 use std::fs;
 use std::io::Write;
@@ -126,7 +130,8 @@ impl TestStore {
         );
         let file = files_below(&out)
             .into_iter()
-            .find(|file| !file.ends_with("0.warcinfo"));
+            // The journal and who attached it are in an item of their own.
+            .find(|file| !file.ends_with("0.warcinfo") && !file.starts_with(out.join("incident")));
         (file.expect("an attachment"), folder)
     }
 }

@@ -1,9 +1,44 @@
 //! Misspelled arguments: each error suggests what was probably meant.
 
+use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
 use crate::{TestStore, all_output};
+
+#[test]
+fn configuration_is_checked_before_the_first_incident() {
+    let store = TestStore::new();
+    assert!(
+        store
+            .ok(&["config", "check"])
+            .contains("the defaults apply")
+    );
+    let file = store.path().join("exhibit.toml");
+    let write = |text: &str| fs::write(&file, text).expect("the scratch folder is writable");
+    write("[capture]\ndeadline-seconds = 600\n");
+    assert!(store.ok(&["config", "check"]).contains("is valid"));
+    write(
+        "[hooks.pagerduty]\nsecrets = ['0123456789abcdef']\nplay = 'leaked-secrets'\n\
+         [capture]\ndeadline-seconds = 0\n",
+    );
+    let checked = store.fails(1, &["config", "check"]);
+    for fault in [
+        "did you mean \"leaked-secret\"",
+        "deadline-seconds is 0",
+        "has 2 faults",
+    ] {
+        assert!(checked.contains(fault), "{fault}: {checked}");
+    }
+    let served = store.fails(1, &["serve", "--listen", "127.0.0.1:0"]);
+    assert!(served.contains("leaked-secret"), "{served}");
+    write("[capture]\ndeadline-second = 5\n");
+    let checked = store.fails(1, &["config", "check"]);
+    assert!(
+        checked.contains("Did you mean `deadline-seconds`?"),
+        "{checked}"
+    );
+}
 
 #[test]
 fn misspelled_arguments_get_suggestions() {

@@ -2,7 +2,7 @@
 """A second verifier for Exhibit bundles, version 1, written from SPEC.md alone ("§" refers to it; "vectors" marks what only they say).
 Needs Python 3.11, the package `cryptography` (Ed25519) and the program `zstd` (only to decompress: headers of frames and
 of blocks are parsed here). Layers pass through a temporary file and a pipe, so that memory stays bounded (§8)."""
-import argparse, array, base64, bisect, calendar, collections, contextlib, hashlib, hmac, io, itertools, json, os, re, stat
+import argparse, base64, calendar, collections, contextlib, hashlib, hmac, io, itertools, json, os, re, stat
 import struct, subprocess, sys, tempfile, unicodedata
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -42,6 +42,8 @@ def fits(value, form):  # A form: a dict ("name?" is optional), a list (of one f
     return form(value) if callable(form) else type(value) is type(form) and value == form
 def document(raw, form, code, canonical=True):
     try:
+        marks = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", raw)                       # §2: few values, before they take memory
+        need(sum(map(marks.count, (b"{", b"[", b","))) <= 64 * KIB, code, "too many values")
         value = json.loads(raw.decode(), parse_int=integer, parse_float=integer, parse_constant=integer, object_pairs_hook=members)
         need(jcs(value).encode() == raw or not canonical, code, "not canonical")
     except (ValueError, RecursionError) as error: raise Fault(code, error) from None
@@ -52,7 +54,7 @@ def time(value):
     year, month, day, hour, minute, second = map(int, match.groups()[:6]) if match else (0,) * 6
     return 1 <= year <= 9998 and 1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1] and hour < 24 and minute < 60 and second < 60
 
-text, signed, whole = re.compile(".*", re.DOTALL), lambda value: type(value) is int, lambda value: type(value) is int and value >= 0
+text, signed, whole = lambda value: isinstance(value, str) and len(value.encode()) <= 4 * KIB, lambda value: type(value) is int, lambda value: type(value) is int and value >= 0
 DIGEST, HEX64, STREAM = re.compile("sha256:[0-9a-f]{64}"), re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{32}")
 INCIDENT, ITEM = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}"), re.compile("[a-z0-9][a-z0-9._-]{0,127}")
 BASE64 = re.compile("([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)?")
@@ -61,26 +63,39 @@ ENDED = re.compile("complete|deadline|limit|forbidden|not_found|gone|throttled|c
 REASON = re.compile("permission_denied|vanished|too_large|shrank|hung|special_file|read_failed|deadline|over_budget|cancelled|unsupported|crashed"
                     "|retention|rate_limited|unreachable|malformed|unauthenticated|refused|foreign_link|process_ended")
 TEXT0, INT0, TIME0, WINDOW = (None, text), (None, whole), (None, time), (None, {"from": time, "until": time})
-ANNOTATIONS = lambda value: isinstance(value, dict) and all(isinstance(member, str) for member in value.values())
-DESCRIPTOR = {"annotations?": ANNOTATIONS, "artifactType?": text, "digest": DIGEST, "mediaType": text, "size": whole}
-MANIFEST_FORM = {"artifactType": text, "config": DESCRIPTOR, "layers": [DESCRIPTOR], "mediaType": MANIFEST, "schemaVersion": 2, "subject?": DESCRIPTOR}
-INDEX_FORM = {"manifests": [DESCRIPTOR | {"annotations?": {REF_NAME: text}, "mediaType": MANIFEST}], "mediaType?": MANIFEST.replace("manifest", "index"), "schemaVersion": 2}
+any_text = re.compile(".*", re.DOTALL)
+ANNOTATIONS = lambda value: isinstance(value, dict) and len(value) <= 16 and all(isinstance(member, str) for member in value.values())
+DESCRIPTOR = {"annotations?": ANNOTATIONS, "artifactType?": any_text, "digest": DIGEST, "mediaType": any_text, "size": whole}
+MANIFEST_FORM = {"artifactType": any_text, "config": DESCRIPTOR, "layers": [DESCRIPTOR], "mediaType": MANIFEST, "schemaVersion": 2, "subject?": DESCRIPTOR}
+INDEX_FORM = {"manifests": [DESCRIPTOR | {"annotations?": {REF_NAME: any_text}, "mediaType": MANIFEST}], "mediaType?": MANIFEST.replace("manifest", "index"), "schemaVersion": 2}
 CONFIG_FORM = {                                                                                                          # §4
     "version": 1, "incident": INCIDENT, "supplements": (None, DIGEST), "window": WINDOW, "clock": [{"event": text, "utc": time, "bootNanoseconds": whole}],
     "plan": {"deadlineSeconds": INT0, "steps": [{"item": ITEM, "what": text, "objectBytesMax": INT0, "itemBytesMax": INT0}]},
     "collector": {"name": text, "version": text, "commit": TEXT0, "binary": (None, DIGEST), "host": text, "kernel": text, "boot": TEXT0, "identity": text},
     "examined": (None, {"root": text, "os": TEXT0, "machineId": TEXT0, "host": TEXT0}),
     "disclosureKey": DIGEST, "items": [{
-        "name": ITEM, "layer": DIGEST, "segments": DIGEST, "bytes": whole, "records": whole, "root": HEX64,
+        "name": ITEM, "layer": DIGEST, "segments": DIGEST, "bytes": whole, "records": whole, "leaves": whole, "root": HEX64,
         "source": {"provider": text, "api": text, "account": TEXT0, "region": TEXT0, "identity": TEXT0,
                    "clock": (None, {"samples": whole, "offsetMillisecondsMin": signed, "offsetMillisecondsMax": signed})},
         "redactions": [{"what": text, "count": whole}], "coverage": {
             "asked": WINDOW, "effective": WINDOW, "pages": whole, "attempts": whole, "events": INT0, "declared": INT0, "first": TIME0, "last": TIME0, "duplicates": whole, "ended": ENDED,
             "gaps": [{"reason": REASON, "count": whole, "examples": [text], "bytesKept": whole, "bytesLost": whole}], "provisionalUntil": TIME0}}]}
+def ordered(window): return window is None or instant(window["from"]) <= instant(window["until"])
+def instant(value): return value[:19], value[20:-1].ljust(9, "0")              # compares as the times do
+def check_coverage(coverage, redactions):
+    asked, effective, events, gaps = coverage["asked"], coverage["effective"], coverage["events"], coverage["gaps"]
+    need(ordered(asked) and ordered(effective), "config", "order of a window")
+    need(not effective or asked and instant(asked["from"]) <= instant(effective["from"]) and instant(effective["until"]) <= instant(asked["until"]), "config", "effective window")
+    need(not (coverage["first"] and coverage["last"]) or instant(coverage["first"]) <= instant(coverage["last"]), "config", "first and last event")
+    need(events is None or coverage["duplicates"] <= events and (coverage["pages"] or not events), "config", "number of events")
+    need(not coverage["attempts"] or coverage["pages"] <= coverage["attempts"], "config", "number of pages")
+    need(len({gap["reason"] for gap in gaps}) == len(gaps), "config", "a reason twice")
+    need(all(gap["count"] and len(gap["examples"]) <= min(16, gap["count"]) for gap in gaps), "config", "count or examples of a gap")
+    need(len({r["what"] for r in redactions}) == len(redactions) <= 64 and all(r["count"] for r in redactions), "config", "redactions")
 SIGSTORE_FORM = {                                                                                                        # §6
     "dsseEnvelope": {"payload": BASE64, "payloadType": "application/vnd.in-toto+json", "signatures": [{"keyid": KEY_ID, "sig": SIGNATURE}]},
     "verificationMaterial": {"publicKey": {"hint": KEY_ID}, "tlogEntries": lambda value: value == [],
-                             "timestampVerificationData?": {"rfc3161Timestamps": [{"signedTimestamp": text}]}}, "mediaType": SIGSTORE}
+                             "timestampVerificationData?": {"rfc3161Timestamps": lambda value: fits(value, [{"signedTimestamp": any_text}]) and len(value) <= 16}}, "mediaType": SIGSTORE}
 STATEMENT_FORM = {
     "_type": "https://in-toto.io/Statement/v1", "predicateType": "urn:exhibit:capture:v1", "subject": [{"digest": {"sha256": HEX64}, "name": "bundle"}],
     "predicate": {"incident": INCIDENT, "role": "collector", "signedAt": time, "stream": {"id": STREAM, "prev": (None, DIGEST), "seq": whole}}}
@@ -170,37 +185,54 @@ def zstd_frame(fd, at, code):  # RFC 8878 §3.1.1: (end, descriptor, content siz
         need(kind < 3 and length <= min(window, 128 * KIB) and at <= size, code, f"block before {at}")
     need(at + 4 * (flags >> 2 & 1) <= size, code, "frame cut off")             # checksum
     return at + 4 * (flags >> 2 & 1), flags, content, window
-def data_frames(file):  # §5.1: the content sizes of the data frames. Cuts the file behind them.
-    fd, at, rows = file.fileno(), 0, []
+def frames(file):  # §5.1: (compressed size, content size) of each data frame. One at a time: a hostile layer has millions.
+    fd, at, count = file.fileno(), 0, 0
     while os.pread(fd, 4, at) == b"\x28\xb5\x2f\xfd":
         begin, (at, flags, content, window) = at, zstd_frame(fd, at, "frames")
-        rows.append((at - begin, content))
-        need(content is not None and content <= 2 * MIB and window <= 2 * MIB and not flags & 0x1f, "frames", f"header at {begin}")   # vectors: window
-        need(at - begin <= 2 * MIB + 16 * KIB and len(rows) < 1 << 27, "frames", f"frame at {begin}")
-    table = b"".join(struct.pack("<II", *row) for row in rows + [(40, 0)]) + struct.pack("<IBI", len(rows) + 1, 0, 0x8F92EAB1)
-    table = struct.pack("<II", 0x184D2A5E, len(table)) + table
-    need(os.pread(fd, 8, at) == struct.pack("<II", 0x184D2A50, 32), "frames", "salt frame")
-    need(os.fstat(fd).st_size == at + 40 + len(table) and os.pread(fd, len(table), at + 40) == table, "frames", "seek table")
-    os.ftruncate(fd, at)
-    return [content for _, content in rows]
-def segment_lengths(segments, item):  # §5.3
-    lengths, total, records, number, shift = array.array("Q"), 0, 0, 0, 0
-    with tempfile.TemporaryFile(buffering=0) as file:
-        file.write(segments)
-        end, _, _, window = zstd_frame(file.fileno(), 0, "segment-list")
-        need(window <= MIB and end == len(segments), "segment-list", "frame")
-        with unzstd(file, "segment-list") as stream:
-            for byte in itertools.chain.from_iterable(pieces(stream, ANY)):
-                number, shift = number | (byte & 0x7f) << shift, shift + 7
-                need(byte < 0x80 or shift < 70, "segment-list", "number too long")
-                if byte < 0x80:
-                    need((byte or shift == 7) and 1 <= number >> 1 <= 1 << 44, "segment-list", "number")
-                    lengths.append(number >> 1)
-                    total, records, number, shift = total + (number >> 1), records + (number & 1), 0, 0
-                    need(total <= item["bytes"], "item-size", "the segments are longer than the item")
-    need(not shift, "segment-list", "number cut off")
-    need((total, records) == (item["bytes"], item["records"]), "item-size", "of the segment list")
-    return lengths
+        count += 1
+        need(content is not None and 1 <= content <= 2 * MIB and window <= 2 * MIB and not flags & 0x1f, "frames", f"header at {begin}")   # vectors: window
+        need(at - begin <= 2 * MIB + 16 * KIB and count <= 1 << 27, "frames", f"frame at {begin}")
+        yield at - begin, content
+def cut_frames(file):  # §5.1: the sum of the content sizes. Checks the salt frame and the seek table, and cuts them off.
+    at, count, total, table = 0, 0, 0, hashlib.sha256()
+    for packed, content in frames(file):
+        at, count, total = at + packed, count + 1, total + content
+        table.update(struct.pack("<II", packed, content))
+    table.update(struct.pack("<IIIBI", 40, 0, count + 1, 0, 0x8F92EAB1))
+    os.lseek(file.fileno(), at, os.SEEK_SET)
+    need(file.read(8) == struct.pack("<II", 0x184D2A50, 32) and len(file.read(32)) == 32, "frames", "salt frame")
+    need(file.read(8) == struct.pack("<II", 0x184D2A5E, 8 * count + 17), "frames", "seek table")
+    found = hashlib.sha256()
+    for data in pieces(file, ANY): found.update(data)
+    need(found.digest() == table.digest(), "frames", "seek table")
+    os.ftruncate(file.fileno(), at)
+    return total
+def segments(file):  # §5.3: (length, kind) of each segment, one at a time: a few bytes of a list give millions.
+    end, _, _, window = zstd_frame(file.fileno(), 0, "segment-list")
+    need(window <= MIB and end == os.fstat(file.fileno()).st_size, "segment-list", "frame")
+    number, shift = 0, 0
+    with unzstd(file, "segment-list") as stream:
+        for byte in itertools.chain.from_iterable(pieces(stream, ANY)):
+            number, shift = number | (byte & 0x7f) << shift, shift + 7
+            need(byte < 0x80 or shift < 70, "segment-list", "number too long")
+            if byte < 0x80:
+                need((byte or shift == 7) and 1 <= number >> 1 <= 1 << 44, "segment-list", "number")
+                yield number >> 1, number & 1
+                number, shift = 0, 0
+        need(not shift, "segment-list", "number cut off")
+def check_lengths(layer, listed, item):  # §5.3: segments that touch one frame; the sums
+    end = reached = records = leaves = 0
+    rest = segments(listed)
+    for _, size in frames(layer):
+        begin, end = end, end + size
+        touching = int(reached > begin)
+        while reached < end:
+            length, kind = next(rest, (None, 0))
+            need(length is not None, "item-size", "the segments are shorter than the item")
+            reached, records, leaves, touching = reached + length, records + kind, leaves + 1, touching + 1
+            need(touching <= 65536, "segment-list", "too many in a frame")
+    need(next(rest, None) is None and reached == end, "item-size", "the segments are longer than the item")
+    need((records, leaves) == (item["records"], item["leaves"]), "item-size", "number of records or leaves")
 def pieces(stream, left):
     while left and (data := stream.read(min(left, MIB))):
         yield data
@@ -220,27 +252,24 @@ def check_warc(stream):  # §5.2
         need(re.fullmatch("0|[1-9][0-9]{0,14}", fields[b"content-length"]), "warc", "Content-Length")
         size = int(fields[b"content-length"])
         need(sum(map(len, pieces(stream, size))) == size and stream.read(4) == b"\r\n\r\n", "warc", "end of block")
-def tree_root(stream, key, name, lengths):  # §5.4; the shape of RFC 6962 §2.1: join as many times as the number of leaves so far has factors 2.
-    prefix, stack = b"evidence/v1/leaf\0" + name.encode() + b"\0", []
-    for count, length in enumerate(lengths, 1):
-        leaf = hashlib.sha256(b"\0" + hmac.digest(key, prefix + struct.pack(">Q", count - 1), "sha256")[:16])
+def tree_root(stream, key, name, cuts):  # §5.4; the shape of RFC 6962 §2.1: a stack of complete subtrees, each with its number of leaves
+    key, stack = hmac.digest(key, b"evidence/v1/item\0" + name.encode(), "sha256"), []
+    join = lambda: stack.__setitem__(slice(-2, None), [(stack[-2][0] + stack[-1][0], hashlib.sha256(b"\1" + stack[-2][1] + stack[-1][1]).digest())])
+    for index, (length, kind) in enumerate(cuts):
+        leaf = hashlib.sha256(bytes([0, kind]) + hmac.digest(key, b"evidence/v1/leaf\0" + struct.pack(">Q", index), "sha256")[:16])
         for data in pieces(stream, length): leaf.update(data)
-        stack.append(leaf.digest())
-        for _ in range((count & -count).bit_length() - 1 if count < len(lengths) else len(stack) - 1):
-            stack[-2:] = [hashlib.sha256(b"\1" + stack[-2] + stack[-1]).digest()]
-    return stack[0].hex() if stack else hashlib.sha256().hexdigest()
+        stack.append((1, leaf.digest()))
+        while len(stack) > 1 and stack[-2][0] == stack[-1][0]: join()
+    while len(stack) > 1: join()
+    return stack[0][1].hex() if stack else hashlib.sha256().hexdigest()
 
-def check_item(item, key, segments, layer):
-    sizes, lengths, end = data_frames(layer), segment_lengths(segments, item), 0
-    ends = array.array("Q", itertools.accumulate(lengths))
-    for size in sizes:                                                         # §5.3: segments that touch one frame
-        begin, end = end, end + size
-        need(not size or bisect.bisect_left(ends, end) - bisect.bisect_right(ends, begin) < 65536, "segment-list", "too many in a frame")
-    if sum(sizes) != item["bytes"]:                                            # ... but a frame that gives other than it states comes first
+def check_item(item, key, listed, layer):
+    if cut_frames(layer) != item["bytes"]:                                     # a frame that gives other than it states comes first
         with unzstd(layer, "frames") as stream: collections.deque(pieces(stream, item["bytes"] + 1), 0)
         raise Fault("item-size", "of the frames")
+    check_lengths(layer, listed, item)
     with unzstd(layer, "frames") as stream: check_warc(stream)
-    with unzstd(layer, "frames") as stream: root = tree_root(stream, key, item["name"], lengths)
+    with unzstd(layer, "frames") as stream: root = tree_root(stream, key, item["name"], segments(listed))
     need(root == item["root"], "item-root", item["name"])
 
 # ------------------------------------------------------------------------------------------------- §6 keys, signatures
@@ -265,26 +294,40 @@ class Verifier:
     def __init__(self, path, keys=(), expected=None):
         self.path, self.keys, self.expected = path, [read_key(pem) for pem in keys], expected
         self.id, self.config, self.seen, self.faults, self.attestations = None, None, {}, [], []
+        self.lists, self.folder = {}, tempfile.TemporaryDirectory()
     def attempt(self, function, *arguments):  # Step 9 goes on with what follows, unless the tar itself is broken.
         try: return function(*arguments)
         except (Fault, OSError) as error:
             self.faults.append(error if isinstance(error, Fault) else Fault("unreadable", error))
             need(self.faults[-1].code != "tar", self.faults[0].code, self.faults[0].detail)
-    def blob(self, descriptor, limit, file=False, keep=True):  # As in step 3: is there; has its size, at most the limit; has its digest. Read once, whoever points to it.
+    def blob(self, descriptor, limit, output=None, keep=False):  # As in step 3: is there; has its size, at most the limit; has its digest. Read once, whoever points to it.
         digest, size, again = descriptor["digest"], descriptor["size"], descriptor["digest"] in self.seen
         found, data = self.seen[digest] if again else (self.source.take("blobs/sha256/" + digest[7:]), None)
         need(found is not None, "unfinished" if self.unfinished() else "blob-missing", digest)
         self.seen[digest] = found, data
         need(found == size <= limit, "blob-size", digest)
-        need(not again or file or data is not None, "blob-digest", digest)     # as was found before
+        need(not again or data is not None, "blob-digest", digest)             # as was found before
         if again: return data
-        hasher, output = hashlib.sha256(), tempfile.TemporaryFile(buffering=0) if file else io.BytesIO()
+        hasher = hashlib.sha256()
         for data in pieces(self.source, size):
             hasher.update(data)
-            output.write(data)
+            if output: output.write(data)
         need("sha256:" + hasher.hexdigest() == digest, "blob-digest", digest)
-        self.seen[digest] = found, output.getvalue() if keep and not file else None
-        return output if file else output.getvalue()
+        self.seen[digest] = found, output.getvalue() if keep else True         # most are not kept: a hostile bundle has thousands
+        return output
+    def read_blob(self, descriptor, limit, keep=False):
+        data = self.blob(descriptor, limit, io.BytesIO(), keep)
+        return data.getvalue() if isinstance(data, io.BytesIO) else data
+    def read_list(self, descriptor, uses):  # a file with the segment list; lists that later items share stay in a folder
+        digest, kept = descriptor["digest"], self.lists
+        uses[digest] -= 1
+        path = os.path.join(self.folder.name, digest[7:])
+        if kept.pop(digest, None) is None or not os.path.exists(path):
+            with open(path, "wb") as file: self.blob(descriptor, 16 * MIB - sum(kept.values()), file)
+        listed = open(path, "rb", buffering=0)
+        if uses[digest]: kept[digest] = descriptor["size"]
+        else: os.unlink(path)
+        return listed
     def small_file(self, name, limit, code):
         size = self.source.take(name)
         need(size is not None and size <= limit, "unfinished" if size is None and self.unfinished() else code, "missing or too long")
@@ -298,8 +341,11 @@ class Verifier:
         digests = {descriptor["digest"] for descriptor in listed}
         need(len(digests) == len(listed) <= 64, "index", "too many, or one twice")
         need(not re.search(rb"\s", re.sub(rb'"([^"\\]|\\.)*"', b"", raw)), "index", "white space")
+        left = MIB                                                             # for all manifests together
         for descriptor in listed:                                                                                        # step 3
-            manifest = document(self.blob(descriptor, 16 * MIB), MANIFEST_FORM, "manifest")
+            manifest = document(self.read_blob(descriptor, left), MANIFEST_FORM, "manifest")
+            left -= descriptor["size"]
+            need(manifest["artifactType"] == EXHIBIT + "bundle.v1" or descriptor["size"] <= 64 * KIB, "blob-size", "of a referrer's manifest")
             kind, name = manifest["artifactType"], descriptor.get("annotations", {}).get(REF_NAME)
             blobs = [manifest["config"]] + manifest["layers"]
             need(kind != SIGSTORE or blobs[0] == EMPTY and [(blob["mediaType"], len(blob)) for blob in blobs[1:]] == [(SIGSTORE, 3)],
@@ -316,23 +362,25 @@ class Verifier:
         for manifest, blobs in referrers:
             need(manifest.get("subject") == {"digest": self.id, "mediaType": MANIFEST, "size": descriptor["size"]}, "referrer", "subject")
             need(not any(blob["digest"] in taken for blob in blobs), "referrer", "blobs of others")
+        layers = {blobs[1]["digest"] for manifest, blobs in referrers if manifest["artifactType"] == SIGSTORE}
         for manifest, blobs in referrers:                                                                                # step 5
             attests = manifest["artifactType"] == SIGSTORE
-            read = [self.blob(blob, 64 * KIB if attests else ANY, blob["size"] > 64 * KIB) for blob in blobs]
+            for blob in blobs: read = self.read_blob(blob, 64 * KIB, True) if blob["digest"] in layers else self.blob(blob, 64 * KIB if attests else ANY)
             if attests:
-                found = document(read[1], SIGSTORE_FORM, "attestation")
+                found = document(read, SIGSTORE_FORM, "attestation")
                 key_ids = [signature["keyid"] for signature in found["dsseEnvelope"]["signatures"]]
                 need(key_ids == [found["verificationMaterial"]["publicKey"]["hint"]], "attestation", "key ids")
                 self.attestations.append(found)
-        raw = self.blob(bundle["config"], 16 * MIB)                                                                      # step 6
+        raw = self.read_blob(bundle["config"], 2 * MIB)                                                                            # step 6
         loose = document(raw, lambda value: True, "config", False)             # vectors: `version` counts if it is an integer, and within §2's nesting
         need(not (isinstance(loose, dict) and whole(loose.get("version"))) or loose["version"] == 1, "version")
         config = document(raw, CONFIG_FORM, "config")
         items, key, steps = config["items"], config["disclosureKey"], config["plan"]["steps"]
         uses = collections.Counter([key] + [i[name] for i in items for name in ("layer", "segments")])
-        need(len({i["name"] for i in items}) == len(items) <= 10000 and len(steps) <= 10000, "config", "number or names of items")
-        need(all(i["records"] <= i["bytes"] <= 1 << 44 and uses[i["layer"]] == 1 and i["segments"] != key for i in items), "config", "sizes or digests")
-        need(all(len(gap["examples"]) <= 16 for i in items for gap in i["coverage"]["gaps"]), "config", "number of examples")
+        need(len({i["name"] for i in items}) == len(items) <= 1000 and len({step["item"] for step in steps}) == len(steps) <= 1000, "config", "number or names of items or steps")
+        need(ordered(config["window"]) and 1 <= len(config["clock"]) <= 64, "config", "window or clock")
+        for i in items: check_coverage(i["coverage"], i["redactions"])
+        need(all(i["records"] <= i["leaves"] <= i["bytes"] <= 1 << 44 and uses[i["layer"]] == 1 and i["segments"] != key for i in items), "config", "sizes or digests")
         clocks = [i["source"]["clock"] for i in items if i["source"]["clock"]]
         need(all(c["samples"] and c["offsetMillisecondsMin"] <= c["offsetMillisecondsMax"] for c in clocks), "config", "clock of a source")
         self.config, wanted = config, [("disclosure-key.v1", "disclosure-key", key)]                                     # step 7
@@ -345,11 +393,10 @@ class Verifier:
         follows = {"artifactType": EXHIBIT + "bundle.v1", "config": head, "layers": layers, "mediaType": MANIFEST, "schemaVersion": 2}
         need(bundle == follows, "manifest-config")
         need(layers[0]["size"] == 32, "disclosure-key", "size")                                                          # step 8
-        key = self.blob(layers[0], 32)
-        for item, segments, layer in zip(items, layers[1::2], layers[2::2]):                                             # step 9
-            listed = self.attempt(self.blob, segments, 64 * MIB, False, uses[item["segments"]] > 1)
-            content = self.attempt(self.blob, layer, ANY, True)
-            if listed is not None and content is not None: self.attempt(check_item, item, key, listed, content)
+        key, shared = self.read_blob(layers[0], 32), collections.Counter(i["segments"] for i in items)
+        for item, cuts, layer in zip(items, layers[1::2], layers[2::2]):                                             # step 9
+            listed, content = self.attempt(self.read_list, cuts, shared), self.attempt(self.blob, layer, ANY, tempfile.TemporaryFile(buffering=0))
+            if listed and content: self.attempt(check_item, item, key, listed, content)
         for fault in [f for f in self.faults if f.code != "unreadable"] + self.faults: raise fault   # the machine's gives way to the bundle's
         self.source.rest({"blobs/sha256/" + digest[7:] for digest in self.seen})                                         # step 10
     def statement(self, attestation):  # §7.2: the case of one attestation

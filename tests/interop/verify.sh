@@ -139,7 +139,7 @@ done < "$work/descriptors"
 holds "$manifest" '.config.mediaType == "application/vnd.exhibit.config.v1+json"' || die "the manifest has no config of an Exhibit bundle"
 config=$(blob "$(json "$manifest" .config.digest)")
 holds "$config" 'all(.items[]; (.name | type == "string")
-  and all(.bytes, .records; type == "number" and . >= 0 and . == floor and . < 9007199254740992))' \
+  and all(.bytes, .records, .leaves; type == "number" and . >= 0 and . == floor and . < 9007199254740992))' \
   || die "the config describes its items badly"
 holds "$config" '[.items[].name] | length == (unique | length)' || die "two items have one name"
 holds "$config" '([.disclosureKey, .items[].segments, .items[].layer] | unique) == ($m[0].layers | map(.digest) | unique)' --slurpfile m "$manifest" \
@@ -158,14 +158,16 @@ segments_of() {
     $1 < 128 { printf "%.0f %d\n", int(value / 2), value % 2; value = bytes = 0 }
     END { if (bytes) print "the last number is cut off" }'
 }
+# The HMAC-SHA256 of standard input under a key in hex digits, as 64 hex digits.
+hmac() { openssl dgst -r -sha256 -mac HMAC -macopt "hexkey:$1" | cut -c -64; }
 # Prints the root of an item's record tree: record_tree NAME SEGMENTS, with the segments' bytes on standard input.
 record_tree() {
-  local i=0 length salt level=() above
-  # A leaf is the hash of 0x00, a salt and the segment. The salt comes from the disclosure key, the item's name and the segment's number.
-  while read -r length _ <&3; do
-    salt=$({ printf 'evidence/v1/leaf\0%s\0' "$1"; unhex "$(printf %016x "$i")"; } \
-      | openssl dgst -r -sha256 -mac HMAC -macopt "hexkey:$disclosure_key" | cut -c -32)
-    level+=("$({ printf '\0'; unhex "$salt"; head -c "$length"; } | sha256)")
+  local i=0 length kind key salt level=() above
+  key=$(printf 'evidence/v1/item\0%s' "$1" | hmac "$disclosure_key")
+  # A leaf is the hash of 0x00, the kind, a salt and the segment. The salt comes from the item's key and the segment's number.
+  while read -r length kind <&3; do
+    salt=$({ printf 'evidence/v1/leaf\0'; unhex "$(printf %016x "$i")"; } | hmac "$key")
+    level+=("$({ unhex "000$kind${salt:0:32}"; head -c "$length"; } | sha256)")
     i=$((i + 1))
   done 3< "$2"
   # A node is the hash of 0x01 and its two children. In a level with an odd number of nodes, the last one moves up unchanged.
@@ -200,6 +202,7 @@ for ((n = 0; n < item_count; n++)); do
     END { exit bad || sum != bytes || found != records }' "$work/segments" \
     || die "the segment list of ${name@Q} does not give $records records and $bytes bytes"
   leaves=$(wc -l < "$work/segments")
+  [[ $leaves == "$(json "$config" ".items[$n].leaves")" ]] || die "the segment list of ${name@Q} has $leaves segments"
   # The record tree has the root in the config. The item's digest already covers the same bytes; the tree makes it possible to disclose
   # one record without the others.
   if [[ $leaves -le $leaves_max ]]; then

@@ -39,7 +39,8 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["error", "paths"],
             &["output"],
             &["verdict"],
-            &["bundle", "summary"],
+            &["bundle", "summary", "never_asked"],
+            &["bundle_set"],
             &[
                 "verify", "inspect", "items", "records", "cat", "derive", "extract", "shells",
             ],

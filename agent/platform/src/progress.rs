@@ -1,6 +1,7 @@
 //! Progress of long work, to be read from another thread.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What has been captured so far.
 #[derive(Debug, Default)]
@@ -11,6 +12,8 @@ pub struct ProgressCounter {
     pub bytes: AtomicU64,
     /// Steps of a plan that have ended.
     pub steps_ended: AtomicU64,
+    /// Targets that turned out to deny access.
+    denied: Mutex<Vec<String>>,
 }
 
 impl ProgressCounter {
@@ -18,6 +21,22 @@ impl ProgressCounter {
     pub fn set(&self, pages: u64, bytes: u64) {
         self.pages.store(pages, Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Adds a target that denies access.
+    pub fn add_denied(&self, target: String) {
+        self.names().push(target);
+    }
+
+    /// The targets that turned out to deny access.
+    #[must_use]
+    pub fn denied(&self) -> Vec<String> {
+        self.names().clone()
+    }
+
+    fn names(&self) -> MutexGuard<'_, Vec<String>> {
+        // Names for display: a panic elsewhere does not make them wrong.
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a page of `bytes`.

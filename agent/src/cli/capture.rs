@@ -34,7 +34,8 @@ Examples:
   sudo exhibit-agent capture --incident INC-1 --out /mnt/evidence
   exhibit-agent capture --incident INC-1 --out evidence --only sockets --only processes
   exhibit-agent capture --incident INC-1 --out evidence --json | jq -r .id
-  docker run --pid host -v /:/host:ro … exhibit-agent capture --root /host --incident INC-1 --out /evidence")]
+  docker run --pid host -v /:/host:ro … \\
+    exhibit-agent capture --root /host --incident INC-1 --out /evidence")]
 pub(super) struct CaptureArguments {
     #[command(flatten)]
     target: OutputArguments,

@@ -7,7 +7,7 @@ use std::path::{self, PathBuf};
 use agent::key::{KeyFile, default_path};
 use anyhow::Result;
 use clap::Args;
-use evidence_format::safe::safe;
+use evidence_format::safe::{safe, safe_json};
 
 use super::print::path_text;
 
@@ -23,6 +23,9 @@ Example:
 pub(super) struct KeyArguments {
     #[command(flatten)]
     key: KeySelection,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -55,6 +58,13 @@ impl KeySelection {
 
 pub(super) fn run(arguments: &KeyArguments) -> Result<()> {
     let key = arguments.key.open()?;
+    if arguments.json {
+        let value = serde_json::json!({
+            "fingerprint": key.public().id().hex(),
+            "publicKey": path_text(&key.public_path()),
+        });
+        return super::out(&(safe_json(&value) + "\n"));
+    }
     super::out(&format!(
         "{}  {}\n",
         key.public().id().hex(),

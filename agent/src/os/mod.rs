@@ -1,4 +1,4 @@
-//! What no safe crate offers: scheduling classes. The only `unsafe` of this crate.
+//! What no safe crate offers: scheduling classes, and the machine's time zone. The only `unsafe` of this crate.
 #![allow(unsafe_code)]
 
 /// Added to the caller's niceness: after ordinary processes, before those at the lowest priority
@@ -33,6 +33,19 @@ pub fn lower_priority() {
             IOPRIO_BEST_EFFORT_LAST,
         )
     };
+}
+
+/// Seconds by which this machine's local time is ahead of UTC at `unix_seconds`; `None` if the time
+/// has no local form.
+#[must_use]
+pub fn utc_offset_seconds(unix_seconds: i64) -> Option<i64> {
+    let time = libc::time_t::from(unix_seconds);
+    // SAFETY: all zeros is a valid `tm`: integers, and a pointer to a zone's name that may be null.
+    let mut local: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are valid during the call, which keeps none. It reads TZ, which nobody
+    // changes after the start of this program.
+    let converted = unsafe { libc::localtime_r(&raw const time, &raw mut local) };
+    (!converted.is_null()).then_some(local.tm_gmtoff)
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ pub struct SourceStatus {
     pub offers: Vec<OfferStatus>,
     /// What is missing that belongs to no offer.
     pub problems: Vec<String>,
+    /// What to know, though nothing is missing.
+    #[serde(default)]
+    pub remarks: Vec<String>,
     /// The shortest published retention of its data; `null` if none is published.
     pub retention_seconds: Option<u64>,
     /// True if the source has no history: a capture takes its current state.

@@ -15,7 +15,7 @@ use reqwest::header::{
 use reqwest::{Certificate, Method, Response, StatusCode, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use super::error::{ClientError, ProblemDetails};
@@ -39,8 +39,8 @@ const PROBLEM_BYTES_MAX: usize = 1 << 20;
 /// Times that a request is sent, and the waits between them: somebody waits.
 const ATTEMPTS_MAX: u32 = 4;
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(1));
-/// Longest wait that a server may ask for with `Retry-After`.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// Somebody looks at the screen: no request is repeated later than this after its first attempt.
+const RETRYING_MAX: Duration = Duration::from_secs(4);
 
 /// A server, and the token to send to it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -300,6 +300,7 @@ impl ApiClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn send(&self, call: &ApiCall) -> Result<Response, ClientError> {
+        let began = Instant::now();
         for attempt in 1.. {
             let (error, asked) = match self.send_once(call).await {
                 Ok(response) if response.status().is_success() => return Ok(response),
@@ -312,15 +313,14 @@ impl ApiClient {
             // A request that never arrived has no effect, so even a POST may be repeated.
             let may_again =
                 error.never_reached_server() || call.is_repeatable && error.is_transient();
-            if !may_again || attempt >= ATTEMPTS_MAX {
+            let wait =
+                asked.unwrap_or_else(|| BACKOFF.equal_jitter(attempt - 1, random_fraction()));
+            let is_over = attempt >= ATTEMPTS_MAX || began.elapsed() + wait > RETRYING_MAX;
+            if !may_again || is_over {
                 return Err(error);
             }
             debug!(attempt, path = call.path, "request failed, repeating it");
-            sleep(asked.map_or_else(
-                || BACKOFF.equal_jitter(attempt - 1, random_fraction()),
-                |asked| asked.min(RETRY_AFTER_MAX),
-            ))
-            .await;
+            sleep(wait).await;
         }
         unreachable!("the last attempt returns")
     }

@@ -12,6 +12,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use agent::files::{self, FileTarget, FilesError, SealControl};
 use evidence_format::bundle::DraftBundle;
@@ -26,6 +27,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::events::new_entry;
 use super::scratch::{INPUT, ScratchFolder, work_folder_failed};
 use super::{Pipeline, PipelineError};
+use crate::capture::AttachmentContext;
 use crate::seal::BundleContext;
 use domain::incident::{IncidentEvent, Line, Name};
 use platform::clock;
@@ -42,6 +44,10 @@ pub const ATTACHMENT_SOURCE: &str = "attached";
 const FRAME_BYTES: usize = 256 * 1024;
 /// Bytes that are read from a stream at once.
 const READ_BYTES: usize = 128 * 1024;
+/// Name of the journal that is sealed when an incident is closed.
+const JOURNAL_NAME: &str = "journal.jsonl";
+/// How long sealing it waits for a bucket that is away.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(3);
 /// Bytes of a file's name: common file systems allow 255.
 const FILE_NAME_BYTES_MAX: usize = 200;
 
@@ -161,12 +167,13 @@ impl Pipeline {
     pub async fn attach(&self, request: AttachRequest) -> Result<SealedAttachment, AttachError> {
         self.incident(&request.incident).await?; // fails before a large file is read
         let incident = request.incident.clone();
+        let journal = self.journal_text(&incident).await?;
         let began = clock::reading("begin");
         let work = self.parts.work_folder.clone();
         // The scratch folder comes back even if drafting failed: it may hold a stream's bytes.
         let (scratch, drafted) = spawn_blocking(move || {
             let scratch = ScratchFolder::create(&work)?;
-            let drafted = draft_attachment(&scratch, request);
+            let drafted = draft_attachment(&scratch, request, journal);
             Ok::<_, AttachError>((scratch, drafted))
         })
         .await??;
@@ -208,6 +215,26 @@ impl Pipeline {
             },
             None => cause,
         })
+    }
+
+    /// Seals the journal of an incident: what was decided until now, and by whom.
+    ///
+    /// # Errors
+    /// See [`AttachError`].
+    pub(super) async fn seal_journal(&self, id: &IncidentId, by: &Name) -> Result<(), AttachError> {
+        let journal = self.journal_text(id).await?;
+        let request = AttachRequest {
+            incident: id.clone(),
+            content: AttachmentContent::Stream(Box::new(io::Cursor::new(journal.into_bytes()))),
+            name: Some(Line::escaped(JOURNAL_NAME)),
+            content_type: None,
+            by: by.clone(),
+            progress: Arc::default(),
+        };
+        // A bucket that is away must not keep the caller waiting.
+        let mut pipeline = self.clone();
+        pipeline.parts.blobs = self.parts.blobs.with_write_patience(JOURNAL_PATIENCE);
+        pipeline.attach(request).await.map(drop)
     }
 
     async fn seal_attachment(
@@ -329,6 +356,39 @@ impl Pipeline {
 
 /// Reads an attachment into a draft.
 fn draft_attachment(
+    scratch: &ScratchFolder,
+    request: AttachRequest,
+    journal: String,
+) -> Result<AttachmentDraft, AttachError> {
+    let incident = request.incident.clone();
+    let mut drafted = draft_content(scratch, request)?;
+    let Attachment {
+        name,
+        bytes,
+        sha256,
+        by,
+    } = &drafted.attachment;
+    // Signed with the file: nobody can later say that another person brought it, or another name.
+    let attachment = serde_json::json!({
+        "incident": incident,
+        "name": name,
+        "bytes": bytes,
+        "sha256": sha256,
+        "attachedBy": by,
+        "attachedAt": clock::now(),
+    });
+    let context = AttachmentContext {
+        journal,
+        attachment: attachment.to_string(),
+    };
+    context
+        .write(&mut drafted.draft)
+        .map_err(FilesError::from)?;
+    Ok(drafted)
+}
+
+/// The same, without what the collector knows about it.
+fn draft_content(
     scratch: &ScratchFolder,
     request: AttachRequest,
 ) -> Result<AttachmentDraft, AttachError> {

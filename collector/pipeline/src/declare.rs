@@ -2,17 +2,18 @@
 
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
+use tracing::warn;
 
 use super::events::new_entry;
 use super::{Pipeline, PipelineError, queue_of, sources_of};
 use crate::config::CaptureConfig;
 use domain::incident::{
-    self, CaptureRequest, Command, CommandError, DeclarationDraft, Incident, IncidentEvent, Name,
-    PassNumber, Pivot, Play, PlayName, REQUESTS_MAX, SourceName, UnavailableReason,
-    UnavailableSource,
+    self, CaptureRequest, Command, CommandError, DeclarationDraft, Incident, IncidentEvent,
+    IncidentStatus, Name, PassNumber, Pivot, Play, PlayName, REQUESTS_MAX, SourceName,
+    UnavailableReason, UnavailableSource,
 };
 use domain::plan::{CaptureBudget, PlanRequest, PlanScope};
-use platform::clock;
+use platform::{chain, clock};
 use sources::Source;
 use store::ledger::{
     DeclaredIncident, LedgerError, NewIncident, NewIncidentId, NewPass, PassKey, PassKind,
@@ -162,11 +163,18 @@ impl Pipeline {
         commands: &[Command],
     ) -> Result<Vec<IncidentEvent>, DeclareError> {
         let journal = self.parts.ledger.journal(id);
-        Ok(journal
+        let events = journal
             .decide(by, clock::now, |incident, now| {
                 self.decide_all(incident.clone(), by, now, commands)
             })
-            .await?)
+            .await?;
+        if events.iter().any(is_closure)
+            && let Err(error) = self.seal_journal(id, by).await
+        {
+            // The incident is closed all the same; the next attachment seals the journal too.
+            warn!(incident = %id, error = %chain(&error), "the journal could not be sealed");
+        }
+        Ok(events)
     }
 
     fn decide_all(
@@ -363,6 +371,16 @@ fn new_passes(
         supplements: None,
     });
     Ok(passes.collect())
+}
+
+fn is_closure(event: &IncidentEvent) -> bool {
+    matches!(
+        event,
+        IncidentEvent::StatusChanged {
+            to: IncidentStatus::Closed,
+            ..
+        }
+    )
 }
 
 fn source_name(source: &dyn Source) -> SourceName {

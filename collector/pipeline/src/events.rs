@@ -115,6 +115,15 @@ impl Pipeline {
         let _ = self.append(&key.incident, vec![failed]).await;
     }
 
+    /// A journal as JSON, one entry a line.
+    pub(super) async fn journal_text(&self, id: &IncidentId) -> Result<String, PipelineError> {
+        let entries = self.entries(id).await?;
+        let lines = entries.iter();
+        Ok(lines
+            .map(|entry| serde_json::to_string(entry).expect("an entry is JSON") + "\n")
+            .collect())
+    }
+
     /// The first item of a pass's bundle.
     pub(super) async fn incident_context(
         &self,
@@ -122,12 +131,8 @@ impl Pipeline {
         plan: &CapturePlan,
         pass: &CapturePass,
     ) -> Result<IncidentContext, PipelineError> {
-        let entries = self.entries(&row.key.incident).await?;
         Ok(IncidentContext {
-            journal: entries
-                .iter()
-                .map(|entry| serde_json::to_string(entry).expect("an entry is JSON") + "\n")
-                .collect(),
+            journal: self.journal_text(&row.key.incident).await?,
             plan: serde_json::to_string(plan).expect("a plan is JSON"),
             pass: serde_json::to_string(pass).expect("a plan is JSON"),
         })
@@ -143,11 +148,7 @@ pub(super) fn planned_entry(plan: &CapturePlan) -> NewJournalEntry {
         passes: plan.passes.len() as u64,
         steps: plan.steps().count() as u64,
         left_out: plan.left_out().count() as u64,
-        unavailable: plan
-            .unavailable
-            .iter()
-            .map(|source| source.source.clone())
-            .collect(),
+        unavailable: plan.sources_not_captured(),
         sources,
         reasons: plan.unavailable.iter().map(bounded_reason).collect(),
         problems: plan_problems(plan),

@@ -18,6 +18,7 @@ mod planning;
 mod play_files;
 mod progress;
 mod recovery;
+mod room;
 mod scope;
 mod scratch;
 pub mod seal;
@@ -42,6 +43,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::calls_in_flight::CallsInFlight;
+use crate::room::RoomWatch;
 use crate::seal::{SealError, Sealer};
 use crate::timeline::DeriveError;
 use domain::incident::{CaptureRequest, Play, Plays, SourceName, UnknownPlay};
@@ -49,6 +51,7 @@ use domain::plan::{CapturePass, PlanError};
 use platform::clock;
 use sources::{CaptureMode, Source};
 use store::blobs::BlobError;
+use store::database::OUTAGE_SECONDS_MAX;
 use store::ledger::{BundleRow, LedgerError, PassQueue, WorkerName};
 
 pub use attach::{
@@ -57,9 +60,9 @@ pub use attach::{
 pub use capture::{CaptureError, PipelineParts};
 pub use config::{CaptureConfig, PipelineConfig};
 pub use declare::{DeclareError, DeclareRequest};
-pub use open::OpenError;
+pub use open::{OpenError, StoreAccess};
 pub use planning::SourcesReadiness;
-pub use play_files::PlayFilesError;
+pub use play_files::{PlayFilesError, plays_of};
 pub use progress::{PassOutlook, PassProgress, ProgressBoard};
 pub use work::WorkUntil;
 
@@ -92,6 +95,8 @@ pub struct Pipeline {
     declarations: CallsInFlight<IncidentId>,
     /// Serialises sealing in this process: a stream has exactly one next sequence number.
     seal_mutex: Arc<tokio::sync::Mutex<()>>,
+    /// Whether the disk is full.
+    room: RoomWatch,
     /// The last readiness check of all sources, for callers that only want to know.
     readiness: Arc<tokio::sync::Mutex<Option<ReadinessCache>>>,
 }
@@ -143,6 +148,9 @@ pub enum PipelineError {
     NotRequested(IncidentId),
     #[error("there is no incident {0}: `exhibit status` lists them")]
     UnknownIncident(IncidentId),
+    /// The disk is full: the operator acts.
+    #[error("no room left in {}: what was captured is kept, and `exhibit settle` continues once there is room", folder.display())]
+    OutOfRoom { folder: PathBuf },
 }
 
 impl Pipeline {
@@ -153,6 +161,12 @@ impl Pipeline {
         let mut pipeline = self.clone();
         pipeline.parts.ledger = self.parts.ledger.with_patience(patience);
         pipeline
+    }
+
+    /// A clone that waits through an outage of the database, for captures that run.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        self.with_patience(Duration::from_secs(OUTAGE_SECONDS_MAX))
     }
 
     /// Works until no pass of `incident` is due, including those that other processes have leased,
@@ -168,11 +182,30 @@ impl Pipeline {
         loop {
             // All incidents and not only this one: whoever comes first does what is due.
             self.work(WorkUntil::Idle).await;
+            if self.is_out_of_room() {
+                return Err(self.out_of_room());
+            }
             if self.stop.is_cancelled() || !self.is_under_way(incident).await? {
                 return Ok(());
             }
             // a pass that failed is tried again soon
             tokio::time::sleep(poll_interval).await;
+        }
+    }
+
+    /// True if nothing can be written, and waiting is of no use. [`Pipeline::work`] has ended for
+    /// that.
+    #[must_use]
+    pub fn is_out_of_room(&self) -> bool {
+        self.room.is_hopeless() || self.room.is_full() && self.stop.is_cancelled()
+    }
+
+    /// What to tell about it.
+    #[must_use]
+    pub fn out_of_room(&self) -> PipelineError {
+        let work = &self.parts.work_folder;
+        PipelineError::OutOfRoom {
+            folder: work.parent().unwrap_or(work).to_owned(),
         }
     }
 
@@ -249,7 +282,8 @@ impl PipelineError {
             | Self::UnknownSource(_)
             | Self::Crashed
             | Self::NotRequested(_)
-            | Self::UnknownIncident(_) => false,
+            | Self::UnknownIncident(_)
+            | Self::OutOfRoom { .. } => false,
         }
     }
 }

@@ -9,31 +9,38 @@ use std::time::Duration;
 
 use agent::key::{KeyFile, KeyFileError};
 use evidence_format::id::StreamId;
-use rustix::fs::Mode;
+use rustix::fs::{Access, Mode, access};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::calls_in_flight::CallsInFlight;
 use crate::capture::PipelineParts;
 use crate::config::PipelineConfig;
-use crate::play_files::{PlayFilesError, read_plays};
+use crate::play_files::{PlayFilesError, plays_of};
+use crate::room::RoomWatch;
 use crate::{Pipeline, ProgressBoard};
-use domain::incident::Plays;
-use platform::durable;
+use platform::{chain, durable};
 use sources::recorder::{Transport, TransportError};
-use store::blobs::{BlobError, Blobs, BlobsConfig};
+use store::blobs::{BlobError, Blobs, BlobsAccess, BlobsConfig};
+use store::database::OUTAGE_SECONDS_MAX;
 use store::ledger::{Ledger, LedgerError, NewStream, WorkerName};
 
 // Names in the store's folder.
 const KEY: &str = "collector.key";
 const DATABASE: &str = "exhibit.db";
 const STORE_ID: &str = "store.id";
+/// How long a command waits for a database or a bucket that is away: somebody looks at the screen.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Holds drafts and other unfinished work.
 const WORK_FOLDER: &str = "work";
 
 /// The store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    #[error("the store is read-only")]
+    ReadOnly,
     #[error("cannot use {} as the store", path.display())]
     Folder {
         path: PathBuf,
@@ -44,7 +51,7 @@ pub enum OpenError {
     Play(#[from] PlayFilesError),
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    #[error("cannot open the database")]
+    #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error("cannot open the blob store")]
     Blobs(#[from] BlobError),
@@ -52,12 +59,40 @@ pub enum OpenError {
     Transport(#[from] TransportError),
 }
 
+/// For what a store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreAccess {
+    /// A service: it waits for a database that is away, and starts without the blob store.
+    Service,
+    /// A command that captures: the store must be writable, and an outage of the database fails
+    /// soon. Captures that run wait.
+    Capture,
+    /// A command that attaches: the store must be writable, and an outage fails before the file is
+    /// read.
+    Attach,
+    /// Any other command: an outage fails soon, and a store that cannot be written can be read.
+    Command,
+}
+
 impl Pipeline {
-    /// Opens the store in `folder`, and creates what is missing of it.
+    /// Opens the store in `folder` for a service, and creates what is missing of it.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(
+        folder: &Path,
+        config: &PipelineConfig,
+        stop: CancellationToken,
+    ) -> Result<Self, OpenError> {
+        Self::open_for(StoreAccess::Service, folder, config, stop).await
+    }
+
+    /// Opens the store in `folder`, and creates what is missing of it if it can be written.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_for(
+        store_access: StoreAccess,
         folder: &Path,
         config: &PipelineConfig,
         stop: CancellationToken,
@@ -71,35 +106,61 @@ impl Pipeline {
             .map_err(folder_failed(folder))?;
         // Absolute, since users get the paths of bundles.
         let folder = fs::canonicalize(folder).map_err(folder_failed(folder))?;
+        // Asked before anything is written, so that the error names the cause and no file.
+        let is_read_only = access(&folder, Access::WRITE_OK).is_err();
+        if is_read_only && store_access != StoreAccess::Command {
+            return Err(OpenError::ReadOnly);
+        }
         let key = KeyFile::open_or_create(&folder.join(KEY))?;
         let database = config
             .database
             .clone()
             .unwrap_or_else(|| format!("sqlite://{}", folder.join(DATABASE).display()));
-        let blobs = Blobs::open(
-            &config
-                .blobs
-                .clone()
-                .unwrap_or_else(|| BlobsConfig::folder(&folder)),
+        let blobs_config = config.blobs.clone();
+        let blobs = Blobs::open_with(
+            &blobs_config.unwrap_or_else(|| BlobsConfig::folder(&folder)),
+            BlobsAccess {
+                patience: match store_access {
+                    // A capture that runs waits for its blob store.
+                    StoreAccess::Service | StoreAccess::Capture => {
+                        Duration::from_secs(OUTAGE_SECONDS_MAX)
+                    }
+                    StoreAccess::Attach | StoreAccess::Command => COMMAND_PATIENCE,
+                },
+                read_only: is_read_only,
+            },
         )
         .await?;
         if config.blobs.is_some() {
-            // a store that cannot do what we need fails now, and not when a bundle is published
-            blobs.check().await?;
+            match store_access {
+                StoreAccess::Service | StoreAccess::Capture => check_blobs(&blobs).await?,
+                StoreAccess::Attach => blobs.check().await?,
+                StoreAccess::Command => {} // most commands need no bundle
+            }
         }
+        let ledger = match store_access {
+            StoreAccess::Service => Ledger::open(&database).await?,
+            StoreAccess::Capture | StoreAccess::Attach => {
+                Ledger::open_for_capture(&database, COMMAND_PATIENCE).await?
+            }
+            StoreAccess::Command => Ledger::open_for_command(&database, COMMAND_PATIENCE).await?,
+        };
         let parts = PipelineParts {
-            ledger: Ledger::open(&database).await?,
+            ledger: ledger.with_stop(stop.clone()),
             blobs,
             transport: Arc::new(Transport::new()?),
             config: Arc::new(config.sources.clone()),
-            work_folder: folder.join(WORK_FOLDER),
+            // What is read from a read-only store is unpacked elsewhere.
+            work_folder: if is_read_only {
+                std::env::temp_dir()
+            } else {
+                folder.join(WORK_FOLDER)
+            },
         };
-        let plays = match &config.plays {
-            // `join` keeps an absolute path as it is.
-            Some(plays) => read_plays(&folder.join(plays))?,
-            None => Plays::built_in(),
-        };
-        begin_stream(&parts.ledger, &key, &folder).await?;
+        let plays = plays_of(config, &folder)?;
+        if !parts.ledger.is_read_only() && !is_read_only {
+            begin_stream(&parts.ledger, &key, &folder).await?;
+        }
         let settle_after = config.capture.settle_after_seconds.as_ref();
         Ok(Self {
             parts,
@@ -112,12 +173,25 @@ impl Pipeline {
                 .map(|after| after.iter().copied().map(Duration::from_secs).collect()),
             seal_mutex: Arc::default(),
             readiness: Arc::default(),
+            room: RoomWatch::default(),
             worker: Arc::new(WorkerName::current()),
             lease: Duration::from_secs(config.capture.lease_seconds.get().into()),
             wake: Arc::new(watch::channel(0).0),
             declarations: CallsInFlight::default(),
             capture: config.capture.clone(),
         })
+    }
+}
+
+/// A bucket that cannot do what we need fails now, and not when a bundle is published. One that is
+/// away does not: the database has the incidents, and captures wait for the bucket.
+async fn check_blobs(blobs: &Blobs) -> Result<(), BlobError> {
+    match blobs.with_write_patience(COMMAND_PATIENCE).check().await {
+        Err(error) if error.is_outage() => {
+            warn!(error = %chain(&error), "the blob store is away: captures wait for it");
+            Ok(())
+        }
+        checked => checked,
     }
 }
 

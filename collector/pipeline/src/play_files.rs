@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::config::PipelineConfig;
 use domain::incident::{PLAY_BYTES_MAX, PlayError, PlayFile, Plays};
 
 /// Plays in one folder: more than anybody can choose from under stress.
@@ -26,8 +27,21 @@ pub enum PlayFilesError {
     Play(#[from] PlayError),
 }
 
+/// The plays of a configuration: the built-in ones, and those of its folder, which may be relative to
+/// the `store`.
+///
+/// # Errors
+/// See [`PlayFilesError`].
+pub fn plays_of(config: &PipelineConfig, store: &Path) -> Result<Plays, PlayFilesError> {
+    match &config.plays {
+        // `join` keeps an absolute path as it is.
+        Some(plays) => read_plays(&store.join(plays)),
+        None => Ok(Plays::built_in()),
+    }
+}
+
 /// The built-in plays and those of `folder`, which replace built-in ones of the same name.
-pub(crate) fn read_plays(folder: &Path) -> Result<Plays, PlayFilesError> {
+fn read_plays(folder: &Path) -> Result<Plays, PlayFilesError> {
     let files = paths(folder)?
         .into_iter()
         .map(|path| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::plan::{CapturePass, LeftOutReason};
+use domain::plan::{CapturePass, CaptureStep, LeftOutReason};
 use evidence_format::time::Timestamp;
 use platform::progress::ProgressCounter;
 use store::ledger::PassKey;
@@ -62,13 +62,11 @@ pub struct PassProgress {
 impl PassOutlook {
     pub(super) fn of(pass: &CapturePass, began_at: Timestamp, deadline_seconds: u64) -> Self {
         let taken = || pass.steps.iter().filter(|step| step.left_out.is_none());
-        let denied = pass.steps.iter().filter_map(|step| {
-            (step.left_out == Some(LeftOutReason::Refused)).then(|| {
-                let target = &step.target;
-                let name = target.region.as_ref().or(target.name.as_ref());
-                name.unwrap_or(&step.offer).clone()
-            })
-        });
+        let denied = pass
+            .steps
+            .iter()
+            .filter(|step| step.left_out == Some(LeftOutReason::Refused))
+            .map(target_name);
         let deadline = began_at.unix_nanoseconds() + i128::from(deadline_seconds) * 1_000_000_000;
         Self {
             began_at,
@@ -80,6 +78,13 @@ impl PassOutlook {
             denied: denied.collect(),
         }
     }
+}
+
+/// What people call the target of a step.
+pub(crate) fn target_name(step: &CaptureStep) -> String {
+    let target = &step.target;
+    let name = target.region.as_ref().or(target.name.as_ref());
+    name.unwrap_or(&step.offer).clone()
 }
 
 impl ProgressBoard {
@@ -107,7 +112,10 @@ impl ProgressBoard {
                 pages: counter.pages.load(Ordering::Relaxed),
                 bytes: counter.bytes.load(Ordering::Relaxed),
                 steps_ended: counter.steps_ended.load(Ordering::Relaxed),
-                outlook: outlook.clone(),
+                outlook: PassOutlook {
+                    denied: [outlook.denied.clone(), counter.denied()].concat(),
+                    ..outlook.clone()
+                },
             })
             .collect()
     }

@@ -54,16 +54,20 @@ struct WorkerLoop<'p> {
     tasks: JoinSet<()>,
     /// The lease of each task: queue, pass and fencing token.
     leased: HashMap<Id, (PassQueue, PassKey, u64)>,
+    /// Attempts to lease that have failed since the last success.
+    lease_failures: u32,
 }
 
 impl Pipeline {
     /// Works on all passes that are due. Failures go into the journal and are retried later; while
-    /// the database does not answer, this waits for it.
+    /// the database does not answer, this waits for it. With [`WorkUntil::Idle`], it also ends if
+    /// the disk stays full: see [`Pipeline::is_out_of_room`].
     pub async fn work(&self, until: WorkUntil) {
         let mut workers = WorkerLoop {
             pipeline: self,
             tasks: JoinSet::new(),
             leased: HashMap::new(),
+            lease_failures: 0,
         };
         match until {
             WorkUntil::Idle => workers.run_until_idle().await,
@@ -84,7 +88,10 @@ impl Pipeline {
             () = self.renew_until_lost(&key, token) => Err(PipelineError::LeaseLost),
         };
         let released = match result {
-            Ok(()) => self.parts.ledger.release_lease(&key, token).await,
+            Ok(()) => {
+                self.room.succeeded();
+                self.parts.ledger.release_lease(&key, token).await
+            }
             // another worker has the pass: this one has nothing to release or to report
             Err(error) if error.is_lease_lost() => {
                 let (incident, source, pass) = (&key.incident, &key.source, key.pass);
@@ -92,6 +99,7 @@ impl Pipeline {
                 return;
             }
             Err(error) => {
+                self.room.failed(&error);
                 let error_text = platform::chain(&error);
                 let (incident, source, pass) = (&key.incident, &key.source, key.pass);
                 warn!(%incident, %source, pass, error = error_text, "pass failed");
@@ -137,7 +145,7 @@ impl WorkerLoop<'_> {
             woken.borrow_and_update(); // first: what is added from here on wakes us again
             self.lease_all().await;
             // The ledger is asked too: other processes may hold passes that this one must wait for.
-            if self.tasks.is_empty() && self.is_idle().await {
+            if self.tasks.is_empty() && (self.pipeline.is_out_of_room() || self.is_idle().await) {
                 return;
             }
             tokio::select! {
@@ -180,10 +188,19 @@ impl WorkerLoop<'_> {
         for queue in PassQueue::ALL {
             while self.running(queue) < slots(queue) {
                 match self.lease(queue).await {
-                    Ok(Some(row)) => self.spawn(queue, row),
+                    Ok(Some(row)) => {
+                        // A lease is a write: the database has room.
+                        self.lease_failures = 0;
+                        self.spawn(queue, row);
+                    }
                     Ok(None) => break,
                     Err(error) => {
-                        warn!(error = platform::chain(&error), "cannot lease passes");
+                        self.pipeline.room.failed(&error);
+                        // The same words each second would bury all others.
+                        if self.lease_failures.count_ones() <= 1 {
+                            warn!(error = platform::chain(&error), "cannot lease passes");
+                        }
+                        self.lease_failures = self.lease_failures.saturating_add(1);
                         // A database that is down must not be asked in a tight loop.
                         sleep(POLL_INTERVAL).await;
                         return;

@@ -100,10 +100,21 @@ impl Problem {
     /// The database, the blob store or the identity provider is unreachable or full. The cause goes
     /// to the log only.
     pub(crate) fn unavailable(cause: &(dyn std::error::Error + 'static)) -> Self {
+        Self::unavailable_because(
+            "a service that the collector needs is unreachable or full",
+            cause,
+        )
+    }
+
+    /// The same where it is known what is wrong. Names no address: those are in the log.
+    pub(crate) fn unavailable_because(
+        what: &str,
+        cause: &(dyn std::error::Error + 'static),
+    ) -> Self {
         error!(error = %chain(cause), "a request failed because a service is unavailable");
         Self::new(
             ProblemCode::Unavailable,
-            "a service that the collector needs is unreachable or full: retry, and see its log",
+            format!("{what}: retry, and see the collector's log"),
         )
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
     }
@@ -201,9 +212,15 @@ impl From<LedgerError> for Problem {
             LedgerError::AmbiguousBundle(_) | LedgerError::AmbiguousEvent(_) => {
                 Self::new(ProblemCode::Invalid, error.to_string())
             }
-            LedgerError::Database(
-                DatabaseError::Outage { .. } | DatabaseError::StorageFull { .. },
-            ) => Self::unavailable(&error),
+            LedgerError::Database(DatabaseError::Outage { .. }) => {
+                Self::unavailable_because("the collector's database does not answer", &error)
+            }
+            LedgerError::Database(DatabaseError::StorageFull { .. }) => {
+                Self::unavailable_because("the collector's database has no room left", &error)
+            }
+            LedgerError::Database(DatabaseError::ReadOnly { .. }) => {
+                Self::unavailable_because("the collector's database is read-only", &error)
+            }
             // Another process or a bug caused these, not the client. A rejected command arrives as
             // `DeclareError::Refused` instead.
             LedgerError::Contended { .. }
@@ -259,6 +276,7 @@ impl From<PipelineError> for Problem {
             | PipelineError::UnknownSource(_)
             | PipelineError::Crashed
             | PipelineError::NotRequested(_) => Self::internal(&error),
+            PipelineError::OutOfRoom { .. } => Self::unavailable(&error),
         }
     }
 }

@@ -210,6 +210,7 @@ pub fn source_status(
             .map(|ready| offer_status(source, ready))
             .collect(),
         problems: readiness.problems,
+        remarks: readiness.remarks,
         retention_seconds: lifetimes()
             .filter_map(|lifetime| lifetime.retention_seconds())
             .min(),

@@ -8,7 +8,6 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 pub use crate::connection::ConnectionConfig;
-pub use crate::github::GitHubConfig;
 pub use crate::kubernetes::config::KubernetesConfig;
 use crate::recorder::RESERVED_PERCENT;
 pub use crate::secret_source::{PrivateKeyConfig, TokenConfig};
@@ -26,7 +25,6 @@ pub struct SourcesConfig {
     pub(crate) reserved_percent: ReservedPercent,
     #[serde(rename = "aws_cloudtrail")] // sections are called as their sources are in evidence
     pub aws_cloudtrail: AwsConfig,
-    pub github: GitHubConfig,
     pub(crate) host: HostConfig,
     pub kubernetes: KubernetesConfig,
     #[serde(flatten)]
@@ -38,6 +36,20 @@ impl SourcesConfig {
     pub(crate) fn section(&self, name: &str) -> Option<&Value> {
         self.tables.0.get(name)
     }
+}
+
+/// Reads names such as `owner/name`.
+pub(crate) fn owned_names<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(String, String)>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let pairs = texts.iter().map(|text| match text.split_once('/') {
+        Some((owner, name)) if !owner.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((owner.to_owned(), name.to_owned()))
+        }
+        Some(_) | None => Err(D::Error::custom(format!("{text:?} is not owner/name"))),
+    });
+    pairs.collect()
 }
 
 /// Sections of sources that read them themselves, by name. Their sources have found them valid.

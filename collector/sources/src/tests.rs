@@ -15,8 +15,9 @@ use crate::{ALL, Source};
 
 /// Lines of a REST source's table and of what belongs to it, without tests.
 const SOURCE_LINES_MAX: usize = 250;
-/// Sources that still are longer: their ways in are octocrab's and kube's.
-const LONGER: &[(&str, usize)] = &[("github", 870), ("kubernetes", 1810)];
+/// Sources that are longer. GitHub has 45 kinds of requests, four times as many as GitLab. Kubernetes
+/// has a watch without end, kubeconfigs, and requests that kube builds for two scopes.
+const LONGER: &[(&str, usize)] = &[("github", 440), ("kubernetes", 1473)];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

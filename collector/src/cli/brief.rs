@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use evidence_format::id::IncidentId;
 
+use super::times::with_local_times;
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
 
 /// Prints an update about an incident in the runbook's form
@@ -28,7 +29,12 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &BriefArgs) -> Result
     let id = incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
     let text = backend.brief(&id, arguments.external).await?;
     if !global.json {
-        return print(&text);
+        // A draft for people outside has one zone for all of them.
+        return print(&if arguments.external {
+            text
+        } else {
+            with_local_times(&text)
+        });
     }
     print_json(&serde_json::json!({"incident": id, "external": arguments.external, "text": text}))
 }

@@ -1,8 +1,9 @@
 //! `exhibit bundles` and `exhibit fetch`.
 
-use std::path::PathBuf;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use api::{BundleCoverage, BundleSummary};
 use clap::Args;
 use evidence_format::digest::Digest;
@@ -10,7 +11,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use serde::Serialize;
 
-use super::capture::{bundles_table, short_id};
+use super::capture::{bundle_gaps, bundles_table, short_id};
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
 
 /// Lists the bundles of an incident
@@ -26,12 +27,15 @@ pub(super) struct BundlesArgs {
 /// complete. If the connection breaks, repeat the command: it resumes the download.
 #[derive(Args)]
 #[command(after_help = "\
-Example:
-  exhibit fetch sha256:3f2a --out /mnt/usb/bundle.tar")]
+Examples:
+  exhibit fetch sha256:3f2a --out /mnt/usb/bundle.tar
+  exhibit fetch sha256:3f2a --out /mnt/usb
+  exhibit fetch sha256:3f2a --out - | exhibit-audit inspect -")]
 pub(super) struct FetchArgs {
     /// Bundle id, or an unambiguous beginning of it
     bundle: String,
-    /// File to create [default: ID.tar in the current folder]
+    /// File to create, a folder for ID.tar, or - for standard output [default: ID.tar in the
+    /// current folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -64,7 +68,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &BundlesArgs) -> Resu
         return print(&if bundles.is_empty() {
             "no bundles yet\n".to_owned()
         } else {
-            bundles_table(&bundles) + &unreadable_notice(&bundles)
+            bundles_table(&bundles) + &bundle_gaps(&bundles) + &unreadable_notice(&bundles)
         });
     }
     for bundle in &bundles {
@@ -124,6 +128,12 @@ fn bundle_output(bundle: &BundleSummary, location: String) -> BundleOutput<'_> {
 
 pub(super) async fn fetch(global: &GlobalOptions, arguments: &FetchArgs) -> Result<()> {
     let backend = global.backend().await?;
+    if arguments.out.as_deref() == Some(Path::new("-")) {
+        if io::stdout().is_terminal() {
+            bail!("a bundle is no text for a terminal: write it to a file or a pipe");
+        }
+        return backend.stream_bundle(&arguments.bundle).await;
+    }
     let (id, to) = backend
         .fetch_bundle(&arguments.bundle, arguments.out.as_deref(), global.quiet)
         .await?;

@@ -16,10 +16,11 @@ use super::backend::Backend;
 use super::declare::{CaptureFlags, IncidentOptions};
 use super::interrupt::EXIT_INTERRUPTED;
 use super::missing::format_missing;
+use super::output::announce;
 use super::response::ResponseOptions;
-use super::table::format_table;
+use super::table::{format_table, terminal_width, wrap};
 use super::times::{format_minutes, to_whole_seconds};
-use super::{EXIT_INCOMPLETE, GlobalOptions, print, print_json, require_incident};
+use super::{EXIT_INCOMPLETE, GlobalOptions, find_incident, print, print_json};
 use domain::incident::PassNumber;
 use pipeline::ATTACHMENT_SOURCE;
 
@@ -102,9 +103,9 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
             title: None,
             ..
         } => {
-            require_incident(&*backend, id).await?;
-            backend.capture(id, capture).await?;
-            (id.clone(), "is captured again,")
+            let id = find_incident(&*backend, id).await?;
+            backend.capture(&id, capture).await?;
+            (id, "is captured again,")
         }
         options => {
             let options = options.clone();
@@ -115,7 +116,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
     };
     // Printed before the captures run, so that the id survives if this process is killed.
     if !global.quiet && !global.json {
-        print(&format!("{incident} {what} {}\n", backend.location()))?;
+        announce(&format!("{incident} {what} {}\n", backend.location()))?;
     }
     // The captures run even if this is refused: evidence dies, and a role can be assigned later.
     let commands = arguments.response.commands();
@@ -305,6 +306,24 @@ pub(super) fn bundles_table(bundles: &[BundleSummary]) -> String {
         ));
     }
     text
+}
+
+/// What the gaps of bundles are; empty if there are none.
+pub(super) fn bundle_gaps(bundles: &[BundleSummary]) -> String {
+    let mut text = String::new();
+    for bundle in bundles {
+        let coverage = &bundle.coverage;
+        let ended_early = coverage.unfinished.iter().map(|item| item.text());
+        let gaps = coverage.gaps.iter().map(|gap| gap.text());
+        let start = format!("  {}  ", short_id(&bundle.id));
+        for line in ended_early.chain(gaps) {
+            text.push_str(&wrap(&start, &line, terminal_width()));
+        }
+    }
+    if text.is_empty() {
+        return text;
+    }
+    format!("\nnot captured\n{text}")
 }
 
 fn bundle_row(bundle: &BundleSummary) -> [String; 6] {

@@ -8,7 +8,7 @@ use evidence_format::time::Timestamp;
 use super::declare::reported_at;
 use super::response::{NextUpdateTime, RoleAssignment};
 use super::times::parse_time;
-use super::{GlobalOptions, print_changes, require_incident};
+use super::{GlobalOptions, incident_or_only_open, print_changes};
 use domain::incident::view::IncidentView;
 use domain::incident::{
     Command, ImpactAnswer, IncidentStatus, InitialReport, Line, Name, Pivot, PlayName,
@@ -29,8 +29,8 @@ Examples:
   exhibit change INC-2026-042 --hypothesis 'Artifacts may have been replaced'
   exhibit change INC-2026-042 --confirm 2 --done 1")]
 pub(super) struct ChangeArgs {
-    /// Incident id
-    incident: IncidentId,
+    /// Incident id [default: the only open incident]
+    incident: Option<IncidentId>,
     #[command(flatten)]
     options: ChangeOptions,
     #[command(flatten)]
@@ -50,7 +50,7 @@ struct ChangeOptions {
     #[arg(long)]
     status: Option<IncidentStatus>,
     /// When the incident started
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
     started: Option<Timestamp>,
     /// New play; needs --reason
     #[arg(long, value_name = "NAME", requires = "reason")]
@@ -81,7 +81,7 @@ struct ReportOptions {
     #[arg(long, value_name = "NAME")]
     reported_by: Option<Name>,
     /// When it was reported
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
     reported_at: Option<Timestamp>,
     /// Add an affected system; may be repeated
     #[arg(long, value_name = "NAME")]
@@ -182,7 +182,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: ChangeArgs) -> Result
         )
     }
     let backend = global.backend().await?;
-    require_incident(&*backend, &id).await?;
+    let id = incident_or_only_open(&*backend, id.as_ref()).await?;
     let reported_at = reported_at(&*backend, options.report.reported_by.as_ref()).await?;
     // The report and the answers are replaced as a whole, so the options are merged into the
     // current ones.

@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use clap::{ArgGroup, Args};
 use evidence_format::id::IncidentId;
 
+use super::table::{terminal_width, wrap};
 use super::{GlobalOptions, incident_or_only_open, print, print_changes, print_json};
 use domain::incident::view::{ChecklistView, ClosureItemView, IncidentView, StepView};
 use domain::incident::{
@@ -21,6 +22,7 @@ use domain::incident::{
     after_help = "\
 Examples:
   exhibit checklist
+  exhibit checklist INC-2026-042 first-15-1 first-15-4 done
   exhibit checklist INC-2026-042 first-15-1 --state done --owner alice \\
     --note 'Channel #inc-042'
   exhibit checklist INC-2026-042 --give root-cause \\
@@ -33,9 +35,9 @@ Examples:
 pub(super) struct ChecklistArgs {
     /// Incident id [default: the only open incident]
     incident: Option<IncidentId>,
-    /// Id of the step to update
-    step: Option<StepId>,
-    /// New state of the step: open, doing, done, not-applicable (needs --note)
+    /// Ids of the steps to update; their new state may follow, as in `first-15-1 done`
+    step: Vec<StepId>,
+    /// New state of the step: open, doing, done, not-applicable (needs --reason)
     #[arg(long, requires = "step")]
     state: Option<StepState>,
     /// Owner of the step or corrective action
@@ -53,8 +55,8 @@ pub(super) struct ChecklistArgs {
     /// Reopen an item that was completed or waived; needs --reason
     #[arg(long, value_name = "ITEM", requires = "reason")]
     withdraw: Option<ClosureItem>,
-    /// Reason for --waive or --withdraw
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["step", "give", "action", "assign", "action_done"], requires = "what")]
+    /// Reason for --waive or --withdraw, or why a step is not applicable
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["note", "give", "action", "assign", "action_done"], requires = "what")]
     reason: Option<Line>,
     /// Who decided to waive the item [default: the author]
     #[arg(long, value_name = "NAME", requires = "waive")]
@@ -76,8 +78,9 @@ pub(super) struct ChecklistArgs {
 pub(super) async fn run(global: &GlobalOptions, arguments: ChecklistArgs) -> Result<()> {
     let backend = global.backend().await?;
     let id = incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
-    if let Some(command) = arguments.command()? {
-        return print_changes(global, &id, &backend.apply(&id, &[command]).await?);
+    let commands = arguments.commands()?;
+    if !commands.is_empty() {
+        return print_changes(global, &id, &backend.apply(&id, &commands).await?);
     }
     let view = backend.incident(&id).await?.view;
     if !global.json {
@@ -92,11 +95,49 @@ pub(super) async fn run(global: &GlobalOptions, arguments: ChecklistArgs) -> Res
 }
 
 impl ChecklistArgs {
-    /// The command that the arguments stand for; `None` to show the checklists.
-    fn command(self) -> Result<Option<Command>> {
+    /// The commands that the arguments stand for; none to show the checklists.
+    fn commands(mut self) -> Result<Vec<Command>> {
+        // A word after the steps that is a state is no step: `first-15-1 done`.
+        if self.state.is_none()
+            && self.step.len() > 1
+            && let Some(state) = self.step.last().and_then(|word| word.as_str().parse().ok())
+        {
+            self.state = Some(state);
+            self.step.pop();
+        }
+        if self.step.is_empty() {
+            return Ok(self.other_command()?.into_iter().collect());
+        }
         let Self {
-            step,
             state,
+            owner,
+            note,
+            reason,
+            ..
+        } = &self;
+        // A step has one text; which word people use for it says nothing.
+        let note = note.as_ref().or(reason.as_ref());
+        // clap cannot demand one of three options, and an empty change would pass unnoticed.
+        if state.is_none() && owner.is_none() && note.is_none() {
+            bail!(
+                "nothing to update in step {}: give it a --state, an --owner or a --note",
+                self.step[0]
+            )
+        }
+        let steps = self.step.iter();
+        Ok(steps
+            .map(|step| Command::ChangeStep {
+                step: step.clone(),
+                state: *state,
+                owner: owner.clone(),
+                note: note.cloned(),
+            })
+            .collect())
+    }
+
+    /// The command about the closure checklist or a corrective action; `None` without one.
+    fn other_command(self) -> Result<Option<Command>> {
+        let Self {
             owner,
             note,
             give,
@@ -111,31 +152,21 @@ impl ChecklistArgs {
             ..
         } = self;
         // The argument group lets clap accept only one of these.
-        Ok(Some(match (step, give, waive, withdraw) {
-            // clap cannot demand one of three options, and an empty change would pass unnoticed.
-            (Some(step), ..) if state.is_none() && owner.is_none() && note.is_none() => {
-                bail!("nothing to update in step {step}: give it a --state, an --owner or a --note")
-            }
-            (Some(step), ..) => Command::ChangeStep {
-                step,
-                state,
-                owner,
-                note,
-            },
-            (_, Some(item), ..) => Command::CompleteClosureItem {
+        Ok(Some(match (give, waive, withdraw) {
+            (Some(item), ..) => Command::CompleteClosureItem {
                 item,
                 note: note.context("a closure item needs a --note")?,
             },
-            (_, _, Some(item), _) => Command::WaiveClosureItem {
+            (_, Some(item), _) => Command::WaiveClosureItem {
                 item,
                 reason: required_reason(reason)?,
                 by: by_whom,
             },
-            (_, _, _, Some(item)) => Command::ReopenClosureItem {
+            (_, _, Some(item)) => Command::ReopenClosureItem {
                 item,
                 reason: required_reason(reason)?,
             },
-            (None, None, None, None) => match (action, assign, action_done) {
+            (None, None, None) => match (action, assign, action_done) {
                 (Some(what), ..) => Command::AddCorrectiveAction { what, owner, due },
                 (_, Some(id), _) => Command::AssignCorrectiveAction { id, owner, due },
                 (_, _, Some(id)) => Command::FinishCorrectiveAction { id, note },
@@ -223,9 +254,12 @@ fn format_step(step: &StepView, width: usize) -> String {
         .as_ref()
         .map(|owner| format!(" [{owner}]"))
         .unwrap_or_default();
-    let mut text = format!("  {state:<5}  {:<width$}  {}{owner}\n", step.id, step.text);
+    let columns = terminal_width();
+    let start = format!("  {state:<5}  {:<width$}  ", step.id);
+    let mut text = wrap(&start, &format!("{}{owner}", step.text), columns);
     if let Some(note) = &progress.note {
-        text.push_str(&format!("  {:<5}  {:<width$}    {note}\n", "", ""));
+        let start = format!("  {:<5}  {:<width$}    ", "", "");
+        text.push_str(&wrap(&start, note.as_str(), columns));
     }
     text
 }
@@ -237,7 +271,8 @@ fn format_item(item: &ClosureItemView) -> String {
         None if item.required => "missing",
         None => "optional",
     };
-    let mut text = format!("  {state:<9}  {:<18}  {}\n", item.item, item.text);
+    let start = format!("  {state:<9}  {:<18}  ", item.item);
+    let mut text = wrap(&start, &item.text, terminal_width());
     if let Some(answered) = &item.answered {
         text.push_str(&format!(
             "  {:<9}  {:<18}    {}: {}\n",

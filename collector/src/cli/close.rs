@@ -1,12 +1,14 @@
 //! `exhibit close`: closes an incident, or lists what is missing.
 
-use anyhow::{Result, bail};
+use std::str::FromStr;
+
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use evidence_format::id::IncidentId;
 
-use super::{GlobalOptions, print, print_changes, print_json, require_incident};
+use super::{GlobalOptions, incident_or_only_open, print, print_changes, print_json};
 use domain::incident::view::IncidentView;
-use domain::incident::{ClosureItem, Line};
+use domain::incident::{ClosureItem, Command, Line};
 
 /// Closes an incident whose closure checklist is complete
 ///
@@ -16,20 +18,54 @@ use domain::incident::{ClosureItem, Line};
 #[command(after_help = "\
 Examples:
   exhibit close INC-2026-042
+  exhibit close INC-2026-042 --give root-cause='A key in a public repository' \\
+    --give attack-path='The key is revoked'
   exhibit change INC-2026-042 --status investigating \\
     --reason 'The key was used again'")]
 pub(super) struct CloseArgs {
-    /// Incident id
-    incident: IncidentId,
+    /// Incident id [default: the only open incident]
+    incident: Option<IncidentId>,
+    /// Complete an item of the closure checklist first, such as root-cause='A leaked key'; may be
+    /// repeated
+    #[arg(long, value_name = "ITEM=NOTE")]
+    give: Vec<GivenItem>,
     /// Reason for closing
     #[arg(long, value_name = "TEXT")]
     reason: Option<Line>,
 }
 
+/// An item of the closure checklist, and what is said about it.
+#[derive(Clone)]
+struct GivenItem {
+    item: ClosureItem,
+    note: Line,
+}
+
+impl FromStr for GivenItem {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (item, note) = text
+            .split_once('=')
+            .context("expected ITEM=NOTE, such as root-cause='A leaked key'")?;
+        Ok(Self {
+            item: item.parse()?,
+            note: note.parse()?,
+        })
+    }
+}
+
 pub(super) async fn run(global: &GlobalOptions, arguments: &CloseArgs) -> Result<()> {
     let backend = global.backend().await?;
-    let id = &arguments.incident;
-    require_incident(&*backend, id).await?;
+    let id = &incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
+    if !arguments.give.is_empty() {
+        let given = arguments.give.iter().cloned();
+        let commands: Vec<_> = given
+            .map(|GivenItem { item, note }| Command::CompleteClosureItem { item, note })
+            .collect();
+        // Kept even if something else is missing: the next attempt need not repeat them.
+        backend.apply(id, &commands).await?;
+    }
     // The backend decides, not a check before: the checklist may change in between.
     match backend.close(id, arguments.reason.clone()).await? {
         Some(changes) => print_changes(global, id, &changes),

@@ -50,7 +50,7 @@ pub(super) struct IncidentOptions {
     #[arg(long, value_name = "ID")]
     pub(super) incident: Option<IncidentId>,
     /// When the incident started
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
     started: Option<Timestamp>,
     /// Who reported it
     #[arg(long, value_name = "NAME")]
@@ -97,10 +97,10 @@ pub(super) struct CaptureFlags {
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["from", "until"])]
     last: Option<Duration>,
     /// Start of the window, such as 2026-11-23T13:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "until")]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true, requires = "until")]
     from: Option<Timestamp>,
     /// End of the window, exclusive
-    #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "from")]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true, requires = "from")]
     until: Option<Timestamp>,
     /// When to seal what has been captured; the rest follows as a supplement [default: from
     /// exhibit.toml, else 15m]

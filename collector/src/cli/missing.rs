@@ -25,19 +25,34 @@ pub(super) fn format_missing(
     if !missing.is_empty() {
         text.push_str("\nnot captured\n");
     }
-    let names = losses.iter().chain(&gaps).map(|missing| &missing.source);
+    let names = missing
+        .iter()
+        .filter(|missing| missing.is_loss)
+        .chain(gaps.iter().copied())
+        .map(|missing| &missing.source);
     let width = names.map(|name| name.chars().count()).max().unwrap_or(0);
     let width = width.min(NAME_COLUMNS_MAX);
-    let mut last_help = None;
-    for missing in &losses {
-        let help = help(id, missing, resume_command);
-        // Many regions of one source may be denied: the command is the same for all.
-        let is_new = last_help.as_ref() != Some(&(&missing.source, help.clone()));
-        text.push_str(&line(width, &missing.source, &missing.reason));
-        if is_new && let Some(help) = &help {
+    let mut losses = losses.into_iter().peekable();
+    let mut last_source = "";
+    while let Some(missing) = losses.next() {
+        let name = if missing.source == last_source {
+            ""
+        } else {
+            &missing.source
+        };
+        last_source = &missing.source;
+        text.push_str(&line(width, name, &missing.reason));
+        // Many regions of one source may be denied: one command helps them all.
+        let help = |missing| help(id, missing, resume_command);
+        let next_help = losses
+            .peek()
+            .filter(|next| next.source == missing.source)
+            .and_then(|next| help(next));
+        if let Some(help) = help(missing)
+            && next_help.as_ref() != Some(&help)
+        {
             text.push_str(&line(width, "", &format!("try: {help}")));
         }
-        last_help = Some((&missing.source, help));
     }
     for missing in &gaps {
         text.push_str(&line(width, &missing.source, &missing.reason));
@@ -134,8 +149,8 @@ mod tests {
             "
 not captured
   aws_cloudtrail  eu-west-1 was denied
+                  us-east-1 was denied
                   try: exhibit capture --incident INC-1 --source aws_cloudtrail
-  aws_cloudtrail  us-east-1 was denied
   okta            refused: token\\u{7}
                   try: exhibit sources check
   host            2 permission denied: /a, /b

@@ -7,13 +7,18 @@ mod bundles;
 mod capture;
 mod change;
 mod checklist;
+mod choose_incident;
 mod close;
+mod completion;
+mod config;
 mod declare;
+mod export;
 mod interrupt;
 mod login;
 mod missing;
 mod note;
 mod output;
+mod pager;
 mod plan;
 mod plays;
 mod record;
@@ -34,21 +39,19 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-use self::backend::Backend;
+use self::choose_incident::{find_incident, incident_or_only_open};
 pub use self::output::error_text;
-use self::output::{print, print_changes, print_json, standard_input};
+use self::output::{OutputClosed, print, print_changes, print_json, standard_input};
 use client::config::ProfileName;
-use domain::incident::{IncidentStatus, Name};
-use domain::spelling::nearest;
+use domain::incident::Name;
 use server::telemetry::Telemetry;
 
 const EXIT_CODES: &str = "\
@@ -69,11 +72,13 @@ Where incidents are kept:
   and without one the default store.
 
 Environment:
-  EXHIBIT_STORE    folder of a store, like --store
-  EXHIBIT_SERVER   URL of a server, like --server
-  EXHIBIT_PROFILE  profile in client.toml, like --profile
-  EXHIBIT_TOKEN    token for --server, or for a profile without a token
-  EXHIBIT_LOG      log filter, such as info or pipeline=debug";
+  EXHIBIT_STORE     folder of a store, like --store
+  EXHIBIT_SERVER    URL of a server, like --server
+  EXHIBIT_PROFILE   profile in client.toml, like --profile
+  EXHIBIT_TOKEN     token for --server, or for a profile without a token
+  EXHIBIT_INCIDENT  incident of commands that name none
+  EXHIBIT_LOG       log filter, such as info or pipeline=debug
+  PAGER             shows a long timeline on a terminal; `cat` for none";
 
 /// Captures volatile evidence when an incident is declared, signs it, and keeps the incident's
 /// timeline.
@@ -121,6 +126,7 @@ pub(crate) struct GlobalOptions {
 enum CliCommand {
     Capture(capture::CaptureArgs),
     Declare(declare::DeclareArgs),
+    #[command(aliases = ["ls", "list", "incidents"])]
     Status(status::StatusArgs),
     Change(Box<change::ChangeArgs>),
     Checklist(Box<checklist::ChecklistArgs>),
@@ -133,16 +139,20 @@ enum CliCommand {
     Stop(stop::StopArgs),
     Bundles(bundles::BundlesArgs),
     Fetch(bundles::FetchArgs),
+    Export(export::ExportArgs),
     Close(close::CloseArgs),
     Settle(settle::SettleArgs),
     Plan(plan::PlanArgs),
     Plays(plays::PlaysArgs),
     Sources(sources::SourcesArgs),
     Serve(serve::ServeArgs),
+    Config(config::ConfigArgs),
     Token(token::TokenArgs),
     Login(login::LoginArgs),
     Logout(login::LogoutArgs),
     Completions(reference::CompletionsArgs),
+    #[command(hide = true)]
+    Complete(completion::CompleteArgs),
     Man(reference::ManArgs),
 }
 
@@ -166,7 +176,11 @@ pub fn run() -> Result<ExitCode> {
     let runtime = runtime.enable_all().build().context("cannot start")?;
     let done = runtime.block_on(dispatch(&global, command, &telemetry));
     runtime.shutdown_background(); // does not wait for requests that hang
-    done
+    match done {
+        // `head` has what it wants, and the reader of a pager has read enough.
+        Err(error) if error.is::<OutputClosed>() => Ok(ExitCode::SUCCESS),
+        done => done,
+    }
 }
 
 /// Our crates that log: their names are the targets of logs and traces.
@@ -183,14 +197,17 @@ const CRATES: [&str; 7] = [
 /// Sets up logging to standard error: warnings, and for `exhibit serve` also what it does and
 /// spans, which may be exported as traces.
 fn init_logging(command: &CliCommand) -> Telemetry {
-    let quiet = "warn,aws_config=error".to_owned();
+    let ours = |level| CRATES.map(|name| format!(",{name}={level}")).concat();
     let (default, json, spans) = if let CliCommand::Serve(arguments) = command {
-        let ours = CRATES.map(|name| format!(",{name}=info")).concat();
-        // Only our crates: libraries log each request at this level.
-        (quiet + &ours, arguments.log_json, LevelFilter::INFO)
+        // Only our crates: libraries log each request at this level. A pool logs each connection
+        // that it cannot make; our own line has the cause.
+        let libraries = "warn,aws_config=error,sqlx_core::pool=off";
+        let default = libraries.to_owned() + &ours("info");
+        (default, arguments.log_json, LevelFilter::INFO)
     } else {
-        // Spans cost time, and only a service exports them.
-        (quiet, false, LevelFilter::OFF)
+        // What people must know, commands say themselves: a library's lines would bury it. Spans
+        // cost time, and only a service exports them.
+        ("off".to_owned() + &ours("warn"), false, LevelFilter::OFF)
     };
     // An invalid EXHIBIT_LOG must not keep a capture from running.
     let filter = EnvFilter::try_from_env("EXHIBIT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
@@ -219,7 +236,12 @@ fn init_logging(command: &CliCommand) -> Telemetry {
 fn exit_with_usage(error: &clap::Error) -> ! {
     let text = error.render().to_string();
     // Only errors quote arguments; help is printed as it is.
-    let lines: String = text.lines().map(|line| safe(line) + "\n").collect();
+    // One prefix for all errors of this program.
+    let errors = match text.strip_prefix("error: ") {
+        Some(text) => format!("exhibit: {text}"),
+        None => text.clone(),
+    };
+    let lines: String = errors.lines().map(|line| safe(line) + "\n").collect();
     // Help that was asked for is a result: it goes to standard output, and can be piped.
     let _ = if error.use_stderr() {
         io::stderr().write_all(lines.as_bytes())
@@ -251,15 +273,18 @@ async fn dispatch(
         CliCommand::Stop(arguments) => stop::run(global, &arguments).await,
         CliCommand::Bundles(arguments) => bundles::run(global, &arguments).await,
         CliCommand::Fetch(arguments) => bundles::fetch(global, &arguments).await,
+        CliCommand::Export(arguments) => export::run(global, &arguments).await,
         CliCommand::Close(arguments) => close::run(global, &arguments).await,
         CliCommand::Settle(arguments) => settle::run(global, &arguments).await,
         CliCommand::Plan(arguments) => plan::run(global, &arguments).await,
         CliCommand::Plays(arguments) => plays::run(global, &arguments).await,
         CliCommand::Serve(arguments) => serve::run(global, &arguments, telemetry).await,
+        CliCommand::Config(arguments) => config::run(global, &arguments),
         CliCommand::Token(arguments) => token::run(global, arguments).await,
         CliCommand::Login(arguments) => login::run(global, &arguments).await,
         CliCommand::Logout(_) => login::logout(global),
         CliCommand::Completions(arguments) => reference::completions(&arguments),
+        CliCommand::Complete(arguments) => completion::run(global, &arguments).await,
         CliCommand::Man(arguments) => reference::man(&arguments),
     };
     done.map(|()| ExitCode::SUCCESS)
@@ -267,41 +292,3 @@ async fn dispatch(
 
 /// The exit code where something that was named or configured is missing.
 const EXIT_INCOMPLETE: u8 = 4;
-
-/// The incident that a command names, or the only open one if it names none.
-async fn incident_or_only_open(
-    backend: &dyn Backend,
-    given: Option<&IncidentId>,
-) -> Result<IncidentId> {
-    if let Some(id) = given {
-        require_incident(backend, id).await?;
-        return Ok(id.clone());
-    }
-    // Guessing among several open incidents could record a note in the wrong journal.
-    let mut open = backend.incidents().await?;
-    open.retain(|incident| incident.status != IncidentStatus::Closed);
-    match (open.pop(), open.len()) {
-        (Some(only), 0) => Ok(only.id),
-        (None, _) => bail!(
-            "no incident is open: declare one with `exhibit capture --title … --sev …`, or name a closed one (`exhibit status` lists them)"
-        ),
-        (Some(_), more) => bail!(
-            "{} incidents are open: name one (`exhibit status` lists them)",
-            more + 1
-        ),
-    }
-}
-
-/// Fails if there is no such incident, and suggests the one with the nearest id.
-async fn require_incident(backend: &dyn Backend, id: &IncidentId) -> Result<()> {
-    // The list is read only for the error: it can be long.
-    if backend.has_incident(id).await? {
-        return Ok(());
-    }
-    let all = backend.incidents().await.unwrap_or_default(); // the token may lack that right
-    let ids = all.iter().map(|incident| incident.id.as_str());
-    let suggestion = nearest(id.as_str(), ids)
-        .map(|near| format!("did you mean {near}? "))
-        .unwrap_or_default();
-    bail!("there is no incident {id}: {suggestion}`exhibit status` lists them")
-}

@@ -44,23 +44,84 @@ pub(super) fn standard_input() -> impl Read + Send {
     io::stdin()
 }
 
-/// Prints text for people, with everything escaped that a terminal would obey. Fails if the reader
-/// is gone, since it did not get the whole result.
-pub(super) fn print(text: &str) -> Result<()> {
-    write(&escape(text))
+/// Prints an error to standard error, as `main` does at the end of the program.
+pub(super) fn report_error(error: &anyhow::Error) {
+    let _ = writeln!(io::stderr(), "exhibit: {}", error_text(error.as_ref()));
 }
 
-fn write(text: &str) -> Result<()> {
+/// True if standard output is a terminal whose user has not refused colours (no-color.org).
+fn has_colours() -> bool {
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    io::stdout().is_terminal() && !is_refused && !is_dumb
+}
+
+/// Marks our headings in text that is escaped already: what an attacker wrote can have the look of
+/// a heading, and nothing else of a terminal.
+fn highlight(text: &str) -> String {
+    const WARNINGS: [&str; 3] = ["not captured", "to be said", "nothing was sealed"];
+    const HEADINGS: [&str; 4] = ["verify with", "see", "statements", "actions"];
+    const TABLES: [&str; 3] = ["bundle  ", "source  ", "incident  "];
+    text.split_inclusive('\n')
+        .map(|line| {
+            let body = line.trim_end_matches('\n');
+            let style = if WARNINGS.contains(&body) {
+                "1;33"
+            } else if HEADINGS.contains(&body) || TABLES.iter().any(|title| body.starts_with(title))
+            {
+                "1"
+            } else {
+                return line.to_owned();
+            };
+            format!("\x1b[{style}m{body}\x1b[0m{}", &line[body.len()..])
+        })
+        .collect()
+}
+
+/// The reader of standard output has seen enough, as `head` has: the command ends, and is silent.
+#[derive(Debug, thiserror::Error)]
+#[error("the reader of the output is gone")]
+pub(super) struct OutputClosed;
+
+/// Prints text for people, with everything escaped that a terminal would obey.
+///
+/// # Errors
+/// [`OutputClosed`] if the reader is gone, and failures of a file.
+pub(super) fn print(text: &str) -> Result<()> {
+    let text = escape(text);
+    if has_colours() {
+        return write(highlight(&text).as_bytes());
+    }
+    write(text.as_bytes())
+}
+
+/// Prints what a command has begun. Work goes on if nobody reads it.
+pub(super) fn announce(text: &str) -> Result<()> {
+    match print(text) {
+        Err(error) if error.is::<OutputClosed>() => Ok(()),
+        printed => printed,
+    }
+}
+
+/// Writes bytes as they are.
+///
+/// # Errors
+/// As for [`print`].
+pub(super) fn write(bytes: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    Ok(stdout
-        .write_all(text.as_bytes())
+    let written = stdout
+        .write_all(bytes)
         // Without this, a full disk or a closed pipe would go unnoticed until exit, where nobody
         // looks.
-        .and_then(|()| stdout.flush())?)
+        .and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(OutputClosed.into()),
+        written => Ok(written?),
+    }
 }
 
 /// Escapes every unsafe character except line feeds and tabs.
-fn escape(text: &str) -> Cow<'_, str> {
+pub(super) fn escape(text: &str) -> Cow<'_, str> {
     const KEPT: [char; 2] = ['\n', '\t'];
     if !text.chars().any(|c| is_unsafe(c) && !KEPT.contains(&c)) {
         return text.into();
@@ -89,16 +150,23 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
     let json = serde_json::to_string(value).context("cannot write JSON")?;
     // Escaping parses the JSON again, so it is done only where it is needed.
     if json.chars().any(is_unsafe) {
-        return write(
-            &(safe_json(&serde_json::from_str(&json).context("cannot write JSON")?) + "\n"),
-        );
+        let value = serde_json::from_str(&json).context("cannot write JSON")?;
+        return write((safe_json(&value) + "\n").as_bytes());
     }
-    write(&(json + "\n"))
+    write((json + "\n").as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_headings_are_highlighted() {
+        assert_eq!(
+            highlight("a\n\nnot captured\n  see\nsee"),
+            "a\n\n\x1b[1;33mnot captured\x1b[0m\n  see\n\x1b[1msee\x1b[0m"
+        );
+    }
 
     #[test]
     fn error_keeps_its_lines_and_nothing_else_of_a_terminal() {

@@ -7,7 +7,7 @@ use evidence_format::id::IncidentId;
 use super::backend::PlanTarget;
 use super::declare::CaptureFlags;
 use super::times::shorten_times;
-use super::{GlobalOptions, print, print_json, require_incident};
+use super::{GlobalOptions, find_incident, print, print_json};
 use domain::incident::{Pivot, PlayName};
 use domain::plan;
 
@@ -40,10 +40,7 @@ pub(super) struct PlanArgs {
 pub(super) async fn run(global: &GlobalOptions, arguments: &PlanArgs) -> Result<()> {
     let backend = global.backend().await?;
     let target = match &arguments.incident {
-        Some(id) => {
-            require_incident(&*backend, id).await?;
-            PlanTarget::Incident(id.clone())
-        }
+        Some(id) => PlanTarget::Incident(find_incident(&*backend, id).await?),
         None => PlanTarget::Play(arguments.play.clone(), arguments.pivot.clone()),
     };
     let plan = backend

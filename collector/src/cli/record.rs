@@ -10,7 +10,8 @@ use platform::terminal::size;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::{GlobalOptions, print, print_json, require_incident};
+use super::output::write;
+use super::{GlobalOptions, incident_or_only_open, print, print_json};
 use pipeline::timeline::LineName;
 
 /// Limit of a record that is shown. A larger one can be written to a file.
@@ -20,14 +21,17 @@ const SHOWN_BYTES_MAX: usize = 16 << 20;
 ///
 /// The bundle that holds the record is verified first, and the journal records who has read it.
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    allow_missing_positional = true,
+    after_help = "\
 Examples:
+  exhibit record j17
   exhibit record INC-2026-042 3f2a9c0d1e
-  exhibit record INC-2026-042 j17
-  exhibit record INC-2026-042 sha256:3f2a/okta-log/15 --raw > record.json")]
+  exhibit record INC-2026-042 sha256:3f2a/okta-log/15 --raw > record.json"
+)]
 pub(super) struct RecordArgs {
-    /// Incident id
-    incident: IncidentId,
+    /// Incident id [default: the only open incident]
+    incident: Option<IncidentId>,
     /// Second column of the timeline, or BUNDLE/ITEM/RECORD
     line: LineName,
     /// Write the record's exact bytes
@@ -46,13 +50,10 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &RecordArgs) -> Resul
         bail!("a record may hold what a terminal obeys: write --raw to a file or a pipe");
     }
     let backend = global.backend().await?;
-    require_incident(&*backend, incident).await?;
+    let incident = &incident_or_only_open(&*backend, incident.as_ref()).await?;
     if *raw {
-        let mut out = io::stdout();
-        backend
-            .read_record(incident, line, &mut |chunk| Ok(out.write_all(chunk)?))
-            .await?;
-        return Ok(out.flush()?);
+        backend.read_record(incident, line, &mut write).await?;
+        return Ok(());
     }
     let mut record = Vec::new();
     let evidence = backend

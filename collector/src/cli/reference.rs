@@ -1,7 +1,6 @@
 //! Shell completions and manual pages.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -9,6 +8,8 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use super::CommandLine;
+use super::completion::{ids_script, with_values};
+use super::output::write;
 
 /// Prints a completion script for a shell
 #[derive(Args)]
@@ -37,16 +38,21 @@ pub(super) fn completions(arguments: &CompletionsArgs) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(
         arguments.shell,
-        &mut CommandLine::command(),
+        &mut with_values(CommandLine::command()),
         pipeline::seal::PROGRAM_NAME,
         &mut script,
     );
-    Ok(io::stdout().write_all(&script)?)
+    script.extend_from_slice(ids_script(arguments.shell).as_bytes());
+    write(&script)
 }
 
 pub(super) fn man(arguments: &ManArgs) -> Result<()> {
     match &arguments.out {
-        None => Ok(clap_mangen::Man::new(CommandLine::command()).render(&mut io::stdout())?),
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(CommandLine::command()).render(&mut page)?;
+            write(&page)
+        }
         Some(folder) => {
             let written = fs::create_dir_all(folder)
                 .and_then(|()| clap_mangen::generate_to(CommandLine::command(), folder));
@@ -62,5 +68,6 @@ mod tests {
     #[test]
     fn command_line_definition_is_consistent() {
         CommandLine::command().debug_assert();
+        with_values(CommandLine::command()).debug_assert();
     }
 }

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use super::interrupt::cancel_on_signal;
 use super::{GlobalOptions, print, print_json};
-use pipeline::WorkUntil;
+use pipeline::{StoreAccess, WorkUntil};
 use server::telemetry::{OtlpEndpoint, Telemetry};
 use server::{Listener, ListenerSettings, ServerState};
 
@@ -59,7 +59,10 @@ pub(super) async fn run(
     let hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     // `drain` does not make captures seal what they have: another `exhibit serve` resumes them.
     let app = global
-        .require_store("`exhibit serve` serves a store of this machine")
+        .require_store(
+            StoreAccess::Service,
+            "`exhibit serve` serves a store of this machine",
+        )
         .await?;
     let mut config = app.config.serve.clone();
     // The command line wins, so that a test or a second instance needs no file of its own.

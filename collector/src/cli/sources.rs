@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use evidence_format::safe::safe;
 use serde::Serialize;
 
+use super::table::{terminal_width, wrap};
 use super::{EXIT_INCOMPLETE, GlobalOptions, print, print_json};
 use domain::incident::PlayName;
 use domain::plan::{CaptureTarget, ReadinessState, format_duration};
@@ -46,6 +47,7 @@ struct SourceOutput<'a> {
     targets: &'a [CaptureTarget],
     offers: &'a [OfferStatus],
     problems: &'a [String],
+    remarks: &'a [String],
     retention_seconds: Option<u64>,
     window_seconds: u64,
 }
@@ -141,6 +143,7 @@ fn source_output(source: &SourceStatus) -> SourceOutput<'_> {
         targets,
         offers,
         problems,
+        remarks,
         retention_seconds,
         window_seconds,
         ..
@@ -152,6 +155,7 @@ fn source_output(source: &SourceStatus) -> SourceOutput<'_> {
         targets,
         offers,
         problems,
+        remarks,
         retention_seconds,
         window_seconds,
     }
@@ -165,6 +169,7 @@ fn format_source(view: &SourceStatus) -> String {
         targets,
         offers,
         problems,
+        remarks,
         retention_seconds,
         is_state,
         window_seconds,
@@ -186,9 +191,11 @@ fn format_source(view: &SourceStatus) -> String {
     for line in accounts
         .into_iter()
         .chain(problems.iter().cloned())
+        .chain(remarks.iter().cloned())
         .chain(not_ready)
     {
-        text.push_str(&format!("{:<20}   {}\n", "", safe(&line)));
+        let start = format!("{:<20}   ", "");
+        text.push_str(&wrap(&start, &safe(&line), terminal_width()));
     }
     match (is_state, retention_seconds) {
         // A source of current state has no window to compare with its retention.
@@ -286,6 +293,7 @@ mod tests {
                 offer("okta-users", ReadinessState::Ready, &[]),
             ],
             problems: Vec::new(),
+            remarks: Vec::new(),
             retention_seconds: None,
             is_state: true,
             window_seconds: 60,

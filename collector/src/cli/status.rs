@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::backend::Backend;
 use super::missing::format_missing;
 use super::table::{format_table, terminal_width, wrap};
-use super::times::{shorten_times, to_whole_seconds};
-use super::{GlobalOptions, print, print_json, require_incident};
+use super::times::{shorten_times, to_whole_seconds, with_local_times};
+use super::{GlobalOptions, find_incident, print, print_json};
 use domain::incident::view::IncidentView;
 use domain::incident::{ImpactAnswer, IncidentRole, IncidentStatus, PassNumber, StatementStanding};
 use domain::spelling::counted;
@@ -45,7 +45,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Resul
     let Some(id) = &arguments.incident else {
         return list(global, &*backend).await;
     };
-    require_incident(&*backend, id).await?;
+    let id = &find_incident(&*backend, id).await?;
     let IncidentDetails {
         view,
         passes,
@@ -62,7 +62,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Resul
     }
     print(&format!(
         "{}{}{}{}{}",
-        format_incident(&view),
+        with_local_times(&format_incident(&view)),
         passes_table(&passes, &*backend),
         format_missing(id, &missing, backend.resume_command()),
         format_hints(&view),

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use evidence_format::id::IncidentId;
 
-use super::{GlobalOptions, print, print_json, require_incident};
+use super::{GlobalOptions, incident_or_only_open, print, print_json};
 
 /// Ends the captures of an incident, and seals what they have captured
 ///
@@ -15,13 +15,13 @@ use super::{GlobalOptions, print, print_json, require_incident};
 Example:
   exhibit stop INC-2026-042")]
 pub(super) struct StopArgs {
-    /// Incident id
-    incident: IncidentId,
+    /// Incident id [default: the only open incident]
+    incident: Option<IncidentId>,
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &StopArgs) -> Result<()> {
-    let (backend, id) = (global.backend().await?, &arguments.incident);
-    require_incident(&*backend, id).await?;
+    let backend = global.backend().await?;
+    let id = &incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
     // Does not wait until they have sealed: they may run on another machine.
     backend.stop_captures(id).await?;
     if global.json {

@@ -1,17 +1,19 @@
 //! `exhibit timeline`: shows an incident's timeline, or sums it up by who acted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use anyhow::Result;
 use api::TimelineRow;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::value_parser;
 use evidence_derive::{ActivityCategory, ActivityOutcome, EntityRef};
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 use serde::Serialize;
 
+use super::pager::PagedOutput;
 use super::table::format_table;
 use super::times::{format_milliseconds, parse_time, shorten_times, to_whole_seconds};
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
@@ -20,10 +22,13 @@ use pipeline::timeline::{LINE_DIGITS, TimelineFilter, parse_category, parse_outc
 /// Shows an incident's timeline: its journal, and the events in its evidence
 ///
 /// Each line has its time, a short id for `exhibit record`, and what happened. An event has one
-/// line, however many records deliver it.
+/// line, however many records deliver it. On a terminal, a long timeline is shown by $PAGER, or by
+/// `less`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
+  exhibit timeline --since -2h
+  exhibit timeline --limit 20
   exhibit timeline INC-2026-042 --writes --outcome success
   exhibit timeline INC-2026-042 --credential AKIAIOSFODNN7EXAMPLE
   exhibit timeline INC-2026-042 --group-by actor
@@ -33,12 +38,26 @@ Examples:
 pub(super) struct TimelineArgs {
     /// Incident id [default: the only open incident]
     incident: Option<IncidentId>,
-    /// Only rows from this time on, such as 2026-11-23T13:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    /// Only rows from this time on, such as 2026-11-23T13:00:00Z or -2h
+    #[arg(
+        long,
+        visible_alias = "since",
+        value_name = "TIME",
+        value_parser = parse_time,
+        allow_hyphen_values = true
+    )]
     from: Option<Timestamp>,
     /// Only rows before this time
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
     until: Option<Timestamp>,
+    /// Only the last rows of those that remain, at most 100000
+    #[arg(
+        long,
+        visible_alias = "tail",
+        value_name = "NUMBER",
+        value_parser = value_parser!(u32).range(1..=100_000)
+    )]
+    limit: Option<u32>,
     /// Only rows whose kind begins with this, such as aws. or finding; may be repeated
     #[arg(long, value_name = "KIND")]
     kind: Vec<String>,
@@ -123,6 +142,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
         target,
         address,
         group_by,
+        limit,
     } = arguments;
     let incident = incident_or_only_open(&*backend, incident.as_ref()).await?;
     let filter = TimelineFilter {
@@ -149,16 +169,32 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
             .await?;
         return print_groups(grouping, groups.into_values().collect(), json);
     }
-    backend
+    let mut out = PagedOutput::for_people(json);
+    let mut show = |row: &TimelineRow| {
+        if json {
+            print_json(row)
+        } else {
+            out.print(&format_row(row))
+        }
+    };
+    let Some(limit) = limit else {
         // Printed row by row: a timeline may be larger than memory.
+        return backend
+            .read_timeline(&incident, filter, &mut |row| show(&row))
+            .await;
+    };
+    // The last rows are known only at the end.
+    let mut last = VecDeque::new();
+    backend
         .read_timeline(&incident, filter, &mut |row| {
-            if json {
-                print_json(&row)
-            } else {
-                print(&format_row(&row))
+            if last.len() == limit as usize {
+                last.pop_front();
             }
+            last.push_back(row);
+            Ok(())
         })
-        .await
+        .await?;
+    last.iter().try_for_each(show)
 }
 
 fn add_to_group(

@@ -1,5 +1,7 @@
 //! Times for people. Programs get them with all digits, as RFC 3339 in UTC.
 
+use std::time::Duration;
+
 use evidence_format::time::Timestamp;
 
 use platform::clock;
@@ -57,18 +59,95 @@ pub(super) fn shorten_times(text: &str) -> String {
     out + rest
 }
 
-/// Reads a time with its zone: `2026-11-23T13:00:00Z`, `2026-11-23 14:00+01:00`.
+/// Adds the local time to each time of `text`, unless this machine's time is UTC.
+pub(super) fn with_local_times(text: &str) -> String {
+    add_local_times(text, agent::os::utc_offset_seconds)
+}
+
+fn add_local_times(text: &str, offset_at: fn(i64) -> Option<i64>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    // Our times end in Z.
+    while let Some(at) = rest.find('Z') {
+        let (word, remainder) = rest.split_at(at + 1);
+        out.push_str(word);
+        let begin = word.rfind([' ', '(', '\n']).map_or(0, |before| before + 1);
+        let local = word[begin..].parse::<Timestamp>().ok();
+        let local = local.and_then(|time| local_time(time, offset_at));
+        rest = match (local, remainder.strip_prefix(" (UTC)")) {
+            (Some(local), Some(after)) => {
+                out.push_str(&format!(" (UTC; {local})"));
+                after
+            }
+            (Some(local), None) => {
+                out.push_str(&format!(" ({local})"));
+                remainder
+            }
+            (None, _) => remainder,
+        };
+    }
+    out + rest
+}
+
+/// `2026-11-27 04:25 +01:00`; `None` where local time is UTC.
+fn local_time(time: Timestamp, offset_at: fn(i64) -> Option<i64>) -> Option<String> {
+    let seconds = i64::try_from(time.unix_nanoseconds().div_euclid(SECOND)).ok()?;
+    let offset = offset_at(seconds).filter(|offset| *offset != 0)?;
+    let shifted = i128::from(seconds + offset) * SECOND;
+    let shifted = Timestamp::from_unix_nanoseconds(shifted)?.to_string();
+    let (date, clock) = shifted.split_once('T')?;
+    let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.abs() / 60);
+    Some(format!(
+        "{date} {} {sign}{:02}:{:02}",
+        clock.get(..5)?,
+        minutes / 60,
+        minutes % 60
+    ))
+}
+
+/// Reads a time with its zone: `2026-11-23T13:00:00Z`, `2026-11-23 14:00+01:00`; or a time before
+/// now: `-2h`, `2 hours ago`, `now`.
 pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
+    let text = text.trim();
+    if let Some(before) = parse_ago(text) {
+        let nanoseconds = i128::try_from(before.as_nanos()).unwrap_or(i128::MAX);
+        let at = clock::now().unix_nanoseconds().saturating_sub(nanoseconds);
+        return Timestamp::from_unix_nanoseconds(at)
+            .map(to_whole_seconds)
+            .ok_or_else(|| "the time is too long ago".to_owned());
+    }
     // People write a blank where RFC 3339 has the T.
-    let full = text.trim().replacen(' ', "T", 1);
+    let full = text.replacen(' ', "T", 1);
     let time = full
         .parse::<jiff::Timestamp>()
         .ok()
         .and_then(|time| Timestamp::from_unix_nanoseconds(time.as_nanosecond()));
     time.ok_or_else(|| {
-        "expected a time and its zone, such as 2026-11-23T13:00:00Z or 2026-11-23T14:00:00+01:00"
+        "expected a time and its zone, such as 2026-11-23T13:00:00Z or 2026-11-23T14:00:00+01:00, or a time before now, such as -2h or '2 hours ago'"
             .to_owned()
     })
+}
+
+/// How long ago: `-2h`, `2h ago`, `2 hours ago`, `now`. A bare number or duration is no time.
+fn parse_ago(text: &str) -> Option<Duration> {
+    if text == "now" {
+        return Some(Duration::ZERO);
+    }
+    let amount = match text.strip_prefix('-') {
+        Some(amount) => amount,
+        None => text.strip_suffix("ago")?.trim_end(),
+    };
+    let digits = amount.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = amount.split_at(digits);
+    let seconds = match unit.trim_start() {
+        "s" | "second" | "seconds" => 1,
+        "m" | "min" | "minute" | "minutes" => 60,
+        "h" | "hour" | "hours" => 3600,
+        "d" | "day" | "days" => 86_400,
+        _ => return None,
+    };
+    let number: u64 = number.parse().ok()?;
+    Some(Duration::from_secs(number.checked_mul(seconds)?))
 }
 
 /// Reads a time as [`parse_time`] does, or a duration from now, such as `30m`.
@@ -145,6 +224,27 @@ mod tests {
     }
 
     #[test]
+    fn local_time_stands_beside_utc() {
+        let text = "due 2026-11-27T23:25:24Z, declared (2026-01-01T00:00:00Z) by Z";
+        assert_eq!(
+            add_local_times(text, |_| Some(3600)),
+            "due 2026-11-27T23:25:24Z (2026-11-28 00:25 +01:00), declared (2026-01-01T00:00:00Z (2026-01-01 01:00 +01:00)) by Z"
+        );
+        assert_eq!(
+            add_local_times("2026-11-27T23:25:24Z (UTC)", |_| Some(60)),
+            "2026-11-27T23:25:24Z (UTC; 2026-11-27 23:26 +00:01)"
+        );
+        assert_eq!(
+            add_local_times("2026-11-27T23:25:24Z", |_| Some(0)),
+            "2026-11-27T23:25:24Z"
+        );
+        assert!(
+            add_local_times("2026-11-27T23:25:24Z", |_| Some(-9000))
+                .ends_with("(2026-11-27 20:55 -02:30)")
+        );
+    }
+
+    #[test]
     fn rejects_times_without_zone() {
         let full = time("2026-11-23T13:00:00Z");
         for good in [
@@ -156,6 +256,32 @@ mod tests {
             assert_eq!(parse_time(good), Ok(full), "{good}");
         }
         for bad in ["2026-11-23T13:00:00", "13:00", "yesterday", ""] {
+            assert!(parse_time(bad).is_err(), "{bad}");
+        }
+        for (text, seconds) in [
+            ("-2h", 7200),
+            ("2h ago", 7200),
+            ("2 hours ago", 7200),
+            ("-90m", 5400),
+            ("1 day ago", 86_400),
+            ("now", 0),
+        ] {
+            let ago =
+                clock::now().unix_nanoseconds() - parse_time(text).expect(text).unix_nanoseconds();
+            assert!(
+                (seconds..seconds + 60).contains(&(ago / SECOND)),
+                "{text}: {ago}"
+            );
+        }
+        for bad in [
+            "2h",
+            "-2",
+            "-h",
+            "ago",
+            "-2w",
+            "--2h",
+            "-99999999999999999999d",
+        ] {
             assert!(parse_time(bad).is_err(), "{bad}");
         }
         assert!(parse_future_time("30m").expect("a time") > clock::now());

@@ -11,7 +11,7 @@ use platform::terminal::duration;
 
 use super::table::format_table;
 use super::times::to_whole_seconds;
-use super::{GlobalOptions, print, print_json, require_incident};
+use super::{GlobalOptions, find_incident, print, print_json};
 use platform::clock;
 
 /// Creates, lists and revokes tokens for the API of `exhibit serve`
@@ -86,10 +86,11 @@ async fn create(global: &GlobalOptions, arguments: CreateTokenArgs) -> Result<()
         expires: valid,
         label,
     } = arguments;
-    if let Some(incident) = &incident {
-        // A token for a mistyped incident would see nothing, and nobody would know why.
-        require_incident(&*backend, incident).await?;
-    }
+    // A token for a mistyped incident would see nothing, and nobody would know why.
+    let incident = match &incident {
+        Some(incident) => Some(find_incident(&*backend, incident).await?),
+        None => None,
+    };
     let label = label.unwrap_or_else(|| TokenLabel::escaped(backend.user().as_str()));
     let created = backend
         .create_token(TokenRequest {

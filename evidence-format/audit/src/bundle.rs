@@ -25,14 +25,24 @@ use crate::verdict;
 /// Bytes of one read from a tar: few system calls, and little memory compared with the frames.
 const READ_BYTES: usize = 256 * 1024;
 
+/// Keys in one file.
+const KEYS_MAX: u64 = 100;
+
 /// Arguments of every command that works on a bundle.
 #[derive(Debug, Args)]
 pub(crate) struct BundleArgs {
     /// Bundle: a folder, a tar, or - for a tar on standard input
     #[arg(value_name = "BUNDLE")]
     path: PathBuf,
-    /// Public key (PEM) of a signer that you trust; may be repeated, a signature by any of them
-    /// counts
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+/// Whom the user trusts.
+#[derive(Debug, Args)]
+pub(crate) struct TrustArgs {
+    /// Public keys (PEM, one or several in a file) of signers that you trust; may be repeated, a
+    /// signature by any of them counts
     #[arg(long = "key", value_name = "PUB")]
     keys: Vec<PathBuf>,
     /// Expected id of the bundle, if you know it from another source
@@ -57,16 +67,12 @@ pub(crate) struct AuditedBundle {
 impl AuditedBundle {
     /// For commands that read the bundle only once.
     pub(crate) fn new(args: &BundleArgs) -> Result<Self, AuditError> {
-        let origin = origin(&args.path)?;
-        let keys = args
-            .keys
-            .iter()
-            .map(|path| read_key(path))
-            .collect::<Result<_, _>>()?;
-        let trust = TrustPolicy {
-            keys,
-            bundle: args.expected,
-        };
+        Self::at(&args.path, args.trust.policy()?)
+    }
+
+    /// The bundle at `path`.
+    pub(crate) fn at(path: &Path, trust: TrustPolicy) -> Result<Self, AuditError> {
+        let origin = origin(path)?;
         // Where the number of processors is hidden, one thread still verifies.
         let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(Self {
@@ -163,6 +169,20 @@ impl AuditedBundle {
     }
 }
 
+impl TrustArgs {
+    /// Reads the keys.
+    pub(crate) fn policy(&self) -> Result<TrustPolicy, AuditError> {
+        let mut keys = Vec::new();
+        for path in &self.keys {
+            keys.extend(read_keys(path)?);
+        }
+        Ok(TrustPolicy {
+            keys,
+            bundle: self.expected,
+        })
+    }
+}
+
 impl BundleLocation {
     fn open(&self) -> Result<Box<dyn BundleFiles>, AuditError> {
         Ok(match self {
@@ -218,19 +238,39 @@ fn origin(path: &Path) -> Result<BundleLocation, AuditError> {
     }
 }
 
-fn read_key(path: &Path) -> Result<PublicKey, AuditError> {
+/// The end of each key in a PEM file.
+const END_OF_KEY: &str = "-----END PUBLIC KEY-----";
+
+fn read_keys(path: &Path) -> Result<Vec<PublicKey>, AuditError> {
     let mut pem = String::new();
+    let bytes_max = KEY_FILE_BYTES_MAX * KEYS_MAX;
     // One byte more than the limit, so that a longer file is rejected rather than cut.
-    let read = File::open(path)
-        .and_then(|file| file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut pem));
+    let read = File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_string(&mut pem));
     read.map_err(|cause| {
         // Wrong usage, since no bundle could be blamed for it.
         AuditError::Usage(format!("cannot read key {}: {cause}", path.display()))
     })?;
-    PublicKey::from_pem(&pem).map_err(|cause| AuditError::Key {
+    if pem.contains("PRIVATE KEY-----") {
+        return Err(AuditError::Usage(format!(
+            "{} is a private key, which signs: give its public half, such as agent.pub.pem, and let nobody have this file",
+            path.display()
+        )));
+    }
+    let fail = |cause| AuditError::Key {
         path: path.to_owned(),
         cause,
-    })
+    };
+    let keys: Vec<&str> = pem
+        .split_inclusive(END_OF_KEY)
+        .filter(|key| !key.trim().is_empty())
+        .collect();
+    if keys.is_empty() {
+        return Ok(vec![PublicKey::from_pem(&pem).map_err(fail)?]);
+    }
+    let keys = keys
+        .into_iter()
+        .map(|key| PublicKey::from_pem(key.trim_start()));
+    keys.collect::<Result<_, _>>().map_err(fail)
 }
 
 /// Finds the item `name` of a verified bundle.

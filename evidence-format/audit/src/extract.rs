@@ -39,6 +39,9 @@ pub(crate) struct ExtractArgs {
     /// Write each item as one WARC file instead
     #[arg(long)]
     warc: bool,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &ExtractArgs) -> Result<ExitCode, AuditError> {
@@ -70,7 +73,11 @@ pub(crate) fn run(args: &ExtractArgs) -> Result<ExitCode, AuditError> {
     // Dropping `unfinished` removes what was written, unless the bundle is verified.
     verdict::allow_showing(&report)?;
     unfinished.publish(&args.to)?;
-    output::print(&summary.text(&args.to))?;
+    output::print(&if args.json {
+        summary.json(&args.to)
+    } else {
+        summary.text(&args.to)
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -87,6 +94,17 @@ struct ExtractionSummary {
 }
 
 impl ExtractionSummary {
+    fn json(&self, to: &Path) -> String {
+        let value = serde_json::json!({
+            "folder": to.to_string_lossy(),
+            "files": self.files,
+            "bytes": self.bytes,
+            "gaps": self.gaps,
+            "partial": self.partial,
+        });
+        evidence_format::safe::safe_json(&value) + "\n"
+    }
+
     fn text(&self, to: &Path) -> String {
         let mut text = format!(
             "{} files, {} bytes in {}\n",

@@ -1,5 +1,6 @@
 //! `exhibit-audit inspect`: the verdict, then everything that a bundle states about itself.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -7,11 +8,12 @@ use clap::Args;
 use evidence_format::config::{BundleConfig, CollectorInfo, ItemEntry, SourceClock};
 use evidence_format::coverage::TimeWindow;
 use evidence_format::plan::SealedStep;
-use evidence_format::safe::safe;
-use evidence_format::verify::VerificationReport;
+use evidence_format::safe::{safe, safe_json};
+use evidence_format::verify::{Finding, VerificationReport};
 
 use crate::bundle::{AuditedBundle, BundleArgs};
 use crate::error::AuditError;
+use crate::never_asked::NeverAskedReader;
 use crate::summary::{row, word};
 use crate::{output, summary};
 
@@ -20,11 +22,32 @@ use crate::{output, summary};
 pub(crate) struct InspectArgs {
     #[command(flatten)]
     bundle: BundleArgs,
+    /// Print all of it as one line of JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, AuditError> {
-    let report = AuditedBundle::new(&args.bundle)?.verify()?;
-    output::print(&text(&report))?;
+    let mut reader = NeverAskedReader::default();
+    let mut unread = Some(&mut reader);
+    // One pass over the bundle, so that it may come from standard input.
+    let report = AuditedBundle::new(&args.bundle)?.verify_and_view(&mut |item| {
+        let reader = unread.take_if(|_| NeverAskedReader::is_wanted(item))?;
+        Some(Box::new(reader))
+    })?;
+    // An item that was altered must not speak below a verdict that says so.
+    let never_asked = match report.integrity {
+        Finding::Ok(_) => reader.sources(),
+        Finding::NotChecked(_) | Finding::Failed(_) => BTreeMap::new(),
+    };
+    output::print(&if args.json {
+        let mut value = report.json();
+        value["config"] = serde_json::json!(report.config);
+        value["neverAsked"] = serde_json::json!(never_asked);
+        safe_json(&value) + "\n"
+    } else {
+        text(&report) + &never_asked_lines(&never_asked)
+    })?;
     Ok(ExitCode::from(report.verdict() as u8))
 }
 
@@ -35,6 +58,16 @@ fn text(report: &VerificationReport) -> String {
         push_config(&mut text, config);
     }
     text
+}
+
+fn never_asked_lines(sources: &BTreeMap<String, String>) -> String {
+    if sources.is_empty() {
+        return String::new();
+    }
+    let lines = sources
+        .iter()
+        .map(|(name, why)| format!("  {name}: {why}\n"));
+    format!("\nNever asked:\n{}", lines.collect::<String>())
 }
 
 fn push_config(text: &mut String, config: &BundleConfig) {
@@ -60,9 +93,23 @@ fn push_config(text: &mut String, config: &BundleConfig) {
         .map_or("no deadline".to_owned(), |s| {
             format!("deadline after {s} s")
         });
-    let _ = writeln!(text, "\nPlan, {deadline}:");
-    for step in &config.plan.steps {
-        row(text, step.item.as_str(), &plan_step(step));
+    // Steps mostly have the same limits, which are then said once.
+    let limits = step_limits(config.plan.steps.first());
+    let steps = config.plan.steps.iter();
+    let is_common = steps.clone().all(|step| step_limits(Some(step)) == limits);
+    let common = if is_common && !limits.is_empty() {
+        format!("; each step{}", limits.trim_start_matches(';'))
+    } else {
+        String::new()
+    };
+    let _ = writeln!(text, "\nPlan, {deadline}{common}:");
+    for step in steps {
+        let limits = if is_common {
+            String::new()
+        } else {
+            step_limits(Some(step))
+        };
+        row(text, step.item.as_str(), &(safe(&step.what) + &limits));
     }
     let _ = writeln!(text, "\nItems:");
     for item in &config.items {
@@ -100,8 +147,12 @@ fn push_collector(text: &mut String, collector: &CollectorInfo) {
     row(text, "ran as", &safe(&collector.identity));
 }
 
-fn plan_step(step: &SealedStep) -> String {
-    let mut text = safe(&step.what);
+/// `; at most 10 bytes per object; at most 20 bytes in total`, or nothing.
+fn step_limits(step: Option<&SealedStep>) -> String {
+    let mut text = String::new();
+    let Some(step) = step else {
+        return text;
+    };
     for (what, bytes_max) in [
         ("per object", step.object_bytes_max),
         ("in total", step.item_bytes_max),
@@ -188,7 +239,10 @@ fn coverage(item: &ItemEntry) -> String {
         }
     }
     if let Some(declared) = coverage.declared {
-        let _ = write!(text, "; {declared} exist according to the source");
+        let _ = write!(
+            text,
+            "; {declared} in the lists whose length the source states"
+        );
     }
     if coverage.duplicates > 0 {
         let _ = write!(text, "; {} duplicates", coverage.duplicates);

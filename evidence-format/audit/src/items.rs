@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::config::ItemEntry;
-use evidence_format::safe::safe;
+use evidence_format::safe::{safe, safe_json};
 
 use crate::bundle::{AuditedBundle, BundleArgs};
 use crate::error::AuditError;
@@ -15,6 +15,9 @@ use crate::{output, summary};
 pub(crate) struct ItemsArgs {
     #[command(flatten)]
     bundle: BundleArgs,
+    /// Print each item as one line of JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &ItemsArgs) -> Result<ExitCode, AuditError> {
@@ -24,7 +27,14 @@ pub(crate) fn run(args: &ItemsArgs) -> Result<ExitCode, AuditError> {
         .config
         .as_ref()
         .map_or(&[][..], |config| &config.items);
-    output::print(&summary::table(items, source))?;
+    output::print(&if args.json {
+        let lines = items
+            .iter()
+            .map(|item| safe_json(&serde_json::json!(item)) + "\n");
+        lines.collect()
+    } else {
+        summary::table(items, source)
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,12 +7,14 @@
 //! shown only after the bundle has been verified.
 
 mod bundle;
+mod bundle_set;
 mod cat;
 mod derive;
 mod error;
 mod extract;
 mod inspect;
 mod items;
+mod never_asked;
 mod output;
 mod paths;
 mod records;
@@ -91,7 +93,11 @@ Get the key through another channel than the bundle: nothing in a bundle can tel
 Examples:
   exhibit-audit verify bundle.tar --key alice.pub
   exhibit-audit verify bundle.tar --key alice.pub --key bob.pub --json
+  exhibit-audit verify bundles/*.tar --key alice.pub
   ssh collector cat bundle.tar | exhibit-audit verify - --key alice.pub
+
+Of several bundles, each has a line, then holes and forks of their streams follow; the worst verdict
+is the exit code. A fork is invalid. A hole is not: other incidents may have those numbers.
 
 Exit codes: 0 ok, 1 tampered or invalid, 2 wrong usage, 3 undecided, 4 sound but incomplete.";
 
@@ -116,7 +122,8 @@ The bundle is verified before anything is shown, and again while it is shown.
 
 Examples:
   exhibit-audit records bundle.tar host-processes --key alice.pub
-  exhibit-audit records bundle.tar cloudtrail --key alice.pub --raw | jq .eventName
+  exhibit-audit records bundle.tar cloudtrail --key alice.pub --raw \\
+    | grep -o '\"EventName\":\"[^\"]*\"'
   exhibit-audit records bundle.tar host-sockets --key alice.pub --record 0";
 
 const CAT_HELP: &str = "\
@@ -125,7 +132,7 @@ The bundle is verified before anything is shown, and again while it is shown.
 
 Examples:
   exhibit-audit cat bundle.tar host-processes --key alice.pub > host-processes.warc
-  exhibit-audit cat bundle.tar cloudtrail --record 7 --key alice.pub | jq .";
+  exhibit-audit cat bundle.tar cloudtrail --record 7 --key alice.pub | sed 's/,$//' | jq .";
 
 const DERIVE_HELP: &str = "\
 Each line is an event (who did what to what), an object (something that exists) or an edge (how two

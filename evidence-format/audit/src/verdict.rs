@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use evidence_format::safe::safe;
-use evidence_format::verify::{Finding, Verdict, VerificationReport};
+use evidence_format::verify::{FaultCode, Finding, Verdict, VerificationReport};
 
 use crate::error::AuditError;
 use crate::output;
@@ -21,7 +21,7 @@ pub(crate) fn text(report: &VerificationReport) -> String {
         ("signer", finding(&report.signer)),
         ("time", finding(&report.time)),
         ("log", finding(&report.log)),
-        ("completeness", finding(&report.completeness)),
+        ("completeness", completeness(&report.completeness)),
     ];
     for (name, value) in rows {
         let _ = writeln!(text, "  {name:12}  {value}");
@@ -40,6 +40,20 @@ fn finding<P>(finding: &Finding<P>) -> String {
             safe(&fault.detail)
         ),
         Finding::NotChecked(why) => format!("not checked: {why}"),
+    }
+}
+
+/// Gaps are what an honest bundle states: no reason to shout.
+fn completeness<P>(completeness: &Finding<P>) -> String {
+    match completeness {
+        Finding::Failed(fault) if fault.code == FaultCode::Gaps => {
+            format!(
+                "incomplete: {}: {}",
+                safe(&fault.object),
+                safe(&fault.detail)
+            )
+        }
+        Finding::Ok(_) | Finding::Failed(_) | Finding::NotChecked(_) => finding(completeness),
     }
 }
 

@@ -1,28 +1,42 @@
-//! `exhibit-audit verify`: the five findings, then a summary of what the bundle states.
+//! `exhibit-audit verify`: the five findings, then a summary of what the bundle states. Of several
+//! bundles, a line for each, and whether their streams fit together.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::safe::safe_json;
 use evidence_format::verify::VerificationReport;
 
-use crate::bundle::{AuditedBundle, BundleArgs};
+use crate::bundle::{AuditedBundle, TrustArgs};
 use crate::error::AuditError;
-use crate::{output, summary};
+use crate::{bundle_set, output, summary};
 
 /// Command line of `verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
+    /// Bundles: folders, tars, folders of tars, or - for a tar on standard input
+    #[arg(value_name = "BUNDLE", required = true)]
+    bundles: Vec<PathBuf>,
     #[command(flatten)]
-    bundle: BundleArgs,
-    /// Print the report as one line of JSON
+    trust: TrustArgs,
+    /// Print the report of each bundle as one line of JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, AuditError> {
-    let report = AuditedBundle::new(&args.bundle)?.verify()?;
-    let answer = if args.json {
+    let bundles = bundle_set::expand(&args.bundles)?;
+    let trust = args.trust.policy()?;
+    match bundles.as_slice() {
+        [only] => verify_one(AuditedBundle::at(only, trust)?, args.json),
+        several => bundle_set::verify(several, &trust, args.json),
+    }
+}
+
+fn verify_one(mut bundle: AuditedBundle, json: bool) -> Result<ExitCode, AuditError> {
+    let report = bundle.verify()?;
+    let answer = if json {
         safe_json(&report.json()) + "\n"
     } else {
         text(&report)

@@ -786,3 +786,86 @@ fn links_no_network_or_async_crates() {
         );
     }
 }
+
+#[test]
+fn several_bundles_are_verified_as_a_set() {
+    let case = AuditCase::new(false);
+    let keys = ["--key", &case.alice];
+    let set = audit(&[&["verify", &case.tar, &case.folder], &keys[..]].concat());
+    assert_eq!(set.code, 0, "{}{}", set.text(), set.errors());
+    assert_eq!(set.text().matches("ok ").count(), 2, "{}", set.text());
+    assert!(
+        set.text().contains("stream ") && !set.text().contains("FORK"),
+        "{}",
+        set.text()
+    );
+    // A folder of tars stands for them.
+    let folder = case.fixture.path("set");
+    fs::create_dir(&folder).expect("scratch");
+    let copies = ["a.tar", "b.tar"].map(|name| folder.join(name));
+    for copy in &copies {
+        fs::copy(&case.tar, copy).expect("scratch");
+    }
+    assert_eq!(
+        audit(&[&["verify", &text(&folder)], &keys[..]].concat()).code,
+        0
+    );
+    let mut bytes = fs::read(&copies[0]).expect("scratch");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&copies[0], bytes).expect("scratch");
+    // The worst verdict is the exit code, wherever it stands.
+    let set = audit(&[&["verify", &text(&folder), "--json"], &keys[..]].concat());
+    assert_eq!(set.code, 1, "{}", set.text());
+    let lines: Vec<Value> = set
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let exits: Vec<_> = lines.iter().map(|line| line["exit"].as_u64()).collect();
+    assert_eq!(exits, [Some(1), Some(0), Some(1)], "{lines:?}");
+    let missing = audit(&[&["verify", &case.tar, "/nowhere.tar"], &keys[..]].concat());
+    assert_eq!(missing.code, 3, "{}", missing.text());
+}
+
+#[test]
+fn key_file_may_hold_several_keys_and_never_a_private_one() {
+    let case = AuditCase::new(false);
+    let both = case.fixture.path("both.pub");
+    let pem = |path: &str| fs::read_to_string(path).expect("scratch");
+    fs::write(&both, pem(&case.mallory) + &pem(&case.alice)).expect("scratch");
+    assert_eq!(audit(&["verify", &case.tar, "--key", &text(&both)]).code, 0);
+    let private = case.fixture.path("agent.key");
+    fs::write(&private, key("alice").to_pem()).expect("scratch");
+    let refused = audit(&["verify", &case.tar, "--key", &text(&private)]);
+    assert_eq!(refused.code, 2);
+    let said = refused.errors();
+    assert!(
+        said.contains("is a private key") && said.contains("public half"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn inspect_items_and_extract_answer_in_json() {
+    let case = AuditCase::new(false);
+    let keys = ["--key", &case.alice, "--json"];
+    let inspected = audit(&[&["inspect", &case.tar], &keys[..]].concat()).json();
+    let items = audit(&[&["items", &case.tar], &keys[..]].concat()).text();
+    let names: Vec<Value> = items
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["name"].clone())
+        .collect();
+    let stated = inspected["config"]["items"].as_array().expect("items");
+    assert_eq!(
+        names,
+        stated
+            .iter()
+            .map(|item| item["name"].clone())
+            .collect::<Vec<_>>()
+    );
+    let extracted = audit(&[&["extract", &case.tar, &case.out()], &keys[..]].concat()).json();
+    assert_eq!(extracted["folder"], case.out().as_str());
+    assert!(extracted["files"].as_u64() > Some(0), "{extracted}");
+}

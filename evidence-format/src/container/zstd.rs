@@ -225,6 +225,10 @@ impl<R: Read> FrameReader<R> {
     /// content size.
     fn data_frame(&mut self, packed: &mut Vec<u8>) -> Result<u64, FrameError> {
         let plain_bytes = self.frame_header(packed)?;
+        // Each costs time and would give nothing: a reader's time must not grow with them.
+        if plain_bytes == 0 {
+            return Err(FrameError::Malformed("frame of no bytes"));
+        }
         if plain_bytes > FRAME_BYTES_MAX {
             return Err(FrameError::TooLarge {
                 bytes: plain_bytes,

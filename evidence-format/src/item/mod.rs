@@ -56,7 +56,7 @@ impl FrameChunk {
         for piece in &self.pieces {
             let (bytes, after) = rest.split_at(piece.len as usize);
             if piece.starts && piece.ends {
-                segments.push(bytes);
+                segments.push((piece.kind, bytes));
             }
             rest = after;
         }
@@ -108,7 +108,7 @@ impl LeafCollector {
         if last.starts && !last.ends {
             let mut open = self
                 .key
-                .start(chunk.first_leaf + chunk.pieces.len() as u64 - 1);
+                .start(chunk.first_leaf + chunk.pieces.len() as u64 - 1, last.kind);
             open.update(&chunk.plain()[chunk.plain_bytes - last.len as usize..]);
             self.open = Some(open);
         }

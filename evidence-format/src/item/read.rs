@@ -61,6 +61,8 @@ pub struct ItemContents {
     pub bytes: u64,
     /// Number of record segments.
     pub records: u64,
+    /// Number of all segments, which are the leaves of the record tree.
+    pub leaves: u64,
     /// Root of the record tree.
     pub root: Digest,
 }
@@ -119,6 +121,7 @@ pub fn read_item(
     Ok(ItemContents {
         bytes: output.bytes,
         records: output.records,
+        leaves: input.cuts.next_leaf,
         root: output.leaves.root(),
     })
 }

@@ -83,6 +83,8 @@ pub struct FinishedItem {
     pub bytes: u64,
     /// Number of record segments.
     pub records: u64,
+    /// Number of all segments, which are the leaves of the record tree.
+    pub leaves: u64,
     /// Root of the record tree.
     pub root: Digest,
 }
@@ -132,6 +134,13 @@ impl ChunkCutter {
             return;
         }
         self.end_glue();
+        // The leaf's hash has begun with the kind of the part that was sent: see
+        // `split_open_segment`.
+        let kind = if self.sent > 0 {
+            SegmentKind::Record
+        } else {
+            kind
+        };
         let piece = SegmentPiece {
             len: (len - self.sent) as u32,
             kind,
@@ -176,7 +185,7 @@ impl ChunkCutter {
     fn split_open_segment(&mut self) {
         let len = self.uncut();
         if len > 0 {
-            // Glue that is still open is ended before, so an open segment is a record.
+            // Glue that is still open is ended before, so the open segment becomes a record.
             let piece = SegmentPiece {
                 len: len as u32,
                 kind: SegmentKind::Record,
@@ -328,7 +337,8 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             .map_err(failed)?;
         let (layer_blob, layer, layer_bytes) = self.layer.finish();
         let (list_blob, segments, segments_bytes) = self.list.finish().map_err(failed)?.finish();
-        let (bytes, records, root) = (self.bytes, self.records, self.leaves.root());
+        let (bytes, records, leaves) = (self.bytes, self.records, self.segments);
+        let root = self.leaves.root();
         let item = FinishedItem {
             name: self.name,
             layer,
@@ -337,6 +347,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             segments_bytes,
             bytes,
             records,
+            leaves,
             root,
         };
         Ok((item, layer_blob, list_blob))

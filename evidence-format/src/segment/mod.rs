@@ -101,7 +101,9 @@ impl Segmenter {
     pub fn commit(&mut self, cut: &mut SegmentSink<'_>) {
         match &mut self.0 {
             SegmenterMode::Json(json) => json.commit(cut),
-            SegmenterMode::Groups(_) | SegmenterMode::Glue(_) => {}
+            SegmenterMode::Groups(_) | SegmenterMode::Glue(0) => {}
+            // A writer that splits an open segment takes it for a record.
+            SegmenterMode::Glue(length) => cut(SegmentKind::Glue, std::mem::take(length)),
         }
     }
 

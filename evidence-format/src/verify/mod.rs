@@ -184,6 +184,10 @@ impl BundleReader<'_> {
             let name = blob_name(&entry.digest);
             let manifest = Manifest::decode(&blob)
                 .map_err(|e| BundleFault::caused(FaultCode::Manifest, &name, &e))?;
+            if manifest.is_too_long(entry.size) {
+                let detail = format!("has {} bytes, which no referrer needs", entry.size);
+                return Err(BundleFault::new(FaultCode::BlobSize, name, detail));
+            }
             if !ImageIndex::entry_matches(entry, &manifest) {
                 return Err(BundleFault::new(
                     FaultCode::Index,
@@ -343,11 +347,13 @@ impl BundleReader<'_> {
         // A changed layer is reported as such, whatever else the change broke.
         check_digest(layer, descriptor)?;
         let contents = contents.map_err(|e| item_fault(item, &e))?;
-        if (contents.bytes, contents.records) != (item.bytes, item.records) {
+        if (contents.bytes, contents.records, contents.leaves)
+            != (item.bytes, item.records, item.leaves)
+        {
             return Err(BundleFault::new(
                 FaultCode::ItemSize,
                 &item.name,
-                "has not as many bytes or records as the config states",
+                "has not as many bytes, records or leaves as the config states",
             ));
         }
         if TreeRoot(contents.root) != item.root {

@@ -92,7 +92,7 @@ pub enum StepState {
 }
 
 impl StepState {
-    const ALL: [Self; 4] = [Self::Open, Self::Doing, Self::Done, Self::NotApplicable];
+    pub const ALL: [Self; 4] = [Self::Open, Self::Doing, Self::Done, Self::NotApplicable];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {

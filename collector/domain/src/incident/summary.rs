@@ -158,12 +158,13 @@ impl IncidentEvent {
                 } else {
                     comma_separated(sources)
                 };
-                planned(&asked, *steps, *left_out)
-                    + &cannot_ask(unavailable, reasons)
-                    + &problems
-                        .iter()
-                        .map(|problem| format!("; {problem}"))
-                        .collect::<String>()
+                let mut parts = Vec::from_iter(planned(&asked, *steps, *left_out));
+                parts.extend(cannot_ask(unavailable, reasons));
+                parts.extend(problems.iter().map(ToString::to_string));
+                if parts.is_empty() {
+                    parts.push("nothing to ask".to_owned());
+                }
+                parts.join("; ")
             }
             Self::CaptureStarted {
                 source,
@@ -294,10 +295,10 @@ fn from_sources(sources: &[SourceName]) -> String {
     }
 }
 
-/// What a plan asks for.
-fn planned(asked: &str, steps: u64, left_out: u64) -> String {
+/// What a plan asks for; `None` if nothing.
+fn planned(asked: &str, steps: u64, left_out: u64) -> Option<String> {
     if asked.is_empty() {
-        return "nothing to ask".to_owned();
+        return None;
     }
     // Before its plan, a request knows only its sources.
     let steps = match (steps, left_out) {
@@ -308,11 +309,14 @@ fn planned(asked: &str, steps: u64, left_out: u64) -> String {
             counted(steps, "step")
         ),
     };
-    format!("will ask {asked}{steps}")
+    Some(format!("will ask {asked}{steps}"))
 }
 
 /// The sources that are not asked, those with the same reason together.
-fn cannot_ask(unavailable: &[SourceName], reasons: &[UnavailableSource]) -> String {
+fn cannot_ask(
+    unavailable: &[SourceName],
+    reasons: &[UnavailableSource],
+) -> impl Iterator<Item = String> {
     let mut by_reason: Vec<(String, Vec<String>)> = Vec::new();
     let mut add = |reason: String, name: String| match by_reason
         .iter_mut()
@@ -334,15 +338,14 @@ fn cannot_ask(unavailable: &[SourceName], reasons: &[UnavailableSource]) -> Stri
             add(String::new(), source.to_string());
         }
     }
-    let texts = by_reason.into_iter().map(|(reason, names)| {
+    by_reason.into_iter().map(|(reason, names)| {
         let names = names.join(", ");
         if reason.is_empty() {
-            format!("; cannot ask {names}")
+            format!("cannot ask {names}")
         } else {
-            format!("; cannot ask {names}: {reason}")
+            format!("cannot ask {names}: {reason}")
         }
-    });
-    texts.collect()
+    })
 }
 
 /// Which pass of its source it is, for people; empty for the first.

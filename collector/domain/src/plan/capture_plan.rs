@@ -3,6 +3,8 @@
 //!
 //! Its JSON is read again after a restart, so fields are only added, never renamed or removed.
 
+use std::collections::BTreeSet;
+
 use evidence_format::coverage::TimeWindow;
 use evidence_format::id::{IncidentId, ItemName};
 use evidence_format::plan::{SealedPlan, SealedStep};
@@ -153,6 +155,16 @@ impl CapturePlan {
     /// All steps, in order.
     pub fn steps(&self) -> impl Iterator<Item = &CaptureStep> {
         self.passes.iter().flat_map(|pass| &pass.steps)
+    }
+
+    /// Sources of which nothing is captured. One that only lacks some of its offers is not among
+    /// them.
+    #[must_use]
+    pub fn sources_not_captured(&self) -> Vec<SourceName> {
+        let has_steps = |source: &SourceName| self.passes.iter().any(|pass| pass.source == *source);
+        let unavailable = self.unavailable.iter().map(|known| known.source.clone());
+        let sources: BTreeSet<SourceName> = unavailable.filter(|known| !has_steps(known)).collect();
+        sources.into_iter().collect()
     }
 
     /// The steps that are not taken and become gaps.

@@ -119,6 +119,12 @@ impl<'a> Selection<'a> {
                 text: text.clone(),
                 is_loss: true,
             }));
+        self.notices
+            .extend(readiness.remarks.iter().map(|text| PlanNotice {
+                source: Some(source.clone()),
+                text: text.clone(),
+                is_loss: false,
+            }));
         for offer in *offers {
             let own = || {
                 let all = readiness.offers.iter();

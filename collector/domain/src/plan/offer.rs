@@ -150,6 +150,9 @@ pub struct Readiness {
     pub offers: Vec<OfferReadiness>,
     /// Problems that belong to no offer, such as one account of many that cannot be entered.
     pub problems: Vec<String>,
+    /// What people should know, though nothing is missing, such as who answers in place of the
+    /// provider.
+    pub remarks: Vec<String>,
 }
 
 /// Whether a source, or one of its offers, can be captured. From best to worst.
@@ -217,7 +220,13 @@ impl Readiness {
                 .unwrap_or(state),
             offers,
             problems,
+            remarks: Vec::new(),
         }
+    }
+
+    #[must_use]
+    pub fn with_remarks(self, remarks: Vec<String>) -> Self {
+        Self { remarks, ..self }
     }
 
     /// The readiness of a source without any offer that could be captured.

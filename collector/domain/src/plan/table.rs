@@ -10,6 +10,7 @@ use super::capture_plan::{CapturePass, CapturePlan, CaptureStep};
 use super::duration::{format_duration, later, seconds_between};
 use super::offer::EvidenceLifetime;
 use crate::incident::UnavailableSource;
+use crate::spelling::counted;
 
 /// The plan as a table for a terminal.
 #[must_use]
@@ -48,8 +49,11 @@ fn head(plan: &CapturePlan) -> String {
     );
     let TimeWindow { from, until } = plan.window;
     let mut text = format!(
-        "plan for {}, play {}: {steps} steps in {sources} passes\n",
-        plan.incident, plan.play
+        "plan for {}, play {}: {} in {}\n",
+        plan.incident,
+        plan.play,
+        counted(steps as u64, "step"),
+        counted(sources as u64, "pass")
     );
     // Writing to a `String` cannot fail.
     let _ = writeln!(

@@ -93,6 +93,9 @@ fn unavailable_source_has_its_reason() {
         ]
     );
     assert_eq!(plan.unavailable[4].problems, ["grant okta.logs.read"]);
+    // the host is captured, but for its packages
+    let not_captured = ["aws_cloudtrail", "entra", "kubernetes", "okta"].map(source);
+    assert_eq!(plan.sources_not_captured(), not_captured);
     assert_eq!(plan.pivots_unused, ask.scope.pivots);
 }
 

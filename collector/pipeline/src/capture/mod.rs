@@ -28,7 +28,7 @@ use sources::{CaptureMode, Source};
 use store::blobs::{BlobError, Blobs};
 use store::ledger::{Ledger, LedgerError, PassKey};
 
-pub(crate) use incident_context::IncidentContext;
+pub(crate) use incident_context::{AttachmentContext, IncidentContext};
 pub(crate) use step_report::StepReport;
 
 /// What all captures of a process share.

@@ -14,6 +14,7 @@ use tracing::{Instrument as _, info, info_span};
 
 use super::page_sink::{self, StepPageSink};
 use super::{CaptureError, CaptureTask, PipelineParts, StepReport};
+use crate::progress::target_name;
 use domain::plan::CaptureStep;
 use platform::progress::ProgressCounter;
 use sources::context::CaptureContext;
@@ -72,6 +73,9 @@ async fn run_one(
         .await?;
     if step.left_out.is_none() {
         task.progress.steps_ended.fetch_add(1, Ordering::Relaxed);
+        if report.ended == EndReason::Forbidden {
+            task.progress.add_denied(target_name(step));
+        }
     }
     Ok(report)
 }

@@ -74,7 +74,8 @@ pub enum ReadRecordError {
 
 impl Pipeline {
     /// Reads the record behind a line of the timeline of `incident`, and records in the journal that
-    /// `by` has read it. All of the bundle is verified first.
+    /// `by` has read it. All of the bundle is verified first. A store that was opened for reading
+    /// only keeps no record of it.
     ///
     /// # Errors
     /// See [`ReadRecordError`].
@@ -133,7 +134,9 @@ impl Pipeline {
             bundle: id,
             item: Some(item.clone()),
         };
-        self.record(incident, by, read).await?;
+        if !self.parts.ledger.is_read_only() {
+            self.record(incident, by, read).await?;
+        }
         let evidence = EvidenceRef {
             bundle: id,
             item: Some(item),

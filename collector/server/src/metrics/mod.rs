@@ -18,7 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use domain::incident::BundleCoverage;
 use platform::clock;
-use store::ledger::{Backlog, LedgerTotals};
+use store::ledger::{Backlog, LedgerTotals, PassState};
 
 /// Bucket bounds for the duration of requests, in seconds: from a database query to a download.
 const SECONDS: [f64; 10] = [0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -173,7 +173,17 @@ impl Metrics {
             .iter()
             .map(|json| BundleCoverage::from_json(json).missing);
         self.gaps.set(gaps.fold(0, u64::saturating_add));
+        // What the operator has switched off is no failure.
+        let state = "not-configured";
+        let not_configured = totals.not_configured;
+        self.passes
+            .get_or_create(&StateLabel { state })
+            .set(not_configured);
         for (state, count) in totals.passes {
+            let count = match state {
+                PassState::Failed => count.saturating_sub(not_configured),
+                PassState::Waiting | PassState::Capturing | PassState::Sealed => count,
+            };
             let state = state.as_str();
             self.passes.get_or_create(&StateLabel { state }).set(count);
         }

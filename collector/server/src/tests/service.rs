@@ -237,6 +237,26 @@ async fn metrics_count_without_naming_incidents() {
 }
 
 #[tokio::test]
+async fn source_that_is_switched_off_counts_as_no_failure() {
+    let server = TestServer::new().await; // without CloudTrail
+    let owner = server.token(TokenRole::Owner).await;
+    let id = server.declare(&owner).await;
+    let path = format!("/v1/incidents/{id}/captures");
+    let sources = serde_json::json!({"sources": ["aws_cloudtrail"]});
+    server.post(&owner, &path, sources).await;
+    server.pipeline.work(pipeline::WorkUntil::Idle).await;
+    let metrics = server.get("", "/metrics").await;
+    let text = String::from_utf8_lossy(&metrics.bytes).into_owned();
+    for line in [
+        "exhibit_passes{state=\"not-configured\"} 1",
+        "exhibit_passes{state=\"failed\"} 0",
+        "exhibit_oldest_due_pass_age_seconds 0.0",
+    ] {
+        assert!(text.lines().any(|other| other == line), "no {line}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn serves_plays_sources_and_plans_without_incident() {
     let server = TestServer::new().await;
     let (automation, auditor) = (

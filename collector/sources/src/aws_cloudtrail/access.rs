@@ -74,22 +74,40 @@ impl AccountAccess {
         accesses.into_iter().collect()
     }
 
-    /// True if somebody has named these credentials, so that their account is expected.
-    pub(super) fn is_configured(&self) -> bool {
-        const VARIABLES: [&str; 6] = [
+    /// True if somebody has said where these credentials are, so that their account is expected. On
+    /// a machine of a cloud, the default chain finds a metadata service, whether or not it has any.
+    pub(super) async fn is_configured(&self) -> bool {
+        const VARIABLES: [&str; 5] = [
             "AWS_ACCESS_KEY_ID",
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
             "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
             "AWS_PROFILE",
-            "AWS_ROLE_ARN",
             "AWS_WEB_IDENTITY_TOKEN_FILE",
         ];
-        match self {
-            Self::Default => VARIABLES
-                .iter()
-                .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())),
-            Self::Profile(_) | Self::Role(_) => true,
+        const KEYS: [&str; 7] = [
+            "aws_access_key_id",
+            "credential_process",
+            "login_session",
+            "role_arn",
+            "sso_session",
+            "sso_start_url",
+            "web_identity_token_file",
+        ];
+        let name = match self {
+            Self::Role(_) => return true,
+            Self::Profile(name) => Some(name.as_str()),
+            Self::Default => None,
+        };
+        let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        if name.is_none() && VARIABLES.iter().any(is_set) {
+            return true;
         }
+        let profiles =
+            aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
+        profiles.is_ok_and(|profiles| {
+            let profile = profiles.get_profile(name.unwrap_or(profiles.selected_profile()));
+            profile.is_some_and(|profile| KEYS.iter().any(|key| profile.get(key).is_some()))
+        })
     }
 
     /// A name for the item of an account that cannot be entered.

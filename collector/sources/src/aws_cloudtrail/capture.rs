@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::config::{Builder, Region};
 use aws_sdk_cloudtrail::error::{ProvideErrorMetadata, SdkError};
@@ -107,12 +106,17 @@ impl StepCapture<'_> {
             // The credentials are unknown in another partition.
             builder = builder.region(self.region.clone());
         }
-        let client = aws_sdk_sts::Client::from_conf(builder.build());
-        let mut answer = client.get_caller_identity().send().await;
+        let config = builder.build();
+        // A client each time: one that was refused corrects the time by itself, on top of us.
+        let ask = || {
+            let client = aws_sdk_sts::Client::from_conf(config.clone());
+            async move { client.get_caller_identity().send().await }
+        };
+        let mut answer = ask().await;
         if let Err(error) = &answer
             && self.corrects_clock(recorder, error)
         {
-            answer = client.get_caller_identity().send().await;
+            answer = ask().await;
         }
         answer
             .map(drop)
@@ -231,7 +235,10 @@ impl<'c, 'a> Pager<'c, 'a> {
             let code = error.code();
             match code {
                 _ if tries < PAGE_TRIES_MAX
-                    && self.capture.corrects_clock(&self.recorder, &error) => {}
+                    && self.capture.corrects_clock(&self.recorder, &error) =>
+                {
+                    self.client = self.capture.client(&self.recorder).await;
+                }
                 _ if tries >= PAGE_TRIES_MAX => {
                     return Err(incomplete(LOOKUP_EVENTS, &error, code));
                 }
@@ -319,7 +326,7 @@ fn loops() -> Incomplete {
 /// What the failure of `operation` means for the step.
 fn incomplete<E: std::error::Error + 'static>(
     operation: &str,
-    error: &E,
+    error: &SdkError<E>,
     code: Option<&str>,
 ) -> Incomplete {
     if let Some(call) = CallError::find(error) {
@@ -340,7 +347,16 @@ fn incomplete<E: std::error::Error + 'static>(
             | "MissingAuthenticationToken",
         ) => (EndReason::Failed, GapReason::Unauthenticated),
         Some(_) => (EndReason::Failed, GapReason::Refused),
-        None if has_no_credentials(error) => (EndReason::Failed, GapReason::Unauthenticated),
+        // The transport's failures are found above: here, nothing was sent, for lack of credentials.
+        None if matches!(
+            error,
+            SdkError::ConstructionFailure(_)
+                | SdkError::DispatchFailure(_)
+                | SdkError::TimeoutError(_)
+        ) =>
+        {
+            (EndReason::Failed, GapReason::Unauthenticated)
+        }
         None => (EndReason::Failed, GapReason::Malformed),
     };
     let cause = code.map_or_else(|| platform::chain(error), str::to_owned);
@@ -349,18 +365,6 @@ fn incomplete<E: std::error::Error + 'static>(
         reason,
         what: format!("{operation}: {cause}"),
     }
-}
-
-/// True if no request was sent, since there are no credentials to sign it with.
-fn has_no_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.is::<CredentialsError>() {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }
 
 /// The filter for a pivot. LookupEvents takes one (CloudTrail API Reference, LookupAttribute).

@@ -13,7 +13,7 @@ use super::access::AccountAccess;
 use super::slices::SliceCursor;
 use super::{LOOKUP_EVENTS, READINESS_TIMEOUT, describe_error, is_refusal};
 use crate::ReadinessProbe;
-use domain::plan::{CaptureTarget, Readiness, ReadinessState};
+use domain::plan::{CaptureTarget, OfferReadiness, Readiness, ReadinessState};
 
 /// A sample page was not received.
 struct SampleError {
@@ -29,19 +29,25 @@ pub(super) async fn estimate(
     window: TimeWindow,
     cx: &ReadinessProbe,
 ) -> Readiness {
-    let samples = readiness.offers.iter().map(|ready| async {
-        let sample = sample_first_page(&ready.target, window, cx);
-        timeout(READINESS_TIMEOUT, sample)
-            .await
-            .unwrap_or_else(|_| {
-                Err(SampleError {
-                    is_refusal: false,
-                    text: format!("no response to {LOOKUP_EVENTS}"),
+    // An account that cannot be entered has no region to ask.
+    let is_open = |ready: &&mut OfferReadiness| ready.target.region.is_some();
+    let samples = readiness
+        .offers
+        .iter_mut()
+        .filter(is_open)
+        .map(|ready| async {
+            let sample = sample_first_page(&ready.target, window, cx);
+            timeout(READINESS_TIMEOUT, sample)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(SampleError {
+                        is_refusal: false,
+                        text: format!("no response to {LOOKUP_EVENTS}"),
+                    })
                 })
-            })
-    });
+        });
     let samples = join_all(samples).await;
-    for (ready, sample) in readiness.offers.iter_mut().zip(samples) {
+    for (ready, sample) in readiness.offers.iter_mut().filter(is_open).zip(samples) {
         match sample {
             Ok(requests) => ready.requests = Some(requests),
             Err(error) => {
@@ -60,8 +66,9 @@ pub(super) async fn estimate(
         state,
         offers,
         problems,
+        remarks,
     } = readiness;
-    Readiness::of_offers(source, state, offers, problems)
+    Readiness::of_offers(source, state, offers, problems).with_remarks(remarks)
 }
 
 /// Requests the first page of `window`; returns how many requests all of it takes.

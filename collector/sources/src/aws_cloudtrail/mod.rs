@@ -25,7 +25,6 @@ use async_trait::async_trait;
 use aws_config::Region;
 use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials;
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_account::error::ProvideErrorMetadata;
 use aws_sdk_account::types::RegionOptStatus;
 use futures::future::join_all;
@@ -166,13 +165,13 @@ impl Source for AwsCloudTrail {
         let accesses = AccountAccess::discover(config).await;
         let checks = accesses.into_iter().map(|access| async move {
             let check = inspect_account(&access, cx);
-            let account = timeout(READINESS_TIMEOUT, check).await.unwrap_or_else(|_| {
-                let seconds = READINESS_TIMEOUT.as_secs();
-                Err(EntryError {
-                    text: format!("no response within {seconds} s"),
-                    is_configured: access.is_configured(),
-                })
-            });
+            let account = match timeout(READINESS_TIMEOUT, check).await {
+                Ok(account) => account,
+                Err(_) => Err(EntryError {
+                    text: format!("no response within {} s", READINESS_TIMEOUT.as_secs()),
+                    is_configured: access.is_configured().await,
+                }),
+            };
             (access, account)
         });
         let mut readiness = readiness(join_all(checks).await);
@@ -221,6 +220,7 @@ struct DiscoveredAccount {
     identity: String,
     regions: Vec<String>,
     problems: Vec<String>,
+    remarks: Vec<String>,
 }
 
 /// The default chain found none.
@@ -242,20 +242,20 @@ async fn inspect_account(
 ) -> Result<DiscoveredAccount, EntryError> {
     let mut config = access.sdk_config(&cx.transport, cx.incident.as_ref()).await;
     // fetched first, so that the problem is about missing credentials, not about a request
-    let Some(provider) = config.credentials_provider() else {
-        return Err(EntryError {
-            text: "no credentials".to_owned(),
-            is_configured: access.is_configured(),
-        });
+    let found = match config.credentials_provider() {
+        Some(provider) => match provider.provide_credentials().await {
+            Ok(_) => Ok(()),
+            Err(cause) => Err(platform::chain(&cause)),
+        },
+        None => Err("no credentials".to_owned()),
     };
-    provider
-        .provide_credentials()
-        .await
-        .map_err(|cause| EntryError {
-            is_configured: access.is_configured()
-                || !matches!(cause, CredentialsError::CredentialsNotLoaded(_)),
-            text: platform::chain(&cause),
-        })?;
+    if let Err(text) = found {
+        let is_configured = access.is_configured().await;
+        return Err(EntryError {
+            text,
+            is_configured,
+        });
+    }
     let entered = |text| EntryError {
         text,
         is_configured: true,
@@ -281,7 +281,7 @@ async fn inspect_account(
         endpoint,
     } = caller.map_err(|error| entered(error.text))?;
     let partition = Partition::of_arn(&arn);
-    let mut problems = Vec::new();
+    let (mut problems, mut remarks) = (Vec::new(), Vec::new());
     let regions = match &cx.config.aws_cloudtrail.regions {
         Some(regions) => regions.clone(),
         None => enabled_regions(&config).await.unwrap_or_else(|error| {
@@ -299,13 +299,14 @@ async fn inspect_account(
         // A name of AWS is only as good as who gives it.
         identity: match endpoint::not_of_aws(&endpoint) {
             Some(other) => {
-                problems.push(format!("{other} answers, which is not AWS"));
+                remarks.push(format!("{other} answers, which is not AWS"));
                 format!("{arn} (says {other}, which is not AWS)")
             }
             None => arn,
         },
         regions,
         problems,
+        remarks,
     })
 }
 
@@ -326,9 +327,10 @@ async fn caller_identity(
     config: &SdkConfig,
     cx: &ReadinessProbe,
 ) -> Result<CallerIdentity, CallerError> {
-    let client = aws_sdk_sts::Client::new(config);
     let endpoint = EndpointProbe::default();
+    // A client each time: one that was refused corrects the time by itself, on top of us.
     let ask = || {
+        let client = aws_sdk_sts::Client::new(config);
         let request = client.get_caller_identity().customize();
         request.interceptor(endpoint.clone()).send()
     };
@@ -399,17 +401,14 @@ fn is_refusal(code: &str) -> bool {
 /// captured with the first of them. One that is configured and cannot be entered is a target too:
 /// the capture tries again, and what it fails with is sealed as a gap.
 fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, EntryError>)>) -> Readiness {
-    let (mut accounts, mut problems) = (BTreeMap::new(), Vec::new());
-    let mut closed = Vec::new();
+    let mut accounts = BTreeMap::new();
+    let (mut problems, mut remarks, mut closed) = (Vec::new(), Vec::new(), Vec::new());
     for (access, account) in checks {
         match account {
             Ok(account) if !accounts.contains_key(&account.id) => {
-                problems.extend(
-                    account
-                        .problems
-                        .iter()
-                        .map(|problem| format!("account {}: {problem}", account.id)),
-                );
+                let of_account = |text: &String| format!("account {}: {text}", account.id);
+                problems.extend(account.problems.iter().map(of_account));
+                remarks.extend(account.remarks.iter().map(of_account));
                 accounts.insert(account.id.clone(), (access, account));
             }
             Ok(_) => {}
@@ -438,6 +437,7 @@ fn readiness(checks: Vec<(AccountAccess, Result<DiscoveredAccount, EntryError>)>
     let source = OFFER.source.parse().expect("a name");
     // without credentials for any account
     Readiness::of_offers(source, ReadinessState::NotConfigured, offers, problems)
+        .with_remarks(remarks)
 }
 
 /// The offer of an account of which neither the number nor the regions are known.

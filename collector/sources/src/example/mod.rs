@@ -14,8 +14,9 @@ pub(crate) static SOURCE: RestAdapter = RestAdapter::new(&TableSource {
     name: "example",
     description: "jobs with their logs, and audit events of Example",
     offers: table::OFFERS,
-    me: &table::ME,         // who we are; asked first in each step
-    identity: "/username",  // where its answer names us
+    me: &table::ME, // who we are; asked first in each step
+    // where its answer names us, and what to append to the name
+    identity: &[("/username", "")],
     classifier: PLAIN_HTTP, // limits are announced by status 429 and the usual header fields
     instances,
     example: include_str!("example.toml"),

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use data_encoding::BASE64;
-use domain::incident::{PassKind, Pivot};
+use domain::incident::PassKind;
+use domain::plan::CaptureTarget;
 use http::Request;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -14,21 +15,35 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::RemoteSource as _;
+use crate::config::SourcesConfig;
 use crate::context::{CaptureContext, PageSink};
 use crate::rest::conformance::{MemorySink, context, step};
 use crate::rest::contract::{
     AnswerCounts, ContractProxy, HttpAnswer, count_answers, description_of, example_for,
     node_modules, serve,
 };
-use crate::rest::{RestOffer, endpoints_of, scale};
+use crate::rest::{AccessRequest, RestOffer, RestSource as _, endpoints_of, scale};
 
 const TOKEN: &str = "ghp_do-not-write-this-token";
 
-fn config(base_url: &str) -> SourcesConfig {
-    let mut config = SourcesConfig::default();
-    config.github.base_url = base_url.to_owned();
-    config.github.token_command = Some(vec!["echo".to_owned(), TOKEN.to_owned()]);
-    config
+/// `section` is `[sources.github]`.
+fn config(section: &Value) -> SourcesConfig {
+    serde_json::from_value(json!({ "github": section })).expect("a configuration")
+}
+
+/// Of the organization, with a personal token.
+fn organization(base_url: &str, organization: &str) -> SourcesConfig {
+    config(&json!({
+        "base-url": base_url, "organizations": [organization], "token-command": ["echo", TOKEN],
+    }))
+}
+
+fn target(base_url: &str, account: &str) -> CaptureTarget {
+    CaptureTarget {
+        account: Some(account.to_owned()),
+        access: Some(Url::parse(base_url).expect("a URL").to_string()),
+        ..CaptureTarget::default()
+    }
 }
 
 fn cx() -> CaptureContext {
@@ -73,9 +88,10 @@ async fn app_token_is_fetched_unrecorded_and_renewed_after_refusal() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let key = folder.path().join("key.pem");
     std::fs::write(&key, pem()).expect("writable");
-    let mut config = config(&format!("http://{server}/api/v3/"));
-    config.github.app_id = Some(12);
-    config.github.private_key_file = Some(key);
+    let config = config(&json!({
+        "base-url": format!("http://{server}/api/v3/"), "organizations": ["acme"],
+        "app-id": 12, "private-key-file": key,
+    }));
     let cx = cx();
     let request = AccessRequest {
         config: &config,
@@ -83,14 +99,10 @@ async fn app_token_is_fetched_unrecorded_and_renewed_after_refusal() {
         incident: None,
         pivot: None,
     };
-    let target = CaptureTarget {
-        account: Some("acme".to_owned()),
-        ..CaptureTarget::default()
-    };
-    let access = GitHubSource
-        .open(&target, &request)
-        .await
-        .expect("a way in");
+    let mut targets = TABLE.targets(&request).await;
+    let target = targets.remove(0).expect("a target");
+    let access = TABLE.open(&target, &request).await.expect("a way in");
+    assert_eq!(access.redirect_hosts, ["127.0.0.1"]);
     let sign = async |path: &str| {
         let mut request = Request::get(format!("http://h{path}"))
             .body(bytes::Bytes::new())
@@ -118,35 +130,7 @@ async fn app_token_is_fetched_unrecorded_and_renewed_after_refusal() {
     );
 }
 
-#[test]
-fn limits_are_told_from_missing_permissions() {
-    let classify = |status: u16, field: Option<(&'static str, &'static str)>, body: &str| {
-        let mut headers = HeaderMap::new();
-        if let Some((name, value)) = field {
-            headers.insert(name, value.parse().expect("a value"));
-        }
-        let status = StatusCode::from_u16(status).expect("a status");
-        classify(status, &headers, body.as_bytes())
-    };
-    let throttled = Some(RetryDecision::Throttled);
-    let secondary = r#"{"message":"You have exceeded a secondary rate limit."}"#;
-    assert_eq!(classify(403, None, secondary), throttled);
-    assert_eq!(
-        classify(403, Some(("x-ratelimit-remaining", "0")), "{}"),
-        throttled
-    );
-    let refused = r#"{"message":"Resource not accessible by integration"}"#;
-    assert_eq!(
-        classify(403, Some(("x-ratelimit-remaining", "12")), refused),
-        None
-    );
-    assert_eq!(
-        classify(200, Some(("x-ratelimit-remaining", "0")), "[]"),
-        None
-    );
-}
-
-/// The paths of the walk's beginnings, with the repository.
+/// Where the walk of the offer `item` begins at `owner`: endpoints, with the repository.
 async fn roots(
     config: &SourcesConfig,
     item: &str,
@@ -161,65 +145,58 @@ async fn roots(
         incident: None,
         pivot: pivot.as_ref(),
     };
-    let target = CaptureTarget {
-        account: Some(owner.to_owned()),
-        ..CaptureTarget::default()
-    };
-    let access = GitHubSource
-        .open(&target, &request)
-        .await
-        .expect("a way in");
+    let targets = TABLE.targets(&request).await.into_iter().flatten();
+    let mut targets = targets.filter(|target| target.account.as_deref() == Some(owner));
+    let target = targets.next().expect("a target");
+    let access = TABLE.open(&target, &request).await.expect("a way in");
     let mut offers = table::OFFERS.iter().copied();
     let offer: &'static RestOffer = offers.find(|offer| offer.item == item).expect("an offer");
-    let roots = GitHubSource
-        .roots(offer, &target, &access, &request)
-        .await
-        .expect("roots");
-    let named = roots.into_iter().map(|root| {
-        let names: Vec<String> = root.names.into_iter().map(|(_, value)| value).collect();
-        format!("{} {}", root.endpoint.id, names.join("/"))
+    let roots = TABLE.roots(offer, &target, &access, &request).await;
+    let named = roots.expect("roots").into_iter().map(|root| {
+        let repository = root.names.into_iter().find(|(name, _)| *name == "repo");
+        let repository = repository.map_or(String::new(), |(_, name)| format!("{owner}/{name}"));
+        let file = root.endpoint.path.contains("{pivot_last}");
+        let file = if file { " of one workflow" } else { "" };
+        format!("{} {repository}{file}", root.endpoint.id)
     });
     named.collect()
 }
 
 #[tokio::test]
 async fn walk_begins_at_what_is_configured_or_searched_for() {
-    let mut config = config("https://api.github.com");
-    config.github.organizations = vec!["acme".to_owned()];
-    config.github.repositories = vec!["bob/tool".to_owned()];
+    let config = config(&json!({
+        "organizations": ["acme"], "repositories": ["bob/tool"], "token-command": ["echo", TOKEN],
+    }));
     let runs = "github-runs";
-    assert_eq!(
-        roots(&config, runs, "acme", None).await,
-        ["github:reposListForOrg "]
-    );
-    assert_eq!(
-        roots(&config, runs, "bob", None).await,
-        ["github:listWorkflowRunsForRepo bob/tool"]
-    );
-    assert!(
-        roots(&config, "github-audit-log", "bob", None)
-            .await
-            .is_empty()
-    );
-    assert_eq!(
-        roots(&config, runs, "acme", Some("repository=acme/shop")).await,
-        ["github:listWorkflowRunsForRepo acme/shop"]
-    );
-    assert!(
-        roots(&config, runs, "bob", Some("repository=acme/shop"))
-            .await
-            .is_empty()
-    );
-    assert_eq!(
-        roots(
-            &config,
+    for (item, owner, pivot, expected) in [
+        (runs, "acme", None, "github:reposListForOrg "),
+        (runs, "bob", None, "github:listWorkflowRunsForRepo bob/tool"),
+        ("github-audit-log", "acme", None, "github:getAuditLog "),
+        ("github-audit-log", "bob", None, ""),
+        (
+            runs,
+            "acme",
+            Some("repository=acme/shop"),
+            "github:listWorkflowRunsForRepo acme/shop",
+        ),
+        (runs, "bob", Some("repository=acme/shop"), ""),
+        (runs, "bob", Some("repository=bob/other"), ""),
+        (
+            runs,
+            "acme",
+            Some("workflow=.github/workflows/ci.yml"),
+            "github:reposListForOrg ",
+        ),
+        (
             runs,
             "bob",
-            Some("workflow=.github/workflows/ci.yml")
-        )
-        .await,
-        ["github:listWorkflowRunsForRepo bob/tool/ci.yml"]
-    );
+            Some("workflow=.github/workflows/ci.yml"),
+            "github:listWorkflowRunsForRepo bob/tool of one workflow",
+        ),
+    ] {
+        let begins = roots(&config, item, owner, pivot).await.join(", ");
+        assert_eq!(begins, expected, "{item} {owner} {pivot:?}");
+    }
     let cx = cx();
     let request = AccessRequest {
         config: &config,
@@ -227,13 +204,23 @@ async fn walk_begins_at_what_is_configured_or_searched_for() {
         incident: None,
         pivot: None,
     };
-    let targets = GitHubSource.targets(&request).await;
+    let targets = TABLE.targets(&request).await;
     let names: Vec<_> = targets
         .into_iter()
         .flatten()
         .filter_map(|target| target.name)
         .collect();
     assert_eq!(names, ["acme", "bob"]);
+}
+
+#[test]
+fn repository_without_owner_is_refused() {
+    for repository in ["tool", "/tool", "bob/", "bob/tool/more"] {
+        let section = json!({"github": {"repositories": [repository]}});
+        let config = serde_json::from_value::<SourcesConfig>(section);
+        let error = config.expect_err(repository).to_string();
+        assert!(error.contains("is not owner/name"), "{error}");
+    }
 }
 
 /// `default_permissions` of an app's manifest: what the table needs, and nothing else.
@@ -243,7 +230,7 @@ fn app_permissions_are_those_of_the_table() {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/github/app-permissions.json");
     let file = std::fs::read(file).expect("readable");
     let granted: BTreeMap<String, String> = serde_json::from_slice(&file).expect("JSON");
-    let rows = endpoints_of(&GitHubSource).into_iter();
+    let rows = endpoints_of(&TABLE).into_iter();
     let needed: BTreeMap<String, String> = rows
         .filter_map(|row| row.grant.split([' ', ',']).next()?.split_once(':'))
         .filter(|(_, right)| *right == "read") // scopes of classic tokens are the other way round
@@ -277,14 +264,12 @@ async fn requests_and_answers_satisfy_githubs_description() {
     };
     let folder = tempfile::tempdir().expect("a scratch folder");
     let (description, examples) =
-        description_of(&GitHubSource, "github-contract.mjs", folder.path(), None);
+        description_of(&TABLE, "github-contract.mjs", folder.path(), None);
     let proxy = ContractProxy::start(&modules, &description, move |base, line| {
         answer_by_example(&examples, base, line)
     })
     .await;
-    let mut config = config(&proxy.base);
-    config.github.organizations = vec!["octocat".to_owned()];
-    let config = Arc::new(config);
+    let config = Arc::new(organization(&proxy.base, "octocat"));
     let mut answers = AnswerCounts::new();
     for offer in table::OFFERS {
         let sink = Arc::new(MemorySink::default());
@@ -294,7 +279,7 @@ async fn requests_and_answers_satisfy_githubs_description() {
         };
         cx.config = Arc::clone(&config);
         let mut step = step(offer);
-        step.target.account = Some("octocat".to_owned());
+        step.target = target(&proxy.base, "octocat");
         let result = SOURCE.capture(&step, &cx).await;
         assert_eq!(result, Ok(()), "{}", offer.item);
         let check_request = |request: &str| {
@@ -303,7 +288,7 @@ async fn requests_and_answers_satisfy_githubs_description() {
         };
         count_answers(&sink, TOKEN, |_| true, check_request, &mut answers);
     }
-    for row in endpoints_of(&GitHubSource) {
+    for row in endpoints_of(&TABLE) {
         let statuses = answers
             .get(row.id)
             .unwrap_or_else(|| panic!("{} is not asked: {answers:?}", row.id));
@@ -358,17 +343,13 @@ fn large_organization(repositories: u64, target: &str) -> (String, Option<String
 async fn thousands_of_repositories_need_no_more_memory_than_hundreds() {
     let mut offers = table::OFFERS.iter().copied();
     let offer = offers.find(|offer| offer.item == "github-runs");
-    let mut step = step(offer.expect("workflow runs"));
-    step.target.account = Some("acme".to_owned());
-    let with_acme = |base: &str| {
-        let mut config = config(base);
-        config.github.organizations = vec!["acme".to_owned()];
-        config
-    };
+    let offer = offer.expect("workflow runs");
+    let with_acme = |base: &str| organization(base, "acme");
     let mut costs = Vec::new();
     for repositories in scale::sizes(&[250, 750]) {
         let provider = move |target: &str| large_organization(repositories, target);
-        let cost = scale::capture_at_scale(&SOURCE, &step, with_acme, Arc::new(provider)).await;
+        let cost =
+            scale::capture_at_scale(&SOURCE, step(offer), with_acme, Arc::new(provider)).await;
         // the list, and for each repository its runs, with three requests for each
         assert!(cost.requests > repositories * 7, "{cost:?}");
         costs.push((repositories, cost));
@@ -378,7 +359,7 @@ async fn thousands_of_repositories_need_no_more_memory_than_hundreds() {
 
 #[test]
 fn values_of_variables_are_hidden_wherever_they_are_listed() {
-    let rows = endpoints_of(&GitHubSource).into_iter();
+    let rows = endpoints_of(&TABLE).into_iter();
     let lists: Vec<_> = rows.filter(|row| row.path.contains("/variables")).collect();
     assert_eq!(lists.len(), 3, "organization, repository, environment");
     assert!(lists.iter().all(|row| row.body_filter.is_some()));

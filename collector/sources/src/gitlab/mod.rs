@@ -16,7 +16,7 @@ pub(crate) static SOURCE: RestAdapter = RestAdapter::new(&TableSource {
     description: "pipelines, traces of jobs, deployments and audit events of GitLab",
     offers: table::OFFERS,
     me: &table::ME,
-    identity: "/username",
+    identity: &[("/username", "")],
     classifier: PLAIN_HTTP,
     instances,
     example: include_str!("example.toml"),

@@ -92,8 +92,8 @@ static PIPELINE: Endpoint =
     Endpoint::get("gitlab:getApiV4ProjectsIdPipelinesPipelineId",
         "/projects/{project}/pipelines/{pipeline}")
         .object("/id", "/updated_at", "/ref").quota(&API).grant("read_api");
-const PIPELINE_PIVOTS: &[PivotQuery] =
-    &[PivotQuery::by(User, "&username={pivot}"), PivotQuery::by(Commit, "&sha={pivot}")];
+const PIPELINE_PIVOTS: &[PivotQuery] = &[PivotQuery::by(User, "&username={pivot}"),
+    PivotQuery::by(Commit, "&sha={pivot}").of_at_least(40)];
 const PIPELINE_CHILDREN: &[ChildEndpoint] =
     &[of_pipeline(&PIPELINE), of_pipeline(&JOBS), of_pipeline(&BRIDGES)];
 /// Sorted by id, so that pipelines which start meanwhile do not shift pages.

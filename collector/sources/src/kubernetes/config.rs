@@ -21,6 +21,9 @@ pub struct KubernetesConfig {
     /// Captures the Secrets in which Helm keeps its releases with their contents: templates and
     /// values, which often have passwords. Of all other Secrets only metadata is captured.
     pub helm_secrets: bool,
+    /// Captures the values of environment variables that pods and their templates have in clear,
+    /// which often are passwords. Without it, only their names are captured.
+    pub environment_values: bool,
     /// Watches events and pods from the declaration until the incident is contained, in passes of
     /// their own that are sealed at each deadline.
     pub watch: bool,
@@ -34,6 +37,7 @@ impl Default for KubernetesConfig {
             contexts: None,
             namespaces: None,
             helm_secrets: false,
+            environment_values: false,
             watch: false,
         }
     }

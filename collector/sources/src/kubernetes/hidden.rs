@@ -1,20 +1,17 @@
-//! What must not be written of lists of Secrets and ConfigMaps.
+//! What must not be written of lists of Secrets, ConfigMaps, and what makes pods.
 //!
 //! Secrets are asked for as metadata, so their values never cross the wire, with two exceptions:
 //! `kubectl apply` and others copy the whole object, values and all, into an annotation, and
 //! OpenShift puts the token of a service account into one. ConfigMaps often have passwords where
-//! Secrets should be; their values are written as digests, which shows whether they changed.
-
-use std::fmt;
-use std::marker::PhantomData;
+//! Secrets should be; their values are written as digests, which shows whether they changed. So do
+//! environment variables, of which only the names are written, and which Secret or ConfigMap a value
+//! comes from.
 
 use data_encoding::BASE64;
 use evidence_format::digest::Digest;
-use serde::Deserialize;
-use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::recorder::BodyReplacement;
+use crate::recorder::{BodyFilter, HiddenValue, REMOVED};
 
 /// Annotations in which tools keep a copy of the object, or a token.
 const COPIES: &[&str] = &[
@@ -28,66 +25,104 @@ const COPIES: &[&str] = &[
 /// is the beginning of a JSON Web Token.
 const COPY_PREFIXES: &[&str] = &["{", "[", "eyJ"];
 
-const REMOVED: &str = "\"removed\"";
+const ANNOTATIONS: &str = "/items/*/metadata/annotations/*";
+const COPIES_OF_OBJECTS: &str = "copies of objects in annotations";
+const VALUES: &str = "values of objects";
 
 /// Hides copies of Secrets in annotations, and their values, should a server answer with whole
 /// objects though it was asked for metadata.
-pub(super) fn secrets(body: &[u8]) -> Option<Vec<BodyReplacement>> {
-    replacements(body, is_copy_or_token, |_, _| REMOVED.to_owned())
-}
+pub(super) const SECRETS: BodyFilter = BodyFilter::of_json(&[
+    HiddenValue {
+        path: ANNOTATIONS,
+        what: COPIES_OF_OBJECTS,
+        replace: |name, value| is_copy_or_token(name, value).then(|| REMOVED.to_owned()),
+    },
+    HiddenValue::removed("/items/*/data/*", VALUES),
+    HiddenValue::removed("/items/*/stringData/*", VALUES),
+    HiddenValue::removed("/items/*/binaryData/*", VALUES),
+]);
 
 /// Replaces values of ConfigMaps by their SHA-256, and hides copies of them.
-pub(super) fn config_maps(body: &[u8]) -> Option<Vec<BodyReplacement>> {
-    replacements(
-        body,
-        |name, _| COPIES.contains(&name),
-        |is_binary, value| {
-            let digest = serde_json::from_str::<String>(value).ok().and_then(|text| {
-                let bytes = match is_binary {
-                    true => BASE64.decode(text.as_bytes()).ok()?,
-                    false => text.into_bytes(),
-                };
-                Some(format!("\"sha256:{}\"", Digest::of(&bytes).hex()))
-            });
-            // what is not a text as the API defines it might be anything
-            digest.unwrap_or_else(|| REMOVED.to_owned())
-        },
-    )
+pub(super) const CONFIG_MAPS: BodyFilter = BodyFilter::of_json(&[
+    HiddenValue {
+        path: ANNOTATIONS,
+        what: COPIES_OF_OBJECTS,
+        replace: |name, _| COPIES.contains(&name).then(|| REMOVED.to_owned()),
+    },
+    HiddenValue {
+        path: "/items/*/data/*",
+        what: VALUES,
+        replace: |_, value| Some(digest(value, |text| Some(text.into_bytes()))),
+    },
+    HiddenValue {
+        path: "/items/*/binaryData/*",
+        what: VALUES,
+        replace: |_, value| Some(digest(value, |text| BASE64.decode(text.as_bytes()).ok())),
+    },
+]);
+
+const ENVIRONMENT_VALUES: &str = "values of environment variables";
+
+/// The values of environment variables in a pod's specification, which is at a path.
+macro_rules! environment {
+    ($spec:literal, $containers:literal) => {
+        HiddenValue::removed(
+            concat!($spec, $containers, "/*/env/*/value"),
+            ENVIRONMENT_VALUES,
+        )
+    };
+}
+macro_rules! copies_with_environment {
+    ($object:literal) => {
+        HiddenValue {
+            path: concat!($object, "/metadata/annotations/*"),
+            what: COPIES_OF_OBJECTS,
+            replace: |name, value| has_environment(name, value).then(|| REMOVED.to_owned()),
+        }
+    };
 }
 
-/// `None` if `body` is not a list of objects; then nothing of it may be written.
-fn replacements(
-    body: &[u8],
-    is_hidden: fn(annotation: &str, value: &RawValue) -> bool,
-    hide: fn(is_binary: bool, value: &str) -> String,
-) -> Option<Vec<BodyReplacement>> {
-    let list: ObjectList<'_> = serde_json::from_slice(body).ok()?;
-    let mut found = Vec::new();
-    let mut replace = |value: &RawValue, text: String, what: &'static str| {
-        found.push(BodyReplacement::of_value(body, value, text, what));
-    };
-    for object in list.items {
-        for (name, value) in object.metadata.annotations.unwrap_or_default().0 {
-            if is_hidden(&name, value) {
-                replace(
-                    value,
-                    REMOVED.to_owned(),
-                    "copies of objects in annotations",
-                );
-            }
-        }
-        for (_, value) in object.data.unwrap_or_default().0 {
-            replace(value, hide(false, value.get()), "values of objects");
-        }
-        for (_, value) in object.string_data.unwrap_or_default().0 {
-            replace(value, REMOVED.to_owned(), "values of objects");
-        }
-        for (_, value) in object.binary_data.unwrap_or_default().0 {
-            replace(value, hide(true, value.get()), "values of objects");
-        }
-    }
-    found.sort_by_key(|replacement| replacement.range.start);
-    Some(found)
+/// Removes values of environment variables from pods, and from the templates in workloads, in their
+/// revisions, and in jobs on a schedule.
+pub(super) const ENVIRONMENT: BodyFilter = BodyFilter::of_json(&[
+    copies_with_environment!("/items/*"),
+    environment!("/items/*/spec", "/containers"),
+    environment!("/items/*/spec", "/initContainers"),
+    environment!("/items/*/spec", "/ephemeralContainers"),
+    environment!("/items/*/spec/template/spec", "/containers"),
+    environment!("/items/*/spec/template/spec", "/initContainers"),
+    environment!("/items/*/data/spec/template/spec", "/containers"),
+    environment!("/items/*/data/spec/template/spec", "/initContainers"),
+    environment!(
+        "/items/*/spec/jobTemplate/spec/template/spec",
+        "/containers"
+    ),
+    environment!(
+        "/items/*/spec/jobTemplate/spec/template/spec",
+        "/initContainers"
+    ),
+]);
+
+/// The same, of the lines of a watch of pods.
+pub(super) const ENVIRONMENT_IN_CHANGES: BodyFilter = BodyFilter::of_lines(&[
+    copies_with_environment!("/object"),
+    environment!("/object/spec", "/containers"),
+    environment!("/object/spec", "/initContainers"),
+    environment!("/object/spec", "/ephemeralContainers"),
+]);
+
+/// True for a copy of an object that has environment variables.
+fn has_environment(name: &str, value: &RawValue) -> bool {
+    COPIES.contains(&name) && value.get().contains("env")
+}
+
+/// The digest of the bytes that `value` stands for.
+fn digest(value: &RawValue, bytes: impl Fn(String) -> Option<Vec<u8>>) -> String {
+    let text = serde_json::from_str::<String>(value.get()).ok();
+    // what is not a text as the API defines it might be anything
+    text.and_then(bytes).map_or(REMOVED.to_owned(), |bytes| {
+        format!("\"sha256:{}\"", Digest::of(&bytes).hex())
+    })
 }
 
 /// Only for Secrets: annotations of ConfigMaps in JSON, such as leader elections, are evidence.
@@ -101,75 +136,20 @@ fn is_copy_or_token(name: &str, value: &RawValue) -> bool {
     COPIES.contains(&name) || prefixes.any(|prefix| text.starts_with(prefix))
 }
 
-// Members are optional, but one that occurs twice is an error: the second would hide the first.
-#[derive(Deserialize)]
-struct ObjectList<'b> {
-    #[serde(borrow)]
-    items: Vec<Object<'b>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Object<'b> {
-    #[serde(borrow)]
-    metadata: Metadata<'b>,
-    #[serde(borrow, default)]
-    data: Option<RawMembers<'b>>,
-    #[serde(borrow, default)]
-    string_data: Option<RawMembers<'b>>,
-    #[serde(borrow, default)]
-    binary_data: Option<RawMembers<'b>>,
-}
-
-#[derive(Deserialize)]
-struct Metadata<'b> {
-    #[serde(borrow, default)]
-    annotations: Option<RawMembers<'b>>,
-}
-
-/// All members of a JSON object, also those whose name occurs twice.
-#[derive(Default)]
-struct RawMembers<'b>(Vec<(String, &'b RawValue)>);
-
-impl<'de: 'b, 'b> Deserialize<'de> for RawMembers<'b> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor<'b>(PhantomData<&'b ()>);
-        impl<'de: 'b, 'b> Visitor<'de> for MembersVisitor<'b> {
-            type Value = RawMembers<'b>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(RawMembers(members))
-            }
-        }
-        deserializer.deserialize_map(MembersVisitor(PhantomData))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn filtered(body: &str, filter: fn(&[u8]) -> Option<Vec<BodyReplacement>>) -> Option<String> {
-        let mut text = body.to_owned();
-        for replacement in filter(body.as_bytes())?.into_iter().rev() {
-            text.replace_range(replacement.range, &replacement.text);
-        }
-        Some(text)
+    fn filtered(body: &str, filter: BodyFilter) -> Option<String> {
+        let text = String::from_utf8(filter.applied(body.as_bytes())).expect("text");
+        Some(text).filter(|text| !text.is_empty())
     }
 
     #[test]
     fn hides_copy_of_secret_in_annotation() {
         let body = r#"{"kind":"PartialObjectMetadataList", "items":[{"metadata":{"name":"a","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"data\":{\"p\":\"c2VjcmV0\"}}\n","team":"x"}}},{"metadata":{"name":"b"},"data":{"p":"c2VjcmV0"},"stringData":{"q":"secret"}}]}"#;
         let kept = r#"{"kind":"PartialObjectMetadataList", "items":[{"metadata":{"name":"a","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"removed","team":"x"}}},{"metadata":{"name":"b"},"data":{"p":"removed"},"stringData":{"q":"removed"}}]}"#;
-        assert_eq!(filtered(body, secrets).as_deref(), Some(kept));
+        assert_eq!(filtered(body, SECRETS).as_deref(), Some(kept));
     }
 
     #[test]
@@ -185,7 +165,7 @@ mod tests {
                 format!(r#"{{"items":[{{"metadata":{{"annotations":{{"{name}":"{value}"}}}}}}]}}"#)
             };
             let kept = list(if is_hidden { "removed" } else { value });
-            assert_eq!(filtered(&list(value), secrets), Some(kept), "{name}");
+            assert_eq!(filtered(&list(value), SECRETS), Some(kept), "{name}");
         }
     }
 
@@ -196,17 +176,46 @@ mod tests {
         let kept = format!(
             r#"{{"items":[{{"metadata":{{"name":"a"}},"data":{{"k":"sha256:{digest}"}},"binaryData":{{"b":"sha256:{digest}","c":"removed"}}}}]}}"#
         );
-        assert_eq!(filtered(body, config_maps), Some(kept));
+        assert_eq!(filtered(body, CONFIG_MAPS), Some(kept));
+    }
+
+    #[test]
+    fn value_of_environment_variable_is_removed_and_its_name_is_kept() {
+        let spec = |value: &str| {
+            format!(
+                r#"{{"initContainers":[{{"name":"i","env":[{{"name":"A","value":{value}}}]}}],"containers":[{{"name":"c","env":[{{"name":"B","value":{value}}},{{"name":"C","valueFrom":{{"secretKeyRef":{{"name":"db","key":"p"}}}}}},{{"name":"D"}}]}},{{"name":"d"}}]}}"#
+            )
+        };
+        let list = |value: &str, copy: &str| {
+            let spec = spec(value);
+            format!(
+                r#"{{"items":[{{"metadata":{{"annotations":{{"kubectl.kubernetes.io/last-applied-configuration":{copy},"team":"x"}}}},"spec":{spec}}},{{"metadata":{{}},"spec":{{"template":{{"spec":{spec}}}}}}},{{"metadata":{{}},"data":{{"spec":{{"template":{{"spec":{spec}}}}}}}}},{{"metadata":{{}},"spec":{{"jobTemplate":{{"spec":{{"template":{{"spec":{spec}}}}}}}}}}}]}}"#
+            )
+        };
+        let body = list("\"hunter2\"", r#""{\"env\":[{\"value\":\"hunter2\"}]}""#);
+        let kept = list(REMOVED, REMOVED);
+        assert_eq!(filtered(&body, ENVIRONMENT), Some(kept));
+        let change = format!(
+            r#"{{"type":"ADDED","object":{{"spec":{}}}}}"#,
+            spec("\"hunter2\"")
+        );
+        let kept = change.replace("hunter2", "removed");
+        assert_eq!(filtered(&change, ENVIRONMENT_IN_CHANGES), Some(kept));
+        let copy_without = list(REMOVED, r#""{\"spec\":{}}""#);
+        assert_eq!(
+            filtered(&copy_without, ENVIRONMENT),
+            Some(copy_without.clone())
+        );
     }
 
     #[test]
     fn body_that_is_cut_off_or_ambiguous_is_withheld() {
         let cut = r#"{"items":[{"metadata":{"name":"a"},"data":{"p":"c2Vj"#;
-        assert_eq!(filtered(cut, secrets), None);
+        assert_eq!(filtered(cut, SECRETS), None);
         let twice = r#"{"items":[{"metadata":{},"data":{"p":"c2Vj"},"data":{}}]}"#;
-        assert_eq!(filtered(twice, secrets), None);
+        assert_eq!(filtered(twice, SECRETS), None);
         let same_key = r#"{"items":[{"metadata":{},"data":{"p":"c2Vj","p":"eA=="}}]}"#;
         let kept = r#"{"items":[{"metadata":{},"data":{"p":"removed","p":"removed"}}]}"#;
-        assert_eq!(filtered(same_key, secrets).as_deref(), Some(kept));
+        assert_eq!(filtered(same_key, SECRETS).as_deref(), Some(kept));
     }
 }

@@ -1,6 +1,6 @@
 //! Kubernetes: what its API server lists, and the logs of containers.
 //!
-//! kube reads kubeconfigs, gets credentials and builds requests ([`access`], [`table`]); the
+//! kube reads kubeconfigs, gets credentials and builds requests ([`access`], [`resource`]); the
 //! recorder sends them, since kube's own client would lose the exact bytes. What must not become
 //! evidence is in [`hidden`], and what to grant in `cluster_role.rs`. Lists are walked like those of
 //! all REST sources; a [`watch`] is not, since it has no end.
@@ -8,9 +8,10 @@
 mod access;
 #[cfg(test)]
 mod cluster_role;
-mod cluster_source;
 pub(crate) mod config;
 mod hidden;
+mod resource;
+#[rustfmt::skip]
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,22 +20,23 @@ mod watch;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use domain::incident::{Pivot, PivotKind};
-use domain::plan::CaptureTarget;
+use domain::plan::{CaptureStep, CaptureTarget};
 use evidence_format::coverage::GapReason;
 use platform::chain;
 use serde_json::Value;
 
+use crate::Incomplete;
 use crate::config::SourcesConfig;
+use crate::context::CaptureContext;
 use crate::recorder::{ResponseClassifier, RetryDecision};
 use crate::rest::{
     AccessRequest, Endpoint, ProviderAccess, RestAdapter, RestOffer, RestSource, WalkRoot,
 };
-use cluster_source::ClusterSource;
-use table::{HELM_ITEM, KubernetesOffer, OFFERS, WATCH_ITEM};
+use resource::KubernetesOffer;
+use table::{HELM_ITEM, OFFERS, WATCH_ITEM};
 
 /// The source `kubernetes`.
-pub(crate) static SOURCE: ClusterSource = ClusterSource(RestAdapter::new(&Kubernetes));
+pub(crate) static SOURCE: RestAdapter = RestAdapter::new(&Kubernetes);
 
 /// The table, and how to get into a cluster.
 #[derive(Debug)]
@@ -126,6 +128,30 @@ impl RestSource for Kubernetes {
         access.map_err(|error| chain(&error))
     }
 
+    /// Objects without a namespace, if only some namespaces are captured.
+    fn left_out(&self, offer: &RestOffer, config: &SourcesConfig) -> Option<String> {
+        let namespaces = config.kubernetes.namespaces.as_ref()?;
+        let resources = &offer_of(offer.item)?.without_namespace;
+        (!resources.is_empty()).then(|| {
+            format!(
+                "not captured: {}, which have no namespace; [sources.kubernetes] names {}",
+                resources.join(", "),
+                namespaces.join(", ")
+            )
+        })
+    }
+
+    async fn capture_otherwise(
+        &self,
+        step: &CaptureStep,
+        cx: &CaptureContext,
+    ) -> Option<Result<(), Incomplete>> {
+        match step.offer == WATCH_ITEM {
+            true => Some(watch::capture(step, cx).await),
+            false => None,
+        }
+    }
+
     async fn roots(
         &self,
         offer: &'static RestOffer,
@@ -142,13 +168,11 @@ impl RestSource for Kubernetes {
         if !is_wanted {
             return Ok(Vec::new());
         }
-        let pivot = pivot_names(cx.pivot);
         let root = |endpoint, namespace: Option<&String>| WalkRoot {
             endpoint,
             names: namespace
                 .map(|namespace| ("namespace", namespace.clone()))
                 .into_iter()
-                .chain(pivot.clone())
                 .collect(),
         };
         let Some(namespaces) = &config.namespaces else {
@@ -169,26 +193,4 @@ impl RestSource for Kubernetes {
 
 fn offer_of(item: &str) -> Option<&'static KubernetesOffer> {
     OFFERS.iter().find(|known| known.offer.item == item)
-}
-
-/// Placeholders for the rows' selectors and conditions.
-fn pivot_names(pivot: Option<&Pivot>) -> Vec<(&'static str, String)> {
-    let Some(pivot) = pivot else {
-        return Vec::new();
-    };
-    let value = pivot.value();
-    let (namespace, _) = value.split_once('/').unwrap_or((value, ""));
-    let (_, name) = value.rsplit_once('/').unwrap_or(("", value));
-    let searched = [
-        (PivotKind::Image, "pivot_image"),
-        (PivotKind::Workload, "pivot_workload"),
-    ];
-    let searched = searched
-        .into_iter()
-        .filter(|(kind, _)| *kind == pivot.kind());
-    let ends = [("pivot_namespace", namespace), ("pivot_name", name)];
-    ends.into_iter()
-        .chain(searched.map(|(_, placeholder)| (placeholder, name)))
-        .map(|(placeholder, value)| (placeholder, value.to_owned()))
-        .collect()
 }

@@ -23,7 +23,7 @@ pub(crate) static SOURCE: RestAdapter = RestAdapter::new(&TableSource {
     description: "sign-ins, administrators and trust of the identity provider",
     offers: table::OFFERS,
     me: &table::ME,
-    identity: "/profile/login",
+    identity: &[("/profile/login", "")],
     classifier: PLAIN_HTTP,
     instances,
     example: include_str!("example.toml"),

@@ -33,7 +33,8 @@ use evidence_format::warc::{self, RecordId, RecordIds, TruncationReason, WarcHea
 use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 
-pub use body_filter::{BodyFilter, BodyReplacement};
+pub(crate) use body_filter::REMOVED;
+pub use body_filter::{BodyFilter, HiddenValue};
 pub use clients::RecorderService;
 pub use parts::{RecordedPart, StreamedResponse};
 pub use policy::RequestPolicy;

@@ -9,6 +9,7 @@ use http::Response;
 use tokio::time::Instant;
 
 use super::attempts::{OpenResponse, RequestAttempts, into_response};
+use super::body_filter::{BodyFilter, LineFilter};
 use super::redact::RemovalCounts;
 use super::render::{self, BodyPart, ExchangeFields, WithheldBodies};
 use super::retry::RetryDecision;
@@ -20,6 +21,9 @@ const PART_BYTES: usize = 1 << 20;
 /// What has come of a slow body is recorded after this time: a watch may say little for hours, and
 /// what it has said must survive a crash.
 const PART_DELAY_MAX: Duration = Duration::from_secs(5);
+/// The longest line of which parts can be hidden: an object of Kubernetes has at most 1.5 MiB. More
+/// of a line is not recorded.
+const FILTERED_LINE_BYTES_MAX: usize = 4 << 20;
 /// A body with a zero byte in its beginning is no text.
 const BINARY_CHECK_BYTES: usize = 1024;
 
@@ -71,6 +75,8 @@ pub(super) struct PartWriter<'a> {
     /// Bytes that are recorded.
     recorded: u64,
     is_text: bool,
+    /// Hides parts of lines.
+    filter: Option<LineFilter>,
     pub(super) is_withheld: bool,
     /// When bytes came last.
     received_at: Instant,
@@ -79,7 +85,11 @@ pub(super) struct PartWriter<'a> {
 }
 
 impl<'a> PartWriter<'a> {
-    pub(super) fn new(attempts: &'a RequestAttempts<'a>, open: OpenResponse) -> Self {
+    pub(super) fn new(
+        attempts: &'a RequestAttempts<'a>,
+        open: OpenResponse,
+        filter: Option<BodyFilter>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             attempts,
@@ -88,6 +98,7 @@ impl<'a> PartWriter<'a> {
             pending: Vec::new(),
             recorded: 0,
             is_text: true,
+            filter: filter.map(LineFilter::new),
             is_withheld: false,
             received_at: now,
             recorded_at: now,
@@ -103,7 +114,7 @@ impl<'a> PartWriter<'a> {
     pub(super) async fn receive(&mut self, recorder: &Recorder) -> Option<BodyEnd> {
         let policy = &recorder.policy;
         let part_due = self.recorded_at + PART_DELAY_MAX;
-        while self.pending.len() < PART_BYTES {
+        while self.pending.len() < self.part_bytes() {
             let silent_at = policy.idle_timeout.map(|idle| self.received_at + idle);
             let until = silent_at.map_or(part_due, |at| at.min(part_due));
             let wait = until.saturating_duration_since(Instant::now());
@@ -169,7 +180,11 @@ impl<'a> PartWriter<'a> {
             return None;
         }
         let rest = self.pending.split_off(bytes);
-        let body = Bytes::from(std::mem::replace(&mut self.pending, rest));
+        let mut body = std::mem::replace(&mut self.pending, rest);
+        if let Some(filter) = &mut self.filter {
+            body = filter.apply(&body, &mut removed);
+        }
+        let body = Bytes::from(body);
         let part = BodyPart {
             bytes: &body,
             offset: self.recorded,
@@ -180,7 +195,7 @@ impl<'a> PartWriter<'a> {
         };
         self.write(recorder, withheld, part);
         let offset = self.recorded;
-        self.recorded += bytes as u64;
+        self.recorded += body.len() as u64;
         Some(RecordedPart { offset, body })
     }
 
@@ -190,8 +205,17 @@ impl<'a> PartWriter<'a> {
         let line_end = memchr::memrchr(b'\n', &self.pending[..bytes]).map(|at| at + 1);
         match line_end {
             Some(line_end) if self.is_text => line_end,
-            None if self.is_text && self.pending.len() < PART_BYTES => 0,
+            None if self.is_text && self.pending.len() < self.part_bytes() => 0,
             Some(_) | None => bytes,
+        }
+    }
+
+    /// A part is recorded when so many bytes have come. A line of which parts are hidden is in one.
+    fn part_bytes(&self) -> usize {
+        let is_in_line = || memchr::memchr(b'\n', &self.pending).is_none();
+        match &self.filter {
+            Some(_) if is_in_line() => FILTERED_LINE_BYTES_MAX,
+            Some(_) | None => PART_BYTES,
         }
     }
 

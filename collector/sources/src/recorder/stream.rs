@@ -50,7 +50,7 @@ impl Recorder {
                     None => continue,
                 }
             }
-            let mut writer = PartWriter::new(&attempts, open);
+            let mut writer = PartWriter::new(&attempts, open, self.policy.body_filter);
             let end = loop {
                 let end = writer.receive(self).await;
                 let is_broken = matches!(end, Some(BodyEnd::Disconnected | BodyEnd::Silent));

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use async_trait::async_trait;
 use domain::incident::PivotKind;
 use domain::plan::{CaptureStep, Offer, Readiness, RequestQuota};
+use evidence_format::coverage::{EndReason, GapReason};
 
 use super::endpoint::{BodyShape, Endpoint, Paging, RestOffer};
 use super::intern::interned;
@@ -104,6 +105,33 @@ fn offer(source: &'static dyn RestSource, offer: &RestOffer) -> Offer {
     }
 }
 
+async fn capture(
+    source: &dyn RestSource,
+    offer: &'static RestOffer,
+    step: &CaptureStep,
+    cx: &CaptureContext,
+) -> Result<(), Incomplete> {
+    if let Some(captured) = source.capture_otherwise(step, cx).await {
+        return captured;
+    }
+    let captured = walk::walk(source, offer, step, cx).await;
+    let Some(left_out) = source.left_out(offer, &cx.config) else {
+        return captured;
+    };
+    Err(match captured {
+        Ok(()) => Incomplete {
+            // all that the configuration allows has been captured
+            ended: EndReason::Complete,
+            reason: GapReason::PermissionDenied,
+            what: left_out,
+        },
+        Err(incomplete) => Incomplete {
+            what: format!("{}; {left_out}", incomplete.what),
+            ..incomplete
+        },
+    })
+}
+
 #[async_trait]
 impl Source for RestAdapter {
     fn name(&self) -> &'static str {
@@ -144,10 +172,10 @@ impl RemoteSource for RestAdapter {
     async fn capture(&self, step: &CaptureStep, cx: &CaptureContext) -> Result<(), Incomplete> {
         let mut offers = self.source.offers().iter();
         match offers.find(|offer| offer.item == step.offer) {
-            Some(offer) => walk::walk(self.source, offer, step, cx).await,
+            Some(offer) => capture(self.source, offer, step, cx).await,
             None => Err(Incomplete {
-                ended: evidence_format::coverage::EndReason::Failed,
-                reason: evidence_format::coverage::GapReason::Unsupported,
+                ended: EndReason::Failed,
+                reason: GapReason::Unsupported,
                 what: format!("this version has no offer called {}", step.offer),
             }),
         }
@@ -156,17 +184,18 @@ impl RemoteSource for RestAdapter {
     fn counting(&self, offer: &str, endpoint: &str) -> Option<EndpointCounting> {
         let row = self.endpoint(endpoint)?;
         let kind = match row.body {
-            _ if endpoint == self.source.me().id => CountedKind::Auxiliary,
+            _ if row.is_auxiliary || endpoint == self.source.me().id => CountedKind::Auxiliary,
             BodyShape::Events { .. } => CountedKind::Events,
             BodyShape::Objects { .. } | BodyShape::Object { .. } => CountedKind::Objects,
             BodyShape::Lines | BodyShape::Opaque => CountedKind::Opaque,
         };
         let mut offers = self.source.offers().iter();
-        let roots = offers.find(|known| known.item == offer)?.roots;
-        let is_root = roots.iter().any(|root| root.id == endpoint);
+        offers.find(|known| known.item == offer)?;
         Some(EndpointCounting {
             kind,
-            is_child: !is_root && self.is_child(endpoint),
+            // an endpoint may be both, such as the events of a group and of the groups below it: its
+            // failure is rather stated twice than not at all
+            is_child: self.is_child(endpoint),
             path: row.path,
             paging_parameter: match row.paging {
                 Paging::TokenToParameter { parameter, .. }

@@ -97,9 +97,13 @@ fn holds(condition: &Condition, record: &Value, element: &Value, names: &Names) 
         Condition::AtLeast(from, least) => at(from)
             .and_then(Value::as_u64)
             .is_some_and(|number| number >= least),
-        Condition::Mentions(from, name) => names
-            .get(name)
-            .is_none_or(|text| at(from).is_some_and(|value| mentions(value, text))),
+        Condition::Mentions(from, kind) => {
+            let is_searched = names
+                .get("pivot_kind")
+                .is_some_and(|own| *own == kind.to_string());
+            let text = names.get("pivot_last").filter(|_| is_searched);
+            text.is_none_or(|text| at(from).is_some_and(|value| mentions(value, text)))
+        }
     }
 }
 
@@ -115,6 +119,7 @@ fn mentions(value: &Value, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use domain::incident::PivotKind;
     use serde_json::json;
 
     use super::*;
@@ -173,15 +178,22 @@ mod tests {
 
     #[test]
     fn condition_on_pivot_holds_where_nothing_is_searched() {
-        let condition = Condition::Mentions(ValueFrom::Record("/status"), "image");
+        let condition = Condition::Mentions(ValueFrom::Record("/status"), PivotKind::Image);
         let record = json!({"status": {"all": [{"imageID": "docker.io/x@sha256:ab"}]}});
-        let holds = |names: &[(&str, &str)]| {
-            let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-            let names = names.iter().map(own).collect();
+        let holds = |kind: &str, text: &str| {
+            let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+            let names = [("pivot_kind", kind), ("pivot_last", text)];
+            let names = names.into_iter().map(own).collect();
             super::holds(&condition, &record, &Value::Null, &names)
         };
-        assert!(holds(&[]) && holds(&[("image", "sha256:ab")]));
-        assert!(!holds(&[("image", "sha256:cd")]));
+        assert!(super::holds(
+            &condition,
+            &record,
+            &Value::Null,
+            &Names::new()
+        ));
+        assert!(holds("node", "sha256:cd") && holds("image", "sha256:ab"));
+        assert!(!holds("image", "sha256:cd"));
     }
 
     #[test]

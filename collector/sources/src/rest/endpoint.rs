@@ -26,6 +26,7 @@ use domain::incident::PivotKind;
 use domain::plan::{EvidenceLifetime, SettleRule};
 use evidence_format::coverage::GapReason;
 
+use crate::config::SourcesConfig;
 use crate::coverage::DeclaredRecords;
 use crate::recorder::{BodyFilter, RequestRate};
 
@@ -59,6 +60,17 @@ pub struct Endpoint {
     /// before the window, unless that page is not sorted. Such an offer is not state: its
     /// [`RestOffer::lifetime`] says how long the provider keeps the records.
     pub newest_first: Option<&'static str>,
+    /// For a root that is a list: the placeholder whose values name single records of it, such as
+    /// `repo`. If the configuration or a search names some
+    /// ([`super::ConfiguredInstance::lists`]), the list is not asked, and the walk begins at its
+    /// children, once for each name.
+    pub named_by: Option<&'static str>,
+    /// Asked only by steps that search for one of its [`Self::pivots`]: it has nothing that another
+    /// row has not.
+    pub only_in_search: bool,
+    /// Its answers show how something was captured, such as from which version on, and are not
+    /// counted as evidence.
+    pub is_auxiliary: bool,
     pub body: BodyShape,
     /// Where a page says how many records there are. Becomes coverage's denominator, and decides
     /// whether a window must be split ([`WindowQuery::results_max`]).
@@ -88,8 +100,10 @@ pub struct Endpoint {
     /// lines and opaque bytes.
     pub body_bytes_max: Option<u64>,
     /// Hides parts of successful pages before they are written: values of secrets that a provider
-    /// sends though nobody asked for them.
+    /// sends though nobody asked for them. Of text ([`BodyShape::Lines`]), each line is a body.
     pub body_filter: Option<BodyFilter>,
+    /// When nothing is hidden, because the configuration wants the values.
+    pub hides_unless: Option<fn(&SourcesConfig) -> bool>,
     /// Longest silence in the middle of a body; `None` waits for ever, for a watch that stays open.
     pub idle_timeout: Option<Duration>,
 }
@@ -235,9 +249,14 @@ pub struct EndpointQuota {
 pub struct PivotQuery {
     pub kind: PivotKind,
     /// What is appended to the path, such as `&filter=actor.id+eq+%22{pivot}%22`. `{pivot}` is the
-    /// pivot's value, percent-encoded. Empty if the path itself is narrowed, by `{pivot}` or by what
-    /// [`super::RestSource::roots`] names.
+    /// pivot's value, percent-encoded; of a value with slashes, such as `namespace/kind/name`,
+    /// `{pivot_first}` is what is before the first one, and `{pivot_last}` what is after the last.
+    /// Empty if the path itself is narrowed, by these or by where the walk begins.
     pub query: &'static str,
+    /// Characters of the shortest value that the provider finds: 40 if it compares whole hashes of
+    /// commits, so that it answers an abbreviated one as if there was nothing. Such a search is a
+    /// gap.
+    pub chars_min: usize,
 }
 
 /// An endpoint that is asked for each record of its parent's pages.
@@ -289,9 +308,9 @@ pub enum Condition {
     StartsWith(ValueFrom, &'static str),
     /// The value is a number, and at least this.
     AtLeast(ValueFrom, u64),
-    /// A text in the value contains the value of this placeholder, which a source gives its roots
-    /// to search for a pivot. Holds if there is none: a step without a pivot asks for all children.
-    Mentions(ValueFrom, &'static str),
+    /// In a step that searches for a pivot of this kind: a text in the value contains the end of the
+    /// pivot's value, after its last slash. Holds in all other steps.
+    Mentions(ValueFrom, PivotKind),
 }
 
 /// One kind of evidence that a source offers: one step captures it from one target, and one item
@@ -323,6 +342,15 @@ impl Endpoint {
     pub fn filters_by(&self, kind: PivotKind) -> bool {
         let mut children = self.children.iter();
         self.pivot_query(kind).is_some() || children.any(|child| child.endpoint.filters_by(kind))
+    }
+
+    /// See [`PivotQuery::chars_min`]; of all rows that filter by `kind`, here or below.
+    pub(super) fn pivot_chars_min(&self, kind: PivotKind) -> usize {
+        let own = self.pivots.iter().filter(|query| query.kind == kind);
+        let own = own.map(|query| query.chars_min);
+        let children = self.children.iter();
+        let below = children.map(|child| child.endpoint.pivot_chars_min(kind));
+        own.chain(below).max().unwrap_or(0)
     }
 
     /// What narrows its path to one pivot of `kind`; `None` if the provider does not filter by it

@@ -7,7 +7,6 @@ mod adapter;
 mod advance;
 mod ask_children;
 mod children;
-mod client_credentials;
 #[cfg(test)]
 pub(crate) mod conformance;
 #[cfg(test)]
@@ -21,7 +20,6 @@ mod loop_guard;
 mod next_page;
 mod page;
 mod page_fetch;
-mod private_key;
 mod readiness;
 mod requests;
 pub mod row;
@@ -29,6 +27,7 @@ pub mod row;
 pub(crate) mod scale;
 #[cfg(test)]
 mod search_tests;
+mod signers;
 mod source;
 mod table_source;
 mod template;
@@ -39,24 +38,21 @@ mod walk_names;
 mod walk_tests;
 mod window_parts;
 
-pub(crate) use access::header_value;
-pub use access::{
-    AccessRequest, ProviderAccess, RequestSigner, SignError, TokenSigner, token_in_header,
-};
+pub use access::{AccessRequest, ProviderAccess, RequestSigner, SignError};
 pub use adapter::{RestAdapter, endpoints_of};
 pub(crate) use advance::root_refused;
-pub use client_credentials::ClientCredentials;
 pub use endpoint::{
     BodyShape, ChildEndpoint, ChildRepeat, Condition, DeclaredCount, Endpoint, EndpointQuota,
     PAGE_BYTES_MAX, Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling, ValueFrom,
     WindowQuery,
 };
 pub use intern::{intern, intern_text};
-pub use private_key::{PrivateKey, PrivateKeyError};
 pub(crate) use requests::{PageRequest, RequestError, Requester};
 pub use row::UNPUBLISHED;
+pub(crate) use signers::{AppSigner, KubeSigner};
+pub use signers::{ClientCredentials, PrivateKey, PrivateKeyError, TokenSigner, token_in_header};
 pub use source::{RestSource, WalkRoot};
-pub use table_source::{ConfiguredInstance, PLAIN_HTTP, TableSource, grants_of};
+pub use table_source::{ConfiguredInstance, LIMITED_BY_403, PLAIN_HTTP, TableSource, grants_of};
 pub(crate) use walk::worst_of;
 
 /// Seeds a buffer's record ids. If the system has no randomness, the clock still differs for each.

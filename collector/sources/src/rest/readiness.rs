@@ -14,7 +14,7 @@ use super::children::children_of;
 use super::endpoint::{BodyShape, Endpoint, RestOffer};
 use super::page::{PageSummary, read_page, time_at};
 use super::requests::{PageRequest, RequestError, Requester};
-use super::source::{RestSource, WalkRoot};
+use super::source::{RestSource, WalkRoot, searched};
 use super::template::Names;
 use super::time_part::{TimePart, milliseconds};
 use super::walk::first_parts;
@@ -54,6 +54,12 @@ pub(super) async fn check(source: &dyn RestSource, cx: &ReadinessProbe) -> Readi
     for found in join_all(found).await {
         problems.extend(found.problem);
         checks.extend(found.checks);
+    }
+    for check in &mut checks {
+        let mut offers = source.offers().iter();
+        let offer = offers.find(|offer| offer.item == check.offer);
+        let left_out = offer.and_then(|offer| source.left_out(offer, &cx.config));
+        check.problems.extend(left_out);
     }
     let secrets = recorder.secrets();
     let offers = checks.iter_mut();
@@ -136,7 +142,8 @@ async fn check_target(
     }
     let mut checks = Vec::new();
     for offer in source.offers() {
-        let roots = match source.roots(offer, &target, &access, request).await {
+        let roots = source.roots(offer, &target, &access, request).await;
+        let roots = match roots.map(|roots| searched(roots, None)) {
             Ok(roots) if roots.is_empty() => continue,
             Ok(roots) => roots,
             Err(cause) => {
@@ -282,10 +289,13 @@ impl TargetProbe<'_> {
 /// Requests for all pages and their children, if the first page is like the others; `None` if it
 /// does not tell.
 fn estimate(endpoint: &Endpoint, body: &[u8], part: Option<TimePart>) -> Option<u64> {
-    let mut children = 0;
+    let mut children: u64 = 0;
     let mut span: Option<(i64, i64)> = None;
     let summary: PageSummary = read_page(endpoint, body, &mut |record| {
-        let _ = children_of(endpoint, record, &Names::new(), &mut |_| children += 1);
+        let _ = children_of(endpoint, record, &Names::new(), &mut |(child, _)| {
+            let child = endpoint.children[usize::from(child)].endpoint;
+            children += u64::from(!child.only_in_search);
+        });
         if let BodyShape::Events { time, .. } = endpoint.body
             && let Some(time) = time_at(record, time).map(milliseconds)
         {

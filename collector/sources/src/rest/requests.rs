@@ -29,8 +29,7 @@ pub(crate) struct Requester<'a> {
     pub(crate) rank: u32,
     /// Longest body of lines or opaque bytes, unless the endpoint says otherwise.
     pub(crate) object_bytes_max: u64,
-    /// See [`SourcesConfig::reserved_percent`].
-    reserved_percent: u32,
+    config: &'a SourcesConfig,
     /// So that the provider's log tells our requests from those of others.
     user_agent: HeaderValue,
     /// Raised when credentials are renewed: requests that were signed before do not renew them
@@ -99,7 +98,7 @@ impl<'a> Requester<'a> {
     pub(crate) fn new(
         source: &dyn RestSource,
         access: &'a ProviderAccess,
-        config: &SourcesConfig,
+        config: &'a SourcesConfig,
         incident: Option<&IncidentId>,
     ) -> Self {
         let agent = incident.map_or("exhibit".to_owned(), |incident| {
@@ -111,7 +110,7 @@ impl<'a> Requester<'a> {
             classify: source.classifier(),
             rank: 0,
             object_bytes_max: PAGE_BYTES_MAX,
-            reserved_percent: config.reserved_percent.get(),
+            config,
             user_agent: HeaderValue::try_from(agent).expect("ids of incidents are ASCII"),
             generation: AtomicU64::new(0),
             renewing: Mutex::new(()),
@@ -190,7 +189,9 @@ impl<'a> Requester<'a> {
         let RedirectRule::FollowOnce { hosts } = endpoint.redirect else {
             return Ok(response);
         };
-        match recorder.redirect(&response, hosts) {
+        let own = self.access.redirect_hosts.iter().map(String::as_str);
+        let hosts: Vec<&str> = hosts.iter().copied().chain(own).collect();
+        match recorder.redirect(&response, &hosts) {
             Some((recorder, request)) => exchange_once(&recorder, endpoint, request, persist).await,
             None => Ok(response),
         }
@@ -290,8 +291,11 @@ impl<'a> Requester<'a> {
         } else {
             PAGE_BYTES_MAX
         };
+        let shows_values = endpoint
+            .hides_unless
+            .is_some_and(|is_wanted| is_wanted(self.config));
         let rate = RequestRate {
-            reserved_percent: self.reserved_percent,
+            reserved_percent: self.config.reserved_percent.get(),
             ..endpoint.quota.rate
         };
         RequestPolicy {
@@ -299,7 +303,7 @@ impl<'a> Requester<'a> {
             rank: self.rank,
             classify: self.classify,
             body_bytes_max: endpoint.body_bytes_max.unwrap_or(default_bytes_max),
-            body_filter: endpoint.body_filter,
+            body_filter: endpoint.body_filter.filter(|_| !shows_values),
             idle_timeout: endpoint.idle_timeout,
             trust: self.access.trust.clone(),
             ..RequestPolicy::new(quota, rate)

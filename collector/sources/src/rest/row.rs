@@ -37,6 +37,9 @@ impl Endpoint {
         paging: Paging::None,
         window: None,
         newest_first: None,
+        named_by: None,
+        only_in_search: false,
+        is_auxiliary: false,
         body: BodyShape::Object {
             id: "",
             version: "",
@@ -52,6 +55,7 @@ impl Endpoint {
         restarts_on: &[],
         body_bytes_max: None,
         body_filter: None,
+        hides_unless: None,
         idle_timeout: Some(Duration::from_secs(30)),
     };
 
@@ -153,6 +157,46 @@ impl Endpoint {
         Self { losses, ..self }
     }
 
+    /// See [`Endpoint::newest_first`].
+    pub const fn newest_first(self, time: &'static str) -> Self {
+        Self {
+            newest_first: Some(time),
+            ..self
+        }
+    }
+
+    /// See [`Endpoint::named_by`].
+    pub const fn named_by(self, placeholder: &'static str) -> Self {
+        Self {
+            named_by: Some(placeholder),
+            ..self
+        }
+    }
+
+    /// See [`Endpoint::only_in_search`].
+    pub const fn only_in_search(self) -> Self {
+        Self {
+            only_in_search: true,
+            ..self
+        }
+    }
+
+    /// See [`Endpoint::is_auxiliary`].
+    pub const fn auxiliary(self) -> Self {
+        Self {
+            is_auxiliary: true,
+            ..self
+        }
+    }
+
+    /// See [`Endpoint::idle_timeout`].
+    pub const fn idle_seconds_max(self, seconds: u64) -> Self {
+        Self {
+            idle_timeout: Some(Duration::from_secs(seconds)),
+            ..self
+        }
+    }
+
     /// Hides parts of its pages: see [`Endpoint::body_filter`].
     pub const fn hides(self, filter: BodyFilter) -> Self {
         Self {
@@ -189,7 +233,17 @@ impl EndpointQuota {
 impl PivotQuery {
     #[must_use]
     pub const fn by(kind: PivotKind, query: &'static str) -> Self {
-        Self { kind, query }
+        Self {
+            kind,
+            query,
+            chars_min: 0,
+        }
+    }
+
+    /// See [`Self::chars_min`].
+    #[must_use]
+    pub const fn of_at_least(self, chars_min: usize) -> Self {
+        Self { chars_min, ..self }
     }
 }
 

@@ -14,11 +14,11 @@ use domain::plan::CaptureStep;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::RestAdapter;
 use super::conformance::{MemorySink, context};
-use crate::RemoteSource as _;
+use super::{AccessRequest, RestAdapter};
 use crate::config::SourcesConfig;
 use crate::context::{PageSink, PageSinkError};
+use crate::{RemoteSource as _, Source as _};
 
 /// Most bytes of a persisted cursor.
 pub(crate) const CURSOR_BYTES_MAX: u64 = 64 << 10;
@@ -54,7 +54,7 @@ pub(crate) fn sizes(default: &[u64]) -> Vec<u64> {
 /// If the capture is not complete.
 pub(crate) async fn capture_at_scale(
     source: &'static RestAdapter,
-    step: &CaptureStep,
+    mut step: CaptureStep,
     config: impl Fn(&str) -> SourcesConfig,
     provider: Arc<Provider>,
 ) -> CaptureCost {
@@ -64,8 +64,16 @@ pub(crate) async fn capture_at_scale(
     let mut cx = context(PassKind::First, None, Arc::new(MemorySink::default()));
     cx.sink = Arc::clone(&sink) as Arc<dyn PageSink>;
     cx.config = Arc::new(config(&format!("http://{address}")));
+    let request = AccessRequest {
+        config: &cx.config,
+        recorder: &cx.recorder,
+        incident: None,
+        pivot: None,
+    };
+    let mut targets = source.table().expect("a table").targets(&request).await;
+    step.target = targets.remove(0).expect("a target");
     let begin = Instant::now();
-    let result = source.capture(step, &cx).await;
+    let result = source.capture(&step, &cx).await;
     assert_eq!(result, Ok(()));
     CaptureCost {
         requests: requests.load(Ordering::Relaxed),

@@ -1,10 +1,11 @@
 //! Every row of every table that the provider answers only for some days at once, and every row that
 //! filters by a pivot.
 
-use evidence_format::coverage::TimeWindow;
+use domain::incident::PivotKind;
+use evidence_format::coverage::{GapReason, TimeWindow};
 use evidence_format::time::Timestamp;
 
-use super::conformance::{Case, capture_step, cases, step};
+use super::conformance::{Case, capture_step, cases, pivot, step};
 use super::double::{Double, Fault};
 use super::endpoints_of;
 
@@ -79,20 +80,17 @@ async fn windows_that_are_too_long_are_asked_for_in_parts() {
 async fn pivots_narrow_their_rows_wherever_they_are() {
     let mut tested = 0;
     for case in cases() {
-        for pivot in case.endpoint.pivots {
-            if !pivot.query.contains("{pivot}") {
-                continue; // the source narrows the path itself
+        for query in case.endpoint.pivots {
+            if !query.query.contains("{pivot") {
+                continue; // the path itself is narrowed
             }
             let double = Double::start(endpoints_of(case.table), case.endpoint, Fault::None).await;
             let mut step = step(case.offer);
-            let value = ["0123abcd", "203.0.113.7", "a/b", "a/b/c"]
-                .into_iter()
-                .find_map(|value| format!("{}={value}", pivot.kind).parse().ok());
-            step.pivot = Some(value.unwrap_or_else(|| panic!("no value of {}", pivot.kind)));
+            step.pivot = Some(pivot(query.kind));
             let captured = capture_step(case, &double, &step).await;
             let id = case.endpoint.id;
-            assert_eq!(captured.result, Ok(()), "{id} {}", pivot.kind);
-            let fixed = pivot.query.split("{pivot}").next().unwrap_or_default();
+            assert_eq!(captured.result, Ok(()), "{id} {}", query.kind);
+            let fixed = query.query.split("{pivot").next().unwrap_or_default();
             let targets = double.targets();
             assert!(
                 targets.iter().any(|target| target.contains(fixed)),
@@ -102,4 +100,26 @@ async fn pivots_narrow_their_rows_wherever_they_are() {
         }
     }
     assert!(tested >= 10, "{tested}");
+}
+
+/// GitHub and GitLab compare whole hashes.
+#[tokio::test(start_paused = true)]
+async fn abbreviated_commit_is_a_gap_and_is_not_asked_for() {
+    let by_commit = |case: &Case| {
+        let mut pivots = case.endpoint.pivots.iter();
+        pivots.any(|query| query.kind == PivotKind::Commit)
+    };
+    let mut tested = 0;
+    for case in cases().into_iter().filter(by_commit) {
+        let double = Double::start(endpoints_of(case.table), case.endpoint, Fault::None).await;
+        let mut step = step(case.offer);
+        step.pivot = Some("commit=b49a973".parse().expect("a pivot"));
+        let captured = capture_step(case, &double, &step).await;
+        let incomplete = captured.result.expect_err(case.endpoint.id);
+        assert_eq!(incomplete.reason, GapReason::Unsupported);
+        assert!(incomplete.what.contains("commit=b49a973"), "{incomplete:?}");
+        assert_eq!(double.targets(), [""; 0]);
+        tested += 1;
+    }
+    assert!(tested >= 4, "{tested}");
 }

@@ -1,12 +1,15 @@
 //! What a source gives beside its table: how to get in, and what there is to ask.
 
 use async_trait::async_trait;
-use domain::plan::CaptureTarget;
+use domain::incident::Pivot;
+use domain::plan::{CaptureStep, CaptureTarget};
 use serde_json::Value;
 
 use super::access::{AccessRequest, ProviderAccess};
 use super::endpoint::{Endpoint, RestOffer};
+use crate::Incomplete;
 use crate::config::SourcesConfig;
+use crate::context::CaptureContext;
 use crate::recorder::ResponseClassifier;
 
 /// A source that is a table of endpoints. [`super::RestAdapter`] makes a [`crate::Source`] of it.
@@ -58,6 +61,21 @@ pub trait RestSource: Send + Sync {
         cx: &AccessRequest<'_>,
     ) -> Result<ProviderAccess, String>;
 
+    /// What of `offer` the configuration leaves out, in words; `None` if nothing. It is a problem of
+    /// the offer's readiness, and a gap of its items.
+    fn left_out(&self, _offer: &RestOffer, _config: &SourcesConfig) -> Option<String> {
+        None
+    }
+
+    /// Captures `step` if its offer is not a walk, such as a watch without end; `None` for all others.
+    async fn capture_otherwise(
+        &self,
+        _step: &CaptureStep,
+        _cx: &CaptureContext,
+    ) -> Option<Result<(), Incomplete>> {
+        None
+    }
+
     /// Whether the source can read `section`, if its section of the configuration is read by the
     /// source itself ([`super::TableSource`]) and is not a field of [`SourcesConfig`].
     fn check_section(&self, _section: &Value) -> Option<Result<(), String>> {
@@ -89,6 +107,16 @@ pub struct WalkRoot {
     pub endpoint: &'static Endpoint,
     /// Placeholders that hold below this root, beside those of the target.
     pub names: Vec<(&'static str, String)>,
+}
+
+/// Those of `roots` that a step walks: if it searches for `pivot`, what the provider filters by it,
+/// since the step that takes everything has the others.
+pub(super) fn searched(mut roots: Vec<WalkRoot>, pivot: Option<&Pivot>) -> Vec<WalkRoot> {
+    roots.retain(|root| match pivot {
+        Some(pivot) => root.endpoint.filters_by(pivot.kind()),
+        None => !root.endpoint.only_in_search,
+    });
+    roots
 }
 
 impl WalkRoot {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::incident::Pivot;
 use domain::plan::CaptureTarget;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -11,7 +12,7 @@ use url::Url;
 
 use super::access::{AccessRequest, ProviderAccess, RequestSigner};
 use super::endpoint::{Endpoint, RestOffer};
-use super::source::{RestSource, WalkRoot};
+use super::source::{RestSource, WalkRoot, searched};
 use super::template::placeholders;
 use crate::config::SourcesConfig;
 use crate::connection::ConnectionConfig;
@@ -27,8 +28,9 @@ pub struct TableSource<C> {
     /// The endpoint that tells who we are. It is asked first in each step, so that the item proves
     /// under which identity it was captured.
     pub me: &'static Endpoint,
-    /// Points to the name of the identity in the answer of `me`.
-    pub identity: &'static str,
+    /// Where the answer of `me` has the name of the identity, and what is appended to it: the first
+    /// of these pointers that leads to a text.
+    pub identity: &'static [(&'static str, &'static str)],
     /// Recognises the provider's own ways to say that a limit is exceeded; [`PLAIN_HTTP`] if it uses
     /// HTTP's.
     pub classifier: ResponseClassifier,
@@ -47,10 +49,33 @@ fn plain_http(_: http::StatusCode, _: &http::HeaderMap, _: &[u8]) -> Option<Retr
     None
 }
 
+/// For [`TableSource::classifier`], of providers that answer 403 as well if a limit is exceeded. Only
+/// the number of requests that are left, or the text, tells that from a missing permission.
+pub const LIMITED_BY_403: ResponseClassifier = limited_by_403;
+
+fn limited_by_403(
+    status: http::StatusCode,
+    headers: &http::HeaderMap,
+    body: &[u8],
+) -> Option<RetryDecision> {
+    if status != http::StatusCode::FORBIDDEN {
+        return None;
+    }
+    let left = headers.get("x-ratelimit-remaining");
+    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+    let says_so = ["secondary rate limit", "abuse detection"]
+        .iter()
+        .any(|words| text.contains(words));
+    (left.is_some_and(|left| left == "0") || says_so).then_some(RetryDecision::Throttled)
+}
+
 /// An instance of the provider that the configuration names: one target, and the way into it.
 pub struct ConfiguredInstance {
-    /// Tells instances apart. Its host is the target's name.
+    /// Its host is the target's name, unless it has an account.
     pub url: Url,
+    /// The account at this URL that is the target, if one way in leads to several: an organization.
+    /// URL and account tell instances apart.
+    pub account: Option<String>,
     /// What is between the URL and the paths of the table: `/api/v4`.
     pub api_path: &'static str,
     pub connection: ConnectionConfig,
@@ -58,10 +83,18 @@ pub struct ConfiguredInstance {
     pub signer: Result<Arc<dyn RequestSigner>, String>,
     /// As whom we ask, if the configuration says so; else the answer of `me` does.
     pub identity: Option<String>,
+    /// Placeholders that all paths can use.
+    pub names: Vec<(&'static str, String)>,
     /// What the configuration names inside the instance, by placeholder: groups, projects. A root
-    /// with such a placeholder in its path is walked once for each value. Roots without one take
-    /// everything, so they are walked only if all lists are empty.
+    /// with such a placeholder in its path is walked once for each value, and one that is
+    /// [`Endpoint::named_by`] it begins at its children. Roots without one take everything, so they
+    /// are walked only if all lists are empty.
     pub lists: Vec<(&'static str, Vec<String>)>,
+    /// Changes [`Self::lists`] for a step that searches for a pivot: what the pivot names needs no
+    /// list.
+    pub narrow: fn(&mut Self, &Pivot),
+    /// See [`ProviderAccess::redirect_hosts`].
+    pub redirect_hosts: Vec<String>,
 }
 
 impl ConfiguredInstance {
@@ -73,16 +106,22 @@ impl ConfiguredInstance {
     ) -> Self {
         Self {
             url: url.clone(),
+            account: None,
             api_path: "",
             connection: connection.clone(),
             signer,
             identity: None,
+            names: Vec::new(),
             lists: Vec::new(),
+            narrow: |_, _| {},
+            redirect_hosts: Vec::new(),
         }
     }
 
-    fn host(&self) -> String {
-        self.url.host_str().unwrap_or_default().to_owned()
+    /// The target's account and name.
+    fn name(&self) -> String {
+        let host = || self.url.host_str().unwrap_or_default().to_owned();
+        self.account.clone().unwrap_or_else(host)
     }
 
     /// Where the paths of the table begin.
@@ -109,10 +148,13 @@ impl<C: DeserializeOwned> TableSource<C> {
         config: &SourcesConfig,
     ) -> Result<ConfiguredInstance, String> {
         let url = target.access.as_deref().unwrap_or_default();
+        let account = target.account.as_deref().unwrap_or_default();
         let mut instances = self.configured(config)?.into_iter();
+        let is_target =
+            |known: &ConfiguredInstance| known.url.as_str() == url && known.name() == account;
         instances
-            .find(|instance| instance.url.as_str() == url)
-            .ok_or_else(|| format!("{url} is no longer in [sources.{}]", self.name))
+            .find(is_target)
+            .ok_or_else(|| format!("{account} ({url}) is no longer in [sources.{}]", self.name))
     }
 }
 
@@ -135,7 +177,10 @@ impl<C: DeserializeOwned> RestSource for TableSource<C> {
     }
 
     fn identity(&self, me: &Value) -> Option<String> {
-        me.pointer(self.identity)?.as_str().map(str::to_owned)
+        self.identity.iter().find_map(|(at, suffix)| {
+            let name = me.pointer(at)?.as_str()?;
+            Some(format!("{name}{suffix}"))
+        })
     }
 
     fn classifier(&self) -> ResponseClassifier {
@@ -152,16 +197,17 @@ impl<C: DeserializeOwned> RestSource for TableSource<C> {
             Ok(instances) => instances,
             Err(problem) => return vec![Err(problem)],
         };
-        let mut known: Vec<Url> = Vec::new();
+        let mut known: Vec<(Url, Option<String>)> = Vec::new();
         let targets = instances.into_iter().map(|instance| {
-            if known.contains(&instance.url) {
+            let same = (instance.url.clone(), instance.account.clone());
+            if known.contains(&same) {
                 return Err(format!("{} is configured twice", instance.url));
             }
-            known.push(instance.url.clone());
+            known.push(same);
             Ok(CaptureTarget {
-                account: Some(instance.host()),
+                account: Some(instance.name()),
                 access: Some(instance.url.to_string()),
-                name: Some(instance.host()),
+                name: Some(instance.name()),
                 identity: instance.identity,
                 ..CaptureTarget::default()
             })
@@ -176,11 +222,12 @@ impl<C: DeserializeOwned> RestSource for TableSource<C> {
     ) -> Result<ProviderAccess, String> {
         let instance = self.instance_of(target, cx.config)?;
         Ok(ProviderAccess {
-            account: instance.host(),
+            account: instance.name(),
             base: instance.base(),
             trust: Arc::new(instance.connection.trust()?),
             signer: instance.signer?,
-            names: Vec::new(),
+            names: instance.names,
+            redirect_hosts: instance.redirect_hosts,
         })
     }
 
@@ -191,8 +238,11 @@ impl<C: DeserializeOwned> RestSource for TableSource<C> {
         _: &ProviderAccess,
         cx: &AccessRequest<'_>,
     ) -> Result<Vec<WalkRoot>, String> {
-        let instance = self.instance_of(target, cx.config)?;
-        Ok(roots_by_lists(offer, &instance.lists))
+        let mut instance = self.instance_of(target, cx.config)?;
+        if let Some(pivot) = cx.pivot {
+            (instance.narrow)(&mut instance, pivot);
+        }
+        Ok(searched(roots_by_lists(offer, &instance.lists), cx.pivot))
     }
 
     fn check_section(&self, section: &Value) -> Option<Result<(), String>> {
@@ -217,6 +267,19 @@ fn roots_by_lists(
     let takes_everything = lists.iter().all(|(_, values)| values.is_empty());
     let mut roots = Vec::new();
     for endpoint in offer.roots.iter().copied() {
+        let named = lists
+            .iter()
+            .find(|(name, _)| endpoint.named_by == Some(*name));
+        if let Some((placeholder, values)) = named {
+            let children = endpoint.children.iter();
+            roots.extend(values.iter().flat_map(|value| {
+                children.clone().map(|child| WalkRoot {
+                    endpoint: child.endpoint,
+                    names: vec![(*placeholder, value.clone())],
+                })
+            }));
+            continue;
+        }
         let list = lists
             .iter()
             .find(|(name, _)| placeholders(endpoint.path).any(|known| known == *name));
@@ -248,6 +311,7 @@ pub fn grants_of(offers: &[&'static RestOffer]) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rest::ChildEndpoint;
 
     static EVERYTHING: Endpoint = Endpoint::get("test:all", "/all");
     static OF_GROUP: Endpoint = Endpoint::get("test:ofGroup", "/groups/{group}/all").grant("a + b");
@@ -300,6 +364,58 @@ mod tests {
             ]
         );
         assert_eq!(walked(&[], &["ops/dns"]), ["test:ofPath path=ops/dns"]);
+    }
+
+    #[test]
+    fn walk_begins_below_list_whose_records_are_named() {
+        static LIST: Endpoint = Endpoint::get("test:list", "/orgs/{org}/repos")
+            .named_by("repo")
+            .children(&[ChildEndpoint::of(&OF_PATH), ChildEndpoint::of(&OF_GROUP)]);
+        static NAMED: RestOffer = RestOffer {
+            roots: &[&LIST],
+            ..RestOffer::STATE
+        };
+        let walked = |lists: &[(&'static str, Vec<String>)]| -> Vec<&str> {
+            let roots = roots_by_lists(&NAMED, lists).into_iter();
+            roots.map(|root| root.endpoint.id).collect()
+        };
+        let org = ("org", vec!["acme".to_owned()]);
+        assert_eq!(walked(std::slice::from_ref(&org)), ["test:list"]);
+        let named = ("repo", vec!["shop".to_owned()]);
+        assert_eq!(
+            walked(&[org.clone(), named]),
+            ["test:ofPath", "test:ofGroup"]
+        );
+        // what is searched for is not here
+        assert!(walked(&[org, ("repo", Vec::new())]).is_empty());
+    }
+
+    #[test]
+    fn limits_are_told_from_missing_permissions() {
+        let classify = |status: u16, field: Option<(&'static str, &'static str)>, body: &str| {
+            let mut headers = http::HeaderMap::new();
+            if let Some((name, value)) = field {
+                headers.insert(name, value.parse().expect("a value"));
+            }
+            let status = http::StatusCode::from_u16(status).expect("a status");
+            LIMITED_BY_403(status, &headers, body.as_bytes())
+        };
+        let throttled = Some(RetryDecision::Throttled);
+        let secondary = r#"{"message":"You have exceeded a secondary rate limit."}"#;
+        assert_eq!(classify(403, None, secondary), throttled);
+        assert_eq!(
+            classify(403, Some(("x-ratelimit-remaining", "0")), "{}"),
+            throttled
+        );
+        let refused = r#"{"message":"Resource not accessible by integration"}"#;
+        assert_eq!(
+            classify(403, Some(("x-ratelimit-remaining", "12")), refused),
+            None
+        );
+        assert_eq!(
+            classify(200, Some(("x-ratelimit-remaining", "0")), "[]"),
+            None
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use domain::incident::PassKind;
+use domain::incident::{PassKind, Pivot};
 use domain::plan::CaptureStep;
 use evidence_format::coverage::{EndReason, GapReason, TimeWindow};
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -20,7 +20,7 @@ use super::cursor::{CURSOR_BYTES_MAX, WalkBranch, WalkCursor};
 use super::endpoint::{Endpoint, RestOffer};
 use super::loop_guard::digest;
 use super::requests::{PageRequest, Requester};
-use super::source::{RestSource, WalkRoot};
+use super::source::{RestSource, WalkRoot, searched};
 use super::time_part::TimePart;
 use crate::Incomplete;
 use crate::context::CaptureContext;
@@ -76,6 +76,10 @@ pub(super) async fn walk(
         .roots(offer, &step.target, &access, &request)
         .await
         .map_err(unusable)?;
+    let roots = searched(roots, step.pivot.as_ref());
+    if let Some(pivot) = &step.pivot {
+        check_length(pivot, &roots)?;
+    }
     let mut requester = Requester::new(source, &access, &cx.config, Some(&cx.incident));
     requester.rank = cx.recorder.policy().rank;
     requester.object_bytes_max = cx.object_bytes_max;
@@ -84,18 +88,33 @@ pub(super) async fn walk(
     walk.run().await
 }
 
+/// Refuses to search for a value that the provider would not find in its abbreviated form: its empty
+/// answer would look as if nothing had happened.
+fn check_length(pivot: &Pivot, roots: &[WalkRoot]) -> Result<(), Incomplete> {
+    let kind = pivot.kind();
+    let chars_min = roots.iter().map(|root| root.endpoint.pivot_chars_min(kind));
+    let chars_min = chars_min.max().unwrap_or(0);
+    if chars_min <= pivot.value().chars().count() {
+        return Ok(());
+    }
+    Err(Incomplete {
+        ended: EndReason::Failed,
+        reason: GapReason::Unsupported,
+        what: format!(
+            "the provider does not find an abbreviated {kind}: search for {pivot} with all of its \
+             {chars_min} characters"
+        ),
+    })
+}
+
 impl<'a> Walk<'a> {
     fn new(
         cx: &'a CaptureContext,
         requester: Requester<'a>,
-        mut roots: Vec<WalkRoot>,
+        roots: Vec<WalkRoot>,
         target_names: &'a [(&'static str, String)],
         step: &'a CaptureStep,
     ) -> Self {
-        if let Some(pivot) = &step.pivot {
-            // the step that takes everything has the other roots
-            roots.retain(|root| root.endpoint.filters_by(pivot.kind()));
-        }
         let fingerprint = fingerprint(&roots);
         let branches = (0..=u16::MAX).zip(&roots).map(|(index, root)| {
             WalkBranch::new(index, first_parts(root.endpoint, step.effective))

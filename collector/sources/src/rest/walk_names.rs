@@ -23,7 +23,9 @@ impl Walk<'_> {
     /// a pivot by which no listing has been filtered so far. Then only what leads to one that is.
     pub(super) fn is_searched(&self, root: u16, level: &WalkLevel, child: &PendingChild) -> bool {
         let Some(kind) = self.step.pivot.as_ref().map(Pivot::kind) else {
-            return true;
+            let parent = self.endpoint_of(root, level);
+            let child = parent.children.get(usize::from(child.0));
+            return child.is_some_and(|child| !child.endpoint.only_in_search);
         };
         let mut endpoint = self.roots[usize::from(root)].endpoint;
         for (index, _) in level.path.iter().chain([child]) {
@@ -66,6 +68,11 @@ impl Walk<'_> {
             path.push_str(endpoint.pivot_query(pivot.kind()).unwrap_or_default());
             // filters have it in quotes, which it must not end
             let value = pivot.value().replace('\\', "\\\\").replace('"', "\\\"");
+            let first = value.split('/').next().unwrap_or_default();
+            let last = value.rsplit('/').next().unwrap_or_default();
+            names.insert("pivot_first".to_owned(), first.to_owned());
+            names.insert("pivot_last".to_owned(), last.to_owned());
+            names.insert("pivot_kind".to_owned(), pivot.kind().to_string());
             names.insert("pivot".to_owned(), value);
         }
         (path, names)

@@ -132,10 +132,10 @@ static DENSE: Endpoint = Endpoint {
         ..WINDOW
     }),
     body: EVENTS,
-    pivots: &[PivotQuery {
-        kind: domain::incident::PivotKind::User,
-        query: "&filter=user+eq+%22{pivot}%22",
-    }],
+    pivots: &[PivotQuery::by(
+        domain::incident::PivotKind::User,
+        "&filter=user+eq+%22{pivot}%22",
+    )],
     ..Endpoint::GET
 };
 static DENSE_OFFER: RestOffer = RestOffer {

@@ -1,6 +1,7 @@
 //! The backend for a store of this machine: this process does the work.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,9 +19,10 @@ use platform::durable;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::super::output::OutputClosed;
 use super::{
     AttachRequest, AttachmentResult, Backend, CaptureDisplay, ChunkVisitor, EventFeed, PlanTarget,
-    Visitor,
+    Visitor, bundle_file,
 };
 use crate::app::OpenStore;
 use domain::incident::{
@@ -34,6 +36,7 @@ use server::events::EventWatcher;
 use server::responses;
 use server::token::{self, NewToken, VALIDITY_DEFAULT};
 use sources;
+use store::blobs::BlobError;
 use store::ledger::{BundleRow, OverviewQuery};
 
 /// How often the progress line is redrawn, and how often captures of other processes are checked.
@@ -54,18 +57,26 @@ pub(crate) struct LocalBackend {
 impl LocalBackend {
     /// Runs the due captures of all incidents, and shows progress.
     pub(crate) async fn work_until_idle(&self, quiet: bool) {
-        self.with_progress(quiet, self.app.pipeline.work(WorkUntil::Idle))
+        let pipeline = self.app.pipeline.patient();
+        self.with_progress(quiet, pipeline.work(WorkUntil::Idle))
             .await;
     }
 
     async fn with_progress<T>(&self, quiet: bool, work: impl Future<Output = T>) -> T {
-        let mut display = CaptureDisplay::new(quiet, "Ctrl-C seals what is there");
+        let mut display = CaptureDisplay::new(quiet);
         // Pinned, so that a redraw does not cancel the work.
         tokio::pin!(work);
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                () = tokio::time::sleep(REDRAW_INTERVAL) => display.show(self.running()),
+                () = tokio::time::sleep(REDRAW_INTERVAL) => {
+                    let hint = if self.stop.is_cancelled() {
+                        "sealing what has arrived; Ctrl-C quits at once"
+                    } else {
+                        "Ctrl-C seals what is there"
+                    };
+                    display.show(self.running(), hint);
+                }
             }
         }
     }
@@ -79,6 +90,23 @@ impl LocalBackend {
         row.with_context(|| {
             format!("no bundle id begins with {id_prefix:?}: `exhibit bundles` lists them")
         })
+    }
+
+    /// Records who took a copy of a bundle, and where to: that is part of the chain of custody.
+    async fn record_export(&self, row: &BundleRow, to: &str) -> Result<()> {
+        if self.app.pipeline.parts.ledger.is_read_only() {
+            return Ok(()); // opening the store has said that nothing is recorded
+        }
+        let exported = IncidentEvent::EvidenceExported {
+            bundle: row.id,
+            to: Line::escaped(to),
+        };
+        let incident = &row.pass.incident;
+        Ok(self
+            .app
+            .pipeline
+            .record(incident, &self.by, exported)
+            .await?)
     }
 
     /// The running captures of this process.
@@ -187,7 +215,8 @@ impl Backend for LocalBackend {
     }
 
     async fn finish_captures(&self, id: &IncidentId, quiet: bool) -> Result<()> {
-        let finished = self.app.pipeline.work_until_done(id, REDRAW_INTERVAL);
+        let pipeline = self.app.pipeline.patient();
+        let finished = pipeline.work_until_done(id, REDRAW_INTERVAL);
         Ok(self.with_progress(quiet, finished).await?)
     }
 
@@ -234,7 +263,7 @@ impl Backend for LocalBackend {
             bytes,
             sha256,
             gaps,
-        } = self.app.pipeline.attach(request).await?;
+        } = self.app.pipeline.patient().attach(request).await?;
         Ok(AttachmentResult {
             receipt: api::AttachmentReceipt {
                 incident: bundle.pass.incident,
@@ -315,7 +344,7 @@ impl Backend for LocalBackend {
     ) -> Result<(Digest, PathBuf)> {
         let row = self.bundle_row(id_prefix).await?;
         // The whole id: a shortened one could name two bundles.
-        let to = to.map_or_else(|| format!("{}.tar", row.id.hex()).into(), Path::to_owned);
+        let to = bundle_file(to, &row.id);
         let copied = self
             .app
             .pipeline
@@ -324,16 +353,25 @@ impl Backend for LocalBackend {
             .get_file(&row.object_key, &to)
             .await;
         copied.with_context(|| format!("cannot write {}", to.display()))?;
-        // Who took a copy, and where to, is part of the chain of custody.
-        let exported = IncidentEvent::EvidenceExported {
-            bundle: row.id,
-            to: Line::escaped(&to.display().to_string()),
-        };
-        self.app
-            .pipeline
-            .record(&row.pass.incident, &self.by, exported)
-            .await?;
+        self.record_export(&row, &to.display().to_string()).await?;
         Ok((row.id, to))
+    }
+
+    async fn stream_bundle(&self, id_prefix: &str) -> Result<()> {
+        let row = self.bundle_row(id_prefix).await?;
+        // Recorded first: a reader that hangs up early has a part of it all the same.
+        self.record_export(&row, "standard output").await?;
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        let blobs = &self.app.pipeline.parts.blobs;
+        let path = Path::new("standard output");
+        match blobs.copy_into(&row.object_key, stdout.into(), path).await {
+            Err(BlobError::WriteFile { cause, .. })
+                if cause.kind() == io::ErrorKind::BrokenPipe =>
+            {
+                Err(OutputClosed.into())
+            }
+            copied => Ok(copied?),
+        }
     }
 
     async fn public_key_file(&self) -> Result<PathBuf> {

@@ -129,14 +129,17 @@ pub(super) trait Backend: Send + Sync {
     /// The path of a bundle's file, or its URL.
     async fn location_of(&self, bundle: &Digest) -> Result<String>;
 
-    /// Copies the bundle whose id begins with `id_prefix` into the new file `to`, by default
-    /// `ID.tar` in the current folder. Returns the id and the file.
+    /// Copies the bundle whose id begins with `id_prefix` into the new file `to`, or into `ID.tar`
+    /// in the folder `to`, by default the current one. Returns the id and the file.
     async fn fetch_bundle(
         &self,
         id_prefix: &str,
         to: Option<&Path>,
         quiet: bool,
     ) -> Result<(Digest, PathBuf)>;
+
+    /// Writes the bundle whose id begins with `id_prefix` to standard output.
+    async fn stream_bundle(&self, id_prefix: &str) -> Result<()>;
 
     /// A file with the public key with which this backend signs.
     async fn public_key_file(&self) -> Result<PathBuf>;
@@ -192,4 +195,14 @@ pub(super) enum PlanTarget {
     Incident(IncidentId),
     /// An incident that is not declared yet.
     Play(PlayName, Vec<Pivot>),
+}
+
+/// The file for a bundle: `to`, or a file named after the bundle in the folder `to`.
+fn bundle_file(to: Option<&Path>, id: &Digest) -> PathBuf {
+    let name = format!("{}.tar", id.hex());
+    match to {
+        None => name.into(),
+        Some(folder) if folder.is_dir() => folder.join(name),
+        Some(file) => file.to_owned(),
+    }
 }

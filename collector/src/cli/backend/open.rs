@@ -1,5 +1,7 @@
 //! Opens the selected backend: a store, or a client with the token for a server.
 
+use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -12,13 +14,28 @@ use crate::app::OpenStore;
 use client::config::{self, ClientConfig, Profile, ProfileName};
 use client::{ApiClient, BearerToken, ServerUrl};
 use domain::incident::Name;
+use pipeline::StoreAccess;
 
 impl GlobalOptions {
     /// Opens the backend.
     pub(in crate::cli) async fn backend(&self) -> Result<Box<dyn Backend>> {
         Ok(match self.remote()? {
             Some(remote) => Box::new(remote),
-            None => Box::new(self.open_local(CancellationToken::new()).await?),
+            None => {
+                let stop = CancellationToken::new();
+                Box::new(self.open_local(StoreAccess::Command, stop).await?)
+            }
+        })
+    }
+
+    /// Opens the backend for an attachment: a store must be writable before a byte is read.
+    pub(in crate::cli) async fn attaching_backend(&self) -> Result<Box<dyn Backend>> {
+        Ok(match self.remote()? {
+            Some(remote) => Box::new(remote),
+            None => {
+                let stop = CancellationToken::new();
+                Box::new(self.open_local(StoreAccess::Attach, stop).await?)
+            }
         })
     }
 
@@ -30,7 +47,7 @@ impl GlobalOptions {
                 interrupted: interrupt::cancel_on_interrupt()?,
                 ..remote
             }),
-            None => Box::new(self.open_local(interrupt::seal_on_interrupt()?).await?),
+            None => Box::new(self.open_to_capture().await?),
         })
     }
 
@@ -128,17 +145,40 @@ impl GlobalOptions {
     }
 
     /// Opens the store, for a command that does not work on a server. `why` says so in the error.
-    pub(crate) async fn require_store(&self, why: &str) -> Result<OpenStore> {
+    pub(crate) async fn require_store(&self, access: StoreAccess, why: &str) -> Result<OpenStore> {
         // Only arguments: variables of the environment may be set for the other commands.
         if self.server.is_some() || self.profile.is_some() {
             bail!("{why}: remove --server and --profile")
         }
-        self.open_store(CancellationToken::new()).await
+        self.open_store(access, CancellationToken::new()).await
     }
 
-    pub(crate) async fn open_local(&self, stop: CancellationToken) -> Result<LocalBackend> {
+    /// Opens the store for captures, which a first signal seals. A signal before they have begun
+    /// ends the command.
+    pub(crate) async fn open_to_capture(&self) -> Result<LocalBackend> {
+        let stop = interrupt::seal_on_interrupt()?;
+        tokio::select! {
+            opened = self.open_local(StoreAccess::Capture, stop.clone()) => opened,
+            () = stop.cancelled() => bail!("interrupted before anything was captured"),
+        }
+    }
+
+    async fn open_local(
+        &self,
+        access: StoreAccess,
+        stop: CancellationToken,
+    ) -> Result<LocalBackend> {
+        let app = self.open_store(access, stop.clone()).await?;
+        if let Some(why) = app.pipeline.parts.ledger.read_only_cause()
+            && !self.quiet
+        {
+            let _ = writeln!(
+                io::stderr(),
+                "exhibit: {why}: it can be read, but what is shown or copied is not in its journal"
+            );
+        }
         Ok(LocalBackend {
-            app: self.open_store(stop.clone()).await?,
+            app,
             by: self.user(),
             folder: self.store_folder()?,
             stop,
@@ -146,15 +186,15 @@ impl GlobalOptions {
     }
 
     /// Opens the store. When `stop` is cancelled, captures seal what they have.
-    pub(crate) async fn open_store(&self, stop: CancellationToken) -> Result<OpenStore> {
+    async fn open_store(&self, access: StoreAccess, stop: CancellationToken) -> Result<OpenStore> {
         let folder = self.store_folder()?;
-        OpenStore::open(&folder, stop)
+        OpenStore::open(access, &folder, stop)
             .await
             .with_context(|| format!("cannot open the store {}", folder.display()))
     }
 
     /// The folder of the store, by --store, the environment or default.
-    fn store_folder(&self) -> Result<PathBuf> {
+    pub(crate) fn store_folder(&self) -> Result<PathBuf> {
         let given = self.store.clone();
         match given.or(BackendArguments::from_environment()?.store) {
             Some(folder) => Ok(folder),
@@ -169,9 +209,27 @@ impl GlobalOptions {
             let login = ["SUDO_USER", "USER", "LOGNAME"]
                 .into_iter()
                 .find_map(|name| std::env::var(name).ok());
-            let name = login.unwrap_or_else(|| format!("uid {}", rustix::process::getuid()));
-            Name::escaped(&name)
+            Name::escaped(&login.unwrap_or_else(account_on_host))
         })
+    }
+}
+
+/// The account of this process, for services and containers that have no login: `root@web-1`.
+fn account_on_host() -> String {
+    let uid = rustix::process::getuid();
+    // Only local accounts: a directory may be what the incident is about.
+    let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let number = uid.as_raw().to_string();
+    let name = accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == number).then(|| name.to_owned())
+    });
+    let name = name.unwrap_or_else(|| format!("uid {number}"));
+    let host = rustix::system::uname();
+    match host.nodename().to_string_lossy() {
+        host if host.is_empty() => name,
+        host => format!("{name}@{host}"),
     }
 }
 

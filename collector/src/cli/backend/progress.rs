@@ -24,39 +24,36 @@ const SECOND: i128 = 1_000_000_000;
 pub(in crate::cli) struct CaptureDisplay {
     line: ProgressLine,
     quiet: bool,
-    /// What Ctrl-C does.
-    interrupt_hint: &'static str,
     /// When the last plain lines were written.
     reported: Instant,
     running: Vec<CaptureProgress>,
 }
 
 impl CaptureDisplay {
-    pub(in crate::cli) fn new(quiet: bool, interrupt_hint: &'static str) -> Self {
+    pub(in crate::cli) fn new(quiet: bool) -> Self {
         Self {
             line: ProgressLine::new(quiet),
             quiet,
-            interrupt_hint,
             reported: Instant::now(),
             running: Vec::new(),
         }
     }
 
-    /// Shows the captures that are running now.
-    pub(in crate::cli) fn show(&mut self, running: Vec<CaptureProgress>) {
+    /// Shows the captures that are running now. `interrupt_hint` says what Ctrl-C does.
+    pub(in crate::cli) fn show(&mut self, running: Vec<CaptureProgress>, interrupt_hint: &str) {
         self.report_ended(&running);
         self.running = running;
         if self.line.is_shown() {
-            let (running, hint) = (&self.running, self.interrupt_hint);
+            let running = &self.running;
             if running.is_empty() {
                 self.line.clear();
             } else {
                 self.line
-                    .draw(|| describe_progress(running, hint, clock::now()));
+                    .draw(|| describe_progress(running, interrupt_hint, clock::now()));
             }
         } else if !self.quiet && self.reported.elapsed() >= PLAIN_INTERVAL {
             self.reported = Instant::now();
-            let text = describe_progress(&self.running, self.interrupt_hint, clock::now());
+            let text = describe_progress(&self.running, interrupt_hint, clock::now());
             for line in text.lines() {
                 let _ = writeln!(io::stderr(), "exhibit: {}", safe(line.trim_end()));
             }

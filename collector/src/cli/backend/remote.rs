@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,10 +27,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::attach;
 use super::super::interrupt::EXIT_INTERRUPTED;
+use super::super::output::OutputClosed;
 use super::selection::path_variable;
 use super::{
     AttachRequest, AttachmentResult, Backend, CaptureDisplay, ChunkVisitor, EventFeed, PlanTarget,
-    Visitor,
+    Visitor, bundle_file,
 };
 use client::config::ProfileName;
 use client::keys::{KeyHistory, state_folder};
@@ -253,7 +255,7 @@ impl Backend for RemoteBackend {
     /// token that may not read events only polls.
     async fn finish_captures(&self, id: &IncidentId, quiet: bool) -> Result<()> {
         let (mut display, mut events) = (
-            CaptureDisplay::new(quiet, "Ctrl-C ends only the watching"),
+            CaptureDisplay::new(quiet),
             EventSubscription::new(self.client.clone(), id.clone(), 0),
         );
         // The poll decides about outages: events come only while something happens.
@@ -274,7 +276,7 @@ impl Backend for RemoteBackend {
                 }
                 event = events.next(), if is_subscribed => match event {
                     Ok(StreamEvent::Progress(captures)) => {
-                        display.show(captures);
+                        display.show(captures, "Ctrl-C ends only the watching");
                     }
                     // An entry may be the end of the last capture: the check need not wait for its
                     // turn.
@@ -451,7 +453,7 @@ impl Backend for RemoteBackend {
         quiet: bool,
     ) -> Result<(Digest, PathBuf)> {
         let id = self.resolve_bundle_id(id_prefix).await?;
-        let to = to.map_or_else(|| format!("{}.tar", id.hex()).into(), Path::to_owned);
+        let to = bundle_file(to, &id);
         // The caller can only act on some of the failures; these say how.
         match self.download(id, &to, quiet).await {
             Ok(()) => Ok((id, to)),
@@ -463,6 +465,26 @@ impl Backend for RemoteBackend {
             }
             Err(error) => Err(error).with_context(|| format!("cannot fetch {id} into {}", to.display())),
         }
+    }
+
+    /// The bundle is verified in a file before its first byte is written.
+    async fn stream_bundle(&self, id_prefix: &str) -> Result<()> {
+        let random = platform::random_hex::<8>().map_err(ClientError::Randomness)?;
+        let folder = std::env::temp_dir().join(format!("exhibit-fetch-{random}"));
+        let mut builder = fs::DirBuilder::new();
+        builder.mode(0o700).create(&folder)?;
+        let copied = async {
+            let (_, file) = self
+                .fetch_bundle(id_prefix, Some(&folder), self.quiet)
+                .await?;
+            match io::copy(&mut File::open(file)?, &mut io::stdout()) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(OutputClosed.into()),
+                copied => Ok(copied.map(drop)?),
+            }
+        }
+        .await;
+        let _ = fs::remove_dir_all(&folder); // the system removes what is left in its folder
+        copied
     }
 
     async fn public_key_file(&self) -> Result<PathBuf> {

@@ -102,6 +102,27 @@ pub enum BlobError {
 }
 
 impl BlobError {
+    /// True if the bucket was unreachable or failed, so that the same call may succeed later.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Store { .. } | Self::Folder { .. } | Self::StorageFull { .. } => true,
+            Self::Refused { status, .. } => *status >= 500 || *status == 429,
+            Self::Key { .. }
+            | Self::Exists { .. }
+            | Self::NotFound { .. }
+            | Self::TooLarge { .. }
+            | Self::Contended { .. }
+            | Self::WriteFile { .. }
+            | Self::ReadFile { .. }
+            | Self::Config(_)
+            | Self::OpenFolder { .. }
+            | Self::Overwrites { .. }
+            | Self::NoObjectLock { .. }
+            | Self::NotLocked { .. } => false,
+        }
+    }
+
     pub(super) fn of_io(attempt: &'static str, key: &str, cause: io::Error) -> Self {
         let key = key.to_owned();
         match cause.kind() {

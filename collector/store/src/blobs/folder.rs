@@ -73,6 +73,20 @@ impl ObjectContent for File {
 }
 
 impl BlobFolder {
+    /// Opens the folder at `root` and changes nothing in it.
+    pub(super) fn open_to_read(root: &Path) -> Result<Self, BlobError> {
+        let fail = |cause| BlobError::OpenFolder {
+            path: root.to_owned(),
+            cause,
+        };
+        let root = root.canonicalize().map_err(fail)?;
+        Ok(Self {
+            identity: FileIdentity::of(&root).map_err(fail)?,
+            root,
+            synced: Arc::default(),
+        })
+    }
+
     /// Opens the folder at `root`, creates it if absent, and removes the unfinished files of killed
     /// processes.
     pub(super) fn open(root: &Path) -> Result<Self, BlobError> {

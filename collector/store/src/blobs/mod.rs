@@ -21,6 +21,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -29,8 +30,10 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::OnceCell;
 
 use super::blocking;
+use crate::database::OUTAGE_SECONDS_MAX;
 use folder::BlobFolder;
 use s3::{S3Bucket, UploadSource};
 
@@ -46,10 +49,30 @@ const GET_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// folder as well.
 const KEY_BYTES_MAX: usize = 512;
 
+/// How a blob store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobsAccess {
+    /// How long one call retries while a bucket is unreachable.
+    pub patience: Duration,
+    /// True if a folder must not be changed.
+    pub read_only: bool,
+}
+
+impl Default for BlobsAccess {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(OUTAGE_SECONDS_MAX),
+            read_only: false,
+        }
+    }
+}
+
 /// The blob store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Blobs {
     backend: BlobBackend,
+    /// Set once [`Blobs::check`] has passed: nothing is written to a bucket before.
+    checked: Arc<OnceCell<()>>,
     /// Reads and lists the objects of `backend`.
     reader: Arc<dyn ObjectStore>,
 }
@@ -98,16 +121,25 @@ impl BlobReader {
 
 impl Blobs {
     /// Opens the store. Creates an absent folder, and removes the unfinished files of killed
-    /// processes from it. Sends no request to a bucket; [`Blobs::check`] does.
+    /// processes from it. Sends no request to a bucket; the first write and [`Blobs::check`] do.
     ///
     /// # Errors
     /// [`BlobError::Config`] and [`BlobError::OpenFolder`].
     pub async fn open(config: &BlobsConfig) -> Result<Self, BlobError> {
+        Self::open_with(config, BlobsAccess::default()).await
+    }
+
+    /// The same, with another patience, or without changing a folder.
+    ///
+    /// # Errors
+    /// As for [`Blobs::open`].
+    pub async fn open_with(config: &BlobsConfig, access: BlobsAccess) -> Result<Self, BlobError> {
         if config.location.starts_with("s3://") {
-            let s3 = S3Bucket::open(config)?;
+            let s3 = S3Bucket::open(config, access.patience)?;
             return Ok(Self {
                 reader: s3.reader(),
                 backend: BlobBackend::S3(s3),
+                checked: Arc::default(),
             });
         }
         let root = PathBuf::from(&config.location);
@@ -122,7 +154,14 @@ impl Blobs {
                 "blobs.lock needs a bucket: a folder cannot be locked".to_owned(),
             ));
         }
-        let folder = blocking(move || BlobFolder::open(&root)).await?;
+        let folder = blocking(move || {
+            if access.read_only {
+                BlobFolder::open_to_read(&root)
+            } else {
+                BlobFolder::open(&root)
+            }
+        });
+        let folder = folder.await?;
         let reader =
             LocalFileSystem::new_with_prefix(folder.root()).map_err(|cause| BlobError::Store {
                 attempt: "open",
@@ -131,24 +170,39 @@ impl Blobs {
             })?;
         Ok(Self {
             backend: BlobBackend::Folder(folder),
+            checked: Arc::default(),
             reader: Arc::new(reader),
         })
     }
 
-    /// Checks at the start of the program that the store is writable, does not overwrite objects,
-    /// and can lock them if configured.
+    /// The same store, whose writes to a bucket retry for `patience`.
+    #[must_use]
+    pub fn with_write_patience(&self, patience: Duration) -> Self {
+        let backend = match &self.backend {
+            BlobBackend::Folder(folder) => BlobBackend::Folder(folder.clone()),
+            BlobBackend::S3(s3) => BlobBackend::S3(s3.with_write_patience(patience)),
+        };
+        Self {
+            backend,
+            ..self.clone()
+        }
+    }
+
+    /// Checks that the store is writable, does not overwrite objects, and can lock them if
+    /// configured. Once this has passed, it returns at once.
     ///
     /// # Errors
     /// [`BlobError::NoObjectLock`], [`BlobError::Overwrites`], [`BlobError::Refused`] if a right is
     /// missing, and failures of the store.
     pub async fn check(&self) -> Result<(), BlobError> {
-        match &self.backend {
+        let checked = self.checked.get_or_try_init(async || match &self.backend {
             BlobBackend::Folder(folder) => {
                 let folder = folder.clone();
                 blocking(move || folder.check()).await
             }
             BlobBackend::S3(s3) => s3.check().await,
-        }
+        });
+        checked.await.map(|_| ())
     }
 
     /// Stores `bytes` as the object `key`. Durable when this returns. Idempotent for the same
@@ -165,6 +219,7 @@ impl Blobs {
                 blocking(move || folder.put(path.as_ref(), bytes.as_ref())).await
             }
             BlobBackend::S3(s3) => {
+                self.check().await?;
                 s3.put(key, &UploadSource::Bytes(bytes), BlobKind::Staged)
                     .await
             }
@@ -191,6 +246,7 @@ impl Blobs {
                 blocking(move || folder.put(path.as_ref(), &content)).await
             }
             BlobBackend::S3(s3) => {
+                self.check().await?;
                 let bytes = content.metadata().map_err(fail)?.len();
                 s3.put(
                     key,
@@ -296,14 +352,7 @@ impl Blobs {
         match &self.backend {
             // A dead process of this machine has no request on the way.
             BlobBackend::Folder(_) => Ok(!self.exists(key).await?),
-            BlobBackend::S3(s3) => match s3
-                .put(
-                    key,
-                    &UploadSource::Bytes(Bytes::from_static(TOMBSTONE)),
-                    BlobKind::Staged,
-                )
-                .await
-            {
+            BlobBackend::S3(_) => match self.put(key, Bytes::from_static(TOMBSTONE)).await {
                 Ok(()) => Ok(true),
                 Err(BlobError::Exists { .. }) => Ok(false),
                 Err(error) => Err(error),

@@ -1,12 +1,18 @@
 //! Opens a database: connection settings and migrations.
 
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::file::{StorageFault, path_of, read_only_urls};
+use super::retry::RetryState;
 use super::{
     Database, DatabaseEngine, DatabaseError, FileIdentity, OUTAGE_SECONDS_MAX, TransactionError,
 };
@@ -16,6 +22,9 @@ const CONNECTIONS_MAX: u32 = 8;
 
 /// How long an attempt waits for a free connection before it fails.
 const ACQUIRE_SECONDS_MAX: u64 = 5;
+
+/// How long one connection may take to be made.
+const CONNECT_SECONDS_MAX: u64 = 3;
 
 /// Takes the advisory lock that lets one process at a time migrate a PostgreSQL. The number is
 /// "exhibit" in ASCII.
@@ -37,6 +46,13 @@ const SQLITE_SETTINGS: &str = "\
     PRAGMA foreign_keys = ON; \
     PRAGMA temp_store = MEMORY";
 
+/// Settings of each connection to an SQLite that is only read. The mode of the journal stays, since
+/// setting it is a write.
+const SQLITE_READ_ONLY_SETTINGS: &str = "\
+    PRAGMA busy_timeout = 10000; \
+    PRAGMA temp_store = MEMORY; \
+    PRAGMA query_only = ON";
+
 /// Settings of each PostgreSQL connection that writes. They make a statement outside an explicit
 /// transaction serializable as well.
 const POSTGRES_WRITER_SETTINGS: &str =
@@ -45,14 +61,36 @@ const POSTGRES_WRITER_SETTINGS: &str =
 /// Settings of each PostgreSQL connection that reads.
 const POSTGRES_READER_SETTINGS: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY";
 
+/// How a database is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DatabaseAccess {
+    /// How long to retry while the database is unreachable.
+    pub(crate) patience: Duration,
+    /// How long one attempt waits for a free connection of the pool.
+    pub(crate) acquire_max: Duration,
+    /// True if a file that cannot be written is opened for reading.
+    pub(crate) may_be_read_only: bool,
+}
+
+impl Default for DatabaseAccess {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(OUTAGE_SECONDS_MAX),
+            acquire_max: Duration::from_secs(ACQUIRE_SECONDS_MAX),
+            may_be_read_only: false,
+        }
+    }
+}
+
 impl Database {
     /// Opens the database at `url`, `sqlite:///path/to/exhibit.db` (created if absent) or
     /// `postgres://user@host/name`.
     ///
     /// # Errors
-    /// [`DatabaseError::Url`], [`DatabaseError::Open`] if the database rejects the connection, and
-    /// [`DatabaseError::Outage`] if it stays unreachable for [`OUTAGE_SECONDS_MAX`].
-    pub(crate) async fn open(url: &str) -> Result<Self, DatabaseError> {
+    /// [`DatabaseError::Url`], [`DatabaseError::Open`] if the database rejects the connection,
+    /// [`DatabaseError::ReadOnly`], [`DatabaseError::StorageFull`], and [`DatabaseError::Outage`] if
+    /// it stays unreachable.
+    pub(crate) async fn open(url: &str, access: DatabaseAccess) -> Result<Self, DatabaseError> {
         sqlx::any::install_default_drivers();
         let parsed = Url::parse(url).map_err(|_| DatabaseError::Url(without_password(url)))?;
         let (engine, writers_max, write, read) = match parsed.scheme() {
@@ -69,36 +107,67 @@ impl Database {
             url: without_password(url),
             cause,
         };
-        let pool = |connections_max, settings| {
-            pool(engine, parsed.clone(), connections_max, settings).map_err(fail)
+        let mut connect_options = options(engine, parsed.clone()).map_err(fail)?;
+        let folder = match engine {
+            DatabaseEngine::Sqlite => path_of(&parsed).parent().map(Path::to_owned),
+            DatabaseEngine::Postgres => None,
         };
-        let patience = Duration::from_secs(OUTAGE_SECONDS_MAX);
-        let mut database = Self {
-            engine,
-            file: None,
-            writers: pool(writers_max, write)?,
-            readers: pool(CONNECTIONS_MAX, read)?,
-            patience,
+        let (mut write, mut read, mut read_only) = (write, read, None);
+        let fault_of_folder = || folder.as_deref().and_then(StorageFault::of);
+        let opened = match fault_of_folder() {
+            // SQLite would open the file all the same, and fail at the first write.
+            Some(StorageFault::ReadOnly) => Err(None),
+            // A connection of its own, because a pool hides why it cannot connect.
+            Some(StorageFault::Full) | None => probe(&connect_options, write, access.patience)
+                .await
+                .map_err(Some),
         };
-        // The pools connect lazily: without a first transaction, a wrong URL or password would only
-        // show at the first call.
-        let probe = database
-            .write("open the database", |db, _| async move { Ok((db, ())) })
-            .await;
-        probe.map_err(|error| match error {
-            DatabaseError::Statement { cause, .. } => fail(cause),
-            DatabaseError::Url(_)
-            | DatabaseError::Open { .. }
-            | DatabaseError::Migrate(_)
-            | DatabaseError::StorageFull { .. }
-            | DatabaseError::Outage { .. } => error,
-        })?;
-        if engine == DatabaseEngine::Sqlite {
-            // A database in memory has no file, and needs no check.
-            let path = parsed.to_file_path().ok();
-            database.file = path.and_then(|path| FileIdentity::of(&path).ok());
+        if let Err(error) = opened {
+            let (Some(fault), Some(folder)) = (fault_of_folder(), &folder) else {
+                return Err(match error {
+                    Some(DatabaseError::Statement { cause, .. }) => fail(cause),
+                    Some(error) => error,
+                    None => fail(sqlx::Error::PoolClosed),
+                });
+            };
+            let readable = match access.may_be_read_only {
+                true => first_readable(engine, &parsed).await,
+                false => None,
+            };
+            connect_options = readable.ok_or_else(|| fault.error(OPEN, folder))?;
+            (write, read) = (SQLITE_READ_ONLY_SETTINGS, SQLITE_READ_ONLY_SETTINGS);
+            read_only = Some(fault);
         }
-        Ok(database)
+        let pool = |connections_max, settings| {
+            pool(
+                engine,
+                connect_options.clone(),
+                connections_max,
+                settings,
+                access.acquire_max,
+            )
+        };
+        // A database in memory has no file, and needs no check.
+        let file = match engine {
+            DatabaseEngine::Sqlite => FileIdentity::of(&path_of(&parsed)).ok(),
+            DatabaseEngine::Postgres => None,
+        };
+        Ok(Self {
+            engine,
+            file,
+            writers: pool(writers_max, write),
+            readers: pool(CONNECTIONS_MAX, read),
+            patience: access.patience,
+            stop: CancellationToken::new(),
+            connect_options,
+            folder,
+            read_only,
+        })
+    }
+
+    /// Why no connection can be made; `None` if one can.
+    pub(super) async fn connection_fault(&self) -> Option<sqlx::Error> {
+        connect(&self.connect_options, "SELECT 1").await.err()
     }
 
     /// Applies the `migrations`, given as name and SQL, that `table` does not list yet, and lists
@@ -176,15 +245,71 @@ async fn is_usable<C: Connection>(connection: &mut C) -> Result<bool, sqlx::Erro
     Ok(!connection.is_in_transaction())
 }
 
+/// What an error at opening names as the attempt.
+const OPEN: &str = "open the database";
+
+/// Connects once and disconnects, and retries for `patience` while the database is unreachable.
+async fn probe(
+    options: &AnyConnectOptions,
+    settings: &'static str,
+    patience: Duration,
+) -> Result<(), DatabaseError> {
+    let mut retry = RetryState::begin(OPEN, patience);
+    loop {
+        match connect(options, settings).await {
+            Ok(()) => return Ok(()),
+            Err(cause) => retry.pause::<DatabaseError>(cause.into(), None).await?,
+        }
+    }
+}
+
+async fn connect(options: &AnyConnectOptions, settings: &'static str) -> Result<(), sqlx::Error> {
+    let connecting = async {
+        let mut connection = options.connect().await?;
+        connection.execute(settings).await?;
+        connection.close().await
+    };
+    let limit = Duration::from_secs(CONNECT_SECONDS_MAX);
+    timeout(limit, connecting).await.unwrap_or_else(|_| {
+        Err(sqlx::Error::Io(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the database does not answer",
+        )))
+    })
+}
+
+/// The options with which a database can be read that cannot be written.
+async fn first_readable(engine: DatabaseEngine, url: &Url) -> Option<AnyConnectOptions> {
+    for url in read_only_urls(url) {
+        let options = options(engine, url).ok()?;
+        // A first statement: SQLite opens its files only then.
+        if connect(&options, "SELECT count(*) FROM sqlite_schema")
+            .await
+            .is_ok()
+        {
+            return Some(options);
+        }
+    }
+    None
+}
+
+fn options(engine: DatabaseEngine, mut url: Url) -> Result<AnyConnectOptions, sqlx::Error> {
+    if engine == DatabaseEngine::Sqlite && !url.query_pairs().any(|(name, _)| name == "mode") {
+        url.query_pairs_mut().append_pair("mode", "rwc");
+    }
+    Ok(AnyConnectOptions::from_url(&url)?.disable_statement_logging())
+}
+
 fn pool(
     engine: DatabaseEngine,
-    mut url: Url,
+    connect_options: AnyConnectOptions,
     connections_max: u32,
     settings: &'static str,
-) -> Result<AnyPool, sqlx::Error> {
+    acquire: Duration,
+) -> AnyPool {
     let mut options = AnyPoolOptions::new()
         .max_connections(connections_max)
-        .acquire_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX))
+        .acquire_timeout(acquire)
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 if engine == DatabaseEngine::Postgres {
@@ -194,14 +319,11 @@ fn pool(
             })
         });
     if engine == DatabaseEngine::Sqlite {
-        if !url.query_pairs().any(|(name, _)| name == "mode") {
-            url.query_pairs_mut().append_pair("mode", "rwc");
-        }
         options = options
             .after_release(|connection, _| Box::pin(is_usable(connection)))
             .test_before_acquire(false); // only a server can drop a connection
     }
-    Ok(options.connect_lazy_with(AnyConnectOptions::from_url(&url)?.disable_statement_logging()))
+    options.connect_lazy_with(connect_options)
 }
 
 /// The URL for error texts, which end up in logs.

@@ -1,5 +1,7 @@
 //! Errors of a database, grouped by who must act.
 
+use std::path::{Path, PathBuf};
+
 /// A failed call to the database. It has changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
@@ -19,11 +21,19 @@ pub enum DatabaseError {
     /// A newer version of this program created the tables, or this user may not create them.
     #[error("cannot migrate the tables of the database")]
     Migrate(#[source] Box<sqlx::migrate::MigrateError>),
-    #[error("cannot {attempt}: no room left for the database")]
+    #[error("cannot {attempt}: no room left {}", room_of(folder.as_deref()))]
     StorageFull {
         attempt: &'static str,
+        /// The folder of a database that is a file.
+        folder: Option<PathBuf>,
         #[source]
-        cause: sqlx::Error,
+        cause: Option<sqlx::Error>,
+    },
+    /// The file system is mounted read-only, or this user may not write to the database's file.
+    #[error("cannot {attempt}: the store is read-only ({})", folder.display())]
+    ReadOnly {
+        attempt: &'static str,
+        folder: PathBuf,
     },
 
     // The machine failed.
@@ -44,4 +54,11 @@ pub enum DatabaseError {
         #[source]
         cause: sqlx::Error,
     },
+}
+
+fn room_of(folder: Option<&Path>) -> String {
+    folder.map_or_else(
+        || "for the database".to_owned(),
+        |folder| format!("in {}", folder.display()),
+    )
 }

@@ -13,17 +13,25 @@
 
 mod connect;
 mod error;
+mod file;
 mod identity;
 mod retry;
 pub(crate) mod rows;
 
+pub(crate) use connect::DatabaseAccess;
 pub use error::DatabaseError;
 pub(crate) use identity::FileIdentity;
-pub(crate) use retry::{EarlierAttempts, OUTAGE_SECONDS_MAX, TransactionError};
+pub use retry::OUTAGE_SECONDS_MAX;
+pub(crate) use retry::{EarlierAttempts, TransactionError};
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::AnyPool;
+use sqlx::any::AnyConnectOptions;
+use tokio_util::sync::CancellationToken;
+
+use file::StorageFault;
 
 /// Connection pools of one database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -37,6 +45,14 @@ pub(crate) struct Database {
     file: Option<FileIdentity>,
     /// How long one call keeps retrying while the database is unreachable.
     patience: Duration,
+    /// Once cancelled, nobody waits for a database that is away.
+    stop: CancellationToken,
+    /// To ask for the cause of a failure: a pool only says that it has waited in vain.
+    connect_options: AnyConnectOptions,
+    /// The folder of a database that is a file.
+    folder: Option<PathBuf>,
+    /// Why the database was opened for reading only; `None` if it can be written.
+    read_only: Option<StorageFault>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,5 +85,26 @@ impl Database {
             patience,
             ..self.clone()
         }
+    }
+
+    /// The same database, whose calls stop retrying when `stop` is cancelled.
+    pub(crate) fn with_stop(&self, stop: CancellationToken) -> Self {
+        Self {
+            stop,
+            ..self.clone()
+        }
+    }
+
+    /// Why it was opened for reading only.
+    pub(crate) fn read_only_cause(&self) -> Option<&'static str> {
+        self.read_only.map(|fault| match fault {
+            StorageFault::ReadOnly => "the store is read-only",
+            StorageFault::Full => "the store's disk is full",
+        })
+    }
+
+    /// True if it was opened for reading only.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only.is_some()
     }
 }

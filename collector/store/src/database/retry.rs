@@ -1,6 +1,7 @@
 //! Transactions that are retried through a short outage of the database.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -8,13 +9,20 @@ use sqlx::{Any, Transaction};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
+use super::file::StorageFault;
 use super::{Database, DatabaseEngine, DatabaseError};
 use platform::backoff::Backoff;
 use platform::random_fraction;
 
 /// How long one call keeps retrying: longer than a failover or upgrade of PostgreSQL takes, shorter
 /// than callers are willing to wait.
-pub(crate) const OUTAGE_SECONDS_MAX: u64 = 120;
+pub const OUTAGE_SECONDS_MAX: u64 = 120;
+
+/// The same once the process was told to stop.
+const STOPPING_SECONDS_MAX: u64 = 5;
+
+/// Waits between two lines of the log that say that the database is unreachable.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long one attempt may take before its connection counts as dead. The longest transaction, a
 /// batch of facts, takes seconds.
@@ -64,6 +72,7 @@ impl Database {
         E: From<DatabaseError>,
         F: Future<Output = Result<(Tx, T), TransactionError<E>>>,
     {
+        self.check_writable(attempt)?;
         self.check_file(attempt)?;
         let mut retry = RetryState::begin(attempt, self.patience);
         loop {
@@ -74,13 +83,12 @@ impl Database {
             .await
             {
                 Ok(Ok(value)) => return Ok(value),
-                Ok(Err(error)) => retry.pause(error).await?,
+                Ok(Err(error)) => self.pause(&mut retry, error).await?,
                 Err(_) => {
                     // The time may have run out during the commit.
                     retry.earlier = EarlierAttempts::Unknown;
-                    retry
-                        .pause(TransactionError::Database(response_timeout()))
-                        .await?;
+                    let error = TransactionError::Database(response_timeout());
+                    self.pause(&mut retry, error).await?;
                 }
             }
         }
@@ -140,6 +148,7 @@ impl Database {
         E: From<DatabaseError>,
         F: Future<Output = Result<T, TransactionError<E>>>,
     {
+        self.check_writable(attempt)?;
         self.check_file(attempt)?;
         self.retry(attempt, || async {
             work(self.writers.acquire().await?).await
@@ -160,9 +169,49 @@ impl Database {
                 .unwrap_or_else(|_| Err(response_timeout().into()))
             {
                 Ok(value) => return Ok(value),
-                Err(error) => retry.pause(error).await?,
+                Err(error) => self.pause(&mut retry, error).await?,
             }
         }
+    }
+
+    /// Fails if the database was opened for reading only.
+    fn check_writable(&self, attempt: &'static str) -> Result<(), DatabaseError> {
+        match (self.read_only, &self.folder) {
+            (Some(fault), Some(folder)) => Err(fault.error(attempt, folder)),
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
+    /// Waits before the next attempt; at the end of the patience, finds out what is wrong.
+    async fn pause<E: From<DatabaseError>>(
+        &self,
+        retry: &mut RetryState,
+        error: TransactionError<E>,
+    ) -> Result<(), E> {
+        if self.stop.is_cancelled() {
+            retry.patience = retry
+                .patience
+                .min(Duration::from_secs(STOPPING_SECONDS_MAX));
+        }
+        let error = match error {
+            // A pool only says that it has waited in vain.
+            TransactionError::Database(sqlx::Error::PoolTimedOut)
+                if retry.is_over() || retry.will_warn() =>
+            {
+                let fault = self.connection_fault().await;
+                TransactionError::Database(fault.unwrap_or(sqlx::Error::PoolTimedOut))
+            }
+            TransactionError::Database(cause) if is_fault_of_storage(&cause) => {
+                let folder = self.folder.as_deref();
+                match folder.and_then(|folder| Some((StorageFault::of(folder)?, folder))) {
+                    Some((fault, folder)) => return Err(fault.error(retry.attempt, folder).into()),
+                    None => TransactionError::Database(cause),
+                }
+            }
+            TransactionError::Database(cause) => TransactionError::Database(cause),
+            TransactionError::Rejected(error) => TransactionError::Rejected(error),
+        };
+        retry.pause(error, self.folder.as_deref()).await
     }
 }
 
@@ -174,30 +223,47 @@ fn response_timeout() -> sqlx::Error {
 }
 
 /// The attempts of one call, up to a deadline.
-struct RetryState {
+pub(super) struct RetryState {
     attempt: &'static str,
     begun: Instant,
     patience: Duration,
     retries: u32,
     earlier: EarlierAttempts,
+    /// When the log was last told of an outage.
+    warned: Option<Instant>,
 }
 
 impl RetryState {
-    fn begin(attempt: &'static str, patience: Duration) -> Self {
+    pub(super) fn begin(attempt: &'static str, patience: Duration) -> Self {
         Self {
             attempt,
             begun: Instant::now(),
             patience,
             retries: 0,
             earlier: EarlierAttempts::RolledBack,
+            warned: None,
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.begun.elapsed() > self.patience
+    }
+
+    /// True if the log was not told of this outage a moment ago.
+    fn will_warn(&self) -> bool {
+        self.warned
+            .is_none_or(|at| at.elapsed() >= WARNING_INTERVAL)
     }
 
     /// Waits before the next attempt, longer each time.
     ///
     /// # Errors
     /// An error that waiting cannot mend, and any error once the deadline has passed.
-    async fn pause<E: From<DatabaseError>>(&mut self, error: TransactionError<E>) -> Result<(), E> {
+    pub(super) async fn pause<E: From<DatabaseError>>(
+        &mut self,
+        error: TransactionError<E>,
+        folder: Option<&Path>,
+    ) -> Result<(), E> {
         let attempt = self.attempt;
         let cause = match error {
             TransactionError::Rejected(error) => return Err(error),
@@ -206,7 +272,12 @@ impl RetryState {
         let fault = classify(&cause);
         let patience = match fault {
             DatabaseFault::DiskFull => {
-                return Err(DatabaseError::StorageFull { attempt, cause }.into());
+                return Err(DatabaseError::StorageFull {
+                    attempt,
+                    folder: folder.map(Path::to_owned),
+                    cause: Some(cause),
+                }
+                .into());
             }
             DatabaseFault::Permanent => {
                 return Err(DatabaseError::Statement { attempt, cause }.into());
@@ -224,8 +295,9 @@ impl RetryState {
             }
             .into());
         }
-        if fault == DatabaseFault::Unreachable {
+        if fault == DatabaseFault::Unreachable && self.will_warn() {
             warn!(attempt, %cause, "the database is unreachable, trying again");
+            self.warned = Some(Instant::now());
         }
         // Jitter keeps transactions in conflict from colliding again.
         sleep(BACKOFF.equal_jitter(self.retries, random_fraction())).await;
@@ -245,6 +317,19 @@ enum DatabaseFault {
     DiskFull,
     /// A retry would fail again.
     Permanent,
+}
+
+/// True for errors of SQLite about its files: read-only, I/O, cannot open. Their text does not say
+/// whether the disk is full.
+fn is_fault_of_storage(error: &sqlx::Error) -> bool {
+    let code = match error {
+        sqlx::Error::Database(error) => error.code(),
+        _ => None,
+    };
+    // The five characters of an SQLSTATE can be digits, too; SQLite's codes have at most four.
+    code.filter(|code| code.len() < 5)
+        .and_then(|code| code.parse::<u32>().ok())
+        .is_some_and(|code| matches!(code & 0xff, 8 | 10 | 14))
 }
 
 fn classify(error: &sqlx::Error) -> DatabaseFault {

@@ -45,7 +45,9 @@ pub use worker::WorkerName;
 
 use std::time::Duration;
 
-use super::database::Database;
+use tokio_util::sync::CancellationToken;
+
+use super::database::{Database, DatabaseAccess};
 
 type TransactionError = super::database::TransactionError<LedgerError>;
 
@@ -73,9 +75,63 @@ impl Ledger {
     /// [`DatabaseError`](super::database::DatabaseError): the URL is wrong, the database rejects the
     /// connection or is unreachable, or a newer version has migrated its tables.
     pub async fn open(url: &str) -> Result<Self, LedgerError> {
-        let db = Database::open(url).await?;
+        let db = Database::open(url, DatabaseAccess::default()).await?;
         db.migrate(MIGRATIONS_TABLE, MIGRATIONS).await?;
         Ok(Self { db })
+    }
+
+    /// The same for a command for which somebody waits: an unreachable database fails after
+    /// `patience`, and a file that cannot be written is opened for reading, whose tables must exist.
+    ///
+    /// # Errors
+    /// As for [`Ledger::open`].
+    pub async fn open_for_command(url: &str, patience: Duration) -> Result<Self, LedgerError> {
+        let access = DatabaseAccess {
+            patience,
+            // As long: a command makes few calls at once.
+            acquire_max: patience,
+            may_be_read_only: true,
+        };
+        let db = Database::open(url, access).await?;
+        if !db.is_read_only() {
+            db.migrate(MIGRATIONS_TABLE, MIGRATIONS).await?;
+        }
+        Ok(Self { db })
+    }
+
+    /// The same for a command that writes much, such as a capture: a file that cannot be written is
+    /// an error.
+    ///
+    /// # Errors
+    /// As for [`Ledger::open`].
+    pub async fn open_for_capture(url: &str, patience: Duration) -> Result<Self, LedgerError> {
+        let access = DatabaseAccess {
+            patience,
+            ..DatabaseAccess::default()
+        };
+        let db = Database::open(url, access).await?;
+        db.migrate(MIGRATIONS_TABLE, MIGRATIONS).await?;
+        Ok(Self { db })
+    }
+
+    /// True if it was opened for reading only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.db.is_read_only()
+    }
+
+    /// Why it was opened for reading only.
+    #[must_use]
+    pub fn read_only_cause(&self) -> Option<&'static str> {
+        self.db.read_only_cause()
+    }
+
+    /// The same ledger, whose calls stop retrying when `stop` is cancelled.
+    #[must_use]
+    pub fn with_stop(&self, stop: CancellationToken) -> Self {
+        Self {
+            db: self.db.with_stop(stop),
+        }
     }
 
     /// The same ledger, whose calls keep retrying for `patience` while the database is unreachable.

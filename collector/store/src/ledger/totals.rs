@@ -12,6 +12,8 @@ pub struct LedgerTotals {
     pub incidents: u64,
     /// The number of passes in each state; every state occurs once.
     pub passes: Vec<(PassState, u64)>,
+    /// Of the failed passes, those whose source is not configured: nobody expects a bundle of it.
+    pub not_configured: u64,
     /// Total size of all bundles.
     pub bytes: u64,
     /// The coverage summary of each bundle, as JSON.
@@ -44,6 +46,14 @@ impl Ledger {
                     Ok((stage.state(was_begun), number(row, "count")?))
                 })
                 .await?;
+                // The plan is our own JSON. It is searched as text, since neither database is asked to
+                // parse it.
+                let count = query(
+                    "SELECT COUNT(*) AS count FROM passes WHERE stage = 'failed'
+                    AND plan LIKE '%\"passes\":[]%' AND plan LIKE '%\"why\":\"not-configured\"%'",
+                );
+                let not_configured =
+                    fetch_first(&mut db, count, |row| number(row, "count")).await?;
                 let select = query("SELECT coverage FROM bundles ORDER BY number");
                 let coverages = fetch_all(&mut db, select, |row| get(row, "coverage")).await?;
                 let passes = PassState::ALL.map(|state| {
@@ -53,6 +63,7 @@ impl Ledger {
                 Ok(LedgerTotals {
                     incidents: incidents.unwrap_or(0),
                     passes: passes.to_vec(),
+                    not_configured: not_configured.unwrap_or(0),
                     bytes: bytes.unwrap_or(0),
                     coverages,
                 })

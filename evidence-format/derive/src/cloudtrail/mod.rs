@@ -4,6 +4,7 @@
 //! Members are those of "CloudTrail record contents" in the CloudTrail User Guide. Each of them may
 //! be missing or of another type; an event has whatever remains.
 
+mod aggregated;
 mod arn;
 mod classes;
 mod details;
@@ -84,8 +85,12 @@ fn derive_element(record: &RecordContext<'_>, value: &Value, visit: &mut dyn FnM
     let (element, details) = match &inner {
         Some(inner) => (value, inner),
         None if value.get("eventName").is_some() => (&Value::Null, value),
+        None if aggregated::is_aggregated(value) => (&Value::Null, value),
         None => (value, &Value::Null),
     };
+    if aggregated::is_aggregated(details) {
+        return visit(event(aggregated::event_of(record, details)));
+    }
     let name = text_at(details, "/eventName").or(text_at(element, "/EventName"));
     let Some(name) = name else {
         return visit(event(ActivityEvent::unreadable(

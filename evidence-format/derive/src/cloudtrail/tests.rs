@@ -425,3 +425,48 @@ fn success_proves_objects_and_edges() {
         )]
     );
 }
+
+/// The User Guide's members, of the template API_ACTIVITY.
+#[test]
+fn aggregated_event_has_no_actor() {
+    let aggregated = json!({
+        "eventVersion": "1.0",
+        "accountId": "111122223333",
+        "eventId": "e-agg",
+        "eventCategory": "Aggregated",
+        "eventType": "AwsAggregatedEvent",
+        "awsRegion": "us-east-1",
+        "eventSource": "s3.amazonaws.com",
+        "timeWindow": {
+            "windowStart": "2026-11-20T08:00:00Z",
+            "windowEnd": "2026-11-20T08:05:00Z",
+            "windowSize": "PT5M"
+        },
+        "summary": {
+            "primaryDimension": {"dimension": "eventName", "statistics": [
+                {"name": "GetObject", "value": 1200}, {"name": "PutObject", "value": 4}
+            ]},
+            "details": [{"dimension": "userIdentity", "statistics": [
+                {"name": "arn:aws:iam::111122223333:user/mallory", "value": 1204}
+            ]}]
+        }
+    });
+    let inner = json!({"EventId": "e-agg", "CloudTrailEvent": aggregated.to_string()});
+    for bytes in [aggregated.to_string(), inner.to_string()] {
+        let derived = derive(bytes.as_bytes());
+        assert_eq!(derived.len(), 1, "no objects and edges: {derived:?}");
+        let [event] = &events(bytes.as_bytes())[..] else {
+            panic!("one event")
+        };
+        assert_eq!(
+            (&event.actor, &event.credential, event.targets.len()),
+            (&None, &None, 0)
+        );
+        assert_eq!(event.time_text, "2026-11-20T08:00:00Z");
+        assert_eq!(event.event_id.as_deref(), Some("e-agg"));
+        assert_eq!(
+            event.summary,
+            "1204 requests to s3, by eventName: GetObject 1200, PutObject 4 in us-east-1 until 2026-11-20T08:05:00Z"
+        );
+    }
+}

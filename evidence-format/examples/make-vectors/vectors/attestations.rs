@@ -106,6 +106,15 @@ fn sigstore_bundles() -> Vec<TestVector> {
             base64,
             text(SIG, |sig| format!("AA=={}", &sig[..84])),
         ),
+        vector(
+            "815-seventeen-timestamps",
+            "at most 16 timestamps",
+            set(
+                Sigstore(0),
+                "/verificationMaterial/timestampVerificationData",
+                json!({"rfc3161Timestamps": vec![json!({"signedTimestamp": "MAA="}); 17]}),
+            ),
+        ),
     ]
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::items::{TestItem, source_clock};
 use super::parts::BundleParts;
 use super::parts::DocumentKind::{Config, Statement};
-use super::{ExpectedFindings, TestVector, late, layers};
+use super::{ExpectedFindings, HOLDS, TestVector, late, layers};
 
 pub(super) fn vectors() -> Vec<TestVector> {
     let mut all = versions();
@@ -14,6 +14,8 @@ pub(super) fn vectors() -> Vec<TestVector> {
     all.extend(times());
     all.extend(consistency());
     all.extend(keys());
+    all.extend(windows());
+    all.extend(counts());
     all
 }
 
@@ -178,6 +180,12 @@ fn consistency() -> Vec<TestVector> {
             CONFIG,
         ),
         vector(
+            "443-more-records-than-leaves",
+            "4: `records` is at most `leaves`",
+            base("/items/0/records", json!(4)),
+            CONFIG,
+        ),
+        vector(
             "444-segment-list-that-is-the-disclosure-key",
             "4: no item's `segments` is the `disclosureKey`",
             key_as_list,
@@ -205,6 +213,149 @@ fn consistency() -> Vec<TestVector> {
             "448-seventeen-examples",
             "4: a gap has at most 16 examples",
             base("/items/0/coverage/gaps", json!([gap("vanished", 17)])),
+            CONFIG,
+        ),
+    ]
+}
+
+fn windows() -> Vec<TestVector> {
+    let window = |from: &str, until: &str| json!({"from": format!("2026-11-23T{from}Z"), "until": format!("2026-11-23T{until}Z")});
+    let (two, three, four) = ("14:00:00", "15:00:00", "16:00:00");
+    let coverage = |members: Value| {
+        BundleParts::base().edit(Config, move |config| {
+            let coverage = config["items"][0]["coverage"].as_object_mut();
+            let members = members.as_object().expect("an object").clone();
+            coverage.expect("an object").extend(members);
+        })
+    };
+    let order = "4: `from` is not after `until`";
+    let inside = "4: `effective` is inside `asked`";
+    let time = |time: &str| json!(format!("2026-11-23T{time}Z"));
+    vec![
+        vector(
+            "460-window-that-ends-before-it-begins",
+            order,
+            BundleParts::empty().set(Config, "/window", window(three, two)),
+            CONFIG,
+        ),
+        vector(
+            "461-asked-window-that-ends-before-it-begins",
+            order,
+            coverage(json!({"asked": window(three, two)})),
+            CONFIG,
+        ),
+        vector(
+            "462-effective-window-that-ends-later",
+            inside,
+            coverage(json!({"asked": window(two, three), "effective": window(two, four)})),
+            CONFIG,
+        ),
+        vector(
+            "463-effective-window-that-nobody-asked-for",
+            inside,
+            coverage(json!({"effective": window(two, three)})),
+            CONFIG,
+        ),
+        vector(
+            "464-last-event-before-the-first",
+            "4: `first` is not after `last`",
+            coverage(json!({"first": time(three), "last": time(two)})),
+            CONFIG,
+        ),
+        vector(
+            "465-more-duplicates-than-events",
+            "4: `duplicates` is at most `events`",
+            coverage(json!({"events": 1, "duplicates": 2})),
+            CONFIG,
+        ),
+        vector(
+            "466-events-without-a-page",
+            "4: without pages there are no events",
+            coverage(json!({"events": 1, "pages": 0})),
+            CONFIG,
+        ),
+        vector(
+            "467-more-answers-than-requests",
+            "4: `pages` is at most `attempts`, unless that is 0",
+            coverage(json!({"attempts": 1, "pages": 2})),
+            CONFIG,
+        ),
+    ]
+}
+
+fn counts() -> Vec<TestVector> {
+    let gaps = |gaps: Value| base("/items/0/coverage/gaps", gaps);
+    let redactions = |redactions: Value| base("/items/0/redactions", redactions);
+    let readings = |count: usize| {
+        BundleParts::empty().edit(Config, move |config| {
+            config["clock"] = json!(vec![config["clock"][0].clone(); count]);
+        })
+    };
+    let text = |bytes: usize| {
+        BundleParts::empty().set(Config, "/collector/kernel", json!("é".repeat(bytes / 2)))
+    };
+    let step = json!({"item": "uptime", "what": "", "objectBytesMax": null, "itemBytesMax": null});
+    let mut more = gap("vanished", 2);
+    more["count"] = json!(1);
+    vec![
+        vector(
+            "470-gap-of-no-objects",
+            "4: a gap's `count` is at least 1",
+            gaps(json!([gap("vanished", 0)])),
+            CONFIG,
+        ),
+        vector(
+            "471-reason-twice",
+            "4: each reason stands once",
+            gaps(json!([gap("vanished", 1), gap("vanished", 1)])),
+            CONFIG,
+        ),
+        vector(
+            "472-more-examples-than-objects",
+            "4: there are at most as many examples as objects",
+            gaps(json!([more])),
+            CONFIG,
+        ),
+        vector(
+            "473-text-of-4098-bytes",
+            "4: a text has at most 4096 bytes",
+            text(4098),
+            CONFIG,
+        ),
+        vector(
+            "474-text-of-4096-bytes",
+            "4: a text has at most 4096 bytes",
+            text(4096),
+            HOLDS,
+        ),
+        vector(
+            "475-no-clock-reading",
+            "4: 1 to 64 readings",
+            readings(0),
+            CONFIG,
+        ),
+        vector(
+            "476-65-clock-readings",
+            "4: 1 to 64 readings",
+            readings(65),
+            CONFIG,
+        ),
+        vector(
+            "477-two-steps-of-one-item",
+            "4: the steps' items are unique",
+            base("/plan/steps", json!([step, step])),
+            CONFIG,
+        ),
+        vector(
+            "478-redaction-of-nothing",
+            "4: a redaction's `count` is at least 1",
+            redactions(json!([{"what": "tokens", "count": 0}])),
+            CONFIG,
+        ),
+        vector(
+            "479-redaction-twice",
+            "4: each `what` stands once",
+            redactions(json!([{"what": "tokens", "count": 1}, {"what": "tokens", "count": 2}])),
             CONFIG,
         ),
     ]

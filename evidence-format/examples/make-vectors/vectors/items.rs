@@ -89,7 +89,7 @@ impl TestItem {
             .count();
         json!({
             "name": self.name, "layer": Digest::of(&self.layer), "segments": Digest::of(&self.list), "bytes": self.plain.len(),
-            "records": records, "root": self.root(key).hex(),
+            "records": records, "leaves": self.segments.len(), "root": self.root(key).hex(),
             "source": {"provider": "host", "api": "procfs", "account": null, "region": null, "identity": null, "clock": null},
             "coverage": {
                 "asked": null, "effective": null, "pages": 1, "attempts": 0, "events": null, "declared": null, "first": null,
@@ -109,9 +109,9 @@ impl TestItem {
                 .expect("names in vectors' items are valid"),
         );
         let (mut range, mut rest) = (LeafRange::new(), &self.plain[..]);
-        for (i, (_, len)) in (0..).zip(&self.segments) {
+        for (i, (kind, len)) in (0..).zip(&self.segments) {
             let (segment, behind) = rest.split_at(*len as usize);
-            let mut leaf = leaves.start(i);
+            let mut leaf = leaves.start(i, *kind);
             leaf.update(segment);
             range.push(i, leaf.finish());
             rest = behind;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::items::TestItem;
 use super::parts::DocumentKind::{self, Bundle, Index};
 use super::parts::{BlobRole, BundleParts, KEY_A, Referrer, attestation, descriptor};
-use super::{ExpectedFindings, TestVector, VectorContainer, early, late};
+use super::{ExpectedFindings, HOLDS, TestVector, VectorContainer, early, late};
 
 const OTHER: &str = "sha256:abababababababababababababababababababababababababababababababab";
 
@@ -282,7 +282,24 @@ fn referrers() -> Vec<TestVector> {
             note(b"a note").set(second, "/config/size", json!(3)),
             late("failed blob-size"),
         ),
+        vector(
+            "361-sixteen-annotations",
+            ".3: a descriptor has at most 16 annotations",
+            note(b"a note").set(second, "/layers/0/annotations", annotations(16)),
+            HOLDS,
+        ),
+        vector(
+            "362-seventeen-annotations",
+            ".3: a descriptor has at most 16 annotations",
+            note(b"a note").set(second, "/layers/0/annotations", annotations(17)),
+            early("failed manifest"),
+        ),
     ]
+}
+
+/// So many annotations.
+fn annotations(count: usize) -> Value {
+    (0..count).map(|n| (n.to_string(), json!(""))).collect()
 }
 
 fn attestation_manifests() -> Vec<TestVector> {

@@ -10,6 +10,7 @@ mod containers;
 mod documents;
 mod forge;
 mod frames;
+mod hostile;
 mod items;
 mod layers;
 mod manifests;
@@ -214,6 +215,17 @@ pub(crate) fn write_all(folder: &Path) -> anyhow::Result<()> {
             .write(folder)
             .with_context(|| format!("cannot write {}", vector.name))
     })
+}
+
+/// Writes the hostile bundles into `folder`.
+pub(crate) fn write_hostile(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)?;
+    for (name, container) in hostile::bundles() {
+        if let VectorContainer::Tar(tar) = container {
+            fs::write(folder.join(format!("{name}.tar")), tar)?;
+        }
+    }
+    Ok(())
 }
 
 fn all() -> anyhow::Result<Vec<TestVector>> {

@@ -379,6 +379,54 @@ async fn values_of_secrets_and_config_maps_are_nowhere() {
     assert!(secrets.body.contains("f:password"));
 }
 
+/// Adds the values of all environment variables in `value`.
+fn environment_values(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Array(elements) => elements
+            .iter()
+            .for_each(|element| environment_values(element, found)),
+        Value::Object(members) => {
+            let variables = members.get("env").and_then(Value::as_array);
+            let values = variables.into_iter().flatten();
+            found
+                .extend(values.filter_map(|variable| Some(variable["value"].as_str()?.to_owned())));
+            members
+                .values()
+                .for_each(|member| environment_values(member, found));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_environment_variables_are_captured_only_if_wanted() {
+    let Some(cluster) = RecordedCluster::start(Misbehaviour::default()) else {
+        return;
+    };
+    for offer in ["kubernetes-pods", "kubernetes-workloads"] {
+        let mut counts = Vec::new();
+        for is_wanted in [false, true] {
+            let change = |config: &mut KubernetesConfig| config.environment_values = is_wanted;
+            let captured = capture(&cluster, offer, change, None).await;
+            let mut values = Vec::new();
+            for answer in &captured.answers {
+                let body = serde_json::from_str(&answer.body).unwrap_or_default();
+                environment_values(&body, &mut values);
+            }
+            let are_removed = values.iter().all(|value| value == "removed");
+            assert_eq!(are_removed, !is_wanted, "{offer} {values:?}");
+            counts.push(values.len());
+            let mut removed = captured.answers.iter().filter_map(|a| a.removed.as_deref());
+            let is_stated = removed.any(|text| text.contains("values of environment variables"));
+            assert_eq!(is_stated, !is_wanted, "{offer}");
+        }
+        assert!(
+            counts[0] > 0 && counts[0] == counts[1],
+            "{offer} {counts:?}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn forgotten_page_token_starts_the_list_again() {
     let expired = Misbehaviour {

@@ -195,6 +195,34 @@ async fn watch_resumes_after_last_change_and_ends_with_containment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn values_of_environment_variables_are_not_in_changes() {
+    const LINE: &str = "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"resourceVersion\":\"101\"},\"spec\":{\"containers\":[{\"env\":[{\"name\":\"P\",\"value\":\"hunter2\"}]}]}}}\n";
+    for is_wanted in [false, true] {
+        let cluster = WatchedCluster::start([Script::BreaksOffAfter(LINE), Script::Says(LINE)]);
+        let step = continuation();
+        cancel_when_watched(&cluster, 3, step.contained.clone());
+        let captured = step
+            .from(cluster.address, |config| {
+                config.watch = true;
+                config.environment_values = is_wanted;
+            })
+            .await;
+        assert_eq!(captured.ended, Ok(()));
+        // what broke off before a part of it was persisted is an attempt, and is asked again
+        assert_eq!(cluster.watched_from(), ["100", "100", "101"]);
+        let kept = match is_wanted {
+            true => LINE.to_owned(),
+            false => LINE.replace("hunter2", "removed"),
+        };
+        let said: Vec<&str> = captured
+            .of("kubernetes:watchPods")
+            .map(|answer| answer.body.as_str())
+            .collect();
+        assert_eq!(said, [&format!("{kept}{{\"type\":\"ADD"), &kept, ""]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn forgotten_version_is_stated_and_watched_again() {
     for forgotten in [Script::Says(EXPIRED), Script::Answers(410)] {
         let cluster = WatchedCluster::start([Script::Says(LINE_101), forgotten]);

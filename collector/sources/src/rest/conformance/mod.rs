@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use domain::incident::PassKind;
+use domain::incident::{PassKind, Pivot, PivotKind};
 use domain::plan::{CaptureStep, CaptureTarget, StepLimits};
 use evidence_format::coverage::TimeWindow;
 use evidence_format::time::Timestamp;
@@ -103,6 +103,7 @@ impl RestSource for DoubledSource {
             trust: Arc::default(),
             signer: Arc::new(CountingSigner::default()),
             names: names.collect(),
+            redirect_hosts: Vec::new(),
         })
     }
 
@@ -258,7 +259,11 @@ pub(super) async fn capture(
         ..MemorySink::default()
     });
     let cx = context(pass_kind, cursor, sink.clone());
-    capture_with(case, double, &step(case.offer), cx, sink).await
+    let mut step = step(case.offer);
+    if case.endpoint.only_in_search {
+        step.pivot = case.endpoint.pivots.first().map(|query| pivot(query.kind));
+    }
+    capture_with(case, double, &step, cx, sink).await
 }
 
 pub(super) async fn capture_step(case: Case, double: &Double, step: &CaptureStep) -> Captured {
@@ -358,6 +363,21 @@ pub(crate) fn step(offer: &RestOffer) -> CaptureStep {
         left_out: None,
         problem: None,
     }
+}
+
+/// A pivot of `kind`, with any value.
+pub(super) fn pivot(kind: PivotKind) -> Pivot {
+    let values = [
+        "0123456789abcdef0123456789abcdef01234567",
+        "203.0.113.7",
+        "a/b",
+        "a/b/c",
+        ".github/workflows/a.yml",
+    ];
+    let pivot = values
+        .iter()
+        .find_map(|value| format!("{kind}={value}").parse().ok());
+    pivot.unwrap_or_else(|| panic!("no value of {kind}"))
 }
 
 /// The ids of all records of `endpoint`, and how many of its requests were answered with success.

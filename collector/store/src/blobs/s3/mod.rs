@@ -24,9 +24,11 @@ use tracing::warn;
 
 use super::config::{BlobsConfig, LockConfig, S3Config};
 use super::{BlobError, BlobKind};
-use crate::database::OUTAGE_SECONDS_MAX;
 use request::{S3Client, S3Document, S3Response};
 pub(super) use upload::UploadSource;
+
+/// Longest time to connect.
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 
 /// Default timeout of one request. The upload of one part is a request.
 const REQUEST_SECONDS_MAX: u32 = 30;
@@ -49,7 +51,7 @@ pub(super) struct S3Bucket {
 }
 
 impl S3Bucket {
-    pub(super) fn open(config: &BlobsConfig) -> Result<Self, BlobError> {
+    pub(super) fn open(config: &BlobsConfig, patience: Duration) -> Result<Self, BlobError> {
         let location = config
             .location
             .strip_prefix("s3://")
@@ -67,7 +69,7 @@ impl S3Bucket {
             key: config.location.clone(),
             cause,
         };
-        let builder = builder(&config.s3).with_bucket_name(bucket);
+        let builder = builder(&config.s3, patience).with_bucket_name(bucket);
         let value = |key| builder.get_config_value(&key);
         let region = value(AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
         let endpoint = value(AmazonS3ConfigKey::Endpoint)
@@ -78,6 +80,7 @@ impl S3Bucket {
             .map_or(REQUEST_SECONDS_MAX, u32::from);
         let options = ClientOptions::new()
             .with_timeout(Duration::from_secs(seconds.into()))
+            .with_connect_timeout(patience.clamp(Duration::from_secs(3), CONNECT_TIMEOUT_MAX))
             .with_allow_http(endpoint.starts_with("http://"));
         let http = ReqwestConnector::default()
             .connect(&options)
@@ -87,7 +90,13 @@ impl S3Bucket {
             .with_client_options(options)
             .build()
             .map_err(fail)?;
-        let client = S3Client::new(http, store.credentials().clone(), region, &endpoint, bucket);
+        let client = S3Client::new(
+            http,
+            store.credentials().clone(),
+            region,
+            format!("{}/{bucket}", endpoint.trim_end_matches('/')),
+            patience,
+        );
         Ok(Self {
             bucket: bucket.to_owned(),
             prefix: ObjectPath::from(prefix),
@@ -95,6 +104,14 @@ impl S3Bucket {
             client: Arc::new(client),
             lock: config.lock.clone(),
         })
+    }
+
+    /// The same bucket, whose requests other than reads retry for `patience`.
+    pub(super) fn with_write_patience(&self, patience: Duration) -> Self {
+        Self {
+            client: Arc::new(self.client.with_patience(patience)),
+            ..self.clone()
+        }
     }
 
     /// A reader for the objects below the prefix.
@@ -207,9 +224,9 @@ impl S3Bucket {
 /// Combines the configuration with the environment; the configuration wins. A configured access key
 /// is used without the session token of the environment, which belongs to the key that captures
 /// use.
-fn builder(config: &S3Config) -> AmazonS3Builder {
+fn builder(config: &S3Config, patience: Duration) -> AmazonS3Builder {
     let retry = RetryConfig {
-        retry_timeout: Duration::from_secs(OUTAGE_SECONDS_MAX),
+        retry_timeout: patience,
         ..RetryConfig::default()
     };
     let mut builder = AmazonS3Builder::from_env()

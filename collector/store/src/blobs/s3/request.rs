@@ -12,7 +12,7 @@ use object_store::path::Path as ObjectPath;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use super::{OUTAGE_SECONDS_MAX, warn};
+use super::warn;
 use crate::blobs::BlobError;
 use platform::backoff::Backoff;
 use platform::random_fraction;
@@ -20,17 +20,22 @@ use platform::random_fraction;
 /// Waits between attempts.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
+/// Waits between two lines of the log about one request.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Longest part of a response that goes into an error text.
 const REFUSAL_CHARS_MAX: usize = 300;
 
 /// Sends requests to one bucket, signed with the credentials of the collector.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct S3Client {
     client: HttpClient,
     credentials: AwsCredentialProvider,
     region: String,
     /// URL of the bucket, without a slash at its end.
     url: String,
+    /// How long one request is retried.
+    patience: Duration,
 }
 
 pub(super) struct S3Request<'s> {
@@ -90,14 +95,22 @@ impl S3Client {
         client: HttpClient,
         credentials: AwsCredentialProvider,
         region: String,
-        endpoint: &str,
-        bucket: &str,
+        url: String,
+        patience: Duration,
     ) -> Self {
         Self {
             client,
             credentials,
             region,
-            url: format!("{}/{bucket}", endpoint.trim_end_matches('/')),
+            url,
+            patience,
+        }
+    }
+
+    pub(super) fn with_patience(&self, patience: Duration) -> Self {
+        Self {
+            patience,
+            ..self.clone()
         }
     }
 
@@ -147,6 +160,7 @@ impl S3Request<'_> {
     pub(super) async fn send(self, attempt: &'static str) -> Result<S3Response, BlobError> {
         let begun = Instant::now();
         let mut retries = 0;
+        let mut warned: Option<Instant> = None;
         loop {
             let (problem, error) = match self.send_once().await {
                 Ok(response) if !response.is_transient(self.expected) => return Ok(response),
@@ -163,15 +177,18 @@ impl S3Request<'_> {
                     },
                 ),
             };
-            if begun.elapsed() > Duration::from_secs(OUTAGE_SECONDS_MAX) {
+            if begun.elapsed() > self.client.patience {
                 return Err(error);
             }
-            warn!(
-                attempt,
-                key = self.key,
-                problem,
-                "the object store failed, trying again"
-            );
+            if warned.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
+                warn!(
+                    attempt,
+                    key = self.key,
+                    problem,
+                    "the object store failed, trying again"
+                );
+                warned = Some(Instant::now());
+            }
             sleep(BACKOFF.equal_jitter(retries, random_fraction())).await;
             retries += 1;
         }

@@ -32,6 +32,7 @@ mod types;
 pub use types::{NewPass, PassKey, PassKind, PassQueue, PassRow, PassStage, PassState};
 
 use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
@@ -216,9 +217,19 @@ pub(super) fn pass_row(row: &AnyRow) -> Result<PassRow, sqlx::Error> {
         failures: number(row, "failures")?,
         began_at: optional_time(row, "began_at")?,
         plan: get(row, "plan")?,
-        leased_until: optional_time(row, "leased_until")?,
+        leased_until: lease_end(row)?,
         retry_at: optional_time(row, "retry_at")?,
     })
+}
+
+/// When the last lease ends. The clocks of both databases count in milliseconds.
+fn lease_end(row: &AnyRow) -> Result<Option<Timestamp>, sqlx::Error> {
+    let milliseconds: Option<i64> = get(row, "leased_until")?;
+    let time = |milliseconds: i64| {
+        Timestamp::from_unix_nanoseconds(i128::from(milliseconds) * 1_000_000)
+            .ok_or_else(|| bad_value("leased_until", milliseconds))
+    };
+    milliseconds.map(time).transpose()
 }
 
 /// Rejects a write by any worker but the holder of the last lease, and any write to a sealed pass.

@@ -218,3 +218,53 @@ impl PassRow {
         self.leased_until.or(self.began_at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pass_is_cut_off_once_its_lease_has_ended_and_nobody_tries_again() {
+        let time = |second: i64| {
+            let nanoseconds = i128::from(second) * 1_000_000_000;
+            Timestamp::from_unix_nanoseconds(nanoseconds).expect("a time")
+        };
+        let row = PassRow {
+            key: PassKey {
+                incident: "INC-1".parse().expect("an id"),
+                source: "host".to_owned(),
+                pass: 0,
+            },
+            kind: PassKind::First,
+            due_at: time(0),
+            supplements: None,
+            stage: PassStage::Waiting,
+            fencing_token: 1,
+            failures: 0,
+            began_at: Some(time(1)),
+            plan: None,
+            leased_until: Some(time(10)),
+            retry_at: None,
+        };
+        assert_eq!(row.cut_off_at(time(9)), None, "its lease is held");
+        assert_eq!(row.cut_off_at(time(10)), Some(time(10)));
+        let freed = PassRow {
+            leased_until: None,
+            ..row.clone()
+        };
+        assert_eq!(freed.cut_off_at(time(2)), Some(time(1)));
+        let retried = PassRow {
+            retry_at: Some(time(20)),
+            ..freed
+        };
+        assert_eq!(retried.cut_off_at(time(19)), None);
+        for (stage, fencing_token) in [(PassStage::Waiting, 0), (PassStage::Derived, 1)] {
+            let other = PassRow {
+                stage,
+                fencing_token,
+                ..row.clone()
+            };
+            assert_eq!(other.cut_off_at(time(11)), None, "{stage:?}");
+        }
+    }
+}

@@ -125,8 +125,17 @@ pub(super) async fn ended_lease_frees_its_pass(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     assert_eq!(lease_for(&ledger, SHORT).await, Some((0, 1)));
     assert_eq!(lease_for(&ledger, HOUR).await, None);
+    let cut_off_at = async || row(&ledger, &key).await.cut_off_at(platform::clock::now());
+    assert_eq!(cut_off_at().await, None, "its lease is held");
     sleep(SHORT + Duration::from_millis(100)).await;
+    let now = platform::clock::now().unix_nanoseconds();
+    let since = cut_off_at().await.map(|at| now - at.unix_nanoseconds());
+    assert!(
+        since.is_some_and(|since| (0..10_000_000_000).contains(&since)),
+        "{since:?} ns ago"
+    );
     assert_eq!(lease_for(&ledger, HOUR).await, Some((0, 2)));
+    assert_eq!(cut_off_at().await, None, "another worker has it");
     assert!(!ledger.renew_lease(&key, 1, HOUR).await.expect("a database"));
     ledger.release_lease(&key, 1).await.expect("a database");
     ledger.postpone(&key, 1, at(0)).await.expect("a database");

@@ -66,7 +66,7 @@ impl PrivateKey {
             .unwrap_or_default();
         claims["iat"] = json!(now.as_secs().saturating_sub(60));
         claims["exp"] = json!((now + VALID_FOR).as_secs());
-        claims["jti"] = json!(HEXLOWER.encode(&super::seed()));
+        claims["jti"] = json!(HEXLOWER.encode(&crate::rest::seed()));
         let algorithm = match &self.pair {
             KeyPair::Rsa(_) => "RS256",
             KeyPair::P256(_) => "ES256",

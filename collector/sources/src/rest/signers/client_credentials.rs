@@ -11,9 +11,11 @@ use tokio::sync::Mutex;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::access::{RequestSigner, SignError, header_value};
 use super::private_key::PrivateKey;
+use super::token::header_value;
 use crate::recorder::{QuotaKey, Recorder, RequestPolicy};
+use crate::rest::UNPUBLISHED;
+use crate::rest::access::{RequestSigner, SignError};
 use crate::secret_source::SecretSource;
 
 /// A token is renewed this long before it expires.
@@ -79,7 +81,7 @@ impl ClientCredentials {
                     region: String::new(),
                     endpoint: self.endpoint,
                 },
-                super::UNPUBLISHED.rate,
+                UNPUBLISHED.rate,
             )
         };
         let recorder = &recorder.with_policy(policy);
@@ -264,7 +266,7 @@ mod tests {
         };
         let recorder = Recorder::new(
             Arc::new(Transport::new().expect("a client")),
-            RequestPolicy::new(quota, super::super::UNPUBLISHED.rate),
+            RequestPolicy::new(quota, UNPUBLISHED.rate),
             [7; 8],
             CancellationToken::new(),
         );

@@ -16,8 +16,10 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use url::Url;
 
+use super::private_key::PrivateKey;
+use super::token::header_value;
 use crate::recorder::{CallError, Recorder};
-use crate::rest::{PrivateKey, RequestSigner, SignError, header_value};
+use crate::rest::access::{RequestSigner, SignError};
 use crate::secret_source::SecretSource;
 
 /// How long an installation token lives, and when it is renewed: before it expires, even if the
@@ -25,10 +27,10 @@ use crate::secret_source::SecretSource;
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 const RENEW_AFTER: Duration = Duration::from_secs(50 * 60);
 /// Prefix of the value of `Authorization`.
-pub(super) const BEARER: &str = "Bearer ";
+const BEARER: &str = "Bearer ";
 
 /// Signs as the app's installation, and `GET /app` as the app itself.
-pub(super) struct AppSigner {
+pub(crate) struct AppSigner {
     app: u64,
     private_key: SecretSource,
     base: Uri,
@@ -39,7 +41,7 @@ pub(super) struct AppSigner {
 }
 
 impl AppSigner {
-    pub(super) fn new(
+    pub(crate) fn new(
         app: u64,
         private_key: SecretSource,
         base: &Url,

@@ -1,0 +1,14 @@
+//! Ways to sign requests, for any source: a token as it is, a token of OAuth that a private key
+//! gets, the installation of a GitHub App, and the credentials of a kubeconfig. Each leases the secrets that it uses or obtains.
+
+mod client_credentials;
+mod github_app;
+mod kube;
+mod private_key;
+mod token;
+
+pub use client_credentials::ClientCredentials;
+pub(crate) use github_app::AppSigner;
+pub(crate) use kube::KubeSigner;
+pub use private_key::{PrivateKey, PrivateKeyError};
+pub use token::{TokenSigner, token_in_header};

@@ -1,0 +1,95 @@
+//! `exhibit config check`: finds faults of exhibit.toml before the first incident does.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use domain::trigger::Vendor;
+use evidence_format::safe::safe;
+use pipeline::plays_of;
+
+use super::{GlobalOptions, print, print_json};
+use crate::config::{CollectorConfig, CollectorConfigError, FILE_NAME};
+
+/// Checks exhibit.toml
+#[derive(Args)]
+pub(super) struct ConfigArgs {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    Check(CheckArgs),
+}
+
+/// Checks keys, values, plays and secrets, as `exhibit serve` does before it listens
+///
+/// Opens no store and asks nobody: `exhibit sources check` asks the providers.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  exhibit config check
+  exhibit config check new/exhibit.toml && exhibit config check --json")]
+struct CheckArgs {
+    /// File to check [default: exhibit.toml in the store's folder]
+    file: Option<PathBuf>,
+}
+
+pub(super) fn run(global: &GlobalOptions, arguments: &ConfigArgs) -> Result<()> {
+    let ConfigCommand::Check(arguments) = &arguments.command;
+    let folder = global.store_folder()?;
+    let file = match &arguments.file {
+        Some(file) => file.clone(),
+        None => folder.join(FILE_NAME),
+    };
+    if arguments.file.is_some() && !file.exists() {
+        bail!("there is no file {}", file.display());
+    }
+    let faults = faults(&file, &folder);
+    if global.json {
+        print_json(&serde_json::json!({"file": file, "faults": faults}))?;
+    } else {
+        for fault in &faults {
+            print(&format!("{}\n", fault.trim_end()))?;
+        }
+    }
+    let path = safe(&file.to_string_lossy());
+    match faults.len() {
+        0 if global.json || global.quiet => Ok(()),
+        0 if !file.exists() => print(&format!("{path} does not exist: the defaults apply\n")),
+        0 => print(&format!("{path} is valid\n")),
+        1 => bail!("{path} has a fault"),
+        count => bail!("{path} has {count} faults"),
+    }
+}
+
+/// All that is wrong, in texts for people.
+fn faults(file: &std::path::Path, folder: &std::path::Path) -> Vec<String> {
+    let config = match CollectorConfig::read_file(file) {
+        Ok(config) => config,
+        Err(error) => return vec![platform::chain(&error)],
+    };
+    let mut faults = Vec::new();
+    match plays_of(&config.pipeline(), folder) {
+        Ok(plays) => match config.check(&plays) {
+            Ok(()) => {}
+            Err(CollectorConfigError::Faults { faults: found }) => faults.extend(found),
+            Err(error) => faults.push(platform::chain(&error)),
+        },
+        Err(error) => faults.push(platform::chain(&error)),
+    }
+    if let Err(error) = config.hooks_with_secrets() {
+        faults.push(platform::chain(&error));
+    }
+    let is_used = Vendor::ALL
+        .iter()
+        .any(|vendor| config.hooks.section(*vendor).is_some());
+    if is_used && config.serve.tls.is_none() && !config.serve.listen.ip().is_loopback() {
+        faults.push(format!(
+            "[serve] listen: {} is beyond this machine and has no [serve.tls]",
+            config.serve.listen
+        ));
+    }
+    faults
+}

@@ -1,0 +1,297 @@
+//! What people read during an incident: what was captured and what was not, what to do next.
+
+use std::fs;
+use std::process::Command;
+
+use tests::{program, run, run_ok};
+
+use crate::{TestStore, all_output, path_of, text_of};
+
+/// Text for people in a terminal of 80 columns, with the exit code.
+fn screen(store: &TestStore, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = run(store.exhibit(arguments).env("COLUMNS", "80"));
+    (output.status.code(), all_output(&output))
+}
+
+/// The text with its line breaks as blanks, since wrapping is not what a test is about.
+fn unwrapped(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+const CAPTURE: [&str; 5] = ["capture", "--title", "x", "--sev", "4"];
+
+#[test]
+fn misspelled_source_or_region_declares_nothing() {
+    let store = TestStore::new();
+    for (arguments, said) in [
+        (["--source", "hots"], "did you mean \"host\"?"),
+        (["--region", "eu-wst-1"], "no region is called eu-wst-1"),
+        (["--account", "999"], "no account is called 999"),
+    ] {
+        let text = store.fails(1, &[&CAPTURE[..], &arguments].concat());
+        assert!(text.contains(said), "{text}");
+        let text = store.fails(1, &[&["plan"][..], &arguments].concat());
+        assert!(text.contains(said), "{text}");
+    }
+    assert_eq!(store.ok(&["status"]), "no incident has been declared\n");
+    let id = store.declare();
+    let text = store.fails(1, &["capture", "--incident", &id, "--source", "hots"]);
+    assert!(text.contains("did you mean \"host\"?"), "{text}");
+}
+
+#[test]
+fn capture_that_sealed_nothing_fails_and_says_why() {
+    let store = TestStore::new();
+    let arguments = [&CAPTURE[..], &["--source", "github"]].concat();
+    let (code, text) = screen(&store, &arguments);
+    assert_eq!(code, Some(1), "{text}");
+    let said = unwrapped(&text);
+    for expected in [
+        "nothing was sealed",
+        "not captured github not configured: set organizations or repositories in [sources.github]",
+        "try: exhibit sources check",
+    ] {
+        assert!(said.contains(expected), "{text}");
+    }
+    let output = run(store.exhibit(&arguments).arg("--json"));
+    assert_eq!(output.status.code(), Some(1));
+    let receipt: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(
+        (&receipt["gaps"], &receipt["complete"]),
+        (&1.into(), &false.into()),
+        "{receipt}"
+    );
+    assert_eq!(receipt["missing"][0]["source"], "github");
+}
+
+#[test]
+fn named_source_that_is_missing_gives_4_and_unconfigured_ones_give_0() {
+    let store = TestStore::new();
+    let named = [&CAPTURE[..], &["--source", "host", "--source", "github"]].concat();
+    let (code, text) = screen(&store, &named);
+    assert_eq!(code, Some(4), "{text}");
+    let (code, text) = screen(&store, &CAPTURE);
+    assert_eq!(code, Some(0), "{text}");
+    let said = unwrapped(&text);
+    for expected in [
+        "aws_cloudtrail: not configured: no credentials in the environment",
+        "not available in this version",
+    ] {
+        assert!(said.contains(expected), "{text}");
+    }
+    let id = "INC-";
+    assert!(
+        text.starts_with(id)
+            && text
+                .lines()
+                .next()
+                .expect("a line")
+                .contains(" declared in /"),
+        "{text}"
+    );
+}
+
+#[test]
+fn reasons_stay_in_status_timeline_and_bundle() {
+    let store = TestStore::new();
+    let receipt = store.json(&CAPTURE);
+    let id = text_of(&receipt["incident"]);
+    let (_, status) = screen(&store, &["status", &id]);
+    let status = unwrapped(&status);
+    assert!(
+        status.contains("github: not configured: set organizations"),
+        "{status}"
+    );
+    let timeline = store.ok(&["timeline", &id, "--kind", "capture"]);
+    assert!(
+        timeline.contains("will ask host")
+            && timeline.contains("cannot ask github: not configured: set organizations"),
+        "{timeline}"
+    );
+    // The journal of the next capture has the reasons of this one.
+    let again = store.json(&["capture", "--incident", &id, "--source", "host"]);
+    let bundle = path_of(&again["bundles"][0]["bundle"]);
+    let inspected = run(Command::new(program("exhibit-audit"))
+        .arg("inspect")
+        .arg(&bundle)
+        .arg("--key")
+        .arg(path_of(&again["publicKey"])));
+    let inspected = all_output(&inspected);
+    assert!(
+        inspected.contains("\nNever asked:\n")
+            && inspected.contains("  okta: not configured: its section"),
+        "{inspected}"
+    );
+}
+
+#[test]
+fn second_capture_shows_its_own_bundle_and_no_large_numbers() {
+    let store = TestStore::new();
+    let first = store.json(&CAPTURE);
+    let id = text_of(&first["incident"]);
+    let (code, text) = screen(&store, &["capture", "--incident", &id, "--source", "host"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(" is captured again, in /"), "{text}");
+    assert_eq!(text.matches("exhibit-audit verify").count(), 1, "{text}");
+    assert!(text.contains(", capture 2"), "{text}");
+    for arguments in [&["status", &id][..], &["bundles", &id], &["timeline", &id]] {
+        let (_, text) = screen(&store, arguments);
+        assert!(!text.contains("1000000"), "{text}");
+    }
+}
+
+#[test]
+fn durations_need_a_unit() {
+    let store = TestStore::new();
+    let id = store.declare();
+    for arguments in [
+        &["plan", "--last", "7"][..],
+        &["change", &id, "--next-update", "30"],
+        &[
+            "declare",
+            "--title",
+            "x",
+            "--sev",
+            "4",
+            "--next-update",
+            "30",
+        ],
+        &["token", "create", "--role", "owner", "--expires", "30"],
+    ] {
+        let text = store.fails(2, arguments);
+        assert!(text.contains("give a unit"), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn suspicion_never_becomes_a_fact_by_its_name() {
+    let store = TestStore::new();
+    let id = store.declare();
+    let text = store.fails(2, &["change", &id, "--impact", "a guess"]);
+    assert!(text.contains("--confirmed-impact"), "{text}");
+    store.ok(&["change", &id, "--confirmed-impact", "all builds"]);
+    let brief = store.ok(&["brief", &id]);
+    assert!(brief.contains("Known impact: all builds"), "{brief}");
+}
+
+#[test]
+fn readiness_check_has_an_exit_code_for_a_nightly_job() {
+    let store = TestStore::new();
+    let text = store.ok(&["sources", "check"]);
+    assert!(
+        text.contains("1 of 1 configured source ready; 5 others not configured"),
+        "{text}"
+    );
+    let config = "[sources.host]\nenabled = false\n";
+    fs::write(store.path().join("exhibit.toml"), config).expect("the store is writable");
+    store.fails(1, &["sources", "check"]);
+    // Nothing listens there: somebody has set it up, and it does not work.
+    let config = "[sources.gitlab]\nurl = \"http://127.0.0.1:9\"\ntoken = \"x\"\n";
+    if fs::write(store.path().join("exhibit.toml"), config).is_ok() {
+        let output = run(&mut store.exhibit(&["sources", "check"]));
+        let text = all_output(&output);
+        assert_ne!(output.status.code(), Some(0), "{text}");
+    }
+}
+
+#[test]
+fn first_steps_tick_themselves_with_the_entry_that_proves_them() {
+    let store = TestStore::new();
+    let declared = store.json(&[
+        "declare",
+        "--title",
+        "Leaked deploy key",
+        "--sev",
+        "2",
+        "--commander",
+        "alice",
+        "--channel",
+        "#inc-042",
+        "--contain",
+        "Revoke the key",
+        "--owner",
+        "bob",
+        "--next-update",
+        "30m",
+        "--reported-by",
+        "Eve",
+        "--affected",
+        "ci",
+        "--suspected-impact",
+        "read access",
+        "--evidence",
+        "an alert",
+    ]);
+    let id = text_of(&declared["incident"]);
+    let (_, status) = screen(&store, &["status", &id]);
+    assert!(
+        unwrapped(&status).contains(&format!(
+            "to be said may be affected exhibit change {id} --customer-data yes"
+        )) && !status.contains("--channel"),
+        "{status}"
+    );
+    store.ok(&[
+        "change",
+        &id,
+        "--customer-data",
+        "no",
+        "--availability",
+        "no",
+        "--privileged-access",
+        "yes",
+    ]);
+    store.ok(&["capture", "--incident", &id]);
+    let text = store.ok(&["checklist", &id]);
+    for expected in [
+        "First 15 minutes: 5 of 6",
+        "entry 3: #inc-042, alice",
+        "entry 1: all five points",
+        "entry 4: bob: Revoke the key",
+        "sealed host",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    // What people say counts.
+    store.ok(&["checklist", &id, "first-15-6", "--state", "open"]);
+    let text = store.ok(&["checklist", &id]);
+    assert!(text.contains("First 15 minutes: 4 of 6"), "{text}");
+}
+
+#[test]
+fn error_of_a_file_keeps_its_lines() {
+    let store = TestStore::new();
+    store.declare();
+    fs::write(
+        store.path().join("exhibit.toml"),
+        "[capture]\ndeadline-second = 5\n",
+    )
+    .expect("the store is writable");
+    let text = store.fails(1, &["status"]);
+    assert!(
+        !text.contains(r"\n") && text.contains("\n  2 | deadline-second = 5\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn output_for_people_fits_80_columns() {
+    let store = TestStore::new();
+    let captured = run(store.exhibit(&CAPTURE).env("COLUMNS", "80"));
+    let captured = all_output(&captured);
+    let id = captured.split(' ').next().expect("an id").to_owned();
+    let (_, status) = screen(&store, &["status", &id]);
+    let (_, bundles) = screen(&store, &["bundles", &id]);
+    let (_, list) = screen(&store, &["status"]);
+    for text in [&captured, &status, &bundles, &list] {
+        for line in text.lines().filter(|line| {
+            // Paths are pasted into a shell: cut, they would be useless.
+            !line.contains("exhibit-audit verify") && !line.contains(" declared in ")
+        }) {
+            assert!(line.chars().count() <= 80, "{line:?} of {text}");
+        }
+    }
+    assert!(
+        !run_ok(&mut store.exhibit(&["bundles", &id])).contains("1 records"),
+        "{bundles}"
+    );
+}
