@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use evidence_format::coverage::GapReason;
 use evidence_format::digest::{Digest, Hasher};
-use rustix::fs::{Advice, FileType, Mode, OFlags, RawDir, SeekFrom, fadvise};
+use rustix::fs::{FileType, Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
 
 use super::facts::{FileFacts, FileTime};
@@ -23,6 +23,7 @@ use super::root::{
     split_path,
 };
 use super::sink::ObjectSink;
+use super::sparse::{data_runs, keep_first, keep_last};
 use super::threads;
 use super::{
     KeptPart, READ_BYTES, ReadMethod, ReadOutcome, ReadRequest, ReaderOptions, SparsePart,
@@ -35,8 +36,6 @@ const FIRST_READ_BYTES: usize = 4096;
 /// Up to this size an ordinary file is read to its end, whatever size it reports. A longer one is
 /// streamed: its record begins with the reported size, before the bytes are read.
 const SHORT_FILE_BYTES: u64 = 128 * 1024;
-/// The same for files that are sealed as they are, of which all is kept whatever it is.
-const SHORT_FILE_AS_IS_BYTES: u64 = 1 << 20;
 /// Bytes of one getdents64(2).
 const NAMES_BYTES: usize = 16 * 1024;
 /// Bytes of one ring buffer message: the kernel's PRINTK_MESSAGE_MAX is 2048, and reading into less
@@ -46,8 +45,6 @@ const RING_READ_BYTES: usize = 8192;
 const NAMES_MAX: u64 = 4 << 20;
 /// A file of which less than this is in holes is read as any other.
 const HOLES_BYTES_MIN: u64 = 1 << 20;
-/// Runs of data that are told apart in a file with holes; what is between later ones is read too.
-const DATA_RUNS_MAX: usize = 16 * 1024;
 /// The character device /dev/kmsg (Documentation/admin-guide/devices.txt).
 const KMSG_DEVICE: (u32, u32) = (1, 11);
 /// Bytes of an executable that are hashed; larger ones are rare, and time is short.
@@ -71,9 +68,9 @@ struct ThreadListing {
 
 /// Reads objects below a root.
 pub(super) struct FileReader {
-    finder: ObjectFinder,
+    pub(super) finder: ObjectFinder,
     entries_max: u64,
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
     /// Output of a redaction filter; the line of a folder's entry.
     filtered: Vec<u8>,
     digests: HashMap<ExecutableVersion, Digest>,
@@ -422,7 +419,7 @@ impl FileReader {
     }
 
     /// Calls `visit` with each name in `folder`, its type, and an empty buffer for its line.
-    fn for_each_entry(
+    pub(super) fn for_each_entry(
         &mut self,
         folder: &OwnedFd,
         sink: &mut ObjectSink<'_>,
@@ -632,78 +629,6 @@ impl FileReader {
         }
     }
 
-    fn read_as_is(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
-        let object = self.finder.find(path, sink)?;
-        let (folder, name) = (&*object.folder, &object.name);
-        match object.facts.kind() {
-            FileType::RegularFile => self.read_file_as_is(&object, sink),
-            FileType::Directory => {
-                let flags = READ_FLAGS | OFlags::DIRECTORY;
-                let opened = rustix::fs::openat(folder, name, flags, Mode::empty())?;
-                sink.start(Some(object.facts), 0, None);
-                self.for_each_entry(&opened, sink, |name, kind, line, sink| {
-                    push_pair(line, name, kind_name(kind).as_bytes());
-                    sink.bytes(line)
-                })
-            }
-            kind => {
-                sink.start(Some(object.facts), 0, None);
-                if kind != FileType::Symlink {
-                    return Err(ReadStop::Ended(ReadOutcome::Special));
-                }
-                sink.bytes(&rustix::fs::readlinkat(folder, name, Vec::new())?.into_bytes())
-            }
-        }
-    }
-
-    /// Where the system permits it (`open(2)`: to the file's owner and to root), its access time does
-    /// not change.
-    fn read_file_as_is(
-        &mut self,
-        object: &ObjectHandle,
-        sink: &mut ObjectSink<'_>,
-    ) -> Result<(), ReadStop> {
-        let open = |flags| rustix::fs::openat(&*object.folder, &object.name, flags, Mode::empty());
-        let file = match open(READ_FLAGS | OFlags::NOATIME) {
-            // Refused for NOATIME or for reading: the second attempt tells them apart.
-            Err(Errno::PERM | Errno::ACCESS) => open(READ_FLAGS),
-            opened => opened,
-        }?;
-        // Of the open file, which may be another one than was found.
-        let facts = facts_of(&file)?;
-        let is_long = facts.size >= SHORT_FILE_AS_IS_BYTES;
-        sink.start(Some(facts), 0, is_long.then_some(facts.size));
-        if !facts.is_regular() {
-            return Err(ReadStop::Ended(ReadOutcome::Special));
-        }
-        let _ = fadvise(&file, 0, None, Advice::Sequential); // only a hint
-        // of a short one all that comes: files in /proc report no size, those in /sys a page
-        let bytes_max = if is_long {
-            facts.size
-        } else {
-            SHORT_FILE_AS_IS_BYTES
-        };
-        let mut at = 0;
-        while at < bytes_max {
-            let want = READ_BYTES.min((bytes_max - at) as usize);
-            let got = pread(&file, &mut self.buffer[..want], at)?;
-            if got == 0 && is_long {
-                return Err(ReadStop::Ended(ReadOutcome::Shrank));
-            }
-            if got == 0 {
-                return Ok(());
-            }
-            at += got as u64;
-            sink.bytes(&self.buffer[..got])?;
-        }
-        if is_long {
-            Ok(())
-        } else {
-            // A long file that reports no size. Probes are the way to capture these.
-            Err(ReadStop::Ended(ReadOutcome::Cut(GapReason::TooLarge)))
-        }
-    }
-
     /// Opens a regular file. Checks its type before, since opening anything else may have effects,
     /// and after, in case it was replaced in between.
     fn open_file(
@@ -797,62 +722,6 @@ impl FileReader {
     }
 }
 
-/// The runs of data in a file of `size` bytes; `None` where the file system does not tell.
-fn data_runs(file: &OwnedFd, size: u64) -> Option<Vec<Range<u64>>> {
-    let (data, hole) = (
-        |at| rustix::fs::seek(file, SeekFrom::Data(at)),
-        |at| rustix::fs::seek(file, SeekFrom::Hole(at)),
-    );
-    runs_of(size, data, hole)
-}
-
-/// The runs, from what a file system answers, which may be anything: `data` and `hole` give where the
-/// next data or hole begins.
-fn runs_of(
-    size: u64,
-    data: impl Fn(u64) -> Result<u64, Errno>,
-    hole: impl Fn(u64) -> Result<u64, Errno>,
-) -> Option<Vec<Range<u64>>> {
-    let mut runs = Vec::new();
-    let mut at = 0;
-    while at < size {
-        let start = match data(at) {
-            Ok(start) => start,
-            Err(Errno::NXIO) => break, // only a hole is left
-            Err(_) => return None,
-        };
-        let end = if runs.len() + 1 == DATA_RUNS_MAX {
-            size
-        } else {
-            hole(start).ok()?.min(size)
-        };
-        if start < at || end <= start {
-            return None; // that is no answer: the file is read as any other
-        }
-        runs.push(start..end);
-        at = end;
-    }
-    Some(runs)
-}
-
-/// Shortens runs to the first `bytes` of their data.
-fn keep_first(runs: &mut Vec<Range<u64>>, mut bytes: u64) {
-    for run in runs.iter_mut() {
-        run.end = run.end.min(run.start.saturating_add(bytes));
-        bytes -= run.end - run.start;
-    }
-    runs.retain(|run| !run.is_empty());
-}
-
-/// Shortens runs to the last `bytes` of their data.
-fn keep_last(runs: &mut Vec<Range<u64>>, mut bytes: u64) {
-    for run in runs.iter_mut().rev() {
-        run.start = run.start.max(run.end.saturating_sub(bytes));
-        bytes -= run.end - run.start;
-    }
-    runs.retain(|run| !run.is_empty());
-}
-
 /// The number of a process whose folder in `/proc` is called `name`.
 fn process_number(name: &[u8]) -> Option<&str> {
     let name = std::str::from_utf8(name).ok();
@@ -860,7 +729,7 @@ fn process_number(name: &[u8]) -> Option<&str> {
 }
 
 /// Appends `first NUL second NUL` to an empty line.
-fn push_pair(line: &mut Vec<u8>, first: &[u8], second: &[u8]) {
+pub(super) fn push_pair(line: &mut Vec<u8>, first: &[u8], second: &[u8]) {
     for part in [first, b"\0", second, b"\0"] {
         line.extend_from_slice(part);
     }
@@ -870,7 +739,7 @@ fn push_pair(line: &mut Vec<u8>, first: &[u8], second: &[u8]) {
     );
 }
 
-fn kind_name(kind: FileType) -> &'static str {
+pub(super) fn kind_name(kind: FileType) -> &'static str {
     match kind {
         FileType::RegularFile => "file",
         FileType::Directory => "folder",
@@ -889,29 +758,6 @@ fn read(file: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
 }
 
 /// As pread(2), again after a signal.
-fn pread(file: &OwnedFd, buffer: &mut [u8], at: u64) -> Result<usize, Errno> {
+pub(super) fn pread(file: &OwnedFd, buffer: &mut [u8], at: u64) -> Result<usize, Errno> {
     rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut *buffer, at))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_answer_of_a_file_system_makes_endless_or_overlapping_runs() {
-        let size = 1 << 40;
-        let runs = |data: fn(u64) -> u64, hole: fn(u64) -> u64| {
-            runs_of(size, |at| Ok(data(at)), |at| Ok(hole(at)))
-        };
-        let whole = runs(|at| at, |_| 1 << 40).expect("one run");
-        assert_eq!((whole.len(), &whole[0]), (1, &(0..size)));
-        assert_eq!(runs(|_| 0, |at| at + 1), None, "the same data again");
-        assert_eq!(runs(|at| at, |at| at), None, "no data at all");
-        assert_eq!(runs(|at| at + 1, |_| 0), None, "a hole before the data");
-        let many = runs(|at| at, |at| at + 1).expect("sound, if many");
-        assert_eq!(
-            (many.len(), many[DATA_RUNS_MAX - 1].end),
-            (DATA_RUNS_MAX, size)
-        );
-    }
 }

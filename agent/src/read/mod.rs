@@ -9,6 +9,7 @@
 //! Memory: bytes that were read and not fetched yet are at most [`WAITING_BYTES_MAX`], once on each
 //! side.
 
+mod as_is;
 mod facts;
 mod files;
 mod hung;
@@ -16,6 +17,7 @@ mod redact;
 mod request;
 mod root;
 mod sink;
+mod sparse;
 mod threads;
 mod worker;
 
