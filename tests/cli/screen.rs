@@ -48,7 +48,7 @@ fn capture_that_sealed_nothing_fails_and_says_why() {
     let said = unwrapped(&text);
     for expected in [
         "nothing was sealed",
-        "not captured github not configured: set organizations or repositories in [sources.github]",
+        "not captured github not configured: its section of the configuration names no instance",
         "try: exhibit sources check",
     ] {
         assert!(said.contains(expected), "{text}");
@@ -99,13 +99,13 @@ fn reasons_stay_in_status_timeline_and_bundle() {
     let (_, status) = screen(&store, &["status", &id]);
     let status = unwrapped(&status);
     assert!(
-        status.contains("github: not configured: set organizations"),
+        status.contains("github, gitlab, okta (3 sources): not configured: its section"),
         "{status}"
     );
     let timeline = store.ok(&["timeline", &id, "--kind", "capture"]);
     assert!(
         timeline.contains("will ask host")
-            && timeline.contains("cannot ask github: not configured: set organizations"),
+            && timeline.contains("cannot ask github: not configured: its section"),
         "{timeline}"
     );
     // The journal of the next capture has the reasons of this one.
@@ -226,7 +226,7 @@ fn first_steps_tick_themselves_with_the_entry_that_proves_them() {
     let (_, status) = screen(&store, &["status", &id]);
     assert!(
         unwrapped(&status).contains(&format!(
-            "to be said may be affected exhibit change {id} --customer-data yes"
+            "not said yet may be affected exhibit change {id} --customer-data yes"
         )) && !status.contains("--channel"),
         "{status}"
     );

@@ -116,6 +116,9 @@ struct UpdateOptions {
     /// Confirmed impact, which customers are told: which data or services are affected
     #[arg(long, value_name = "TEXT")]
     confirmed_impact: Vec<Line>,
+    /// Refused, and not just unknown: people remember it for either of the two.
+    #[arg(long, hide = true, value_name = "TEXT", value_parser = ambiguous_impact)]
+    impact: Option<Line>,
     /// Confirmed fact: what happened
     #[arg(long, value_name = "TEXT")]
     happened: Vec<Line>,
@@ -158,6 +161,10 @@ struct ChangeDetails {
     /// Outcome of the --done action
     #[arg(long, value_name = "TEXT", requires = "done")]
     outcome: Option<Line>,
+}
+
+fn ambiguous_impact(_: &str) -> Result<Line, String> {
+    Err("say which: --suspected-impact, or --confirmed-impact, which customers are told".to_owned())
 }
 
 fn topic(text: &str) -> Result<StatementTopic, String> {

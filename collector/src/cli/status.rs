@@ -236,7 +236,7 @@ fn format_hints(view: &IncidentView) -> String {
             wrap(&format!("  {what:<15}  "), &command, terminal_width())
         })
         .collect();
-    format!("\nto be said\n{lines}")
+    format!("\nnot said yet\n{lines}")
 }
 
 /// The option of `exhibit change` for a point that the initial report lacks.

@@ -588,7 +588,7 @@ mod tests {
         assert_eq!(incident.closed_at, Some(entry(34, samples::note()).at));
         incident
             .apply(&entry(
-                34,
+                35,
                 status(IncidentStatus::Closed, IncidentStatus::Investigating),
             ))
             .expect("applied");

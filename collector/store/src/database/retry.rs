@@ -249,10 +249,13 @@ impl RetryState {
         self.begun.elapsed() > self.patience
     }
 
-    /// True if the log was not told of this outage a moment ago.
+    /// True if the log was not told of this outage a moment ago. A call that gives up soon tells its
+    /// caller instead.
     fn will_warn(&self) -> bool {
-        self.warned
-            .is_none_or(|at| at.elapsed() >= WARNING_INTERVAL)
+        self.patience > WARNING_INTERVAL
+            && self
+                .warned
+                .is_none_or(|at| at.elapsed() >= WARNING_INTERVAL)
     }
 
     /// Waits before the next attempt, longer each time.

@@ -180,7 +180,9 @@ impl S3Request<'_> {
             if begun.elapsed() > self.client.patience {
                 return Err(error);
             }
-            if warned.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
+            // A request that is given up soon tells its caller instead.
+            let is_patient = self.client.patience > WARNING_INTERVAL;
+            if is_patient && warned.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
                 warn!(
                     attempt,
                     key = self.key,
