@@ -31,6 +31,9 @@ impl Pipeline {
     }
 
     /// The incident and its journal.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
     pub async fn load(
         &self,
         id: &IncidentId,
