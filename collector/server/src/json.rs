@@ -282,7 +282,7 @@ mod tests {
         let bodies = BodyBudget::default();
         let body = bodies.read(Body::from("four"), 4).await;
         assert_eq!(&*body.expect("within the limit"), b"four");
-        let chunks = ["fi", "ve!"].map(|text| Ok::<_, std::io::Error>(text));
+        let chunks = ["fi", "ve!"].map(Ok::<_, std::io::Error>);
         for body in [
             Body::from("five!"),
             Body::from_stream(futures::stream::iter(chunks)),

@@ -97,7 +97,7 @@ pub enum BlobError {
         /// The object, or a prefix of several.
         key: String,
         #[source]
-        cause: object_store::Error,
+        cause: Box<object_store::Error>, // boxed, since every error of the pipeline may hold it
     },
 }
 
@@ -144,7 +144,7 @@ impl BlobError {
             cause => Self::Store {
                 attempt,
                 key,
-                cause,
+                cause: Box::new(cause),
             },
         }
     }

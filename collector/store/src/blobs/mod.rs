@@ -166,7 +166,7 @@ impl Blobs {
             LocalFileSystem::new_with_prefix(folder.root()).map_err(|cause| BlobError::Store {
                 attempt: "open",
                 key: config.location.clone(),
-                cause,
+                cause: Box::new(cause),
             })?;
         Ok(Self {
             backend: BlobBackend::Folder(folder),

@@ -1,6 +1,6 @@
 //! Errors of a database, grouped by who must act.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A failed call to the database. It has changed nothing.
 #[derive(Debug, thiserror::Error)]
@@ -21,19 +21,17 @@ pub enum DatabaseError {
     /// A newer version of this program created the tables, or this user may not create them.
     #[error("cannot migrate the tables of the database")]
     Migrate(#[source] Box<sqlx::migrate::MigrateError>),
-    #[error("cannot {attempt}: no room left {}", room_of(folder.as_deref()))]
+    #[error("cannot {attempt}: no room left {place}")]
     StorageFull {
         attempt: &'static str,
-        /// The folder of a database that is a file.
-        folder: Option<PathBuf>,
-        #[source]
-        cause: Option<sqlx::Error>,
+        /// `in /path`, or what a server says.
+        place: Box<str>,
     },
     /// The file system is mounted read-only, or this user may not write to the database's file.
     #[error("cannot {attempt}: the store is read-only ({})", folder.display())]
     ReadOnly {
         attempt: &'static str,
-        folder: PathBuf,
+        folder: Box<Path>,
     },
 
     // The machine failed.
@@ -54,11 +52,4 @@ pub enum DatabaseError {
         #[source]
         cause: sqlx::Error,
     },
-}
-
-fn room_of(folder: Option<&Path>) -> String {
-    folder.map_or_else(
-        || "for the database".to_owned(),
-        |folder| format!("in {}", folder.display()),
-    )
 }

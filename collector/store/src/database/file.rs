@@ -33,13 +33,14 @@ impl StorageFault {
     }
 
     pub(super) fn error(self, attempt: &'static str, folder: &Path) -> DatabaseError {
-        let folder = folder.to_owned();
         match self {
-            Self::ReadOnly => DatabaseError::ReadOnly { attempt, folder },
+            Self::ReadOnly => DatabaseError::ReadOnly {
+                attempt,
+                folder: folder.into(),
+            },
             Self::Full => DatabaseError::StorageFull {
                 attempt,
-                folder: Some(folder),
-                cause: None,
+                place: format!("in {}", folder.display()).into(),
             },
         }
     }

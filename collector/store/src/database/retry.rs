@@ -275,12 +275,12 @@ impl RetryState {
         let fault = classify(&cause);
         let patience = match fault {
             DatabaseFault::DiskFull => {
-                return Err(DatabaseError::StorageFull {
-                    attempt,
-                    folder: folder.map(Path::to_owned),
-                    cause: Some(cause),
-                }
-                .into());
+                let place = match folder {
+                    Some(folder) => format!("in {}", folder.display()),
+                    None => format!("for the database: {cause}"),
+                };
+                let place = place.into();
+                return Err(DatabaseError::StorageFull { attempt, place }.into());
             }
             DatabaseFault::Permanent => {
                 return Err(DatabaseError::Statement { attempt, cause }.into());

@@ -67,7 +67,7 @@ impl S3Bucket {
         let fail = |cause| BlobError::Store {
             attempt: "open",
             key: config.location.clone(),
-            cause,
+            cause: Box::new(cause),
         };
         let builder = builder(&config.s3, patience).with_bucket_name(bucket);
         let value = |key| builder.get_config_value(&key);

@@ -173,7 +173,7 @@ impl S3Request<'_> {
                     BlobError::Store {
                         attempt,
                         key: self.key.clone(),
-                        cause,
+                        cause: Box::new(cause),
                     },
                 ),
             };
