@@ -182,7 +182,7 @@ fn full_store_can_be_read() {
     }
     // A journal's last page may have room for a short note.
     let long = "x".repeat(16_000);
-    for _ in 0..3 {
+    for _ in 0..100 {
         let output = run(&mut on(&folder, &["note", "INC-1", &long]));
         if !output.status.success() {
             break;

@@ -258,7 +258,7 @@ fn facts(plan: SealedPlan) -> BundleMetadata {
         window: None,
         plan,
         collector,
-        clock: Vec::new(),
+        clock: vec![platform::clock::reading("begin")],
     }
 }
 

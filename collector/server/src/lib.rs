@@ -24,6 +24,7 @@ mod openapi;
 mod places;
 mod problem;
 mod query;
+mod request_body;
 pub mod responses;
 mod route;
 mod routes;

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ServeConfig;
-use crate::json::BodyBudget;
 use crate::metrics::Metrics;
 use crate::oidc::{OidcError, OidcProvider};
+use crate::request_body::BodyBudget;
 use domain::trigger::HooksConfig;
 use pipeline::Pipeline;
 use store::ledger::Ledger;

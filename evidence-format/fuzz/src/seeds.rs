@@ -160,7 +160,7 @@ fn a_config() -> BundleConfig {
         until: time(),
     });
     coverage.declared = Some(5);
-    (coverage.attempts, coverage.events) = (3, Some(6));
+    (coverage.attempts, coverage.pages, coverage.events) = (3, 3, Some(6));
     coverage.gap(GapReason::Vanished, "/proc/1/status", 1, 2);
     coverage.gap(
         GapReason::TooLarge,

@@ -17,9 +17,10 @@ use tokio::time::timeout;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::caller::Caller;
-use crate::json::{Json, incomplete_body, too_large};
+use crate::json::Json;
 use crate::problem::Problem;
 use crate::query::Query;
+use crate::request_body::{incomplete_body, too_large};
 use crate::state::ServerState;
 use api::{AttachmentReceipt, ProblemCode};
 use domain::incident::{Incident, Line};

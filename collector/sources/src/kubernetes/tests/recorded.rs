@@ -50,7 +50,14 @@ struct Misbehaviour {
     refused: Option<&'static str>,
     /// The second page of this resource is answered with 410, once.
     expired: Option<&'static str>,
+    /// Containers have the value of their environment variable in clear, where the recordings have
+    /// a reference to it.
+    literal_values: bool,
 }
+
+/// An environment variable's value in the recordings.
+const REFERENCE: &str =
+    r#""valueFrom":{"configMapKeyRef":{"name":"app-config","key":"LOG_LEVEL","optional":true}}"#;
 
 struct RecordedCluster {
     /// The body of each list by its path.
@@ -74,7 +81,10 @@ impl RecordedCluster {
         };
         let mut lists = BTreeMap::new();
         for exchange in recordings("lists-full.ndjson.zst")? {
-            let body = text(&exchange, "/response/body");
+            let mut body = text(&exchange, "/response/body");
+            if misbehaviour.literal_values {
+                body = body.replace(REFERENCE, r#""value":"p4ssw0rd""#);
+            }
             let body: Value = serde_json::from_str(&body).expect("JSON");
             lists.insert(text(&exchange, "/request/path"), body);
         }
@@ -400,7 +410,11 @@ fn environment_values(value: &Value, found: &mut Vec<String>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_of_environment_variables_are_captured_only_if_wanted() {
-    let Some(cluster) = RecordedCluster::start(Misbehaviour::default()) else {
+    let literal = Misbehaviour {
+        literal_values: true,
+        ..Misbehaviour::default()
+    };
+    let Some(cluster) = RecordedCluster::start(literal) else {
         return;
     };
     for offer in ["kubernetes-pods", "kubernetes-workloads"] {
