@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use evidence_format::coverage::{EndReason, GapReason};
@@ -216,7 +216,8 @@ impl<'s> IncidentFixture<'s> {
         let mut capture = self.start(&["--deadline", "4s"]);
         self.wait_for_the_middle(&mut capture);
         let ballast = disk.fill();
-        let over = Duration::from_secs(4 + 10); // the deadline, and the time that a step needs to stop
+        // Behind the deadline, and before the capture gives up: it waits 10 s for room.
+        let over = Duration::from_secs(4 + 4);
         capture.wait_until(|said| said.contains("no room left") && begun.elapsed() > over);
         (capture, ballast)
     }
@@ -458,18 +459,24 @@ impl CaptureProcess {
     }
 
     /// Waits for its successful exit.
-    fn must_succeed(mut self) {
+    fn must_succeed(self) {
+        let (status, log) = self.end();
+        assert!(status.success(), "{status}\n{log}");
+    }
+
+    /// Waits for its exit. Returns its log too.
+    fn end(mut self) -> (ExitStatus, String) {
         let begun = Instant::now();
         loop {
-            match self.child.try_wait().expect("a child process") {
-                Some(status) => return assert!(status.success(), "{status}\n{}", self.log()),
-                None => assert!(
-                    begun.elapsed() < PATIENCE,
-                    "the capture does not exit: {}",
-                    self.log()
-                ),
+            if let Some(status) = self.child.try_wait().expect("a child process") {
+                return (status, self.log());
             }
-            std::thread::sleep(Duration::from_millis(50));
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "the capture does not exit: {}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -626,6 +633,30 @@ fn capture_on_a_full_disk_seals_a_gap_once_there_is_space() {
     let (capture, ballast) = incident.cut_off_by(&disk);
     fs::remove_file(ballast).expect("the ballast exists");
     capture.must_succeed();
+    assert_is_gap_and_supplement(&incident.assert_complete(&undisturbed));
+}
+
+#[test]
+fn capture_on_a_disk_that_stays_full_ends_and_settle_continues() {
+    let Some(postgres) = postgres() else { return };
+    let undisturbed = undisturbed_counts();
+    let incident = IncidentFixture::new(
+        Some(&postgres.create("exhibit")),
+        BundleStorage::Folder,
+        SLOW,
+    );
+    let Some(disk) = incident.on_a_small_disk() else {
+        return;
+    };
+    let (capture, ballast) = incident.cut_off_by(&disk);
+    let (status, log) = capture.end();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(
+        log.contains("no room left in ") && log.contains("`exhibit settle` continues"),
+        "{log}"
+    );
+    fs::remove_file(ballast).expect("the ballast exists");
+    incident.start_settling().must_succeed();
     assert_is_gap_and_supplement(&incident.assert_complete(&undisturbed));
 }
 
