@@ -124,10 +124,12 @@ fn item_values(number: &str, key: &[u8], layer: &[u8], list: &[u8]) -> Vec<(Stri
         &mut workers,
         &mut (),
     );
-    let (bytes, records, root) =
-        contents.map_or((0, 0, Digest::of(b"")), |c| (c.bytes, c.records, c.root));
+    let (bytes, leaves, records, root) = contents.map_or((0, 0, 0, Digest::of(b"")), |c| {
+        (c.bytes, c.leaves, c.records, c.root)
+    });
     [
         ("bytes", bytes.to_string()),
+        ("leaves", leaves.to_string()),
         ("records", records.to_string()),
         ("root", root.hex()),
     ]

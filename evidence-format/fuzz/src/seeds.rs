@@ -388,7 +388,12 @@ pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
     let (layer, numbers) = (layer.expect("own output"), numbers.expect("own output"));
     let mut config = String::from_utf8(a_config().encode()).expect("JSON is UTF-8");
     let real = a_config();
-    let (bytes, records) = (real.items[0].bytes, real.items[0].records);
+    let ItemEntry {
+        bytes,
+        leaves,
+        records,
+        ..
+    } = real.items[0];
     config = config.replace(&real.disclosure_key.to_string(), "@key@");
     for (i, item) in real.items.iter().enumerate() {
         config = config.replace(&item.layer.to_string(), &format!("@layer{i}@"));
@@ -403,6 +408,11 @@ pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
         config.replace_range(
             begin..begin + stated.len(),
             &format!(r#""bytes":@bytes{i}@,"coverage":"#),
+        );
+        config = config.replacen(
+            &format!(r#""leaves":{leaves},"#),
+            &format!(r#""leaves":@leaves{i}@,"#),
+            1,
         );
         config = config.replacen(
             &format!(r#""records":{records},"#),

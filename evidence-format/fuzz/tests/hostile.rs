@@ -5,7 +5,6 @@ use std::num::NonZeroUsize;
 
 use evidence_format::container::OCI_LAYOUT_CONTENT;
 use evidence_format::container::{blob_name, tar::TarReader, tar::TarWriter};
-use evidence_format::digest::Digest;
 use evidence_format::item::WorkerPool;
 use evidence_format::manifest::{Descriptor, MANIFEST};
 use evidence_format::verify::{FaultCode, Finding, TrustPolicy, VerificationReport, verify};
@@ -94,45 +93,40 @@ fn attestation_has_exactly_one_blob() {
 fn all_manifests_share_one_limit() {
     let manifest = |kind: char| {
         let config = r#"{"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","mediaType":"x","size":2}"#;
-        let kind = kind.to_string().repeat(600 << 10);
+        let kind = kind.to_string().repeat(59 << 10);
         format!(
             r#"{{"artifactType":"{kind}","config":{config},"layers":[],"mediaType":"{MANIFEST}","schemaVersion":2}}"#
         )
     };
-    let manifests = [manifest('a'), manifest('b')].map(String::into_bytes);
-    let entries = [0, 1].map(|i| Descriptor::of(MANIFEST, &manifests[i]));
-    let entry = |e: &Descriptor| {
+    // 17 fit into 1 MiB, and each into what one referrer may have
+    let manifests: Vec<Vec<u8>> = ('a'..='r').map(|c| manifest(c).into_bytes()).collect();
+    let entries = manifests.iter().map(|m| Descriptor::of(MANIFEST, m));
+    let entries: Vec<Descriptor> = entries.collect();
+    let listed = entries.iter().map(|e| {
         format!(
             r#"{{"digest":"{}","mediaType":"{MANIFEST}","size":{}}}"#,
             e.digest, e.size
         )
-    };
+    });
+    let listed: Vec<String> = listed.collect();
     let index = format!(
-        r#"{{"manifests":[{},{}],"schemaVersion":2}}"#,
-        entry(&entries[0]),
-        entry(&entries[1])
-    )
-    .into_bytes();
+        r#"{{"manifests":[{}],"schemaVersion":2}}"#,
+        listed.join(",")
+    );
     let mut tar = TarWriter::new(Vec::new());
-    let names = [
-        "oci-layout".to_owned(),
-        "index.json".to_owned(),
-        blob_name(&entries[0].digest),
-        blob_name(&entries[1].digest),
-    ];
-    for (name, content) in
-        names
-            .iter()
-            .zip([OCI_LAYOUT_CONTENT, &index, &manifests[0], &manifests[1]])
-    {
-        tar.file(name, content.len() as u64, &mut &*content)
+    let mut file = |name: &str, mut content: &[u8]| {
+        tar.file(name, content.len() as u64, &mut content)
             .expect("in memory");
+    };
+    file("oci-layout", OCI_LAYOUT_CONTENT);
+    file("index.json", index.as_bytes());
+    for (entry, manifest) in entries.iter().zip(&manifests) {
+        file(&blob_name(&entry.digest), manifest);
     }
     let report = check(&tar.finish().expect("in memory"));
-    let fault = report.integrity.fault().expect("1.2 MiB of manifests");
+    let fault = report.integrity.fault().expect("more than 1 MiB");
     assert_eq!(
         (fault.code, &fault.object),
-        (FaultCode::BlobSize, &blob_name(&entries[1].digest))
+        (FaultCode::BlobSize, &blob_name(&entries[17].digest))
     );
-    assert_eq!(entries[0].digest, Digest::of(&manifests[0]));
 }
