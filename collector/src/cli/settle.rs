@@ -29,6 +29,7 @@ pub(super) async fn run(global: &GlobalOptions, _: &SettleArgs) -> Result<()> {
     let local = global.open_to_capture().await?;
     let app = &local.app;
     let ledger = &app.pipeline.parts.ledger;
+    ledger.retry_failed_passes().await?;
     // Bundles are numbered, so those after this one were sealed during this run.
     let before = ledger.last_bundle_number().await?;
     local.work_until_idle(global.quiet).await;

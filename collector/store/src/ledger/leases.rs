@@ -218,6 +218,21 @@ impl Ledger {
             .await
     }
 
+    /// Makes passes that failed due at once: somebody asks for them, and may have mended the cause.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn retry_failed_passes(&self) -> Result<(), LedgerError> {
+        self.db
+            .write("make failed passes due", |mut db, _| async move {
+                let update = "UPDATE passes SET retry_at = NULL
+                    WHERE retry_at IS NOT NULL AND worker IS NULL";
+                execute(&mut db, query(update)).await?;
+                Ok((db, ()))
+            })
+            .await
+    }
+
     /// Releases the leases of processes of this machine that have died. Leases of other machines
     /// expire.
     ///
