@@ -20,6 +20,7 @@ use super::backend::Backend;
 use super::timeline::format_row;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
+use domain::spelling::counted;
 use pipeline::timeline::TimelineFilter;
 
 const BUNDLES: &str = "bundles";
@@ -113,8 +114,9 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &ExportArgs) -> Resul
         });
     }
     print(&format!(
-        "exported {incident} to {}: {bundles} bundles, {}\n\n{README} in it says how to verify them; tell the auditor the fingerprints of the keys by another way:\n{}",
+        "exported {incident} to {}: {}, {}\n\n{README} in it says how to verify them; tell the auditor the fingerprints of the keys by another way:\n{}",
         safe(&to.to_string_lossy()),
+        counted(bundles as u64, "bundle"),
         size(bytes),
         keys.keys()
             .map(|id| format!("  {id}\n"))

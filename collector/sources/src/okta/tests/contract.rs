@@ -70,7 +70,7 @@ async fn captured(
         let mut cx = context(pass_kind, None, Arc::clone(&sink));
         cx.config = Arc::clone(&config);
         let mut step = step(offer);
-        step.target.account = Some("acme".to_owned());
+        step.target.account = Some("127.0.0.1".to_owned());
         step.target.access = Some(format!("{}/", proxy.base));
         let result = SOURCE.capture(&step, &cx).await;
         if newer.is_none() {
