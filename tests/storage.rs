@@ -95,6 +95,12 @@ impl<'s> IncidentFixture<'s> {
         incident
     }
 
+    /// With the journal in PostgreSQL, and the bundles in a folder.
+    fn in_postgres(postgres: &Postgres) -> Self {
+        let database = postgres.create("exhibit");
+        Self::new(Some(&database), BundleStorage::Folder, SLOW)
+    }
+
     fn configure(&self, database: Option<&str>, requests_per_second: u32) {
         let database = database
             .map(|url| format!("database = \"{url}\"\n"))
@@ -534,11 +540,7 @@ fn capture_survives_a_minute_without_its_database() {
         return;
     };
     let undisturbed = undisturbed_counts();
-    let incident = IncidentFixture::new(
-        Some(&postgres.create("exhibit")),
-        BundleStorage::Folder,
-        SLOW,
-    );
+    let incident = IncidentFixture::in_postgres(&postgres);
     let mut capture = incident.start(&[]);
     incident.wait_for_the_middle(&mut capture);
     postgres.stop_server();
@@ -622,11 +624,7 @@ fn capture_killed_on_a_full_disk_is_sealed_with_a_gap_by_settle() {
 fn capture_on_a_full_disk_seals_a_gap_once_there_is_space() {
     let Some(postgres) = postgres() else { return };
     let undisturbed = undisturbed_counts();
-    let incident = IncidentFixture::new(
-        Some(&postgres.create("exhibit")),
-        BundleStorage::Folder,
-        SLOW,
-    );
+    let incident = IncidentFixture::in_postgres(&postgres);
     let Some(disk) = incident.on_a_small_disk() else {
         return;
     };
@@ -640,11 +638,7 @@ fn capture_on_a_full_disk_seals_a_gap_once_there_is_space() {
 fn capture_on_a_disk_that_stays_full_ends_and_settle_continues() {
     let Some(postgres) = postgres() else { return };
     let undisturbed = undisturbed_counts();
-    let incident = IncidentFixture::new(
-        Some(&postgres.create("exhibit")),
-        BundleStorage::Folder,
-        SLOW,
-    );
+    let incident = IncidentFixture::in_postgres(&postgres);
     let Some(disk) = incident.on_a_small_disk() else {
         return;
     };
@@ -695,11 +689,7 @@ fn assert_is_gap_and_supplement(bundles: &[(String, BundleContent)]) {
 fn failed_timeline_writes_delay_their_capture() {
     let Some(postgres) = postgres() else { return };
     let undisturbed = undisturbed_counts();
-    let incident = IncidentFixture::new(
-        Some(&postgres.create("exhibit")),
-        BundleStorage::Folder,
-        SLOW,
-    );
+    let incident = IncidentFixture::in_postgres(&postgres);
     let mut capture = incident.start(&[]);
     incident.wait_for_the_middle(&mut capture);
     let refuse = "CREATE FUNCTION refuse() RETURNS trigger AS 'BEGIN RAISE EXCEPTION ''no''; END' LANGUAGE plpgsql;

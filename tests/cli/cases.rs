@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tests::{audit, program, run, run_ok, scratch, skipped};
 
-use crate::{TestStore, all_output, path_of, text_of};
+use crate::{CLOSURE_ITEMS, TestStore, all_output, path_of, text_of};
 
 /// Records of an item, as `exhibit-audit cat` shows them.
 fn item(bundle: &Path, key: &Path, item: &str) -> String {
@@ -110,16 +110,7 @@ fn bundle_of_an_attachment_says_who_brought_it_under_which_name() {
 fn journal_is_sealed_when_the_incident_is_closed() {
     let store = TestStore::new();
     let id = store.declare();
-    for waived in [
-        "root-cause",
-        "attack-path",
-        "credentials",
-        "artifacts",
-        "monitoring",
-        "notifications",
-        "corrective-actions",
-        "review",
-    ] {
+    for waived in CLOSURE_ITEMS {
         store.ok(&["checklist", &id, "--waive", waived, "--reason", "a drill"]);
     }
     store.ok(&["close", "--reason", "it was a drill"]);

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tests::aws::{Config, Server, SyntheticEvents, yesterday};
 use tests::{program, root, run, run_ok, scratch};
 
-use crate::{all_output, text_of};
+use crate::{CLOSURE_ITEMS, all_output, text_of};
 
 const PROGRAMS: [&str; 3] = ["exhibit", "exhibit-agent", "exhibit-audit"];
 const ACCOUNT: &str = "111122223333";
@@ -154,16 +154,7 @@ impl World {
             "change {id} --hypothesis 'a' --doing 'b' --owner bob"
         ));
         exhibit(&format!("change {id} --hypothesis 'c'"));
-        for item in [
-            "root-cause",
-            "attack-path",
-            "credentials",
-            "artifacts",
-            "monitoring",
-            "notifications",
-            "corrective-actions",
-            "review",
-        ] {
+        for item in CLOSURE_ITEMS {
             exhibit(&format!("checklist {id} --waive {item} --reason 'a drill'"));
         }
         let rows = exhibit(&format!("timeline {id} --json"));

@@ -23,6 +23,18 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tests::{audit, program, run, run_ok, scratch};
 
+/// Every item of the closure checklist.
+const CLOSURE_ITEMS: [&str; 8] = [
+    "root-cause",
+    "attack-path",
+    "credentials",
+    "artifacts",
+    "monitoring",
+    "notifications",
+    "corrective-actions",
+    "review",
+];
+
 struct TestStore(TempDir);
 
 impl TestStore {

@@ -92,22 +92,22 @@ fn fails(folder: &Path, arguments: &[&str], cause: &str) {
     );
 }
 
+/// Declares the incident that the other commands are about.
+const DECLARE: &[&str] = &[
+    "declare",
+    "--title",
+    "t",
+    "--sev",
+    "2",
+    "--incident",
+    "INC-1",
+];
+
 /// Makes a store with an incident and an attachment, and returns the bundle's id.
 fn fill_store(folder: &Path) -> String {
     let file = folder.join("ticket.txt");
     fs::create_dir_all(folder).expect("a scratch folder");
-    reads(
-        folder,
-        &[
-            "declare",
-            "--title",
-            "t",
-            "--sev",
-            "2",
-            "--incident",
-            "INC-1",
-        ],
-    );
+    reads(folder, DECLARE);
     fs::write(&file, "a ticket").expect("a scratch folder");
     let receipt = reads(
         folder,
@@ -233,18 +233,7 @@ fn bucket_that_is_away_stops_only_what_needs_it() {
         closed_port()
     );
     fs::write(folder.path().join("exhibit.toml"), config).expect("a scratch folder");
-    reads(
-        folder.path(),
-        &[
-            "declare",
-            "--title",
-            "t",
-            "--sev",
-            "2",
-            "--incident",
-            "INC-1",
-        ],
-    );
+    reads(folder.path(), DECLARE);
     reads(folder.path(), &["status", "INC-1"]);
     reads(folder.path(), &["token", "create", "--role", "auditor"]);
     reads(folder.path(), &["note", "x"]);
