@@ -79,6 +79,7 @@ impl<'r> RequestAttempts<'r> {
                     quotas.observe(
                         &policy.endpoint_key(),
                         policy.rate,
+                        &permit,
                         headers,
                         SystemTime::now(),
                     );

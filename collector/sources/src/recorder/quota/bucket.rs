@@ -132,6 +132,12 @@ impl TokenBucket {
         QueueTurn::Now
     }
 
+    /// Counts a request that was sent with the permit of another bucket.
+    pub(super) fn charge(&self) {
+        let mut state = self.state();
+        state.full_at = state.full_at.max(Instant::now()) + state.interval;
+    }
+
     /// Sends no request of this quota for `wait`, at most an hour.
     pub(in crate::recorder) fn pause(&self, wait: Duration) {
         let mut state = self.state();
@@ -194,6 +200,11 @@ impl TokenBucketState {
 }
 
 impl SendPermit {
+    /// True if `bucket` gave this permit.
+    pub(super) fn is_of(&self, bucket: &Arc<TokenBucket>) -> bool {
+        Arc::ptr_eq(&self.bucket, bucket)
+    }
+
     /// The response has begun, so that the provider has counted the request.
     pub(in crate::recorder) fn mark_answered(&mut self) {
         if !std::mem::replace(&mut self.is_answered, true) {

@@ -89,11 +89,13 @@ impl Quotas {
         Arc::clone(bucket)
     }
 
-    /// Obeys what the response to a request to `endpoint` states about limits.
+    /// Obeys what the response to a request to `endpoint`, which was sent with `permit`, states about
+    /// limits.
     pub(super) fn observe(
         &self,
         endpoint: &EndpointKey,
         rate: RequestRate,
+        permit: &SendPermit,
         headers: &HeaderMap,
         now: SystemTime,
     ) {
@@ -106,10 +108,69 @@ impl Quotas {
                 table.resources.insert(endpoint.clone(), resource.clone());
             }
         }
-        self.bucket(endpoint, rate).observe(&limit);
+        let bucket = self.bucket(endpoint, rate);
+        if !permit.is_of(&bucket) {
+            bucket.charge(); // it was sent before a response named its limit
+        }
+        bucket.observe(&limit);
     }
 
     fn table(&self) -> MutexGuard<'_, QuotaTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// GitHub counts all of them against one limit of 900 a minute, and refuses for a minute whoever
+    /// exceeds it.
+    #[tokio::test(start_paused = true)]
+    async fn first_requests_of_many_endpoints_count_against_the_limit_that_responses_name() {
+        let names: Vec<&'static str> = (0..50)
+            .map(|number| &*format!("endpoint-{number}").leak())
+            .collect();
+        let key = QuotaKey {
+            provider: "github",
+            account: "acme".to_owned(),
+            region: String::new(),
+            endpoint: "core",
+        };
+        let rate = RequestRate::new(14.8, 10);
+        let resets_at = SystemTime::now().duration_since(UNIX_EPOCH).expect("later")
+            + Duration::from_secs(3600);
+        let headers = HeaderMap::from_iter(
+            [
+                ("x-ratelimit-limit", "5000".to_owned()),
+                ("x-ratelimit-remaining", "4900".to_owned()),
+                ("x-ratelimit-reset", resets_at.as_secs().to_string()),
+                ("x-ratelimit-resource", "core".to_owned()),
+            ]
+            .map(|(name, value)| {
+                (
+                    http::HeaderName::from_static(name),
+                    value.parse().expect("a value"),
+                )
+            }),
+        );
+        let quotas = Quotas::default();
+        let begin = Instant::now();
+        let mut sent = 0;
+        for name in names.iter().cycle() {
+            let endpoint = (key.clone(), *name);
+            let mut permit = quotas.bucket(&endpoint, rate).acquire(0).await;
+            if begin.elapsed() >= Duration::from_secs(60) {
+                break;
+            }
+            permit.mark_answered();
+            quotas.observe(&endpoint, rate, &permit, &headers, SystemTime::now());
+            sent += 1;
+        }
+        assert!((880..=900).contains(&sent), "{sent}");
     }
 }
