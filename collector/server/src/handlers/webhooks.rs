@@ -19,8 +19,8 @@ use crate::state::ServerState;
 use api::{CaptureOptions, ProblemCode, WebhookEffect, WebhookReceipt};
 use domain::incident::{Command, IncidentEvent, IncidentStatus, JournalEntry, Name, Severity};
 use domain::trigger::{
-    self, BODY_BYTES_MAX, HooksConfig, IncidentTrigger, IncidentUpdate, Vendor, WebhookDelivery,
-    WebhookError, WebhookOutcome, WebhookResponse,
+    self, BODY_BYTES_MAX, GroupFiring, HooksConfig, IncidentTrigger, IncidentUpdate, Vendor,
+    WebhookDelivery, WebhookError, WebhookOutcome, WebhookResponse,
 };
 use pipeline::{DeclareError, DeclareRequest};
 use platform::clock;
@@ -135,18 +135,15 @@ async fn authenticate(
 /// Declares the vendor's incident, and captures what its play says. If it is known already, adds
 /// what the delivery says that is new.
 async fn declare(state: &ServerState, trigger: IncidentTrigger) -> Result<WebhookReceipt, Problem> {
-    if let Some(id) = state.ledger().incident_by_key(&trigger.key).await? {
+    if let Some(id) = known_incident(state, &trigger.key, trigger.group.as_ref()).await? {
         if !fires_after_close(state, &id, &trigger).await? {
             return report_again(state, id, &trigger).await;
         }
+        // Before the group's main key: a crash in between leads here again.
+        if let Some(group) = &trigger.group {
+            state.ledger().forget_key(&group.key).await?;
+        }
         retire_key(state, &trigger.key).await?;
-    }
-    // The group was resolved since, and this delivery has come late.
-    if let Some(group) = &trigger.group
-        && let Some(id) = state.ledger().incident_by_key(&group.key).await?
-    {
-        Span::current().record("incident", id.as_str());
-        return Ok(receipt(WebhookEffect::Known, id));
     }
     let request = DeclareRequest {
         id: None,
@@ -295,7 +292,7 @@ async fn update_incident(
         .as_ref()
         .map(|delivery| format!("{} delivery {delivery}", vendor.name()));
     let (key, has_ended, is_group) = (update.key.clone(), update.has_ended, update.group.is_some());
-    let receipt = match known_incident(state, &update).await? {
+    let receipt = match known_incident(state, &update.key, update.group.as_ref()).await? {
         Some(id) => {
             Span::current().record("incident", id.as_str());
             if let Some(delivery) = &delivery
@@ -323,16 +320,18 @@ async fn update_incident(
     Ok(receipt)
 }
 
-/// The incident that an update is about.
+/// The incident that a delivery is about.
 async fn known_incident(
     state: &ServerState,
-    update: &IncidentUpdate,
+    key: &str,
+    group: Option<&GroupFiring>,
 ) -> Result<Option<IncidentId>, Problem> {
-    if let Some(id) = state.ledger().incident_by_key(&update.key).await? {
+    if let Some(id) = state.ledger().incident_by_key(key).await? {
         return Ok(Some(id));
     }
-    // The group may have been declared by a version that knew it by its oldest alert.
-    match &update.group {
+    // The group was resolved since, and this delivery comes late; or a version declared it that knew
+    // it by its oldest alert.
+    match group {
         Some(group) => Ok(state.ledger().incident_by_key(&group.key).await?),
         None => Ok(None),
     }

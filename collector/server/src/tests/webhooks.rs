@@ -4,6 +4,7 @@ use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+use domain::incident::ClosureItem;
 use store::ledger::OverviewQuery;
 
 use super::*;
@@ -271,6 +272,36 @@ async fn firing_group_is_one_incident_until_it_is_resolved() {
         "the first incident is still open: {noted:?}"
     );
     let again = send_group(&server, group("firing", &[anew])).await;
+    assert_eq!(again, ("known".to_owned(), second));
+}
+
+#[tokio::test]
+async fn alert_that_fires_after_people_closed_its_group_is_another_incident() {
+    let server = TestServer::with_config(CONFIG).await;
+    let admin = server.token(TokenRole::Admin).await;
+    let old = ("A", "warning", "firing", "2026-11-20T08:00:00Z");
+    let (_, closed) = send_group(&server, group("firing", &[old])).await;
+    let path = format!("/v1/incidents/{closed}");
+    let waived = ClosureItem::ALL.map(|item| {
+        serde_json::json!({"type": "waive-closure-item", "item": item, "reason": "a drill", "by": null})
+    });
+    let commands = serde_json::json!({ "commands": waived });
+    let path_of = |rest: &str| format!("{path}/{rest}");
+    let waived = server.patch(&admin, &path_of("checklist"), commands).await;
+    assert_eq!(waived.status, 200, "{waived:?}");
+    let close = serde_json::json!({});
+    assert_eq!(
+        server.post(&admin, &path_of("close"), close).await.status,
+        200
+    );
+    let again = send_group(&server, group("firing", &[old])).await;
+    assert_eq!(again, ("known".to_owned(), closed.clone()));
+    // The oldest alert still fires, and a new one joins it.
+    let new = ("B", "warning", "firing", "2100-01-01T00:00:00Z");
+    let (outcome, second) = send_group(&server, group("firing", &[old, new])).await;
+    assert_eq!(outcome, "declared");
+    assert_ne!(second, closed);
+    let again = send_group(&server, group("firing", &[old, new])).await;
     assert_eq!(again, ("known".to_owned(), second));
 }
 

@@ -193,14 +193,15 @@ impl AccountAccess {
             Self::Default | Self::Role(_) => profiles.selected_profile(),
         };
         let profile = profiles.get_profile(name)?;
-        // In this order the SDK looks at a profile; the process is the last.
-        const EARLIER: [&str; 6] = [
+        // The SDK prefers these; only static keys come after a process.
+        const EARLIER: [&str; 7] = [
             "role_arn",
             "source_profile",
             "credential_source",
             "web_identity_token_file",
             "sso_session",
-            "aws_access_key_id",
+            "sso_start_url",
+            "login_session",
         ];
         if EARLIER.iter().any(|key| profile.get(key).is_some()) {
             return None;
@@ -212,7 +213,7 @@ impl AccountAccess {
 /// The region that the environment or the profile names.
 pub(super) fn configured_region(config: &SdkConfig) -> Option<String> {
     let region = config.region().map(ToString::to_string)?;
-    // Whoever configures the fallback gets what they would get without.
+    // It is also the fallback, so it does not tell whether a region was configured.
     (region != FALLBACK_REGION).then_some(region)
 }
 

@@ -264,7 +264,7 @@ async fn inspect_account(
     let configured = access::configured_region(&config);
     if configured.is_none() {
         // Credentials of another partition are unknown in the region that we fall back to.
-        for partition in &partition::OTHERS {
+        for partition in partition::OTHERS.iter().filter(|other| other.is_public()) {
             if !caller.as_ref().is_err_and(|error| error.is_unknown) {
                 break;
             }

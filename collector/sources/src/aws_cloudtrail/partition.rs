@@ -77,6 +77,11 @@ const HOSTS: [&str; 7] = [
 ];
 
 impl Partition {
+    /// True if it can be reached from the internet. Inside the others, a region is always configured.
+    pub(super) fn is_public(&self) -> bool {
+        !self.name.starts_with("aws-iso")
+    }
+
     /// The partition that an ARN is of.
     pub(super) fn of_arn(arn: &str) -> &'static Self {
         let name = arn.split(':').nth(1).unwrap_or_default();

@@ -65,7 +65,7 @@ fn public_api() -> Url {
 fn instances(github: &GitHubConfig) -> Vec<ConfiguredInstance> {
     let mut owners: Vec<&String> = github.organizations.iter().collect();
     for (owner, _) in &github.repositories {
-        if !owners.contains(&owner) {
+        if !owners.iter().any(|known| known.eq_ignore_ascii_case(owner)) {
             owners.push(owner);
         }
     }
@@ -84,9 +84,11 @@ fn instance(github: &GitHubConfig, owner: &String) -> ConfiguredInstance {
                 .map_err(|cause| format!("{cause}, or app-id")),
         ),
     };
-    let is_whole = github.organizations.contains(owner);
+    // GitHub's names ignore case
+    let is_owner = |known: &String| known.eq_ignore_ascii_case(owner);
+    let is_whole = github.organizations.iter().any(is_owner);
     let mut lists = vec![("org", is_whole.then(|| owner.clone()).into_iter().collect())];
-    let named = github.repositories.iter().filter(|(of, _)| of == owner);
+    let named = github.repositories.iter().filter(|(of, _)| is_owner(of));
     let named: Vec<String> = named.map(|(_, name)| name.clone()).collect();
     if !named.is_empty() {
         lists.push(("repo", named));
@@ -125,9 +127,11 @@ fn narrow_to_repository(instance: &mut ConfiguredInstance, pivot: &Pivot) {
     if pivot.kind() != PivotKind::Repository {
         return;
     }
-    let is_own = instance.account.as_deref() == Some(owner);
+    let account = instance.account.as_deref();
+    let is_own = account.is_some_and(|own| own.eq_ignore_ascii_case(owner));
     let configured = instance.lists.iter().find(|(list, _)| *list == "repo");
-    let is_captured = configured.is_none_or(|(_, names)| names.iter().any(|known| known == name));
+    let is_captured = configured
+        .is_none_or(|(_, names)| names.iter().any(|known| known.eq_ignore_ascii_case(name)));
     let found = (is_own && is_captured).then(|| name.to_owned());
     instance.lists.retain(|(list, _)| *list != "repo");
     instance.lists.push(("repo", found.into_iter().collect()));

@@ -113,7 +113,12 @@ pub(super) const ENVIRONMENT_IN_CHANGES: BodyFilter = BodyFilter::of_lines(&[
 
 /// True for a copy of an object that has environment variables.
 fn has_environment(name: &str, value: &RawValue) -> bool {
-    COPIES.contains(&name) && value.get().contains("env")
+    let text = serde_json::from_str::<String>(value.get());
+    // what is not a text, or has escaped names, might be anything
+    COPIES.contains(&name)
+        && text.map_or(true, |text| {
+            text.contains("\"env\"") || text.contains("\\u")
+        })
 }
 
 /// The digest of the bytes that `value` stands for.

@@ -120,7 +120,9 @@ impl BodyFilter {
             let quoted = format!("\"{name}\"");
             memchr::memmem::find(body, quoted.as_bytes())
         });
-        found.min().unwrap_or(body.len())
+        // a name may be written with escapes
+        let escape = memchr::memchr(b'\\', body);
+        found.chain(escape).min().unwrap_or(body.len())
     }
 }
 

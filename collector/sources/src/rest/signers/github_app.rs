@@ -118,7 +118,8 @@ impl RequestSigner for AppSigner {
         request: &mut Request<Bytes>,
         recorder: &Recorder,
     ) -> Result<(), SignError> {
-        let value = if request.uri().path().ends_with("/app") {
+        let own = format!("{}/app", self.base.path().trim_end_matches('/'));
+        let value = if request.uri().path() == own {
             header_value(BEARER, &self.app_token(recorder).await?)?
         } else {
             let mut token = self.token.lock().await;
