@@ -14,8 +14,8 @@ use hmac::{Hmac, KeyInit, Mac};
 
 use crate::canonical;
 use crate::config::{
-    BundleConfig, ClockReading, CollectorInfo, ExaminedSystem, ItemEntry, ItemSource, Redaction,
-    VERSION,
+    BundleConfig, ClockReading, CollectorInfo, ConfigError, ExaminedSystem, ItemEntry, ItemSource,
+    Redaction, VERSION,
 };
 use crate::container::layout::{DraftFolder, sync_parent};
 use crate::container::{INDEX, OCI_LAYOUT, OCI_LAYOUT_CONTENT, blob_name, tar};
@@ -48,6 +48,9 @@ pub enum BundleError {
     /// An item could not be written.
     #[error(transparent)]
     Item(#[from] WriteItemError),
+    /// The config breaks a rule of the format, so that no verifier would accept the bundle.
+    #[error("config cannot be sealed")]
+    Config(#[source] ConfigError),
     /// The statement could not be signed.
     #[error(transparent)]
     Attest(#[from] AttestError),
@@ -212,6 +215,7 @@ impl DraftBundle {
             "what this crate's users state is consistent"
         );
         let config_blob = config.encode();
+        BundleConfig::decode(&config_blob).map_err(BundleError::Config)?;
         write(&config_blob)?;
 
         // The id is the digest of the bundle manifest, so everything that it covers is written

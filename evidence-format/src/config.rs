@@ -193,6 +193,9 @@ pub enum ConfigError {
     Inconsistent(&'static str),
 }
 
+/// Bytes kept of a step's description if the config is too long.
+const SHORT_WHAT_BYTES: usize = 100;
+
 impl BundleConfig {
     /// Encodes the config canonically.
     #[must_use]
@@ -244,16 +247,18 @@ impl BundleConfig {
             let blob = config.encode();
             canonical::decode_lenient::<ConfigVersion>(&blob, CONFIG_BYTES_MAX).is_err()
         };
+        // labels first, and evidence last
+        if is_too_long(self) {
+            for step in &mut self.plan.steps {
+                step.what
+                    .truncate(step.what.floor_char_boundary(SHORT_WHAT_BYTES));
+            }
+        }
         if is_too_long(self) {
             let coverages = self.items.iter_mut().map(|item| &mut item.coverage);
             coverages
                 .flat_map(|coverage| &mut coverage.gaps)
                 .for_each(|gap| gap.examples.clear());
-        }
-        if is_too_long(self) {
-            for step in &mut self.plan.steps {
-                step.what.truncate(step.what.floor_char_boundary(100));
-            }
         }
     }
 
@@ -309,7 +314,7 @@ impl BundleConfig {
 
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         if self.items.len() > ITEMS_MAX || self.plan.steps.len() > ITEMS_MAX {
-            return Err("too many items");
+            return Err("too many items or steps");
         }
         let mut steps = BTreeSet::new();
         if !self.plan.steps.iter().all(|step| steps.insert(&step.item)) {
@@ -355,7 +360,7 @@ impl BundleConfig {
             if item.redactions.len() > REDACTIONS_MAX
                 || !{ item.redactions.iter() }.all(|r| r.count > 0 && whats.insert(&r.what))
             {
-                return Err("redactions that are too many, of nothing, or twice of the same");
+                return Err("too many redactions, an empty one, or one listed twice");
             }
         }
         if self

@@ -4,7 +4,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant};
 
 use evidence_format::config::ExaminedSystem;
-use evidence_format::coverage::bounded;
 use evidence_format::warc::file_uri;
 
 use crate::read::{ItemLimits, KeptPart, ReadEvent, ReadOutcome, ReadRequest, Reader, ReaderPoll};
@@ -25,7 +24,7 @@ pub(super) fn examined(reader: &mut Reader) -> ExaminedSystem {
     let os = OS_RELEASE.iter().find_map(|path| pretty_name(&read(path)?));
     let (machine_id, host) = (read("/etc/machine-id"), read("/etc/hostname"));
     ExaminedSystem {
-        root: bounded(&file_uri(reader.root().as_os_str().as_bytes())),
+        root: file_uri(reader.root().as_os_str().as_bytes()),
         os,
         machine_id,
         host,
@@ -51,7 +50,7 @@ fn read_text(reader: &mut Reader, path: &str, give_up_at: Instant) -> Option<Str
                 let text = String::from_utf8_lossy(&bytes);
                 let is_read =
                     matches!(outcome, ReadOutcome::Whole { .. }) && !text.trim().is_empty();
-                return is_read.then(|| bounded(text.trim()));
+                return is_read.then(|| text.trim().to_owned());
             }
             ReaderPoll::Waiting if Instant::now() < give_up_at => {}
             ReaderPoll::Waiting | ReaderPoll::Idle => {

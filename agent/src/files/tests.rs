@@ -17,7 +17,11 @@ fn hang(path: &Path) {
 }
 
 /// Seals a folder with a file in which reading hangs; returns what the coverage of its item states.
-fn seal_with_hung_file(folder: &TempDir, stop: &AtomicBool) -> Result<DraftBundle, FilesError> {
+fn seal_with_hung_file(
+    folder: &TempDir,
+    stop: &AtomicBool,
+    patience: Duration,
+) -> Result<DraftBundle, FilesError> {
     for name in ["a", "hung", "z"] {
         fs::write(folder.path().join(name), name).expect("ours");
     }
@@ -34,7 +38,7 @@ fn seal_with_hung_file(folder: &TempDir, stop: &AtomicBool) -> Result<DraftBundl
     };
     let options = ReaderOptions {
         root: PathBuf::from("/"),
-        patience: Duration::from_millis(200),
+        patience,
         entries_max: u64::MAX,
         before_touch: hang,
         mounts: || MountTable::read(Path::new("/proc/self/mountinfo")),
@@ -46,7 +50,9 @@ fn seal_with_hung_file(folder: &TempDir, stop: &AtomicBool) -> Result<DraftBundl
 fn hung_file_is_a_gap_and_its_neighbours_are_sealed() {
     let folder = TempDir::new().expect("a folder");
     let begin = Instant::now();
-    let bundle = seal_with_hung_file(&folder, &AtomicBool::new(false)).expect("sealed");
+    let patience = Duration::from_millis(200);
+    let sealed = seal_with_hung_file(&folder, &AtomicBool::new(false), patience);
+    let bundle = sealed.expect("a gap is no error");
     assert!(begin.elapsed() < Duration::from_secs(5));
     let item = &bundle.items()[0];
     let gap = &item.coverage.gaps[0];
@@ -59,7 +65,18 @@ fn hung_file_is_a_gap_and_its_neighbours_are_sealed() {
 #[test]
 fn stop_ends_a_seal_while_it_hangs() {
     let folder = TempDir::new().expect("a folder");
-    let stop = AtomicBool::new(true);
-    let sealed = seal_with_hung_file(&folder, &stop);
+    let stop = AtomicBool::new(false);
+    let begin = Instant::now();
+    let sealed = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            stop.store(true, Ordering::Relaxed);
+        });
+        seal_with_hung_file(&folder, &stop, Duration::from_secs(60))
+    });
     assert!(matches!(sealed, Err(FilesError::Interrupted)));
+    assert!(
+        begin.elapsed() >= Duration::from_millis(300),
+        "it hung until then"
+    );
 }

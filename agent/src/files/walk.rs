@@ -64,7 +64,8 @@ impl FileWalk {
             .entries()
             .map(|entry| WalkPath {
                 path: folder.join(OsStr::from_bytes(entry.name)),
-                may_be_folder: entry.may_be_folder(),
+                // links are kept as links
+                may_be_folder: entry.may_be_folder() && !entry.is_link(),
             })
             .collect();
         // Descending, since the stack is popped at its end.

@@ -97,9 +97,10 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         .into_iter()
         .try_for_each(|setting| recorder.request(ReadRequest::kernel(setting.path)))?;
     let mounts = recorder.fetch(ReadRequest::kernel(MOUNTS).unrecorded())?;
-    let is_mounted = mounts
-        .windows(BINFMT_MOUNTED.len())
-        .any(|part| part == BINFMT_MOUNTED);
+    let is_mounted = mounts.split(|&b| b == b'\n').any(|mount| {
+        let contains = |part: &[u8]| mount.windows(part.len()).any(|known| known == part);
+        contains(&[b" ", BINFMT, b" "].concat()) && contains(BINFMT_MOUNTED)
+    });
     if is_mounted {
         for name in recorder.names(BINFMT)?.entries() {
             let path = join(BINFMT, name.name);

@@ -48,22 +48,23 @@ const SYSTEM_FOLDERS: &[&[u8]] = &[
     b"/nonexistent",
 ];
 /// Histories in subfolders of a home: the folder, and how the names of its files begin.
-const NESTED_HISTORIES: &[(&str, &str)] = &[
-    (".local/share", "lesshst"),
-    (".local/share", "recently-used.xbel"),
-    (".local/share/fish", "fish_history"),
-    (".config/fish", "fish_history"),
-    (".local/state", "lesshst"),
-    (".local/state/zsh", "history"),
-    (".local/share/powershell/PSReadLine", "ConsoleHost_history"),
-    (".local/share/xonsh", "xonsh"),
-    (".local/share/ion", "history"),
-    (".local/share/elvish", "db.bolt"),
-    (".local/share/Trash/info", ""),
+const NESTED_HISTORIES: &[(&str, &[&str])] = &[
+    (".local/share", &["lesshst", "recently-used.xbel"]),
+    (".local/share/fish", &["fish_history"]),
+    (".config/fish", &["fish_history"]),
+    (".local/state", &["lesshst"]),
+    (".local/state/zsh", &["history"]),
+    (
+        ".local/share/powershell/PSReadLine",
+        &["ConsoleHost_history"],
+    ),
+    (".local/share/xonsh", &["xonsh"]),
+    (".local/share/ion", &["history"]),
+    (".local/share/elvish", &["db.bolt"]),
+    (".local/share/Trash/info", &[""]),
     // who worked here from elsewhere
-    (".local/share/logs/RustDesk", ""),
-    (".anydesk", "ad.trace"),
-    (".anydesk", "connection_trace.txt"),
+    (".local/share/logs/RustDesk", &[""]),
+    (".anydesk", &["ad.trace", "connection_trace.txt"]),
 ];
 /// Listed only, below a home: what was thrown away.
 const TRASH: &str = ".local/share/Trash/files";
@@ -122,9 +123,10 @@ fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         if recorder.is_hung(&home) {
             continue;
         }
-        for (folder, name) in NESTED_HISTORIES {
+        for (folder, names) in NESTED_HISTORIES {
             let folder = join(&home, folder.as_bytes());
-            let wanted = |path: &[u8]| name_of(path).starts_with(name.as_bytes());
+            let begins = |path: &[u8], name: &str| name_of(path).starts_with(name.as_bytes());
+            let wanted = |path: &[u8]| names.iter().any(|name| begins(path, name));
             found.extend(walk_whole(recorder, &folder, 0, wanted)?);
         }
         recorder.list(&join(&home, TRASH.as_bytes()))?;

@@ -56,6 +56,7 @@ pub(super) fn resolved(path: &Path, patience: Duration) -> PathBuf {
 /// Bits of a mode that let accounts which are neither owner nor in the group enter or read.
 const ENTER_OTHERS: u32 = 0o001;
 const READ_OTHERS: u32 = 0o004;
+const WRITE_GROUP: u32 = 0o020;
 const WRITE_OTHERS: u32 = 0o002;
 /// The account that may read everything anyway.
 const ROOT_UID: u32 = 0;
@@ -240,11 +241,13 @@ fn owner_of_link(folder: impl AsFd, link: &FileFacts) -> u32 {
     if is_other { link.uid } else { NOBODY }
 }
 
-/// True if an account that is neither root nor the file's owner may make names in `folder`: with
+/// True if an account that is neither root nor the file's owner, and not in its group, may make names
+/// in `folder`: with
 /// `fs.protected_hardlinks` off, names for files that it may not read.
 fn may_be_named_by_others(folder: &FileFacts, file: &FileFacts) -> bool {
     let is_own = folder.uid == ROOT_UID || folder.uid == file.uid;
-    !is_own || folder.mode & WRITE_OTHERS != 0
+    let by_group = folder.mode & WRITE_GROUP != 0 && folder.gid != file.gid;
+    !is_own || by_group || folder.mode & WRITE_OTHERS != 0
 }
 
 /// The path of an object's folder, and the name in it.
@@ -334,7 +337,7 @@ impl ObjectFinder {
     pub(super) fn may_read(&self, object: &ObjectHandle, facts: &FileFacts) -> bool {
         if facts.is_regular() && facts.names > 1 && facts.mode & READ_OTHERS == 0 {
             let folder = facts_of(&*object.folder);
-            if folder.is_ok_and(|folder| may_be_named_by_others(&folder, facts)) {
+            if folder.map_or(true, |folder| may_be_named_by_others(&folder, facts)) {
                 return false;
             }
         }

@@ -152,6 +152,11 @@ impl FolderEntry<'_> {
         self.detail == LEADER_ENDED
     }
 
+    /// True for a link. Only in listings of names without facts.
+    pub(crate) fn is_link(&self) -> bool {
+        self.detail == "link"
+    }
+
     /// False for what is surely no folder. Only in listings of names without facts.
     pub(crate) fn may_be_folder(&self) -> bool {
         matches!(self.detail, "folder" | "link" | "unknown")
@@ -229,31 +234,34 @@ impl ProbeRecorder<'_> {
         let entries_max = self.options().entries_max;
         let mut found = FoundFiles::new(tree, entries_max);
         let mut waiting = WaitingFolders::new(tree);
-        let mut links = BTreeMap::new();
+        let mut links: BTreeMap<Vec<u8>, WaitingFolder> = BTreeMap::new();
         let (mut folders_left, mut links_left) = (entries_max, entries_max);
         let stop_at = self.control.half_time();
         loop {
+            let folder = waiting.pop();
             // folders behind links last: what they have in common with the tree was listed by then
-            if waiting.count == 0 && !links.is_empty() {
-                self.look_behind(&mut links, &mut links_left, &mut waiting)?;
-            }
-            let Some(folder) = waiting.pop() else {
-                if links.is_empty() {
-                    break;
-                }
-                continue;
+            let next = match &folder {
+                Some(folder) => folder.path.clone(),
+                None => match links.first_key_value() {
+                    Some((link, _)) => link.clone(),
+                    None => break,
+                },
             };
-            let left = 1 + waiting.count + links.len() as u64;
+            let left = u64::from(folder.is_some()) + waiting.count + links.len() as u64;
             self.check_stop()?;
             // One gap for all that is left: its number is unknown.
             if self.is_stopped() {
-                self.skip(&folder.path)?;
+                self.skip(&next)?;
                 break;
             }
             if stop_at.is_some_and(|stop_at| Instant::now() >= stop_at) {
-                self.record_gap_of_many(GapReason::Deadline, &folder.path, left)?;
+                self.record_gap_of_many(GapReason::Deadline, &next, left)?;
                 break;
             }
+            let Some(folder) = folder else {
+                self.look_behind(&mut links, &mut links_left, &mut waiting)?;
+                continue;
+            };
             if folders_left == 0 {
                 self.record_gap_of_many(GapReason::TooLarge, &folder.path, left)?;
                 break;

@@ -250,9 +250,15 @@ fn read_keys(path: &Path) -> Result<Vec<PublicKey>, AuditError> {
         // Wrong usage, since no bundle could be blamed for it.
         AuditError::Usage(format!("cannot read key {}: {cause}", path.display()))
     })?;
+    if pem.len() as u64 > bytes_max {
+        return Err(AuditError::Usage(format!(
+            "key file {} is too long: the limit is {bytes_max} bytes",
+            path.display()
+        )));
+    }
     if pem.contains("PRIVATE KEY-----") {
         return Err(AuditError::Usage(format!(
-            "{} is a private key, which signs: give its public half, such as agent.pub.pem, and let nobody have this file",
+            "{} is a private key: give its public half, such as agent.pub.pem, and keep this file secret",
             path.display()
         )));
     }

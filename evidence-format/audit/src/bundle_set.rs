@@ -148,7 +148,7 @@ fn why(report: &VerificationReport) -> String {
 fn json_line(path: &Path, report: &Result<VerificationReport, AuditError>) -> String {
     let mut value = match report {
         Ok(report) => report.json(),
-        Err(error) => json!({"error": error.to_string(), "exit": error.exit()}),
+        Err(error) => json!({"error": error.to_string(), "exit": Verdict::Undecided as u8}),
     };
     value["path"] = Value::String(path.to_string_lossy().into_owned());
     safe_json(&value) + "\n"

@@ -24,7 +24,7 @@ use crate::paths::{candidates, components};
 use crate::{output, verdict};
 
 /// Longest file with holes that is written with them: what ext4 allows.
-const FILE_BYTES_MAX: u64 = 16 << 40;
+const FILE_BYTES_MAX: u64 = (16 << 40) - 4096;
 /// Bytes of one write to a file: records arrive in pieces of a few kilobytes.
 const WRITE_BYTES: usize = 64 * 1024;
 
@@ -304,6 +304,8 @@ impl BlockFiles<'_> {
         if let (Some(holes), Some((before, mut file))) = (holes, self.paused.take())
             && before == uri
         {
+            let is_cut = fields.get("WARC-Truncated").is_some();
+            self.summary.borrow_mut().partial += u64::from(is_cut);
             file.seek(SeekFrom::Start(holes.offset))?;
             self.open = Some(file);
             return Ok(());
@@ -415,10 +417,11 @@ impl HolesOfFile {
         let is_true = |name| fields.get(name) == Some("true");
         let number = |name| fields.get(name).and_then(|text| text.parse().ok());
         is_true("Exhibit-Sparse").then_some(())?;
+        // no file system has longer files; a bundle may claim anything
+        let file_bytes = number("Exhibit-Size").filter(|bytes| *bytes <= FILE_BYTES_MAX)?;
         Some(Self {
-            offset: number("Exhibit-Offset").unwrap_or(0),
-            // no file system has longer files; a bundle may claim anything
-            file_bytes: number("Exhibit-Size").filter(|bytes| *bytes <= FILE_BYTES_MAX)?,
+            offset: number("Exhibit-Offset").unwrap_or(0).min(file_bytes),
+            file_bytes,
             continued: is_true("Exhibit-Continued"),
         })
     }

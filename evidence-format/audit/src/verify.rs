@@ -30,6 +30,10 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, AuditError> {
     let trust = args.trust.policy()?;
     match bundles.as_slice() {
         [only] => verify_one(AuditedBundle::at(only, trust)?, args.json),
+        several if trust.bundle.is_some() => Err(AuditError::Usage(format!(
+            "--bundle names one bundle, but {} were given",
+            several.len()
+        ))),
         several => bundle_set::verify(several, &trust, args.json),
     }
 }

@@ -7,7 +7,7 @@ use super::{CompressionPool, FrameChunk, LeafCollector, SegmentPiece};
 use crate::container::zstd::{FrameError, SeekTable, trailer};
 use crate::digest::{Digest, HashingStream};
 use crate::id::ItemName;
-use crate::limits::FRAME_SEGMENTS_MAX;
+use crate::limits::{FRAME_SEGMENTS_MAX, ITEM_BYTES_MAX, SEGMENT_LIST_BYTES_MAX};
 use crate::segment::list::SegmentListWriter;
 use crate::segment::{Segment, SegmentKind, Segmenter};
 use crate::tree::{DisclosureKey, LeafHasher};
@@ -43,6 +43,12 @@ pub enum WriteItemError {
     /// The reader of a block returned [`StopError`](super::StopError).
     #[error("capture of item {item} was stopped")]
     Stopped {
+        /// The item.
+        item: ItemName,
+    },
+    /// The item or its segment list is longer than the format allows.
+    #[error("item {item} is longer than the format allows")]
+    TooLong {
         /// The item.
         item: ItemName,
     },
@@ -338,6 +344,9 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         let (layer_blob, layer, layer_bytes) = self.layer.finish();
         let (list_blob, segments, segments_bytes) = self.list.finish().map_err(failed)?.finish();
         let (bytes, records, leaves) = (self.bytes, self.records, self.segments);
+        if segments_bytes > SEGMENT_LIST_BYTES_MAX || bytes > ITEM_BYTES_MAX {
+            return Err(WriteItemError::TooLong { item: self.name });
+        }
         let root = self.leaves.root();
         let item = FinishedItem {
             name: self.name,
