@@ -174,6 +174,10 @@ fn export_is_verified_as_its_readme_says() {
         2,
         "{kinds:?}"
     );
+    assert!(
+        !timeline.contains("unfinished"),
+        "the journal names the export: {timeline}"
+    );
     for file in ["timeline.txt", "incident.json", "brief.txt"] {
         assert!(
             fs::metadata(out.join(file)).expect(file).len() > 0,

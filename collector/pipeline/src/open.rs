@@ -145,20 +145,22 @@ impl Pipeline {
             }
             StoreAccess::Command => Ledger::open_for_command(&database, COMMAND_PATIENCE).await?,
         };
+        // a disk may be full whose folder can be written
+        let is_writable = !is_read_only && !ledger.is_read_only();
         let parts = PipelineParts {
             ledger: ledger.with_stop(stop.clone()),
             blobs,
             transport: Arc::new(Transport::new()?),
             config: Arc::new(config.sources.clone()),
-            // What is read from a read-only store is unpacked elsewhere.
-            work_folder: if is_read_only {
-                std::env::temp_dir()
-            } else {
+            // What is read from a store that cannot be written is unpacked elsewhere.
+            work_folder: if is_writable {
                 folder.join(WORK_FOLDER)
+            } else {
+                std::env::temp_dir()
             },
         };
         let plays = plays_of(config, &folder)?;
-        if !parts.ledger.is_read_only() && !is_read_only {
+        if is_writable {
             begin_stream(&parts.ledger, &key, &folder).await?;
         }
         let settle_after = config.capture.settle_after_seconds.as_ref();

@@ -40,7 +40,7 @@ struct SharedState {
 }
 
 /// What a reload of the configuration changes.
-pub(crate) struct ServerSettings {
+pub struct ServerSettings {
     pub(crate) config: ServeConfig,
     pub(crate) hooks: HooksConfig,
     pub(crate) oidc: Option<OidcProvider>,
@@ -93,25 +93,33 @@ impl ServerState {
         &self.0.pipeline.parts.ledger
     }
 
-    /// Takes over `[serve]` and `[hooks]` of a configuration that was read anew. Requests that are
-    /// being served keep the old one. On an error, everything stays as it is.
+    /// What [`Self::replace`] takes over: `[serve]` and `[hooks]` of a configuration that was read
+    /// anew.
     ///
     /// # Errors
     /// See [`OidcError`].
-    pub fn reload(&self, config: ServeConfig, hooks: HooksConfig) -> Result<(), OidcError> {
+    pub fn prepare(
+        &self,
+        config: ServeConfig,
+        hooks: HooksConfig,
+    ) -> Result<ServerSettings, OidcError> {
         let before = self.settings();
         let mut settings = ServerSettings::new(config, hooks)?;
         if settings.config.oidc == before.config.oidc {
             // Its keys stay known: the identity provider may be away just now.
             settings.oidc.clone_from(&before.oidc);
         }
+        Ok(settings)
+    }
+
+    /// Takes over new settings. Requests that are being served keep the old ones.
+    pub fn replace(&self, settings: ServerSettings) {
         let mut current = self
             .0
             .settings
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(settings);
-        Ok(())
     }
 
     /// The configuration at this moment. A request takes it once, so that all of it is of one time.

@@ -68,7 +68,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &AttachArgs) -> Resul
         let name = arguments.name.clone();
         let attached = match attach(global, &*backend, &incident, file, name).await {
             Ok(attached) if files.len() > 1 && !global.json => {
-                print(&format!("{}\n", first_line(&attached.receipt)))
+                print(&format!("{}\n", first_line(&attached)))
             }
             Ok(attached) => show(global, &*backend, &attached).await,
             Err(error) => Err(error),
@@ -167,7 +167,7 @@ async fn show(
 }
 
 /// One of several attachments.
-fn first_line(receipt: &api::AttachmentReceipt) -> String {
+fn first_line(AttachmentResult { receipt, gaps }: &AttachmentResult) -> String {
     let api::AttachmentReceipt {
         incident,
         id,
@@ -175,8 +175,12 @@ fn first_line(receipt: &api::AttachmentReceipt) -> String {
         bytes,
         ..
     } = receipt;
+    let incomplete = match gaps {
+        0 => "",
+        _ => ", incomplete: the bundle records what could not be read",
+    };
     format!(
-        "attached {name} to {incident} ({}), bundle {id}",
+        "attached {name} to {incident} ({}), bundle {id}{incomplete}",
         size(*bytes)
     )
 }

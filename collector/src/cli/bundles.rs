@@ -135,7 +135,12 @@ pub(super) async fn fetch(global: &GlobalOptions, arguments: &FetchArgs) -> Resu
         return backend.stream_bundle(&arguments.bundle).await;
     }
     let (id, to) = backend
-        .fetch_bundle(&arguments.bundle, arguments.out.as_deref(), global.quiet)
+        .fetch_bundle(
+            &arguments.bundle,
+            arguments.out.as_deref(),
+            None,
+            global.quiet,
+        )
         .await?;
     // The key of this bundle and not the backend's: another collector may have signed it.
     let key = backend.public_key_file_of(&id, &to).await?;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use api::{BundleSummary, MissingEvidence};
+use api::{BundleCoverage, BundleSummary, MissingEvidence};
 use clap::Args;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -126,11 +126,12 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
         backend.apply(&incident, &commands).await
     };
     backend.finish_captures(&incident, global.quiet).await?;
-    applied.with_context(|| format!("{incident} is captured, but not all that was given"))?;
+    let applied =
+        applied.with_context(|| format!("{incident} is captured, but not all that was given"));
     // A token of the role `automation` may declare but not read: the capture has still succeeded.
     let Some(bundles) = backend.bundles_if_permitted(&incident).await? else {
         print_without_bundles(global, &incident)?;
-        return Ok(ExitCode::SUCCESS);
+        return applied.map(|_| ExitCode::SUCCESS);
     };
     let result = CaptureResult::of_last_request(&*backend, &incident, bundles).await?;
     let receipt = receipt(&*backend, &incident, &result).await?;
@@ -139,7 +140,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
     } else {
         print(&summary(&receipt, &result, backend.resume_command()))?;
     }
-    Ok(result.exit_code())
+    applied.map(|_| result.exit_code())
 }
 
 impl CaptureResult {
@@ -275,6 +276,16 @@ fn summary(
     text + &format_missing(incident, &result.missing, resume_command)
 }
 
+/// The gaps of a bundle in a table.
+pub(super) fn gaps(coverage: &BundleCoverage) -> String {
+    match (coverage.complete, coverage.missing) {
+        (true, _) => "none".to_owned(),
+        // It ended early, and nobody knows how much is left.
+        (false, 0) => "some".to_owned(),
+        (false, missing) => missing.to_string(),
+    }
+}
+
 /// The beginning of a bundle's id, without `sha256:`.
 pub(super) fn short_id(id: &Digest) -> String {
     id.hex().chars().take(SHORT_ID_DIGITS).collect()
@@ -334,19 +345,13 @@ fn bundle_row(bundle: &BundleSummary) -> [String; 6] {
         coverage,
         ..
     } = bundle;
-    let gaps = match (coverage.complete, coverage.missing) {
-        (true, _) => "none".to_owned(),
-        // It ended early, and nobody knows how much is left.
-        (false, 0) => "some".to_owned(),
-        (false, missing) => missing.to_string(),
-    };
     [
         short_id(id),
         format_minutes(*sealed_at),
         bundle_source(bundle),
         coverage.records.to_string(),
         size(*bytes),
-        gaps,
+        gaps(coverage),
     ]
 }
 

@@ -44,6 +44,11 @@ enum CompletedIds {
 
 /// Errors are no completions: then there are none.
 pub(super) async fn run(global: &GlobalOptions, arguments: &CompleteArgs) -> Result<()> {
+    // Whoever presses a key of the shell does not ask for a store, which gets a key when it is made.
+    let has_store = global.store_folder().is_ok_and(|folder| folder.exists());
+    if !has_store && !matches!(global.remote(), Ok(Some(_))) {
+        return Ok(());
+    }
     let Ok(backend) = global.backend().await else {
         return Ok(());
     };
@@ -65,8 +70,10 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &CompleteArgs) -> Res
             let Ok(incident) = incident else {
                 return Ok(());
             };
-            let view = backend.incident(&incident).await?.view;
-            let steps = view.checklists.iter().flat_map(|list| &list.steps);
+            let Ok(details) = backend.incident(&incident).await else {
+                return Ok(());
+            };
+            let steps = details.view.checklists.iter().flat_map(|list| &list.steps);
             steps.map(|step| step.step.id.to_string()).collect()
         }
     };

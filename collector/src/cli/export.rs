@@ -17,6 +17,7 @@ use platform::terminal::size;
 use platform::{clock, durable};
 
 use super::backend::Backend;
+use super::capture::gaps;
 use super::timeline::format_row;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
@@ -78,7 +79,8 @@ struct ExportedFile {
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &ExportArgs) -> Result<()> {
-    let to = &arguments.to;
+    // without a slash at its end, behind which nothing can be appended to the name
+    let to = &arguments.to.components().collect::<PathBuf>();
     if to.symlink_metadata().is_ok() {
         bail!("{} exists already: name a new folder or file", to.display());
     }
@@ -91,12 +93,13 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &ExportArgs) -> Resul
         backend: &*backend,
         incident: &incident,
         folder: &staging.0,
+        to,
         quiet: global.quiet,
     };
     let (bundles, keys) = export.write().await?;
     let files = export.checksums()?;
     let bytes = files.iter().map(|file| file.bytes).sum();
-    if to.extension().is_some_and(|extension| extension == "tar") {
+    if is_tar(to) {
         write_tar(&staging.0, &files, &incident, to)
             .with_context(|| format!("cannot write {}", to.display()))?;
     } else {
@@ -122,6 +125,10 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &ExportArgs) -> Resul
             .map(|id| format!("  {id}\n"))
             .collect::<String>()
     ))
+}
+
+fn is_tar(to: &Path) -> bool {
+    to.extension().is_some_and(|extension| extension == "tar")
 }
 
 /// A folder that is removed on drop, unless it has got its name.
@@ -150,6 +157,8 @@ struct Export<'e> {
     backend: &'e dyn Backend,
     incident: &'e IncidentId,
     folder: &'e Path,
+    /// What the export is going to be called.
+    to: &'e Path,
     quiet: bool,
 }
 
@@ -180,6 +189,14 @@ impl Export<'_> {
         Ok((bundles.len(), keys))
     }
 
+    /// What a file of the staging folder is called once the export has its name.
+    fn name_after(&self, file: &Path) -> PathBuf {
+        match file.strip_prefix(self.folder) {
+            Ok(below) if !is_tar(self.to) => self.to.join(below),
+            Ok(_) | Err(_) => self.to.to_owned(),
+        }
+    }
+
     /// Copies a bundle, and the key that signed it. Returns the key's id and its file.
     async fn copy(&self, bundle: &BundleSummary) -> Result<(String, String)> {
         let file = self
@@ -188,7 +205,7 @@ impl Export<'_> {
             .join(format!("{}.tar", bundle.id.hex()));
         let hex = bundle.id.to_string();
         self.backend
-            .fetch_bundle(&hex, Some(&file), self.quiet)
+            .fetch_bundle(&hex, Some(&file), Some(&self.name_after(&file)), self.quiet)
             .await?;
         let source = self.backend.public_key_file_of(&bundle.id, &file).await?;
         let pem = fs::read_to_string(&source)
@@ -287,18 +304,13 @@ impl Export<'_> {
                     .name
                     .as_deref()
                     .map(|name| format!(" {}", safe(name)));
-                let gaps = bundle.coverage.missing;
                 format!(
-                    "  {}  {}  {}{}, {}\n",
+                    "  {}  {}  {}{}, gaps: {}\n",
                     bundle.id.hex(),
                     to_whole_seconds(bundle.sealed_at),
                     safe(&bundle.source),
                     name.unwrap_or_default(),
-                    if gaps == 0 {
-                        "complete".to_owned()
-                    } else {
-                        format!("gaps: {gaps}")
-                    }
+                    gaps(&bundle.coverage)
                 )
             })
             .collect();

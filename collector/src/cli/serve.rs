@@ -122,9 +122,11 @@ impl Reload {
     async fn on_each_hangup(self, mut hangup: Signal) {
         while hangup.recv().await.is_some() {
             match self.run() {
-                Ok(unchanged) if unchanged.is_empty() => info!("reloaded the configuration"),
-                Ok(unchanged) => info!(
-                    needs_restart = unchanged.join(", "),
+                Ok(needs_restart) if needs_restart.is_empty() => {
+                    info!("reloaded the configuration")
+                }
+                Ok(needs_restart) => info!(
+                    needs_restart = needs_restart.join(", "),
                     "reloaded the configuration; some changes take effect at the next start"
                 ),
                 Err(error) => error!(
@@ -144,17 +146,18 @@ impl Reload {
         let mut serve = new.serve.clone();
         serve.listen = self.listen.unwrap_or(serve.listen);
         let old = &self.at_start;
-        let mut unchanged = Vec::new();
+        let mut needs_restart = Vec::new();
         if serve.listen != self.listen.unwrap_or(old.serve.listen) {
-            unchanged.push("serve.listen");
+            needs_restart.push("serve.listen");
         }
         if serve.tls.is_some() != old.serve.tls.is_some() {
             // The socket was bound for one of them, and its clients use that.
             bail!("[serve.tls] was added or removed, which needs a restart");
         }
-        // The certificate is checked first: it is what fails most.
+        // All that can fail comes before anything is taken over.
+        let settings = self.state.prepare(serve.clone(), hooks)?;
         self.listener.apply(&serve)?;
-        self.state.reload(serve, hooks)?;
+        self.state.replace(settings);
         let others = [
             ("database", new.database != old.database),
             ("blobs", new.blobs != old.blobs),
@@ -164,7 +167,7 @@ impl Reload {
             ("telemetry", new.telemetry != old.telemetry),
         ];
         let others = others.iter().filter(|(_, has_changed)| *has_changed);
-        unchanged.extend(others.map(|(section, _)| *section));
-        Ok(unchanged)
+        needs_restart.extend(others.map(|(section, _)| *section));
+        Ok(needs_restart)
     }
 }

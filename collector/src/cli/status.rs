@@ -220,7 +220,10 @@ fn format_hints(view: &IncidentView) -> String {
     if !unknown.is_empty() {
         hints.push(("may be affected", unknown.join(" ")));
     }
-    if view.actions.iter().all(|action| action.owner.is_none()) {
+    // actions that ended are no longer in the view
+    if view.status == IncidentStatus::Investigating
+        && view.actions.iter().all(|action| action.owner.is_none())
+    {
         hints.push(("containment", "--contain '…' --owner NAME".to_owned()));
     }
     if view.next_update_at.is_none() || view.update_overdue {

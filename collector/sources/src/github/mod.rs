@@ -69,13 +69,11 @@ fn instances(github: &GitHubConfig) -> Vec<ConfiguredInstance> {
             owners.push(owner);
         }
     }
-    owners
-        .into_iter()
-        .map(|owner| instance(github, owner))
-        .collect()
+    let owners = owners.into_iter();
+    owners.map(|owner| instance(github, owner)).collect()
 }
 
-fn instance(github: &GitHubConfig, owner: &String) -> ConfiguredInstance {
+fn instance(github: &GitHubConfig, owner: &str) -> ConfiguredInstance {
     let (me, signer) = match github.app_id {
         Some(app) => ("app", app_signer(github, app, owner)),
         None => (
@@ -84,10 +82,12 @@ fn instance(github: &GitHubConfig, owner: &String) -> ConfiguredInstance {
                 .map_err(|cause| format!("{cause}, or app-id")),
         ),
     };
-    // GitHub's names ignore case
-    let is_owner = |known: &String| known.eq_ignore_ascii_case(owner);
+    let is_owner = |known: &String| known.eq_ignore_ascii_case(owner); // as GitHub compares names
     let is_whole = github.organizations.iter().any(is_owner);
-    let mut lists = vec![("org", is_whole.then(|| owner.clone()).into_iter().collect())];
+    let mut lists = vec![(
+        "org",
+        is_whole.then(|| owner.to_owned()).into_iter().collect(),
+    )];
     let named = github.repositories.iter().filter(|(of, _)| is_owner(of));
     let named: Vec<String> = named.map(|(_, name)| name.clone()).collect();
     if !named.is_empty() {
@@ -96,8 +96,8 @@ fn instance(github: &GitHubConfig, owner: &String) -> ConfiguredInstance {
     // an Enterprise Server keeps logs itself, below its own host, unless it has a store for them
     let own_host = github.base_url.host_str().map(str::to_owned);
     ConfiguredInstance {
-        account: Some(owner.clone()),
-        names: vec![("owner", owner.clone()), ("me", me.to_owned())],
+        account: Some(owner.to_owned()),
+        names: vec![("owner", owner.to_owned()), ("me", me.to_owned())],
         lists,
         narrow: narrow_to_repository,
         redirect_hosts: github.log_hosts.iter().cloned().chain(own_host).collect(),
@@ -111,12 +111,8 @@ fn app_signer(
     owner: &str,
 ) -> Result<Arc<dyn RequestSigner>, String> {
     let private_key = github.private_key.source()?;
-    Ok(Arc::new(AppSigner::new(
-        app,
-        private_key,
-        &github.base_url,
-        owner,
-    )?))
+    let signer = AppSigner::new(app, private_key, &github.base_url, owner)?;
+    Ok(Arc::new(signer))
 }
 
 /// A search for a repository begins there, if it is this owner's and not left out.
@@ -127,8 +123,8 @@ fn narrow_to_repository(instance: &mut ConfiguredInstance, pivot: &Pivot) {
     if pivot.kind() != PivotKind::Repository {
         return;
     }
-    let account = instance.account.as_deref();
-    let is_own = account.is_some_and(|own| own.eq_ignore_ascii_case(owner));
+    let mut account = instance.account.iter();
+    let is_own = account.any(|own| own.eq_ignore_ascii_case(owner));
     let configured = instance.lists.iter().find(|(list, _)| *list == "repo");
     let is_captured = configured
         .is_none_or(|(_, names)| names.iter().any(|known| known.eq_ignore_ascii_case(name)));

@@ -25,6 +25,7 @@ pub(super) static API: EndpointQuota = EndpointQuota {
     at_once: 4,
 };
 
+const VERSION: &str = "/metadata/resourceVersion";
 /// Watches stay open, and must not keep other requests from being sent.
 static WATCH: EndpointQuota = EndpointQuota {
     name: "watch",
@@ -217,7 +218,7 @@ impl ResourceRow {
         let request = request.expect("the parameters of the table are valid");
         // without a fallback: a server that cannot send metadata alone must not send the objects
         let accept = request.headers().get(http::header::ACCEPT);
-        let (id, version) = ("/metadata/uid", "/metadata/resourceVersion");
+        let (id, version) = ("/metadata/uid", VERSION);
         let path = path_of(&request) + self.selector;
         let list = self.row(format!("kubernetes:list{}", self.name), path, "list");
         let list = match self.name {
@@ -273,12 +274,11 @@ impl ResourceRow {
             hides_unless: self.hides_unless(),
             ..self.row(format!("kubernetes:watch{}", self.name), watch, "watch")
         });
-        let version = "/metadata/resourceVersion";
-        let from_version = ChildEndpoint::of(watch)
-            .takes(&[("version", ValueFrom::Record("/metadata/resourceVersion"))]);
+        let from_version =
+            ChildEndpoint::of(watch).takes(&[("version", ValueFrom::Record(VERSION))]);
         leak(
             self.row(format!("kubernetes:get{}Version", self.name), list, "list")
-                .object(version, version, version)
+                .object(VERSION, VERSION, VERSION)
                 .auxiliary()
                 .children(Vec::leak(vec![from_version])),
         )

@@ -26,7 +26,7 @@ use crate::context::CaptureContext;
 use crate::recorder::{CallError, RecordedPart, Recorder};
 use crate::rest::{
     AccessRequest, Endpoint, PageRequest, RequestError, Requester, RestSource as _, WalkRoot,
-    root_refused, seed, worst_of,
+    is_default, root_refused, seed, worst_of,
 };
 
 /// Between two watches of a list.
@@ -53,14 +53,10 @@ struct WatchCursor {
     /// How often the server had forgotten it.
     #[serde(rename = "x", default, skip_serializing_if = "BTreeMap::is_empty")]
     expired: BTreeMap<String, u32>,
-    /// Watches that were answered. It tells the watch of a cluster where nothing changes from one
-    /// that nobody answers: only if the cursor differs, another pass goes on.
-    #[serde(rename = "a", default, skip_serializing_if = "is_zero")]
+    /// Grows with every answer, so that the cursor of a quiet cluster differs from that of one that
+    /// nobody answers: the planner schedules another pass only if the cursor has changed.
+    #[serde(rename = "a", default, skip_serializing_if = "is_default")]
     answers: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// A step's watches.

@@ -305,7 +305,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

@@ -340,6 +340,7 @@ impl Backend for LocalBackend {
         &self,
         id_prefix: &str,
         to: Option<&Path>,
+        recorded_as: Option<&Path>,
         _quiet: bool,
     ) -> Result<(Digest, PathBuf)> {
         let row = self.bundle_row(id_prefix).await?;
@@ -353,7 +354,8 @@ impl Backend for LocalBackend {
             .get_file(&row.object_key, &to)
             .await;
         copied.with_context(|| format!("cannot write {}", to.display()))?;
-        self.record_export(&row, &to.display().to_string()).await?;
+        let recorded_as = recorded_as.unwrap_or(&to).display().to_string();
+        self.record_export(&row, &recorded_as).await?;
         Ok((row.id, to))
     }
 

@@ -130,11 +130,13 @@ pub(super) trait Backend: Send + Sync {
     async fn location_of(&self, bundle: &Digest) -> Result<String>;
 
     /// Copies the bundle whose id begins with `id_prefix` into the new file `to`, or into `ID.tar`
-    /// in the folder `to`, by default the current one. Returns the id and the file.
+    /// in the folder `to`, by default the current one. Returns the id and the file. A local store
+    /// records that it was copied to `recorded_as`, by default that file.
     async fn fetch_bundle(
         &self,
         id_prefix: &str,
         to: Option<&Path>,
+        recorded_as: Option<&Path>,
         quiet: bool,
     ) -> Result<(Digest, PathBuf)>;
 

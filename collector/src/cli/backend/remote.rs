@@ -450,6 +450,7 @@ impl Backend for RemoteBackend {
         &self,
         id_prefix: &str,
         to: Option<&Path>,
+        _recorded_as: Option<&Path>,
         quiet: bool,
     ) -> Result<(Digest, PathBuf)> {
         let id = self.resolve_bundle_id(id_prefix).await?;
@@ -475,7 +476,7 @@ impl Backend for RemoteBackend {
         builder.mode(0o700).create(&folder)?;
         let copied = async {
             let (_, file) = self
-                .fetch_bundle(id_prefix, Some(&folder), self.quiet)
+                .fetch_bundle(id_prefix, Some(&folder), None, self.quiet)
                 .await?;
             match io::copy(&mut File::open(file)?, &mut io::stdout()) {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(OutputClosed.into()),

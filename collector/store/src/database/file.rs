@@ -46,9 +46,9 @@ impl StorageFault {
     }
 }
 
-/// The path in `sqlite:///path/to/exhibit.db`.
+/// The path in `sqlite:///path/to/exhibit.db`, decoded as the driver decodes it.
 pub(super) fn path_of(url: &Url) -> PathBuf {
-    url.path().into()
+    url.to_file_path().unwrap_or_else(|()| url.path().into()) // a database in memory
 }
 
 /// The URLs by which an existing database may be read without writing, the best one first.
