@@ -83,53 +83,74 @@ while read -r digest; do
   case $(jq -r .artifactType "$file") in
     application/vnd.exhibit.bundle.v1) bundles+=("$digest") ;;
     application/vnd.dev.sigstore.bundle.v0.3+json) attestations+=("$digest") ;;
-    *) note "manifest $digest is of a kind that is not checked here" ;;
+    *) note "manifest $digest is of a kind that is not checked here, and nobody has signed it" ;;
   esac
 done < "$work/manifests"
 [[ ${#bundles[@]} -eq 1 ]] || die "${#bundles[@]} bundles in index.json instead of one"
-[[ ${#attestations[@]} -eq 1 ]] || die "${#attestations[@]} attestations in index.json instead of one"
+[[ ${#attestations[@]} -ge 1 ]] || die "no attestation in index.json"
 id=${bundles[0]}
 manifest=$(blob "$id")
-attestation=$(blob "${attestations[0]}")
 canonical "$manifest" "the bundle's manifest"
-canonical "$attestation" "the attestation's manifest"
-holds "$attestation" '.subject.digest == $id and (.layers | length == 1)' --arg id "$id" || die "the attestation is not about $id"
 
 # 5. There are no files that index.json does not lead to.
 sed 's/^sha256://' "$work/listed" | sort -u > "$work/expected"
 find blobs/sha256 -type f -printf '%f\n' | sort | comm -23 - "$work/expected" > "$work/stray"
 [[ ! -s $work/stray ]] || die "blob $(head -n 1 "$work/stray") belongs to nothing"
 
-# 6. The signature. The attestation's only layer is a sigstore bundle, made with the given key and without a log entry.
-sigstore=$(blob "$(json "$attestation" '.layers[0].digest')")
-canonical "$sigstore" "the sigstore bundle"
-holds "$sigstore" '.mediaType == "application/vnd.dev.sigstore.bundle.v0.3+json" and .verificationMaterial.tlogEntries == []' \
-  || die "not a sigstore bundle v0.3 without log entries"
-holds "$sigstore" '.dsseEnvelope.payloadType == "application/vnd.in-toto+json" and (.dsseEnvelope.signatures | length == 1)' \
-  || die "not one signature over an in-toto statement"
-holds "$sigstore" '.dsseEnvelope.signatures[0].keyid == $key and .verificationMaterial.publicKey.hint == $key' --arg key "$key_id" \
-  || die "signed by another key than $key_id"
-# The payload and signature are canonical base64.
-for part in payload signatures[0].sig; do
-  jq -ej ".dsseEnvelope.$part" "$sigstore" > "$work/base64" || die "the $part is not there"
-  base64 -d "$work/base64" > "$work/${part##*.}" 2> /dev/null || die "the $part is not base64"
-  base64 -w0 "$work/${part##*.}" | cmp -s - "$work/base64" || die "the $part is not canonical base64"
+# 6. The signatures. The only layer of an attestation is a sigstore bundle without a log entry. Those of other keys are passed over: anybody
+# can add one. `verify_attestation MANIFEST` leaves the signed statement in $work/payload.
+verify_attestation() {
+  local attestation sigstore part type=application/vnd.in-toto+json
+  attestation=$(blob "$1")
+  canonical "$attestation" "the attestation's manifest"
+  holds "$attestation" '.subject.digest == $id and (.layers | length == 1)' --arg id "$id" || die "the attestation is not about $id"
+  jq -r '.config, .layers[] | "\(.digest) \(.size)"' "$attestation" >> "$work/descriptors"
+  sigstore=$(blob "$(json "$attestation" '.layers[0].digest')")
+  canonical "$sigstore" "the sigstore bundle"
+  holds "$sigstore" '.mediaType == "application/vnd.dev.sigstore.bundle.v0.3+json" and .verificationMaterial.tlogEntries == []' \
+    || die "not a sigstore bundle v0.3 without log entries"
+  holds "$sigstore" '.dsseEnvelope.payloadType == "application/vnd.in-toto+json" and (.dsseEnvelope.signatures | length == 1)' \
+    || die "not one signature over an in-toto statement"
+  holds "$sigstore" '.dsseEnvelope.signatures[0].keyid == .verificationMaterial.publicKey.hint' || die "the attestation names two keys"
+  if ! holds "$sigstore" '.verificationMaterial.publicKey.hint == $key' --arg key "$key_id"; then
+    note "attestation $1 is by another key than the given one"
+    return 1
+  fi
+  holds "$sigstore" '.verificationMaterial.timestampVerificationData == null' || note "attestation $1 has a timestamp, which is not checked here"
+  # The payload and signature are canonical base64.
+  for part in payload signatures[0].sig; do
+    jq -ej ".dsseEnvelope.$part" "$sigstore" > "$work/base64" || die "the $part is not there"
+    base64 -d "$work/base64" > "$work/${part##*.}" 2> /dev/null || die "the $part is not base64"
+    base64 -w0 "$work/${part##*.}" | cmp -s - "$work/base64" || die "the $part is not canonical base64"
+  done
+  # The signature covers DSSE's pre-authentication encoding: the type and the payload, each preceded by its length in bytes.
+  { printf 'DSSEv1 %d %s %d ' "${#type}" "$type" "$(stat -c %s "$work/payload")"; cat "$work/payload"; } > "$work/signed"
+  [[ $(stat -c %s "$work/signed") -le 4095 ]] || die "the statement is too long"
+  if ! openssl pkeyutl -verify -rawin -pubin -inkey "$work/key.pem" -in "$work/signed" -sigfile "$work/sig" > /dev/null 2>&1; then
+    note "attestation $1 names the given key, and its signature does not verify"
+    return 1
+  fi
+}
+rm -f "$work/statement"
+for attestation in "${attestations[@]}"; do
+  verify_attestation "$attestation" || continue
+  # Whoever passes the bundle on could leave out one of two statements: neither can be believed.
+  [[ ! -f $work/statement ]] || cmp -s "$work/payload" "$work/statement" || die "the key has signed two different statements about this bundle"
+  mv "$work/payload" "$work/statement"
 done
-# The signature covers DSSE's pre-authentication encoding: the type and the payload, each preceded by its length in bytes.
-type=application/vnd.in-toto+json
-{ printf 'DSSEv1 %d %s %d ' "${#type}" "$type" "$(stat -c %s "$work/payload")"; cat "$work/payload"; } > "$work/signed"
-openssl pkeyutl -verify -rawin -pubin -inkey "$work/key.pem" -in "$work/signed" -sigfile "$work/sig" > /dev/null 2>&1 \
-  || die "the signature does not verify"
+[[ -f $work/statement ]] || die "no signature by the given key, $key_id"
 
 # 7. The signed statement: this manifest, and so everything that it names by digest, was captured.
-canonical "$work/payload" "the statement"
-holds "$work/payload" '._type == "https://in-toto.io/Statement/v1" and .predicateType == "urn:exhibit:capture:v1"' \
-  || die "the statement is not that of a capture"
-holds "$work/payload" '(.subject | length == 1) and .subject[0].digest == {"sha256": $hex}' --arg hex "${id#sha256:}" \
+canonical "$work/statement" "the statement"
+holds "$work/statement" '._type == "https://in-toto.io/Statement/v1" and .predicateType == "urn:exhibit:capture:v1"
+  and keys == ["_type", "predicate", "predicateType", "subject"]' || die "the statement is not that of a capture"
+holds "$work/statement" '.subject == [{"digest": {"sha256": $hex}, "name": "bundle"}]' --arg hex "${id#sha256:}" \
   || die "the statement is about another bundle"
+holds "$work/statement" '.predicate | keys == ["incident", "role", "signedAt", "stream"] and .role == "collector"
+  and (.stream | keys == ["id", "prev", "seq"] and (.prev == null) == (.seq == 0))' || die "the statement is malformed"
 
-# 8. Every blob that the two manifests name exists and has the stated size.
-jq -r '.config, .layers[] | "\(.digest) \(.size)"' "$manifest" "$attestation" > "$work/descriptors"
+# 8. Every blob that these manifests name exists and has the stated size.
+jq -r '.config, .layers[] | "\(.digest) \(.size)"' "$manifest" >> "$work/descriptors"
 while read -r digest size; do
   file=$(blob "$digest")
   [[ $(stat -c %s "$file") == "$size" ]] || die "blob $digest does not have ${size@Q} bytes"
@@ -144,7 +165,7 @@ holds "$config" 'all(.items[]; (.name | type == "string")
 holds "$config" '[.items[].name] | length == (unique | length)' || die "two items have one name"
 holds "$config" '([.disclosureKey, .items[].segments, .items[].layer] | unique) == ($m[0].layers | map(.digest) | unique)' --slurpfile m "$manifest" \
   || die "the manifest's layers are not what the config names"
-holds "$config" '.incident == $s[0].predicate.incident' --slurpfile s "$work/payload" || die "statement and config name different incidents"
+holds "$config" '.incident == $s[0].predicate.incident' --slurpfile s "$work/statement" || die "statement and config name different incidents"
 disclosure_key=$(blob "$(json "$config" .disclosureKey)")
 [[ $(stat -c %s "$disclosure_key") -eq 32 ]] || die "the disclosure key does not have 32 bytes"
 disclosure_key=$(hex < "$disclosure_key")
@@ -215,6 +236,6 @@ done
 
 # 11. All checks have passed. The output includes every gap that the config states. It is ASCII JSON, which is safe on a terminal.
 printf 'ok: '
-jq -ac --arg id "$id" '{bundle: $id} + (.predicate | {incident, role, signedAt, stream})' "$work/payload"
+jq -ac --arg id "$id" '{bundle: $id} + (.predicate | {incident, role, signedAt, stream})' "$work/statement"
 jq -ac '{items: (.items | length), records: ([.items[].records] | add // 0), bytes: ([.items[].bytes] | add // 0)}' "$config"
 jq -ac '.items[] | {item: .name} + (.coverage.gaps[]? | {gap: .reason, count, examples})' "$config"
