@@ -4,10 +4,12 @@
 #   verify.sh BUNDLE PUB.pem
 #
 # Needs bash, coreutils, awk, find, tar, jq, zstd and openssl 3. Exit code 0: all checks pass; 1: a check fails, and standard error has
-# the reason. Get PUB.pem from a source other than the bundle: a bundle cannot vouch for itself.
+# the reason; 4: all is sound, and the bundle itself says that something is missing or may be. Get PUB.pem from a source other than the bundle: a bundle cannot vouch for itself.
+# Where it says ok to what SPEC.md calls invalid is listed in verify-sh-accepts.txt: header fields of a tar, the form of frames, of segment
+# lists and of WARC records, and spellings of numbers, times and texts.
 # Not checked: the time of signing, the log, earlier bundles of the stream, and the meaning of the WARC records in an item.
 set -euo pipefail
-export LC_ALL=C # counts bytes, not characters, and prints names without terminal escapes
+export LC_ALL=C TZ=UTC # counts bytes, not characters, and prints names without terminal escapes
 
 leaves_max=100 # the record trees of larger items are not recomputed: a shell needs about 20 ms for each segment
 
@@ -24,7 +26,8 @@ json() { jq -er "$2" "$1" || die "no $2 in $1"; }
 # True if a file is a single JSON value that meets a condition: holds FILE CONDITION [jq options].
 holds() { jq -es "${@:3}" "length == 1 and (.[0] | ($2))" "$1" > /dev/null 2>&1; }
 # Accepts only canonical JSON (RFC 8785): without duplicate keys, further values or blanks, all programs read the same document.
-canonical() { jq -cSj . "$1" 2> /dev/null | cmp -s - "$1" || die "$2 is not canonical JSON"; }
+# (jq writes the character DEL as an escape, RFC 8785 does not.)
+canonical() { jq -cSj . "$1" 2> /dev/null | sed 's/\\u007f/\x7f/g' | cmp -s - "$1" || die "$2 is not canonical JSON"; }
 # Prints the file of a blob. The digest is untrusted text, so its format is checked first.
 blob() {
   [[ $1 =~ ^sha256:[0-9a-f]{64}$ ]] || die "not a digest: ${1@Q}"
@@ -34,7 +37,7 @@ blob() {
 
 [[ $# -eq 2 ]] || die "usage: verify.sh BUNDLE PUB.pem"
 work=$(mktemp -d)
-trap 'status=$?; rm -rf "$work"; exit $((status != 0))' EXIT # if a tool fails, it has printed the reason; the exit code is still 1
+trap 'status=$?; rm -rf "$work"; exit $((status == 4 ? 4 : status != 0))' EXIT # if a tool fails, it has printed the reason; the exit code is still 1
 
 # 1. The key must be Ed25519: these 12 bytes, then 32 bytes of key. Its id is the base64 of the SHA-256 of its DER form.
 openssl pkey -pubin -in "$2" -outform DER -out "$work/key.der" 2> /dev/null || die "$2 is not a public key in PEM"
@@ -47,11 +50,18 @@ key_id=$(openssl dgst -sha256 -binary "$work/key.der" | base64 -w0)
 if [[ -f $1 ]]; then
   tar --list --verbose --numeric-owner --force-local --file "$1" > "$work/members" 2> /dev/null || die "$1 is not a tar"
   awk '!/^-/ { exit 1 }' "$work/members" || die "the tar has a member that is not a plain file"
+  awk '$1 != "-r--r--r--" || $2 != "0/0" || $4 != "1970-01-01" { exit 1 }' "$work/members" || die "the tar has a member with another mode, owner or time"
   awk -v max="$(stat -L -c %s "$1")" '{ sum += $3 } END { exit sum > max }' "$work/members" || die "the tar's members are larger than the tar"
   tar --list --absolute-names --force-local --file "$1" | sort > "$work/names"
   ! grep -vxE 'oci-layout|index\.json|blobs/sha256/[0-9a-f]{64}' "$work/names" > "$work/odd" \
     || die "the tar has a member named $(head -n 1 "$work/odd")"
   [[ -z $(uniq -d "$work/names") ]] || die "the tar has a member twice"
+  # The tar is plain POSIX ustar: each file in whole blocks of 512 bytes, behind one header block, then two blocks of zeros, and nothing else.
+  # So nothing is hidden in other headers or behind the end.
+  [[ $(head -c 262 "$1" | tail -c 5) == ustar ]] || die "the tar is compressed, or of another kind"
+  awk -v size="$(stat -L -c %s "$1")" '{ sum += 512 + int(($3 + 511) / 512) * 512 + ($3 >= 2 ^ 33 ? 1024 : 0) } END { exit sum + 1024 != size }' \
+    "$work/members" || die "the tar has more or fewer bytes than its files take"
+  tail -c 1024 "$1" | cmp -s - <(head -c 1024 /dev/zero) || die "the tar does not end in zeros"
   mkdir "$work/bundle"
   tar --extract --force-local --file "$1" --directory "$work/bundle" --no-same-owner --no-same-permissions
   cd "$work/bundle"
@@ -72,7 +82,9 @@ sha256sum --check --strict --quiet "$work/sums" > "$work/bad" 2> /dev/null || di
 
 # 4. The bundle and its attestation. index.json lists their manifests. It is not signed, so it is only a hint: the type of a manifest
 # comes from its own bytes. The attestation is the manifest whose subject is the bundle.
-holds index.json '.manifests | type == "array"' || die "index.json is not an OCI index"
+holds index.json '(keys - ["mediaType"]) == ["manifests", "schemaVersion"] and .schemaVersion == 2 and (.manifests | type == "array" and length <= 64)
+  and all(.manifests[]; keys - ["annotations", "artifactType"] == ["digest", "mediaType", "size"]
+    and .mediaType == "application/vnd.oci.image.manifest.v1+json")' || die "index.json is not an OCI index"
 bundles=() attestations=()
 jq -r '[.manifests[].digest] | unique[]' index.json > "$work/manifests"
 while read -r digest; do
@@ -159,6 +171,27 @@ done < "$work/descriptors"
 # 9. The config describes what was captured. The manifest's layers are exactly its items, their segment lists and the disclosure key.
 holds "$manifest" '.config.mediaType == "application/vnd.exhibit.config.v1+json"' || die "the manifest has no config of an Exhibit bundle"
 config=$(blob "$(json "$manifest" .config.digest)")
+canonical "$config" "the config"
+holds "$config" '.version == 1' || die "the config is of another version"
+holds "$config" '
+  def window: . == null or (keys == ["from", "until"] and (.from | rtrimstr("Z")) <= (.until | rtrimstr("Z")));
+  def short: type == "string" and utf8bytelength <= 4096;
+  keys == ["clock", "collector", "disclosureKey", "examined", "incident", "items", "plan", "supplements", "version", "window"]
+  and (.window | window) and (.clock | length >= 1 and length <= 64)
+  and (.collector | keys == ["binary", "boot", "commit", "host", "identity", "kernel", "name", "version"])
+  and (.plan | keys == ["deadlineSeconds", "steps"]) and ([.plan.steps[].item] | length == (unique | length))
+  and all(.items[]; keys == ["bytes", "coverage", "layer", "leaves", "name", "records", "redactions", "root", "segments", "source"]
+    and (.name | test("^[a-z0-9][a-z0-9._-]{0,127}$")) and .records <= .leaves and .leaves <= .bytes and .bytes <= 17592186044416
+    and (.source | keys == ["account", "api", "clock", "identity", "provider", "region"])
+    and all(.redactions[]; keys == ["count", "what"] and .count >= 1)
+    and (.coverage | keys == ["asked", "attempts", "declared", "duplicates", "effective", "ended", "events", "first", "gaps", "last", "pages", "provisionalUntil"]
+      and (.asked | window) and (.effective | window)
+      and ([.gaps[].reason] | length == (unique | length))
+      and all(.gaps[]; .count >= 1 and (.examples | length <= 16) and (.examples | length) <= .count)))' || die "the config is malformed"
+holds "$config" '[$m[0].layers[] | .annotations["org.opencontainers.image.title"] + " " + .mediaType]
+  == ["disclosure-key application/vnd.exhibit.disclosure-key.v1"] + [.items[].name
+    | . + ".segments.zst application/vnd.exhibit.segments.v1+zstd", . + ".warc.zst application/vnd.exhibit.item.v1+zstd"]' \
+  --slurpfile m "$manifest" || die "the manifest does not follow from the config"
 holds "$config" 'all(.items[]; (.name | type == "string")
   and all(.bytes, .records, .leaves; type == "number" and . >= 0 and . == floor and . < 9007199254740992))' \
   || die "the config describes its items badly"
@@ -234,8 +267,17 @@ for ((n = 0; n < item_count; n++)); do
   fi
 done
 
-# 11. All checks have passed. The output includes every gap that the config states. It is ASCII JSON, which is safe on a terminal.
+# 11. All checks have passed. The output includes what the config says of its completeness. It is ASCII JSON, which is safe on a terminal.
 printf 'ok: '
 jq -ac --arg id "$id" '{bundle: $id} + (.predicate | {incident, role, signedAt, stream})' "$work/statement"
-jq -ac '{items: (.items | length), records: ([.items[].records] | add // 0), bytes: ([.items[].bytes] | add // 0)}' "$config"
+jq -ac '{items: (.items | length), records: ([.items[].records] | add // 0), bytes: ([.items[].bytes] | add // 0), supplements}' "$config"
 jq -ac '.items[] | {item: .name} + (.coverage.gaps[]? | {gap: .reason, count, examples})' "$config"
+jq -ac '.items[] | {item: .name} + (.redactions[]? | {removed: .what, count})' "$config"
+jq -ac '([.items[].name]) as $items | .plan.steps[].item | select([.] | inside($items) | not) | {planned: ., missing: true}' "$config" > "$work/missing"
+jq -ac '.items[] | {item: .name} + (.coverage
+  | (select(.ended != "complete") | {ended}), (select(any(.gaps[]; .reason != "process_ended")) | {gaps: "see above"}),
+    (select(.declared != null and .events != null and .declared > .events) | {declared, events}),
+    (select(.asked != null and .asked != .effective) | {asked, effective}), (select(.provisionalUntil != null) | {provisionalUntil}))' \
+  "$config" >> "$work/missing"
+cat "$work/missing"
+[[ ! -s $work/missing ]] || exit 4
