@@ -18,6 +18,8 @@ pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// `artifactType` of a bundle's manifest.
 pub const BUNDLE: &str = "application/vnd.exhibit.bundle.v1";
+/// What the `artifactType` of every container of this format begins with.
+pub(crate) const KIND_PREFIX: &str = "application/vnd.exhibit.";
 /// Media type of the config blob.
 pub const CONFIG: &str = "application/vnd.exhibit.config.v1+json";
 /// Media type of the disclosure key.
@@ -28,6 +30,10 @@ pub const SEGMENTS: &str = "application/vnd.exhibit.segments.v1+zstd";
 pub const ITEM: &str = "application/vnd.exhibit.item.v1+zstd";
 /// Media type of sigstore bundles, and `artifactType` of the manifests that carry one.
 pub const SIGSTORE_BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// `artifactType` of a log proof, which a later version checks.
+pub const LOG_PROOF: &str = "application/vnd.exhibit.log-proof.v1";
+/// `artifactType` of a timestamp, which a later version checks.
+pub const TIMESTAMP: &str = "application/vnd.exhibit.timestamp.v1";
 /// Media type of the config of manifests without a config.
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// The blob of media type [`EMPTY`].

@@ -108,6 +108,12 @@ impl Attestation {
         })
     }
 
+    /// Id of the key that the attestation names. Nobody has checked that this key signed.
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
     /// True if the bundle carries RFC 3161 timestamps. Version 1 reserves a place for them and does
     /// not verify them.
     #[must_use]

@@ -238,7 +238,8 @@ def pieces(stream, left):
         yield data
         left -= len(data)
 
-def check_warc(stream):  # §5.2
+def blocks(stream, gaps):  # §5.2: (begin, end of what describes evidence, end) of each block; counts gap records
+    at = 0
     while line := stream.readline(64 * KIB):
         need(line == b"WARC/1.1\r\n", "warc", "version")
         size, fields = len(line), {}
@@ -250,8 +251,31 @@ def check_warc(stream):  # §5.2
             need(value.strip() == value and not any(unicodedata.category(c) in ("Cc", "Cs") for c in value), "warc", "value")
         need({b"warc-type", b"warc-record-id", b"warc-date", b"content-length"} <= fields.keys(), "warc", "a field is missing")
         need(re.fullmatch("0|[1-9][0-9]{0,14}", fields[b"content-length"]), "warc", "Content-Length")
-        size = int(fields[b"content-length"])
-        need(sum(map(len, pieces(stream, size))) == size and stream.read(4) == b"\r\n\r\n", "warc", "end of block")
+        at, size = at + size + 2, int(fields[b"content-length"])
+        if (reason := fields.get(b"exhibit-gap")) is not None: gaps[reason if reason in gaps or len(gaps) < 64 else ""] += 1
+        kind, http = fields[b"warc-type"], fields.get(b"content-type", "").split(";")[0].rstrip(" \t").lower() == "application/http"
+        head = stream.read(min(size, 64 * KIB))
+        describes = size if kind == "warcinfo" or kind == "request" and http else 0
+        if kind == "response" and http: describes = head.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in head else len(head)
+        need(len(head) + sum(map(len, pieces(stream, size - len(head)))) == size and stream.read(4) == b"\r\n\r\n", "warc", "end of block")
+        yield at, at + describes, at + size
+        at += size + 4
+def check_cuts(found, cuts):  # §5.3: records lie inside of blocks. Gives what is in no record: bytes, and blocks without any
+    begin, (length, kind), bytes_left, blocks_left = 0, next(cuts, (0, 0)), 0, 0
+    for start, body, end in found:
+        has_record = False
+        while length and begin < end:
+            stop = begin + length
+            need(not kind or start <= begin and stop <= end, "segment-list", "a record outside of a block")
+            has_record |= bool(kind)
+            bytes_left += 0 if kind else max(0, min(stop, end) - max(begin, body))
+            if stop > end: break
+            begin, (length, kind) = stop, next(cuts, (0, 0))
+        blocks_left += body < end and not has_record
+    while length:
+        need(not kind, "segment-list", "a record outside of a block")
+        length, kind = next(cuts, (0, 0))
+    return {"bytes": bytes_left, "blocks": blocks_left}
 def tree_root(stream, key, name, cuts):  # §5.4; the shape of RFC 6962 §2.1: a stack of complete subtrees, each with its number of leaves
     key, stack = hmac.digest(key, b"evidence/v1/item\0" + name.encode(), "sha256"), []
     join = lambda: stack.__setitem__(slice(-2, None), [(stack[-2][0] + stack[-1][0], hashlib.sha256(b"\1" + stack[-2][1] + stack[-1][1]).digest())])
@@ -263,14 +287,15 @@ def tree_root(stream, key, name, cuts):  # §5.4; the shape of RFC 6962 §2.1: a
     while len(stack) > 1: join()
     return stack[0][1].hex() if stack else hashlib.sha256().hexdigest()
 
-def check_item(item, key, listed, layer):
+def check_item(item, key, listed, layer, gaps):  # gives what is in no record
     if cut_frames(layer) != item["bytes"]:                                     # a frame that gives other than it states comes first
         with unzstd(layer, "frames") as stream: collections.deque(pieces(stream, item["bytes"] + 1), 0)
         raise Fault("item-size", "of the frames")
     check_lengths(layer, listed, item)
-    with unzstd(layer, "frames") as stream: check_warc(stream)
+    with unzstd(layer, "frames") as stream, contextlib.closing(segments(listed)) as cuts: unrecorded = check_cuts(blocks(stream, gaps), cuts)
     with unzstd(layer, "frames") as stream: root = tree_root(stream, key, item["name"], segments(listed))
     need(root == item["root"], "item-root", item["name"])
+    return unrecorded
 
 # ------------------------------------------------------------------------------------------------- §6 keys, signatures
 P, L = 2 ** 255 - 19, 2 ** 252 + 27742317777372353535851937790883648493
@@ -294,6 +319,7 @@ class Verifier:
     def __init__(self, path, keys=(), expected=None):
         self.path, self.keys, self.expected = path, [read_key(pem) for pem in keys], expected
         self.id, self.config, self.seen, self.faults, self.attestations = None, None, {}, [], []
+        self.unsigned, self.statements, self.unrecorded, self.uncounted = [], set(), {}, False
         self.lists, self.folder = {}, tempfile.TemporaryDirectory()
     def attempt(self, function, *arguments):  # Step 9 goes on with what follows, unless the tar itself is broken.
         try: return function(*arguments)
@@ -354,10 +380,12 @@ class Verifier:
             need(name in (None, {EXHIBIT + "bundle.v1": "bundle", SIGSTORE: "attestation"}.get(kind, name)), "index", "name")
             manifests.append((descriptor, manifest, blobs))
         bundles = [found for found in manifests if found[1]["artifactType"] == EXHIBIT + "bundle.v1"]                    # step 4
+        need(bundles or not any(found[1]["artifactType"].startswith(EXHIBIT) and "subject" not in found[1] for found in manifests), "other-kind")
         need(len(bundles) == 1, "bundle-count", len(bundles))
         descriptor, bundle, bundle_blobs = bundles[0]
         self.id, referrers = descriptor["digest"], [found[1:] for found in manifests if found[1] is not bundle]
         need(self.expected in (None, self.id), "other-bundle", self.id)
+        self.unsigned = sorted((found[1]["artifactType"], found[0]["digest"]) for found in manifests if found[1]["artifactType"] not in (SIGSTORE, EXHIBIT + "bundle.v1"))
         taken = digests | {blob["digest"] for blob in bundle_blobs}
         for manifest, blobs in referrers:
             need(manifest.get("subject") == {"digest": self.id, "mediaType": MANIFEST, "size": descriptor["size"]}, "referrer", "subject")
@@ -396,7 +424,10 @@ class Verifier:
         key, shared = self.read_blob(layers[0], 32), collections.Counter(i["segments"] for i in items)
         for item, cuts, layer in zip(items, layers[1::2], layers[2::2]):                                             # step 9
             listed, content = self.attempt(self.read_list, cuts, shared), self.attempt(self.blob, layer, ANY, tempfile.TemporaryFile(buffering=0))
-            if listed and content: self.attempt(check_item, item, key, listed, content)
+            gaps = collections.Counter()
+            if listed and content: self.unrecorded[item["name"]] = self.attempt(check_item, item, key, listed, content, gaps)
+            counted = {gap["reason"]: gap["count"] for gap in item["coverage"]["gaps"]}
+            self.uncounted |= any(count > counted.get(reason, 0) for reason, count in gaps.items())
         for fault in [f for f in self.faults if f.code != "unreadable"] + self.faults: raise fault   # the machine's gives way to the bundle's
         self.source.rest({"blobs/sha256/" + digest[7:] for digest in self.seen})                                         # step 10
     def statement(self, attestation):  # §7.2: the case of one attestation
@@ -410,27 +441,39 @@ class Verifier:
             predicate, subjects = statement["predicate"], [subject["digest"]["sha256"] for subject in statement["subject"]]
             need(len(subjects) == 1 and (predicate["stream"]["prev"] is None) == (predicate["stream"]["seq"] == 0), "statement")
             incident = self.config["incident"] if self.config else predicate["incident"]
-            return "ok" if ("sha256:" + subjects[0], predicate["incident"]) == (self.id, incident) else "statement-subject"
+            need(("sha256:" + subjects[0], predicate["incident"]) == (self.id, incident), "statement-subject")
+            self.statements.add((key_id, payload))
+            return "ok"
         except Fault as fault: return fault.code
     def signer(self, integrity):  # §7.2
         if self.id is None or not self.attestations and integrity[0] != "ok": return "not checked", "no attestation was read"
         if not (self.attestations and self.keys): return ("not checked", "no key was given") if self.attestations else ("failed", "unsigned")
         found = [self.statement(attestation) for attestation in self.attestations]
-        return ("ok",) if "ok" in found else ("failed", ([code for code in found if code != "other-signer"] or ["other-signer"])[-1])
+        differ = len({key_id for key_id, _ in self.statements}) < len(self.statements)
+        order = ["statements-differ"] * differ + ["ok", "statement-subject", "statement", "other-signer"]
+        code = next(code for code in order if code in found or code == "statements-differ")
+        return ("ok",) if code == "ok" else ("failed", code)
     def run(self):  # -> ({name: ("ok",) | ("failed", code, detail) | ("not checked", reason)}, exit code)
         integrity, completeness, later = ("ok",), ("not checked", "integrity is not ok"), ("not checked", "not in version 1")
         try:
             self.integrity()
-            gaps = any(any(gap["reason"] != "process_ended" for gap in item["coverage"]["gaps"]) or item["coverage"]["ended"] != "complete" for item in self.config["items"])   # §7.4
-            lost = {step["item"] for step in self.config["plan"]["steps"]} - {item["name"] for item in self.config["items"]}
-            completeness = ("failed", "plan-items") if lost else ("failed", "gaps") if gaps else ("ok",)
+            items, coverages = self.config["items"], [item["coverage"] for item in self.config["items"]]                  # §7.4
+            codes = ["plan-items"] * bool({step["item"] for step in self.config["plan"]["steps"]} - {item["name"] for item in items}) + ["gap-count"] * self.uncounted
+            codes += ["gaps" for c in coverages if c["ended"] != "complete" or any(gap["reason"] != "process_ended" for gap in c["gaps"])]
+            for c in coverages:
+                if None not in (c["declared"], c["events"]) and c["declared"] > c["events"]: codes.append("declared")
+                if c["asked"] and c["effective"] != c["asked"]: codes.append("narrowed")
+                if c["provisionalUntil"]: codes.append("provisional")
+            completeness = ("failed", codes[0]) if codes else ("ok",)
         except (Fault, OSError) as error:
             integrity = ("failed", error.code, error.detail) if isinstance(error, Fault) else ("failed", "unreadable", str(error))
         findings = {"integrity": integrity, "signer": self.signer(integrity), "time": later, "log": later, "completeness": completeness}
-        if any(finding[0] == "failed" and finding[1] != "unreadable" for finding in (integrity, findings["signer"])):    # §7.5
+        if any(finding[0] == "failed" and finding[1] not in ("unreadable", "other-kind", "version") for finding in (integrity, findings["signer"])):    # §7.5
             return findings, 1
         return findings, 3 if not integrity == findings["signer"] == ("ok",) else 4 if completeness[0] == "failed" else 0
 summary = lambda finding: " ".join(finding[:2]) if finding[0] == "failed" else finding[0]
+
+def say(line): print("".join(character if character.isprintable() else "?" for character in line))      # no terminal escapes
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)                      # exits with 2
@@ -444,9 +487,12 @@ def main():
     except (OSError, ValueError) as error: parser.error(str(error))
     findings, code = verifier.run()
     if options.json:
-        print(json.dumps({"bundle": verifier.id, "findings": {name: summary(f) for name, f in findings.items()}, "exit": code}))
+        print(json.dumps({"bundle": verifier.id, "findings": {name: summary(f) for name, f in findings.items()}, "exit": code,
+                          "statements": [[key_id, json.loads(payload)] for key_id, payload in sorted(verifier.statements)], "unsigned": verifier.unsigned, "unrecorded": verifier.unrecorded}))
+    else:
+        for kind, digest in verifier.unsigned: say(f"also in this file, signed by nobody: {kind} {digest}")
     for name, finding in () if options.json else findings.items():
         line = f"{name}: {summary(finding)}" + "".join(f" ({part})" for part in finding[1 + (finding[0] == "failed"):] if part)
-        print("".join(character if character.isprintable() else "?" for character in line))       # no terminal escapes
+        say(line)
     sys.exit(code)
 if __name__ == "__main__": main()

@@ -4,10 +4,12 @@
 #   verify.sh BUNDLE PUB.pem
 #
 # Needs bash, coreutils, awk, find, tar, jq, zstd and openssl 3. Exit code 0: all checks pass; 1: a check fails, and standard error has
-# the reason. Get PUB.pem from a source other than the bundle: a bundle cannot vouch for itself.
+# the reason; 4: all is sound, and the bundle itself says that something is missing or may be. Get PUB.pem from a source other than the bundle: a bundle cannot vouch for itself.
+# Where it says ok to what SPEC.md calls invalid is listed in verify-sh-accepts.txt: header fields of a tar, the form of frames, of segment
+# lists and of WARC records, and spellings of numbers, times and texts.
 # Not checked: the time of signing, the log, earlier bundles of the stream, and the meaning of the WARC records in an item.
 set -euo pipefail
-export LC_ALL=C # counts bytes, not characters, and prints names without terminal escapes
+export LC_ALL=C TZ=UTC # counts bytes, not characters, and prints names without terminal escapes
 
 leaves_max=100 # the record trees of larger items are not recomputed: a shell needs about 20 ms for each segment
 
@@ -24,7 +26,8 @@ json() { jq -er "$2" "$1" || die "no $2 in $1"; }
 # True if a file is a single JSON value that meets a condition: holds FILE CONDITION [jq options].
 holds() { jq -es "${@:3}" "length == 1 and (.[0] | ($2))" "$1" > /dev/null 2>&1; }
 # Accepts only canonical JSON (RFC 8785): without duplicate keys, further values or blanks, all programs read the same document.
-canonical() { jq -cSj . "$1" 2> /dev/null | cmp -s - "$1" || die "$2 is not canonical JSON"; }
+# (jq writes the character DEL as an escape, RFC 8785 does not.)
+canonical() { jq -cSj . "$1" 2> /dev/null | sed 's/\\u007f/\x7f/g' | cmp -s - "$1" || die "$2 is not canonical JSON"; }
 # Prints the file of a blob. The digest is untrusted text, so its format is checked first.
 blob() {
   [[ $1 =~ ^sha256:[0-9a-f]{64}$ ]] || die "not a digest: ${1@Q}"
@@ -34,7 +37,7 @@ blob() {
 
 [[ $# -eq 2 ]] || die "usage: verify.sh BUNDLE PUB.pem"
 work=$(mktemp -d)
-trap 'status=$?; rm -rf "$work"; exit $((status != 0))' EXIT # if a tool fails, it has printed the reason; the exit code is still 1
+trap 'status=$?; rm -rf "$work"; exit $((status == 4 ? 4 : status != 0))' EXIT # if a tool fails, it has printed the reason; the exit code is still 1
 
 # 1. The key must be Ed25519: these 12 bytes, then 32 bytes of key. Its id is the base64 of the SHA-256 of its DER form.
 openssl pkey -pubin -in "$2" -outform DER -out "$work/key.der" 2> /dev/null || die "$2 is not a public key in PEM"
@@ -47,11 +50,18 @@ key_id=$(openssl dgst -sha256 -binary "$work/key.der" | base64 -w0)
 if [[ -f $1 ]]; then
   tar --list --verbose --numeric-owner --force-local --file "$1" > "$work/members" 2> /dev/null || die "$1 is not a tar"
   awk '!/^-/ { exit 1 }' "$work/members" || die "the tar has a member that is not a plain file"
+  awk '$1 != "-r--r--r--" || $2 != "0/0" || $4 != "1970-01-01" { exit 1 }' "$work/members" || die "the tar has a member with another mode, owner or time"
   awk -v max="$(stat -L -c %s "$1")" '{ sum += $3 } END { exit sum > max }' "$work/members" || die "the tar's members are larger than the tar"
   tar --list --absolute-names --force-local --file "$1" | sort > "$work/names"
   ! grep -vxE 'oci-layout|index\.json|blobs/sha256/[0-9a-f]{64}' "$work/names" > "$work/odd" \
     || die "the tar has a member named $(head -n 1 "$work/odd")"
   [[ -z $(uniq -d "$work/names") ]] || die "the tar has a member twice"
+  # The tar is plain POSIX ustar: each file in whole blocks of 512 bytes, behind one header block, then two blocks of zeros, and nothing else.
+  # So nothing is hidden in other headers or behind the end.
+  [[ $(head -c 262 "$1" | tail -c 5) == ustar ]] || die "the tar is compressed, or of another kind"
+  awk -v size="$(stat -L -c %s "$1")" '{ sum += 512 + int(($3 + 511) / 512) * 512 + ($3 >= 2 ^ 33 ? 1024 : 0) } END { exit sum + 1024 != size }' \
+    "$work/members" || die "the tar has more or fewer bytes than its files take"
+  tail -c 1024 "$1" | cmp -s - <(head -c 1024 /dev/zero) || die "the tar does not end in zeros"
   mkdir "$work/bundle"
   tar --extract --force-local --file "$1" --directory "$work/bundle" --no-same-owner --no-same-permissions
   cd "$work/bundle"
@@ -72,7 +82,9 @@ sha256sum --check --strict --quiet "$work/sums" > "$work/bad" 2> /dev/null || di
 
 # 4. The bundle and its attestation. index.json lists their manifests. It is not signed, so it is only a hint: the type of a manifest
 # comes from its own bytes. The attestation is the manifest whose subject is the bundle.
-holds index.json '.manifests | type == "array"' || die "index.json is not an OCI index"
+holds index.json '(keys - ["mediaType"]) == ["manifests", "schemaVersion"] and .schemaVersion == 2 and (.manifests | type == "array" and length <= 64)
+  and all(.manifests[]; keys - ["annotations", "artifactType"] == ["digest", "mediaType", "size"]
+    and .mediaType == "application/vnd.oci.image.manifest.v1+json")' || die "index.json is not an OCI index"
 bundles=() attestations=()
 jq -r '[.manifests[].digest] | unique[]' index.json > "$work/manifests"
 while read -r digest; do
@@ -83,53 +95,74 @@ while read -r digest; do
   case $(jq -r .artifactType "$file") in
     application/vnd.exhibit.bundle.v1) bundles+=("$digest") ;;
     application/vnd.dev.sigstore.bundle.v0.3+json) attestations+=("$digest") ;;
-    *) note "manifest $digest is of a kind that is not checked here" ;;
+    *) note "manifest $digest is of a kind that is not checked here, and nobody has signed it" ;;
   esac
 done < "$work/manifests"
 [[ ${#bundles[@]} -eq 1 ]] || die "${#bundles[@]} bundles in index.json instead of one"
-[[ ${#attestations[@]} -eq 1 ]] || die "${#attestations[@]} attestations in index.json instead of one"
+[[ ${#attestations[@]} -ge 1 ]] || die "no attestation in index.json"
 id=${bundles[0]}
 manifest=$(blob "$id")
-attestation=$(blob "${attestations[0]}")
 canonical "$manifest" "the bundle's manifest"
-canonical "$attestation" "the attestation's manifest"
-holds "$attestation" '.subject.digest == $id and (.layers | length == 1)' --arg id "$id" || die "the attestation is not about $id"
 
 # 5. There are no files that index.json does not lead to.
 sed 's/^sha256://' "$work/listed" | sort -u > "$work/expected"
 find blobs/sha256 -type f -printf '%f\n' | sort | comm -23 - "$work/expected" > "$work/stray"
 [[ ! -s $work/stray ]] || die "blob $(head -n 1 "$work/stray") belongs to nothing"
 
-# 6. The signature. The attestation's only layer is a sigstore bundle, made with the given key and without a log entry.
-sigstore=$(blob "$(json "$attestation" '.layers[0].digest')")
-canonical "$sigstore" "the sigstore bundle"
-holds "$sigstore" '.mediaType == "application/vnd.dev.sigstore.bundle.v0.3+json" and .verificationMaterial.tlogEntries == []' \
-  || die "not a sigstore bundle v0.3 without log entries"
-holds "$sigstore" '.dsseEnvelope.payloadType == "application/vnd.in-toto+json" and (.dsseEnvelope.signatures | length == 1)' \
-  || die "not one signature over an in-toto statement"
-holds "$sigstore" '.dsseEnvelope.signatures[0].keyid == $key and .verificationMaterial.publicKey.hint == $key' --arg key "$key_id" \
-  || die "signed by another key than $key_id"
-# The payload and signature are canonical base64.
-for part in payload signatures[0].sig; do
-  jq -ej ".dsseEnvelope.$part" "$sigstore" > "$work/base64" || die "the $part is not there"
-  base64 -d "$work/base64" > "$work/${part##*.}" 2> /dev/null || die "the $part is not base64"
-  base64 -w0 "$work/${part##*.}" | cmp -s - "$work/base64" || die "the $part is not canonical base64"
+# 6. The signatures. The only layer of an attestation is a sigstore bundle without a log entry. Those of other keys are passed over: anybody
+# can add one. `verify_attestation MANIFEST` leaves the signed statement in $work/payload.
+verify_attestation() {
+  local attestation sigstore part type=application/vnd.in-toto+json
+  attestation=$(blob "$1")
+  canonical "$attestation" "the attestation's manifest"
+  holds "$attestation" '.subject.digest == $id and (.layers | length == 1)' --arg id "$id" || die "the attestation is not about $id"
+  jq -r '.config, .layers[] | "\(.digest) \(.size)"' "$attestation" >> "$work/descriptors"
+  sigstore=$(blob "$(json "$attestation" '.layers[0].digest')")
+  canonical "$sigstore" "the sigstore bundle"
+  holds "$sigstore" '.mediaType == "application/vnd.dev.sigstore.bundle.v0.3+json" and .verificationMaterial.tlogEntries == []' \
+    || die "not a sigstore bundle v0.3 without log entries"
+  holds "$sigstore" '.dsseEnvelope.payloadType == "application/vnd.in-toto+json" and (.dsseEnvelope.signatures | length == 1)' \
+    || die "not one signature over an in-toto statement"
+  holds "$sigstore" '.dsseEnvelope.signatures[0].keyid == .verificationMaterial.publicKey.hint' || die "the attestation names two keys"
+  if ! holds "$sigstore" '.verificationMaterial.publicKey.hint == $key' --arg key "$key_id"; then
+    note "attestation $1 is by another key than the given one"
+    return 1
+  fi
+  holds "$sigstore" '.verificationMaterial.timestampVerificationData == null' || note "attestation $1 has a timestamp, which is not checked here"
+  # The payload and signature are canonical base64.
+  for part in payload signatures[0].sig; do
+    jq -ej ".dsseEnvelope.$part" "$sigstore" > "$work/base64" || die "the $part is not there"
+    base64 -d "$work/base64" > "$work/${part##*.}" 2> /dev/null || die "the $part is not base64"
+    base64 -w0 "$work/${part##*.}" | cmp -s - "$work/base64" || die "the $part is not canonical base64"
+  done
+  # The signature covers DSSE's pre-authentication encoding: the type and the payload, each preceded by its length in bytes.
+  { printf 'DSSEv1 %d %s %d ' "${#type}" "$type" "$(stat -c %s "$work/payload")"; cat "$work/payload"; } > "$work/signed"
+  [[ $(stat -c %s "$work/signed") -le 4095 ]] || die "the statement is too long"
+  if ! openssl pkeyutl -verify -rawin -pubin -inkey "$work/key.pem" -in "$work/signed" -sigfile "$work/sig" > /dev/null 2>&1; then
+    note "attestation $1 names the given key, and its signature does not verify"
+    return 1
+  fi
+}
+rm -f "$work/statement"
+for attestation in "${attestations[@]}"; do
+  verify_attestation "$attestation" || continue
+  # Whoever passes the bundle on could leave out one of two statements: neither can be believed.
+  [[ ! -f $work/statement ]] || cmp -s "$work/payload" "$work/statement" || die "the key has signed two different statements about this bundle"
+  mv "$work/payload" "$work/statement"
 done
-# The signature covers DSSE's pre-authentication encoding: the type and the payload, each preceded by its length in bytes.
-type=application/vnd.in-toto+json
-{ printf 'DSSEv1 %d %s %d ' "${#type}" "$type" "$(stat -c %s "$work/payload")"; cat "$work/payload"; } > "$work/signed"
-openssl pkeyutl -verify -rawin -pubin -inkey "$work/key.pem" -in "$work/signed" -sigfile "$work/sig" > /dev/null 2>&1 \
-  || die "the signature does not verify"
+[[ -f $work/statement ]] || die "no signature by the given key, $key_id"
 
 # 7. The signed statement: this manifest, and so everything that it names by digest, was captured.
-canonical "$work/payload" "the statement"
-holds "$work/payload" '._type == "https://in-toto.io/Statement/v1" and .predicateType == "urn:exhibit:capture:v1"' \
-  || die "the statement is not that of a capture"
-holds "$work/payload" '(.subject | length == 1) and .subject[0].digest == {"sha256": $hex}' --arg hex "${id#sha256:}" \
+canonical "$work/statement" "the statement"
+holds "$work/statement" '._type == "https://in-toto.io/Statement/v1" and .predicateType == "urn:exhibit:capture:v1"
+  and keys == ["_type", "predicate", "predicateType", "subject"]' || die "the statement is not that of a capture"
+holds "$work/statement" '.subject == [{"digest": {"sha256": $hex}, "name": "bundle"}]' --arg hex "${id#sha256:}" \
   || die "the statement is about another bundle"
+holds "$work/statement" '.predicate | keys == ["incident", "role", "signedAt", "stream"] and .role == "collector"
+  and (.stream | keys == ["id", "prev", "seq"] and (.prev == null) == (.seq == 0))' || die "the statement is malformed"
 
-# 8. Every blob that the two manifests name exists and has the stated size.
-jq -r '.config, .layers[] | "\(.digest) \(.size)"' "$manifest" "$attestation" > "$work/descriptors"
+# 8. Every blob that these manifests name exists and has the stated size.
+jq -r '.config, .layers[] | "\(.digest) \(.size)"' "$manifest" >> "$work/descriptors"
 while read -r digest size; do
   file=$(blob "$digest")
   [[ $(stat -c %s "$file") == "$size" ]] || die "blob $digest does not have ${size@Q} bytes"
@@ -138,13 +171,34 @@ done < "$work/descriptors"
 # 9. The config describes what was captured. The manifest's layers are exactly its items, their segment lists and the disclosure key.
 holds "$manifest" '.config.mediaType == "application/vnd.exhibit.config.v1+json"' || die "the manifest has no config of an Exhibit bundle"
 config=$(blob "$(json "$manifest" .config.digest)")
+canonical "$config" "the config"
+holds "$config" '.version == 1' || die "the config is of another version"
+holds "$config" '
+  def window: . == null or (keys == ["from", "until"] and (.from | rtrimstr("Z")) <= (.until | rtrimstr("Z")));
+  def short: type == "string" and utf8bytelength <= 4096;
+  keys == ["clock", "collector", "disclosureKey", "examined", "incident", "items", "plan", "supplements", "version", "window"]
+  and (.window | window) and (.clock | length >= 1 and length <= 64)
+  and (.collector | keys == ["binary", "boot", "commit", "host", "identity", "kernel", "name", "version"])
+  and (.plan | keys == ["deadlineSeconds", "steps"]) and ([.plan.steps[].item] | length == (unique | length))
+  and all(.items[]; keys == ["bytes", "coverage", "layer", "leaves", "name", "records", "redactions", "root", "segments", "source"]
+    and (.name | test("^[a-z0-9][a-z0-9._-]{0,127}$")) and .records <= .leaves and .leaves <= .bytes and .bytes <= 17592186044416
+    and (.source | keys == ["account", "api", "clock", "identity", "provider", "region"])
+    and all(.redactions[]; keys == ["count", "what"] and .count >= 1)
+    and (.coverage | keys == ["asked", "attempts", "declared", "duplicates", "effective", "ended", "events", "first", "gaps", "last", "pages", "provisionalUntil"]
+      and (.asked | window) and (.effective | window)
+      and ([.gaps[].reason] | length == (unique | length))
+      and all(.gaps[]; .count >= 1 and (.examples | length <= 16) and (.examples | length) <= .count)))' || die "the config is malformed"
+holds "$config" '[$m[0].layers[] | .annotations["org.opencontainers.image.title"] + " " + .mediaType]
+  == ["disclosure-key application/vnd.exhibit.disclosure-key.v1"] + [.items[].name
+    | . + ".segments.zst application/vnd.exhibit.segments.v1+zstd", . + ".warc.zst application/vnd.exhibit.item.v1+zstd"]' \
+  --slurpfile m "$manifest" || die "the manifest does not follow from the config"
 holds "$config" 'all(.items[]; (.name | type == "string")
   and all(.bytes, .records, .leaves; type == "number" and . >= 0 and . == floor and . < 9007199254740992))' \
   || die "the config describes its items badly"
 holds "$config" '[.items[].name] | length == (unique | length)' || die "two items have one name"
 holds "$config" '([.disclosureKey, .items[].segments, .items[].layer] | unique) == ($m[0].layers | map(.digest) | unique)' --slurpfile m "$manifest" \
   || die "the manifest's layers are not what the config names"
-holds "$config" '.incident == $s[0].predicate.incident' --slurpfile s "$work/payload" || die "statement and config name different incidents"
+holds "$config" '.incident == $s[0].predicate.incident' --slurpfile s "$work/statement" || die "statement and config name different incidents"
 disclosure_key=$(blob "$(json "$config" .disclosureKey)")
 [[ $(stat -c %s "$disclosure_key") -eq 32 ]] || die "the disclosure key does not have 32 bytes"
 disclosure_key=$(hex < "$disclosure_key")
@@ -213,8 +267,17 @@ for ((n = 0; n < item_count; n++)); do
   fi
 done
 
-# 11. All checks have passed. The output includes every gap that the config states. It is ASCII JSON, which is safe on a terminal.
+# 11. All checks have passed. The output includes what the config says of its completeness. It is ASCII JSON, which is safe on a terminal.
 printf 'ok: '
-jq -ac --arg id "$id" '{bundle: $id} + (.predicate | {incident, role, signedAt, stream})' "$work/payload"
-jq -ac '{items: (.items | length), records: ([.items[].records] | add // 0), bytes: ([.items[].bytes] | add // 0)}' "$config"
+jq -ac --arg id "$id" '{bundle: $id} + (.predicate | {incident, role, signedAt, stream})' "$work/statement"
+jq -ac '{items: (.items | length), records: ([.items[].records] | add // 0), bytes: ([.items[].bytes] | add // 0), supplements}' "$config"
 jq -ac '.items[] | {item: .name} + (.coverage.gaps[]? | {gap: .reason, count, examples})' "$config"
+jq -ac '.items[] | {item: .name} + (.redactions[]? | {removed: .what, count})' "$config"
+jq -ac '([.items[].name]) as $items | .plan.steps[].item | select([.] | inside($items) | not) | {planned: ., missing: true}' "$config" > "$work/missing"
+jq -ac '.items[] | {item: .name} + (.coverage
+  | (select(.ended != "complete") | {ended}), (select(any(.gaps[]; .reason != "process_ended")) | {gaps: "see above"}),
+    (select(.declared != null and .events != null and .declared > .events) | {declared, events}),
+    (select(.asked != null and .asked != .effective) | {asked, effective}), (select(.provisionalUntil != null) | {provisionalUntil}))' \
+  "$config" >> "$work/missing"
+cat "$work/missing"
+[[ ! -s $work/missing ]] || exit 4

@@ -6,11 +6,13 @@
 //! it. Memory is a fixed number of chunks, whatever the size of the item.
 
 mod block;
+mod cuts;
 mod read;
 mod workers;
 mod write;
 
 pub use block::{StopError, StreamedBlock};
+pub use cuts::UnrecordedBytes;
 pub use read::{ItemContents, ItemError, PieceVisitor, SegmentPiece, read_item};
 pub use workers::{CompressionPool, WorkerPool};
 pub use write::{FinishedItem, ItemWriter, WriteItemError};

@@ -1,7 +1,9 @@
 //! Reading an item. Structure, lengths and record tree are checked on the fly.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
+use super::cuts::{CutChecker, RecordOutsideBlock, UnrecordedBytes};
 use super::{FrameChunk, LeafCollector, WorkerPool};
 use crate::container::zstd::{FrameError, FrameReader};
 use crate::digest::Digest;
@@ -30,6 +32,9 @@ pub enum ItemError {
         /// Bytes that the config states.
         bytes: u64,
     },
+    /// A segment that is a record reaches out of the block of one WARC record.
+    #[error("a record is not inside of the block of one WARC record")]
+    RecordOutsideBlock,
     /// A frame is cut into more segments than the format allows.
     #[error("frame has more than {FRAME_SEGMENTS_MAX} segments")]
     TooManySegments,
@@ -55,7 +60,7 @@ pub struct SegmentPiece {
 }
 
 /// Totals of an item, computed while reading all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemContents {
     /// Plaintext bytes.
     pub bytes: u64,
@@ -65,6 +70,10 @@ pub struct ItemContents {
     pub leaves: u64,
     /// Root of the record tree.
     pub root: Digest,
+    /// What stands in no record.
+    pub unrecorded: UnrecordedBytes,
+    /// How many WARC records have each value of `Exhibit-Gap`.
+    pub gap_records: BTreeMap<String, u64>,
 }
 
 /// Receives the bytes of an item in order, piece by piece. They are **not verified** until
@@ -109,6 +118,7 @@ pub fn read_item(
     let mut output = ChunkSink {
         leaves: LeafCollector::new(key),
         walker: WarcParser::new(),
+        cuts: CutChecker::new(),
         bytes: 0,
         records: 0,
         visit,
@@ -118,7 +128,10 @@ pub fn read_item(
     workers.recall();
     outcome?;
     output.walker.finish()?;
+    let (unrecorded, gap_records) = output.cuts.finish();
     Ok(ItemContents {
+        unrecorded,
+        gap_records,
         bytes: output.bytes,
         records: output.records,
         leaves: input.cuts.next_leaf,
@@ -251,6 +264,7 @@ impl<R: Read> FrameCutter<R> {
 struct ChunkSink<'v> {
     leaves: LeafCollector,
     walker: WarcParser,
+    cuts: CutChecker,
     bytes: u64,
     records: u64,
     visit: &'v mut dyn PieceVisitor,
@@ -266,7 +280,9 @@ impl ChunkSink<'_> {
             Some(_) => return Err(FrameError::Malformed("frame does not decompress").into()),
         }
         self.leaves.absorb(chunk);
-        self.walker.push(chunk.plain(), &mut ())?;
+        self.walker.push(chunk.plain(), &mut self.cuts)?;
+        { self.cuts.compare(&chunk.pieces) }
+            .map_err(|RecordOutsideBlock| ItemError::RecordOutsideBlock)?;
         self.bytes += chunk.plain_bytes as u64;
         let mut rest = chunk.plain();
         for piece in &chunk.pieces {

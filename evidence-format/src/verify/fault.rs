@@ -82,6 +82,9 @@ codes! {
     BlobDigest = "blob-digest",
     /// A manifest is malformed.
     Manifest = "manifest",
+    /// Not a bundle, but a container of a kind that a later version knows. This says nothing about
+    /// it.
+    OtherKind = "other-kind",
     /// There is no bundle manifest, or more than one.
     BundleCount = "bundle-count",
     /// The bundle is not the expected one.
@@ -116,10 +119,29 @@ codes! {
     Statement = "statement",
     /// The signed statement is about another bundle or another incident.
     StatementSubject = "statement-subject",
+    /// One of the given keys has signed two different statements about this bundle.
+    StatementsDiffer = "statements-differ",
     /// The config states gaps.
     Gaps = "gaps",
+    /// An item has more records of gaps than its coverage counts.
+    GapCount = "gap-count",
+    /// The source says that there is more than it delivered.
+    Declared = "declared",
+    /// The source could answer only a part of the window that it was asked for.
+    Narrowed = "narrowed",
+    /// When the item was captured, more could still arrive at the source.
+    Provisional = "provisional",
     /// The plan has steps without an item.
     PlanItems = "plan-items",
+}
+
+impl FaultCode {
+    /// True if the fault says something about the bundle, and not only that this program could not
+    /// judge it.
+    #[must_use]
+    pub fn is_of_bundle(self) -> bool {
+        ![Self::Unreadable, Self::OtherKind, Self::Version].contains(&self)
+    }
 }
 
 impl fmt::Display for FaultCode {

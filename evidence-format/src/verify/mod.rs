@@ -9,7 +9,8 @@ mod trust;
 
 pub use fault::{BundleFault, FaultCode};
 pub use report::{
-    CompletenessChecked, Finding, IntegrityChecked, UnavailableProof, Verdict, VerificationReport,
+    AttestationFound, CompletenessChecked, Finding, IntegrityChecked, UnavailableProof,
+    UnsignedAddition, Verdict, VerificationReport,
 };
 pub use trust::TrustPolicy;
 
@@ -19,13 +20,17 @@ use std::rc::Rc;
 
 use crate::config::{BundleConfig, ConfigError, ItemEntry};
 use crate::container::{BundleFiles, ContainerError, INDEX, OCI_LAYOUT, blob_name};
+use crate::coverage::Coverage;
 use crate::digest::{Digest, HashingStream};
-use crate::item::{ItemError, PieceVisitor, WorkerPool, read_item};
+use crate::id::ItemName;
+use crate::item::{ItemError, PieceVisitor, UnrecordedBytes, WorkerPool, read_item};
 use crate::limits::{
     CONFIG_BYTES_MAX, INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, OCI_LAYOUT_BYTES_MAX,
     SEGMENT_LIST_BYTES_MAX, SIGSTORE_BUNDLE_BYTES_MAX,
 };
-use crate::manifest::{self, BUNDLE, Descriptor, ImageIndex, Manifest, SIGSTORE_BUNDLE};
+use crate::manifest::{
+    self, BUNDLE, Descriptor, ImageIndex, LOG_PROOF, Manifest, SIGSTORE_BUNDLE, TIMESTAMP,
+};
 use crate::signature::{Attestation, SignatureChecked};
 use crate::statement::Statement;
 use crate::tree::{DisclosureKey, TreeRoot};
@@ -62,22 +67,35 @@ pub fn verify_and_view(
         Ok(()) => Finding::Ok(IntegrityChecked(())),
         Err(fault) => Finding::Failed(fault),
     };
-    let found = reading.found;
-    let signer = signer(&found, trust, &integrity);
-    let completeness = completeness(found.config.as_ref(), &integrity);
+    let mut found = reading.found;
+    // The index is not signed, so its order must not show in the report.
+    found
+        .attestations
+        .sort_by_key(|(digest, attestation)| (attestation.key_id(), *digest));
+    found.additions.sort();
+    let attestations = judged_attestations(&found, trust);
+    let signer = signer(&found, &attestations, trust, &integrity);
+    let completeness = completeness(&found, &integrity);
     VerificationReport {
         bundle: found.bundle.as_ref().map(|d| d.digest),
         integrity,
         time: Finding::NotChecked(
-            if found.attestations.iter().any(Attestation::has_timestamp) {
+            if found.attestations.iter().any(|(_, a)| a.has_timestamp()) || found.has(TIMESTAMP) {
                 "the bundle carries a timestamp, which this version does not check"
             } else {
                 "the bundle carries no independent timestamp; the time of signing is the signer's own claim"
             },
         ),
-        log: Finding::NotChecked("the bundle carries no log proof"),
+        log: Finding::NotChecked(if found.has(LOG_PROOF) {
+            "the bundle carries a log proof, which this version does not check"
+        } else {
+            "the bundle carries no log proof"
+        }),
         completeness,
         claim: claim(&found, &signer),
+        attestations,
+        unsigned: found.additions,
+        unrecorded: found.unrecorded,
         signer,
         config: found.config,
     }
@@ -87,8 +105,20 @@ pub fn verify_and_view(
 #[derive(Default)]
 struct BundleContents {
     bundle: Option<Descriptor>,
-    attestations: Vec<Attestation>,
+    /// Each with the digest of its blob.
+    attestations: Vec<(Digest, Attestation)>,
+    /// Referrers of other kinds.
+    additions: Vec<UnsignedAddition>,
+    unrecorded: BTreeMap<ItemName, UnrecordedBytes>,
+    /// The first item with more gap records than its coverage counts.
+    uncounted_gap: Option<BundleFault>,
     config: Option<BundleConfig>,
+}
+
+impl BundleContents {
+    fn has(&self, kind: &str) -> bool {
+        self.additions.iter().any(|addition| addition.kind == kind)
+    }
 }
 
 struct BundleReader<'a> {
@@ -195,6 +225,12 @@ impl BundleReader<'_> {
                     format!("contradicts {name}"),
                 ));
             }
+            if ![BUNDLE, SIGSTORE_BUNDLE].contains(&manifest.artifact_type.as_str()) {
+                self.found.additions.push(UnsignedAddition {
+                    kind: manifest.artifact_type.clone(),
+                    manifest: entry.digest,
+                });
+            }
             // Kept without the annotations, which are not part of what a referrer's subject names.
             if manifest.artifact_type == BUNDLE && self.found.bundle.is_none() {
                 self.found.bundle =
@@ -210,6 +246,16 @@ impl BundleReader<'_> {
         manifests: &'m [Manifest],
         trust: &TrustPolicy,
     ) -> Result<&'m Manifest, BundleFault> {
+        let is_other_kind = |m: &Manifest| {
+            m.subject.is_none() && m.artifact_type.starts_with(manifest::KIND_PREFIX)
+        };
+        if self.found.bundle.is_none() && manifests.iter().any(is_other_kind) {
+            return Err(BundleFault::new(
+                FaultCode::OtherKind,
+                INDEX,
+                "is of a kind that this version does not know",
+            ));
+        }
         let mut bundles = manifests.iter().filter(|m| m.artifact_type == BUNDLE);
         let (Some(bundle), None, Some(found)) =
             (bundles.next(), bundles.next(), &self.found.bundle)
@@ -289,7 +335,7 @@ impl BundleReader<'_> {
         let decoded = decoded.map_err(|e| {
             BundleFault::caused(FaultCode::Attestation, blob_name(&descriptor.digest), &e)
         })?;
-        self.found.attestations.push(decoded);
+        self.found.attestations.push((descriptor.digest, decoded));
         Ok(())
     }
 
@@ -362,6 +408,13 @@ impl BundleReader<'_> {
                 &item.name,
                 "its record tree does not have the root that the config states",
             ));
+        }
+        let found = &mut self.found;
+        found
+            .unrecorded
+            .insert(item.name.clone(), contents.unrecorded);
+        if found.uncounted_gap.is_none() {
+            found.uncounted_gap = uncounted_gap(item, &contents.gap_records);
         }
         Ok(())
     }
@@ -440,6 +493,23 @@ impl BundleReader<'_> {
             descriptor,
         )
     }
+}
+
+/// A fault if the item has more records of gaps than its coverage counts. It may have fewer: of many
+/// objects that are missing, a writer may name some.
+fn uncounted_gap(item: &ItemEntry, records: &BTreeMap<String, u64>) -> Option<BundleFault> {
+    let counted = |reason: &str| {
+        let gaps = item.coverage.gaps.iter();
+        gaps.filter(|gap| gap.reason.as_str() == reason)
+            .map(|gap| gap.count)
+            .sum::<u64>()
+    };
+    let (reason, found) = { records.iter() }.find(|(reason, found)| **found > counted(reason))?;
+    let detail = format!(
+        "{found} of its WARC records state the gap {reason:?}, its coverage counts {}",
+        counted(reason)
+    );
+    Some(BundleFault::new(FaultCode::GapCount, &item.name, detail))
 }
 
 /// The first fault, except that a fault of the bundle counts more than one of the machine.
@@ -527,23 +597,64 @@ fn item_fault(item: &ItemEntry, error: &ItemError) -> BundleFault {
             FaultCode::Unreadable
         }
         ItemError::Frame(_) => FaultCode::Frames,
-        ItemError::List(_) | ItemError::TooManySegments => FaultCode::SegmentList,
+        ItemError::List(_) | ItemError::TooManySegments | ItemError::RecordOutsideBlock => {
+            FaultCode::SegmentList
+        }
         ItemError::Lengths | ItemError::Longer { .. } => FaultCode::ItemSize,
         ItemError::Warc(_) => FaultCode::Warc,
     };
     BundleFault::caused(code, &item.name, error)
 }
 
+/// Checks each attestation with the auditor's keys.
+fn judged_attestations(found: &BundleContents, trust: &TrustPolicy) -> Vec<AttestationFound> {
+    let Some(bundle) = &found.bundle else {
+        return Vec::new();
+    };
+    let judge = |(digest, attestation): &(Digest, Attestation)| {
+        let mut finding = Finding::Failed(BundleFault::new(
+            FaultCode::OtherSigner,
+            bundle.digest,
+            "is not signed by any of the given keys",
+        ));
+        for key in &trust.keys {
+            match attestation.verify(key) {
+                Ok(None) => {}
+                Ok(Some(checked)) => {
+                    finding = match about_this_bundle(&checked, found, bundle) {
+                        Ok(()) => Finding::Ok(checked),
+                        Err(other) => Finding::Failed(other),
+                    };
+                }
+                Err(error) => {
+                    let code = FaultCode::Statement;
+                    finding = Finding::Failed(BundleFault::caused(code, bundle.digest, &error));
+                }
+            }
+        }
+        if trust.keys.is_empty() {
+            finding = Finding::NotChecked("no key was given");
+        }
+        AttestationFound {
+            digest: *digest,
+            key_id: attestation.key_id(),
+            finding,
+        }
+    };
+    found.attestations.iter().map(judge).collect()
+}
+
 /// Looks for an attestation by any of the auditor's keys.
 fn signer(
     found: &BundleContents,
+    attestations: &[AttestationFound],
     trust: &TrustPolicy,
     integrity: &Finding<IntegrityChecked>,
 ) -> Finding<SignatureChecked> {
     let Some(bundle) = &found.bundle else {
         return Finding::NotChecked("no bundle manifest was read");
     };
-    if found.attestations.is_empty() {
+    if attestations.is_empty() {
         return match integrity {
             Finding::Ok(_) => Finding::Failed(BundleFault::new(
                 FaultCode::Unsigned,
@@ -558,40 +669,45 @@ fn signer(
     if trust.keys.is_empty() {
         return Finding::NotChecked("no key was given");
     }
-    // Every attestation is tried with every key: one good signature is enough. If there is none, a
-    // fault in something that a trusted key did sign says more than "other signer".
-    let mut fault = BundleFault::new(
-        FaultCode::OtherSigner,
-        bundle.digest,
-        "is not signed by any of the given keys",
-    );
-    for (attestation, key) in found
-        .attestations
-        .iter()
-        .flat_map(|a| trust.keys.iter().map(move |k| (a, k)))
-    {
-        match attestation.verify(key) {
-            Ok(None) => {}
-            Ok(Some(checked)) => match about_this_bundle(&checked, found, bundle) {
-                Ok(()) => return Finding::Ok(checked),
-                Err(other) => fault = other,
-            },
-            Err(error) => fault = BundleFault::caused(FaultCode::Statement, bundle.digest, &error),
-        }
+    let checked = || attestations.iter().filter_map(AttestationFound::checked);
+    // Neither can be believed: whoever passes the bundle on would choose which one is seen.
+    let differ = checked().any(|one| {
+        checked()
+            .any(|other| one.key_id() == other.key_id() && one.statement() != other.statement())
+    });
+    if differ {
+        return Finding::Failed(BundleFault::new(
+            FaultCode::StatementsDiffer,
+            bundle.digest,
+            "one of the given keys has signed two different statements about it",
+        ));
     }
-    Finding::Failed(fault)
+    if let Some(first) = checked().next() {
+        return Finding::Ok(first.clone());
+    }
+    // A fault in something that a trusted key did sign says more than "other signer".
+    let faults = || {
+        attestations
+            .iter()
+            .filter_map(|found| found.finding.fault())
+    };
+    let fault = faults()
+        .find(|fault| fault.code == FaultCode::StatementSubject)
+        .or_else(|| faults().find(|fault| fault.code == FaultCode::Statement))
+        .or_else(|| faults().next())
+        .expect("there are attestations, and none is ok");
+    Finding::Failed(fault.clone())
 }
 
-/// The statement signed by the trusted key, or else by anybody. The index is not signed, so
-/// somebody may have put another attestation before the trusted one; it must not speak for the
-/// signer.
+/// The statement signed by the trusted key, or else by anybody: another attestation that somebody
+/// has added must not speak for the signer.
 fn claim(found: &BundleContents, signer: &Finding<SignatureChecked>) -> Option<Statement> {
     match signer {
         Finding::Ok(proof) => Some(proof.statement().clone()),
         Finding::Failed(_) | Finding::NotChecked(_) => found
             .attestations
             .first()
-            .and_then(|a| a.unverified_statement().ok()),
+            .and_then(|(_, a)| a.unverified_statement().ok()),
     }
 }
 
@@ -624,10 +740,10 @@ fn about_this_bundle(
 }
 
 fn completeness(
-    config: Option<&BundleConfig>,
+    found: &BundleContents,
     integrity: &Finding<IntegrityChecked>,
 ) -> Finding<CompletenessChecked> {
-    let (Some(config), Finding::Ok(_)) = (config, integrity) else {
+    let (Some(config), Finding::Ok(_)) = (&found.config, integrity) else {
         return Finding::NotChecked("requires a bundle whose integrity is ok");
     };
     // A missing item is worse than a gap inside an item, which is at least stated.
@@ -637,6 +753,10 @@ fn completeness(
             step,
             "is planned, but not among the items",
         ));
+    }
+    // What the evidence shows goes before what the coverage says of it.
+    if let Some(fault) = &found.uncounted_gap {
+        return Finding::Failed(fault.clone());
     }
     let missing: Vec<_> = config
         .items
@@ -654,5 +774,48 @@ fn completeness(
         );
         return Finding::Failed(BundleFault::new(FaultCode::Gaps, &first.name, detail));
     }
+    for item in &config.items {
+        if let Some((code, detail)) = shortfall(&item.coverage) {
+            return Finding::Failed(BundleFault::new(code, &item.name, detail));
+        }
+    }
     Finding::Ok(CompletenessChecked(()))
+}
+
+/// Why an item that states no gap may still lack something.
+fn shortfall(coverage: &Coverage) -> Option<(FaultCode, String)> {
+    let Coverage {
+        asked,
+        effective,
+        events,
+        declared,
+        provisional_until,
+        ..
+    } = coverage;
+    if let (Some(events), Some(declared)) = (events, declared)
+        && declared > events
+    {
+        let detail = format!("the source says that there are {declared}, and delivered {events}");
+        return Some((FaultCode::Declared, detail));
+    }
+    if let Some(asked) = asked
+        && *effective != Some(*asked)
+    {
+        let detail = match effective {
+            Some(could) => format!(
+                "asked from {} until {}, could answer from {} until {}",
+                asked.from, asked.until, could.from, could.until
+            ),
+            None => format!(
+                "asked from {} until {}, and the source could answer none of it",
+                asked.from, asked.until
+            ),
+        };
+        return Some((FaultCode::Narrowed, detail));
+    }
+    let until = (*provisional_until)?;
+    Some((
+        FaultCode::Provisional,
+        format!("more may have arrived at the source until {until}"),
+    ))
 }

@@ -1,11 +1,15 @@
 //! The result of a verification: five findings rather than one boolean.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::fault::{BundleFault, FaultCode};
+use super::fault::BundleFault;
 use crate::config::BundleConfig;
 use crate::digest::Digest;
+use crate::id::{ItemName, KeyId};
+use crate::item::UnrecordedBytes;
 use crate::signature::SignatureChecked;
 use crate::statement::Statement;
 
@@ -64,6 +68,39 @@ pub struct CompletenessChecked(pub(super) ());
 #[derive(Debug, Clone)]
 pub enum UnavailableProof {}
 
+/// An attestation that the bundle carries.
+#[derive(Debug, Clone)]
+pub struct AttestationFound {
+    /// Digest of the sigstore bundle's blob.
+    pub digest: Digest,
+    /// The key that it names. Unless the finding is ok, anybody may have written that.
+    pub key_id: KeyId,
+    /// One of the auditor's keys has signed this bundle with it.
+    pub finding: Finding<SignatureChecked>,
+}
+
+impl AttestationFound {
+    /// The checked signature, if one of the auditor's keys made it over this bundle.
+    #[must_use]
+    pub fn checked(&self) -> Option<&SignatureChecked> {
+        match &self.finding {
+            Finding::Ok(checked) => Some(checked),
+            Finding::Failed(_) | Finding::NotChecked(_) => None,
+        }
+    }
+}
+
+/// Something in the bundle's file that nobody has signed, and that this version does not check:
+/// anybody who had the file may have added it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnsignedAddition {
+    /// Its `artifactType`.
+    pub kind: String,
+    /// Digest of its manifest.
+    pub manifest: Digest,
+}
+
 /// Everything that an auditor knows after reading a bundle to its end.
 #[derive(Debug, Clone)]
 pub struct VerificationReport {
@@ -85,6 +122,12 @@ pub struct VerificationReport {
     /// The signed statement: by a trusted key if `signer` is ok; otherwise that of the first
     /// attestation, **no matter who signed it**.
     pub claim: Option<Statement>,
+    /// Every attestation, by key id and digest. The order in the file is nobody's statement.
+    pub attestations: Vec<AttestationFound>,
+    /// What else the file carries and nobody has signed, by kind and digest.
+    pub unsigned: Vec<UnsignedAddition>,
+    /// What of each item that was read whole stands in no record, and so is not shown as one.
+    pub unrecorded: BTreeMap<ItemName, UnrecordedBytes>,
 }
 
 /// Exit codes of a verification.
@@ -105,14 +148,13 @@ impl VerificationReport {
     /// count as long as no bundle can have them.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        // A fault of the bundle decides even if the rest could not be read. A fault of the machine
-        // (`Unreadable`) says nothing about the bundle.
+        // A fault of the bundle decides even if the rest could not be read.
         let faults = [self.integrity.fault(), self.signer.fault()];
         match (&self.integrity, &self.signer, &self.completeness) {
             _ if faults
                 .iter()
                 .flatten()
-                .any(|fault| fault.code != FaultCode::Unreadable) =>
+                .any(|fault| fault.code.is_of_bundle()) =>
             {
                 Verdict::Invalid
             }
@@ -138,11 +180,23 @@ impl VerificationReport {
     pub fn json(&self) -> Value {
         let items = self.config.iter().flat_map(|config| &config.items).map(|item| {
             json!({"name": item.name, "records": item.records, "bytes": item.bytes, "missing": item.coverage.missing(),
-                "ended": item.coverage.ended, "gaps": item.coverage.gaps})
+                "ended": item.coverage.ended, "gaps": item.coverage.gaps,
+                "unrecorded": self.unrecorded.get(&item.name), "redactions": item.redactions,
+                "asked": item.coverage.asked, "effective": item.coverage.effective,
+                "declared": item.coverage.declared, "events": item.coverage.events,
+                "provisionalUntil": item.coverage.provisional_until})
+        });
+        let attestations = self.attestations.iter().map(|found| {
+            let statement = found.checked().map(SignatureChecked::statement);
+            let predicate = statement.map(|statement| &statement.predicate);
+            json!({"digest": found.digest, "key": found.key_id.hex(), "finding": found.finding.json(),
+                "role": predicate.map(|p| p.role), "signedAtClaimed": predicate.map(|p| p.signed_at),
+                "stream": predicate.map(|p| &p.stream)})
         });
         json!({
             "bundle": self.bundle,
             "incident": self.config.as_ref().map(|config| &config.incident),
+            "supplements": self.config.as_ref().and_then(|config| config.supplements),
             "examined": self.config.as_ref().map(|config| &config.examined),
             "findings": {
                 "integrity": self.integrity.json(),
@@ -154,6 +208,8 @@ impl VerificationReport {
             "signedBy": match &self.signer { Finding::Ok(proof) => Some(proof.key_id().hex()), _ => None },
             "signedAtClaimed": self.claim.as_ref().map(|claim| claim.predicate.signed_at),
             "stream": self.claim.as_ref().map(|claim| &claim.predicate.stream),
+            "attestations": attestations.collect::<Vec<_>>(),
+            "unsigned": self.unsigned,
             "items": items.collect::<Vec<_>>(),
             "exit": self.verdict() as u8,
         })

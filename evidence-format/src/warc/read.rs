@@ -107,6 +107,8 @@ fn parse_field(line: &str) -> Result<(String, String), &'static str> {
 
 /// Receives what a [`WarcParser`] finds, in order.
 pub trait RecordVisitor {
+    /// The offset in the item of what is passed next to [`Self::block`].
+    fn position(&mut self, _at: u64) {}
     /// A record begins.
     fn header(&mut self, fields: &WarcFields);
     /// The next bytes of the record's block.
@@ -221,6 +223,7 @@ impl WarcParser {
                 let taken = bytes
                     .len()
                     .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                visitor.position(self.at);
                 visitor.block(&bytes[..taken]);
                 *left -= taken as u64;
                 Ok(taken)

@@ -27,6 +27,7 @@ pub(super) fn vectors() -> anyhow::Result<Vec<TestVector>> {
     all.extend(index_and_referrers());
     all.extend(attested());
     all.extend(gaps());
+    all.extend(shortfalls());
     Ok(all)
 }
 
@@ -299,11 +300,11 @@ fn limits() -> Vec<TestVector> {
         )
     };
     let segments = |count: u64| {
-        let block = "a".repeat(count as usize - 1);
+        let block = "a".repeat(count as usize - 2);
         let header = warc_header(block.len() as u64);
         let mut segments = vec![(Glue, header.len() as u64)];
-        segments.extend(vec![(Record, 1); block.len() - 1]);
-        segments.push((Record, 5));
+        segments.extend(vec![(Record, 1); block.len()]);
+        segments.push((Glue, 4));
         TestItem::new(
             "uptime",
             [&header, &*block, "\r\n\r\n"].concat().into_bytes(),
@@ -406,10 +407,11 @@ fn texts() -> Vec<TestVector> {
                 json!("\u{1}\n\"\\/\u{7f}é\u{2028}\u{feff}😀"),
             ),
         ),
-        accepted(
+        TestVector::new(
             "044-optional-values-given",
             "§4: what may be null may have a value",
-            every_value(),
+            every_value().tar(),
+            incomplete("failed provisional"),
         ),
     ]
 }
@@ -657,6 +659,74 @@ fn gaps() -> Vec<TestVector> {
                 )
                 .tar(),
             HOLDS,
+        ),
+    ]
+}
+
+/// What a coverage may say besides gaps, and what the records say.
+fn shortfalls() -> Vec<TestVector> {
+    let coverage = |name, members: Value, code| {
+        let parts = BundleParts::base().edit(DocumentKind::Config, move |config| {
+            let coverage = config["items"][0]["coverage"].as_object_mut();
+            let members = members.as_object().expect("an object").clone();
+            coverage.expect("an object").extend(members);
+        });
+        TestVector::new(name, "§7.4: completeness", parts.tar(), incomplete(code))
+    };
+    let window = |from: &str| json!({"from": format!("2026-11-{from}T00:00:00Z"), "until": "2026-11-23T00:00:00Z"});
+    let gap = "Exhibit-Gap: permission_denied";
+    let counted = |count: u64| {
+        BundleParts::of(vec![TestItem::of_fields("uptime", &[gap, gap])]).set(
+            DocumentKind::Config,
+            "/items/0/coverage/gaps",
+            json!([{"reason": "permission_denied", "count": count, "examples": [], "bytesKept": 0, "bytesLost": 0}]),
+        )
+    };
+    let records = "§7.4: gap records are held against the coverage";
+    let unknown = BundleParts::of(vec![TestItem::of_fields("uptime", &["Exhibit-Gap: eaten"])]);
+    vec![
+        coverage(
+            "077-more-declared-than-delivered",
+            json!({"events": 3, "declared": 1000}),
+            "failed declared",
+        ),
+        coverage(
+            "078-narrower-than-asked",
+            json!({"asked": window("01"), "effective": window("22")}),
+            "failed narrowed",
+        ),
+        coverage(
+            "079-nothing-of-what-was-asked",
+            json!({"asked": window("01"), "effective": null}),
+            "failed narrowed",
+        ),
+        coverage(
+            "080-provisional",
+            json!({"asked": window("01"), "effective": window("01"), "provisionalUntil": "2099-01-01T00:00:00Z"}),
+            "failed provisional",
+        ),
+        TestVector::new(
+            "081-more-gap-records-than-counted",
+            records,
+            counted(1).tar(),
+            incomplete("failed gap-count"),
+        ),
+        TestVector::new(
+            "082-gap-records-that-are-counted",
+            records,
+            counted(2).tar(),
+            incomplete("failed gaps"),
+        ),
+        TestVector::new(
+            "083-gap-record-of-an-unknown-reason",
+            records,
+            unknown.tar(),
+            incomplete("failed gap-count"),
+        ),
+        accepted(
+            "084-block-without-a-record",
+            "§5.3: what is in no record is reported, and no fault",
+            BundleParts::of(vec![TestItem::of_bytes(TestItem::uptime().plain)]),
         ),
     ]
 }

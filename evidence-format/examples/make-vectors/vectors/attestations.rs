@@ -320,7 +320,22 @@ fn several() -> Vec<TestVector> {
         move |parts: BundleParts| parts.set(Statement(n), "/predicate/incident", json!("INC-2"))
     };
     let both: &[&str] = &["keys/a.pub.pem", "keys/b.pub.pem"];
-    let rule = "7.2: one that is ok suffices; otherwise the last `statement` or `statement-subject` names the finding";
+    let rule =
+        "7.2: one that is ok suffices; otherwise `statement-subject` goes before `statement`";
+    let later = |n| {
+        move |parts: BundleParts| {
+            parts.set(
+                Statement(n),
+                "/predicate/signedAt",
+                json!("2020-01-01T00:00:00Z"),
+            )
+        }
+    };
+    let twice_a = || BundleParts {
+        referrers: vec![attestation(KEY_A), attestation(KEY_A)],
+        ..BundleParts::empty()
+    };
+    let differ = "7.2: two different statements by one key about one bundle";
     vec![
         vector(
             "870-malformed-statement-and-a-good-one",
@@ -337,6 +352,19 @@ fn several() -> Vec<TestVector> {
         )
         .keys(both),
         vector(
+            "872-two-statements-by-one-key",
+            differ,
+            later(1)(twice_a()),
+            signer("failed statements-differ"),
+        ),
+        vector(
+            "873-two-statements-by-two-keys",
+            "7.2: keys may state different things",
+            later(1)(two()),
+            super::HOLDS,
+        )
+        .keys(both),
+        vector(
             "874-malformed-statement-of-an-unknown-signer",
             rule,
             malformed(0)(by_b),
@@ -347,6 +375,21 @@ fn several() -> Vec<TestVector> {
             "§7.2: findings stand for what was read before",
             two().files().without(BlobRole::Content(1)).tar(),
             late("failed blob-missing"),
+        ),
+        vector(
+            "876-two-statements-in-another-order",
+            differ,
+            BundleParts {
+                bundle_at: 2,
+                ..later(0)(twice_a())
+            },
+            signer("failed statements-differ"),
+        ),
+        vector(
+            "877-other-statement-about-another-incident",
+            "7.2: one that is ok suffices; another bundle's or incident's statement is no second one",
+            elsewhere(1)(twice_a()),
+            super::HOLDS,
         ),
     ]
 }

@@ -35,7 +35,10 @@ fn base(pointer: &'static str, value: Value) -> BundleParts {
 }
 
 fn versions() -> Vec<TestVector> {
-    let version = late("failed version");
+    let version = ExpectedFindings {
+        exit: 3,
+        ..late("failed version")
+    };
     let document = |bytes: &'static str| {
         BundleParts::empty().spell(Config, move |_| bytes.as_bytes().to_vec())
     };

@@ -43,12 +43,24 @@ impl TestItem {
         )
     }
 
+    /// An item of WARC records with these further header fields, and no blocks.
+    pub(crate) fn of_fields(name: &str, fields: &[&str]) -> Self {
+        let header = warc_header(0);
+        let (before, end) = header.split_at(header.len() - 2);
+        let records: String = fields
+            .iter()
+            .map(|field| format!("{before}{field}\r\n{end}\r\n\r\n"))
+            .collect();
+        let len = records.len() as u64;
+        Self::new(name, records.into_bytes(), vec![(Glue, len)])
+    }
+
     /// The item of [`super::parts::BundleParts::base`].
     pub(crate) fn uptime() -> Self {
         Self::of_blocks("uptime", &["350735.47 234388.90\n"])
     }
 
-    /// An item of any bytes, as one record segment.
+    /// An item of any bytes, as one segment of glue.
     pub(crate) fn of_bytes(plain: impl Into<Vec<u8>>) -> Self {
         let plain = plain.into();
         let len = plain.len() as u64;
@@ -58,7 +70,7 @@ impl TestItem {
             if len == 0 {
                 Vec::new()
             } else {
-                vec![(Record, len)]
+                vec![(Glue, len)]
             },
         )
     }

@@ -10,6 +10,8 @@ use super::{ExpectedFindings, HOLDS, TestVector, VectorContainer, early, late};
 
 const OTHER: &str = "sha256:abababababababababababababababababababababababababababababababab";
 
+const OTHER_KIND: &str = "application/vnd.exhibit.disclosure.v1";
+
 pub(super) fn vectors() -> Vec<TestVector> {
     let mut all = indexes();
     all.extend(digests());
@@ -134,6 +136,21 @@ fn bundle_counts() -> Vec<TestVector> {
             ".2: exactly one manifest is a bundle's (§7.1 step 4)",
             set(Index, "/manifests", json!([])),
             count,
+        ),
+        vector(
+            "321-container-of-another-kind",
+            ".2: of a kind that the reader does not know: undecided (§9)",
+            set(Bundle, "/artifactType", json!(OTHER_KIND))
+                .set(Index, "/manifests/0/artifactType", json!(OTHER_KIND))
+                .set(
+                    Index,
+                    "/manifests/0/annotations",
+                    json!({REF_NAME: "disclosure"}),
+                ),
+            ExpectedFindings {
+                exit: 3,
+                ..early("failed other-kind")
+            },
         ),
         vector(
             "322-two-bundle-manifests",

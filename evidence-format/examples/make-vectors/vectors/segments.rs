@@ -6,7 +6,7 @@ use serde_json::json;
 use super::items::TestItem;
 use super::layers::{SALT, blocks, frame, frame_with, leb128, list_content, number, skippable};
 use super::parts::{BundleParts, DocumentKind};
-use super::{ExpectedFindings, HOLDS, TestVector, late};
+use super::{ExpectedFindings, HOLDS, TestVector, VectorContainer, late};
 
 const LIST: ExpectedFindings = late("failed segment-list");
 const SIZE: ExpectedFindings = late("failed item-size");
@@ -166,9 +166,45 @@ fn sizes() -> Vec<TestVector> {
         ),
         vector(
             "639-kinds-swapped",
-            "kinds are sealed by the leaves, the list's digest and `records`",
+            "a record lies inside of the block of one WARC record",
             listed(&[(Record, header.1), (Glue, record.1), end]),
+            LIST,
+        ),
+        TestVector::new(
+            "640-record-that-is-called-glue",
+            "§5.4: a leaf has its kind",
+            called_glue(),
             late("failed item-root"),
         ),
+        TestVector::new(
+            "641-record-over-two-warc-records",
+            "§5.3: a record lies inside of the block of one WARC record",
+            over_two(),
+            LIST,
+        ),
     ]
+}
+
+/// Two records of which the list calls the first glue, and the config counts one.
+fn called_glue() -> VectorContainer {
+    let item = TestItem::of_blocks("uptime", &["one\n", "two\n"]);
+    let mut segments = item.segments.clone();
+    segments[1].0 = Glue;
+    let list = frame(&list_content(&segments));
+    BundleParts::of(vec![item.with_list(list)])
+        .set(DocumentKind::Config, "/items/0/records", json!(1))
+        .tar()
+}
+
+/// A record that reaches from one block over a header into the next.
+fn over_two() -> VectorContainer {
+    let one = TestItem::uptime();
+    let header = one.segments[0].1;
+    let plain = one.plain.repeat(2);
+    let segments = vec![
+        (Glue, header),
+        (Record, plain.len() as u64 - header - 4),
+        (Glue, 4),
+    ];
+    BundleParts::of(vec![TestItem::new("uptime", plain, segments)]).tar()
 }
