@@ -325,6 +325,7 @@ gaps_of() {
       if (!("warc-type" in fields && "warc-record-id" in fields && "warc-date" in fields && "content-length" in fields)) bad("a field is missing")
       left = fields["content-length"]
       if (left !~ /^(0|[1-9][0-9]*)$/ || length(left) > 15) bad("the length of a block is malformed")
+      left += 0 # a number, so that it is not compared as text
       if ("exhibit-gap" in fields) print fields["exhibit-gap"]
       state = "block"; next }
     { colon = index($0, ": "); name = tolower(substr($0, 1, colon - 1)); value = substr($0, colon + 2, length($0) - colon - 2)
