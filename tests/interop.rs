@@ -276,6 +276,28 @@ fn auditors_procedure_agrees_on_vectors() {
     assert!(said.trim_end().ends_with(" 0 failed"), "{said}");
 }
 
+/// Hostile bundles cost the second verifier less than 64 MiB, too (SPEC.md §8).
+#[test]
+fn second_verifier_keeps_its_memory_limit() {
+    if quick() {
+        return;
+    }
+    let bundles = scratch();
+    run_ok(
+        Command::new(env!("CARGO"))
+            .current_dir(root())
+            .args(["run", "--quiet", "--locked", "-p", "evidence-format"])
+            .args(["--example", "make-vectors", "--", "--hostile"])
+            .arg(bundles.path()),
+    );
+    run_ok(
+        Command::new(python())
+            .arg("-B")
+            .arg(interop("run_hostile.py"))
+            .arg(bundles.path()),
+    );
+}
+
 /// `tests/interop/check-bundle.mjs` was written from SPEC.md alone, too.
 #[test]
 fn javascript_checker_agrees_on_vectors_in_its_scope() {
