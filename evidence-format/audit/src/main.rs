@@ -8,6 +8,8 @@
 
 mod bundle;
 mod bundle_set;
+mod carried_key;
+mod case;
 mod cat;
 mod derive;
 mod error;
@@ -17,11 +19,14 @@ mod items;
 mod never_asked;
 mod output;
 mod paths;
+mod progress;
 mod records;
 mod shells;
 mod summary;
+mod trust;
 mod verdict;
 mod verify;
+mod words;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -43,6 +48,9 @@ enum AuditCommand {
     /// Verify a bundle: integrity, signer, time, log, completeness
     #[command(after_help = VERIFY_HELP)]
     Verify(verify::VerifyArgs),
+    /// Check an export of `exhibit export`: all bundles, their streams, journal, timeline, files
+    #[command(after_help = CASE_HELP)]
+    Case(case::CaseArgs),
     /// Verify a bundle and show everything that it states about itself
     #[command(after_help = INSPECT_HELP)]
     Inspect(inspect::InspectArgs),
@@ -100,6 +108,21 @@ Of several bundles, each has a line, then holes and forks of their streams follo
 is the exit code. A fork is invalid. A hole is not: other incidents may have those numbers.
 
 Exit codes: 0 ok, 1 tampered or invalid, 2 wrong usage, 3 undecided, 4 sound but incomplete.";
+
+const CASE_HELP: &str = "\
+Give the fingerprints that you have from the owner of the evidence, by another way than the export;
+their public keys are taken from the export.
+
+Examples:
+  exhibit-audit case INC-2026-001 --key sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  exhibit-audit case INC-2026-001 --key collector=keys/collector.pub.pem --json
+
+Checked are: the files against SHA256SUMS; each bundle, as by verify; the streams together; that the
+bundles are those that the timeline names; the journals in the bundles against each other and the
+timeline; and all events, which are derived again from the evidence. Nobody signed the brief.
+
+Exit codes: see verify. 1 is also the code if something in the export is missing, was added, or
+differs from what the bundles say.";
 
 const INSPECT_HELP: &str = "\
 The verdict comes first, then everything that the bundle states: incident, collector, clock, plan,
@@ -183,6 +206,7 @@ fn main() -> ExitCode {
 fn run(command: &AuditCommand) -> Result<ExitCode, AuditError> {
     match command {
         AuditCommand::Verify(args) => verify::run(args),
+        AuditCommand::Case(args) => case::run(args),
         AuditCommand::Inspect(args) => inspect::run(args),
         AuditCommand::Items(args) => items::run(args),
         AuditCommand::Records(args) => records::run(args),
