@@ -13,7 +13,7 @@ use evidence_format::id::{IncidentId, KeyId};
 use evidence_format::safe::{safe, safe_json};
 use evidence_format::signature::SignatureChecked;
 use evidence_format::time::Timestamp;
-use evidence_format::verify::{AttestationFound, Finding, Verdict, VerificationReport};
+use evidence_format::verify::{AttestationFound, FaultCode, Finding, Verdict, VerificationReport};
 use serde_json::{Value, json};
 
 use crate::bundle::AuditedBundle;
@@ -145,6 +145,10 @@ fn why(report: &VerificationReport) -> String {
         .completeness
         .fault()
         .map_or_else(String::new, |fault| {
+            // Which item is the first to have gaps tells nobody anything.
+            if fault.code == FaultCode::Gaps {
+                return safe(&fault.detail);
+            }
             format!(
                 "{}: {}: {}",
                 fault.code,
@@ -242,6 +246,8 @@ impl BundleSet {
                     .collect(),
                 name: name.to_owned(),
             });
+            // By time, and the same for every order of arguments.
+            bundles.sort_by_key(|one| (one.signed_at, one.bundle));
         }
     }
 
@@ -406,12 +412,15 @@ fn missing_firsts(bundles: &[IncidentBundle]) -> Vec<Digest> {
 /// The captures of an incident: each first bundle, and below it those that add to it.
 fn push_incident(text: &mut String, incident: &IncidentId, bundles: &[IncidentBundle]) {
     let firsts = || bundles.iter().filter(|one| one.supplements.is_none());
-    let additions = bundles.len() - firsts().count();
-    let _ = writeln!(
-        text,
-        "\nincident {incident}: {} bundles, {additions} of them add to another one",
-        bundles.len()
-    );
+    let additions = match bundles.len() - firsts().count() {
+        0 => String::new(),
+        additions => format!(", {additions} of them add to another one"),
+    };
+    let count = match bundles.len() {
+        1 => "1 bundle".to_owned(),
+        several => format!("{several} bundles"),
+    };
+    let _ = writeln!(text, "\nincident {incident}: {count}{additions}");
     let push_additions = |text: &mut String, first: Digest| {
         for one in bundles.iter().filter(|one| one.supplements == Some(first)) {
             let _ = writeln!(text, "    added by {}", bundle_text(one));
@@ -424,6 +433,15 @@ fn push_incident(text: &mut String, incident: &IncidentId, bundles: &[IncidentBu
     for missing in missing_firsts(bundles) {
         let _ = writeln!(text, "  {missing} is not here; bundles that add to it are");
         push_additions(text, missing);
+    }
+}
+
+/// A time without its fraction, for lists.
+fn whole_seconds(time: Timestamp) -> String {
+    let text = time.to_string();
+    match text.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => text,
     }
 }
 
@@ -441,7 +459,7 @@ fn bundle_text(one: &IncidentBundle) -> String {
     format!(
         "{}  {}  {}{more}",
         &one.bundle.hex()[..ID_DIGITS],
-        one.signed_at,
+        whole_seconds(one.signed_at),
         shown.join(", ")
     )
 }

@@ -45,11 +45,11 @@ fn tar_entry(path: &Path, name: &str) -> Option<Vec<u8>> {
         let mut header = [0; TAR_BLOCK_BYTES as usize];
         tar.read_exact(&mut header).ok()?;
         let found = header[..100].split(|byte| *byte == 0).next()?;
-        if found == name.as_bytes() {
-            return read_key_bytes(tar);
-        }
         let size = std::str::from_utf8(&header[124..135]).ok()?;
         let size = u64::from_str_radix(size, 8).ok()?;
+        if found == name.as_bytes() {
+            return read_key_bytes(tar.take(size));
+        }
         let padded = size.div_ceil(TAR_BLOCK_BYTES) * TAR_BLOCK_BYTES;
         tar.seek(SeekFrom::Current(i64::try_from(padded).ok()?))
             .ok()?;

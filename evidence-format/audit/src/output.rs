@@ -48,6 +48,10 @@ fn wrap(line: &str) -> String {
     let (mut wrapped, mut column) = (String::new(), 0);
     for (i, word) in line.split(' ').enumerate() {
         let width = word.chars().count();
+        // A blank that was left over when the line was broken.
+        if width == 0 && wrapped.contains('\n') && column == indent {
+            continue;
+        }
         // Several blanks are columns of a table, and stay.
         if i > 0 && column > indent && column + 1 + width > COLUMNS_MAX {
             wrapped.truncate(wrapped.trim_end().len());

@@ -147,7 +147,10 @@ fn integrity(report: &VerificationReport) -> String {
 
 fn signer(report: &VerificationReport, trust: &AuditorTrust) -> String {
     match &report.signer {
-        Finding::Ok(proof) => format!("ok: {}", trust.key_text(&proof.key_id())),
+        Finding::Ok(proof) => match trust.name_of(&proof.key_id()) {
+            Some(name) => format!("ok: signed by {name}, whose key you gave"),
+            None => "ok: signed by a key that you gave".to_owned(),
+        },
         Finding::Failed(fault) if fault.code == FaultCode::OtherSigner => {
             format!("failed (other-signer): {}", safe(&fault.detail))
         }
@@ -159,6 +162,10 @@ fn signer(report: &VerificationReport, trust: &AuditorTrust) -> String {
 fn completeness(report: &VerificationReport) -> String {
     match &report.completeness {
         Finding::Ok(_) => "ok: the bundle states no gap in what it set out to capture".to_owned(),
+        // Which of the items is the first to have gaps tells nobody anything.
+        Finding::Failed(fault) if fault.code == FaultCode::Gaps => {
+            format!("incomplete ({}): {}", fault.code, safe(&fault.detail))
+        }
         Finding::Failed(fault) => format!(
             "incomplete ({}): {}: {}",
             fault.code,

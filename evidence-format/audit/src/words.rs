@@ -7,7 +7,7 @@ use evidence_format::verify::FaultCode;
 pub(crate) fn explain(code: FaultCode) -> &'static str {
     match code {
         FaultCode::Unreadable => {
-            "This machine could not read all of the file. That says nothing about the bundle."
+            "Not all of the file was read, for the reason given. That says nothing about the bundle."
         }
         FaultCode::Unfinished => {
             "The capture was interrupted before it was sealed. Nobody vouches for what is in it."

@@ -343,7 +343,7 @@ fn incident_of(path: &Path) -> Option<String> {
         .ok()
         .filter(|m| m.is_file() && m.len() <= INCIDENT_BYTES_MAX)?;
     let value: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    value["id"].as_str().map(str::to_owned)
+    value["incident"].as_str().map(str::to_owned)
 }
 
 /// The keys that came with the case. They prove nothing: whoever made the export chose them.
