@@ -275,3 +275,90 @@ fn identity(event: &ActivityEvent) -> Digest {
         None => content(event),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evidence_derive::{ActivityCategory, ActivityOutcome};
+
+    use super::*;
+
+    fn event(summary: &str, id: Option<&str>) -> ActivityEvent {
+        ActivityEvent {
+            time: "2026-11-23T13:40:17Z".parse().expect("a time"),
+            time_text: String::new(),
+            class: 0,
+            activity: 99,
+            category: ActivityCategory::Other,
+            action: "iam/CreateUser".to_owned(),
+            outcome: ActivityOutcome::Unknown,
+            reason: None,
+            actor: None,
+            through: Vec::new(),
+            credential: None,
+            targets: Vec::new(),
+            address: None,
+            user_agent: None,
+            event_id: id.map(str::to_owned),
+            transaction: None,
+            summary: summary.to_owned(),
+        }
+    }
+
+    fn derived(record: u64, event: ActivityEvent) -> DerivedLine {
+        DerivedLine {
+            item: "trail".parse().expect("a name"),
+            record,
+            index: 0,
+            deriver: "test",
+            deriver_version: 1,
+            derivation: Derivation::Event(Box::new(event)),
+        }
+    }
+
+    fn row(record: u64, summary: &str, event: &ActivityEvent) -> TimelineRow {
+        let row = serde_json::json!({
+            "time": event.time, "line": format!("{record:010}"), "kind": "aws.CreateUser",
+            "summary": summary, "event": event,
+            "evidence": {"bundle": Digest::of(b"b"), "item": "trail", "record": record},
+        });
+        serde_json::from_value(row).expect("a row")
+    }
+
+    /// The faults of a timeline of `rows`, when the bundle gives `lines`.
+    fn faults(rows: Vec<TimelineRow>, lines: &[DerivedLine]) -> String {
+        let mut timeline = ExportedTimeline::default();
+        rows.into_iter().for_each(|row| timeline.add(row));
+        for line in lines {
+            timeline.take(&Digest::of(b"b"), line);
+        }
+        timeline.check_events().faults.join("; ")
+    }
+
+    #[test]
+    fn every_event_of_the_timeline_is_what_its_record_says() {
+        let (one, two) = (event("one", None), event("two", Some("e2")));
+        let lines = [derived(0, one.clone()), derived(1, two.clone())];
+        let rows = || vec![row(0, "one", &one), row(1, "two", &two)];
+        assert_eq!(faults(rows(), &lines), "");
+        // Another record that delivers the same event needs no row of its own.
+        let again = [&lines[..], &[derived(7, event("two", Some("e2")))]].concat();
+        assert_eq!(faults(rows(), &again), "");
+
+        let forged = vec![row(0, "zero", &event("zero", None)), row(1, "two", &two)];
+        let found = faults(forged, &lines);
+        assert!(
+            found.contains("0000000000 is not what") && found.contains("such as one of trail"),
+            "{found}"
+        );
+        let other_words = vec![row(0, "zero", &one), row(1, "two", &two)];
+        assert!(faults(other_words, &lines).contains("another time, kind or summary"));
+        let removed = vec![row(0, "one", &one)];
+        assert!(faults(removed, &lines).contains("1 events of the bundles are not in it"));
+        let invented = [rows(), vec![row(9, "nine", &event("nine", None))]];
+        let found = faults(invented.into_iter().flatten().collect(), &lines);
+        assert!(
+            found.contains("0000000009") && found.contains("give no event"),
+            "{found}"
+        );
+    }
+}
