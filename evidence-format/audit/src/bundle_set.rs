@@ -12,6 +12,7 @@ use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
 use evidence_format::safe::{safe, safe_json};
 use evidence_format::signature::SignatureChecked;
+use evidence_format::statement::Statement;
 use evidence_format::time::Timestamp;
 use evidence_format::verify::{AttestationFound, FaultCode, Finding, Verdict, VerificationReport};
 use serde_json::{Value, json};
@@ -204,6 +205,10 @@ struct IncidentBundle {
 pub(crate) struct BundleSet {
     streams: BTreeMap<String, StreamOfBundles>,
     incidents: BTreeMap<IncidentId, Vec<IncidentBundle>>,
+    /// What each key first stated about each bundle, and in which file.
+    statements: BTreeMap<(Digest, KeyId), (Statement, String)>,
+    /// Statements of one key that contradict each other, in different files.
+    contradictions: Vec<String>,
     verdicts: Vec<Verdict>,
 }
 
@@ -252,6 +257,14 @@ impl BundleSet {
     }
 
     fn add_to_stream(&mut self, checked: &SignatureChecked, bundle: Digest, name: &str) {
+        let statement = checked.statement();
+        let stated = self.statements.entry((bundle, checked.key_id()));
+        let (known, file) = stated.or_insert_with(|| (statement.clone(), name.to_owned()));
+        if known != statement {
+            self.contradictions.push(format!(
+                "one key signed two different statements about {bundle}: in {file} and in {name}"
+            ));
+        }
         let link = &checked.statement().predicate.stream;
         let stream = self.streams.entry(link.id.to_string()).or_default();
         if !stream.keys.contains(&checked.key_id()) {
@@ -277,15 +290,21 @@ impl BundleSet {
         }
     }
 
-    /// Two bundles have one place in a stream.
+    /// Two bundles have one place in a stream, or one bundle has two.
     pub(crate) fn is_forked(&self) -> bool {
         let mut streams = self.streams.values();
-        streams.any(|stream| !stream.faults().is_empty())
+        !self.contradictions.is_empty() || streams.any(|stream| !stream.faults().is_empty())
     }
 
     /// The streams and the incidents.
     pub(crate) fn text(&self, trust: &AuditorTrust) -> String {
         let mut text = String::new();
+        if !self.contradictions.is_empty() {
+            text.push_str("\nCONTRADICTION:\n");
+        }
+        for contradiction in &self.contradictions {
+            let _ = writeln!(text, "  {contradiction}");
+        }
         for (id, stream) in &self.streams {
             stream.push_text(&mut text, id, trust);
         }
@@ -318,6 +337,7 @@ impl BundleSet {
         json!({
             "streams": streams.collect::<Vec<_>>(),
             "incidents": incidents.collect::<Vec<_>>(),
+            "contradictions": self.contradictions,
             "exit": self.verdict() as u8,
         })
     }

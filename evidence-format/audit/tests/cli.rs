@@ -5,7 +5,7 @@ mod bundle;
 mod extract;
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -904,15 +904,18 @@ fn holes_forks_and_captures_of_a_set_are_shown() {
         "{}",
         hole.text()
     );
-    case.fixture
-        .publish_at("other1.tar", 1, Some(Digest::of(b"other")));
+    let other = Some(Digest::of(b"other"));
+    case.fixture.publish_at("other1.tar", 1, other);
     let fork = verify(&["n0.tar", "n1.tar", "other1.tar"]);
     assert_eq!(fork.code, 1, "{}", fork.text());
-    assert!(
-        fork.text().contains("FORK: two bundles have number 1"),
-        "{}",
-        fork.text()
-    );
+    let said = fork.text();
+    assert!(said.contains("FORK: two bundles have number 1"), "{said}");
+    // The same bundle, which the key's owner states to follow another one.
+    case.fixture.publish_at("m1.tar", 1, other);
+    let contradiction = verify(&["n1.tar", "m1.tar"]);
+    let said = contradiction.text();
+    assert_eq!(contradiction.code, 1, "{said}");
+    assert!(said.contains("two different statements"), "{said}");
 }
 
 /// Each row of the page for lawyers has a verdict and an exit code that the program gives.
@@ -1004,4 +1007,35 @@ fn what_is_in_the_file_and_unsigned_is_listed() {
             "{said}"
         );
     }
+}
+
+#[test]
+fn interrupted_verification_decides_nothing() {
+    let case = AuditCase::new(false);
+    let bytes = fs::read(&case.tar).expect("scratch");
+    let mut child = program()
+        .args(["verify", "-", "--key", &case.alice])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    let (first, rest) = bytes.split_at(bytes.len() / 2);
+    // More than a pipe holds, so the program has begun to read once this returns.
+    stdin.write_all(first).expect("it reads");
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(killed.expect("kill").success());
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let _ = stdin.write_all(rest); // it may have ended by now
+    drop(stdin);
+    let output = child.wait_with_output().expect("ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(
+        output.stdout.is_empty() && said.contains("interrupted"),
+        "{said}"
+    );
 }

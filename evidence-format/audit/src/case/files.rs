@@ -10,6 +10,7 @@ use evidence_format::safe::safe;
 
 use super::CasePart;
 use crate::error::AuditError;
+use crate::progress::InterruptFlag;
 
 /// The list of digests, as `sha256sum -c` reads it.
 const CHECKSUMS: &str = "SHA256SUMS";
@@ -74,7 +75,7 @@ impl CaseFiles {
 
     /// Holds the files against the list. Nobody signed the list: it finds damage, and not a
     /// forger.
-    pub(super) fn check(&self) -> Result<CasePart, AuditError> {
+    pub(super) fn check(&self, interrupt: &InterruptFlag) -> Result<CasePart, AuditError> {
         let mut part = CasePart::new("files");
         let Some(listed) = self.listed(&mut part) else {
             return Ok(part);
@@ -85,6 +86,9 @@ impl CaseFiles {
                 continue;
             }
             let path = self.path(name);
+            if interrupt.is_set() {
+                return Err(AuditError::Interrupted);
+            }
             match hash_file(&path) {
                 Ok(Some(found)) if found == *digest => {}
                 Ok(Some(_)) => part.fault(format!("{} was changed", safe(name))),

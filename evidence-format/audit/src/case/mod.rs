@@ -146,7 +146,7 @@ struct AuditedCase {
 
 impl AuditedCase {
     fn check(files: &CaseFiles, trust: &AuditorTrust) -> Result<Self, AuditError> {
-        let of_files = files.check()?;
+        let of_files = files.check(&trust.interrupt)?;
         let timeline = ExportedTimeline::read(&files.path("timeline.jsonl"))?;
         let timeline = RefCell::new(timeline.unwrap_or_default());
         let (mut bundles, mut journals) = (Vec::new(), Vec::new());

@@ -113,8 +113,9 @@ impl BundleFixture {
     /// `name`, signed by alice, with the public key and at `number` of a stream of its own.
     pub(crate) fn publish_at(&self, name: &str, number: u64, prev: Option<Digest>) -> Digest {
         let pack = CompressionPool::new(NonZeroUsize::MIN, 256 * 1024);
-        let mut draft =
-            DraftBundle::create(&self.path("draft"), &[number as u8; 32], pack).expect("scratch");
+        // Bundles of other names have other ids.
+        let random = [name.len() as u8 * 16 + number as u8; 32];
+        let mut draft = DraftBundle::create(&self.path("draft"), &random, pack).expect("scratch");
         add(&mut draft, "files", false, files);
         let mut predicate = predicate(number);
         predicate.stream.id = StreamId::from_random([8; 16]);
