@@ -92,7 +92,7 @@ pub(super) async fn leading_incident<'w>(
 }
 
 /// True for letters and then numbers, such as `INC-2026-042`.
-fn looks_like_id(word: &str) -> bool {
+pub(super) fn looks_like_id(word: &str) -> bool {
     let mut parts = word.split('-');
     let letters = parts.next().unwrap_or_default();
     let numbers: Vec<&str> = parts.collect();

@@ -233,7 +233,7 @@ impl Export<'_> {
         let (mut text, mut json) = (create("timeline.txt")?, create("timeline.jsonl")?);
         self.backend
             .read_timeline(self.incident, TimelineFilter::default(), &mut |row| {
-                text.write_all(format_row(&row).as_bytes())?;
+                text.write_all(format_row(&row, usize::MAX).as_bytes())?;
                 serde_json::to_writer(&mut json, &row)?;
                 Ok(json.write_all(b"\n")?)
             })

@@ -3,6 +3,9 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 
+use domain::wrapping::COLUMNS_MIN;
+pub(super) use domain::wrapping::{wrap, wrap_command};
+
 /// Formats rows below their titles, with each column as wide as its widest cell. Cells must be
 /// escaped.
 pub(super) fn format_table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
@@ -26,9 +29,6 @@ pub(super) fn format_table<const N: usize>(titles: [&str; N], rows: &[[String; N
     text
 }
 
-/// Columns of the narrowest terminal that output is made for.
-const COLUMNS_MIN: usize = 40;
-
 /// The columns of the terminal that standard output is; without one, those that `COLUMNS` names.
 /// Output to a file or a program is not wrapped, so that its lines can be searched.
 pub(super) fn terminal_width() -> usize {
@@ -47,46 +47,9 @@ pub(super) fn terminal_width() -> usize {
     width.max(COLUMNS_MIN)
 }
 
-/// `start` and `text` in lines of at most `width` columns where words allow it; later lines begin
-/// below the text.
-pub(super) fn wrap(start: &str, text: &str, width: usize) -> String {
-    let indent = start.chars().count();
-    // A column of a few characters would be worse than a line that is too long.
-    let room = width.saturating_sub(indent).max(COLUMNS_MIN / 2);
-    let mut lines: Vec<String> = vec![String::new()];
-    for word in text.split(' ') {
-        let line = lines.last_mut().expect("there is always one");
-        let length = line.chars().count();
-        if length > 0 && length + 1 + word.chars().count() > room {
-            lines.push(word.to_owned());
-        } else {
-            if length > 0 {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    let mut out = String::new();
-    for (number, line) in lines.iter().enumerate() {
-        let start = if number == 0 { start } else { "" };
-        let _ = writeln!(out, "{}", format!("{start:<indent$}{line}").trim_end());
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn wraps_at_words_and_indents_later_lines() {
-        assert_eq!(
-            wrap("  name  ", "one two three four five six", 28),
-            "  name  one two three four\n        five six\n"
-        );
-        let long = "x".repeat(50);
-        assert_eq!(wrap("a ", &long, 40), format!("a {long}\n"));
-    }
 
     #[test]
     fn columns_fit_their_widest_cell() {
