@@ -119,7 +119,7 @@ fn timeline_begins_with_the_window_and_says_what_is_older() {
         String::from_utf8_lossy(&shown.stderr).into_owned(),
     );
     assert!(
-        notice.contains(" before ") && notice.contains("--all or --since TIME shows them"),
+        notice.contains(" before ") && notice.contains("not shown: use --all or --since"),
         "{notice}"
     );
     let older: usize = notice

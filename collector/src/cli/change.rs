@@ -89,7 +89,7 @@ struct ReportOptions {
     /// Suspected impact
     #[arg(long, value_name = "TEXT")]
     suspected_impact: Option<Line>,
-    /// Current evidence
+    /// What is known so far, such as an alert
     #[arg(long, value_name = "TEXT")]
     evidence: Option<Prose>,
 }

@@ -25,7 +25,7 @@ enum ConfigCommand {
 
 /// Checks keys, values, plays and secrets, as `exhibit serve` does before it listens
 ///
-/// Opens no store and asks nobody: `exhibit sources check` asks the providers.
+/// Opens no store and sends no requests: `exhibit sources check` asks the providers.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::backend::Backend;
 use super::missing::format_missing;
 use super::table::{format_table, terminal_width, wrap, wrap_command};
-use super::times::{shorten_times, to_whole_seconds, with_local_times};
+use super::times::{format_minutes, shorten_times, to_whole_seconds, with_local_times};
 use super::{GlobalOptions, find_incident, print, print_json};
 use domain::incident::view::IncidentView;
 use domain::incident::{
@@ -88,7 +88,13 @@ async fn list(global: &GlobalOptions, backend: &dyn Backend) -> Result<()> {
     let rows: Vec<_> = incidents.iter().map(list_row).collect();
     print(&format_table(
         [
-            "incident", "severity", "status", "declared", "bundles", "gaps", "name",
+            "incident",
+            "severity",
+            "status",
+            "declared (UTC)",
+            "bundles",
+            "gaps",
+            "name",
         ],
         &rows,
     ))
@@ -99,7 +105,7 @@ fn list_row(incident: &IncidentListItem) -> [String; 7] {
         incident.id.to_string(),
         incident.severity.to_string(),
         incident.status.to_string(),
-        to_whole_seconds(incident.declared_at).to_string(),
+        format_minutes(incident.declared_at),
         incident.evidence.bundles.to_string(),
         incident.evidence.gaps.to_string(),
         safe(incident.name.as_str()),
@@ -284,7 +290,8 @@ fn next_commands(id: &IncidentId) -> String {
 
 /// Formats an incident. The types of its names and texts exclude control characters.
 fn format_incident(view: &IncidentView) -> String {
-    let mut text = format!("{} {}\n\n", view.incident, view.name);
+    let title = format!("{} {}", view.incident, view.name);
+    let mut text = wrap("", &title, terminal_width()) + "\n";
     for (what, value) in fact_lines(view).into_iter().chain(response_lines(view)) {
         text.push_str(&wrap(&format!("{what:<20} "), &value, terminal_width()));
     }

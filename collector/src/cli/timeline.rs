@@ -237,7 +237,7 @@ struct OlderRows {
     /// `None` shows all rows.
     window_begins_at: Option<Timestamp>,
     count: u64,
-    first_at: Option<Timestamp>,
+    is_told: bool,
 }
 
 impl OlderRows {
@@ -253,7 +253,6 @@ impl OlderRows {
         let is_older = self.window_begins_at.is_some_and(|begin| row.time < begin);
         if is_older {
             self.count += 1;
-            self.first_at = self.first_at.or(Some(row.time));
         }
         is_older
     }
@@ -261,14 +260,16 @@ impl OlderRows {
     /// Says once how many rows are not shown: in the pager, where it would be lost elsewhere, or to
     /// standard error.
     fn tell(&mut self, global: &GlobalOptions, out: Option<&mut PagedOutput>) -> Result<()> {
-        let (Some(begin), Some(first)) = (self.window_begins_at, self.first_at.take()) else {
+        let Some(begin) = self.window_begins_at.filter(|_| self.count > 0) else {
             return Ok(());
         };
+        if std::mem::replace(&mut self.is_told, true) {
+            return Ok(());
+        }
         let text = format!(
-            "{} before {} not shown (since {}): --all or --since TIME shows them",
+            "{} before {} not shown: use --all or --since",
             counted(self.count, "line"),
-            to_whole_seconds(begin),
-            to_whole_seconds(first)
+            to_whole_seconds(begin)
         );
         match out {
             _ if global.quiet => Ok(()),
