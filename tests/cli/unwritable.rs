@@ -129,6 +129,7 @@ fn assert_readable(folder: &Path, bundle: &str, cause: &str) {
         &["checklist", "INC-1"],
         &["token", "list"],
         &["fetch", bundle, "--out", copy.to_str().expect("UTF-8")],
+        &["record", "INC-1", &format!("{bundle}/incident/0")],
     ] {
         reads(folder, arguments);
     }
@@ -177,6 +178,8 @@ fn full_store_can_be_read() {
         &["timeline", "INC-1"],
         &["bundles", "INC-1"],
         &["fetch", &bundle, "--out", copy.to_str().expect("UTF-8")],
+        // Read into the folder of temporary files, which has room.
+        &["record", "INC-1", &format!("{bundle}/incident/0")],
     ] {
         reads(&folder, arguments);
     }

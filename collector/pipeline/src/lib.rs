@@ -105,7 +105,7 @@ pub struct Pipeline {
 /// A pass could not be done. It is tried again later.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
-    #[error("cannot use the ledger")]
+    #[error("cannot use the store's database")]
     Ledger(#[from] LedgerError),
     #[error("cannot capture")]
     Capture(#[from] CaptureError),

@@ -121,7 +121,7 @@ pub(super) fn write(bytes: &[u8]) -> Result<()> {
         .and_then(|()| stdout.flush());
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(OutputClosed.into()),
-        written => Ok(written?),
+        written => written.context("cannot write to standard output"),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write as _};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use api::TimelineRow;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -155,6 +155,11 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
         limit,
         all,
     } = arguments;
+    if let (Some(from), Some(until)) = (from, until)
+        && until <= from
+    {
+        bail!("nothing lies between --since {from} and --until {until}: the first must be earlier");
+    }
     let incident = incident_or_only_open(&*backend, incident.as_ref()).await?;
     let is_whole = all || global.json || from.is_some() || until.is_some();
     let mut older = if is_whole {
@@ -187,7 +192,9 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
                 Ok(())
             })
             .await?;
-        older.tell(global, None)?;
+        if older.count > 0 {
+            older.tell(global, None)?;
+        }
         return print_groups(grouping, groups.into_values().collect(), limit, json);
     }
     let mut out = PagedOutput::for_people(json);
@@ -237,6 +244,8 @@ struct OlderRows {
     /// `None` shows all rows.
     window_begins_at: Option<Timestamp>,
     count: u64,
+    /// Rows that are not older.
+    shown: u64,
     is_told: bool,
 }
 
@@ -253,6 +262,8 @@ impl OlderRows {
         let is_older = self.window_begins_at.is_some_and(|begin| row.time < begin);
         if is_older {
             self.count += 1;
+        } else {
+            self.shown += 1;
         }
         is_older
     }
@@ -260,19 +271,21 @@ impl OlderRows {
     /// Says once how many rows are not shown: in the pager, where it would be lost elsewhere, or to
     /// standard error.
     fn tell(&mut self, global: &GlobalOptions, out: Option<&mut PagedOutput>) -> Result<()> {
-        let Some(begin) = self.window_begins_at.filter(|_| self.count > 0) else {
-            return Ok(());
-        };
         if std::mem::replace(&mut self.is_told, true) {
             return Ok(());
         }
-        let text = format!(
-            "{} before {} not shown: use --all or --since",
-            counted(self.count, "line"),
-            to_whole_seconds(begin)
-        );
+        let text = match self.window_begins_at {
+            Some(begin) if self.count > 0 => format!(
+                "{} before {} not shown: use --all or --since",
+                counted(self.count, "line"),
+                to_whole_seconds(begin)
+            ),
+            // Nothing at all could be taken for a failure.
+            Some(_) | None if self.shown == 0 => "no line matches".to_owned(),
+            Some(_) | None => return Ok(()),
+        };
         match out {
-            _ if global.quiet => Ok(()),
+            _ if global.quiet || global.json => Ok(()),
             Some(out) if out.is_paged() => out.print(&format!("{text}\n")),
             Some(_) | None => {
                 let _ = writeln!(io::stderr(), "exhibit: {text}");
