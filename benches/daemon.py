@@ -54,12 +54,21 @@ class Daemon:
     def __init__(self, store: Store, tracer: list[str] | None = None):
         self.store = store
         self.token = json.loads(store.run("token", "create", "--role", "admin", "--json"))["token"]
-        command = [*(tracer or []), *store.exhibit("serve", "--listen", "127.0.0.1:0", "--json")]
+        self.address = "127.0.0.1:0"
+        self.start(tracer)
+
+    def start(self, tracer: list[str] | None = None) -> None:
+        """Starts the program, again at the address that it had, and waits until it listens."""
+        command = [*(tracer or []), *self.store.exhibit("serve", "--listen", self.address, "--json")]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment(store.folder)
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment(self.store.folder)
         )
         atexit.register(self.process.kill)  # after a failure, too
         self.address = json.loads(self.process.stdout.readline())["listening"].removeprefix("http://")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def get(self, path: str) -> dict:
         request = urllib.request.Request(f"http://{self.address}{path}", headers={"Authorization": f"Bearer {self.token}"})
@@ -74,6 +83,9 @@ class Daemon:
             path = page.get("next") and f"/v1/incidents?limit=100&cursor={page['next']}"
         return ids
 
+    def bundles(self, incident: str) -> list[dict]:
+        return self.get(f"/v1/incidents/{incident}/bundles")["bundles"]
+
     def peak_mebibytes(self) -> float:
         """The most memory that the process has had resident."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
@@ -87,10 +99,10 @@ class Daemon:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     def wait_for_bundles(self, incidents: list[str]) -> None:
-        """Waits until each incident has its one bundle."""
+        """Waits until each incident has its one bundle of this machine."""
         began = time.monotonic()
         for incident in incidents:
-            while len(bundles := self.get(f"/v1/incidents/{incident}/bundles")["bundles"]) != 1:
+            while len(bundles := [bundle for bundle in self.bundles(incident) if bundle["source"] == "host"]) != 1:
                 assert not bundles and time.monotonic() - began < CAPTURED_SECONDS_MAX, (incident, bundles)
                 time.sleep(0.2)
         seconds, memory = time.monotonic() - began, self.peak_mebibytes()

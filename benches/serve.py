@@ -6,16 +6,25 @@ of the load runs on it too. It builds the programs first.
 
 import argparse
 import collections
+import contextlib
+import http.client
 import json
 import os
 import pathlib
+import random
+import shutil
 import signal
+import sqlite3
 import statistics
+import subprocess
 import sys
+import tempfile
+import threading
 import time
+import urllib.error
 import urllib.request
 
-from common import WRITE_TRACER, build, compare, distribution, first_writes, percentile
+from common import PROGRAMS, WRITE_TRACER, build, compare, distribution, first_writes, percentile
 from daemon import Account, Daemon, Store, are_consecutive, hook
 
 CONNECTIONS = 128
@@ -119,6 +128,104 @@ def deliveries(options: argparse.Namespace) -> bool:
     return is_right
 
 
+def kills(options: argparse.Namespace) -> bool:
+    daemon, ends = Daemon(Store()), threading.Event()
+    print(f"{options.kills} × kill -9 while {options.clients} clients declare incidents and upload attachments")
+    clients = [Client(daemon, number, ends) for number in range(options.clients)]
+    began, starts = time.monotonic(), []
+    for _ in range(options.kills):
+        time.sleep(random.uniform(0.1, 1))
+        daemon.kill()
+        killed = time.monotonic()
+        daemon.start()
+        starts.append(1000 * (time.monotonic() - killed))
+    ends.set()
+    for client in clients:
+        client.thread.join()
+    print(f"killed within {time.monotonic() - began:.0f} s; listens again after: {distribution(starts)}")
+    declared = [incident for client in clients for incident in client.incidents]
+    attached = [receipt for client in clients for receipt in client.attachments]
+    retries = sum(client.retries for client in clients)
+    listed, is_right = daemon.incidents(), True
+    print(f"{len(declared)} incidents and {len(attached)} attachments acknowledged, {retries} requests sent again")
+    for trouble, some in [
+        ("acknowledged incidents are not listed", set(declared) - set(listed)),
+        ("incidents are listed twice", {incident for incident in listed if listed.count(incident) > 1}),
+        ("listed incidents were never acknowledged", set(listed) - set(declared)),
+    ]:
+        print(f"  {len(some)} {trouble}{': ' if some else ''}{', '.join(sorted(some)[:3])}")
+        is_right = is_right and not some
+    daemon.wait_for_bundles(declared)
+    missing = [receipt for receipt in attached if receipt["id"] not in [b["id"] for b in daemon.bundles(receipt["incident"])]]
+    print(f"  {len(missing)} acknowledged attachments are missing")
+    return verify_all(daemon, declared) and is_right and not missing
+
+
+class Client:
+    """Declares incidents and uploads attachments. Sends a request again, under the same key, until a response arrives."""
+
+    def __init__(self, daemon: Daemon, number: int, ends: threading.Event):
+        self.daemon, self.number, self.ends = daemon, number, ends
+        self.incidents: list[str] = []
+        self.attachments: list[dict] = []
+        self.retries = 0
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self) -> None:
+        while not self.ends.is_set():
+            key = f"client-{self.number}-{len(self.incidents)}"
+            body = json.dumps({"title": key, "severity": 2, "play": "general"}).encode()
+            incident = self.post("/v1/incidents", body, {"content-type": "application/json", "idempotency-key": key})["id"]
+            self.incidents.append(incident)
+            path = f"/v1/incidents/{incident}/attachments?name={key}"
+            self.attachments.append(self.post(path, os.urandom(200_000), {"content-type": "application/octet-stream"}))
+            time.sleep(0.2)  # captures get some of the processor
+
+    def post(self, path: str, body: bytes, headers: dict) -> dict:
+        while True:
+            headers["authorization"] = f"Bearer {self.daemon.token}"
+            request = urllib.request.Request(f"http://{self.daemon.address}{path}", body, headers)
+            try:
+                with urllib.request.urlopen(request, timeout=30) as response:
+                    return json.load(response)
+            except urllib.error.HTTPError as refused:
+                assert refused.code == 503, (path, refused.code, refused.read())
+            except (OSError, http.client.HTTPException, json.JSONDecodeError):
+                pass  # killed before or while it answered
+            self.retries += 1
+            time.sleep(0.05)
+
+
+def verify_all(daemon: Daemon, incidents: list[str]) -> bool:
+    """Verifies every bundle of the incidents, looks for files that are left over, and stops the daemon."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="exhibit-bench."))
+    headers = {"Authorization": f"Bearer {daemon.token}"}
+
+    def download(path: str, file: pathlib.Path) -> None:
+        request = urllib.request.Request(f"http://{daemon.address}{path}", headers=headers)
+        with urllib.request.urlopen(request) as response, file.open("wb") as to:
+            shutil.copyfileobj(response, to)
+
+    key, codes = folder / "key.pem", collections.Counter()
+    download("/v1/key", key)
+    for bundle in [bundle for incident in incidents for bundle in daemon.bundles(incident)]:
+        tar = folder / "bundle.tar"
+        download(f"/v1/bundles/{bundle['id']}", tar)
+        command = [PROGRAMS / "exhibit-audit", "verify", "--key", key, tar]
+        codes[subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode] += 1
+    print("  exit codes of exhibit-audit verify: " + ", ".join(f"{code}: {count}" for code, count in sorted(codes.items())))
+    daemon.stop()
+    work = [path.name for path in (daemon.store.folder / "work").glob("*")]
+    print(f"  {len(work)} files are left in the folder for work{': ' if work else ''}{', '.join(sorted(work)[:3])}")
+    with contextlib.closing(sqlite3.connect(daemon.store.folder / "exhibit.db")) as database:
+        (integrity,) = database.execute("PRAGMA integrity_check").fetchone()
+    print(f"  integrity of the database: {integrity}")
+    shutil.rmtree(folder)
+    daemon.store.remove()
+    return set(codes) <= {0, 4} and integrity == "ok"
+
+
 def first_byte(options: argparse.Namespace) -> bool:
     store = Store()
     trace = store.folder / "trace"
@@ -164,6 +271,13 @@ def main() -> None:
         runs=(10, "runs"),
     )
     command.add_argument("--fresh", action="store_true", help="use a fresh store for each run")
+    scenario(
+        "kills",
+        kills,
+        "kill the daemon again and again while it works, and check that nothing that it acknowledged is lost",
+        kills=(50, "kills"),
+        clients=(3, "clients that declare and upload"),
+    )
     scenario(
         "deliveries",
         deliveries,

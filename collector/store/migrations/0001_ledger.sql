@@ -157,13 +157,14 @@ CREATE TABLE events (
 CREATE INDEX events_by_time ON events (incident, happened_at, ordinal, id);
 CREATE INDEX events_by_category ON events (incident, category, happened_at, ordinal, id);
 
--- The records that deliver each event.
+-- The records that deliver each event. The columns of the key come first: SQLite 3.40, which many systems still have, says
+-- "NULL value in event_records.incident" to `PRAGMA integrity_check` otherwise, of values that are not NULL.
 CREATE TABLE event_records (
     bundle BIGINT NOT NULL REFERENCES bundles (number),
     item TEXT NOT NULL,
     record BIGINT NOT NULL,
-    incident TEXT NOT NULL,
     event TEXT NOT NULL,
+    incident TEXT NOT NULL,
     PRIMARY KEY (bundle, item, record, event)
 ) WITHOUT ROWID;
 
