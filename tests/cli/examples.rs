@@ -16,7 +16,7 @@ use crate::{CLOSURE_ITEMS, all_output, text_of};
 
 const PROGRAMS: [&str; 3] = ["exhibit", "exhibit-agent", "exhibit-audit"];
 /// The fingerprint in examples.
-const EXAMPLE_KEY: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+const EXAMPLE_KEY: &str = "sha256:9f86d081…";
 const ACCOUNT: &str = "111122223333";
 
 /// Places of the reader's machine, and the names of these places in a world.
