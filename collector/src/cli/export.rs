@@ -118,7 +118,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &ExportArgs) -> Resul
         });
     }
     print(&format!(
-        "exported {incident} to {}: {}, {}\n\n{README} in it says how to verify them; tell the auditor the fingerprints of the keys by another way:\n{}",
+        "exported {incident} to {}: {}, {}\n\n{README} in it says how to verify them; tell the auditor the fingerprints of the keys through another channel:\n{}",
         safe(&to.to_string_lossy()),
         counted(bundles as u64, "bundle"),
         size(bytes),
@@ -239,7 +239,7 @@ impl Export<'_> {
         let (mut text, mut json) = (create("timeline.txt")?, create("timeline.jsonl")?);
         self.backend
             .read_timeline(self.incident, TimelineFilter::default(), &mut |row| {
-                text.write_all(format_row(&row).as_bytes())?;
+                text.write_all(format_row(&row, usize::MAX).as_bytes())?;
                 serde_json::to_writer(&mut json, &row)?;
                 Ok(json.write_all(b"\n")?)
             })
@@ -339,7 +339,7 @@ What is here
 
 2. The keys are the right ones
 
-Ask the owner of the evidence for the fingerprints of the keys, by another way than this export.
+Ask the owner of the evidence for the fingerprints of the keys, through another channel than this export.
 They must be these:
 
 {fingerprints}
