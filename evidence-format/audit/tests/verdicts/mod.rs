@@ -167,6 +167,7 @@ fn statements_beyond_the_auditors_limits_are_not_accepted() {
             code == 1,
             "it says which limit: {said}"
         );
+        assert_eq!(said.starts_with("Not accepted:"), code == 1, "{said}");
         assert!(!said.contains("INVALID"), "{said}");
     }
 }
