@@ -260,7 +260,8 @@ impl MissingOfPass<'_> {
             }
             PassState::Capturing if self.row.retry_at.is_some_and(|at| at > now) => {
                 // The journal has the failure; until it is tried again, nothing is captured.
-                let error = self.last_error().unwrap_or_else(|| "failed".to_owned());
+                let error =
+                    last_error(self.row, self.entries).unwrap_or_else(|| "failed".to_owned());
                 let reason = format!("{error}; it is tried again");
                 vec![self.missing(MissingKind::Failed, reason, true)]
             }

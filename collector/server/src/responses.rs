@@ -7,7 +7,7 @@ use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
-use crate::missing::{PassFailure, STOPPED, missing_evidence, pass_failure};
+use crate::missing::{PassFailure, STOPPED, missing_evidence, pass_failure, stored_plan};
 use api::{
     BundleSummary, CaptureKind, CapturePass, CaptureProgress, CaptureState, IncidentDetails,
     IncidentListItem, OfferStatus, PlayDetails, SourceStatus, TokenInfo,
