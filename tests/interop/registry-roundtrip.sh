@@ -43,7 +43,8 @@ listed() { jq -r '.manifests[] | "\(.annotations["org.opencontainers.image.ref.n
 diff <(listed "$bundle") <(listed "$work/back") || die "the digests have changed"
 diff --recursive "$bundle/blobs" "$work/back/blobs" || die "the blobs have changed"
 
-[[ $# -lt 2 ]] || "$(dirname "$0")/verify.sh" "$work/back" "$2" > /dev/null
+# Exit code 4: sound, and the bundle states gaps.
+[[ $# -lt 2 ]] || "$(dirname "$0")/verify.sh" "$work/back" "$2" > /dev/null || [[ $? -eq 4 ]]
 for layout in "$bundle" "$work/back"; do
   [[ $(umoci ls --layout "$layout" | sort | tr '\n' ' ') == "attestation bundle public-key " ]] || die "umoci does not list all names in $layout"
 done
