@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 use crate::bundle::AuditedBundle;
 use crate::error::AuditError;
 use crate::output;
+use crate::report::report_json;
 use crate::trust::AuditorTrust;
 use crate::verdict::VerdictWord;
-use crate::verify::report_json;
 
 /// Digits of a bundle's id in a list.
 const ID_DIGITS: usize = 12;

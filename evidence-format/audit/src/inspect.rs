@@ -13,9 +13,9 @@ use evidence_format::verify::{Finding, VerificationReport};
 use crate::bundle::{AuditedBundle, BundleArgs};
 use crate::error::AuditError;
 use crate::never_asked::NeverAskedReader;
+use crate::report::report_json;
 use crate::summary::row;
 use crate::trust::AuditorTrust;
-use crate::verify::report_json;
 use crate::words::end_reason;
 use crate::{output, summary};
 

@@ -21,6 +21,7 @@ mod output;
 mod paths;
 mod progress;
 mod records;
+mod report;
 mod shells;
 mod summary;
 mod trust;
@@ -104,7 +105,7 @@ beside it, if it is the right one.
 
 Examples:
   exhibit-audit verify bundle.tar --key alice.pub
-  exhibit-audit verify bundle.tar --key daemon-2=sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  exhibit-audit verify bundle.tar --key daemon-2=sha256:9f86d081…
   exhibit-audit verify bundle.tar --key alice.pub --key bob.pub --json
   exhibit-audit verify bundles/*.tar --key alice.pub
   ssh collector cat bundle.tar | exhibit-audit verify - --key alice.pub
@@ -127,8 +128,8 @@ Give the fingerprints that you have from the owner of the evidence, by another w
 their public keys are taken from the export.
 
 Examples:
-  exhibit-audit case INC-2026-001 --key sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-  exhibit-audit case INC-2026-001 --key collector=keys/collector.pub.pem --json
+  exhibit-audit case INC-2026-042 --key sha256:9f86d081…
+  exhibit-audit case INC-2026-042 --key collector=agent.pub.pem --json
 
 Checked are: the files against SHA256SUMS; each bundle, as by verify; the streams together; that the
 bundles are those that the timeline names; the journals in the bundles against each other and the

@@ -28,6 +28,8 @@ use crate::progress::InterruptFlag;
 
 /// Keys in one file.
 const KEYS_MAX: u64 = 100;
+/// How a detail begins that says which limit of the auditor's a statement is beyond.
+const BEYOND_LIMITS: &str = "a key that you gave signed it";
 /// Longest name of a key.
 const KEY_NAME_BYTES_MAX: usize = 64;
 
@@ -240,7 +242,7 @@ impl AuditorTrust {
             && statement.signed_at >= before
         {
             return Some(format!(
-                "a key that you gave signed it, but says at {}, which is not before {before} (--signed-before)",
+                "{BEYOND_LIMITS}, but says at {}, which is not before {before} (--signed-before)",
                 statement.signed_at
             ));
         }
@@ -251,11 +253,11 @@ impl AuditorTrust {
         match self.streams.get(&stream.id) {
             Some(last) if stream.seq <= *last => None,
             Some(last) => Some(format!(
-                "a key that you gave signed it as number {} of its stream, which you accept up to {last} (--stream)",
+                "{BEYOND_LIMITS} as number {} of its stream, which you accept up to {last} (--stream)",
                 stream.seq
             )),
             None => Some(format!(
-                "a key that you gave signed it in stream {}, which you did not name (--stream)",
+                "{BEYOND_LIMITS} in stream {}, which you did not name (--stream)",
                 stream.id
             )),
         }
@@ -287,6 +289,12 @@ impl AuditorTrust {
             (Finding::Ok(_) | Finding::Failed(_) | Finding::NotChecked(_), _) => {}
         }
     }
+}
+
+/// True if a given key signed, but beyond what the auditor accepts of it.
+pub(crate) fn is_beyond_limits(report: &VerificationReport) -> bool {
+    let fault = report.signer.fault();
+    fault.is_some_and(|fault| fault.detail.starts_with(BEYOND_LIMITS))
 }
 
 /// The bundle names the key of a fingerprint that the auditor gave. Nobody has checked the

@@ -7,7 +7,7 @@ use evidence_format::verify::{FaultCode, Finding, Verdict, VerificationReport};
 
 use crate::error::AuditError;
 use crate::output;
-use crate::trust::AuditorTrust;
+use crate::trust::{AuditorTrust, is_beyond_limits};
 use crate::words::explain;
 
 /// The verdicts that people read. `deploy/AUDIT.md` explains each.
@@ -61,6 +61,7 @@ pub(crate) fn headline(report: &VerificationReport) -> String {
             "Incomplete: unchanged since a key that you gave signed it, but {}",
             shortfall(report)
         ),
+        VerdictWord::NotSigned if is_beyond_limits(report) => "Not accepted: a key that you gave signed it, but beyond the limits that you set".to_owned(),
         VerdictWord::NotSigned => "Not signed by a key that you gave: nobody whom you trust vouches for this file, though it is consistent in itself".to_owned(),
         VerdictWord::Undecided => format!("Undecided: {}", why_undecided(report)),
         VerdictWord::Invalid => format!("INVALID: {}", why_invalid(report)),
@@ -133,6 +134,10 @@ pub(crate) fn text(report: &VerificationReport, trust: &AuditorTrust) -> String 
         report.completeness.fault(),
     ];
     for fault in faults.into_iter().flatten() {
+        // The detail says which limit; the key is the right one.
+        if fault.code == FaultCode::OtherSigner && is_beyond_limits(report) {
+            continue;
+        }
         let _ = writeln!(text, "\n{}: {}", fault.code, explain(fault.code));
     }
     text

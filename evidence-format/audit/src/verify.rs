@@ -6,14 +6,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::safe::safe_json;
-use evidence_format::verify::{Finding, VerificationReport};
-use serde_json::{Value, json};
+use evidence_format::verify::VerificationReport;
 
 use crate::bundle::AuditedBundle;
 use crate::error::AuditError;
+use crate::report::report_json;
 use crate::trust::{AuditorTrust, TrustArgs};
-use crate::verdict::VerdictWord;
-use crate::{bundle_set, output, summary, verdict};
+use crate::{bundle_set, output, summary};
 
 /// Command line of `verify`.
 #[derive(Debug, Args)]
@@ -49,22 +48,6 @@ fn verify_one(mut bundle: AuditedBundle, json: bool) -> Result<ExitCode, AuditEr
         output::print_text(&text(&report, bundle.trust()))?;
     }
     Ok(ExitCode::from(report.verdict() as u8))
-}
-
-/// The report of the format's library, and what this program adds.
-pub(crate) fn report_json(report: &VerificationReport, trust: &AuditorTrust) -> Value {
-    let mut value = report.json();
-    value["verdict"] = json!(VerdictWord::of(report).as_str().to_lowercase());
-    value["headline"] = json!(verdict::headline(report));
-    let config = report.config.as_ref();
-    value["collector"] = json!(config.map(|config| &config.collector));
-    value["window"] = json!(config.and_then(|config| config.window));
-    let signer = match &report.signer {
-        Finding::Ok(proof) => trust.name_of(&proof.key_id()),
-        Finding::Failed(_) | Finding::NotChecked(_) => None,
-    };
-    value["signedByName"] = json!(signer);
-    value
 }
 
 fn text(report: &VerificationReport, trust: &AuditorTrust) -> String {
