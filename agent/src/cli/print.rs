@@ -43,7 +43,7 @@ struct BundleReceipt<'a> {
     bundle: String,
     id: Digest,
     incident: &'a IncidentId,
-    key_id: KeyId,
+    key_id: Digest,
     public_key: String,
     items: usize,
     records: u64,
@@ -77,7 +77,7 @@ fn receipt(published: &PublishedBundle) -> String {
         bundle: path_text(&published.path),
         id: published.id,
         incident: &published.config.incident,
-        key_id: published.key_id,
+        key_id: published.key_id.fingerprint(),
         public_key: path_text(&published.public_key),
         items: items.len(),
         records: items.iter().map(|item| item.records).sum(),
@@ -116,7 +116,11 @@ fn summary(published: &PublishedBundle) -> String {
     );
     let _ = writeln!(text, "\nbundle  {}", safe(&path_text(&published.path)));
     let _ = writeln!(text, "id      {}", published.id);
-    let _ = writeln!(text, "key     {} (fingerprint)", published.key_id.hex());
+    let _ = writeln!(
+        text,
+        "key     {} (fingerprint)",
+        published.key_id.fingerprint()
+    );
     let _ = writeln!(
         text,
         "\nverify it with\n  exhibit-audit verify {path} --key {key}"

@@ -7,7 +7,7 @@ use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
-use crate::missing::{missing_evidence, stored_plan};
+use crate::missing::{PassFailure, STOPPED, missing_evidence, pass_failure, stored_plan};
 use api::{
     BundleSummary, CaptureKind, CapturePass, CaptureProgress, CaptureState, IncidentDetails,
     IncidentListItem, OfferStatus, PlayDetails, SourceStatus, TokenInfo,
@@ -15,6 +15,7 @@ use api::{
 use domain::incident::view::IncidentView;
 use domain::incident::{
     BundleCoverage, Incident, IncidentEvent, IncidentOverview, JournalEntry, Play, Plays,
+    UnavailableSource,
 };
 use domain::plan::{EvidenceLifetime, OfferReadiness, Readiness};
 use pipeline::{ATTACHMENT_SOURCE, PassProgress, Pipeline, PipelineError};
@@ -104,31 +105,16 @@ fn failure_reason(row: &PassRow, entries: &[JournalEntry]) -> String {
     if row.key.source == ATTACHMENT_SOURCE {
         return "the upload was interrupted: attach it again".to_owned();
     }
-    for entry in entries.iter().rev() {
-        if let IncidentEvent::CaptureFailed {
-            source,
-            pass,
-            error,
-        } = &entry.event
-            && source.as_str() == row.key.source
-            && *pass == u64::from(row.key.pass)
-        {
-            return error.to_string();
+    match pass_failure(row, entries) {
+        PassFailure::NothingAsked(unavailable) => {
+            let reasons: Vec<_> = unavailable.iter().map(UnavailableSource::reason).collect();
+            reasons.join("; ")
         }
-    }
-    // The plan knows why there was nothing to ask, as it was then.
-    if let Some(plan) = stored_plan(row)
-        && let Some(unavailable) = plan.unavailable.first()
-    {
-        return unavailable.reason();
-    }
-    let was_stopped = entries
-        .iter()
-        .any(|entry| matches!(entry.event, IncidentEvent::CaptureStopped {}));
-    if was_stopped {
-        "stopped".to_owned()
-    } else {
-        "nothing to capture: `exhibit sources check` says why".to_owned()
+        PassFailure::Error(error) => error,
+        PassFailure::Stopped => STOPPED.to_owned(),
+        PassFailure::NothingToAsk => {
+            "nothing to capture: `exhibit sources check` says why".to_owned()
+        }
     }
 }
 

@@ -141,12 +141,6 @@ impl HookContext<'_> {
         severity_words::severity(word)
     }
 
-    /// The word that means the worst severity.
-    pub(super) fn worst_severity(&self, words: impl Iterator<Item = String>) -> Option<String> {
-        // The worst severity is the smallest.
-        words.min_by_key(|word| self.severity(Some(word)))
-    }
-
     /// Caps a time at the delivery's: the vendor's clock may be ahead, and an incident rejects
     /// times in the future.
     fn cap_at_receipt(&self, time: Option<Timestamp>) -> Option<Timestamp> {

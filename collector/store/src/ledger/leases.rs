@@ -370,6 +370,38 @@ impl Ledger {
             .await
     }
 
+    /// Since when the pass has been due that nobody works on for longest; `None` if there is none.
+    /// One that failed, or whose worker has died, waits again. A published bundle is safe, and does
+    /// not count.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn oldest_waiting(&self, now: Timestamp) -> Result<Option<Timestamp>, LedgerError> {
+        // The redundant condition on `stage`: as in `next_due`.
+        let select = format!(
+            "SELECT due_at FROM passes
+            WHERE queue = $1 AND stage IN ('waiting', 'captured', 'signed', 'published')
+            AND stage <> 'published' AND due_at <= $2
+            AND (leased_until IS NULL OR leased_until <= {})
+            ORDER BY due_at LIMIT 1",
+            self.clock()
+        );
+        let select = &select;
+        self.db
+            .read("find the oldest waiting pass", |mut db| async move {
+                let mut oldest = None;
+                for queue in [PassQueue::Remote, PassQueue::Local] {
+                    let select = query(AssertSqlSafe(select.clone()))
+                        .bind(queue.as_str())
+                        .bind(nanoseconds(now));
+                    let due = fetch_first(&mut db, select, |row| time(row, "due_at")).await?;
+                    oldest = due.into_iter().chain(oldest).min();
+                }
+                Ok(oldest)
+            })
+            .await
+    }
+
     /// Counts the passes that are not done.
     ///
     /// # Errors

@@ -449,6 +449,25 @@ pub(super) async fn next_due_skips_begun_passes(ledger: Ledger) {
     assert_eq!(next().await, Some(at(200)), "somebody had begun it");
 }
 
+pub(super) async fn oldest_waiting_includes_passes_that_failed(ledger: Ledger) {
+    let oldest = async || ledger.oldest_waiting(at(400)).await.expect("a database");
+    add_due(&ledger, 0, PassQueue::Attached, 1).await;
+    add_due(&ledger, 1, PassQueue::Remote, 500).await;
+    assert_eq!(oldest().await, None, "none is due");
+    add_due(&ledger, 2, PassQueue::Local, 200).await;
+    let begun = add_due(&ledger, 3, PassQueue::Remote, 100).await;
+    assert_eq!(oldest().await, Some(at(100)));
+    lease_at(&ledger, PassQueue::Remote, 100)
+        .await
+        .expect("it is due");
+    assert_eq!(oldest().await, Some(at(200)), "a worker has the other");
+    ledger
+        .postpone(&begun, 1, at(900))
+        .await
+        .expect("a database");
+    assert_eq!(oldest().await, Some(at(100)), "it failed, and waits");
+}
+
 pub(super) async fn backlog_counts_passes_that_are_not_done(ledger: Ledger) {
     let counted = async || {
         let Backlog { waiting, leased } = ledger.backlog().await.expect("a database");

@@ -33,6 +33,7 @@ async fn frequent_lookups_use_their_indexes() {
         (leases, "lease_next", &["passes_to_do"][..]),
         (leases, "is_busy", &["passes_to_do"]),
         (leases, "next_due", &["passes_to_do"]),
+        (leases, "oldest_waiting", &["passes_to_do"]),
         (leases, "backlog", &["passes_to_do"]),
         (
             leases,
