@@ -62,7 +62,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "collector/domain",
         &[
-            &["spelling"],
+            &["spelling", "wrapping"],
             &["incident"],
             &["plan", "token", "trigger"],
             &["schema"],

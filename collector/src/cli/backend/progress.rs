@@ -28,6 +28,8 @@ pub(in crate::cli) struct CaptureDisplay {
     /// When the last plain lines were written.
     reported: Instant,
     running: Vec<CaptureProgress>,
+    /// True once captures of several incidents were running together.
+    has_several: bool,
 }
 
 impl CaptureDisplay {
@@ -37,6 +39,7 @@ impl CaptureDisplay {
             quiet,
             reported: Instant::now(),
             running: Vec::new(),
+            has_several: false,
         }
     }
 
@@ -75,12 +78,19 @@ impl CaptureDisplay {
             })
         };
         let ended: Vec<CaptureProgress> = self.running.clone();
+        self.has_several |= has_several_incidents(&ended);
         for capture in ended.iter().filter(|capture| !is_running(capture)) {
             self.line.clear();
+            let incident = capture.incident.as_ref().filter(|_| self.has_several);
+            let incident = incident.map_or(String::new(), |incident| format!("{incident}  "));
             let _ = writeln!(
                 io::stderr(),
                 "{}",
-                safe(&format!("{:<16} ended  {}", name(capture), amount(capture)))
+                safe(&format!(
+                    "{:<16} {incident}ended  {}",
+                    name(capture),
+                    amount(capture)
+                ))
             );
         }
     }
@@ -97,10 +107,7 @@ pub(in crate::cli) fn describe_progress(
     interrupt_hint: &str,
     now: Timestamp,
 ) -> String {
-    let mut incidents = captures.iter().map(|capture| &capture.incident);
-    let first = incidents.next();
-    // Captures of one incident need not repeat its id in each line.
-    let has_several = incidents.any(|incident| Some(incident) != first);
+    let has_several = has_several_incidents(captures);
     let mut lines: Vec<String> = captures
         .iter()
         .map(|capture| {
@@ -129,6 +136,13 @@ pub(in crate::cli) fn describe_progress(
         .map(|seconds| format!("deadline in {} · ", format_duration(seconds)));
     lines.push(format!("{}{interrupt_hint}", deadline.unwrap_or_default()));
     lines.join("\n")
+}
+
+/// Captures of one incident need not repeat its id in each line.
+fn has_several_incidents(captures: &[CaptureProgress]) -> bool {
+    let mut incidents = captures.iter().map(|capture| &capture.incident);
+    let first = incidents.next();
+    incidents.any(|incident| Some(incident) != first)
 }
 
 fn name(capture: &CaptureProgress) -> String {

@@ -124,7 +124,12 @@ impl Database {
                     // Looked at again: the folder may have become full only now.
                     Err(error) => Some(fault_of_folder().ok_or_else(|| match error {
                         DatabaseError::Statement { cause, .. } => fail(cause),
-                        error => error,
+                        DatabaseError::Url(_)
+                        | DatabaseError::Open { .. }
+                        | DatabaseError::Migrate(_)
+                        | DatabaseError::StorageFull { .. }
+                        | DatabaseError::ReadOnly { .. }
+                        | DatabaseError::Outage { .. } => error,
                     })?),
                 }
             }

@@ -255,8 +255,9 @@ impl Ledger {
                 Ok(workers.into_iter().collect())
             })
             .await?;
+        let ended = self.ended_lease();
         for dead in workers.iter().filter(|worker| own.is_known_dead(worker)) {
-            let update = &format!("UPDATE passes SET {} WHERE worker = $1", self.ended_lease());
+            let update = &format!("UPDATE passes SET {ended} WHERE worker = $1");
             self.db
                 .write_once::<_, LedgerError, _>(
                     "release the leases of a dead worker",

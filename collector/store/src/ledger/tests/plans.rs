@@ -19,6 +19,7 @@ fn statements(source: &str, function: &str) -> Vec<String> {
     sql.map(|text| {
         text.replace("{now}", "7")
             .replace("{skip}", "")
+            .replace("{ended}", "worker = NULL")
             .replace("{}", "7")
     })
     .collect()
