@@ -444,7 +444,8 @@ mod tests {
         let events = vec![requested(&[]), IncidentEvent::CaptureStopped {}];
         assert_eq!(missing(&rows, events, &[]), [stopped]);
         let nothing = (MissingKind::NeverAsked, "nothing to ask".to_owned());
-        assert_eq!(missing(&rows, vec![requested(&[])], &[]), [nothing.clone()]);
+        let of_first = missing(&rows, vec![requested(&[])], &[]);
+        assert_eq!(of_first, std::slice::from_ref(&nothing));
         // The stop came before this request.
         let second = [row(
             PassNumber::of_request(1).expect("a number"),
@@ -467,7 +468,7 @@ mod tests {
     #[test]
     fn pass_without_worker_is_cut_off_once_it_is_due() {
         let waiting = row(0, PassStage::Waiting);
-        let cut_off = missing(&[waiting.clone()], vec![requested(&[])], &[]);
+        let cut_off = missing(std::slice::from_ref(&waiting), vec![requested(&[])], &[]);
         assert_eq!(cut_off[0].0, MissingKind::CutOff);
         let later = PassRow {
             due_at: at(300),
