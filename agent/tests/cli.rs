@@ -268,7 +268,7 @@ fn seals_a_file_and_a_folder_and_prints_a_receipt() {
 
     let key = fs::read_to_string(text(&receipt, "publicKey")).expect("the public half");
     let key = PublicKey::from_pem(&key).expect("a public key");
-    assert_eq!(text(&receipt, "keyId"), key.id().to_string());
+    assert_eq!(text(&receipt, "keyId"), key.id().fingerprint().to_string());
     assert_eq!(predicate(&receipt)["stream"]["seq"], 0);
     let mode = |path: &Path| fs::metadata(path).expect("a file").permissions().mode() & 0o777;
     assert_eq!(mode(&workspace.path("key/agent.key")), 0o600);

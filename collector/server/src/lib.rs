@@ -39,7 +39,7 @@ use std::sync::Arc;
 use axum::middleware::from_fn_with_state;
 use axum::{Extension, Router};
 
-pub use listener::{Listener, ListenerSettings, ServeError};
+pub use listener::{Listener, ListenerSettings, ServeError, check_listen};
 pub use oidc::OidcError;
 pub use state::ServerState;
 

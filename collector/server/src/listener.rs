@@ -97,6 +97,19 @@ struct SharedSettings {
     drain_seconds_max: AtomicU64,
 }
 
+/// Checks that `config` does not listen on other machines' addresses without TLS, before anything is
+/// bound. `allow_insecure` permits it.
+///
+/// # Errors
+/// [`ServeError::Insecure`].
+pub fn check_listen(config: &ServeConfig, allow_insecure: bool) -> Result<(), ServeError> {
+    let address = config.listen;
+    if config.tls.is_none() && !address.ip().is_loopback() && !allow_insecure {
+        return Err(ServeError::Insecure(address));
+    }
+    Ok(())
+}
+
 impl Listener {
     /// Binds the address of `config`. `allow_insecure` permits plain HTTP on addresses other than
     /// loopback.
@@ -105,9 +118,7 @@ impl Listener {
     /// See [`ServeError`].
     pub async fn bind(config: &ServeConfig, allow_insecure: bool) -> Result<Self, ServeError> {
         let address = config.listen;
-        if config.tls.is_none() && !address.ip().is_loopback() && !allow_insecure {
-            return Err(ServeError::Insecure(address));
-        }
+        check_listen(config, allow_insecure)?;
         let settings = ListenerSettings(Arc::new(SharedSettings {
             tls: RwLock::default(),
             slots: ConnectionSlots::new(0, 0),

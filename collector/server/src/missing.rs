@@ -7,8 +7,8 @@ use evidence_format::time::Timestamp;
 
 use api::{MissingEvidence, MissingKind};
 use domain::incident::{
-    BundleCoverage, CaptureRequest, IncidentEvent, JournalEntry, PassNumber, UnavailableReason,
-    UnavailableSource,
+    BundleCoverage, CaptureRequest, IncidentEvent, JournalEntry, PassNumber, PivotKind,
+    UnavailableReason, UnavailableSource,
 };
 use domain::plan::CapturePlan;
 use pipeline::ATTACHMENT_SOURCE;
@@ -57,10 +57,55 @@ pub(crate) fn missing_evidence(
         };
         missing.extend(pass.list(rows, bundles, now));
     }
+    for number in 1..=requests.len() {
+        missing.extend(not_searched(rows, number as u32));
+    }
     missing.retain(|missing| !is_made_up_for(missing, &requests));
     missing.sort_by(|a, b| (a.request, a.kind, &a.source).cmp(&(b.request, b.kind, &b.source)));
     missing.dedup();
     missing
+}
+
+/// The pivots that no pass of a request can filter by. The wide steps have their events all the
+/// same, so far as a wide step exists.
+fn not_searched(rows: &[PassRow], number: u32) -> Vec<MissingEvidence> {
+    let plans = rows
+        .iter()
+        .filter(|row| row.key.source != ATTACHMENT_SOURCE)
+        .filter(|row| PassNumber::of(row.key.pass).request + 1 == number)
+        .filter_map(stored_plan);
+    // Each pass has a plan of its own: one that can filter by the pivot is enough.
+    let unused = plans.map(|plan| plan.pivots_unused);
+    let unused = unused.reduce(|mut all, own| {
+        all.retain(|pivot| own.contains(pivot));
+        all
+    });
+    let unused = unused.unwrap_or_default().into_iter();
+    unused
+        .map(|pivot| MissingEvidence {
+            source: pivot.to_string(),
+            request: number,
+            kind: MissingKind::NotSearched,
+            reason: not_searched_reason(pivot.kind()),
+            // What was captured is not less for it.
+            is_loss: false,
+        })
+        .collect()
+}
+
+fn not_searched_reason(kind: PivotKind) -> String {
+    let able = sources::ALL.iter().filter(|source| {
+        let mut offers = source.offers().iter();
+        offers.any(|offer| offer.pivots.contains(&kind))
+    });
+    let able: Vec<&str> = able.map(|source| source.name()).collect();
+    if able.is_empty() {
+        return "no source of this version can filter by it".to_owned();
+    }
+    format!(
+        "no source of this capture can filter by it; those that can: {}",
+        able.join(", ")
+    )
 }
 
 /// True if a later request captured the whole source again: what is missing of that one counts.
@@ -212,6 +257,13 @@ impl MissingOfPass<'_> {
                     missing.extend(self.of_bundle(bundle, rows));
                 }
                 missing
+            }
+            PassState::Capturing if self.row.retry_at.is_some_and(|at| at > now) => {
+                // The journal has the failure; until it is tried again, nothing is captured.
+                let error =
+                    last_error(self.row, self.entries).unwrap_or_else(|| "failed".to_owned());
+                let reason = format!("{error}; it is tried again");
+                vec![self.missing(MissingKind::Failed, reason, true)]
             }
             PassState::Capturing => match self.row.cut_off_at(now) {
                 Some(_) => vec![self.missing(

@@ -29,6 +29,7 @@ fn config(address: SocketAddr, bucket: &str, who: &str) -> BlobsConfig {
         access_key_id: Some(who.to_owned()),
         secret_access_key: Some(Secret::new(SECRET)),
         request_seconds_max: NonZeroU32::new(2),
+        cache_bytes_max: None,
     };
     BlobsConfig {
         location: format!("s3://{bucket}/some/prefix"),

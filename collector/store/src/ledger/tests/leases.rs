@@ -105,6 +105,14 @@ pub(super) async fn pass_due_later_is_not_leased(ledger: Ledger) {
     assert_eq!((&leased.key, leased.began_at), (&key, Some(at(100))));
     assert_eq!(leased, row(&ledger, &key).await);
     ledger.release_lease(&key, 1).await.expect("a database");
+    // People see when it was left, and not when it began.
+    let now = platform::clock::now();
+    let left_at = row(&ledger, &key).await.cut_off_at(now);
+    let ago = left_at.map(|at| now.unix_nanoseconds() - at.unix_nanoseconds());
+    assert!(
+        ago.is_some_and(|ago| ago.abs() < 10_000_000_000),
+        "{left_at:?}"
+    );
     let again = lease_at(&ledger, PassQueue::Remote, 200)
         .await
         .expect("it is due");
