@@ -392,6 +392,27 @@ fn rejects_a_key_that_others_can_read() {
 }
 
 #[test]
+fn key_prints_the_fingerprint_that_receipts_name() {
+    let workspace = Workspace::new();
+    let key = workspace.path("key/agent.key");
+    let show = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_exhibit-agent"));
+        command.arg("key").args(options).arg("--key").arg(&key);
+        let output = command.output().expect("the program");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("a text")
+    };
+    let json: Value = serde_json::from_str(&show(&["--json"])).expect("JSON");
+    let fingerprint = json["fingerprint"].as_str().expect("a fingerprint");
+    let public = json["publicKey"].as_str().expect("a path");
+    assert!(Path::new(public).is_file(), "{public}");
+    assert_eq!(show(&[]), format!("{fingerprint}  {public}\n"));
+    let file = workspace.write("a.txt", b"a");
+    let receipt = workspace.receipt(&["seal", "--dir"], &[&file]);
+    assert_eq!(receipt["keyId"], json["fingerprint"]);
+}
+
+#[test]
 fn concurrent_runs_share_one_key_and_one_stream() {
     let workspace = Workspace::new();
     let file = workspace.write("a.txt", b"a");

@@ -48,7 +48,7 @@ fn capture_that_sealed_nothing_fails_and_says_why() {
     let said = unwrapped(&text);
     for expected in [
         "nothing was sealed",
-        "not captured github not configured: its section of the configuration names no instance",
+        "not captured github not configured: its section of the configuration names nothing to capture",
         "try: exhibit sources check",
     ] {
         assert!(said.contains(expected), "{text}");

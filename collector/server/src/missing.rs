@@ -496,10 +496,8 @@ mod tests {
         let events = vec![requested(&[]), IncidentEvent::CaptureStopped {}];
         assert_eq!(missing(&rows, events, &[]), [stopped]);
         let nothing = (MissingKind::NeverAsked, "nothing to ask".to_owned());
-        assert_eq!(
-            missing(&rows, vec![requested(&[])], &[]),
-            std::slice::from_ref(&nothing)
-        );
+        let of_first = missing(&rows, vec![requested(&[])], &[]);
+        assert_eq!(of_first, std::slice::from_ref(&nothing));
         // The stop came before this request.
         let second = [row(
             PassNumber::of_request(1).expect("a number"),

@@ -100,14 +100,19 @@ fn title<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> Option<String> {
     })
 }
 
+/// The labels that hold a severity, the usual ones first.
+const SEVERITY_LABELS: [&str; 5] = ["severity", "priority", "criticality", "urgency", "level"];
+
 /// The sender's word for the severity of an alert. One without a word has the configured default,
 /// beside other alerts as well as alone.
 fn severity(group: JsonNode<'_>, alert: JsonNode<'_>) -> Option<String> {
-    ["/labels/severity", "/labels/priority"]
-        .into_iter()
-        .find_map(|label| alert.text_or_number(label))
-        // Some senders leave out of an alert what all alerts share.
-        .or_else(|| group.text_or_number("/commonLabels/severity"))
+    // Some senders leave out of an alert what all alerts share.
+    severity_label(alert.at("/labels")).or_else(|| severity_label(group.at("/commonLabels")))
+}
+
+fn severity_label(labels: JsonNode<'_>) -> Option<String> {
+    let mut values = SEVERITY_LABELS.iter();
+    values.find_map(|label| labels.member(label).text_or_number(""))
 }
 
 fn incident_fields<'g>(
@@ -147,7 +152,7 @@ fn incident_fields<'g>(
     IncidentFields {
         title,
         // A group that lists no firing alert has only its common labels.
-        severity: worst_severity.unwrap_or_else(|| group.text_or_number("/commonLabels/severity")),
+        severity: worst_severity.unwrap_or_else(|| severity_label(group.at("/commonLabels"))),
         systems: systems.collect(),
         impact: group
             .text("/commonAnnotations/description")
@@ -340,9 +345,14 @@ mod tests {
             .as_object_mut()
             .expect("labels")
             .remove("severity");
-        let trigger = declared("k", &[info, unknown]);
+        let trigger = declared("k", &[info, unknown.clone()]);
         assert_eq!(trigger.severity, alone);
         assert_eq!(trigger.title.as_str(), "Unknown, and 1 more alert");
+        for (label, value) in [("level", json!("critical")), ("priority", json!(1.0))] {
+            unknown["labels"] = json!({"alertname": "Leak", label: value});
+            let severity = declared("k", std::slice::from_ref(&unknown)).severity;
+            assert_eq!(severity, Severity::Sev1, "{label}");
+        }
     }
 
     #[test]

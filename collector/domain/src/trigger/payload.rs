@@ -59,7 +59,13 @@ impl<'v> JsonNode<'v> {
     /// The text or whole number at `pointer`, as text: some vendors send `"P3"` or `3` for the same
     /// priority.
     pub(super) fn text_or_number(self, pointer: &str) -> Option<String> {
-        let number = self.at(pointer).0.as_u64().map(|number| number.to_string());
+        let value = self.at(pointer).0;
+        let number = value.as_u64().map(|number| number.to_string());
+        // Programs without whole numbers write `1.0`.
+        let number = number.or_else(|| {
+            let number = value.as_f64()?;
+            (number >= 0.0 && number.fract() == 0.0).then(|| format!("{number:.0}"))
+        });
         self.text(pointer).map(str::to_owned).or(number)
     }
 
