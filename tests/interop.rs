@@ -260,6 +260,53 @@ fn second_verifier_agrees_on_every_vector() {
     assert!(said.trim_end().ends_with(" 0 failed"), "{said}");
 }
 
+/// Where it says something else than SPEC.md is listed in `verify-sh-accepts.txt`.
+#[test]
+fn auditors_procedure_agrees_on_vectors() {
+    if quick() {
+        return;
+    }
+    let vectors = root().join("evidence-format/vectors");
+    let said = run_ok(
+        Command::new(python())
+            .arg("-B")
+            .arg(interop("run_verify_sh.py"))
+            .arg(vectors),
+    );
+    assert!(said.trim_end().ends_with(" 0 failed"), "{said}");
+}
+
+/// `tests/interop/check-bundle.mjs` was written from SPEC.md alone, too.
+#[test]
+fn javascript_checker_agrees_on_vectors_in_its_scope() {
+    if quick() {
+        return;
+    }
+    let vectors = root().join("evidence-format/vectors");
+    let said = run_ok(
+        Command::new("node")
+            .arg(interop("run_check_bundle.mjs"))
+            .arg(vectors),
+    );
+    assert!(said.trim_end().ends_with(" 0 failed"), "{said}");
+}
+
+/// Re-signs, grafts, reorders, smuggles and lies about counts, for two minutes.
+#[test]
+fn verifiers_agree_on_mutants() {
+    if quick() {
+        return;
+    }
+    let said = run_ok(
+        Command::new(python())
+            .arg("-B")
+            .arg(interop("mutate.py"))
+            .args(["--seconds", "120", "--audit"])
+            .arg(tests::program("exhibit-audit")),
+    );
+    assert!(said.trim_end().ends_with(" 0 unexpected"), "{said}");
+}
+
 #[test]
 fn second_verifier_accepts_a_real_capture() {
     if quick() {

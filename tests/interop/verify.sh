@@ -5,8 +5,8 @@
 #
 # Needs bash, coreutils, awk, find, tar, jq, zstd and openssl 3. Exit code 0: all checks pass; 1: a check fails, and standard error has
 # the reason; 4: all is sound, and the bundle itself says that something is missing or may be. Get PUB.pem from a source other than the bundle: a bundle cannot vouch for itself.
-# Where it says ok to what SPEC.md calls invalid is listed in verify-sh-accepts.txt: header fields of a tar, the form of frames, of segment
-# lists and of WARC records, and spellings of numbers, times and texts.
+# Where it says ok to what SPEC.md calls invalid is listed in verify-sh-accepts.txt: mostly the form of zstd frames and of segment lists.
+# Large bundles take time, so standard error names each item when its check begins.
 # Not checked: the time of signing, the log, earlier bundles of the stream, and the meaning of the WARC records in an item.
 set -euo pipefail
 export LC_ALL=C TZ=UTC # counts bytes, not characters, and prints names without terminal escapes
@@ -52,7 +52,8 @@ if [[ -f $1 ]]; then
   awk '!/^-/ { exit 1 }' "$work/members" || die "the tar has a member that is not a plain file"
   awk '$1 != "-r--r--r--" || $2 != "0/0" || $4 != "1970-01-01" { exit 1 }' "$work/members" || die "the tar has a member with another mode, owner or time"
   awk -v max="$(stat -L -c %s "$1")" '{ sum += $3 } END { exit sum > max }' "$work/members" || die "the tar's members are larger than the tar"
-  tar --list --absolute-names --force-local --file "$1" | sort > "$work/names"
+  tar --list --absolute-names --force-local --file "$1" > "$work/order"
+  sort "$work/order" > "$work/names"
   ! grep -vxE 'oci-layout|index\.json|blobs/sha256/[0-9a-f]{64}' "$work/names" > "$work/odd" \
     || die "the tar has a member named $(head -n 1 "$work/odd")"
   [[ -z $(uniq -d "$work/names") ]] || die "the tar has a member twice"
@@ -62,6 +63,25 @@ if [[ -f $1 ]]; then
   awk -v size="$(stat -L -c %s "$1")" '{ sum += 512 + int(($3 + 511) / 512) * 512 + ($3 >= 2 ^ 33 ? 1024 : 0) } END { exit sum + 1024 != size }' \
     "$work/members" || die "the tar has more or fewer bytes than its files take"
   tail -c 1024 "$1" | cmp -s - <(head -c 1024 /dev/zero) || die "the tar does not end in zeros"
+  # Each header has one spelling, and contents are padded with zeros. (A header before a file of 8 GiB or more is not looked at.)
+  awk -v headers="$work/headers" '
+    function put(text, width) { out = out text; for (i = length(text); i < width; i++) out = out "@" } # "@" stands for a zero byte
+    BEGIN { for (i = 1; i < 127; i++) code[sprintf("%c", i)] = i; code["@"] = 0 }
+    { size = $3; out = ""; put($6, 100); put("0000444", 8); put("0000000", 8); put("0000000", 8)
+      put(sprintf("%011o", size < 2 ^ 33 ? size : 0), 12); put("00000000000", 12); tail = out
+      out = "0"; put("", 100); put("ustar@00", 255); sum = 8 * 32
+      for (i = 1; i <= length(tail); i++) sum += code[substr(tail, i, 1)]
+      for (i = 1; i <= length(out); i++) sum += code[substr(out, i, 1)]
+      printf "%s%06o@ %s", tail, sum, out > headers
+      at += size < 2 ^ 33 ? 0 : 1024
+      printf "%.0f %.0f %.0f\n", at, at + 512 + size, (512 - size % 512) % 512
+      at += 512 + size + (512 - size % 512) % 512 }' "$work/members" > "$work/places"
+  tr @ '\0' < "$work/headers" > "$work/headers.bin"
+  n=0
+  while read -r at end padding; do
+    cmp -s -n 512 -i "$at:$((n++ * 512))" "$1" "$work/headers.bin" || die "the tar has a header that is not spelt as it must be"
+    [[ $padding -eq 0 ]] || cmp -s -n "$padding" -i "$end:0" "$1" /dev/zero || die "the tar has something between two files"
+  done < "$work/places"
   mkdir "$work/bundle"
   tar --extract --force-local --file "$1" --directory "$work/bundle" --no-same-owner --no-same-permissions
   cd "$work/bundle"
@@ -74,6 +94,7 @@ else
 fi
 [[ -f oci-layout && -f index.json && -d blobs/sha256 ]] || die "this is not an OCI image layout"
 # This file need not be canonical: skopeo writes a blank into it.
+[[ $(stat -c %s oci-layout) -le 64 ]] || die "oci-layout is too long"
 holds oci-layout '. == {"imageLayoutVersion": "1.0.0"}' || die "oci-layout is not that of version 1.0.0"
 
 # 3. The name of every blob is the SHA-256 of its bytes. From here on, a digest identifies its bytes.
@@ -84,28 +105,56 @@ sha256sum --check --strict --quiet "$work/sums" > "$work/bad" 2> /dev/null || di
 # comes from its own bytes. The attestation is the manifest whose subject is the bundle.
 holds index.json '(keys - ["mediaType"]) == ["manifests", "schemaVersion"] and .schemaVersion == 2 and (.manifests | type == "array" and length <= 64)
   and all(.manifests[]; keys - ["annotations", "artifactType"] == ["digest", "mediaType", "size"]
-    and .mediaType == "application/vnd.oci.image.manifest.v1+json")' || die "index.json is not an OCI index"
+    and .mediaType == "application/vnd.oci.image.manifest.v1+json"
+    and ((has("annotations") | not) or (.annotations | keys == ["org.opencontainers.image.ref.name"] and all(.[]; type == "string"))))
+  and ((has("mediaType") | not) or .mediaType == "application/vnd.oci.image.index.v1+json")
+  and ([.manifests[].digest] | length == (unique | length))' && [[ $(tail -c 1 index.json) == "}" ]] || die "index.json is not an OCI index"
 bundles=() attestations=()
-jq -r '[.manifests[].digest] | unique[]' index.json > "$work/manifests"
+jq -r '.manifests[].digest' index.json > "$work/manifests"
 while read -r digest; do
   file=$(blob "$digest")
-  holds "$file" '(.config.digest | type == "string") and all(.layers[]; .digest | type == "string")' || die "$digest is not an OCI manifest"
+  holds "$file" '
+    def descriptor: keys - ["annotations", "artifactType"] == ["digest", "mediaType", "size"] and all(.digest, .mediaType; type == "string")
+      and (.annotations | . == null or (type == "object" and length <= 16 and all(.[]; type == "string")));
+    keys - ["subject"] == ["artifactType", "config", "layers", "mediaType", "schemaVersion"] and .schemaVersion == 2
+    and .mediaType == "application/vnd.oci.image.manifest.v1+json" and all(.config, .layers[]; descriptor)' || die "$digest is not an OCI manifest"
   # Everything that a listed manifest refers to is expected; see step 5.
   jq -r --arg self "$digest" '$self, .config.digest, .layers[].digest' "$file" >> "$work/listed"
-  case $(jq -r .artifactType "$file") in
-    application/vnd.exhibit.bundle.v1) bundles+=("$digest") ;;
-    application/vnd.dev.sigstore.bundle.v0.3+json) attestations+=("$digest") ;;
+  kind=$(jq -r .artifactType "$file") called=
+  case $kind in
+    application/vnd.exhibit.bundle.v1) bundles+=("$digest") called=bundle ;;
+    application/vnd.dev.sigstore.bundle.v0.3+json) attestations+=("$digest") called=attestation ;;
     *) # Its blobs must be there, with their sizes. What is in them counts for nothing: a public key counts only if you gave it.
       jq -r '.config, .layers[] | "\(.digest) \(.size)"' "$file" >> "$work/descriptors"
-      [[ $(jq -r .artifactType "$file") == application/vnd.exhibit.public-key.v1 ]] ||
+      [[ $kind == application/vnd.exhibit.public-key.v1 ]] ||
         note "manifest $digest is of a kind that is not checked here, and nobody has signed it" ;;
   esac
+  holds index.json '.manifests[] | select(.digest == $digest) | ((has("artifactType") | not) or .artifactType == $kind)
+    and ($called == "" or (has("annotations") | not) or .annotations["org.opencontainers.image.ref.name"] == $called)' \
+    --arg digest "$digest" --arg kind "$kind" --arg called "$called" || die "index.json does not say what $digest is"
 done < "$work/manifests"
 [[ ${#bundles[@]} -eq 1 ]] || die "${#bundles[@]} bundles in index.json instead of one"
 [[ ${#attestations[@]} -ge 1 ]] || die "no attestation in index.json"
 id=${bundles[0]}
 manifest=$(blob "$id")
 canonical "$manifest" "the bundle's manifest"
+holds "$manifest" 'has("subject") | not' || die "the bundle's manifest refers to another"
+jq -r '.config.digest, .layers[].digest' "$manifest" > "$work/own"
+cat "$work/manifests" "$work/own" > "$work/taken"
+while read -r digest; do
+  [[ $digest != "$id" ]] || continue
+  file=$(blob "$digest")
+  holds "$file" '.subject == {$digest, "mediaType": "application/vnd.oci.image.manifest.v1+json", "size": ($size | tonumber)}' \
+    --arg digest "$id" --arg size "$(stat -c %s "$manifest")" || die "$digest does not refer to the bundle"
+  jq -r '.config.digest, .layers[].digest' "$file" >> "$work/theirs"
+  jq -r '.config, .layers[] | "\(.digest) \(.size)"' "$file" >> "$work/descriptors"
+done < "$work/manifests"
+! grep -qxFf "$work/taken" "$work/theirs" || die "a manifest that refers to the bundle points to what belongs to the bundle"
+# In a tar, files stand in one order: what is listed first comes first.
+if [[ -f $work/order ]]; then
+  { printf '%s\n' oci-layout index.json; cat "$work/manifests" "$work/theirs" "$work/own" | sed 's/^sha256:/blobs\/sha256\//'; } \
+    | awk '!seen[$0]++' | cmp -s - "$work/order" || die "the tar's files are not in their order, or one is missing"
+fi
 
 # 5. There are no files that index.json does not lead to.
 sed 's/^sha256://' "$work/listed" | sort -u > "$work/expected"
@@ -118,11 +167,11 @@ verify_attestation() {
   local attestation sigstore part type=application/vnd.in-toto+json
   attestation=$(blob "$1")
   canonical "$attestation" "the attestation's manifest"
-  holds "$attestation" '.subject.digest == $id and (.layers | length == 1)' --arg id "$id" || die "the attestation is not about $id"
-  jq -r '.config, .layers[] | "\(.digest) \(.size)"' "$attestation" >> "$work/descriptors"
+  holds "$attestation" '.layers | length == 1 and (.[0] | keys == ["digest", "mediaType", "size"])' || die "the attestation has not one layer"
   sigstore=$(blob "$(json "$attestation" '.layers[0].digest')")
   canonical "$sigstore" "the sigstore bundle"
-  holds "$sigstore" '.mediaType == "application/vnd.dev.sigstore.bundle.v0.3+json" and .verificationMaterial.tlogEntries == []' \
+  holds "$sigstore" '.mediaType == "application/vnd.dev.sigstore.bundle.v0.3+json" and .verificationMaterial.tlogEntries == []
+    and (.verificationMaterial.timestampVerificationData.rfc3161Timestamps | length <= 16)' \
     || die "not a sigstore bundle v0.3 without log entries"
   holds "$sigstore" '.dsseEnvelope.payloadType == "application/vnd.in-toto+json" and (.dsseEnvelope.signatures | length == 1)' \
     || die "not one signature over an in-toto statement"
@@ -141,28 +190,44 @@ verify_attestation() {
   # The signature covers DSSE's pre-authentication encoding: the type and the payload, each preceded by its length in bytes.
   { printf 'DSSEv1 %d %s %d ' "${#type}" "$type" "$(stat -c %s "$work/payload")"; cat "$work/payload"; } > "$work/signed"
   [[ $(stat -c %s "$work/signed") -le 4095 ]] || die "the statement is too long"
+  # OpenSSL takes an R of small order (RFC 8032 does not say no); whoever has the key could change what it signed.
+  part=$(head -c 32 "$work/sig" | hex)
+  case $(printf '%s%02X' "${part:0:62}" $((16#${part:62:2} & 127))) in
+    0[01]$(printf '%062d' 0) | E[CDE]FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF7F | \
+    C7176A703D4DD84FBA3C0B760D10670F2A2053FA2C39CCC64EC7FD7792AC037A | 26E8958FC2B227B045C3F489F2EF98F0D5DFAC05D3C63339B13802886D53FC05)
+      note "attestation $1 names the given key, and its signature is degenerate"
+      return 1 ;;
+  esac
   if ! openssl pkeyutl -verify -rawin -pubin -inkey "$work/key.pem" -in "$work/signed" -sigfile "$work/sig" > /dev/null 2>&1; then
     note "attestation $1 names the given key, and its signature does not verify"
     return 1
   fi
 }
+# 7. The signed statement: this manifest, and so everything that it names by digest, was captured. `check_statement` says what is wrong with it.
+check_statement() {
+  canonical "$work/payload" "the statement"
+  holds "$work/payload" '._type == "https://in-toto.io/Statement/v1" and .predicateType == "urn:exhibit:capture:v1"
+    and keys == ["_type", "predicate", "predicateType", "subject"]' || die "the statement is not that of a capture"
+  holds "$work/payload" '.predicate | keys == ["incident", "role", "signedAt", "stream"] and .role == "collector"
+    and (.stream | keys == ["id", "prev", "seq"] and (.prev == null) == (.seq == 0))' || die "the statement is malformed"
+  holds "$work/payload" '.subject == [{"digest": {"sha256": $hex}, "name": "bundle"}]' --arg hex "${id#sha256:}" \
+    || die "the statement is about another bundle"
+  holds "$work/payload" '.predicate.incident == $c[0].incident' --slurpfile c "$(blob "$(json "$manifest" .config.digest)")" \
+    || die "statement and config name different incidents"
+}
 rm -f "$work/statement"
+wrong="no signature by the given key, $key_id"
 for attestation in "${attestations[@]}"; do
   verify_attestation "$attestation" || continue
+  if ! said=$(check_statement 2>&1); then
+    wrong=${said#verify.sh: }
+    continue
+  fi
   # Whoever passes the bundle on could leave out one of two statements: neither can be believed.
   [[ ! -f $work/statement ]] || cmp -s "$work/payload" "$work/statement" || die "the key has signed two different statements about this bundle"
   mv "$work/payload" "$work/statement"
 done
-[[ -f $work/statement ]] || die "no signature by the given key, $key_id"
-
-# 7. The signed statement: this manifest, and so everything that it names by digest, was captured.
-canonical "$work/statement" "the statement"
-holds "$work/statement" '._type == "https://in-toto.io/Statement/v1" and .predicateType == "urn:exhibit:capture:v1"
-  and keys == ["_type", "predicate", "predicateType", "subject"]' || die "the statement is not that of a capture"
-holds "$work/statement" '.subject == [{"digest": {"sha256": $hex}, "name": "bundle"}]' --arg hex "${id#sha256:}" \
-  || die "the statement is about another bundle"
-holds "$work/statement" '.predicate | keys == ["incident", "role", "signedAt", "stream"] and .role == "collector"
-  and (.stream | keys == ["id", "prev", "seq"] and (.prev == null) == (.seq == 0))' || die "the statement is malformed"
+[[ -f $work/statement ]] || die "$wrong"
 
 # 8. Every blob that these manifests name exists and has the stated size.
 jq -r '.config, .layers[] | "\(.digest) \(.size)"' "$manifest" >> "$work/descriptors"
@@ -177,18 +242,29 @@ config=$(blob "$(json "$manifest" .config.digest)")
 canonical "$config" "the config"
 holds "$config" '.version == 1' || die "the config is of another version"
 holds "$config" '
-  def window: . == null or (keys == ["from", "until"] and (.from | rtrimstr("Z")) <= (.until | rtrimstr("Z")));
-  def short: type == "string" and utf8bytelength <= 4096;
-  keys == ["clock", "collector", "disclosureKey", "examined", "incident", "items", "plan", "supplements", "version", "window"]
-  and (.window | window) and (.clock | length >= 1 and length <= 64)
-  and (.collector | keys == ["binary", "boot", "commit", "host", "identity", "kernel", "name", "version"])
+  def time: type == "string" and test("\\A(?!0000|9999)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\\.[0-9]{0,8}[1-9])?Z\\z");
+  def at: rtrimstr("Z"); # times compare as texts do, without the Z
+  def window: . == null or (keys == ["from", "until"] and all(.[]; time) and (.from | at) <= (.until | at));
+  def digest: type == "string" and test("\\Asha256:[0-9a-f]{64}\\z");
+  all(.. | strings; utf8bytelength <= 4096)
+  and all(paths(numbers) as $p | {value: getpath($p), name: ($p[-1] | tostring)}; .value == (.value | floor) and (.value | fabs) < 9007199254740992
+    and (.value >= 0 or (.name | startswith("offsetMilliseconds"))))
+  and keys == ["clock", "collector", "disclosureKey", "examined", "incident", "items", "plan", "supplements", "version", "window"]
+  and (.window | window) and (.supplements | . == null or digest)
+  and (.clock | length >= 1 and length <= 64 and all(.[]; keys == ["bootNanoseconds", "event", "utc"] and (.utc | time)))
+  and (.collector | keys == ["binary", "boot", "commit", "host", "identity", "kernel", "name", "version"] and (.binary | . == null or digest))
+  and (.examined | . == null or (keys == ["host", "machineId", "os", "root"] and (.root | type == "string")))
   and (.plan | keys == ["deadlineSeconds", "steps"]) and ([.plan.steps[].item] | length == (unique | length))
   and all(.items[]; keys == ["bytes", "coverage", "layer", "leaves", "name", "records", "redactions", "root", "segments", "source"]
-    and (.name | test("^[a-z0-9][a-z0-9._-]{0,127}$")) and .records <= .leaves and .leaves <= .bytes and .bytes <= 17592186044416
-    and (.source | keys == ["account", "api", "clock", "identity", "provider", "region"])
-    and all(.redactions[]; keys == ["count", "what"] and .count >= 1)
+    and (.name | test("\\A[a-z0-9][a-z0-9._-]{0,127}\\z")) and .records <= .leaves and .leaves <= .bytes and .bytes <= 17592186044416
+    and (.source | keys == ["account", "api", "clock", "identity", "provider", "region"]
+      and (.clock | . == null or (.samples >= 1 and .offsetMillisecondsMin <= .offsetMillisecondsMax)))
+    and (.redactions | length <= 64 and ([.[].what] | length == (unique | length)) and all(.[]; keys == ["count", "what"] and .count >= 1))
     and (.coverage | keys == ["asked", "attempts", "declared", "duplicates", "effective", "ended", "events", "first", "gaps", "last", "pages", "provisionalUntil"]
-      and (.asked | window) and (.effective | window)
+      and (.asked | window) and (.effective | window) and all(.first, .last, .provisionalUntil; . == null or time)
+      and (.effective == null or (.asked != null and (.asked.from | at) <= (.effective.from | at) and (.effective.until | at) <= (.asked.until | at)))
+      and (.first == null or .last == null or (.first | at) <= (.last | at))
+      and (.events == null or (.duplicates <= .events and (.pages > 0 or .events == 0))) and (.attempts == 0 or .pages <= .attempts)
       and ([.gaps[].reason] | length == (unique | length))
       and all(.gaps[]; .count >= 1 and (.examples | length <= 16) and (.examples | length) <= .count)))' || die "the config is malformed"
 holds "$config" '[$m[0].layers[] | .annotations["org.opencontainers.image.title"] + " " + .mediaType]
@@ -201,7 +277,6 @@ holds "$config" 'all(.items[]; (.name | type == "string")
 holds "$config" '[.items[].name] | length == (unique | length)' || die "two items have one name"
 holds "$config" '([.disclosureKey, .items[].segments, .items[].layer] | unique) == ($m[0].layers | map(.digest) | unique)' --slurpfile m "$manifest" \
   || die "the manifest's layers are not what the config names"
-holds "$config" '.incident == $s[0].predicate.incident' --slurpfile s "$work/statement" || die "statement and config name different incidents"
 disclosure_key=$(blob "$(json "$config" .disclosureKey)")
 [[ $(stat -c %s "$disclosure_key") -eq 32 ]] || die "the disclosure key does not have 32 bytes"
 disclosure_key=$(hex < "$disclosure_key")
@@ -239,17 +314,47 @@ record_tree() {
   printf %s "${level[0]-$(sha256 < /dev/null)}"
 }
 
+# Walks the WARC records on standard input, and prints the value of each Exhibit-Gap. Lines end in LF here, so a block of n bytes is as
+# many lines as take n bytes; the last of them has, behind the block, the CR of the first of two empty lines.
+gaps_of() {
+  awk '
+    function bad(what) { print what > "/dev/stderr"; failed = 1; exit 1 }
+    state == "block" && length($0) + 1 <= left { left -= length($0) + 1; next }
+    state == "block" { if (length($0) != left + 1 || substr($0, left + 1) != "\r") bad("a block does not end where it says"); state = "end"; next }
+    state == "end" { if ($0 != "\r") bad("a record does not end in two empty lines"); state = ""; next }
+    state == "" { if ($0 != "WARC/1.1\r") bad("not a WARC record"); state = "header"; head = 10; split("", fields); next }
+    (head += length($0) + 1) > 65536 { bad("a header is too long") }
+    $0 == "\r" {
+      if (!("warc-type" in fields && "warc-record-id" in fields && "warc-date" in fields && "content-length" in fields)) bad("a field is missing")
+      left = fields["content-length"]
+      if (left !~ /^(0|[1-9][0-9]*)$/ || length(left) > 15) bad("the length of a block is malformed")
+      left += 0 # a number, so that it is not compared as text
+      if ("exhibit-gap" in fields) print fields["exhibit-gap"]
+      state = "block"; next }
+    { colon = index($0, ": "); name = tolower(substr($0, 1, colon - 1)); value = substr($0, colon + 2, length($0) - colon - 2)
+      if (!colon || name !~ /^[a-z0-9-]+$/ || name in fields || value ~ /^ | $|[\001-\037\177]/ || substr($0, length($0)) != "\r") bad("a header field is malformed")
+      fields[name] = value }
+    END { if (!failed && state != "") bad("the last record is cut off"); exit failed }'
+}
+
 # 10. Each item.
+: > "$work/missing"
 item_count=$(json "$config" '.items | length')
 for ((n = 0; n < item_count; n++)); do
   name=$(json "$config" ".items[$n].name")
   bytes=$(json "$config" ".items[$n].bytes")
+  [[ $item_count -lt 2 ]] || note "item $((n + 1)) of $item_count, ${name@Q}: $bytes bytes"
   records=$(json "$config" ".items[$n].records")
   item=$(blob "$(json "$config" ".items[$n].layer")")
   segments=$(blob "$(json "$config" ".items[$n].segments")")
   # It decompresses to the number of bytes in the config. Reading stops one byte later, which detects a larger item and stops bombs.
   found=$(zstd -dcq "$item" 2> /dev/null | head -c $((bytes + 1)) | wc -c) || die "item ${name@Q} is damaged, or larger than $bytes bytes"
   [[ $found -eq $bytes ]] || die "item ${name@Q} decompresses to $found bytes, not to $bytes"
+  # It is a WARC file, and its coverage counts what its records say is missing.
+  zstd -dcq "$item" | gaps_of > "$work/gaps" 2> "$work/bad" || die "item ${name@Q} is not a WARC file: $(head -n 1 "$work/bad")"
+  jq -Rac --slurpfile c "$config" --argjson n "$n" -n '[inputs] | group_by(.)[] | {reason: .[0], found: length} as $gap | $c[0].items[$n]
+    | select(([.coverage.gaps[] | select(.reason == $gap.reason) | .count][0] // 0) < $gap.found)
+    | {item: .name, gapRecords: $gap.found, reason: $gap.reason}' "$work/gaps" >> "$work/missing"
   # The segments add up to the item's bytes, and have the number of records in the config. None is empty. They are the tree's leaves.
   zstd -dcq "$segments" 2> /dev/null | head -c $((10 * bytes + 1)) | segments_of > "$work/segments" \
     || die "the segment list of ${name@Q} is damaged"
@@ -276,7 +381,7 @@ jq -ac --arg id "$id" '{bundle: $id} + (.predicate | {incident, role, signedAt, 
 jq -ac '{items: (.items | length), records: ([.items[].records] | add // 0), bytes: ([.items[].bytes] | add // 0), supplements}' "$config"
 jq -ac '.items[] | {item: .name} + (.coverage.gaps[]? | {gap: .reason, count, examples})' "$config"
 jq -ac '.items[] | {item: .name} + (.redactions[]? | {removed: .what, count})' "$config"
-jq -ac '([.items[].name]) as $items | .plan.steps[].item | select([.] | inside($items) | not) | {planned: ., missing: true}' "$config" > "$work/missing"
+jq -ac '([.items[].name]) as $items | .plan.steps[].item | select([.] | inside($items) | not) | {planned: ., missing: true}' "$config" >> "$work/missing"
 jq -ac '.items[] | {item: .name} + (.coverage
   | (select(.ended != "complete") | {ended}), (select(any(.gaps[]; .reason != "process_ended")) | {gaps: "see above"}),
     (select(.declared != null and .events != null and .declared > .events) | {declared, events}),

@@ -12,6 +12,7 @@ mod forge;
 mod frames;
 mod hostile;
 mod items;
+mod later;
 mod layers;
 mod manifests;
 mod parts;
@@ -239,6 +240,7 @@ fn all() -> anyhow::Result<Vec<TestVector>> {
         segments::vectors,
         warc::vectors,
         attestations::vectors,
+        later::vectors,
     ] {
         all.extend(chapter());
     }

@@ -382,7 +382,7 @@ fn statement(bundle: &Digest, config: &Value) -> Value {
     })
 }
 
-fn sigstore_bundle(key: u8, payload: &[u8], signature: &[u8]) -> Value {
+pub(crate) fn sigstore_bundle(key: u8, payload: &[u8], signature: &[u8]) -> Value {
     let id = secret_key(key).public_key().id();
     json!({
         "dsseEnvelope": {
