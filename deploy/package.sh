@@ -29,7 +29,7 @@ done
     rm -r "$tree/usr/share/bash-completion"
 install -m 644 "$root/deploy/systemd/exhibit.service" "$tree/lib/systemd/system/"
 install -m 644 "$root/deploy/systemd/sysusers.conf" "$tree/usr/lib/sysusers.d/exhibit.conf"
-install -m 644 "$root/README.md" "$root/CHANGELOG.md" "$tree/usr/share/doc/exhibit/"
+install -m 644 "$root/README.md" "$root/CHANGELOG.md" "$root/deploy/AUDIT.md" "$tree/usr/share/doc/exhibit/"
 install -m 644 "$root/LICENSE" "$tree/usr/share/doc/exhibit/copyright"
 cp -r "$root/deploy/exhibit.toml" "$root/deploy/client.toml" "$root/deploy/aws" \
     "$root/deploy/github" "$root/deploy/kubernetes" "$root/deploy/postgresql" \

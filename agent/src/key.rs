@@ -3,7 +3,7 @@
 //! Trusted: anyone who reads the key file can sign bundles as this machine, and anyone who writes
 //! it decides which key that is. So only its owner may read it, and a file that others can read is
 //! refused. Readers of bundles trust the *public* half, which must therefore reach them before an
-//! incident, and by another way than with the bundles.
+//! incident, and through another channel than the bundles.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read};

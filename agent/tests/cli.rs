@@ -268,7 +268,7 @@ fn seals_a_file_and_a_folder_and_prints_a_receipt() {
 
     let key = fs::read_to_string(text(&receipt, "publicKey")).expect("the public half");
     let key = PublicKey::from_pem(&key).expect("a public key");
-    assert_eq!(text(&receipt, "keyId"), key.id().to_string());
+    assert_eq!(text(&receipt, "keyId"), key.id().fingerprint().to_string());
     assert_eq!(predicate(&receipt)["stream"]["seq"], 0);
     let mode = |path: &Path| fs::metadata(path).expect("a file").permissions().mode() & 0o777;
     assert_eq!(mode(&workspace.path("key/agent.key")), 0o600);
@@ -389,6 +389,27 @@ fn rejects_a_key_that_others_can_read() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("chmod 600"));
     assert_eq!(workspace.output_names().len(), 1);
+}
+
+#[test]
+fn key_prints_the_fingerprint_that_receipts_name() {
+    let workspace = Workspace::new();
+    let key = workspace.path("key/agent.key");
+    let show = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_exhibit-agent"));
+        command.arg("key").args(options).arg("--key").arg(&key);
+        let output = command.output().expect("the program");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("a text")
+    };
+    let json: Value = serde_json::from_str(&show(&["--json"])).expect("JSON");
+    let fingerprint = json["fingerprint"].as_str().expect("a fingerprint");
+    let public = json["publicKey"].as_str().expect("a path");
+    assert!(Path::new(public).is_file(), "{public}");
+    assert_eq!(show(&[]), format!("{fingerprint}  {public}\n"));
+    let file = workspace.write("a.txt", b"a");
+    let receipt = workspace.receipt(&["seal", "--dir"], &[&file]);
+    assert_eq!(receipt["keyId"], json["fingerprint"]);
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub struct OpenStore {
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenStoreError {
+    #[error("it is not a folder")]
+    NotAFolder,
     #[error("the configuration is invalid")]
     CollectorConfig(#[from] CollectorConfigError),
     /// The folder, the database or the blob store.
@@ -35,6 +37,10 @@ impl OpenStore {
         folder: &Path,
         stop: CancellationToken,
     ) -> Result<Self, OpenStoreError> {
+        // Before the configuration in it, whose error would name another file.
+        if folder.exists() && !folder.is_dir() {
+            return Err(OpenStoreError::NotAFolder);
+        }
         let config = CollectorConfig::read(folder)?;
         let pipeline = Pipeline::open_for(access, folder, &config.pipeline(), stop).await?;
         Ok(Self {

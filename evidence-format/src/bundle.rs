@@ -23,9 +23,9 @@ use crate::coverage::{Coverage, TimeWindow};
 use crate::digest::Digest;
 use crate::id::{IncidentId, ItemName};
 use crate::item::{CompressionPool, ItemWriter, StreamedBlock, WriteItemError};
-use crate::keyring::Signer;
+use crate::keyring::{PublicKey, Signer};
 use crate::manifest::{
-    self, ATTESTATION_REF, BUNDLE_REF, Descriptor, ImageIndex, MANIFEST, Manifest,
+    self, ATTESTATION_REF, BUNDLE_REF, Descriptor, ImageIndex, MANIFEST, Manifest, PUBLIC_KEY_REF,
 };
 use crate::plan::SealedPlan;
 use crate::signature::{AttestError, Attestation};
@@ -374,6 +374,27 @@ impl SealedBundle {
     #[must_use]
     pub fn config(&self) -> &BundleConfig {
         &self.config
+    }
+
+    /// Adds the public key of a signer, so that an auditor needs no more than its fingerprint. It
+    /// vouches for nothing, and the bundle's id does not depend on it.
+    ///
+    /// # Errors
+    /// The bundle's folder cannot be written.
+    pub fn with_public_key(mut self, key: &PublicKey) -> Result<Self, BundleError> {
+        let folder = self.folder.as_ref().expect("present until published");
+        let (_, bundle) = self.manifests.first().expect("the bundle's manifest");
+        let spki = key.to_spki();
+        let subject = Descriptor::of(MANIFEST, &bundle.encode());
+        let manifest = Manifest::of_public_key(&spki, subject);
+        for blob in [&spki, &manifest.encode()] {
+            folder.write(blob).map_err(|cause| BundleError::Write {
+                path: folder.path().to_owned(),
+                cause,
+            })?;
+        }
+        self.manifests.push((PUBLIC_KEY_REF, manifest));
+        Ok(self)
     }
 
     /// Publishes the bundle as the folder `to`. It is durable when this returns.

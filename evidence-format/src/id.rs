@@ -122,6 +122,18 @@ impl KeyId {
         Self(Digest::of(spki_der))
     }
 
+    /// The id of the key with this fingerprint.
+    #[must_use]
+    pub fn from_fingerprint(fingerprint: Digest) -> Self {
+        Self(fingerprint)
+    }
+
+    /// The fingerprint. Its text, `sha256:` and hex digits, is how people and reports name a key.
+    #[must_use]
+    pub fn fingerprint(&self) -> Digest {
+        self.0
+    }
+
     /// The fingerprint in hex, as `openssl pkey -pubin -outform DER | sha256sum` prints it.
     #[must_use]
     pub fn hex(&self) -> String {

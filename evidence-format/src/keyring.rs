@@ -45,7 +45,7 @@ pub trait Signer {
 
 /// A signer could not sign.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot sign with key {key}")]
+#[error("cannot sign with key {}", key.fingerprint())]
 pub struct SignError {
     /// The key that was to sign.
     pub key: KeyId,
@@ -69,10 +69,29 @@ impl PublicKey {
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
         check_size(pem)?;
         let key = VerifyingKey::from_public_key_pem(pem.trim_end()).map_err(KeyError::Public)?;
+        Self::checked(key)
+    }
+
+    /// Parses a SubjectPublicKeyInfo in DER, the bytes whose SHA-256 is the key's id.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
+        Self::checked(VerifyingKey::from_public_key_der(der).map_err(KeyError::Public)?)
+    }
+
+    fn checked(key: VerifyingKey) -> Result<Self, KeyError> {
         if key.is_weak() {
             return Err(KeyError::Weak);
         }
         Ok(Self::new(key))
+    }
+
+    /// The key's SubjectPublicKeyInfo in DER.
+    #[must_use]
+    pub fn to_spki(&self) -> Vec<u8> {
+        let der = self.key.to_public_key_der();
+        der.expect("a key of 32 bytes fits its DER").into_vec()
     }
 
     fn new(key: VerifyingKey) -> Self {

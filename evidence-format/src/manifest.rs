@@ -34,6 +34,9 @@ pub const SIGSTORE_BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json
 pub const LOG_PROOF: &str = "application/vnd.exhibit.log-proof.v1";
 /// `artifactType` of a timestamp, which a later version checks.
 pub const TIMESTAMP: &str = "application/vnd.exhibit.timestamp.v1";
+/// `artifactType` of a referrer that carries a public key, and media type of its layer: the key's
+/// SubjectPublicKeyInfo in DER. It counts only for who has its fingerprint from elsewhere.
+pub const PUBLIC_KEY: &str = "application/vnd.exhibit.public-key.v1";
 /// Media type of the config of manifests without a config.
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// The blob of media type [`EMPTY`].
@@ -47,6 +50,8 @@ pub const TITLE: &str = "org.opencontainers.image.title";
 pub const BUNDLE_REF: &str = "bundle";
 /// [`REF_NAME`] of the attestation's manifest.
 pub const ATTESTATION_REF: &str = "attestation";
+/// [`REF_NAME`] of the manifest of a public key.
+pub const PUBLIC_KEY_REF: &str = "public-key";
 /// [`TITLE`] of the disclosure key.
 pub const DISCLOSURE_KEY_TITLE: &str = "disclosure-key";
 
@@ -188,6 +193,19 @@ impl Manifest {
             artifact_type: SIGSTORE_BUNDLE.to_owned(),
             config: Descriptor::of(EMPTY, EMPTY_BLOB),
             layers: vec![Descriptor::of(SIGSTORE_BUNDLE, sigstore_bundle)],
+            media_type: MANIFEST.to_owned(),
+            schema_version: 2,
+            subject: Some(subject),
+        }
+    }
+
+    /// The manifest that attaches a public key, SubjectPublicKeyInfo in DER, to the bundle
+    /// `subject`.
+    pub(crate) fn of_public_key(spki: &[u8], subject: Descriptor) -> Self {
+        Self {
+            artifact_type: PUBLIC_KEY.to_owned(),
+            config: Descriptor::of(EMPTY, EMPTY_BLOB),
+            layers: vec![Descriptor::of(PUBLIC_KEY, spki)],
             media_type: MANIFEST.to_owned(),
             schema_version: 2,
             subject: Some(subject),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::pipe;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -203,6 +204,100 @@ fn export_is_verified_as_its_readme_says() {
         .filter(|name| name.to_string_lossy().contains("unfinished"))
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// Runs `exhibit-audit case`; returns its exit code and its report.
+fn audit_case(folder: &Path, key: &str) -> (Option<i32>, Value) {
+    let mut command = Command::new(program("exhibit-audit"));
+    command
+        .arg("case")
+        .arg(folder)
+        .args(["--key", key, "--json"]);
+    let output = run(&mut command);
+    let report = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("no report: {}", all_output(&output)));
+    (output.status.code(), report)
+}
+
+/// Writes `SHA256SUMS` anew, as a forger would: nobody signs it.
+fn list_anew(folder: &Path) {
+    let list = "find . -type f ! -name SHA256SUMS -printf '%P\\0' \
+        | sort -z | xargs -0 sha256sum > ../sums && mv ../sums SHA256SUMS";
+    run_ok(Command::new("bash").args(["-c", list]).current_dir(folder));
+}
+
+/// Keeps the rows of the timeline that `change` returns.
+fn rewrite_timeline(folder: &Path, change: impl Fn(&str) -> Option<String>) {
+    let path = folder.join("timeline.jsonl");
+    let rows = fs::read_to_string(&path).expect("a timeline");
+    let rows: String = { rows.lines() }
+        .filter_map(change)
+        .map(|row| row + "\n")
+        .collect();
+    fs::write(&path, rows).expect("a copy");
+}
+
+#[test]
+fn audit_of_a_case_names_what_was_removed_or_forged() {
+    let store = TestStore::new();
+    let id = store.declare();
+    store.ok(&["attach", "/etc/hostname", "/etc/passwd"]);
+    store.ok(&["note", "eve was on leave"]);
+    let folder = scratch();
+    let out = folder.path().join("out");
+    let exported = store.json(&["export", &id, out.to_str().expect("UTF-8")]);
+    let key = text_of(&exported["keys"][0]);
+    assert!(key.starts_with("sha256:"), "{key}");
+    for private in [&out, &out.join("bundles")] {
+        let mode = fs::metadata(private)
+            .expect("a folder")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", private.display());
+    }
+    // The fingerprint is enough: the export and the bundles have the key.
+    let (code, report) = audit_case(&out, &key);
+    assert_eq!(code, Some(0), "{report:#}");
+    for part in ["files", "keys", "bundles", "journal", "timeline"] {
+        assert_eq!(report["parts"][part]["state"], "ok", "{report:#}");
+    }
+    assert_eq!(report["parts"]["other"]["state"], "not checked");
+    assert_eq!(report["streams"][0]["last"], 1);
+
+    let tamper = |what: &dyn Fn(&Path), part: &str, says: &str| {
+        let copy = folder.path().join("copy");
+        run_ok(Command::new("cp").arg("-r").arg(&out).arg(&copy));
+        what(&copy);
+        list_anew(&copy);
+        let (code, report) = audit_case(&copy, &key);
+        assert_eq!(code, Some(1), "{report:#}");
+        let faults = report["parts"][part]["faults"].to_string();
+        assert!(faults.contains(says), "{part}: {report:#}");
+        fs::remove_dir_all(&copy).expect("a copy");
+    };
+    let remove_bundle = |copy: &Path| {
+        let mut bundles = fs::read_dir(copy.join("bundles")).expect("a folder");
+        let first = bundles.next().expect("a bundle").expect("readable");
+        fs::remove_file(first.path()).expect("a copy");
+    };
+    tamper(&remove_bundle, "bundles", "which is not here");
+    let remove_entry = |copy: &Path| {
+        rewrite_timeline(copy, |row| {
+            (!row.contains(r#""line":"j1""#)).then(|| row.to_owned())
+        });
+    };
+    tamper(&remove_entry, "journal", "entry j1 was sealed");
+    let rename_author = |copy: &Path| {
+        rewrite_timeline(copy, |row| Some(row.replace(r#""by":""#, r#""by":"not "#)));
+    };
+    tamper(&rename_author, "journal", "not the one that was sealed");
+    let unknown = format!("sha256:{}", "0".repeat(64));
+    let (code, report) = audit_case(&out, &unknown);
+    assert_eq!(
+        (code, &report["verdict"]),
+        (Some(1), &Value::from("not signed"))
+    );
+    assert_eq!(report["parts"]["timeline"]["state"], "not checked");
 }
 
 #[test]

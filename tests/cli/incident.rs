@@ -166,9 +166,9 @@ missing before {id} can be closed:
   corrective-actions: Corrective actions assigned owners and dates
   review: Post-incident review completed within five business days for SEV-1/SEV-2
 
-complete or waive each item, such as
-  exhibit checklist {id} --give root-cause --note '…'
-  exhibit checklist {id} --waive root-cause --reason '…'
+complete or waive each item
+  exhibit checklist {id} --give ITEM --note NOTE
+  exhibit checklist {id} --waive ITEM --reason REASON
 exhibit: {id} stays open: 8 things are missing
 "
     );

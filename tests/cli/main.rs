@@ -3,6 +3,7 @@
 
 mod attach;
 mod cases;
+mod endings;
 mod examples;
 mod incident;
 mod mistakes;

@@ -4,7 +4,9 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::{TestStore, all_output};
+use tests::run;
+
+use crate::{TestStore, all_output, text_of};
 
 #[test]
 fn configuration_is_checked_before_the_first_incident() {
@@ -144,5 +146,61 @@ fn misspelled_arguments_get_suggestions() {
         )),
         "{}",
         all_output(&output)
+    );
+}
+
+#[test]
+fn errors_name_the_thing_and_what_helps() {
+    let store = TestStore::new();
+    let id = store.declare();
+    let bundle = {
+        let file = store.path().join("ticket.txt");
+        fs::write(&file, "x").expect("the scratch folder is writable");
+        text_of(&store.json(&["attach", file.to_str().expect("UTF-8")])["id"])
+    };
+    let existing = store.path().join("exhibit.db");
+    let existing = existing.to_str().expect("UTF-8");
+    for (arguments, said) in [
+        (
+            &["declare", "--incident", &id, "--title", "x", "--sev", "4"][..],
+            &*format!("{id} is declared already: `exhibit capture --incident {id}`"),
+        ),
+        (
+            &["fetch", &bundle, "--out", existing],
+            "exists already: name a new file, or a folder",
+        ),
+        (
+            &["timeline", "--since", "-1h", "--until", "-2h"],
+            "the first must be earlier",
+        ),
+    ] {
+        let text = store.fails(1, arguments);
+        assert!(text.contains(said), "{arguments:?}: {text}");
+        assert!(!text.contains("ledger"), "{text}");
+    }
+    let nothing = run(&mut store.exhibit(&["timeline", "--contains", "no such text"]));
+    assert_eq!(all_output(&nothing), "exhibit: no line matches\n");
+    let mut full = store.exhibit(&["timeline"]);
+    let full_disk = fs::File::options().write(true).open("/dev/full");
+    let full = run(full.stdout(full_disk.expect("a device of Linux")));
+    assert!(
+        all_output(&full).contains("cannot write to standard output: No space left"),
+        "{}",
+        all_output(&full)
+    );
+    let absent = store.path().join("tpyo");
+    let mut misspelled = std::process::Command::new(tests::program("exhibit"));
+    let misspelled = run(misspelled.arg("--store").arg(&absent).arg("status"));
+    assert!(
+        all_output(&misspelled).contains("tpyo: created a new one"),
+        "{}",
+        all_output(&misspelled)
+    );
+    let mut on_a_file = std::process::Command::new(tests::program("exhibit"));
+    let on_a_file = run(on_a_file.args(["--store", existing, "status"]));
+    assert!(
+        all_output(&on_a_file).contains("it is not a folder"),
+        "{}",
+        all_output(&on_a_file)
     );
 }

@@ -48,7 +48,7 @@ fn capture_that_sealed_nothing_fails_and_says_why() {
     let said = unwrapped(&text);
     for expected in [
         "nothing was sealed",
-        "not captured github not configured: its section of the configuration names no instance",
+        "not captured github not configured: its section of the configuration names nothing to capture",
         "try: exhibit sources check",
     ] {
         assert!(said.contains(expected), "{text}");
@@ -186,12 +186,14 @@ fn readiness_check_has_an_exit_code_for_a_nightly_job() {
     fs::write(store.path().join("exhibit.toml"), config).expect("the store is writable");
     store.fails(1, &["sources", "check"]);
     // Nothing listens there: somebody has set it up, and it does not work.
-    let config = "[sources.gitlab]\nurl = \"http://127.0.0.1:9\"\ntoken = \"x\"\n";
-    if fs::write(store.path().join("exhibit.toml"), config).is_ok() {
-        let output = run(&mut store.exhibit(&["sources", "check"]));
-        let text = all_output(&output);
-        assert_ne!(output.status.code(), Some(0), "{text}");
-    }
+    let config =
+        "[[sources.gitlab.instances]]\nurl = \"http://127.0.0.1:9\"\ntoken-env = \"PATH\"\n";
+    fs::write(store.path().join("exhibit.toml"), config).expect("the store is writable");
+    let text = store.fails(4, &["sources", "check"]);
+    assert!(
+        text.contains("gitlab") && text.contains("1 of 2 configured sources ready"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -226,7 +228,7 @@ fn first_steps_tick_themselves_with_the_entry_that_proves_them() {
     let (_, status) = screen(&store, &["status", &id]);
     assert!(
         unwrapped(&status).contains(&format!(
-            "not said yet may be affected exhibit change {id} --customer-data yes"
+            "not said yet may be affected exhibit change {id} --customer-data YES-OR-NO \\ --availability"
         )) && !status.contains("--channel"),
         "{status}"
     );

@@ -129,6 +129,7 @@ fn assert_readable(folder: &Path, bundle: &str, cause: &str) {
         &["checklist", "INC-1"],
         &["token", "list"],
         &["fetch", bundle, "--out", copy.to_str().expect("UTF-8")],
+        &["record", "INC-1", &format!("{bundle}/incident/0")],
     ] {
         reads(folder, arguments);
     }
@@ -177,6 +178,8 @@ fn full_store_can_be_read() {
         &["timeline", "INC-1"],
         &["bundles", "INC-1"],
         &["fetch", &bundle, "--out", copy.to_str().expect("UTF-8")],
+        // Read into the folder of temporary files, which has room.
+        &["record", "INC-1", &format!("{bundle}/incident/0")],
     ] {
         reads(&folder, arguments);
     }
@@ -223,16 +226,49 @@ fn database_that_is_away_is_named_within_seconds() {
     );
 }
 
+/// The configuration of a bucket that is away.
+fn bucket_away() -> String {
+    format!(
+        "[blobs]\nlocation = \"s3://evidence\"\n[blobs.s3]\nendpoint = \"http://{}\"\n\
+         access-key-id = \"x\"\nsecret-access-key = \"y\"\n",
+        closed_port()
+    )
+}
+
+/// A store has copies of the bundles that it has put into a bucket.
+#[test]
+fn bundle_with_a_copy_can_be_had_while_the_bucket_is_away() {
+    let folder = scratch();
+    let bundle = fill_store(folder.path());
+    // As after sealing into a bucket.
+    let copies = folder.path().join("cache");
+    fs::create_dir(&copies).expect("a scratch folder");
+    fs::rename(folder.path().join("bundles"), copies.join("bundles")).expect("a scratch folder");
+    fs::write(folder.path().join("exhibit.toml"), bucket_away()).expect("a scratch folder");
+    let out = scratch();
+    let copy = out.path().join("bundle.tar");
+    let copy = copy.to_str().expect("UTF-8");
+    reads(folder.path(), &["fetch", &bundle, "--out", copy]);
+    let key = folder.path().join("collector.pub.pem");
+    assert_eq!(tests::audit(Path::new(copy), &key), 0);
+    let export = out.path().join("export");
+    reads(
+        folder.path(),
+        &["export", "INC-1", export.to_str().expect("UTF-8")],
+    );
+    // Without a copy, the error is soon there and says why.
+    fs::remove_dir_all(copies.join("bundles")).expect("a scratch folder");
+    let copy = out.path().join("another.tar");
+    let arguments = ["fetch", &bundle, "--out", copy.to_str().expect("UTF-8")];
+    fails(folder.path(), &arguments, "Connection refused");
+    assert!(!copy.exists(), "an empty file would look like a bundle");
+}
+
 /// Only bundles are in the bucket: everything else works without it.
 #[test]
 fn bucket_that_is_away_stops_only_what_needs_it() {
     let folder = scratch();
-    let config = format!(
-        "[blobs]\nlocation = \"s3://evidence\"\n[blobs.s3]\nendpoint = \"http://{}\"\n\
-         access-key-id = \"x\"\nsecret-access-key = \"y\"\n",
-        closed_port()
-    );
-    fs::write(folder.path().join("exhibit.toml"), config).expect("a scratch folder");
+    fs::write(folder.path().join("exhibit.toml"), bucket_away()).expect("a scratch folder");
     reads(folder.path(), DECLARE);
     reads(folder.path(), &["status", "INC-1"]);
     reads(folder.path(), &["token", "create", "--role", "auditor"]);

@@ -23,10 +23,12 @@ pub enum Fault {
 }
 
 type Faults = Arc<Mutex<Vec<Fault>>>;
+type Heads = Arc<Mutex<Vec<String>>>;
 
 /// A proxy that runs until it is dropped.
 pub struct Proxy {
     faults: Faults,
+    heads: Heads,
     acceptor: Acceptor,
 }
 
@@ -38,12 +40,26 @@ impl Proxy {
     #[must_use]
     pub fn before(server: SocketAddr) -> Self {
         let faults = Faults::default();
-        let planned = Arc::clone(&faults);
+        let heads = Heads::default();
+        let (planned, seen) = (Arc::clone(&faults), Arc::clone(&heads));
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let acceptor = Acceptor::start(any_port, move |client| {
-            connect(client, server, Arc::clone(&planned))
+            connect(client, server, Arc::clone(&planned), Arc::clone(&seen))
         });
-        Self { acceptor, faults }
+        Self {
+            faults,
+            heads,
+            acceptor,
+        }
+    }
+
+    /// The request line and header fields of each request so far.
+    ///
+    /// # Panics
+    /// If the proxy has panicked.
+    #[must_use]
+    pub fn heads(&self) -> Vec<String> {
+        self.heads.lock().expect("the lock is not poisoned").clone()
     }
 
     #[must_use]
@@ -75,14 +91,14 @@ impl Proxy {
     }
 }
 
-async fn connect(mut client: TcpStream, server: SocketAddr, faults: Faults) {
+async fn connect(mut client: TcpStream, server: SocketAddr, faults: Faults, heads: Heads) {
     let Ok(mut server) = TcpStream::connect(server).await else {
         return;
     };
     let (requests, mut answers) = client.split();
     let (mut from_server, to_server) = server.split();
     let fault = tokio::select! {
-        fault = forward(requests, to_server, &faults) => fault,
+        fault = forward(requests, to_server, &faults, &heads) => fault,
         _ = copy(&mut from_server, &mut answers) => None,
     };
     match fault {
@@ -104,6 +120,7 @@ async fn forward(
     mut requests: ReadHalf<'_>,
     mut to_server: WriteHalf<'_>,
     faults: &Faults,
+    heads: &Heads,
 ) -> Option<Fault> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -112,6 +129,9 @@ async fn forward(
             .await
             .ok()
             .filter(|read| *read > 0)?;
+        if let Some(head) = head_of(&buffer[..read]) {
+            heads.lock().expect("the lock is not poisoned").push(head);
+        }
         let fault = take_fault(&buffer[..read], faults);
         if matches!(fault, None | Some(Fault::AnswerLost(_))) {
             to_server.write_all(&buffer[..read]).await.ok()?;
@@ -120,6 +140,14 @@ async fn forward(
             return fault;
         }
     }
+}
+
+/// The head at the beginning of `bytes`; `None` if they are a part of a body.
+fn head_of(bytes: &[u8]) -> Option<String> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&bytes[..end]).ok()?;
+    let is_head = head.lines().next()?.ends_with(" HTTP/1.1");
+    is_head.then(|| head.to_owned())
 }
 
 fn take_fault(request: &[u8], faults: &Faults) -> Option<Fault> {

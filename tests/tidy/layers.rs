@@ -36,13 +36,15 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "evidence-format/audit",
         &[
-            &["error", "paths"],
-            &["output"],
+            &["error", "paths", "words", "carried_key"],
+            &["output", "progress"],
+            &["trust"],
             &["verdict"],
-            &["bundle", "summary", "never_asked"],
+            &["bundle", "summary", "report", "never_asked"],
             &["bundle_set"],
             &[
-                "verify", "inspect", "items", "records", "cat", "derive", "extract", "shells",
+                "verify", "case", "inspect", "items", "records", "cat", "derive", "extract",
+                "shells",
             ],
         ],
     ),
@@ -60,7 +62,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "collector/domain",
         &[
-            &["spelling"],
+            &["spelling", "wrapping"],
             &["incident"],
             &["plan", "token", "trigger"],
             &["schema"],

@@ -14,6 +14,8 @@ pub struct ProgressCounter {
     pub steps_ended: AtomicU64,
     /// Targets that turned out to deny access.
     denied: Mutex<Vec<String>>,
+    /// The target of each step that has ended.
+    ended: Mutex<Vec<String>>,
 }
 
 impl ProgressCounter {
@@ -25,18 +27,25 @@ impl ProgressCounter {
 
     /// Adds a target that denies access.
     pub fn add_denied(&self, target: String) {
-        self.names().push(target);
+        lock(&self.denied).push(target);
     }
 
     /// The targets that turned out to deny access.
     #[must_use]
     pub fn denied(&self) -> Vec<String> {
-        self.names().clone()
+        lock(&self.denied).clone()
     }
 
-    fn names(&self) -> MutexGuard<'_, Vec<String>> {
-        // Names for display: a panic elsewhere does not make them wrong.
-        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Adds a step that has ended, by its target.
+    pub fn add_ended_step(&self, target: String) {
+        self.steps_ended.fetch_add(1, Ordering::Relaxed);
+        lock(&self.ended).push(target);
+    }
+
+    /// The target of each step that has ended.
+    #[must_use]
+    pub fn ended(&self) -> Vec<String> {
+        lock(&self.ended).clone()
     }
 
     /// Adds a page of `bytes`.
@@ -44,4 +53,9 @@ impl ProgressCounter {
         self.pages.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
+}
+
+fn lock(names: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
+    // Names for display: a panic elsewhere does not make them wrong.
+    names.lock().unwrap_or_else(PoisonError::into_inner)
 }

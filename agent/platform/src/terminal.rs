@@ -9,6 +9,7 @@ use evidence_format::safe::safe;
 const REDRAW: Duration = Duration::from_millis(100);
 /// Columns where standard error does not say how many it has: the narrowest common terminal.
 const COLUMNS: usize = 80;
+const ROWS: usize = 24;
 
 /// Lines of progress on standard error, mostly one, which are cleared when this is dropped.
 #[derive(Debug)]
@@ -42,9 +43,12 @@ impl ProgressLine {
             return;
         }
         // A wrapped line could not be redrawn.
-        let columns = columns().saturating_sub(1);
+        let (rows, columns) = screen();
+        let columns = columns.saturating_sub(1);
         let lines: Vec<String> = text()
             .lines()
+            // Lines that have left the screen could not be redrawn either.
+            .take(rows.saturating_sub(1).max(1))
             .map(|line| safe(line).chars().take(columns).collect())
             .collect();
         let _ = write!(
@@ -81,10 +85,15 @@ impl Drop for ProgressLine {
     }
 }
 
-fn columns() -> usize {
+/// Rows and columns of the terminal.
+fn screen() -> (usize, usize) {
     let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
+    let rows = size.map(|size| usize::from(size.ws_row));
     let columns = size.map(|size| usize::from(size.ws_col));
-    columns.filter(|columns| *columns > 0).unwrap_or(COLUMNS)
+    (
+        rows.filter(|rows| *rows > 0).unwrap_or(ROWS),
+        columns.filter(|columns| *columns > 0).unwrap_or(COLUMNS),
+    )
 }
 
 /// `bytes` with a binary unit and one decimal: `5.0 MiB`.

@@ -94,6 +94,7 @@ impl BundleInProgress {
             clock,
         };
         let sealed = self.draft.seal(facts, predicate, self.key.signer())?;
+        let sealed = sealed.with_public_key(self.key.public())?;
         // The last point at which nothing has to be undone.
         interrupt::check(stop)?;
 

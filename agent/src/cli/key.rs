@@ -19,7 +19,7 @@ use super::print::path_text;
 #[command(after_help = "\
 Example:
   exhibit-agent key
-  openssl pkey -pubin -in agent.pub.pem -outform DER | sha256sum    # the same fingerprint")]
+  openssl pkey -pubin -in agent.pub.pem -outform DER | sha256sum    # the same digits")]
 pub(super) struct KeyArguments {
     #[command(flatten)]
     key: KeySelection,
@@ -60,14 +60,14 @@ pub(super) fn run(arguments: &KeyArguments) -> Result<()> {
     let key = arguments.key.open()?;
     if arguments.json {
         let value = serde_json::json!({
-            "fingerprint": key.public().id().hex(),
+            "fingerprint": key.public().id().fingerprint(),
             "publicKey": path_text(&key.public_path()),
         });
         return super::out(&(safe_json(&value) + "\n"));
     }
     super::out(&format!(
         "{}  {}\n",
-        key.public().id().hex(),
+        key.public().id().fingerprint(),
         safe(&path_text(&key.public_path()))
     ))
 }
@@ -81,6 +81,6 @@ fn print_fingerprint(key: &KeyFile) {
     let _ = writeln!(
         io::stderr(),
         "created a new signing key; publish its fingerprint outside of this machine, so that others can tell it from a forged one:\n  {}",
-        key.public().id().hex()
+        key.public().id().fingerprint()
     );
 }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -14,6 +13,7 @@ use evidence_format::coverage::{Gap, GapReason};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
 use evidence_format::safe::safe;
+use platform::shell::quoted_word;
 use platform::terminal::size;
 use serde::Serialize;
 
@@ -43,7 +43,7 @@ struct BundleReceipt<'a> {
     bundle: String,
     id: Digest,
     incident: &'a IncidentId,
-    key_id: KeyId,
+    key_id: Digest,
     public_key: String,
     items: usize,
     records: u64,
@@ -77,7 +77,7 @@ fn receipt(published: &PublishedBundle) -> String {
         bundle: path_text(&published.path),
         id: published.id,
         incident: &published.config.incident,
-        key_id: published.key_id,
+        key_id: published.key_id.fingerprint(),
         public_key: path_text(&published.public_key),
         items: items.len(),
         records: items.iter().map(|item| item.records).sum(),
@@ -111,12 +111,16 @@ fn summary(published: &PublishedBundle) -> String {
     write_items(&mut text, items);
     write_gaps(&mut text, items);
     let (path, key) = (
-        shell_word(&published.path),
-        shell_word(&published.public_key),
+        quoted_word(&published.path),
+        quoted_word(&published.public_key),
     );
     let _ = writeln!(text, "\nbundle  {}", safe(&path_text(&published.path)));
     let _ = writeln!(text, "id      {}", published.id);
-    let _ = writeln!(text, "key     {} (fingerprint)", published.key_id.hex());
+    let _ = writeln!(
+        text,
+        "key     {} (fingerprint)",
+        published.key_id.fingerprint()
+    );
     let _ = writeln!(
         text,
         "\nverify it with\n  exhibit-audit verify {path} --key {key}"
@@ -180,42 +184,4 @@ fn shortened(text: &str) -> String {
 /// `path` as text for JSON and messages; bytes that are not UTF-8 are replaced.
 pub(super) fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
-}
-
-/// `path` as one word of a shell's command line.
-fn shell_word(path: &Path) -> String {
-    let bytes = path.as_os_str().as_bytes();
-    match std::str::from_utf8(bytes) {
-        // Only text that a terminal shows unchanged may stay as it is.
-        Ok(text) if safe(text) == text => format!("'{}'", text.replace('\'', r"'\''")),
-        _ => ansi_c_word(bytes),
-    }
-}
-
-/// Quoting for bytes that cannot be shown, as bash, zsh, ksh and POSIX (since 2024) read it.
-fn ansi_c_word(bytes: &[u8]) -> String {
-    let mut word = "$'".to_owned();
-    for &b in bytes {
-        match b {
-            b'\'' | b'\\' => word.extend(['\\', char::from(b)]),
-            b' '..=b'~' => word.push(char::from(b)),
-            _ => word.push_str(&format!("\\{b:03o}")), // octal: always three digits, unlike hexadecimal
-        }
-    }
-    word + "'"
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ffi::OsStr;
-
-    use super::*;
-
-    #[test]
-    fn paths_are_quoted_as_one_shell_word() {
-        let word = |bytes: &[u8]| shell_word(Path::new(OsStr::from_bytes(bytes)));
-        assert_eq!(word(b"/a b/$(c)"), "'/a b/$(c)'");
-        assert_eq!(word(b"/it's"), r"'/it'\''s'");
-        assert_eq!(word(b"/a\n1'\\\xff2"), r"$'/a\0121\'\\\3772'");
-    }
 }

@@ -12,13 +12,12 @@ mod record;
 mod walk;
 
 use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
-use std::{io, thread};
 
 use evidence_format::bundle::{BundleError, DraftBundle};
 use evidence_format::config::ItemSource;
@@ -30,7 +29,7 @@ use evidence_format::warc::file_uri;
 use rustix::fs::OFlags;
 
 use crate::identity;
-use crate::read::{MountTable, Reader, ReaderOptions};
+use crate::read::{MountTable, Reader, ReaderOptions, within};
 use name::ItemNames;
 use record::FileRecorder;
 use walk::FileWalk;
@@ -117,13 +116,11 @@ fn target(path: &Path, names: &mut ItemNames) -> Result<FileTarget, FilesError> 
     if path == Path::new("-") {
         return Err(FilesError::StandardInput);
     }
-    let (given, (sender, receiver)) = (path.to_owned(), mpsc::channel());
-    let started = thread::Builder::new().spawn(move || sender.send(check_target(&given)));
-    started.map_err(open_failed(path))?;
-    let hung = |_| FilesError::Hung {
+    let given = path.to_owned();
+    let checked = within(PATIENCE, move || check_target(&given)).map_err(open_failed(path))?;
+    let real = checked.ok_or_else(|| FilesError::Hung {
         path: path.to_owned(),
-    };
-    let real = receiver.recv_timeout(PATIENCE).map_err(hung)??;
+    })??;
     Ok(FileTarget {
         item: names.give(&real),
         // Resolved once, so that a link that is changed later cannot lead elsewhere.

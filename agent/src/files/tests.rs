@@ -12,7 +12,7 @@ use super::*;
 /// Hangs as dead mounts do: for good, as far as a test is concerned.
 fn hang(path: &Path) {
     if path.as_os_str().as_bytes().ends_with(b"/hung") {
-        thread::sleep(Duration::from_secs(600));
+        std::thread::sleep(Duration::from_secs(600));
     }
 }
 

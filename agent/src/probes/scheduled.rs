@@ -94,6 +94,9 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     let mut found = Vec::new();
     for home in homes(recorder)? {
         for folder in UNITS_OF_USERS {
+            if recorder.is_hung(&home.path) {
+                break; // its gap was recorded when that was found out
+            }
             let folder = join(&home.path, folder.as_bytes());
             found.extend(walk_whole(recorder, &folder, 3, is_unit)?);
         }

@@ -150,14 +150,17 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     request_files(recorder, FILES)?;
     request_folders(recorder, FOLDERS)?;
     let homes = homes(recorder)?;
-    request_own_files(recorder, &homes, LOGIN)?;
     for home in &homes {
         for folder in LOGIN_FOLDERS {
+            if recorder.is_hung(&home.path) {
+                break; // its gap was recorded when that was found out
+            }
             let folder = join(&home.path, folder.as_bytes());
             for file in recorder.walk(tree(&folder, 0), |_, _| true)? {
                 recorder.request(own_file(file.path))?;
             }
         }
     }
-    Ok(())
+    // Last: a walk waits for its answer, so that dead homes are known by now.
+    request_own_files(recorder, &homes, LOGIN)
 }

@@ -3,7 +3,13 @@
 //! A place is a device: everything on a dead mount hangs, and nothing else does. The text of a path
 //! does not tell the device. A link may lead to another one, and the path of an executable is one of
 //! the process's own mount namespace.
+//!
+//! One object that hangs does not yet make its device a dead one: a broken sector or a huge folder
+//! of a slow disk hangs alone. A device is given up if its file system does not answer either
+//! (statfs(2), which a dead server or FUSE program leaves unanswered), or once several of its
+//! objects have hung, since each of them costs a wait.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -36,6 +42,8 @@ const KERNEL_FILE_SYSTEMS: &[&[u8]] = &[
 ];
 /// Files of a process that are read from its memory.
 const MEMORY_FILES: &[&[u8]] = &[b"cmdline", b"environ", b"maps"];
+/// Objects of a device that hang, at which it is given up although its file system answers.
+const OBJECTS_HUNG_MAX: u32 = 3;
 /// Bytes read of a list of mounts: that of a host with 10,000 containers has about 2 MB.
 const MOUNTS_BYTES_MAX: usize = 16 << 20;
 
@@ -130,7 +138,10 @@ pub(super) struct HungPlaces {
     paths: Vec<Vec<u8>>,
     /// Files in [`KERNEL_FILE_SYSTEMS`]: only these themselves are avoided.
     kernel_files: Vec<Vec<u8>>,
+    /// Those that are given up.
     devices: Vec<Device>,
+    /// How many objects of each device hung.
+    objects: BTreeMap<Device, u32>,
     /// The mounts of our own namespace, when something hung last.
     mounts: MountTable,
     /// The path of the capture's root in our own namespace; empty for `/`.
@@ -160,12 +171,14 @@ impl HungPlaces {
 
     /// Adds the place of `path`, which is below the capture's root. `mounts` are those of our own
     /// namespace; `of_process` those of the process whose executable `path` is, and the path of
-    /// that executable there.
+    /// that executable there. `answers` is false if the file system at this mount point, which is a
+    /// path of the same namespace, does not answer.
     pub(super) fn add(
         &mut self,
         path: Vec<u8>,
         mounts: MountTable,
         of_process: Option<(&MountTable, &[u8])>,
+        answers: impl FnOnce(&[u8]) -> bool,
     ) {
         self.mounts = mounts;
         let root_device = self.mounts.of(&self.root).map(|mount| mount.device);
@@ -173,12 +186,16 @@ impl HungPlaces {
             Some((mounts, executable)) => mounts.of(executable),
             None => self.mounts.of(&self.below_root(&path)),
         };
-        let device = mount
-            // the root is never given up as a whole, nor is procfs
-            .filter(|mount| !mount.is_of_kernel && Some(mount.device) != root_device)
-            .map(|mount| mount.device);
+        // the root is never given up as a whole, nor is procfs
+        let mount = mount.filter(|it| !it.is_of_kernel && Some(it.device) != root_device);
+        if let Some(mount) = mount {
+            let hung = self.objects.entry(mount.device).or_default();
+            *hung += 1;
+            if *hung >= OBJECTS_HUNG_MAX || !answers(&mount.point) {
+                self.devices.push(mount.device);
+            }
+        }
         let is_of_kernel = self.is_of_kernel(&self.mounts, &path);
-        self.devices.extend(device);
         self.mounts.keep_those_of(&self.devices);
         if is_of_kernel {
             self.kernel_files.push(path);
@@ -248,9 +265,29 @@ mod tests {
     fn hung_at(paths: &[&str]) -> HungPlaces {
         let mut hung = HungPlaces::new(Path::new("/"));
         for path in paths {
-            hung.add(path.as_bytes().to_vec(), MountTable::parse(MOUNTS), None);
+            let mounts = MountTable::parse(MOUNTS);
+            hung.add(path.as_bytes().to_vec(), mounts, None, |_| false);
         }
         hung
+    }
+
+    #[test]
+    fn slow_objects_cost_their_device_only_once_several_hang() {
+        let mut hung = HungPlaces::new(Path::new("/"));
+        for number in 1..=3 {
+            let path = format!("/home/dead/{number}").into_bytes();
+            let is_asked = std::cell::Cell::new(None);
+            hung.add(path.clone(), MountTable::parse(MOUNTS), None, |point| {
+                is_asked.set(Some(point.to_vec()));
+                true
+            });
+            assert!(hung.contains(&path));
+            let others = hung.contains(b"/home/dead/other");
+            assert_eq!(others, number == 3, "{number} have hung");
+            let point = (number < 3).then(|| b"/home/dead".to_vec());
+            assert_eq!(is_asked.into_inner(), point);
+        }
+        assert!(!hung.contains(b"/home/a"));
     }
 
     #[test]
@@ -284,7 +321,8 @@ mod tests {
     fn only_mounts_that_matter_are_kept() {
         let covered = [MOUNTS, b"33 30 0:54 / /home/dead/alive rw - ext4 x rw\n"].concat();
         let mut hung = HungPlaces::new(Path::new("/"));
-        hung.add(b"/home/dead/x".to_vec(), MountTable::parse(&covered), None);
+        let mounts = MountTable::parse(&covered);
+        hung.add(b"/home/dead/x".to_vec(), mounts, None, |_| false);
         assert_eq!(hung.mounts.0.len(), 2);
         assert!(hung.contains(b"/home/dead/y") && !hung.contains(b"/home/dead/alive/z"));
     }
@@ -305,6 +343,7 @@ mod tests {
             exe,
             MountTable::parse(MOUNTS),
             Some((&container, b"/usr/bin/app")),
+            |_| false,
         );
         assert!(hung.contains(b"/proc/9/exe") && !hung.contains(b"/usr/bin/bash"));
         assert!(hung.contains_executable(&container, b"/bin/other"));
@@ -314,13 +353,14 @@ mod tests {
     #[test]
     fn paths_below_another_root_are_found_in_our_mounts() {
         let mut hung = HungPlaces::new(Path::new("/srv/a b"));
-        hung.add(b"/etc/x".to_vec(), MountTable::parse(MOUNTS), None);
+        let mounts = || MountTable::parse(MOUNTS);
+        hung.add(b"/etc/x".to_vec(), mounts(), None, |_| false);
         assert!(
             hung.contains(b"/etc/x") && !hung.contains(b"/etc/y"),
             "the root itself"
         );
         let mut hung = HungPlaces::new(Path::new("/home"));
-        hung.add(b"/dead/x".to_vec(), MountTable::parse(MOUNTS), None);
+        hung.add(b"/dead/x".to_vec(), mounts(), None, |_| false);
         assert!(hung.contains(b"/dead/y") && !hung.contains(b"/a"));
     }
 }

@@ -23,10 +23,11 @@ mod worker;
 
 use std::collections::VecDeque;
 use std::ffi::{CString, OsStr};
+use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -336,10 +337,19 @@ impl Reader {
             let process = self.options.root.join(OsStr::from_bytes(&process[1..]));
             let executable = rustix::fs::readlink(process.join("exe"), Vec::new());
             let executable = executable.map_or_else(|_| Vec::new(), CString::into_bytes);
-            (MountTable::read(&process.join("mountinfo")), executable)
+            let mounts = MountTable::read(&process.join("mountinfo"));
+            (mounts, executable, process.join("root"))
         });
-        let process = process.as_ref().map(|(mounts, path)| (mounts, &path[..]));
-        self.hung.add(path, mounts, process);
+        // Paths of the process are found below its root.
+        let below = process.as_ref().map_or(Path::new("/"), |(.., root)| root);
+        let namespace = process
+            .as_ref()
+            .map(|(mounts, path, _)| (mounts, &path[..]));
+        let options = &self.options;
+        self.hung.add(path, mounts, namespace, |point| {
+            let point = point.strip_prefix(b"/").unwrap_or(point);
+            file_system_answers(below.join(OsStr::from_bytes(point)), options)
+        });
     }
 
     fn spawn(&self) {
@@ -363,6 +373,34 @@ impl Reader {
             });
         }
     }
+}
+
+/// False if the file system at `point` does not say in time how it is.
+fn file_system_answers(point: PathBuf, options: &ReaderOptions) -> bool {
+    let (before_touch, root) = (options.before_touch, options.root.clone());
+    let asked = within(options.patience, move || {
+        let below_root = point.strip_prefix(&root).unwrap_or(&point);
+        before_touch(&Path::new("/").join(below_root));
+        // An error is an answer.
+        let _ = rustix::fs::statfs(&point);
+    });
+    matches!(asked, Ok(Some(())))
+}
+
+/// What `work` returns, which may hang: it runs in a thread of its own, which is abandoned after
+/// `limit`. `None` if it took longer.
+///
+/// # Errors
+/// No thread could be started.
+pub(crate) fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::Builder::new()
+        .stack_size(STACK_BYTES)
+        .spawn(move || sender.send(work()))?;
+    Ok(receiver.recv_timeout(limit).ok())
 }
 
 impl Drop for Reader {

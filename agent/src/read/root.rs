@@ -13,16 +13,14 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
-use super::STACK_BYTES;
 use super::facts::FileFacts;
 use super::request::ReadStop;
+use super::within;
 
 /// Links followed on the way to one object: as many as Linux does (path_resolution(7)).
 const LINKS_MAX: usize = 40;
@@ -41,15 +39,10 @@ pub(super) const READ_FLAGS: OFlags = OFlags::RDONLY
 ///
 /// Mount points are known by resolved paths, and a bundle should name the folder that was read.
 pub(super) fn resolved(path: &Path, patience: Duration) -> PathBuf {
-    let (given, (sender, receiver)) = (path.to_owned(), mpsc::channel());
-    // in a thread of its own: the root may be on a dead mount
-    let started = thread::Builder::new()
-        .stack_size(STACK_BYTES)
-        .spawn(move || sender.send(std::fs::canonicalize(given)));
-    let answer = started
-        .ok()
-        .and_then(|_| receiver.recv_timeout(patience).ok());
-    let resolved = answer.and_then(Result::ok);
+    let given = path.to_owned();
+    // the root may be on a dead mount
+    let answer = within(patience, || std::fs::canonicalize(given));
+    let resolved = answer.ok().flatten().and_then(Result::ok);
     resolved.unwrap_or_else(|| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
 }
 

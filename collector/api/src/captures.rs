@@ -111,7 +111,7 @@ pub struct CapturePass {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MissingEvidence {
-    #[schema(value_type = SourceName)]
+    /// The source, or the pivot that was not searched for.
     pub source: String,
     /// The capture request that asked for it, from 1: the first is that of the declaration.
     pub request: u32,
@@ -139,6 +139,8 @@ pub enum MissingKind {
     CutOff,
     /// Single objects, which are gaps in the bundle.
     Gaps,
+    /// A pivot that no source of the capture can filter by; `source` is the pivot.
+    NotSearched,
 }
 
 /// The reason for a pass.

@@ -1,5 +1,6 @@
 //! The stream of an incident's events: journal entries, and the progress of running captures.
 
+use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,6 +20,8 @@ pub enum StreamEvent {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CaptureProgress {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
     /// The source's display name.
     pub source: String,
     pub pass: u32,
@@ -35,6 +38,15 @@ pub struct CaptureProgress {
     /// Steps that have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps_ended: Option<u64>,
+    /// Targets of the capture, such as regions; absent if there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<u64>,
+    /// Targets that are done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets_ended: Option<u64>,
+    /// Targets that are not done, at most 4, the one that takes the longest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets_open: Vec<String>,
     /// Targets that deny access, such as regions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<String>,

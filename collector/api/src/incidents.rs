@@ -228,6 +228,10 @@ pub struct IncidentDetails {
     /// What the captures should have got and did not, with the reasons.
     #[serde(default)]
     pub missing: Vec<MissingEvidence>,
+    /// When the window of its captures begins: evidence may reach further back. Absent before the
+    /// first capture is planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_begins_at: Option<Timestamp>,
 }
 
 /// An incident without its content, for a declarer that may not read incidents.

@@ -9,6 +9,7 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use evidence_format::digest::Digest;
 use evidence_format::keyring::PublicKey;
 use platform::durable;
 
@@ -25,8 +26,8 @@ const NAME_DIGITS: usize = 16;
 pub struct ServerKey {
     /// The file, for `exhibit-audit --key`.
     pub path: PathBuf,
-    /// SHA-256 of the key, in hex. The file name has its beginning.
-    pub fingerprint: String,
+    /// The file name has its first digits.
+    pub fingerprint: Digest,
     pub history: KeyHistory,
 }
 
@@ -80,9 +81,12 @@ fn remember(folder: &Path, key: &PublicKey) -> std::io::Result<ServerKey> {
         .recursive(true)
         .mode(0o700)
         .create(folder)?;
-    let (pem, fingerprint) = (key.to_pem(), key.id().hex());
+    let (pem, fingerprint) = (key.to_pem(), key.id().fingerprint());
     // Each key has its own file: old bundles are still verified with old keys.
-    let path = folder.join(format!("{}{FILE_SUFFIX}", &fingerprint[..NAME_DIGITS]));
+    let path = folder.join(format!(
+        "{}{FILE_SUFFIX}",
+        &fingerprint.hex()[..NAME_DIGITS]
+    ));
     let history = if fs::read(&path).is_ok_and(|there| there == pem.as_bytes()) {
         KeyHistory::Unchanged
     } else if has_keys(folder)? {

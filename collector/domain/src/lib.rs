@@ -2,7 +2,7 @@
 //! caller passes the time and the texts.
 //!
 //! [`trigger`] turns a webhook into a declaration, [`incident`] decides what happens to an
-//! incident, [`plan`] decides what is captured for it.
+//! incident, [`plan`] decides what is captured for it. [`wrapping`] lays out text for people.
 
 pub mod incident;
 pub mod plan;
@@ -10,3 +10,4 @@ mod schema;
 pub mod spelling;
 pub mod token;
 pub mod trigger;
+pub mod wrapping;

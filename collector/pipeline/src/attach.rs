@@ -91,7 +91,7 @@ pub enum AttachError {
     #[error("{} is a folder: pack it and attach that, as in `tar -c FOLDER | exhibit attach INCIDENT - --name folder.tar`", path.display())]
     Folder { path: PathBuf },
     /// A FIFO, a socket or a device.
-    #[error("{} is no file: to attach what a program writes, pipe it into `exhibit attach INCIDENT -`", path.display())]
+    #[error("{} is not a file: to attach what a program writes, pipe it into `exhibit attach INCIDENT -`", path.display())]
     Special { path: PathBuf },
     #[error("nothing of {} can be read: {reason}", path.display())]
     Unreadable { path: PathBuf, reason: String },

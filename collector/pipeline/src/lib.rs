@@ -63,7 +63,8 @@ pub use declare::{DeclareError, DeclareRequest};
 pub use open::{OpenError, StoreAccess};
 pub use planning::SourcesReadiness;
 pub use play_files::{PlayFilesError, plays_of};
-pub use progress::{PassOutlook, PassProgress, ProgressBoard};
+pub use progress::{PassOutlook, PassProgress, ProgressBoard, TargetProgress};
+pub use room::is_storage_full;
 pub use work::WorkUntil;
 
 use planning::ReadinessCache;
@@ -104,7 +105,7 @@ pub struct Pipeline {
 /// A pass could not be done. It is tried again later.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
-    #[error("cannot use the ledger")]
+    #[error("cannot use the store's database")]
     Ledger(#[from] LedgerError),
     #[error("cannot capture")]
     Capture(#[from] CaptureError),

@@ -33,6 +33,9 @@ const STORE_ID: &str = "store.id";
 /// How long a command waits for a database or a bucket that is away: somebody looks at the screen.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Holds copies of bundles whose blob store is a bucket.
+const CACHE_FOLDER: &str = "cache";
+
 /// Holds drafts and other unfinished work.
 const WORK_FOLDER: &str = "work";
 
@@ -131,6 +134,14 @@ impl Pipeline {
             },
         )
         .await?;
+        let blobs = match &config.blobs {
+            Some(config) => blobs.with_cache(
+                &folder.join(CACHE_FOLDER),
+                config.s3.cache_bytes_max(),
+                is_read_only,
+            ),
+            None => blobs,
+        };
         if config.blobs.is_some() {
             match store_access {
                 StoreAccess::Service | StoreAccess::Capture => check_blobs(&blobs).await?,

@@ -1,5 +1,6 @@
 //! The progress of running passes, for the API and the command line.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,25 @@ pub struct PassOutlook {
     pub pages_expected: Option<u64>,
     /// Targets that deny access, such as regions.
     pub denied: Vec<String>,
+    /// The targets of the steps that are not left out.
+    targets: BTreeMap<String, TargetOutlook>,
+}
+
+/// What the plan expects of one target, such as a region.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct TargetOutlook {
+    steps: u64,
+    /// Requests of the steps that have an estimate.
+    requests: u64,
+}
+
+/// How many targets of a pass are done, and which of the others will take the longest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetProgress {
+    pub targets: u64,
+    pub ended: u64,
+    /// Those that are not done, the one with the most requests first.
+    pub open: Vec<String>,
 }
 
 /// Keeps a running pass on the board until it is dropped.
@@ -56,6 +76,8 @@ pub struct PassProgress {
     /// Bytes before compression.
     pub bytes: u64,
     pub steps_ended: u64,
+    /// `None` if the pass has only one target.
+    pub targets: Option<TargetProgress>,
     pub outlook: PassOutlook,
 }
 
@@ -67,6 +89,12 @@ impl PassOutlook {
             .iter()
             .filter(|step| step.left_out == Some(LeftOutReason::Refused))
             .map(target_name);
+        let mut targets: BTreeMap<String, TargetOutlook> = BTreeMap::new();
+        for step in taken() {
+            let target = targets.entry(target_name(step)).or_default();
+            target.steps += 1;
+            target.requests += step.requests_expected.unwrap_or(0);
+        }
         let deadline = began_at.unix_nanoseconds() + i128::from(deadline_seconds) * 1_000_000_000;
         Self {
             began_at,
@@ -76,7 +104,30 @@ impl PassOutlook {
                 .map(|step| step.requests_expected)
                 .try_fold(0_u64, |sum, pages| Some(sum.saturating_add(pages?))),
             denied: denied.collect(),
+            targets,
         }
+    }
+
+    /// The targets, by the target of each step that has ended.
+    fn target_progress(&self, ended: &[String]) -> Option<TargetProgress> {
+        if self.targets.len() < 2 {
+            return None;
+        }
+        let is_open = |name: &str, outlook: &TargetOutlook| {
+            let ended = ended.iter().filter(|target| *target == name).count();
+            (ended as u64) < outlook.steps
+        };
+        let mut open: Vec<_> = self
+            .targets
+            .iter()
+            .filter(|(name, outlook)| is_open(name, outlook))
+            .collect();
+        open.sort_by_key(|(_, outlook)| Reverse(outlook.requests));
+        Some(TargetProgress {
+            targets: self.targets.len() as u64,
+            ended: (self.targets.len() - open.len()) as u64,
+            open: open.into_iter().map(|(name, _)| name.clone()).collect(),
+        })
     }
 }
 
@@ -112,6 +163,7 @@ impl ProgressBoard {
                 pages: counter.pages.load(Ordering::Relaxed),
                 bytes: counter.bytes.load(Ordering::Relaxed),
                 steps_ended: counter.steps_ended.load(Ordering::Relaxed),
+                targets: outlook.target_progress(&counter.ended()),
                 outlook: PassOutlook {
                     denied: [outlook.denied.clone(), counter.denied()].concat(),
                     ..outlook.clone()
@@ -123,5 +175,36 @@ impl ProgressBoard {
     fn all(&self) -> MutexGuard<'_, BTreeMap<PassKey, RunningPass>> {
         // Numbers for display: a panic elsewhere does not make them wrong.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slowest_open_target_comes_first() {
+        let target = |steps, requests| TargetOutlook { steps, requests };
+        let outlook = PassOutlook {
+            began_at: Timestamp::from_unix_nanoseconds(0).expect("a time"),
+            deadline_at: Timestamp::from_unix_nanoseconds(1).expect("a time"),
+            steps: 4,
+            pages_expected: None,
+            denied: Vec::new(),
+            targets: BTreeMap::from([
+                ("eu-west-1".to_owned(), target(2, 3)),
+                ("sa-east-1".to_owned(), target(1, 1)),
+                ("us-east-1".to_owned(), target(1, 90)),
+            ]),
+        };
+        let ended = ["eu-west-1", "sa-east-1"].map(str::to_owned);
+        assert_eq!(
+            outlook.target_progress(&ended),
+            Some(TargetProgress {
+                targets: 3,
+                ended: 1,
+                open: vec!["us-east-1".to_owned(), "eu-west-1".to_owned()],
+            })
+        );
     }
 }

@@ -48,30 +48,29 @@ impl RoomWatch {
 }
 
 /// True if an error in the chain is a full disk or an exceeded quota.
-fn is_storage_full(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let io_kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+#[must_use]
+pub fn is_storage_full(error: &(dyn Error + 'static)) -> bool {
+    if let Some(io_error) = error.downcast_ref::<io::Error>() {
         let is_full = matches!(
-            io_kind,
-            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        ) || matches!(
-            error.downcast_ref::<DatabaseError>(),
-            Some(DatabaseError::StorageFull { .. })
-        ) || matches!(
-            error.downcast_ref::<LedgerError>(),
-            // transparent, so that the database's error is not in the chain itself
-            Some(LedgerError::Database(DatabaseError::StorageFull { .. }))
-        ) || matches!(
-            error.downcast_ref::<BlobError>(),
-            Some(BlobError::StorageFull { .. })
+            io_error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
         );
-        if is_full {
-            return true;
-        }
-        next = error.source();
+        // `source` of an io::Error skips the error that it wraps.
+        let wrapped = io_error.get_ref();
+        return is_full || wrapped.is_some_and(|wrapped| is_storage_full(wrapped));
     }
-    false
+    let is_full = matches!(
+        error.downcast_ref::<DatabaseError>(),
+        Some(DatabaseError::StorageFull { .. })
+    ) || matches!(
+        error.downcast_ref::<LedgerError>(),
+        // transparent, so that the database's error is not in the chain itself
+        Some(LedgerError::Database(DatabaseError::StorageFull { .. }))
+    ) || matches!(
+        error.downcast_ref::<BlobError>(),
+        Some(BlobError::StorageFull { .. })
+    );
+    is_full || error.source().is_some_and(is_storage_full)
 }
 
 #[cfg(test)]
@@ -95,5 +94,13 @@ mod tests {
         assert!(watch.is_full() && !watch.is_hopeless());
         tokio::time::advance(Duration::from_secs(ROOM_SECONDS_MAX + 1)).await;
         assert!(watch.is_hopeless());
+    }
+
+    #[test]
+    fn full_disk_is_found_inside_wrapped_errors() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        assert!(is_storage_full(&io::Error::other(io::Error::other(full()))));
+        let broken = io::Error::other(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(!is_storage_full(&broken));
     }
 }

@@ -159,6 +159,14 @@ impl Pipeline {
         let began_at = row.began_at.unwrap_or_else(clock::now);
         let outlook = PassOutlook::of(&leased.pass, began_at, leased.plan.budget.deadline_seconds);
         let guard = self.progress.begin(key, outlook);
+        // What an earlier attempt has stored counts: people would take it for lost.
+        let stored = self.parts.ledger.staged_pages(&key.incident).await?;
+        if let Some(stored) = stored
+            .iter()
+            .find(|stored| stored.source == key.source && stored.pass == key.pass)
+        {
+            guard.counter.set(stored.pages, stored.bytes);
+        }
         // A child, so that stopping this incident does not stop the others.
         let stop = self.stop.child_token();
         let contained = CancellationToken::new();

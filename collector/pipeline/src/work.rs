@@ -54,7 +54,7 @@ struct WorkerLoop<'p> {
     tasks: JoinSet<()>,
     /// The lease of each task: queue, pass and fencing token.
     leased: HashMap<Id, (PassQueue, PassKey, u64)>,
-    /// Attempts to lease that have failed since the last success.
+    /// Attempts to lease that have failed since the database last answered.
     lease_failures: u32,
 }
 
@@ -188,11 +188,7 @@ impl WorkerLoop<'_> {
         for queue in PassQueue::ALL {
             while self.running(queue) < slots(queue) {
                 match self.lease(queue).await {
-                    Ok(Some(row)) => {
-                        // A lease is a write: the database has room.
-                        self.lease_failures = 0;
-                        self.spawn(queue, row);
-                    }
+                    Ok(Some(row)) => self.spawn(queue, row),
                     Ok(None) => break,
                     Err(error) => {
                         self.pipeline.room.failed(&error);
@@ -208,6 +204,8 @@ impl WorkerLoop<'_> {
                 }
             }
         }
+        // All queues, and also without a pass that was due: the database answers again.
+        self.lease_failures = 0;
     }
 
     async fn lease(&self, queue: PassQueue) -> Result<Option<PassRow>, LedgerError> {

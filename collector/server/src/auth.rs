@@ -86,22 +86,18 @@ async fn authenticate(state: &ServerState, headers: &HeaderMap) -> Result<Caller
         token: Some(row.id),
         role: row.role,
         incident: row.incident,
-        expires_at: row.expires_at,
+        accepted_until: row.expires_at,
     })
 }
 
-/// False if the caller's token has expired or was revoked since it was checked. A token of an
-/// identity provider cannot be revoked here: it ends when it expires.
-pub(crate) async fn is_still_valid(
-    state: &ServerState,
-    caller: &Caller,
-) -> Result<bool, LedgerError> {
-    let now = clock::now();
+/// True if the caller's token was revoked since it was checked. A token of an identity provider
+/// cannot be revoked here: it ends when it expires.
+pub(crate) async fn is_revoked(state: &ServerState, caller: &Caller) -> Result<bool, LedgerError> {
     let Some(id) = &caller.token else {
-        return Ok(caller.expires_at > now);
+        return Ok(false);
     };
     let row = state.ledger().token(id).await?;
-    Ok(row.is_some_and(|row| row.is_valid(now)))
+    Ok(row.is_none_or(|row| !row.is_valid(clock::now())))
 }
 
 impl From<OidcTokenError> for Problem {

@@ -21,7 +21,9 @@ pub(crate) struct Caller {
     pub(crate) role: TokenRole,
     /// The only incident that this caller may see; `None` for all.
     pub(crate) incident: Option<IncidentId>,
-    pub(crate) expires_at: Timestamp,
+    /// When requests with this token begin to be refused. For a token of an identity provider, that
+    /// is later than it expires, by the clock skew that is tolerated.
+    pub(crate) accepted_until: Timestamp,
 }
 
 impl Caller {

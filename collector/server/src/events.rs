@@ -110,6 +110,7 @@ impl EventWatcher {
                 .find(|stored| stored.source == source && stored.pass == pass);
             let (pages, bytes) = stored.map_or((0, 0), |stored| (stored.pages, stored.bytes));
             CaptureProgress {
+                incident: Some(self.incident.clone()),
                 source,
                 pass,
                 pages,

@@ -12,6 +12,7 @@
 mod auth;
 mod caller;
 pub mod config;
+mod connection_slots;
 pub mod events;
 mod handlers;
 mod json;
@@ -21,7 +22,6 @@ mod missing;
 mod observe;
 mod oidc;
 mod openapi;
-mod places;
 mod problem;
 mod query;
 mod request_body;
@@ -39,7 +39,7 @@ use std::sync::Arc;
 use axum::middleware::from_fn_with_state;
 use axum::{Extension, Router};
 
-pub use listener::{Listener, ListenerSettings, ServeError};
+pub use listener::{Listener, ListenerSettings, ServeError, check_listen};
 pub use oidc::OidcError;
 pub use state::ServerState;
 

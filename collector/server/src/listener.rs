@@ -34,14 +34,14 @@ use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 use crate::config::{ServeConfig, TlsConfig};
-use crate::places::{Place, PlaceHandle, Places};
+use crate::connection_slots::{ConnectionSlot, ConnectionSlots, SlotHandle};
 use crate::problem::Problem;
 use api::ProblemCode;
 
 /// How long a client may take for the TLS handshake, and for the header of each request, idle time
 /// before it included.
 const HEADER_SECONDS_MAX: u64 = 15;
-/// The same for a connection in a reserved place. Probes send their request at once.
+/// The same for a connection in a reserved slot. Probes send their request at once.
 const RESERVED_HEADER_SECONDS_MAX: u64 = 2;
 /// Bytes of a request's header. Tokens of identity providers have some KiB.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
@@ -93,8 +93,21 @@ pub struct ListenerSettings(Arc<SharedSettings>);
 struct SharedSettings {
     /// Plain HTTP or TLS is decided when the socket is bound; the certificate may change.
     tls: RwLock<Option<TlsAcceptor>>,
-    places: Places,
+    slots: ConnectionSlots,
     drain_seconds_max: AtomicU64,
+}
+
+/// Checks that `config` does not listen on other machines' addresses without TLS, before anything is
+/// bound. `allow_insecure` permits it.
+///
+/// # Errors
+/// [`ServeError::Insecure`].
+pub fn check_listen(config: &ServeConfig, allow_insecure: bool) -> Result<(), ServeError> {
+    let address = config.listen;
+    if config.tls.is_none() && !address.ip().is_loopback() && !allow_insecure {
+        return Err(ServeError::Insecure(address));
+    }
+    Ok(())
 }
 
 impl Listener {
@@ -105,12 +118,10 @@ impl Listener {
     /// See [`ServeError`].
     pub async fn bind(config: &ServeConfig, allow_insecure: bool) -> Result<Self, ServeError> {
         let address = config.listen;
-        if config.tls.is_none() && !address.ip().is_loopback() && !allow_insecure {
-            return Err(ServeError::Insecure(address));
-        }
+        check_listen(config, allow_insecure)?;
         let settings = ListenerSettings(Arc::new(SharedSettings {
             tls: RwLock::default(),
-            places: Places::new(0, 0),
+            slots: ConnectionSlots::new(0, 0),
             drain_seconds_max: AtomicU64::default(),
         }));
         settings.apply(config)?;
@@ -155,26 +166,26 @@ impl Listener {
                     continue;
                 }
             };
-            let Some(place) = self.settings.0.places.take(peer.ip()) else {
-                debug!(%peer, "no place is left for a connection");
+            let Some(slot) = self.settings.0.slots.take(peer.ip()) else {
+                debug!(%peer, "no slot is left for a connection");
                 continue;
             };
             let (tls, router, watcher) = (self.settings.tls(), router.clone(), graceful.watcher());
             // The handshake belongs into the task: a slow client must not delay other ones.
             tokio::spawn(async move {
-                let closing = place.closing();
+                let closing = slot.closing();
                 let served = async {
                     match tls {
-                        None => serve_connection(stream, router, watcher, &place).await,
+                        None => serve_connection(stream, router, watcher, &slot).await,
                         Some(tls) => {
-                            serve_tls_connection(stream, &tls, router, watcher, &place).await;
+                            serve_tls_connection(stream, &tls, router, watcher, &slot).await;
                         }
                     }
                 };
                 tokio::select! {
                     () = served => {}
                     () = closing.cancelled() => {
-                        debug!(%peer, "closed an idle connection: its place is needed");
+                        debug!(%peer, "closed an idle connection: its slot is needed");
                     }
                 }
             });
@@ -197,7 +208,7 @@ impl ListenerSettings {
     pub fn apply(&self, config: &ServeConfig) -> Result<(), ServeError> {
         let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
         *self.0.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
-        self.0.places.set_limits(
+        self.0.slots.set_limits(
             config.connections_max as usize,
             config.connections_per_address_max as usize,
         );
@@ -224,10 +235,10 @@ async fn serve_tls_connection(
     tls: &TlsAcceptor,
     router: Router,
     watcher: Watcher,
-    place: &Place,
+    slot: &ConnectionSlot,
 ) {
     match timeout(Duration::from_secs(HEADER_SECONDS_MAX), tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve_connection(stream, router, watcher, place).await,
+        Ok(Ok(stream)) => serve_connection(stream, router, watcher, slot).await,
         Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
         Err(_) => debug!("a TLS handshake did not finish in time"),
     }
@@ -238,9 +249,9 @@ async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     watcher: Watcher,
-    place: &Place,
+    slot: &ConnectionSlot,
 ) {
-    let header_seconds = if place.is_reserved() {
+    let header_seconds = if slot.is_reserved() {
         RESERVED_HEADER_SECONDS_MAX
     } else {
         HEADER_SECONDS_MAX
@@ -249,9 +260,9 @@ async fn serve_connection(
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(header_seconds))
-        .keep_alive(!place.is_reserved())
+        .keep_alive(!slot.is_reserved())
         .max_buf_size(HEADER_BYTES_MAX);
-    let (handle, is_reserved) = (place.handle(), place.is_reserved());
+    let (handle, is_reserved) = (slot.handle(), slot.is_reserved());
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, handle) = (router.clone(), handle.clone());
         async move {
@@ -284,13 +295,13 @@ async fn serve_connection(
     }
 }
 
-/// The paths that are answered when every other place is taken.
+/// The paths that are answered when every other slot is taken.
 fn is_health(path: &str) -> bool {
     matches!(path, "/readyz" | "/livez" | "/healthz")
 }
 
 /// Says at its end that the connection waits for the next request.
-struct ServingGuard(PlaceHandle);
+struct ServingGuard(SlotHandle);
 
 impl Drop for ServingGuard {
     fn drop(&mut self) {
@@ -447,13 +458,21 @@ mod tests {
         .await
         .expect("a free port");
         let address = listener.address;
+        let arrived = Arc::new(tokio::sync::Notify::new());
+        let never_ends = {
+            let arrived = Arc::clone(&arrived);
+            async move || {
+                arrived.notify_one();
+                std::future::pending::<&str>().await
+            }
+        };
         let router = Router::new()
-            .route("/", get(std::future::pending::<&str>))
+            .route("/", get(never_ends))
             .route("/readyz", get(|| async { "ready" }));
         tokio::spawn(listener.serve(router, drain));
         let mut busy = TcpStream::connect(address).await.expect("it listens");
         busy.write_all(REQUEST.as_bytes()).await.expect("it reads");
-        sleep(Duration::from_millis(10)).await;
+        arrived.notified().await;
         let health = exchange(address, &REQUEST.replace("GET /", "GET /readyz")).await;
         assert!(health.ends_with("ready"), "{health}");
         let other = exchange(address, REQUEST).await;

@@ -7,8 +7,8 @@ use evidence_format::time::Timestamp;
 
 use api::{MissingEvidence, MissingKind};
 use domain::incident::{
-    BundleCoverage, CaptureRequest, IncidentEvent, JournalEntry, PassNumber, UnavailableReason,
-    UnavailableSource,
+    BundleCoverage, CaptureRequest, IncidentEvent, JournalEntry, PassNumber, PivotKind,
+    UnavailableReason, UnavailableSource,
 };
 use domain::plan::CapturePlan;
 use pipeline::ATTACHMENT_SOURCE;
@@ -57,10 +57,55 @@ pub(crate) fn missing_evidence(
         };
         missing.extend(pass.list(rows, bundles, now));
     }
+    for number in 1..=requests.len() {
+        missing.extend(not_searched(rows, number as u32));
+    }
     missing.retain(|missing| !is_made_up_for(missing, &requests));
     missing.sort_by(|a, b| (a.request, a.kind, &a.source).cmp(&(b.request, b.kind, &b.source)));
     missing.dedup();
     missing
+}
+
+/// The pivots that no pass of a request can filter by. The wide steps have their events all the
+/// same, so far as a wide step exists.
+fn not_searched(rows: &[PassRow], number: u32) -> Vec<MissingEvidence> {
+    let plans = rows
+        .iter()
+        .filter(|row| row.key.source != ATTACHMENT_SOURCE)
+        .filter(|row| PassNumber::of(row.key.pass).request + 1 == number)
+        .filter_map(stored_plan);
+    // Each pass has a plan of its own: one that can filter by the pivot is enough.
+    let unused = plans.map(|plan| plan.pivots_unused);
+    let unused = unused.reduce(|mut all, own| {
+        all.retain(|pivot| own.contains(pivot));
+        all
+    });
+    let unused = unused.unwrap_or_default().into_iter();
+    unused
+        .map(|pivot| MissingEvidence {
+            source: pivot.to_string(),
+            request: number,
+            kind: MissingKind::NotSearched,
+            reason: not_searched_reason(pivot.kind()),
+            // What was captured is not less for it.
+            is_loss: false,
+        })
+        .collect()
+}
+
+fn not_searched_reason(kind: PivotKind) -> String {
+    let able = sources::ALL.iter().filter(|source| {
+        let mut offers = source.offers().iter();
+        offers.any(|offer| offer.pivots.contains(&kind))
+    });
+    let able: Vec<&str> = able.map(|source| source.name()).collect();
+    if able.is_empty() {
+        return "no source of this version can filter by it".to_owned();
+    }
+    format!(
+        "no source of this capture can filter by it; those that can: {}",
+        able.join(", ")
+    )
 }
 
 /// True if a later request captured the whole source again: what is missing of that one counts.
@@ -134,6 +179,57 @@ pub(crate) fn stored_plan(row: &PassRow) -> Option<CapturePlan> {
     serde_json::from_str(row.plan.as_deref()?).ok()
 }
 
+/// The reason of a pass that people stopped before it began.
+pub(crate) const STOPPED: &str = "stopped";
+
+/// Why a pass has no bundle.
+pub(crate) enum PassFailure {
+    /// Its plan had nothing to ask, as it was then.
+    NothingAsked(Vec<UnavailableSource>),
+    /// The capture failed, with this error.
+    Error(String),
+    /// Somebody stopped the captures before this one began.
+    Stopped,
+    /// There was nothing to ask, and no plan that says why.
+    NothingToAsk,
+}
+
+/// Why `row`, which has failed, has no bundle.
+pub(crate) fn pass_failure(row: &PassRow, entries: &[JournalEntry]) -> PassFailure {
+    if let Some(plan) = stored_plan(row)
+        && plan.passes.is_empty()
+        && !plan.unavailable.is_empty()
+    {
+        return PassFailure::NothingAsked(plan.unavailable);
+    }
+    if let Some(error) = last_error(row, entries) {
+        return PassFailure::Error(error);
+    }
+    let request = PassNumber::of(row.key.pass).request as usize;
+    let requests = journal_requests(entries);
+    if requests
+        .get(request)
+        .is_some_and(|request| request.was_stopped)
+    {
+        return PassFailure::Stopped;
+    }
+    PassFailure::NothingToAsk
+}
+
+/// The error of a pass, by its last entry in the journal.
+fn last_error(row: &PassRow, entries: &[JournalEntry]) -> Option<String> {
+    entries.iter().rev().find_map(|entry| match &entry.event {
+        IncidentEvent::CaptureFailed {
+            source,
+            pass,
+            error,
+        } if source.as_str() == row.key.source && *pass == u64::from(row.key.pass) => {
+            Some(error.to_string())
+        }
+        _ => None,
+    })
+}
+
 /// A pass of a capture request.
 struct MissingOfPass<'p> {
     row: &'p PassRow,
@@ -161,6 +257,13 @@ impl MissingOfPass<'_> {
                     missing.extend(self.of_bundle(bundle, rows));
                 }
                 missing
+            }
+            PassState::Capturing if self.row.retry_at.is_some_and(|at| at > now) => {
+                // The journal has the failure; until it is tried again, nothing is captured.
+                let error =
+                    last_error(self.row, self.entries).unwrap_or_else(|| "failed".to_owned());
+                let reason = format!("{error}; it is tried again");
+                vec![self.missing(MissingKind::Failed, reason, true)]
             }
             PassState::Capturing => match self.row.cut_off_at(now) {
                 Some(_) => vec![self.missing(
@@ -192,44 +295,21 @@ impl MissingOfPass<'_> {
     }
 
     fn failed(&self) -> Vec<MissingEvidence> {
-        let plan = stored_plan(self.row);
-        if let Some(plan) = &plan
-            && plan.passes.is_empty()
-            && !plan.unavailable.is_empty()
-        {
-            let unavailable = plan.unavailable.iter();
-            return unavailable
+        match pass_failure(self.row, self.entries) {
+            PassFailure::NothingAsked(unavailable) => unavailable
+                .iter()
                 .map(|unavailable| {
                     never_asked(self.number, self.request.request, unavailable, true)
                 })
-                .collect();
-        }
-        if let Some(error) = self.last_error() {
-            return vec![self.missing(MissingKind::Failed, error, true)];
-        }
-        if self.request.was_stopped {
-            let reason = "stopped before it began".to_owned();
-            return vec![self.missing(MissingKind::Stopped, reason, true)];
-        }
-        vec![self.missing(MissingKind::NeverAsked, "nothing to ask".to_owned(), true)]
-    }
-
-    /// Why the pass failed, by its last entry in the journal.
-    fn last_error(&self) -> Option<String> {
-        let key = &self.row.key;
-        for entry in self.entries.iter().rev() {
-            if let IncidentEvent::CaptureFailed {
-                source,
-                pass,
-                error,
-            } = &entry.event
-                && source.as_str() == key.source
-                && *pass == u64::from(key.pass)
-            {
-                return Some(error.to_string());
+                .collect(),
+            PassFailure::Error(error) => vec![self.missing(MissingKind::Failed, error, true)],
+            PassFailure::Stopped => {
+                vec![self.missing(MissingKind::Stopped, STOPPED.to_owned(), true)]
+            }
+            PassFailure::NothingToAsk => {
+                vec![self.missing(MissingKind::NeverAsked, "nothing to ask".to_owned(), true)]
             }
         }
-        None
     }
 
     /// Offers and accounts that the plan could not ask.
@@ -271,7 +351,9 @@ impl MissingOfPass<'_> {
             .take(ENDED_EARLY_LISTED_MAX)
             .map(|item| self.missing(MissingKind::EndedEarly, item.text(), true))
             .collect();
-        let unlisted = coverage.unfinished_count - coverage.unfinished.len() as u64;
+        // Another version may have written them, and may have counted otherwise.
+        let listed = coverage.unfinished.len() as u64;
+        let unlisted = coverage.unfinished_count.saturating_sub(listed);
         let more = ended_early.len().saturating_sub(ENDED_EARLY_LISTED_MAX) as u64 + unlisted;
         if more > 0 {
             let reason = format!("{more} more ended early");
@@ -293,5 +375,221 @@ impl MissingOfPass<'_> {
             missing.push(self.missing(MissingKind::Gaps, gaps.join("; "), false));
         }
         missing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence_format::coverage::GapReason;
+    use evidence_format::digest::Digest;
+    use evidence_format::id::{KeyId, StreamId};
+
+    use super::*;
+    use domain::incident::{GapSummary, UnfinishedItem};
+    use store::ledger::{PassKey, PassKind, PassStage, StreamPosition};
+
+    fn at(seconds: u32) -> Timestamp {
+        Timestamp::from_unix_nanoseconds(i128::from(seconds) * 1_000_000_000).expect("a time")
+    }
+
+    fn row(pass: u32, stage: PassStage) -> PassRow {
+        PassRow {
+            key: PassKey {
+                incident: "INC-2026-001".parse().expect("an id"),
+                source: "okta".to_owned(),
+                pass,
+            },
+            kind: PassKind::First,
+            due_at: at(100),
+            supplements: None,
+            stage,
+            fencing_token: 0,
+            failures: 0,
+            began_at: None,
+            plan: None,
+            leased_until: None,
+            retry_at: None,
+        }
+    }
+
+    fn journal(events: Vec<IncidentEvent>) -> Vec<JournalEntry> {
+        (1..)
+            .zip(events)
+            .map(|(seq, event)| JournalEntry {
+                seq,
+                at: at(50),
+                by: "Ann".parse().expect("a name"),
+                event,
+            })
+            .collect()
+    }
+
+    /// A request that names `sources`; of none, those of the play.
+    fn requested(sources: &[&str]) -> IncidentEvent {
+        let sources = sources.iter().map(|name| name.parse().expect("a source"));
+        IncidentEvent::CaptureRequested {
+            request: Box::new(CaptureRequest {
+                window: None,
+                sources: sources.collect(),
+                accounts: Vec::new(),
+                regions: Vec::new(),
+                deadline_seconds: 60,
+            }),
+        }
+    }
+
+    fn failed(pass: u64, error: &str) -> IncidentEvent {
+        IncidentEvent::CaptureFailed {
+            source: "okta".parse().expect("a source"),
+            pass,
+            error: error.parse().expect("a line"),
+        }
+    }
+
+    fn bundle(pass: u32, change: impl FnOnce(&mut BundleCoverage)) -> BundleRow {
+        let mut coverage = BundleCoverage::from_json("");
+        change(&mut coverage);
+        BundleRow {
+            id: Digest::of(b"bundle"),
+            pass: row(pass, PassStage::Derived).key,
+            key_id: KeyId::of_spki(b"key"),
+            position: StreamPosition {
+                stream: StreamId::from_random([0; 16]),
+                seq: 0,
+                prev: None,
+            },
+            sealed_at: at(100),
+            object_key: String::new(),
+            bytes: 0,
+            coverage: serde_json::to_string(&coverage).expect("JSON"),
+            duplicate_of: None,
+        }
+    }
+
+    fn unfinished(item: &str, ended: EndReason) -> UnfinishedItem {
+        UnfinishedItem {
+            item: item.to_owned(),
+            ended,
+            pages: 0,
+            problem: None,
+        }
+    }
+
+    fn missing(
+        rows: &[PassRow],
+        events: Vec<IncidentEvent>,
+        bundles: &[BundleRow],
+    ) -> Vec<(MissingKind, String)> {
+        missing_evidence(rows, &journal(events), bundles, at(200))
+            .into_iter()
+            .map(|missing| (missing.kind, missing.reason))
+            .collect()
+    }
+
+    #[test]
+    fn reason_of_failed_pass_is_its_last_error_else_its_stop() {
+        let rows = [row(0, PassStage::Failed)];
+        let events = vec![requested(&[]), failed(0, "no key"), failed(0, "no disk")];
+        let error = (MissingKind::Failed, "no disk".to_owned());
+        assert_eq!(missing(&rows, events, &[]), [error]);
+        let stopped = (MissingKind::Stopped, STOPPED.to_owned());
+        let events = vec![requested(&[]), IncidentEvent::CaptureStopped {}];
+        assert_eq!(missing(&rows, events, &[]), [stopped]);
+        let nothing = (MissingKind::NeverAsked, "nothing to ask".to_owned());
+        let of_first = missing(&rows, vec![requested(&[])], &[]);
+        assert_eq!(of_first, std::slice::from_ref(&nothing));
+        // The stop came before this request.
+        let second = [row(
+            PassNumber::of_request(1).expect("a number"),
+            PassStage::Failed,
+        )];
+        let stop = IncidentEvent::CaptureStopped {};
+        let events = vec![requested(&[]), stop, requested(&[])];
+        assert_eq!(missing(&second, events, &[]), [nothing]);
+    }
+
+    #[test]
+    fn later_request_for_whole_source_makes_up_for_earlier_loss() {
+        let rows = [row(0, PassStage::Failed)];
+        let lost = vec![requested(&[]), failed(0, "no key")];
+        let with = |later| [lost.clone(), vec![later]].concat();
+        assert_eq!(missing(&rows, with(requested(&["okta"])), &[]), []);
+        assert_eq!(missing(&rows, with(requested(&["github"])), &[]).len(), 1);
+    }
+
+    #[test]
+    fn pass_without_worker_is_cut_off_once_it_is_due() {
+        let waiting = row(0, PassStage::Waiting);
+        let cut_off = missing(std::slice::from_ref(&waiting), vec![requested(&[])], &[]);
+        assert_eq!(cut_off[0].0, MissingKind::CutOff);
+        let later = PassRow {
+            due_at: at(300),
+            ..waiting
+        };
+        assert_eq!(missing(&[later], vec![requested(&[])], &[]), []);
+    }
+
+    #[test]
+    fn bundle_lists_some_unfinished_items_and_counts_the_others() {
+        let rows = [row(0, PassStage::Derived)];
+        let items: Vec<_> = (0..10)
+            .map(|number| unfinished(&format!("okta-{number}"), EndReason::Failed))
+            .collect();
+        let of_count = |count| {
+            let sealed = bundle(0, |coverage| {
+                (coverage.unfinished, coverage.unfinished_count) = (items.clone(), count);
+            });
+            missing(&rows, vec![requested(&[])], &[sealed])
+        };
+        let many = of_count(40);
+        assert_eq!(many.len(), ENDED_EARLY_LISTED_MAX + 1);
+        assert!(
+            many.iter()
+                .any(|(_, reason)| reason == "32 more ended early")
+        );
+        // A version that did not count them.
+        assert!(
+            of_count(0)
+                .iter()
+                .any(|(_, reason)| reason == "2 more ended early")
+        );
+    }
+
+    #[test]
+    fn continuation_makes_up_for_deadline_but_not_for_denial() {
+        let number = PassNumber::of(0);
+        let next = row(number.continuation().expect("a number"), PassStage::Derived);
+        let rows = [row(0, PassStage::Derived), next];
+        let sealed = bundle(0, |coverage| {
+            coverage.unfinished = vec![
+                unfinished("okta-late", EndReason::Deadline),
+                unfinished("okta-broken", EndReason::Failed),
+            ];
+            coverage.unfinished_count = 2;
+        });
+        let missing = missing(&rows, vec![requested(&[])], &[sealed]);
+        assert_eq!(missing.len(), 1, "{missing:?}");
+        assert!(missing[0].1.starts_with("okta-broken"), "{missing:?}");
+    }
+
+    #[test]
+    fn gap_that_an_unfinished_item_has_named_is_not_named_twice() {
+        let rows = [row(0, PassStage::Derived)];
+        let sealed = bundle(0, |coverage| {
+            let mut item = unfinished("okta-log", EndReason::Failed);
+            item.problem = Some("403".to_owned());
+            (coverage.unfinished, coverage.unfinished_count) = (vec![item], 1);
+            coverage.gaps = ["403", "a page"]
+                .map(|example| GapSummary {
+                    reason: GapReason::ReadFailed,
+                    count: 1,
+                    examples: vec![example.to_owned()],
+                })
+                .to_vec();
+        });
+        let missing = missing(&rows, vec![requested(&[])], &[sealed]);
+        let kinds: Vec<_> = missing.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [MissingKind::EndedEarly, MissingKind::Gaps]);
+        assert!(!missing[1].1.contains("403"), "{missing:?}");
     }
 }

@@ -90,7 +90,7 @@ pub(crate) enum KeyFetchError {
     Response { url: Url, problem: String },
     /// Another request asks already, and has no answer yet.
     #[error("the issuer is being asked, and has not answered yet")]
-    Away,
+    Unanswered,
     /// The last attempt has just failed.
     #[error("the issuer did not give its keys a moment ago")]
     JustFailed,
@@ -192,8 +192,11 @@ impl OidcProvider {
         // A conversion saturates; what no calendar has is out of range below.
         #[expect(clippy::cast_possible_truncation, reason = "whole seconds suffice")]
         let seconds = claims.exp as i128;
-        let expires_at = Timestamp::from_unix_nanoseconds(seconds.saturating_mul(1_000_000_000))
-            .ok_or(OidcTokenError::Invalid("`exp` is out of range"))?;
+        // As long as `verify` accepts it: the clocks may differ.
+        let seconds = seconds.saturating_add(i128::from(CLOCK_SKEW_SECONDS_MAX));
+        let accepted_until =
+            Timestamp::from_unix_nanoseconds(seconds.saturating_mul(1_000_000_000))
+                .ok_or(OidcTokenError::Invalid("`exp` is out of range"))?;
         let subject = shorten(&claims.sub);
         let name = Name::escaped(&format!(
             "{subject} ({})",
@@ -205,7 +208,7 @@ impl OidcProvider {
             token: None,
             role,
             incident: None,
-            expires_at,
+            accepted_until,
         })
     }
 
@@ -332,7 +335,7 @@ impl OidcProvider {
             return if ended && now.fetched_at.is_some() && now.attempted_at != cache.attempted_at {
                 Ok(now.keys)
             } else {
-                Err(KeyFetchError::Away)
+                Err(KeyFetchError::Unanswered)
             };
         };
         match fetch.await {
@@ -342,14 +345,14 @@ impl OidcProvider {
                 Ok(cache.keys)
             }
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(KeyFetchError::Away), // the task panicked
+            Err(_) => Err(KeyFetchError::Unanswered), // the task panicked
         }
     }
 
     /// Asks the issuer in a task of its own, which a client that hangs up does not end. `None` if it
     /// is being asked already.
     fn begin_fetch(&self) -> Option<JoinHandle<Result<Arc<Vec<Jwk>>, KeyFetchError>>> {
-        let turn = Arc::clone(&self.0.fetching).try_lock_owned().ok()?;
+        let fetch_lock = Arc::clone(&self.0.fetching).try_lock_owned().ok()?;
         let provider = self.clone();
         Some(tokio::spawn(async move {
             let fetched = provider.fetch_keys().await.map(Arc::new);
@@ -360,7 +363,7 @@ impl OidcProvider {
             if let Ok(keys) = &fetched {
                 (cache.keys, cache.fetched_at) = (Arc::clone(keys), now);
             }
-            drop((cache, turn));
+            drop((cache, fetch_lock));
             fetched
         }))
     }
@@ -554,7 +557,7 @@ mod tests {
         let started = Instant::now();
         for _ in 0..3 {
             let keys = provider.known_keys().await;
-            assert!(matches!(keys, Err(KeyFetchError::Away)), "{keys:?}");
+            assert!(matches!(keys, Err(KeyFetchError::Unanswered)), "{keys:?}");
         }
         assert!(started.elapsed() < Duration::from_secs(3));
         assert!(!asking.is_finished(), "it is still being asked");

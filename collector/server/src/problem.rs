@@ -3,8 +3,6 @@
 //! The client learns what it can do. The cause of a failure on the server's side is in the log,
 //! with the request's id.
 
-use std::io;
-
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use evidence_format::safe::safe;
@@ -16,7 +14,7 @@ use api::{CaptureOptionsError, ProblemCode, ProblemDocument};
 use domain::incident::{CommandError, ParseNameError, TextError, UnknownPlay};
 use pipeline::seal::SealError;
 use pipeline::timeline::ReadRecordError;
-use pipeline::{AttachError, DeclareError, PipelineError};
+use pipeline::{AttachError, DeclareError, PipelineError, is_storage_full};
 use platform::chain;
 use store::blobs::BlobError;
 use store::database::DatabaseError;
@@ -118,20 +116,6 @@ impl Problem {
         )
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
     }
-}
-
-/// True if an error in the chain is a full disk or an exceeded quota.
-pub(crate) fn is_storage_full(error: &(dyn std::error::Error + 'static)) -> bool {
-    let Some(io_error) = error.downcast_ref::<io::Error>() else {
-        return error.source().is_some_and(is_storage_full);
-    };
-    let is_full = matches!(
-        io_error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    );
-    // `source` of an io::Error skips the error that it wraps.
-    let wrapped = io_error.get_ref();
-    is_full || wrapped.is_some_and(|wrapped| is_storage_full(wrapped))
 }
 
 impl IntoResponse for Problem {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
 
-use crate::missing::{missing_evidence, stored_plan};
+use crate::missing::{PassFailure, STOPPED, missing_evidence, pass_failure, stored_plan};
 use api::{
     BundleSummary, CaptureKind, CapturePass, CaptureProgress, CaptureState, IncidentDetails,
     IncidentListItem, OfferStatus, PlayDetails, SourceStatus, TokenInfo,
@@ -14,12 +15,16 @@ use api::{
 use domain::incident::view::IncidentView;
 use domain::incident::{
     BundleCoverage, Incident, IncidentEvent, IncidentOverview, JournalEntry, Play, Plays,
+    UnavailableSource,
 };
 use domain::plan::{EvidenceLifetime, OfferReadiness, Readiness};
 use pipeline::{ATTACHMENT_SOURCE, PassProgress, Pipeline, PipelineError};
 use platform::clock;
 use sources::Source;
 use store::ledger::{BundleRow, PassKind, PassRow, PassState, TokenRow};
+
+/// Open targets that a capture's progress names: the line has little room.
+const OPEN_TARGETS_MAX: usize = 4;
 
 #[must_use]
 pub fn incident_list_item(overview: IncidentOverview) -> IncidentListItem {
@@ -47,6 +52,8 @@ pub async fn incident_details(
     let entries = pipeline.entries(&incident.id).await?;
     let bundles = pipeline.parts.ledger.bundles(&incident.id).await?;
     let missing = missing_evidence(&rows, &entries, &bundles, clock::now());
+    // Before the plans are dropped with their rows.
+    let window_begins_at = window_begin(&rows, incident);
     let passes = rows.into_iter().map(|row| capture_pass(row, &entries));
     Ok(IncidentDetails {
         id: incident.id.clone(),
@@ -54,7 +61,20 @@ pub async fn incident_details(
         passes: passes.collect(),
         under_way: pipeline.is_under_way(&incident.id).await?,
         missing,
+        window_begins_at,
     })
+}
+
+/// When the incident's window begins: that of its earliest capture plan, or its own start, if that
+/// is earlier. `None` before the first plan.
+fn window_begin(rows: &[PassRow], incident: &Incident) -> Option<Timestamp> {
+    let plans = rows.iter().filter_map(stored_plan);
+    let begin = plans.map(|plan| plan.window.from).min()?;
+    Some(
+        incident
+            .started_at
+            .map_or(begin, |started| started.min(begin)),
+    )
 }
 
 fn capture_pass(row: PassRow, entries: &[JournalEntry]) -> CapturePass {
@@ -85,38 +105,30 @@ fn failure_reason(row: &PassRow, entries: &[JournalEntry]) -> String {
     if row.key.source == ATTACHMENT_SOURCE {
         return "the upload was interrupted: attach it again".to_owned();
     }
-    for entry in entries.iter().rev() {
-        if let IncidentEvent::CaptureFailed {
-            source,
-            pass,
-            error,
-        } = &entry.event
-            && source.as_str() == row.key.source
-            && *pass == u64::from(row.key.pass)
-        {
-            return error.to_string();
+    match pass_failure(row, entries) {
+        PassFailure::NothingAsked(unavailable) => {
+            let reasons: Vec<_> = unavailable.iter().map(UnavailableSource::reason).collect();
+            reasons.join("; ")
         }
-    }
-    // The plan knows why there was nothing to ask, as it was then.
-    if let Some(plan) = stored_plan(row)
-        && let Some(unavailable) = plan.unavailable.first()
-    {
-        return unavailable.reason();
-    }
-    let was_stopped = entries
-        .iter()
-        .any(|entry| matches!(entry.event, IncidentEvent::CaptureStopped {}));
-    if was_stopped {
-        "stopped".to_owned()
-    } else {
-        "nothing to capture: `exhibit sources check` says why".to_owned()
+        PassFailure::Error(error) => error,
+        PassFailure::Stopped => STOPPED.to_owned(),
+        PassFailure::NothingToAsk => {
+            "nothing to capture: `exhibit sources check` says why".to_owned()
+        }
     }
 }
 
 /// The progress of a capture of this process.
 #[must_use]
 pub fn capture_progress(running: PassProgress) -> CaptureProgress {
+    let targets = running.targets;
     CaptureProgress {
+        incident: Some(running.pass.incident),
+        targets: targets.as_ref().map(|targets| targets.targets),
+        targets_ended: targets.as_ref().map(|targets| targets.ended),
+        targets_open: targets.map_or_else(Vec::new, |targets| {
+            targets.open.into_iter().take(OPEN_TARGETS_MAX).collect()
+        }),
         source: running.pass.source,
         pass: running.pass.pass,
         pages: running.pages,

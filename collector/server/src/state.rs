@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ServeConfig;
+use crate::handlers::health::ProbeLocks;
 use crate::metrics::Metrics;
 use crate::oidc::{OidcError, OidcProvider};
 use crate::request_body::BodyBudget;
@@ -35,6 +36,7 @@ struct SharedState {
     bodies: BodyBudget,
     /// When readiness was last checked, and the reason if it was not ready.
     last_check: Mutex<Option<(Instant, Result<(), &'static str>)>>,
+    probe_locks: ProbeLocks,
     /// Held while a webhook's escalation is decided and written.
     escalation: Mutex<()>,
 }
@@ -77,6 +79,7 @@ impl ServerState {
             drain,
             bodies: BodyBudget::default(),
             last_check: Mutex::default(),
+            probe_locks: ProbeLocks::default(),
             escalation: Mutex::default(),
         })))
     }
@@ -140,12 +143,16 @@ impl ServerState {
         &self.0.last_check
     }
 
+    pub(crate) fn probe_locks(&self) -> &ProbeLocks {
+        &self.0.probe_locks
+    }
+
     pub(crate) fn bodies(&self) -> &BodyBudget {
         &self.0.bodies
     }
 
     /// Waits until no other webhook escalates an incident. Escalations are rare.
-    pub(crate) async fn escalation_turn(&self) -> MutexGuard<'_, ()> {
+    pub(crate) async fn lock_escalation(&self) -> MutexGuard<'_, ()> {
         self.0.escalation.lock().await
     }
 

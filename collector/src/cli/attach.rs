@@ -12,12 +12,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use evidence_format::id::IncidentId;
-use evidence_format::safe::safe;
+use platform::shell::shell_word;
 use platform::terminal::{ProgressLine, size};
 
 use super::backend::{AttachRequest, AttachmentResult, Backend};
+use super::choose_incident::looks_like_id;
 use super::output::{OutputClosed, report_error};
-use super::{GlobalOptions, incident_or_only_open, print, print_json, standard_input};
+use super::{
+    GlobalOptions, find_incident, incident_or_only_open, print, print_json, standard_input,
+};
 use domain::incident::Line;
 use pipeline::AttachmentContent;
 use platform::progress::ProgressCounter;
@@ -109,7 +112,8 @@ async fn split_incident<'a>(
                 .and_then(|text| text.parse::<IncidentId>().ok());
             let is_file = first == "-" || Path::new(first).exists();
             match id {
-                Some(id) if !is_file || backend.has_incident(&id).await? => (Some(id), rest),
+                Some(id) if backend.has_incident(&id).await? => (Some(id), rest),
+                Some(id) if !is_file => (Some(short_id(backend, &id).await?), rest),
                 Some(_) | None => (None, files),
             }
         }
@@ -117,6 +121,15 @@ async fn split_incident<'a>(
     };
     let incident = incident_or_only_open(backend, given.as_ref()).await;
     Ok((incident?, rest))
+}
+
+/// The incident that a first argument names which is no file. It may as well be a misspelled file.
+async fn short_id(backend: &dyn Backend, text: &IncidentId) -> Result<IncidentId> {
+    let found = find_incident(backend, text).await;
+    if found.is_err() && !looks_like_id(text.as_str()) {
+        bail!("there is no file {text}, and no incident with this id");
+    }
+    found
 }
 
 async fn attach(
@@ -239,7 +252,8 @@ fn output(
         "gaps": gaps,
         "id": id,
         "bundle": bundle,
-        "publicKey": key,
+        // JSON is UTF-8, and paths need not be.
+        "publicKey": key.to_string_lossy(),
     })
 }
 
@@ -262,8 +276,8 @@ fn summary(receipt: &api::AttachmentReceipt, gaps: u64, bundle: &str, key: &Path
     let verify = if bundle.starts_with('/') {
         format!(
             "exhibit-audit verify {} --key {}",
-            safe(bundle),
-            safe(&key.to_string_lossy())
+            shell_word(bundle),
+            shell_word(key)
         )
     } else {
         format!("exhibit fetch {id}")

@@ -9,6 +9,7 @@ use clap::Args;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
+use platform::shell::shell_word;
 use serde::Serialize;
 
 use super::capture::{bundle_gaps, bundles_table, short_id};
@@ -145,11 +146,13 @@ pub(super) async fn fetch(global: &GlobalOptions, arguments: &FetchArgs) -> Resu
     // The key of this bundle and not the backend's: another collector may have signed it.
     let key = backend.public_key_file_of(&id, &to).await?;
     if global.json {
-        return print_json(&serde_json::json!({"bundle": to, "id": id, "publicKey": key}));
+        // JSON is UTF-8, and paths need not be.
+        let (bundle, key) = (to.to_string_lossy(), key.to_string_lossy());
+        return print_json(&serde_json::json!({"bundle": bundle, "id": id, "publicKey": key}));
     }
     print(&format!(
         "{id}\n\nverify with\n  exhibit-audit verify {} --key {}\n",
-        to.display(),
-        key.display()
+        shell_word(&to),
+        shell_word(&key)
     ))
 }

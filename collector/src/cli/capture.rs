@@ -9,6 +9,7 @@ use clap::Args;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
+use platform::shell::shell_word;
 use platform::terminal::size;
 use serde::Serialize;
 
@@ -36,6 +37,9 @@ const SHORT_ID_DIGITS: usize = 12;
 ///
 /// Ends with what was not captured, why, and the command that helps. The exit code is 1 if nothing
 /// was sealed, and 4 if something that was named or configured is missing.
+///
+/// A token of the role `automation` may not read what was captured: its captures end with 0, and what
+/// it may not know is `null` in JSON.
 ///
 /// Ctrl-C seals what has been captured so far; a second Ctrl-C quits at once, and `exhibit settle`
 /// continues later. A server captures by itself: there, Ctrl-C only stops watching, and `exhibit
@@ -222,12 +226,19 @@ async fn receipt<'a>(
     })
 }
 
-/// The result for a token that may declare incidents but not read them.
+/// The result for a token that may declare incidents but not read them: what is unknown to it is
+/// `null`.
 fn print_without_bundles(global: &GlobalOptions, incident: &IncidentId) -> Result<()> {
     if global.json {
-        return print_json(
-            &serde_json::json!({"incident": incident, "bundles": [], "publicKey": null, "gaps": null}),
-        );
+        return print_json(&serde_json::json!({
+            "incident": incident,
+            "bundles": [],
+            "publicKey": null,
+            "gaps": null,
+            "complete": null,
+            "interrupted": false,
+            "missing": null,
+        }));
     }
     print(&format!(
         "\nthe captures of {incident} have ended; this token may not list their bundles\n"
@@ -256,8 +267,8 @@ fn summary(
         if bundle.starts_with('/') {
             text.push_str(&format!(
                 "  exhibit-audit verify {} --key {}\n",
-                safe(bundle),
-                safe(public_key)
+                shell_word(bundle),
+                shell_word(public_key)
             ));
         } else {
             text.push_str(&format!("  exhibit fetch {}\n", short_id(id)));

@@ -89,7 +89,7 @@ struct ReportOptions {
     /// Suspected impact
     #[arg(long, value_name = "TEXT")]
     suspected_impact: Option<Line>,
-    /// Current evidence
+    /// What is known so far, such as an alert
     #[arg(long, value_name = "TEXT")]
     evidence: Option<Prose>,
 }
@@ -185,7 +185,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: ChangeArgs) -> Result
     // Details such as --reason change nothing by themselves, so they are not compared.
     if options == ChangeOptions::default() {
         bail!(
-            "say what to change, such as --role commander=alice (`exhibit change --help` lists all options)"
+            "say what to change, such as --role commander=NAME (`exhibit change --help` lists all options)"
         )
     }
     let backend = global.backend().await?;

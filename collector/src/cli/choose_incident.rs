@@ -9,6 +9,8 @@ use super::backend::Backend;
 use domain::incident::IncidentStatus;
 use domain::spelling::nearest;
 
+/// Open incidents that the error lists if several may be meant.
+const NAMED_MAX: usize = 5;
 /// Names the incident of commands that name none themselves.
 const VARIABLE: &str = "EXHIBIT_INCIDENT";
 
@@ -29,15 +31,26 @@ pub(super) async fn incident_or_only_open(
     // Guessing among several open incidents could record a note in the wrong journal.
     let mut open = backend.incidents().await?;
     open.retain(|incident| incident.status != IncidentStatus::Closed);
-    match (open.pop(), open.len()) {
-        (Some(only), 0) => Ok(only.id),
-        (None, _) => bail!(
+    match open.as_slice() {
+        [only] => Ok(only.id.clone()),
+        [] => bail!(
             "no incident is open: declare one with `exhibit capture --title … --sev …`, or name a closed one (`exhibit status` lists them)"
         ),
-        (Some(_), more) => bail!(
-            "{} incidents are open: name one, or set {VARIABLE} (`exhibit status` lists them)",
-            more + 1
-        ),
+        several => {
+            let named = several.iter().take(NAMED_MAX);
+            let lines: String = named
+                .map(|one| format!("\n{}  {}", one.id, one.name))
+                .collect();
+            let more = several.len().saturating_sub(NAMED_MAX);
+            let more = match more {
+                0 => String::new(),
+                more => format!("\nand {more} more (`exhibit status` lists them)"),
+            };
+            bail!(
+                "{} incidents are open: name one, or set {VARIABLE}{lines}{more}",
+                several.len()
+            )
+        }
     }
 }
 
@@ -92,7 +105,7 @@ pub(super) async fn leading_incident<'w>(
 }
 
 /// True for letters and then numbers, such as `INC-2026-042`.
-fn looks_like_id(word: &str) -> bool {
+pub(super) fn looks_like_id(word: &str) -> bool {
     let mut parts = word.split('-');
     let letters = parts.next().unwrap_or_default();
     let numbers: Vec<&str> = parts.collect();

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use evidence_format::id::IncidentId;
 
+use super::table::{terminal_width, wrap};
 use super::{GlobalOptions, incident_or_only_open, print, print_changes, print_json};
 use domain::incident::view::IncidentView;
 use domain::incident::{ClosureItem, Command, Line};
@@ -82,7 +83,7 @@ fn print_missing(global: &GlobalOptions, view: &IncidentView) -> Result<()> {
     } else {
         let lines: String = missing
             .iter()
-            .map(|missing| format!("  {missing}\n"))
+            .map(|missing| wrap("  ", missing, terminal_width()))
             .collect();
         print(&format!(
             "missing before {id} can be closed:\n{lines}\n{}",
@@ -100,13 +101,13 @@ fn print_missing(global: &GlobalOptions, view: &IncidentView) -> Result<()> {
 fn next_commands(view: &IncidentView) -> String {
     let (id, items) = (&view.incident, &view.closure.items);
     let mut text = String::new();
-    if let Some(item) = items
+    if items
         .iter()
-        .find(|item| item.required && item.answered.is_none())
+        .any(|item| item.required && item.answered.is_none())
     {
-        let item = item.item;
+        // Placeholders: what people paste would answer for the review.
         text.push_str(&format!(
-            "complete or waive each item, such as\n  exhibit checklist {id} --give {item} --note '…'\n  exhibit checklist {id} --waive {item} --reason '…'\n"
+            "complete or waive each item\n  exhibit checklist {id} --give ITEM --note NOTE\n  exhibit checklist {id} --waive ITEM --reason REASON\n"
         ));
     }
     // If the item of corrective actions is waived, they need neither owners nor dates.

@@ -1,15 +1,15 @@
 //! `exhibit config check`: finds faults of exhibit.toml before the first incident does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use domain::trigger::Vendor;
 use evidence_format::safe::safe;
 use pipeline::plays_of;
 
 use super::{GlobalOptions, print, print_json};
 use crate::config::{CollectorConfig, CollectorConfigError, FILE_NAME};
+use server::check_listen;
 
 /// Checks exhibit.toml
 #[derive(Args)]
@@ -25,7 +25,7 @@ enum ConfigCommand {
 
 /// Checks keys, values, plays and secrets, as `exhibit serve` does before it listens
 ///
-/// Opens no store and asks nobody: `exhibit sources check` asks the providers.
+/// Opens no store and sends no requests: `exhibit sources check` asks the providers.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -34,6 +34,9 @@ Examples:
 struct CheckArgs {
     /// File to check [default: exhibit.toml in the store's folder]
     file: Option<PathBuf>,
+    /// Accept a listener without TLS, for `exhibit serve --insecure-listen`
+    #[arg(long)]
+    insecure_listen: bool,
 }
 
 pub(super) fn run(global: &GlobalOptions, arguments: &ConfigArgs) -> Result<()> {
@@ -46,7 +49,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: &ConfigArgs) -> Result<()> 
     if arguments.file.is_some() && !file.exists() {
         bail!("there is no file {}", file.display());
     }
-    let faults = faults(&file, &folder);
+    let faults = faults(&file, &folder, arguments.insecure_listen);
     if global.json {
         print_json(&serde_json::json!({"file": file, "faults": faults}))?;
     } else {
@@ -65,7 +68,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: &ConfigArgs) -> Result<()> 
 }
 
 /// All that is wrong, in texts for people.
-fn faults(file: &std::path::Path, folder: &std::path::Path) -> Vec<String> {
+fn faults(file: &Path, folder: &Path, allow_insecure: bool) -> Vec<String> {
     let config = match CollectorConfig::read_file(file) {
         Ok(config) => config,
         Err(error) => return vec![platform::chain(&error)],
@@ -82,14 +85,8 @@ fn faults(file: &std::path::Path, folder: &std::path::Path) -> Vec<String> {
     if let Err(error) = config.hooks_with_secrets() {
         faults.push(platform::chain(&error));
     }
-    let is_used = Vendor::ALL
-        .iter()
-        .any(|vendor| config.hooks.section(*vendor).is_some());
-    if is_used && config.serve.tls.is_none() && !config.serve.listen.ip().is_loopback() {
-        faults.push(format!(
-            "[serve] listen: {} is beyond this machine and has no [serve.tls]",
-            config.serve.listen
-        ));
+    if let Err(error) = check_listen(&config.serve, allow_insecure) {
+        faults.push(format!("[serve] listen: {}", platform::chain(&error)));
     }
     faults
 }

@@ -61,7 +61,7 @@ pub(super) struct IncidentOptions {
     /// Suspected impact; `exhibit change --confirmed-impact` is for what is known
     #[arg(long, value_name = "TEXT", alias = "impact")]
     suspected_impact: Option<Line>,
-    /// Current evidence
+    /// What is known so far, such as an alert
     #[arg(long, value_name = "TEXT")]
     evidence: Option<Prose>,
     /// Is customer data affected: yes, no, unknown
@@ -93,7 +93,7 @@ pub(super) struct CaptureFlags {
     /// Capture only this region; may be repeated
     #[arg(long, value_name = "NAME")]
     region: Vec<String>,
-    /// Window before now, such as 6h or 3d [default: the play's]
+    /// Length of a window that ends now, such as 6h or 3d [default: the play's window]
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["from", "until"])]
     last: Option<Duration>,
     /// Start of the window, such as 2026-11-23T13:00:00Z

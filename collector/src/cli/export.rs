@@ -1,8 +1,9 @@
 //! `exhibit export`: everything about an incident in one folder or tar, for an auditor.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -63,12 +64,12 @@ struct ExportOutput<'a> {
     export: &'a Path,
     bundles: usize,
     bytes: u64,
-    /// Ids of the keys that signed the bundles.
-    keys: Vec<String>,
+    /// Fingerprints of the keys that signed the bundles.
+    keys: Vec<Digest>,
 }
 
-/// Ids of keys, and their files in the export.
-type KeyFiles = BTreeMap<String, String>;
+/// Fingerprints of keys, and their files in the export.
+type KeyFiles = BTreeMap<Digest, String>;
 
 /// A file of the export.
 struct ExportedFile {
@@ -117,7 +118,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &ExportArgs) -> Resul
         });
     }
     print(&format!(
-        "exported {incident} to {}: {}, {}\n\n{README} in it says how to verify them; tell the auditor the fingerprints of the keys by another way:\n{}",
+        "exported {incident} to {}: {}, {}\n\n{README} in it says how to verify them; tell the auditor the fingerprints of the keys through another channel:\n{}",
         safe(&to.to_string_lossy()),
         counted(bundles as u64, "bundle"),
         size(bytes),
@@ -139,7 +140,8 @@ impl StagingFolder {
         // Left by a process that was killed. Nothing in it is anybody's only copy.
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => fs::create_dir(&path),
+            // As private as the store: what is in it is evidence.
+            _ => private_folder(&path),
         }
         .with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self(path))
@@ -150,6 +152,10 @@ impl Drop for StagingFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0); // the next export removes it
     }
+}
+
+fn private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
 }
 
 /// An export that is being written.
@@ -168,7 +174,7 @@ impl Export<'_> {
     async fn write(&self) -> Result<(usize, KeyFiles)> {
         for folder in [BUNDLES, KEYS] {
             let path = self.folder.join(folder);
-            fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+            private_folder(&path).with_context(|| format!("cannot create {}", path.display()))?;
         }
         let bundles = self.backend.bundles(self.incident).await?;
         let mut keys = BTreeMap::new();
@@ -198,7 +204,7 @@ impl Export<'_> {
     }
 
     /// Copies a bundle, and the key that signed it. Returns the key's id and its file.
-    async fn copy(&self, bundle: &BundleSummary) -> Result<(String, String)> {
+    async fn copy(&self, bundle: &BundleSummary) -> Result<(Digest, String)> {
         let file = self
             .folder
             .join(BUNDLES)
@@ -213,12 +219,12 @@ impl Export<'_> {
         let id = PublicKey::from_pem(&pem)
             .with_context(|| format!("cannot use {}", source.display()))?
             .id()
-            .hex();
+            .fingerprint();
         if source.starts_with(self.folder) {
             fs::remove_file(&source)
                 .with_context(|| format!("cannot move {}", source.display()))?;
         }
-        let name = format!("{KEYS}/{}.pub.pem", &id[..KEY_DIGITS]);
+        let name = format!("{KEYS}/{}.pub.pem", &id.hex()[..KEY_DIGITS]);
         self.write_file(&name, pem.as_bytes())?;
         Ok((id, name))
     }
@@ -233,7 +239,7 @@ impl Export<'_> {
         let (mut text, mut json) = (create("timeline.txt")?, create("timeline.jsonl")?);
         self.backend
             .read_timeline(self.incident, TimelineFilter::default(), &mut |row| {
-                text.write_all(format_row(&row).as_bytes())?;
+                text.write_all(format_row(&row, usize::MAX).as_bytes())?;
                 serde_json::to_writer(&mut json, &row)?;
                 Ok(json.write_all(b"\n")?)
             })
@@ -333,24 +339,31 @@ What is here
 
 2. The keys are the right ones
 
-Ask the owner of the evidence for the fingerprints of the keys, by another way than this export.
+Ask the owner of the evidence for the fingerprints of the keys, through another channel than this export.
 They must be these:
 
 {fingerprints}
-To compute one yourself:
+To compute the digits of one yourself:
   openssl pkey -pubin -in KEY -outform DER | sha256sum
 
-3. The evidence is what was sealed
+3. The whole case at once
+
+  exhibit-audit case .{all_keys}
+
+It checks the files, the bundles and their streams, holds the journals in them against each other,
+and derives the timeline again from the evidence. With fingerprints instead of files, --key
+sha256:..., it takes the keys from here only if they are the right ones.
+
+4. Or only the evidence
 
   exhibit-audit verify {BUNDLES}{all_keys}
 
 Or one after the other, each with the key that sealed it:
 
 {verify}
-Exit code 0: everything holds. 4: sound, but something could not be captured; the bundle names
-it with its reason. 1: changed or invalid, do not trust it. `exhibit-audit inspect` shows what a
-bundle states: plan, machine, clocks, items, gaps. `exhibit-audit derive` makes the events of the
-timeline again, from the evidence alone.
+Exit code 0: everything holds. 4: the same, but something could not be captured; the bundle names
+it with its reason. 3: undecided. 1: invalid, or not signed by a key that you gave.
+`exhibit-audit inspect` shows what a bundle states: plan, machine, clocks, items, gaps.
 
 What is signed, and what is not
   Only the bundles are signed. Each has the incident's journal, as it was then, in its item
@@ -396,7 +409,12 @@ fn write_tar(
     let mut unfinished = to.to_path_buf().into_os_string();
     unfinished.push(".part");
     let unfinished = PathBuf::from(unfinished);
-    let file = File::create(&unfinished)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&unfinished)?;
     let mut tar = TarWriter::new(BufWriter::new(&file));
     // Longer names do not fit into a tar's header.
     let root = match incident.as_str() {

@@ -4,8 +4,9 @@ use api::{MissingEvidence, MissingKind};
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 
-use super::table::{terminal_width, wrap};
+use super::table::{terminal_width, wrap, wrap_command};
 use domain::spelling::counted;
+use platform::shell::shell_word;
 
 /// Columns for the names of sources; a longer one moves its line to the right.
 const NAME_COLUMNS_MAX: usize = 18;
@@ -18,11 +19,14 @@ pub(super) fn format_missing(
     resume_command: Option<&str>,
 ) -> String {
     let (losses, rest): (Vec<_>, Vec<_>) = missing.iter().partition(|missing| missing.is_loss);
+    let (not_searched, rest): (Vec<_>, Vec<_>) = rest
+        .into_iter()
+        .partition(|missing| missing.kind == MissingKind::NotSearched);
     let (gaps, not_set_up): (Vec<_>, Vec<_>) = rest
         .into_iter()
         .partition(|missing| missing.kind == MissingKind::Gaps);
     let mut text = String::new();
-    if !missing.is_empty() {
+    if missing.len() > not_searched.len() {
         text.push_str("\nnot captured\n");
     }
     let names = missing
@@ -51,13 +55,42 @@ pub(super) fn format_missing(
         if let Some(help) = help(missing)
             && next_help.as_ref() != Some(&help)
         {
-            text.push_str(&line(width, "", &format!("try: {help}")));
+            let start = format!("  {:<width$}  try: ", "");
+            text.push_str(&wrap_command(&start, &help, terminal_width()));
         }
     }
     for missing in &gaps {
         text.push_str(&line(width, &missing.source, &missing.reason));
     }
-    text + &format_not_set_up(&not_set_up)
+    text.push_str(&format_not_set_up(&not_set_up));
+    text + &format_not_searched(id, &not_searched)
+}
+
+/// Pivots that no source of the capture could filter by.
+fn format_not_searched(id: &IncidentId, missing: &[&MissingEvidence]) -> String {
+    if missing.is_empty() {
+        return String::new();
+    }
+    let mut text = "\nnot searched for\n".to_owned();
+    for missing in missing {
+        let pivot = safe(&missing.source);
+        text.push_str(&wrap(
+            "  ",
+            &format!("{pivot}: {}", safe(&missing.reason)),
+            terminal_width(),
+        ));
+        // A wide step may have captured it among the rest.
+        let value = missing
+            .source
+            .split_once('=')
+            .map_or("", |(_, value)| value);
+        text.push_str(&wrap_command(
+            "    try: ",
+            &format!("exhibit timeline {id} --contains {}", shell_word(value)),
+            terminal_width(),
+        ));
+    }
+    text
 }
 
 fn line(width: usize, name: &str, reason: &str) -> String {
@@ -77,7 +110,7 @@ fn help(
         MissingKind::NeverAsked => Some("exhibit sources check".to_owned()),
         MissingKind::Failed | MissingKind::EndedEarly | MissingKind::Stopped => Some(again),
         MissingKind::CutOff => resume_command.map(str::to_owned),
-        MissingKind::Gaps => None,
+        MissingKind::Gaps | MissingKind::NotSearched => None,
     }
 }
 
@@ -158,5 +191,19 @@ not captured
 "
         );
         assert_eq!(format_missing(&id, &[], None), "");
+        let pivot = missing(
+            "user=o'hara; id",
+            MissingKind::NotSearched,
+            "no source of this capture can filter by it",
+            false,
+        );
+        assert_eq!(
+            format_missing(&id, &[pivot], None),
+            "
+not searched for
+  user=o'hara; id: no source of this capture can filter by it
+    try: exhibit timeline INC-1 --contains 'o'\\''hara; id'
+"
+        );
     }
 }

@@ -257,9 +257,11 @@ async fn dispatch(
     telemetry: &Telemetry,
 ) -> Result<ExitCode> {
     let done = match command {
-        // These two have a result between success and failure.
+        // These have results between success and failure.
         CliCommand::Capture(arguments) => return capture::run(global, arguments).await,
+        CliCommand::Settle(arguments) => return settle::run(global, &arguments).await,
         CliCommand::Sources(arguments) => return sources::run(global, &arguments).await,
+        CliCommand::Watch(arguments) => return watch::run(global, &arguments).await,
         CliCommand::Declare(arguments) => declare::run(global, arguments).await,
         CliCommand::Status(arguments) => status::run(global, &arguments).await,
         CliCommand::Change(arguments) => change::run(global, *arguments).await,
@@ -269,13 +271,11 @@ async fn dispatch(
         CliCommand::Brief(arguments) => brief::run(global, &arguments).await,
         CliCommand::Timeline(arguments) => timeline::run(global, *arguments).await,
         CliCommand::Record(arguments) => record::run(global, &arguments).await,
-        CliCommand::Watch(arguments) => watch::run(global, &arguments).await,
         CliCommand::Stop(arguments) => stop::run(global, &arguments).await,
         CliCommand::Bundles(arguments) => bundles::run(global, &arguments).await,
         CliCommand::Fetch(arguments) => bundles::fetch(global, &arguments).await,
         CliCommand::Export(arguments) => export::run(global, &arguments).await,
         CliCommand::Close(arguments) => close::run(global, &arguments).await,
-        CliCommand::Settle(arguments) => settle::run(global, &arguments).await,
         CliCommand::Plan(arguments) => plan::run(global, &arguments).await,
         CliCommand::Plays(arguments) => plays::run(global, &arguments).await,
         CliCommand::Serve(arguments) => serve::run(global, &arguments, telemetry).await,

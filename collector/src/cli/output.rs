@@ -59,7 +59,12 @@ fn has_colours() -> bool {
 /// Marks our headings in text that is escaped already: what an attacker wrote can have the look of
 /// a heading, and nothing else of a terminal.
 fn highlight(text: &str) -> String {
-    const WARNINGS: [&str; 3] = ["not captured", "not said yet", "nothing was sealed"];
+    const WARNINGS: [&str; 4] = [
+        "not captured",
+        "not searched for",
+        "not said yet",
+        "nothing was sealed",
+    ];
     const HEADINGS: [&str; 4] = ["verify with", "see", "statements", "actions"];
     const TABLES: [&str; 3] = ["bundle  ", "source  ", "incident  "];
     text.split_inclusive('\n')
@@ -116,7 +121,7 @@ pub(super) fn write(bytes: &[u8]) -> Result<()> {
         .and_then(|()| stdout.flush());
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(OutputClosed.into()),
-        written => Ok(written?),
+        written => written.context("cannot write to standard output"),
     }
 }
 

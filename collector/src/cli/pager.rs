@@ -1,11 +1,20 @@
 //! Long output: to a pager if a person reads it on a terminal, else to standard output.
 
 use std::io::{self, IsTerminal, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Result;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
+
+use super::interrupt::EXIT_INTERRUPTED;
 
 use super::output::{OutputClosed, escape, print};
+
+/// How often it is checked after Ctrl-C whether the pager has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Ends by itself if everything fits on the screen, and leaves it there.
 const DEFAULT: &str = "less -FRX";
@@ -19,9 +28,19 @@ impl PagedOutput {
     /// Starts `$PAGER`, unless a program reads the output.
     pub(super) fn for_people(is_json: bool) -> Self {
         let is_watched = !is_json && io::stdout().is_terminal() && io::stdin().is_terminal();
-        Self {
-            pager: is_watched.then(start).flatten(),
+        let pager = is_watched.then(start).flatten();
+        // After the start, since a child would inherit an ignored signal.
+        if let Some(pager) = &pager
+            && let Ok(interrupt) = signal(SignalKind::interrupt())
+        {
+            tokio::spawn(leave_interrupts_to(Pid::from_child(pager), interrupt));
         }
+        Self { pager }
+    }
+
+    /// False if the output goes to standard output.
+    pub(super) fn is_paged(&self) -> bool {
+        self.pager.is_some()
     }
 
     /// Prints text, escaped as [`print`] does.
@@ -43,6 +62,19 @@ impl Drop for PagedOutput {
             let _ = pager.wait();
         }
     }
+}
+
+/// Leaves Ctrl-C to the pager, to which it is a command: if this process ended, pager and shell
+/// would both read the terminal. When the pager has ended after one, so does this process, which
+/// may wait for rows that nobody reads.
+async fn leave_interrupts_to(pager: Pid, mut interrupt: Signal) {
+    interrupt.recv().await;
+    // The exit status stays for the one who waits for the pager.
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    while let Ok(None) = waitid(WaitId::Pid(pager), options) {
+        sleep(POLL_INTERVAL).await;
+    }
+    process::exit(EXIT_INTERRUPTED);
 }
 
 /// Starts the pager; `None` if the user wants none, or if it is not installed.

@@ -6,6 +6,7 @@ use evidence_format::id::IncidentId;
 
 use super::backend::PlanTarget;
 use super::declare::CaptureFlags;
+use super::table::terminal_width;
 use super::times::shorten_times;
 use super::{GlobalOptions, find_incident, print, print_json};
 use domain::incident::{Pivot, PlayName};
@@ -49,6 +50,6 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &PlanArgs) -> Result<
     if global.json {
         print_json(&plan)
     } else {
-        print(&shorten_times(&plan::render_table(&plan)))
+        print(&shorten_times(&plan::render_table(&plan, terminal_width())))
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use evidence_format::safe::safe;
 use serde::Serialize;
 
-use super::table::format_table;
+use super::table::{format_table, terminal_width, wrap};
 use super::{GlobalOptions, print, print_json};
 use domain::incident::{
     Checklist, ChecklistStep, Line, PivotKind, PlayName, SourceName, UnknownPlay,
@@ -113,7 +113,7 @@ fn format_play(play: &PlayDetails) -> String {
         ("useful pivots", comma_separated(&play.pivots)),
     ] {
         if !value.is_empty() {
-            text.push_str(&format!("{what:<20} {value}\n"));
+            text.push_str(&wrap(&format!("{what:<20} "), &value, terminal_width()));
         }
     }
     for list in Checklist::ALL {
@@ -127,7 +127,8 @@ fn format_play(play: &PlayDetails) -> String {
             text.push_str(&format!("\n{}\n", list.title()));
         }
         for step in steps {
-            text.push_str(&format!("  {:<width$}  {}\n", step.id, step.text));
+            let start = format!("  {:<width$}  ", step.id);
+            text.push_str(&wrap(&start, step.text.as_str(), terminal_width()));
         }
     }
     text

@@ -32,7 +32,7 @@ Examples:
 pub(super) struct RecordArgs {
     /// Incident id [default: the only open incident]
     incident: Option<IncidentId>,
-    /// Second column of the timeline, or BUNDLE/ITEM/RECORD
+    /// Id of a line, from the second column of the timeline, or BUNDLE/ITEM/RECORD
     line: LineName,
     /// Write the record's exact bytes
     #[arg(long)]

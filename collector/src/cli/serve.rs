@@ -20,7 +20,7 @@ use crate::config::CollectorConfig;
 
 /// Runs the collector as a service: captures what is due, and serves the API
 ///
-/// Listens beyond this machine only with TLS ([serve.tls] in exhibit.toml). On SIGTERM or Ctrl-C it
+/// Listens on other addresses than loopback only with TLS ([serve.tls] in exhibit.toml). On SIGTERM or Ctrl-C it
 /// finishes running requests and releases its captures. The next `exhibit serve` resumes them, also
 /// after kill -9. On SIGHUP it reads exhibit.toml, certificates and secrets anew, and keeps the old
 /// ones if the new ones are wrong.

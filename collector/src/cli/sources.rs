@@ -174,9 +174,10 @@ fn format_source(view: &SourceStatus) -> String {
         is_state,
         window_seconds,
     } = view;
-    let mut text = format!(
-        "{source:<20} {}: {what}\n",
-        state_text(view, *state, targets)
+    let mut text = wrap(
+        &format!("{source:<20} "),
+        &format!("{}: {what}", state_text(view, *state, targets)),
+        terminal_width(),
     );
     // The regions of an account are targets of their own, with the same identity.
     let accounts: BTreeSet<_> = targets

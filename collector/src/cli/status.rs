@@ -10,11 +10,14 @@ use serde::Serialize;
 
 use super::backend::Backend;
 use super::missing::format_missing;
-use super::table::{format_table, terminal_width, wrap};
-use super::times::{shorten_times, to_whole_seconds, with_local_times};
+use super::table::{format_table, terminal_width, wrap, wrap_command};
+use super::times::{format_minutes, shorten_times, to_whole_seconds, with_local_times};
 use super::{GlobalOptions, find_incident, print, print_json};
 use domain::incident::view::IncidentView;
-use domain::incident::{ImpactAnswer, IncidentRole, IncidentStatus, PassNumber, StatementStanding};
+use domain::incident::{
+    ImpactAnswer, IncidentRole, IncidentStatus, InitialReport, PassNumber, PotentialImpact,
+    StatementStanding,
+};
 use domain::spelling::counted;
 use pipeline::ATTACHMENT_SOURCE;
 use platform::clock;
@@ -85,7 +88,13 @@ async fn list(global: &GlobalOptions, backend: &dyn Backend) -> Result<()> {
     let rows: Vec<_> = incidents.iter().map(list_row).collect();
     print(&format_table(
         [
-            "incident", "severity", "status", "declared", "bundles", "gaps", "name",
+            "incident",
+            "severity",
+            "status",
+            "declared (UTC)",
+            "bundles",
+            "gaps",
+            "name",
         ],
         &rows,
     ))
@@ -96,7 +105,7 @@ fn list_row(incident: &IncidentListItem) -> [String; 7] {
         incident.id.to_string(),
         incident.severity.to_string(),
         incident.status.to_string(),
-        to_whole_seconds(incident.declared_at).to_string(),
+        format_minutes(incident.declared_at),
         incident.evidence.bundles.to_string(),
         incident.evidence.gaps.to_string(),
         safe(incident.name.as_str()),
@@ -185,6 +194,9 @@ pub(super) fn cut_off_text(at: Timestamp, resume_command: Option<&str>) -> Strin
 }
 
 /// What is not said yet, each with the command that says it. Empty once the incident is closed.
+///
+/// The commands have placeholders and never a likely answer: what people paste becomes a fact in the
+/// journal.
 fn format_hints(view: &IncidentView) -> String {
     if view.status == IncidentStatus::Closed {
         return String::new();
@@ -199,24 +211,13 @@ fn format_hints(view: &IncidentView) -> String {
         hints.push(("commander", "--role commander=NAME".to_owned()));
     }
     if view.channel.is_none() {
-        hints.push(("channel", "--channel '#…'".to_owned()));
+        hints.push(("channel", "--channel CHANNEL".to_owned()));
     }
-    if !view.report_missing.is_empty() {
-        let flags = view.report_missing.iter().map(|point| report_flag(point));
-        hints.push(("initial report", flags.collect::<Vec<_>>().join(" ")));
+    let report = missing_report_flags(&view.report);
+    if !report.is_empty() {
+        hints.push(("initial report", report.join(" ")));
     }
-    let unknown: Vec<&str> = view
-        .affects
-        .answers()
-        .iter()
-        .zip([
-            "--customer-data yes",
-            "--availability no",
-            "--privileged-access yes",
-        ])
-        .filter(|((_, answer), _)| *answer == ImpactAnswer::Unknown)
-        .map(|(_, flag)| flag)
-        .collect();
+    let unknown = unanswered_flags(&view.affects);
     if !unknown.is_empty() {
         hints.push(("may be affected", unknown.join(" ")));
     }
@@ -224,10 +225,10 @@ fn format_hints(view: &IncidentView) -> String {
     if view.status == IncidentStatus::Investigating
         && view.actions.iter().all(|action| action.owner.is_none())
     {
-        hints.push(("containment", "--contain '…' --owner NAME".to_owned()));
+        hints.push(("containment", "--contain ACTION --owner NAME".to_owned()));
     }
     if view.next_update_at.is_none() || view.update_overdue {
-        hints.push(("next update", "--next-update 30m".to_owned()));
+        hints.push(("next update", "--next-update TIME".to_owned()));
     }
     if hints.is_empty() {
         return String::new();
@@ -236,21 +237,50 @@ fn format_hints(view: &IncidentView) -> String {
         .iter()
         .map(|(what, flags)| {
             let command = format!("exhibit change {id} {flags}");
-            wrap(&format!("  {what:<15}  "), &command, terminal_width())
+            wrap_command(&format!("  {what:<15}  "), &command, terminal_width())
         })
         .collect();
     format!("\nnot said yet\n{lines}")
 }
 
-/// The option of `exhibit change` for a point that the initial report lacks.
-fn report_flag(point: &str) -> &'static str {
-    match point {
-        "who reported" => "--reported-by NAME",
-        "when" => "--reported-at TIME",
-        "affected systems" => "--affected SYSTEM",
-        "suspected impact" => "--suspected-impact '…'",
-        _ => "--evidence '…'",
-    }
+/// Options of `exhibit change` for the points that the initial report lacks.
+fn missing_report_flags(report: &InitialReport) -> Vec<&'static str> {
+    // Destructured, so that a new point cannot be forgotten here.
+    let InitialReport {
+        reported_by,
+        reported_at,
+        affected_systems,
+        suspected_impact,
+        current_evidence,
+    } = report;
+    let flags = [
+        ("--reported-by NAME", reported_by.is_none()),
+        ("--reported-at TIME", reported_at.is_none()),
+        ("--affected SYSTEM", affected_systems.is_empty()),
+        ("--suspected-impact TEXT", suspected_impact.is_none()),
+        ("--evidence TEXT", current_evidence.is_none()),
+    ];
+    let missing = flags.into_iter().filter(|(_, is_missing)| *is_missing);
+    missing.map(|(flag, _)| flag).collect()
+}
+
+/// Options of `exhibit change` for the questions that nobody has answered. The placeholder is no
+/// valid answer, so a hint that is pasted as it is changes nothing.
+fn unanswered_flags(affects: &PotentialImpact) -> Vec<&'static str> {
+    let PotentialImpact {
+        customer_data,
+        production_availability,
+        privileged_access,
+    } = affects;
+    let flags = [
+        ("--customer-data YES-OR-NO", customer_data),
+        ("--availability YES-OR-NO", production_availability),
+        ("--privileged-access YES-OR-NO", privileged_access),
+    ];
+    let unknown = flags
+        .into_iter()
+        .filter(|(_, answer)| **answer == ImpactAnswer::Unknown);
+    unknown.map(|(flag, _)| flag).collect()
 }
 
 /// The commands that show more of the incident.
@@ -260,7 +290,8 @@ fn next_commands(id: &IncidentId) -> String {
 
 /// Formats an incident. The types of its names and texts exclude control characters.
 fn format_incident(view: &IncidentView) -> String {
-    let mut text = format!("{} {}\n\n", view.incident, view.name);
+    let title = format!("{} {}", view.incident, view.name);
+    let mut text = wrap("", &title, terminal_width()) + "\n";
     for (what, value) in fact_lines(view).into_iter().chain(response_lines(view)) {
         text.push_str(&wrap(&format!("{what:<20} "), &value, terminal_width()));
     }

@@ -3,9 +3,23 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 
-/// Formats rows below their titles, with each column as wide as its widest cell. Cells must be
-/// escaped.
+use domain::wrapping::COLUMNS_MIN;
+pub(super) use domain::wrapping::{wrap, wrap_command};
+
+/// Room in which the last column of a table is still readable.
+const LAST_COLUMN_MIN: usize = 24;
+
+/// Formats rows below their titles, with each column as wide as its widest cell. If that is too wide
+/// for the terminal, the last column is wrapped, or moves below the others. Cells must be escaped.
 pub(super) fn format_table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
+    format_table_at(titles, rows, terminal_width())
+}
+
+fn format_table_at<const N: usize>(
+    titles: [&str; N],
+    rows: &[[String; N]],
+    columns: usize,
+) -> String {
     let titles = titles.map(str::to_owned);
     let widths: [usize; N] = std::array::from_fn(|column| {
         let cells = [&titles].into_iter().chain(rows);
@@ -15,19 +29,29 @@ pub(super) fn format_table<const N: usize>(titles: [&str; N], rows: &[[String; N
             .max()
             .unwrap_or(0)
     });
+    let before: usize = widths[..N - 1].iter().map(|width| width + 2).sum();
+    let fits = before + widths[N - 1] <= columns;
     let mut text = String::new();
-    for row in [&titles].into_iter().chain(rows) {
+    for (number, row) in [&titles].into_iter().chain(rows).enumerate() {
         let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
+        for (cell, width) in row[..N - 1].iter().zip(widths) {
             let _ = write!(line, "{cell:<width$}  ");
         }
-        let _ = writeln!(text, "{}", line.trim_end());
+        let last = &row[N - 1];
+        if fits {
+            let _ = writeln!(text, "{}", format!("{line}{last}").trim_end());
+        } else if before + LAST_COLUMN_MIN <= columns {
+            text.push_str(&wrap(&line, last, columns));
+        } else {
+            let _ = writeln!(text, "{}", line.trim_end());
+            // The title of a line that stands alone says nothing.
+            if number > 0 && !last.is_empty() {
+                text.push_str(&wrap("  ", last, columns));
+            }
+        }
     }
     text
 }
-
-/// Columns of the narrowest terminal that output is made for.
-const COLUMNS_MIN: usize = 40;
 
 /// The columns of the terminal that standard output is; without one, those that `COLUMNS` names.
 /// Output to a file or a program is not wrapped, so that its lines can be searched.
@@ -47,45 +71,30 @@ pub(super) fn terminal_width() -> usize {
     width.max(COLUMNS_MIN)
 }
 
-/// `start` and `text` in lines of at most `width` columns where words allow it; later lines begin
-/// below the text.
-pub(super) fn wrap(start: &str, text: &str, width: usize) -> String {
-    let indent = start.chars().count();
-    // A column of a few characters would be worse than a line that is too long.
-    let room = width.saturating_sub(indent).max(COLUMNS_MIN / 2);
-    let mut lines: Vec<String> = vec![String::new()];
-    for word in text.split(' ') {
-        let line = lines.last_mut().expect("there is always one");
-        let length = line.chars().count();
-        if length > 0 && length + 1 + word.chars().count() > room {
-            lines.push(word.to_owned());
-        } else {
-            if length > 0 {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    let mut out = String::new();
-    for (number, line) in lines.iter().enumerate() {
-        let start = if number == 0 { start } else { "" };
-        let _ = writeln!(out, "{}", format!("{start:<indent$}{line}").trim_end());
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn wraps_at_words_and_indents_later_lines() {
+    fn last_column_is_wrapped_or_moves_below() {
+        let rows = [["INC-1".to_owned(), "a name of several words".to_owned()]];
         assert_eq!(
-            wrap("  name  ", "one two three four five six", 28),
-            "  name  one two three four\n        five six\n"
+            format_table_at(["incident", "name"], &rows, 35),
+            "incident  name\nINC-1     a name of several words\n"
         );
-        let long = "x".repeat(50);
-        assert_eq!(wrap("a ", &long, 40), format!("a {long}\n"));
+        let long = [[
+            "INC-1".to_owned(),
+            "a name of several more words".to_owned(),
+        ]];
+        assert_eq!(
+            format_table_at(["incident", "name"], &long, 36),
+            "incident  name\nINC-1     a name of several more\n          words\n"
+        );
+        let wide = [["x".repeat(30), "a name of several words".to_owned()]];
+        assert_eq!(
+            format_table_at(["incident", "name"], &wide, 40),
+            format!("incident\n{}\n  a name of several words\n", "x".repeat(30))
+        );
     }
 
     #[test]

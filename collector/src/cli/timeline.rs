@@ -1,8 +1,9 @@
 //! `exhibit timeline`: shows an incident's timeline, or sums it up by who acted.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Write as _};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use api::TimelineRow;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -14,9 +15,10 @@ use evidence_format::time::Timestamp;
 use serde::Serialize;
 
 use super::pager::PagedOutput;
-use super::table::format_table;
+use super::table::{format_table, terminal_width, wrap};
 use super::times::{format_milliseconds, parse_time, shorten_times, to_whole_seconds};
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
+use domain::spelling::counted;
 use pipeline::timeline::{LINE_DIGITS, TimelineFilter, parse_category, parse_outcome};
 
 /// Shows an incident's timeline: its journal, and the events in its evidence
@@ -24,11 +26,16 @@ use pipeline::timeline::{LINE_DIGITS, TimelineFilter, parse_category, parse_outc
 /// Each line has its time, a short id for `exhibit record`, and what happened. An event has one
 /// line, however many records deliver it. On a terminal, a long timeline is shown by $PAGER, or by
 /// `less`.
+///
+/// Evidence may be older than the incident: packages that were installed months ago, for example.
+/// Without --since, --until or --all, the timeline begins with the window of the incident's captures,
+/// and says how many lines are older. With --json, it has all lines.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   exhibit timeline --since -2h
   exhibit timeline --limit 20
+  exhibit timeline --all
   exhibit timeline INC-2026-042 --writes --outcome success
   exhibit timeline INC-2026-042 --credential AKIAIOSFODNN7EXAMPLE
   exhibit timeline INC-2026-042 --group-by actor
@@ -47,10 +54,13 @@ pub(super) struct TimelineArgs {
         allow_hyphen_values = true
     )]
     from: Option<Timestamp>,
+    /// Also show what is older than the window of the incident's captures
+    #[arg(long, conflicts_with = "from")]
+    all: bool,
     /// Only rows before this time
     #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
     until: Option<Timestamp>,
-    /// Only the last rows of those that remain, at most 100000
+    /// Only the last rows of those that remain, at most 100000; with --group-by, the largest groups
     #[arg(
         long,
         visible_alias = "tail",
@@ -143,8 +153,20 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
         address,
         group_by,
         limit,
+        all,
     } = arguments;
+    if let (Some(from), Some(until)) = (from, until)
+        && until <= from
+    {
+        bail!("nothing lies between --since {from} and --until {until}: the first must be earlier");
+    }
     let incident = incident_or_only_open(&*backend, incident.as_ref()).await?;
+    let is_whole = all || global.json || from.is_some() || until.is_some();
+    let mut older = if is_whole {
+        OlderRows::default()
+    } else {
+        OlderRows::before(backend.incident(&incident).await?.window_begins_at)
+    };
     let filter = TimelineFilter {
         from,
         until,
@@ -163,30 +185,40 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
         let mut groups = BTreeMap::new();
         backend
             .read_timeline(&incident, filter, &mut |row| {
-                add_to_group(&mut groups, grouping, &row);
+                // Entries of the journal are in no group.
+                if row.event.is_some() && !older.skip(&row) {
+                    add_to_group(&mut groups, grouping, &row);
+                }
                 Ok(())
             })
             .await?;
-        return print_groups(grouping, groups.into_values().collect(), json);
+        if older.count > 0 {
+            older.tell(global, None)?;
+        }
+        return print_groups(grouping, groups.into_values().collect(), limit, json);
     }
     let mut out = PagedOutput::for_people(json);
-    let mut show = |row: &TimelineRow| {
-        if json {
-            print_json(row)
-        } else {
-            out.print(&format_row(row))
-        }
-    };
     let Some(limit) = limit else {
         // Printed row by row: a timeline may be larger than memory.
-        return backend
-            .read_timeline(&incident, filter, &mut |row| show(&row))
-            .await;
+        backend
+            .read_timeline(&incident, filter, &mut |row| {
+                if older.skip(&row) {
+                    return Ok(());
+                }
+                // Rows come in the order of their times, so all older ones are counted by now.
+                older.tell(global, Some(&mut out))?;
+                show(&row, json, &mut out)
+            })
+            .await?;
+        return older.tell(global, Some(&mut out));
     };
     // The last rows are known only at the end.
     let mut last = VecDeque::new();
     backend
         .read_timeline(&incident, filter, &mut |row| {
+            if older.skip(&row) {
+                return Ok(());
+            }
             if last.len() == limit as usize {
                 last.pop_front();
             }
@@ -194,7 +226,73 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
             Ok(())
         })
         .await?;
-    last.iter().try_for_each(show)
+    older.tell(global, Some(&mut out))?;
+    last.iter().try_for_each(|row| show(row, json, &mut out))
+}
+
+fn show(row: &TimelineRow, json: bool, out: &mut PagedOutput) -> Result<()> {
+    if json {
+        print_json(row)
+    } else {
+        out.print(&format_row(row, terminal_width()))
+    }
+}
+
+/// Rows from before the incident's window, which are counted and not shown.
+#[derive(Default)]
+struct OlderRows {
+    /// `None` shows all rows.
+    window_begins_at: Option<Timestamp>,
+    count: u64,
+    /// Rows that are not older.
+    shown: u64,
+    is_told: bool,
+}
+
+impl OlderRows {
+    fn before(window_begins_at: Option<Timestamp>) -> Self {
+        Self {
+            window_begins_at,
+            ..Self::default()
+        }
+    }
+
+    /// True if the row is older than the window.
+    fn skip(&mut self, row: &TimelineRow) -> bool {
+        let is_older = self.window_begins_at.is_some_and(|begin| row.time < begin);
+        if is_older {
+            self.count += 1;
+        } else {
+            self.shown += 1;
+        }
+        is_older
+    }
+
+    /// Says once how many rows are not shown: in the pager, where it would be lost elsewhere, or to
+    /// standard error.
+    fn tell(&mut self, global: &GlobalOptions, out: Option<&mut PagedOutput>) -> Result<()> {
+        if std::mem::replace(&mut self.is_told, true) {
+            return Ok(());
+        }
+        let text = match self.window_begins_at {
+            Some(begin) if self.count > 0 => format!(
+                "{} before {} not shown: use --all or --since",
+                counted(self.count, "line"),
+                to_whole_seconds(begin)
+            ),
+            // Nothing at all could be taken for a failure.
+            Some(_) | None if self.shown == 0 => "no line matches".to_owned(),
+            Some(_) | None => return Ok(()),
+        };
+        match out {
+            _ if global.quiet || global.json => Ok(()),
+            Some(out) if out.is_paged() => out.print(&format!("{text}\n")),
+            Some(_) | None => {
+                let _ = writeln!(io::stderr(), "exhibit: {text}");
+                Ok(())
+            }
+        }
+    }
 }
 
 fn add_to_group(
@@ -232,8 +330,14 @@ fn add_to_group(
     group.failures += u64::from(event.outcome == ActivityOutcome::Failure);
 }
 
-fn print_groups(grouping: EventGrouping, mut groups: Vec<EventGroup>, json: bool) -> Result<()> {
+fn print_groups(
+    grouping: EventGrouping,
+    mut groups: Vec<EventGroup>,
+    limit: Option<u32>,
+    json: bool,
+) -> Result<()> {
     groups.sort_by(|a, b| b.events.cmp(&a.events).then_with(|| a.id.cmp(&b.id)));
+    groups.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
     if json {
         return groups.iter().try_for_each(print_json);
     }
@@ -268,8 +372,9 @@ fn group_row(group: &EventGroup) -> [String; 6] {
     ]
 }
 
-/// Formats a row for people. The kind is left out: the summary says it, and needs the width.
-pub(super) fn format_row(row: &TimelineRow) -> String {
+/// Formats a row for people, in lines of `width` columns. The kind is left out: the summary says it,
+/// and needs the room.
+pub(super) fn format_row(row: &TimelineRow, width: usize) -> String {
     // Evidence is shown as it is; only our own entries get shorter times.
     let summary = if row.by.is_some() {
         shorten_times(&row.summary)
@@ -281,12 +386,12 @@ pub(super) fn format_row(row: &TimelineRow) -> String {
         .as_ref()
         .map(|by| format!("  [{}]", safe(by)))
         .unwrap_or_default();
-    format!(
-        "{}  {:<LINE_DIGITS$}  {}{by}\n",
+    let start = format!(
+        "{}  {:<LINE_DIGITS$}  ",
         format_milliseconds(row.time),
-        safe(&row.line),
-        safe(&summary)
-    )
+        safe(&row.line)
+    );
+    wrap(&start, &format!("{}{by}", safe(&summary)), width)
 }
 
 #[cfg(test)]
@@ -343,7 +448,7 @@ mod tests {
     #[test]
     fn row_spends_its_width_on_the_summary() {
         assert_eq!(
-            format_row(&row(17, None, ActivityOutcome::Success)),
+            format_row(&row(17, None, ActivityOutcome::Success), usize::MAX),
             "2026-11-23T13:40:17.000Z  0123456789  CreateAccessKey AKIA2 for user x by y\\u{1b}[2J\n"
         );
     }

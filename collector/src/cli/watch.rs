@@ -1,6 +1,7 @@
 //! `exhibit watch`: shows events of an incident as they happen.
 
 use std::io::{self, Write as _};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -16,8 +17,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::backend::{Backend, describe_progress};
 use super::interrupt::{self, EXIT_INTERRUPTED};
 use super::status::cut_off_text;
+use super::table::terminal_width;
 use super::timeline::format_row;
-use super::{GlobalOptions, incident_or_only_open, print, print_json};
+use super::{EXIT_INCOMPLETE, GlobalOptions, incident_or_only_open, print, print_json};
 
 /// How often the end of captures is checked without events, and how soon after an event.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -29,8 +31,8 @@ const LAST_EVENTS_WAIT: Duration = Duration::from_secs(1);
 
 /// Shows new journal entries and the progress of captures as they happen
 ///
-/// Ends when no capture is running or due, or when nobody works on those of a store. Ctrl-C ends
-/// only the watching.
+/// Ends when no capture is running or due. If captures of a store are due and no process runs them,
+/// it says so and ends with exit code 4. Ctrl-C ends only the watching.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -61,7 +63,7 @@ enum WatchOutput<'a> {
     Progress { captures: &'a [CaptureProgress] },
 }
 
-pub(super) async fn run(global: &GlobalOptions, arguments: &WatchArgs) -> Result<()> {
+pub(super) async fn run(global: &GlobalOptions, arguments: &WatchArgs) -> Result<ExitCode> {
     let backend = global.backend().await?;
     let id = incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
     let interrupted = interrupt::cancel_on_interrupt()?;
@@ -80,7 +82,7 @@ async fn watch(
     backend: &dyn Backend,
     id: &IncidentId,
     arguments: &WatchArgs,
-) -> Result<()> {
+) -> Result<ExitCode> {
     let (mut progress, mut events) = (
         ProgressLine::new(global.quiet || global.json),
         backend.subscribe(id, arguments.after),
@@ -100,7 +102,7 @@ async fn watch(
                     if global.json {
                         print_json(&WatchOutput::Entry { seq, row: &row })?;
                     } else {
-                        print(&format_row(&row))?;
+                        print(&format_row(&row, terminal_width()))?;
                     }
                     // An event after the end may belong to a new capture: the end must be seen
                     // again.
@@ -117,7 +119,7 @@ async fn watch(
             _ = poll.tick(), if !arguments.follow => {
                 if is_over {
                     // Only now: the wait below gave the last events time to arrive.
-                    return Ok(());
+                    return Ok(ExitCode::SUCCESS);
                 }
                 is_over = !backend.is_under_way(id).await?;
                 if is_over {
@@ -126,7 +128,7 @@ async fn watch(
                 } else if let Some(abandoned) = abandoned.check(backend, id).await? {
                     progress.clear();
                     let _ = writeln!(io::stderr(), "exhibit: {}", safe(&abandoned));
-                    return Ok(());
+                    return Ok(ExitCode::from(EXIT_INCOMPLETE));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The bundle that a command works on, and what the user trusts.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, IsTerminal, Read};
+use std::io::{self, BufReader, IsTerminal};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -9,24 +9,18 @@ use std::thread;
 use clap::Args;
 use evidence_format::config::ItemEntry;
 use evidence_format::container::layout::BundleFolder;
-use evidence_format::container::{BundleFiles, tar};
-use evidence_format::digest::Digest;
+use evidence_format::container::{BLOBS, BundleFiles, tar};
 use evidence_format::id::ItemName;
 use evidence_format::item::{PieceVisitor, SegmentPiece, WorkerPool};
-use evidence_format::keyring::PublicKey;
-use evidence_format::limits::KEY_FILE_BYTES_MAX;
-use evidence_format::verify::{
-    self, FaultCode, Finding, ItemViewer, TrustPolicy, VerificationReport,
-};
+use evidence_format::verify::{self, FaultCode, Finding, ItemViewer, VerificationReport};
 
 use crate::error::AuditError;
+use crate::progress::{ContentAllowance, WatchedFiles};
+use crate::trust::{AuditorTrust, TrustArgs};
 use crate::verdict;
 
 /// Bytes of one read from a tar: few system calls, and little memory compared with the frames.
 const READ_BYTES: usize = 256 * 1024;
-
-/// Keys in one file.
-const KEYS_MAX: u64 = 100;
 
 /// Arguments of every command that works on a bundle.
 #[derive(Debug, Args)]
@@ -36,18 +30,6 @@ pub(crate) struct BundleArgs {
     path: PathBuf,
     #[command(flatten)]
     trust: TrustArgs,
-}
-
-/// Whom the user trusts.
-#[derive(Debug, Args)]
-pub(crate) struct TrustArgs {
-    /// Public keys (PEM, one or several in a file) of signers that you trust; may be repeated, a
-    /// signature by any of them counts
-    #[arg(long = "key", value_name = "PUB")]
-    keys: Vec<PathBuf>,
-    /// Expected id of the bundle, if you know it from another source
-    #[arg(long = "bundle", value_name = "sha256:HEX")]
-    expected: Option<Digest>,
 }
 
 #[derive(Debug)]
@@ -60,7 +42,7 @@ enum BundleLocation {
 /// A bundle, and the keys to verify it with.
 pub(crate) struct AuditedBundle {
     origin: BundleLocation,
-    trust: TrustPolicy,
+    trust: AuditorTrust,
     workers: WorkerPool,
 }
 
@@ -71,7 +53,7 @@ impl AuditedBundle {
     }
 
     /// The bundle at `path`.
-    pub(crate) fn at(path: &Path, trust: TrustPolicy) -> Result<Self, AuditError> {
+    pub(crate) fn at(path: &Path, trust: AuditorTrust) -> Result<Self, AuditError> {
         let origin = origin(path)?;
         // Where the number of processors is hidden, one thread still verifies.
         let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -111,13 +93,34 @@ impl AuditedBundle {
         &mut self,
         viewer: &mut ItemViewer<'_>,
     ) -> Result<VerificationReport, AuditError> {
-        let mut files = self.origin.open()?;
-        Ok(verify::verify_and_view(
-            files.as_mut(),
-            &self.trust,
-            &mut self.workers,
-            viewer,
-        ))
+        let path = match &self.origin {
+            BundleLocation::Folder(path) | BundleLocation::Tar(path) => Some(path.as_path()),
+            BundleLocation::StandardInput => None,
+        };
+        let policy = self.trust.policy_for(path);
+        let interrupt = self.trust.interrupt.clone();
+        let (name, bytes) = (self.origin.name(), self.origin.bytes());
+        let mut files = WatchedFiles::new(self.origin.open()?, &name, bytes, interrupt.clone());
+        let mut allowance = ContentAllowance::new(self.trust.bytes_max);
+        let mut report =
+            verify::verify_and_view(&mut files, &policy, &mut self.workers, &mut |item| {
+                match allowance.admit(item) {
+                    // A visitor that fails ends the reading, and says nothing about the bundle.
+                    Some(refusal) => Some(Box::new(refusal)),
+                    None => viewer(item),
+                }
+            });
+        drop(files);
+        if interrupt.is_set() {
+            return Err(AuditError::Interrupted);
+        }
+        self.trust.narrow(&mut report, &policy);
+        Ok(report)
+    }
+
+    /// Whom the auditor trusts.
+    pub(crate) fn trust(&self) -> &AuditorTrust {
+        &self.trust
     }
 
     /// Verifies the bundle, and returns the report only if its content may be shown. If the signer
@@ -125,7 +128,7 @@ impl AuditedBundle {
     pub(crate) fn verify_to_show(&mut self) -> Result<VerificationReport, AuditError> {
         let report = self.verify()?;
         // Decided here and not in each command, so that none can forget it.
-        verdict::allow_showing(&report)?;
+        verdict::allow_showing(&report, &self.trust)?;
         Ok(report)
     }
 
@@ -169,21 +172,39 @@ impl AuditedBundle {
     }
 }
 
-impl TrustArgs {
-    /// Reads the keys.
-    pub(crate) fn policy(&self) -> Result<TrustPolicy, AuditError> {
-        let mut keys = Vec::new();
-        for path in &self.keys {
-            keys.extend(read_keys(path)?);
-        }
-        Ok(TrustPolicy {
-            keys,
-            bundle: self.expected,
-        })
-    }
-}
-
 impl BundleLocation {
+    /// What progress calls it.
+    fn name(&self) -> String {
+        match self {
+            Self::Folder(path) | Self::Tar(path) => path.file_name().map_or_else(
+                || path.display().to_string(),
+                |name| name.to_string_lossy().into_owned(),
+            ),
+            Self::StandardInput => "standard input".to_owned(),
+        }
+    }
+
+    /// Bytes that are going to be read; `None` where nobody knows.
+    fn bytes(&self) -> Option<u64> {
+        match self {
+            Self::Folder(path) => {
+                let blobs = fs::read_dir(path.join(BLOBS)).ok()?;
+                Some(
+                    blobs
+                        .flatten()
+                        .filter_map(|blob| blob.metadata().ok())
+                        .map(|m| m.len())
+                        .sum(),
+                )
+            }
+            Self::Tar(path) => fs::metadata(path)
+                .ok()
+                .filter(fs::Metadata::is_file)
+                .map(|m| m.len()),
+            Self::StandardInput => None,
+        }
+    }
+
     fn open(&self) -> Result<Box<dyn BundleFiles>, AuditError> {
         Ok(match self {
             Self::Folder(path) => Box::new(BundleFolder::new(path)),
@@ -236,47 +257,6 @@ fn origin(path: &Path) -> Result<BundleLocation, AuditError> {
             cause,
         }),
     }
-}
-
-/// The end of each key in a PEM file.
-const END_OF_KEY: &str = "-----END PUBLIC KEY-----";
-
-fn read_keys(path: &Path) -> Result<Vec<PublicKey>, AuditError> {
-    let mut pem = String::new();
-    let bytes_max = KEY_FILE_BYTES_MAX * KEYS_MAX;
-    // One byte more than the limit, so that a longer file is rejected rather than cut.
-    let read = File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_string(&mut pem));
-    read.map_err(|cause| {
-        // Wrong usage, since no bundle could be blamed for it.
-        AuditError::Usage(format!("cannot read key {}: {cause}", path.display()))
-    })?;
-    if pem.len() as u64 > bytes_max {
-        return Err(AuditError::Usage(format!(
-            "key file {} is too long: the limit is {bytes_max} bytes",
-            path.display()
-        )));
-    }
-    if pem.contains("PRIVATE KEY-----") {
-        return Err(AuditError::Usage(format!(
-            "{} is a private key: give its public half, such as agent.pub.pem, and keep this file secret",
-            path.display()
-        )));
-    }
-    let fail = |cause| AuditError::Key {
-        path: path.to_owned(),
-        cause,
-    };
-    let keys: Vec<&str> = pem
-        .split_inclusive(END_OF_KEY)
-        .filter(|key| !key.trim().is_empty())
-        .collect();
-    if keys.is_empty() {
-        return Ok(vec![PublicKey::from_pem(&pem).map_err(fail)?]);
-    }
-    let keys = keys
-        .into_iter()
-        .map(|key| PublicKey::from_pem(key.trim_start()));
-    keys.collect::<Result<_, _>>().map_err(fail)
 }
 
 /// Finds the item `name` of a verified bundle.

@@ -1,4 +1,5 @@
-//! Several bundles: each is verified, and then whether the bundles of each stream fit together.
+//! Several bundles: each is verified, and then whether the bundles of each stream fit together, and
+//! which incident has which captures.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,22 +9,25 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use evidence_format::digest::Digest;
+use evidence_format::id::{IncidentId, KeyId};
 use evidence_format::safe::{safe, safe_json};
-use evidence_format::verify::{Finding, TrustPolicy, Verdict, VerificationReport};
+use evidence_format::signature::SignatureChecked;
+use evidence_format::statement::Statement;
+use evidence_format::time::Timestamp;
+use evidence_format::verify::{AttestationFound, FaultCode, Finding, Verdict, VerificationReport};
 use serde_json::{Value, json};
 
 use crate::bundle::AuditedBundle;
 use crate::error::AuditError;
 use crate::output;
+use crate::report::report_json;
+use crate::trust::AuditorTrust;
+use crate::verdict::VerdictWord;
 
-/// The bundles of one signer, by their numbers. Two of one number are a fork.
-type Stream = BTreeMap<u64, Vec<StreamEntry>>;
-
-struct StreamEntry {
-    bundle: Digest,
-    prev: Option<Digest>,
-    path: PathBuf,
-}
+/// Digits of a bundle's id in a list.
+const ID_DIGITS: usize = 12;
+/// Width of [`VerdictWord::as_str`].
+const WORD_WIDTH: usize = 10;
 
 /// The bundles that `paths` name: a folder that is no bundle stands for the tars in it.
 pub(crate) fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, AuditError> {
@@ -61,51 +65,34 @@ fn tars_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// Verifies all bundles, and exits with the worst verdict.
 pub(crate) fn verify(
     paths: &[PathBuf],
-    trust: &TrustPolicy,
+    trust: &AuditorTrust,
     is_json: bool,
 ) -> Result<ExitCode, AuditError> {
-    let mut streams: BTreeMap<String, Stream> = BTreeMap::new();
-    let mut worst = Verdict::Holds;
+    let mut set = BundleSet::default();
     for path in paths {
-        let report = AuditedBundle::at(path, trust.clone()).and_then(|mut one| one.verify());
-        let verdict = match &report {
-            Ok(report) => report.verdict(),
-            Err(_) => Verdict::Undecided,
-        };
-        worst = worse(worst, verdict);
-        if let Ok(report) = &report {
-            add_to_stream(&mut streams, report, path);
+        let outcome = AuditedBundle::at(path, trust.clone()).and_then(|mut one| one.verify());
+        if let Err(AuditError::Interrupted) = outcome {
+            return Err(AuditError::Interrupted);
         }
-        output::print(&if is_json {
-            json_line(path, &report)
+        let shown = safe(&path.to_string_lossy());
+        if is_json {
+            output::print(&json_line(path, &outcome, trust))?;
         } else {
-            line(path, &report, verdict)
-        })?;
-    }
-    let mut text = String::new();
-    let mut listed = Vec::new();
-    for (id, stream) in &streams {
-        let (missing, faults) = (missing(stream), faults(stream));
-        if !faults.is_empty() {
-            worst = worse(worst, Verdict::Invalid);
+            output::print_text(&line(&shown, &outcome))?;
         }
-        push_stream(&mut text, id, stream, &missing, &faults);
-        listed.push(json!({
-            "stream": id,
-            "missing": missing,
-            "faults": faults,
-        }));
+        set.add(&shown, &outcome);
     }
+    let worst = set.verdict();
     if is_json {
-        output::print(&(safe_json(&json!({"streams": listed, "exit": worst as u8})) + "\n"))?;
+        output::print(&(safe_json(&set.json()) + "\n"))?;
     } else {
-        output::print(&text)?;
+        output::print_text(&set.text(trust))?;
     }
     Ok(ExitCode::from(worst as u8))
 }
 
 /// What is wrong with a bundle comes before what nobody could decide, and that before gaps.
-fn worse(a: Verdict, b: Verdict) -> Verdict {
+pub(crate) fn worse(a: Verdict, b: Verdict) -> Verdict {
     let rank = |verdict| match verdict {
         Verdict::Holds => 0,
         Verdict::Incomplete => 1,
@@ -115,150 +102,404 @@ fn worse(a: Verdict, b: Verdict) -> Verdict {
     if rank(a) < rank(b) { b } else { a }
 }
 
-fn line(path: &Path, report: &Result<VerificationReport, AuditError>, verdict: Verdict) -> String {
-    let word = match verdict {
-        Verdict::Holds => "ok",
-        Verdict::Incomplete => "incomplete",
-        Verdict::Undecided => "UNDECIDED",
-        Verdict::Invalid => "INVALID",
+/// A bundle's verdict, name, incident and number, and what is wrong or missing.
+pub(crate) fn line(name: &str, outcome: &Result<VerificationReport, AuditError>) -> String {
+    let (word, why) = match outcome {
+        Ok(report) => (VerdictWord::of(report), why(report)),
+        Err(error) => (VerdictWord::Undecided, safe(&error.to_string())),
     };
-    let why = match report {
-        Ok(report) => why(report),
-        Err(error) => format!("  {}", safe(&error.to_string())),
+    let stated = outcome.as_ref().ok().filter(|r| r.is_vouched_for());
+    let stated = stated
+        .and_then(|report| Some((report.config.as_ref()?, report.claim.as_ref()?)))
+        .map_or_else(String::new, |(config, claim)| {
+            format!(
+                "  {} number {}",
+                config.incident, claim.predicate.stream.seq
+            )
+        });
+    let why = if why.is_empty() {
+        why
+    } else {
+        format!("; {why}")
     };
-    format!("{word:<10}  {}{why}\n", safe(&path.to_string_lossy()))
+    format!(
+        "{:<WORD_WIDTH$}  {name}{stated}{}\n",
+        word.as_str(),
+        if stated.is_empty() {
+            why.replacen("; ", "  ", 1)
+        } else {
+            why
+        }
+    )
 }
 
-/// The first fault, or how much is missing.
+/// Why a bundle is not ok.
 fn why(report: &VerificationReport) -> String {
     let faults = [report.integrity.fault(), report.signer.fault()];
     if let Some(fault) = faults.into_iter().flatten().next() {
-        return format!("  {}: {}", safe(&fault.object), safe(&fault.detail));
+        return format!("{}: {}", safe(&fault.object), safe(&fault.detail));
     }
     if let Finding::NotChecked(why) = &report.signer {
-        return format!("  signer not checked: {why}");
+        return format!("signer not checked: {why}");
     }
-    let items = report.config.iter().flat_map(|config| &config.items);
-    match items.map(|item| item.coverage.missing()).sum::<u64>() {
-        0 => String::new(),
-        missing => format!("  missing: {missing}"),
-    }
+    report
+        .completeness
+        .fault()
+        .map_or_else(String::new, |fault| {
+            // Which item is the first to have gaps tells nobody anything.
+            if fault.code == FaultCode::Gaps {
+                return safe(&fault.detail);
+            }
+            format!(
+                "{}: {}: {}",
+                fault.code,
+                safe(&fault.object),
+                safe(&fault.detail)
+            )
+        })
 }
 
-fn json_line(path: &Path, report: &Result<VerificationReport, AuditError>) -> String {
-    let mut value = match report {
-        Ok(report) => report.json(),
-        Err(error) => json!({"error": error.to_string(), "exit": Verdict::Undecided as u8}),
+fn json_line(
+    path: &Path,
+    outcome: &Result<VerificationReport, AuditError>,
+    trust: &AuditorTrust,
+) -> String {
+    let mut value = match outcome {
+        Ok(report) => report_json(report, trust),
+        Err(error) => json!({
+            "error": error.to_string(),
+            "verdict": VerdictWord::Undecided.as_str(),
+            "exit": Verdict::Undecided as u8,
+        }),
     };
     value["path"] = Value::String(path.to_string_lossy().into_owned());
     safe_json(&value) + "\n"
 }
 
-/// Only bundles that a trusted key vouches for: others may claim any number.
-fn add_to_stream(streams: &mut BTreeMap<String, Stream>, report: &VerificationReport, path: &Path) {
-    let (true, Some(bundle), Some(claim)) = (report.is_vouched_for(), report.bundle, &report.claim)
-    else {
-        return;
-    };
-    let link = &claim.predicate.stream;
-    let entries = streams
-        .entry(link.id.to_string())
-        .or_default()
-        .entry(link.seq)
-        .or_default();
-    // The same bundle may be here twice, as a folder and as a tar.
-    if entries.iter().all(|entry| entry.bundle != bundle) {
-        entries.push(StreamEntry {
-            bundle,
-            prev: link.prev,
-            path: path.to_owned(),
-        });
+/// The bundles of one stream, by their numbers. Two of one number are a fork.
+#[derive(Default)]
+struct StreamOfBundles {
+    /// The keys that signed them: one, unless a key was replaced or stolen.
+    keys: Vec<KeyId>,
+    numbers: BTreeMap<u64, Vec<StreamEntry>>,
+}
+
+struct StreamEntry {
+    bundle: Digest,
+    prev: Option<Digest>,
+    name: String,
+}
+
+/// A bundle of an incident.
+struct IncidentBundle {
+    bundle: Digest,
+    supplements: Option<Digest>,
+    signed_at: Timestamp,
+    items: Vec<String>,
+    name: String,
+}
+
+/// What is known of several bundles together. Only those that a trusted key vouches for count:
+/// others may claim any number.
+#[derive(Default)]
+pub(crate) struct BundleSet {
+    streams: BTreeMap<String, StreamOfBundles>,
+    incidents: BTreeMap<IncidentId, Vec<IncidentBundle>>,
+    /// What each key first stated about each bundle, and in which file.
+    statements: BTreeMap<(Digest, KeyId), (Statement, String)>,
+    /// Statements of one key that contradict each other, in different files.
+    contradictions: Vec<String>,
+    verdicts: Vec<Verdict>,
+}
+
+impl BundleSet {
+    pub(crate) fn add(&mut self, name: &str, outcome: &Result<VerificationReport, AuditError>) {
+        let Ok(report) = outcome else {
+            self.verdicts.push(Verdict::Undecided);
+            return;
+        };
+        self.verdicts.push(report.verdict());
+        let (true, Some(bundle), Some(config)) =
+            (report.is_vouched_for(), report.bundle, &report.config)
+        else {
+            return;
+        };
+        // Every accepted statement, also those that the report does not show first.
+        let accepted = report
+            .attestations
+            .iter()
+            .filter_map(AttestationFound::checked);
+        for checked in accepted.clone() {
+            self.add_to_stream(checked, bundle, name);
+        }
+        let bundles = self.incidents.entry(config.incident.clone()).or_default();
+        let first = { accepted }
+            .map(|checked| checked.statement().predicate.signed_at)
+            .min();
+        // The same bundle may be here twice, as a folder and as a tar.
+        if let Some(signed_at) = first
+            && bundles.iter().all(|known| known.bundle != bundle)
+        {
+            bundles.push(IncidentBundle {
+                bundle,
+                supplements: config.supplements,
+                signed_at,
+                items: config
+                    .items
+                    .iter()
+                    .map(|item| item.name.to_string())
+                    .collect(),
+                name: name.to_owned(),
+            });
+            // By time, and the same for every order of arguments.
+            bundles.sort_by_key(|one| (one.signed_at, one.bundle));
+        }
     }
-}
 
-/// Numbers between the first and the last that no bundle here has, as ranges.
-fn missing(stream: &Stream) -> Vec<(u64, u64)> {
-    let numbers: Vec<u64> = stream.keys().copied().collect();
-    numbers
-        .windows(2)
-        .filter(|pair| pair[1] - pair[0] > 1)
-        .map(|pair| (pair[0] + 1, pair[1] - 1))
-        .collect()
-}
-
-/// Two bundles of one number, and bundles that follow another one than the one before them.
-fn faults(stream: &Stream) -> Vec<String> {
-    let mut faults = Vec::new();
-    for (number, entries) in stream {
-        if let [first, second, ..] = entries.as_slice() {
-            faults.push(format!(
-                "two bundles have number {number}: {} and {}",
-                first.path.display(),
-                second.path.display()
+    fn add_to_stream(&mut self, checked: &SignatureChecked, bundle: Digest, name: &str) {
+        let statement = checked.statement();
+        let stated = self.statements.entry((bundle, checked.key_id()));
+        let (known, file) = stated.or_insert_with(|| (statement.clone(), name.to_owned()));
+        if known != statement {
+            self.contradictions.push(format!(
+                "one key signed two different statements about {bundle}: in {file} and in {name}"
             ));
         }
-        let before = number.checked_sub(1).and_then(|before| stream.get(&before));
-        for entry in entries {
-            let follows = |before: &Vec<StreamEntry>| {
-                before
-                    .iter()
-                    .any(|before| Some(before.bundle) == entry.prev)
-            };
-            if before.is_some_and(|before| !follows(before)) {
-                faults.push(format!(
-                    "number {number} ({}) does not follow the number {} that is here",
-                    entry.path.display(),
-                    number - 1
-                ));
-            }
+        let link = &checked.statement().predicate.stream;
+        let stream = self.streams.entry(link.id.to_string()).or_default();
+        if !stream.keys.contains(&checked.key_id()) {
+            stream.keys.push(checked.key_id());
+        }
+        let entries = stream.numbers.entry(link.seq).or_default();
+        if entries.iter().all(|entry| entry.bundle != bundle) {
+            entries.push(StreamEntry {
+                bundle,
+                prev: link.prev,
+                name: name.to_owned(),
+            });
         }
     }
-    faults
+
+    /// The worst verdict: of a bundle, or of the streams.
+    pub(crate) fn verdict(&self) -> Verdict {
+        let of_bundles = self.verdicts.iter().copied().fold(Verdict::Holds, worse);
+        if self.is_forked() {
+            Verdict::Invalid
+        } else {
+            of_bundles
+        }
+    }
+
+    /// Two bundles have one place in a stream, or one bundle has two.
+    pub(crate) fn is_forked(&self) -> bool {
+        let mut streams = self.streams.values();
+        !self.contradictions.is_empty() || streams.any(|stream| !stream.faults().is_empty())
+    }
+
+    /// The streams and the incidents.
+    pub(crate) fn text(&self, trust: &AuditorTrust) -> String {
+        let mut text = String::new();
+        if !self.contradictions.is_empty() {
+            text.push_str("\nCONTRADICTION:\n");
+        }
+        for contradiction in &self.contradictions {
+            let _ = writeln!(text, "  {contradiction}");
+        }
+        for (id, stream) in &self.streams {
+            stream.push_text(&mut text, id, trust);
+        }
+        for (incident, bundles) in &self.incidents {
+            push_incident(&mut text, incident, bundles);
+        }
+        text
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let streams = self.streams.iter().map(|(id, stream)| {
+            let keys: Vec<Digest> = stream.keys.iter().map(KeyId::fingerprint).collect();
+            json!({
+                "stream": id,
+                "keys": keys,
+                "first": stream.numbers.keys().next(),
+                "last": stream.numbers.keys().next_back(),
+                "missing": stream.missing(),
+                "faults": stream.faults(),
+            })
+        });
+        let incidents = self.incidents.iter().map(|(incident, bundles)| {
+            let bundles = bundles.iter().map(|one| {
+                json!({"bundle": one.bundle, "supplements": one.supplements,
+                    "signedAtClaimed": one.signed_at, "items": one.items, "name": one.name})
+            });
+            json!({"incident": incident, "bundles": bundles.collect::<Vec<_>>(),
+                "missingFirstBundles": missing_firsts(&self.incidents[incident])})
+        });
+        json!({
+            "streams": streams.collect::<Vec<_>>(),
+            "incidents": incidents.collect::<Vec<_>>(),
+            "contradictions": self.contradictions,
+            "exit": self.verdict() as u8,
+        })
+    }
 }
 
-fn push_stream(
-    text: &mut String,
-    id: &str,
-    stream: &Stream,
-    missing: &[(u64, u64)],
-    faults: &[String],
-) {
-    let (first, last) = (
-        stream.keys().next().copied().unwrap_or_default(),
-        stream.keys().next_back().copied().unwrap_or_default(),
-    );
-    let _ = writeln!(text, "\nstream {}: numbers {first} to {last}", safe(id));
-    for fault in faults {
-        let _ = writeln!(text, "  FORK: {}", safe(fault));
+impl StreamOfBundles {
+    /// Numbers up to the last that no bundle here has, as ranges.
+    fn missing(&self) -> Vec<(u64, u64)> {
+        let mut missing = Vec::new();
+        let mut next = 0;
+        for number in self.numbers.keys() {
+            if next < *number {
+                missing.push((next, number - 1));
+            }
+            next = number.saturating_add(1);
+        }
+        missing
     }
-    if !missing.is_empty() {
-        let ranges: Vec<String> = missing
+
+    /// Two bundles of one number, and bundles that follow another one than the one before them.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (number, entries) in &self.numbers {
+            if let [first, second, ..] = entries.as_slice() {
+                faults.push(format!(
+                    "two bundles have number {number}: {} and {}",
+                    first.name, second.name
+                ));
+            }
+            let before = number
+                .checked_sub(1)
+                .and_then(|before| self.numbers.get(&before));
+            let Some(before) = before else { continue };
+            for entry in entries {
+                let follows = before
+                    .iter()
+                    .any(|before| Some(before.bundle) == entry.prev);
+                if !follows {
+                    faults.push(format!(
+                        "number {number} ({}) does not follow the number {} that is here",
+                        entry.name,
+                        number - 1
+                    ));
+                }
+            }
+        }
+        faults
+    }
+
+    fn push_text(&self, text: &mut String, id: &str, trust: &AuditorTrust) {
+        let (first, last) = (
+            self.numbers.keys().next().copied().unwrap_or_default(),
+            self.numbers.keys().next_back().copied().unwrap_or_default(),
+        );
+        let _ = writeln!(text, "\nstream {id}: numbers {first} to {last}");
+        for key in &self.keys {
+            let _ = writeln!(text, "  signed by {}", trust.key_text(key));
+        }
+        for fault in self.faults() {
+            let _ = writeln!(text, "  FORK: {fault}");
+        }
+        let missing: Vec<String> = self
+            .missing()
             .iter()
             .map(|(from, to)| match from == to {
                 true => from.to_string(),
                 false => format!("{from} to {to}"),
             })
             .collect();
-        let _ = writeln!(
-            text,
-            "  not here: {} (bundles of other incidents, or removed ones: ask the signer)",
-            ranges.join(", ")
-        );
+        if !missing.is_empty() {
+            let _ = writeln!(
+                text,
+                "  not here: {} (bundles of other incidents, or removed ones: ask the signer)",
+                missing.join(", ")
+            );
+        }
+        text.push_str("  whether there is a later number is not known\n");
     }
+}
+
+/// First bundles that bundles here add to, and that are not here.
+fn missing_firsts(bundles: &[IncidentBundle]) -> Vec<Digest> {
+    let mut missing: Vec<Digest> = { bundles.iter() }
+        .filter_map(|one| one.supplements)
+        .filter(|first| bundles.iter().all(|one| one.bundle != *first))
+        .collect();
+    missing.sort();
+    missing.dedup();
+    missing
+}
+
+/// The captures of an incident: each first bundle, and below it those that add to it.
+fn push_incident(text: &mut String, incident: &IncidentId, bundles: &[IncidentBundle]) {
+    let firsts = || bundles.iter().filter(|one| one.supplements.is_none());
+    let additions = match bundles.len() - firsts().count() {
+        0 => String::new(),
+        additions => format!(", {additions} of them add to another one"),
+    };
+    let count = match bundles.len() {
+        1 => "1 bundle".to_owned(),
+        several => format!("{several} bundles"),
+    };
+    let _ = writeln!(text, "\nincident {incident}: {count}{additions}");
+    let push_additions = |text: &mut String, first: Digest| {
+        for one in bundles.iter().filter(|one| one.supplements == Some(first)) {
+            let _ = writeln!(text, "    added by {}", bundle_text(one));
+        }
+    };
+    for first in firsts() {
+        let _ = writeln!(text, "  {}", bundle_text(first));
+        push_additions(text, first.bundle);
+    }
+    for missing in missing_firsts(bundles) {
+        let _ = writeln!(text, "  {missing} is not here; bundles that add to it are");
+        push_additions(text, missing);
+    }
+}
+
+/// A time without its fraction, for lists.
+fn whole_seconds(time: Timestamp) -> String {
+    let text = time.to_string();
+    match text.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => text,
+    }
+}
+
+fn bundle_text(one: &IncidentBundle) -> String {
+    const ITEMS_SHOWN: usize = 3;
+    let items = one.items.iter().filter(|item| *item != "incident");
+    let mut shown: Vec<&str> = items.map(String::as_str).collect();
+    let more = shown.len().saturating_sub(ITEMS_SHOWN);
+    shown.truncate(ITEMS_SHOWN);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    format!(
+        "{}  {}  {}{more}",
+        &one.bundle.hex()[..ID_DIGITS],
+        whole_seconds(one.signed_at),
+        shown.join(", ")
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn stream(numbers: &[(u64, &str, Option<&str>)]) -> Stream {
-        let mut stream = Stream::new();
+    fn stream(numbers: &[(u64, &str, Option<&str>)]) -> StreamOfBundles {
+        let mut stream = StreamOfBundles::default();
         for (number, bundle, prev) in numbers {
-            stream.entry(*number).or_default().push(StreamEntry {
-                bundle: Digest::of(bundle.as_bytes()),
-                prev: prev.map(|prev| Digest::of(prev.as_bytes())),
-                path: (*bundle).into(),
-            });
+            stream
+                .numbers
+                .entry(*number)
+                .or_default()
+                .push(StreamEntry {
+                    bundle: Digest::of(bundle.as_bytes()),
+                    prev: prev.map(|prev| Digest::of(prev.as_bytes())),
+                    name: (*bundle).to_owned(),
+                });
         }
         stream
     }
@@ -266,14 +507,39 @@ mod tests {
     #[test]
     fn holes_are_listed_and_forks_are_faults() {
         let whole = stream(&[(0, "a", None), (1, "b", Some("a")), (2, "c", Some("b"))]);
-        assert!(missing(&whole).is_empty() && faults(&whole).is_empty());
+        assert!(whole.missing().is_empty() && whole.faults().is_empty());
         let holes = stream(&[(0, "a", None), (2, "c", Some("b")), (6, "g", Some("f"))]);
-        assert_eq!(missing(&holes), [(1, 1), (3, 5)]);
-        assert!(faults(&holes).is_empty());
+        assert_eq!(holes.missing(), [(1, 1), (3, 5)]);
+        assert!(holes.faults().is_empty());
         let fork = stream(&[(0, "a", None), (1, "b", Some("a")), (1, "x", Some("a"))]);
-        assert!(faults(&fork)[0].contains("two bundles have number 1"));
+        assert!(fork.faults()[0].contains("two bundles have number 1"));
         let torn = stream(&[(0, "a", None), (1, "b", Some("other"))]);
-        assert!(faults(&torn)[0].contains("does not follow"));
+        assert!(torn.faults()[0].contains("does not follow"));
+        let late = stream(&[(2, "c", Some("b"))]);
+        assert_eq!(late.missing(), [(0, 1)], "what came before is missing too");
+    }
+
+    #[test]
+    fn first_bundle_that_is_not_here_is_named() {
+        let bundle = |name: &str, first: Option<&str>| IncidentBundle {
+            bundle: Digest::of(name.as_bytes()),
+            supplements: first.map(|first| Digest::of(first.as_bytes())),
+            signed_at: "2026-11-23T13:40:17Z".parse().expect("a time"),
+            items: vec!["incident".to_owned(), "trail".to_owned()],
+            name: name.to_owned(),
+        };
+        let bundles = [
+            bundle("a", None),
+            bundle("b", Some("a")),
+            bundle("c", Some("x")),
+        ];
+        assert_eq!(missing_firsts(&bundles), [Digest::of(b"x")]);
+        let mut text = String::new();
+        push_incident(&mut text, &"INC-1".parse().expect("an id"), &bundles);
+        assert!(
+            text.contains("3 bundles, 2 of them") && text.contains("is not here"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -8,6 +8,9 @@ use evidence_format::verify::Verdict;
 /// Exit code for wrong usage, the same as clap's own.
 pub(crate) const USAGE: u8 = 2;
 
+/// Exit code after Ctrl-C, that of shells.
+const INTERRUPTED: u8 = 130;
+
 /// A command failed. Texts may quote the bundle; `main` escapes them.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuditError {
@@ -39,6 +42,9 @@ pub(crate) enum AuditError {
     /// A finding failed. The findings have been printed already.
     #[error("bundle is not verified, so none of its content is shown")]
     NotVerified(Verdict),
+    /// Ctrl-C.
+    #[error("interrupted: nothing was decided")]
+    Interrupted,
     /// The bundle passed verification, but not the second reading.
     #[error("the bundle changed while it was shown: do not use the output")]
     Changed,
@@ -54,6 +60,7 @@ impl AuditError {
                 Verdict::Undecided as u8
             }
             Self::NotVerified(exit) => *exit as u8,
+            Self::Interrupted => INTERRUPTED,
             // It verified a moment ago, so something is changing it.
             Self::Changed => Verdict::Invalid as u8,
         }

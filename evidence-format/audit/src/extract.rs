@@ -71,7 +71,7 @@ pub(crate) fn run(args: &ExtractArgs) -> Result<ExitCode, AuditError> {
         });
     }
     // Dropping `unfinished` removes what was written, unless the bundle is verified.
-    verdict::allow_showing(&report)?;
+    verdict::allow_showing(&report, bundle.trust())?;
     unfinished.publish(&args.to)?;
     output::print(&if args.json {
         summary.json(&args.to)

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::config::{BundleConfig, CollectorInfo, ItemEntry, SourceClock};
-use evidence_format::coverage::TimeWindow;
 use evidence_format::plan::SealedStep;
 use evidence_format::safe::{safe, safe_json};
 use evidence_format::verify::{Finding, VerificationReport};
@@ -14,7 +13,10 @@ use evidence_format::verify::{Finding, VerificationReport};
 use crate::bundle::{AuditedBundle, BundleArgs};
 use crate::error::AuditError;
 use crate::never_asked::NeverAskedReader;
-use crate::summary::{row, word};
+use crate::report::report_json;
+use crate::summary::row;
+use crate::trust::AuditorTrust;
+use crate::words::end_reason;
 use crate::{output, summary};
 
 /// Command line of `inspect`.
@@ -31,7 +33,8 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, AuditError> {
     let mut reader = NeverAskedReader::default();
     let mut unread = Some(&mut reader);
     // One pass over the bundle, so that it may come from standard input.
-    let report = AuditedBundle::new(&args.bundle)?.verify_and_view(&mut |item| {
+    let mut bundle = AuditedBundle::new(&args.bundle)?;
+    let report = bundle.verify_and_view(&mut |item| {
         let reader = unread.take_if(|_| NeverAskedReader::is_wanted(item))?;
         Some(Box::new(reader))
     })?;
@@ -40,24 +43,31 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, AuditError> {
         Finding::Ok(_) => reader.sources(),
         Finding::NotChecked(_) | Finding::Failed(_) => BTreeMap::new(),
     };
-    output::print(&if args.json {
-        let mut value = report.json();
+    if args.json {
+        let mut value = report_json(&report, bundle.trust());
         value["config"] = serde_json::json!(report.config);
         value["neverAsked"] = serde_json::json!(never_asked);
-        safe_json(&value) + "\n"
+        output::print(&(safe_json(&value) + "\n"))?;
     } else {
-        text(&report) + &never_asked_lines(&never_asked)
-    })?;
+        let text = text(&report, bundle.trust()) + &never_asked_lines(&never_asked);
+        output::print_text(&text)?;
+    }
     Ok(ExitCode::from(report.verdict() as u8))
 }
 
-fn text(report: &VerificationReport) -> String {
-    let mut text = summary::head(report);
+fn text(report: &VerificationReport, trust: &AuditorTrust) -> String {
+    let mut text = summary::head(report, trust);
     // Shown even if a finding failed: the heading says how far to believe it.
     if let Some(config) = &report.config {
         push_config(&mut text, config);
+        text += &summary::limits(report);
+        // Gaps come last: they are what a reader must not miss at the end of a long listing.
+        let gaps = summary::gaps(&config.items);
+        if !gaps.is_empty() {
+            let _ = write!(text, "\nGaps:\n{gaps}");
+        }
     }
-    text
+    text + &summary::statements(report, trust) + &summary::unsigned(report, trust)
 }
 
 fn never_asked_lines(sources: &BTreeMap<String, String>) -> String {
@@ -71,12 +81,6 @@ fn never_asked_lines(sources: &BTreeMap<String, String>) -> String {
 }
 
 fn push_config(text: &mut String, config: &BundleConfig) {
-    if let Some(first) = &config.supplements {
-        row(text, "supplements", &first.to_string());
-    }
-    if let Some(span) = &config.window {
-        row(text, "window", &window(span));
-    }
     push_collector(text, &config.collector);
     for reading in &config.clock {
         let value = format!(
@@ -115,36 +119,23 @@ fn push_config(text: &mut String, config: &BundleConfig) {
     for item in &config.items {
         push_item(text, item);
     }
-    // Gaps come last: they are what a reader must not miss at the end of a long listing.
-    let gaps = summary::gaps(&config.items);
-    if !gaps.is_empty() {
-        let _ = write!(text, "\nGaps:\n{gaps}");
-    }
 }
 
 fn push_collector(text: &mut String, collector: &CollectorInfo) {
     let commit = collector
         .commit
         .as_ref()
-        .map_or(String::new(), |commit| format!(" ({})", safe(commit)));
-    row(
-        text,
-        "collector",
-        &format!(
-            "{} {}{commit}",
-            safe(&collector.name),
-            safe(&collector.version)
-        ),
-    );
+        .map_or(String::new(), |commit| safe(commit));
+    if !commit.is_empty() {
+        row(text, "built from", &commit);
+    }
     if let Some(binary) = &collector.binary {
         row(text, "executable", &binary.to_string());
     }
-    row(text, "ran on", &safe(&collector.host));
     row(text, "kernel", &safe(&collector.kernel));
     if let Some(boot) = &collector.boot {
         row(text, "boot", &safe(boot));
     }
-    row(text, "ran as", &safe(&collector.identity));
 }
 
 /// `; at most 10 bytes per object; at most 20 bytes in total`, or nothing.
@@ -188,14 +179,6 @@ fn push_item(text: &mut String, item: &ItemEntry) {
         let _ = writeln!(text, "    {}", source_clock(clock));
     }
     let _ = writeln!(text, "    {}", coverage(item));
-    for redaction in &item.redactions {
-        let _ = writeln!(
-            text,
-            "    redacted before sealing: {} {}",
-            redaction.count,
-            safe(&redaction.what)
-        );
-    }
     let _ = writeln!(text, "    layer {}", item.layer);
 }
 
@@ -212,7 +195,7 @@ fn coverage(item: &ItemEntry) -> String {
     let mut text = format!(
         "{} objects or pages read, ended: {}",
         coverage.pages,
-        word(&coverage.ended)
+        end_reason(coverage.ended)
     );
     if coverage.attempts > 0 {
         let _ = write!(text, "; {} requests sent", coverage.attempts);
@@ -220,19 +203,9 @@ fn coverage(item: &ItemEntry) -> String {
     if let Some(events) = coverage.events {
         let _ = write!(text, "; {events} events or objects delivered");
     }
-    let windows = [
-        ("requested", &coverage.asked),
-        ("covered", &coverage.effective),
-    ];
-    for (what, span) in windows {
-        if let Some(span) = span {
-            let _ = write!(text, "; {what} {}", window(span));
-        }
-    }
     for (what, time) in [
         ("first event", coverage.first),
         ("last event", coverage.last),
-        ("provisional until", coverage.provisional_until),
     ] {
         if let Some(time) = time {
             let _ = write!(text, "; {what} {time}");
@@ -248,8 +221,4 @@ fn coverage(item: &ItemEntry) -> String {
         let _ = write!(text, "; {} duplicates", coverage.duplicates);
     }
     text
-}
-
-fn window(window: &TimeWindow) -> String {
-    format!("from {} to {} (exclusive)", window.from, window.until)
 }

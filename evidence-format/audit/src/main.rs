@@ -8,6 +8,8 @@
 
 mod bundle;
 mod bundle_set;
+mod carried_key;
+mod case;
 mod cat;
 mod derive;
 mod error;
@@ -17,11 +19,15 @@ mod items;
 mod never_asked;
 mod output;
 mod paths;
+mod progress;
 mod records;
+mod report;
 mod shells;
 mod summary;
+mod trust;
 mod verdict;
 mod verify;
+mod words;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -40,9 +46,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
-    /// Verify a bundle: integrity, signer, time, log, completeness
+    /// Verify bundles: integrity, signer, time, log, completeness; and of several, their streams
     #[command(after_help = VERIFY_HELP)]
     Verify(verify::VerifyArgs),
+    /// Check an export of `exhibit export`: all bundles, their streams, journal, timeline, files
+    #[command(after_help = CASE_HELP)]
+    Case(case::CaseArgs),
     /// Verify a bundle and show everything that it states about itself
     #[command(after_help = INSPECT_HELP)]
     Inspect(inspect::InspectArgs),
@@ -74,32 +83,60 @@ enum AuditCommand {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes of verify and inspect:
-  0  ok: unchanged, signed by a key given with --key, complete
-  1  tampered or invalid
-  2  wrong usage
-  3  undecided: no --key was given, or something could not be read
-  4  sound but incomplete: the bundle states what is missing
+Exit codes of verify, inspect and case:
+  0    ok: unchanged since a key given with --key signed it, and it states no gap
+  1    invalid; or not signed by a key given with --key
+  2    wrong usage
+  3    undecided: no --key was given, or something could not be read
+  4    incomplete: like 0, but the bundle states that something is missing
+  130  interrupted
 The other commands exit with 0 once they have shown what was requested. They show content only if
 the bundle's integrity is ok and, with --key, one of the given keys has signed it; otherwise they
 exit with 1 or 3.
+deploy/AUDIT.md explains the verdicts to people who do not know the format.
 
 Example:
   exhibit-audit verify bundle.tar --key alice.pub";
 
 const VERIFY_HELP: &str = "\
-Get the key through another channel than the bundle: nothing in a bundle can tell you whom to trust.
+Get the key, or its fingerprint, through another channel than the bundle: nothing in a bundle can
+tell you whom to trust. With a fingerprint, the public key is taken from the bundle or from a file
+beside it, if it is the right one.
 
 Examples:
   exhibit-audit verify bundle.tar --key alice.pub
+  exhibit-audit verify bundle.tar --key daemon-2=sha256:9f86d081…
   exhibit-audit verify bundle.tar --key alice.pub --key bob.pub --json
   exhibit-audit verify bundles/*.tar --key alice.pub
   ssh collector cat bundle.tar | exhibit-audit verify - --key alice.pub
 
-Of several bundles, each has a line, then holes and forks of their streams follow; the worst verdict
-is the exit code. A fork is invalid. A hole is not: other incidents may have those numbers.
+Of several bundles, each has a line, then holes and forks of their streams and the captures of each
+incident follow; the worst verdict is the exit code. A fork is invalid. A hole is not: other
+incidents may have those numbers.
 
-Exit codes: 0 ok, 1 tampered or invalid, 2 wrong usage, 3 undecided, 4 sound but incomplete.";
+After a key was stolen:
+  --stream ID:N accepts only what is in that stream, up to number N. The thief cannot add to it
+  without a fork, which shows if all bundles up to N are here; other streams are not accepted.
+  --signed-before TIME believes the time that the statement claims. It leaves out what the owner
+  signed later, and does not stop a thief, who can write any time.
+
+Exit codes: 0 ok, 1 invalid or not signed by a key that you gave, 2 wrong usage, 3 undecided,
+4 incomplete, 130 interrupted.";
+
+const CASE_HELP: &str = "\
+Give the fingerprints that you have from the owner of the evidence, by another way than the export;
+their public keys are taken from the export.
+
+Examples:
+  exhibit-audit case INC-2026-042 --key sha256:9f86d081…
+  exhibit-audit case INC-2026-042 --key collector=agent.pub.pem --json
+
+Checked are: the files against SHA256SUMS; each bundle, as by verify; the streams together; that the
+bundles are those that the timeline names; the journals in the bundles against each other and the
+timeline; and all events, which are derived again from the evidence. Nobody signed the brief.
+
+Exit codes: see verify. 1 is also the code if something in the export is missing, was added, or
+differs from what the bundles say.";
 
 const INSPECT_HELP: &str = "\
 The verdict comes first, then everything that the bundle states: incident, collector, clock, plan,
@@ -183,6 +220,7 @@ fn main() -> ExitCode {
 fn run(command: &AuditCommand) -> Result<ExitCode, AuditError> {
     match command {
         AuditCommand::Verify(args) => verify::run(args),
+        AuditCommand::Case(args) => case::run(args),
         AuditCommand::Inspect(args) => inspect::run(args),
         AuditCommand::Items(args) => items::run(args),
         AuditCommand::Records(args) => records::run(args),

@@ -8,8 +8,10 @@ use clap::Args;
 use evidence_format::safe::safe_json;
 use evidence_format::verify::VerificationReport;
 
-use crate::bundle::{AuditedBundle, TrustArgs};
+use crate::bundle::AuditedBundle;
 use crate::error::AuditError;
+use crate::report::report_json;
+use crate::trust::{AuditorTrust, TrustArgs};
 use crate::{bundle_set, output, summary};
 
 /// Command line of `verify`.
@@ -30,7 +32,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, AuditError> {
     let trust = args.trust.policy()?;
     match bundles.as_slice() {
         [only] => verify_one(AuditedBundle::at(only, trust)?, args.json),
-        several if trust.bundle.is_some() => Err(AuditError::Usage(format!(
+        several if trust.expects_one_bundle() => Err(AuditError::Usage(format!(
             "--bundle names one bundle, but {} were given",
             several.len()
         ))),
@@ -40,23 +42,24 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, AuditError> {
 
 fn verify_one(mut bundle: AuditedBundle, json: bool) -> Result<ExitCode, AuditError> {
     let report = bundle.verify()?;
-    let answer = if json {
-        safe_json(&report.json()) + "\n"
+    if json {
+        output::print(&(safe_json(&report_json(&report, bundle.trust())) + "\n"))?;
     } else {
-        text(&report)
-    };
-    output::print(&answer)?;
+        output::print_text(&text(&report, bundle.trust()))?;
+    }
     Ok(ExitCode::from(report.verdict() as u8))
 }
 
-fn text(report: &VerificationReport) -> String {
-    let mut text = summary::head(report);
+fn text(report: &VerificationReport, trust: &AuditorTrust) -> String {
+    let mut text = summary::head(report, trust);
     if let Some(config) = &report.config {
         text += &format!("\n{}", summary::table(&config.items, |_| String::new()));
+        text += summary::TABLE_LEGEND;
+        text += &summary::limits(report);
         let gaps = summary::gaps(&config.items);
         if !gaps.is_empty() {
             text += &format!("\nGaps:\n{gaps}");
         }
     }
-    text
+    text + &summary::statements(report, trust) + &summary::unsigned(report, trust)
 }

@@ -189,7 +189,7 @@ impl VerificationReport {
         let attestations = self.attestations.iter().map(|found| {
             let statement = found.checked().map(SignatureChecked::statement);
             let predicate = statement.map(|statement| &statement.predicate);
-            json!({"digest": found.digest, "key": found.key_id.hex(), "finding": found.finding.json(),
+            json!({"digest": found.digest, "key": found.key_id.fingerprint(), "finding": found.finding.json(),
                 "role": predicate.map(|p| p.role), "signedAtClaimed": predicate.map(|p| p.signed_at),
                 "stream": predicate.map(|p| &p.stream)})
         });
@@ -205,7 +205,7 @@ impl VerificationReport {
                 "log": self.log.json(),
                 "completeness": self.completeness.json(),
             },
-            "signedBy": match &self.signer { Finding::Ok(proof) => Some(proof.key_id().hex()), _ => None },
+            "signedBy": match &self.signer { Finding::Ok(proof) => Some(proof.key_id().fingerprint()), _ => None },
             "signedAtClaimed": self.claim.as_ref().map(|claim| claim.predicate.signed_at),
             "stream": self.claim.as_ref().map(|claim| &claim.predicate.stream),
             "attestations": attestations.collect::<Vec<_>>(),

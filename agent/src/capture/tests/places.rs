@@ -103,6 +103,40 @@ fn dead_mounts_cost_themselves_alone() {
     );
 }
 
+/// The mounts of [`dead_home_is_one_gap_of_each_probe`].
+static HOMES: OnceLock<String> = OnceLock::new();
+
+fn mounts_of_homes() -> MountTable {
+    MountTable::parse(HOMES.get().expect("set by the test").as_bytes())
+}
+
+#[test]
+fn dead_home_is_one_gap_of_each_probe() {
+    let probes = ["startup", "scheduled", "histories", "authorized-keys"];
+    let root = Root::new();
+    for home in ["a", "dead", "z"] {
+        root.file(&format!("home/{home}/.bashrc"), home);
+    }
+    let top = root.0.path().display();
+    HOMES
+        .set(format!(
+            "21 1 254:0 / / rw - ext4 /dev/vda rw\n31 1 0:61 / {top}/home/dead rw - nfs x rw\n"
+        ))
+        .expect("set once");
+    for probe in probes {
+        let sealed = capture_with(&root.options(&[probe]), |reader| ReaderOptions {
+            before_touch: hang_on_mounts,
+            mounts: mounts_of_homes,
+            patience: Duration::from_millis(200),
+            ..reader
+        });
+        let (count, examples) = sealed.gap(probe, GapReason::Hung);
+        assert!((1..=3).contains(&count), "{probe}: {count} {examples:?}");
+        let is_dead = |path: &String| path.starts_with("/home/dead");
+        assert!(examples.iter().all(is_dead), "{probe}: {examples:?}");
+    }
+}
+
 /// Hangs on an executable whose path is that of a healthy folder of ours.
 fn hang_on_executable(path: &Path) {
     if path.as_os_str().as_bytes() == b"/proc/7/exe" {

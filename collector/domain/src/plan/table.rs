@@ -11,10 +11,12 @@ use super::duration::{format_duration, later, seconds_between};
 use super::offer::EvidenceLifetime;
 use crate::incident::UnavailableSource;
 use crate::spelling::counted;
+use crate::wrapping::wrap;
 
-/// The plan as a table for a terminal.
+/// The plan as a table for a terminal of `width` columns. If a step does not fit into a line, its
+/// item has a line of its own.
 #[must_use]
-pub fn render_table(plan: &CapturePlan) -> String {
+pub fn render_table(plan: &CapturePlan, width: usize) -> String {
     let mut text = head(plan);
     let taken = plan
         .passes
@@ -28,17 +30,21 @@ pub fn render_table(plan: &CapturePlan) -> String {
     let rows = (1..)
         .zip(taken)
         .map(|(number, (pass, step))| row(plan, number, pass, step));
-    write_columns(
-        &mut text,
-        &[titles].into_iter().chain(rows).collect::<Vec<_>>(),
-    );
-    write_left_out(&mut text, &left_out);
-    write_list(
-        &mut text,
-        "not asked",
-        plan.unavailable.iter().map(unavailable),
-    );
-    write_list(&mut text, "note", notices(plan));
+    let rows = [titles].into_iter().chain(rows).collect::<Vec<_>>();
+    if column_widths(&rows)
+        .iter()
+        .map(|width| width + 2)
+        .sum::<usize>()
+        <= width
+    {
+        write_columns(&mut text, &rows);
+    } else {
+        write_blocks(&mut text, &rows);
+    }
+    write_left_out(&mut text, &left_out, width);
+    let not_asked = plan.unavailable.iter().map(unavailable);
+    write_list(&mut text, "not asked", not_asked, width);
+    write_list(&mut text, "note", notices(plan), width);
     text
 }
 
@@ -135,9 +141,9 @@ fn all_gone(step: &CaptureStep, lifetime: EvidenceLifetime, now: Timestamp) -> S
     )
 }
 
-fn write_left_out(text: &mut String, steps: &[(&CapturePass, &CaptureStep)]) {
+fn write_left_out(text: &mut String, steps: &[(&CapturePass, &CaptureStep)], width: usize) {
     let lines = steps.iter().map(|(pass, step)| left_out(pass, step));
-    write_list(text, "left out, and sealed as gaps", lines);
+    write_list(text, "left out, and sealed as gaps", lines, width);
 }
 
 fn left_out(pass: &CapturePass, step: &CaptureStep) -> String {
@@ -191,28 +197,55 @@ fn notices(plan: &CapturePlan) -> impl Iterator<Item = String> {
     notices.chain(unused).chain(wanted)
 }
 
-fn write_list(text: &mut String, title: &str, lines: impl Iterator<Item = String>) {
+fn write_list(text: &mut String, title: &str, lines: impl Iterator<Item = String>, width: usize) {
     let mut lines = lines.peekable();
     if lines.peek().is_some() {
         let _ = writeln!(text, "\n{title}:");
     }
     for line in lines {
-        let _ = writeln!(text, "  {line}");
+        text.push_str(&wrap("  ", &line, width));
     }
 }
 
-/// Columns with two spaces between them. Numbers of steps and requests are right-aligned.
-fn write_columns(text: &mut String, rows: &[[String; 7]]) {
-    let widths: [usize; 7] = std::array::from_fn(|column| {
+fn column_widths<const N: usize>(rows: &[[String; N]]) -> [usize; N] {
+    std::array::from_fn(|column| {
         rows.iter()
             .map(|row| row[column].chars().count())
             .max()
             .unwrap_or(0)
-    });
+    })
+}
+
+/// Each step in two lines: its item, and below it the columns of window, cost and expiry.
+fn write_blocks(text: &mut String, rows: &[[String; 7]]) {
+    let costs: Vec<[String; 5]> = rows
+        .iter()
+        .map(|[_, _, _, window, requests, quota, expiry]| {
+            ["  ", window, requests, quota, expiry].map(str::to_owned)
+        })
+        .collect();
+    let mut lines = String::new();
+    write_columns(&mut lines, &costs);
+    for (number, (row, costs)) in rows.iter().zip(lines.lines()).enumerate() {
+        let [step, source, item, ..] = row;
+        // An item is named after its source, unless its name was cut.
+        let _ = match number {
+            0 => writeln!(text, "    item"),
+            _ if item.starts_with(source.as_str()) => writeln!(text, "{step:>2}  {item}"),
+            _ => writeln!(text, "{step:>2}  {source}: {item}"),
+        };
+        let _ = writeln!(text, "  {costs}");
+    }
+}
+
+/// Columns with two spaces between them. Numbers of steps and requests are right-aligned.
+fn write_columns<const N: usize>(text: &mut String, rows: &[[String; N]]) {
+    let widths = column_widths(rows);
     for row in rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-            let _ = if matches!(column, 0 | 4) {
+            // Counted from the end, since blocks have fewer columns.
+            let _ = if column == 0 || N - column == 3 {
                 write!(line, "{cell:>width$}  ")
             } else {
                 write!(line, "{cell:<width$}  ")

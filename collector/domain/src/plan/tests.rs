@@ -58,9 +58,11 @@ fn table_matches_sample() {
     ask.scope.regions = vec!["us-east-1".to_owned(), "us-east-9".to_owned()];
     ask.scope.except = vec![];
     assert_eq!(
-        render_table(&plan(&ask, &sources()).expect("a plan")),
+        render_table(&plan(&ask, &sources()).expect("a plan"), usize::MAX),
         include_str!("samples/table.txt")
     );
+    let narrow = render_table(&plan(&ask, &sources()).expect("a plan"), 80);
+    assert_eq!(narrow, include_str!("samples/table_80.txt"));
 }
 
 #[test]
@@ -338,7 +340,7 @@ fn refused_offer_is_a_gap_while_others_of_its_source_go_on() {
     );
     assert!(again[0].pass.steps[0].limits.item_bytes_max > 0);
     assert!(
-        render_table(&planned)
+        render_table(&planned, usize::MAX)
             .contains("host: host-sockets (refused): procfs: denied; grant CAP_SYS_PTRACE")
     );
 }

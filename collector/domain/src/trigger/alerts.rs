@@ -82,7 +82,7 @@ fn title<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> Option<String> {
     // The worst severity is the smallest; the first alert of that severity is taken.
     let worst = current
         .iter()
-        .min_by_key(|alert| hook.severity(severity(**alert).as_deref()))?;
+        .min_by_key(|alert| hook.severity(severity(group, **alert).as_deref()))?;
     let name_of = |alert: JsonNode<'g>| {
         alert
             .first_text(&["/annotations/summary", "/labels/alertname"])
@@ -100,11 +100,19 @@ fn title<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> Option<String> {
     })
 }
 
-/// The sender's word for the severity of an alert.
-fn severity(alert: JsonNode<'_>) -> Option<String> {
-    ["/labels/severity", "/labels/priority"]
-        .into_iter()
-        .find_map(|label| alert.text_or_number(label))
+/// The labels that hold a severity, the usual ones first.
+const SEVERITY_LABELS: [&str; 5] = ["severity", "priority", "criticality", "urgency", "level"];
+
+/// The sender's word for the severity of an alert. One without a word has the configured default,
+/// beside other alerts as well as alone.
+fn severity(group: JsonNode<'_>, alert: JsonNode<'_>) -> Option<String> {
+    // Some senders leave out of an alert what all alerts share.
+    severity_label(alert.at("/labels")).or_else(|| severity_label(group.at("/commonLabels")))
+}
+
+fn severity_label(labels: JsonNode<'_>) -> Option<String> {
+    let mut values = SEVERITY_LABELS.iter();
+    values.find_map(|label| labels.member(label).text_or_number(""))
 }
 
 fn incident_fields<'g>(
@@ -112,8 +120,10 @@ fn incident_fields<'g>(
     group: JsonNode<'g>,
     title: Option<&'g str>,
 ) -> IncidentFields<'g> {
-    let severities = firing(group).filter_map(severity);
-    let worst_of_alerts = hook.worst_severity(severities);
+    let worst_severity = firing(group)
+        .map(|alert| severity(group, alert))
+        // The worst severity is the smallest.
+        .min_by_key(|word| hook.severity(word.as_deref()));
     let systems = firing(group).flat_map(|alert| {
         [
             "/labels/instance",
@@ -141,8 +151,8 @@ fn incident_fields<'g>(
     pivots.truncate(PIVOTS_MAX);
     IncidentFields {
         title,
-        // Common labels hold only what all alerts share; if they differ, the worst one counts.
-        severity: worst_of_alerts.or_else(|| group.text_or_number("/commonLabels/severity")),
+        // A group that lists no firing alert has only its common labels.
+        severity: worst_severity.unwrap_or_else(|| severity_label(group.at("/commonLabels"))),
         systems: systems.collect(),
         impact: group
             .text("/commonAnnotations/description")
@@ -319,6 +329,30 @@ mod tests {
             (trigger.title.as_str(), trigger.severity),
             ("Down, and 1 more alert", Severity::Sev1)
         );
+    }
+
+    #[test]
+    fn alert_without_severity_counts_as_much_in_a_group_as_alone() {
+        let at = "2026-11-23T13:00:00Z";
+        let mut unknown = alert("Unknown", "", "firing", at);
+        let alone = declared("k", std::slice::from_ref(&unknown)).severity;
+        let info = alert("Info", "info", "firing", at);
+        assert_eq!(
+            declared("k", &[info.clone(), unknown.clone()]).severity,
+            alone
+        );
+        unknown["labels"]
+            .as_object_mut()
+            .expect("labels")
+            .remove("severity");
+        let trigger = declared("k", &[info, unknown.clone()]);
+        assert_eq!(trigger.severity, alone);
+        assert_eq!(trigger.title.as_str(), "Unknown, and 1 more alert");
+        for (label, value) in [("level", json!("critical")), ("priority", json!(1.0))] {
+            unknown["labels"] = json!({"alertname": "Leak", label: value});
+            let severity = declared("k", std::slice::from_ref(&unknown)).severity;
+            assert_eq!(severity, Severity::Sev1, "{label}");
+        }
     }
 
     #[test]

@@ -59,7 +59,13 @@ impl<'v> JsonNode<'v> {
     /// The text or whole number at `pointer`, as text: some vendors send `"P3"` or `3` for the same
     /// priority.
     pub(super) fn text_or_number(self, pointer: &str) -> Option<String> {
-        let number = self.at(pointer).0.as_u64().map(|number| number.to_string());
+        let value = self.at(pointer).0;
+        let number = value.as_u64().map(|number| number.to_string());
+        // Programs without whole numbers write `1.0`.
+        let number = number.or_else(|| {
+            let number = value.as_f64()?;
+            (number >= 0.0 && number.fract() == 0.0).then(|| format!("{number:.0}"))
+        });
         self.text(pointer).map(str::to_owned).or(number)
     }
 
@@ -139,12 +145,6 @@ impl HookContext<'_> {
             return configured;
         }
         severity_words::severity(word)
-    }
-
-    /// The word that means the worst severity.
-    pub(super) fn worst_severity(&self, words: impl Iterator<Item = String>) -> Option<String> {
-        // The worst severity is the smallest.
-        words.min_by_key(|word| self.severity(Some(word)))
     }
 
     /// Caps a time at the delivery's: the vendor's clock may be ahead, and an incident rejects

@@ -72,7 +72,7 @@ async fn run_one(
         .end_step(task.key, task.token, step.item.as_str(), &json)
         .await?;
     if step.left_out.is_none() {
-        task.progress.steps_ended.fetch_add(1, Ordering::Relaxed);
+        task.progress.add_ended_step(target_name(step));
         if report.ended == EndReason::Forbidden {
             task.progress.add_denied(target_name(step));
         }

@@ -84,7 +84,7 @@ pub enum SealError {
     )]
     Unsound { bundle: Digest },
     /// The collector that signed it does not share this ledger.
-    #[error("bundle {bundle} is signed with key {key_id}, whose public half is not in the ledger")]
+    #[error("bundle {bundle} is signed with key {}, whose public half is not in the ledger", key_id.fingerprint())]
     UnknownKey { bundle: Digest, key_id: KeyId },
     /// A panic: a bug of this program.
     #[error("sealing crashed")]
@@ -149,7 +149,9 @@ impl Sealer<'_> {
             collector: collector(),
             clock: vec![began, clock::reading("end")],
         };
-        let sealed = draft.seal(facts, predicate, self.key.signer())?;
+        let sealed = draft
+            .seal(facts, predicate, self.key.signer())?
+            .with_public_key(self.key.public())?;
         let (id, config) = (sealed.id(), sealed.config().clone());
         let tar = self.work_folder.join(format!("{}.tar", id.hex()));
         let path = tar.clone();

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::auth::is_still_valid;
+use crate::auth::is_revoked;
 use crate::caller::Caller;
 use crate::events::EventWatcher;
 use crate::problem::Problem;
@@ -96,14 +96,14 @@ impl EventStream {
     /// The events since the last poll; `None` if the token is no longer valid. A stream shows a
     /// journal for as long as its client likes, so a token is checked again and again.
     async fn poll(&mut self) -> Result<Option<Vec<StreamEvent>>, PipelineError> {
+        if self.caller.accepted_until <= clock::now() {
+            return Ok(None);
+        }
         if self.checked_at.elapsed() >= TOKEN_CHECK_INTERVAL {
-            if !is_still_valid(&self.state, &self.caller).await? {
+            if is_revoked(&self.state, &self.caller).await? {
                 return Ok(None);
             }
             self.checked_at = Instant::now();
-        }
-        if self.caller.expires_at <= clock::now() {
-            return Ok(None);
         }
         self.watcher.poll().await.map(Some)
     }

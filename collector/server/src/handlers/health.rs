@@ -2,10 +2,12 @@
 
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use http::StatusCode;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
@@ -20,6 +22,15 @@ const ANSWER_SECONDS_MAX: u64 = 5;
 const REUSE_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes that must have room: about what a declaration writes.
 const PROBE_BYTES: usize = 64 * 1024;
+
+/// The probes that run. One that hangs, as on a dead network file system, cannot be ended: until it
+/// ends by itself, no second one of its kind begins.
+#[derive(Default)]
+pub(crate) struct ProbeLocks {
+    database: Arc<Mutex<()>>,
+    blobs: Arc<Mutex<()>>,
+    disk: Arc<Mutex<()>>,
+}
 
 /// `GET /healthz` and `GET /livez`.
 pub(crate) async fn is_alive() -> &'static str {
@@ -45,12 +56,18 @@ pub(crate) async fn is_ready(
     result.map(|()| "ready\n").map_err(not_ready)
 }
 
-/// Checks what a declaration and its captures need.
+/// Checks what a declaration and its captures need: that the database and the blob store answer,
+/// and that a file can be written.
 async fn check(state: &ServerState) -> Result<(), &'static str> {
-    if !answers("database", state.ledger().ping()).await {
+    let locks = state.probe_locks();
+    let pipeline = state.pipeline().clone();
+    let probe = async move { pipeline.parts.ledger.ping().await };
+    if !answers("database", &locks.database, probe).await {
         return Err("the database does not answer");
     }
-    if !answers("blob store", state.pipeline().parts.blobs.ping()).await {
+    let pipeline = state.pipeline().clone();
+    let probe = async move { pipeline.parts.blobs.ping().await };
+    if !answers("blob store", &locks.blobs, probe).await {
         return Err("the blob store does not answer");
     }
     let folder = state.pipeline().work_folder().to_owned();
@@ -58,7 +75,7 @@ async fn check(state: &ServerState) -> Result<(), &'static str> {
         let written = tokio::task::spawn_blocking(move || probe_room(&folder)).await;
         written.map_err(io::Error::other)?
     };
-    if !answers("disk", probe).await {
+    if !answers("disk", &locks.disk, probe).await {
         return Err("the store's folder cannot be written to: its disk is full, or it was removed");
     }
     Ok(())
@@ -79,14 +96,29 @@ fn probe_room(folder: &Path) -> io::Result<()> {
 }
 
 /// True if a probe succeeds in time. The log has the reason if it does not.
-async fn answers<E: std::error::Error + 'static>(
+async fn answers<E: std::error::Error + Send + 'static>(
     store: &'static str,
-    probe: impl Future<Output = Result<(), E>>,
+    lock: &Arc<Mutex<()>>,
+    probe: impl Future<Output = Result<(), E>> + Send + 'static,
 ) -> bool {
+    let Ok(running) = Arc::clone(lock).try_lock_owned() else {
+        warn!(store, "not ready: a store has still not answered");
+        return false;
+    };
+    // A task of its own: it holds the lock until the probe ends, however long nobody waits for it.
+    let probe = tokio::spawn(async move {
+        let result = probe.await;
+        drop(running);
+        result
+    });
     match timeout(Duration::from_secs(ANSWER_SECONDS_MAX), probe).await {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
+        Ok(Ok(Ok(()))) => true,
+        Ok(Ok(Err(error))) => {
             warn!(store, error = %chain(&error), "not ready: a store failed");
+            false
+        }
+        Ok(Err(error)) => {
+            warn!(store, error = %chain(&error), "not ready: a probe panicked");
             false
         }
         Err(_) => {
@@ -99,4 +131,26 @@ async fn answers<E: std::error::Error + 'static>(
 fn not_ready(reason: &str) -> (StatusCode, String) {
     let text = format!("not ready: {reason}\n");
     (StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn hung_store_has_one_probe_at_a_time() {
+        let lock = Arc::new(Mutex::new(()));
+        let (answer, waiting) = tokio::sync::oneshot::channel::<()>();
+        let hung = async { waiting.await.map_err(io::Error::other) };
+        assert!(!answers("disk", &lock, hung).await, "it takes too long");
+        let second = async { Ok::<_, io::Error>(()) };
+        assert!(
+            !answers("disk", &lock, second).await,
+            "the first one still runs"
+        );
+        answer.send(()).expect("it still waits for its answer");
+        drop(lock.lock().await);
+        let third = async { Ok::<_, io::Error>(()) };
+        assert!(answers("disk", &lock, third).await);
+    }
 }

@@ -192,6 +192,7 @@ fn summary(details: IncidentDetails) -> IncidentSummary {
         mut passes,
         under_way,
         missing: _,
+        window_begins_at: _,
     } = details;
     for pass in &mut passes {
         pass.why = None; // it may quote a source, which automation may not read

@@ -7,6 +7,7 @@ use http::{HeaderMap, header};
 use crate::metrics::MetricsFormat;
 use crate::problem::Problem;
 use crate::state::ServerState;
+use platform::clock;
 
 /// `GET /metrics`.
 pub(crate) async fn read(
@@ -15,8 +16,10 @@ pub(crate) async fn read(
 ) -> Result<Response, Problem> {
     let totals = state.ledger().totals().await?;
     let backlog = state.ledger().backlog().await?;
-    let next_due = state.ledger().next_due().await?;
-    state.metrics().update(totals, &backlog, next_due);
+    let now = clock::now();
+    let oldest_waiting = state.ledger().oldest_waiting(now).await?;
+    let waited = oldest_waiting.map_or(0, |due| now.unix_nanoseconds() - due.unix_nanoseconds());
+    state.metrics().update(totals, &backlog, waited);
     let accept = headers.get(header::ACCEPT);
     let format = MetricsFormat::accepted(accept.and_then(|value| value.to_str().ok()));
     let text = state.metrics().encode(format);

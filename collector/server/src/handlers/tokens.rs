@@ -25,14 +25,14 @@ pub(crate) async fn whoami(Extension(caller): Extension<Caller>) -> Json<CallerI
         token: _,
         role,
         incident,
-        expires_at,
+        accepted_until,
     } = caller;
     Json(CallerInfo {
         name,
         id,
         role,
         incident,
-        expires_at,
+        expires_at: accepted_until,
     })
 }
 

@@ -12,12 +12,14 @@ use http::{HeaderValue, StatusCode, header};
 use tracing::{Span, warn};
 
 use super::incidents::capture_request;
+use crate::connection_slots::SlotHandle;
 use crate::json::Json;
-use crate::places::PlaceHandle;
 use crate::problem::Problem;
 use crate::state::ServerState;
 use api::{CaptureOptions, ProblemCode, WebhookEffect, WebhookReceipt};
-use domain::incident::{Command, IncidentEvent, IncidentStatus, JournalEntry, Name, Severity};
+use domain::incident::{
+    Command, IncidentEvent, IncidentOverview, IncidentStatus, JournalEntry, Name, Severity,
+};
 use domain::trigger::{
     self, BODY_BYTES_MAX, GroupFiring, HooksConfig, IncidentTrigger, IncidentUpdate, Vendor,
     WebhookDelivery, WebhookError, WebhookOutcome, WebhookResponse,
@@ -114,10 +116,10 @@ async fn authenticate(
     let (parts, body) = request.into_parts();
     // Anybody can send a body: most strangers are refused by their headers alone.
     trigger::check_headers(vendor, hooks, &parts.headers)?;
-    let place = parts.extensions.get::<PlaceHandle>();
-    place.inspect(|place| place.receives_unverified());
+    let slot = parts.extensions.get::<SlotHandle>();
+    slot.inspect(|slot| slot.receives_unverified());
     let body = state.bodies().read(body, BODY_BYTES_MAX as u64).await;
-    place.inspect(|place| place.serves());
+    slot.inspect(|slot| slot.serves());
     let body = body.map_err(DeliveryError::Body)?;
     let delivery = WebhookDelivery {
         headers: &parts.headers,
@@ -135,15 +137,18 @@ async fn authenticate(
 /// Declares the vendor's incident, and captures what its play says. If it is known already, adds
 /// what the delivery says that is new.
 async fn declare(state: &ServerState, trigger: IncidentTrigger) -> Result<WebhookReceipt, Problem> {
-    if let Some(id) = known_incident(state, &trigger.key, trigger.group.as_ref()).await? {
-        if !fires_after_close(state, &id, &trigger).await? {
-            return report_again(state, id, &trigger).await;
+    let known = KnownIncidents::find(state, &trigger.key, trigger.group.as_ref(), None).await?;
+    let mut earlier = known.retired.as_ref();
+    if let Some(overview) = known.concerned(state, trigger.group.as_ref()).await? {
+        if !known.fires_after_close(state, overview, &trigger).await? {
+            return report_again(state, &known, overview, &trigger).await;
         }
         // Before the group's main key: a crash in between leads here again.
         if let Some(group) = &trigger.group {
             state.ledger().forget_key(&group.key).await?;
         }
         retire_key(state, &trigger.key).await?;
+        earlier = None; // its last incident is closed: nobody works on it any more
     }
     let request = DeclareRequest {
         id: None,
@@ -155,11 +160,16 @@ async fn declare(state: &ServerState, trigger: IncidentTrigger) -> Result<Webhoo
     let (id, new) = state.pipeline().declare(request).await?;
     Span::current().record("incident", id.as_str());
     if !new {
-        return report_again(state, id, &trigger).await;
+        // An equal delivery was faster.
+        let overview = state.ledger().overview(&id).await?;
+        return report_again(state, &known, &overview, &trigger).await;
     }
     if let Some(group) = &trigger.group {
         state.ledger().remember_key(&group.key, &id).await?;
-        note_new_firing(state, &trigger, &id).await?;
+    }
+    if let Some(earlier) = earlier.filter(|earlier| earlier.status != IncidentStatus::Closed) {
+        let update = trigger.note(&format!("fires again, declared as {id}"));
+        apply_update(state, earlier, update).await?;
     }
     Ok(receipt(WebhookEffect::Declared, id))
 }
@@ -179,82 +189,136 @@ async fn retire_key(state: &ServerState, key: &str) -> Result<(), Problem> {
     Ok(state.ledger().move_key(key, &retired_key(key)).await?)
 }
 
-/// True if people have closed the group's incident, and another alert has fired since. A group that
-/// is never reported as resolved would otherwise be one incident for ever.
-async fn fires_after_close(
-    state: &ServerState,
-    id: &IncidentId,
-    trigger: &IncidentTrigger,
-) -> Result<bool, Problem> {
-    let Some(group) = &trigger.group else {
-        return Ok(false);
-    };
-    if state.ledger().overview(id).await?.status != IncidentStatus::Closed {
-        return Ok(false);
-    }
-    let closed_at = state.pipeline().incident(id).await?.closed_at;
-    Ok(closed_at.is_some_and(|closed_at| group.newest_alert_at > closed_at))
+/// What the ledger knows by the keys of a delivery. A storm repeats what is known, so all of it is
+/// read by one query.
+#[derive(Default)]
+struct KnownIncidents {
+    /// The incident of the vendor's key; of a group, that of its current firing.
+    current: Option<IncidentOverview>,
+    /// Of a group: the incident of the firing that began with the oldest alert of the delivery.
+    firing: Option<IncidentOverview>,
+    /// Of a group: the incident of its last firing that is over.
+    retired: Option<IncidentOverview>,
+    /// The vendor says that the incident is over. Groups have a new incident instead.
+    has_ended: bool,
+    /// The delivery itself has had its effect.
+    is_delivered: bool,
 }
 
-/// Notes in the incident of the group's last firing, if people still work on it, that the group
-/// fires again.
-async fn note_new_firing(
-    state: &ServerState,
-    trigger: &IncidentTrigger,
-    new: &IncidentId,
-) -> Result<(), Problem> {
-    let key = retired_key(&trigger.key);
-    let Some(before) = state.ledger().incident_by_key(&key).await? else {
-        return Ok(());
-    };
-    if state.ledger().overview(&before).await?.status == IncidentStatus::Closed {
-        return Ok(());
+impl KnownIncidents {
+    async fn find(
+        state: &ServerState,
+        key: &str,
+        group: Option<&GroupFiring>,
+        delivery: Option<&str>,
+    ) -> Result<Self, Problem> {
+        let Some(group) = group else {
+            let keys = [key, &ended_key(key), delivery.unwrap_or(key)];
+            let [current, ended, delivered] = state.ledger().overviews_by_keys(keys).await?;
+            return Ok(Self {
+                current,
+                has_ended: ended.is_some(),
+                is_delivered: delivery.is_some() && delivered.is_some(),
+                ..Self::default()
+            });
+        };
+        let keys = [key, &group.key, &retired_key(key)];
+        let [current, firing, retired] = state.ledger().overviews_by_keys(keys).await?;
+        Ok(Self {
+            current,
+            firing,
+            retired,
+            ..Self::default()
+        })
     }
-    let update = trigger.note(&format!("fires again, declared as {new}"));
-    apply_update(state, &before, update).await
+
+    /// The incident that a delivery is about.
+    async fn concerned(
+        &self,
+        state: &ServerState,
+        group: Option<&GroupFiring>,
+    ) -> Result<Option<&IncidentOverview>, Problem> {
+        let Some(current) = &self.current else {
+            // The group was resolved since, and this delivery comes late; or a version declared it
+            // that knew it by its oldest alert.
+            return Ok(self.firing.as_ref());
+        };
+        let earlier = self.firing.as_ref().or(self.retired.as_ref());
+        let (Some(group), Some(earlier)) = (group, earlier.filter(|it| it.id != current.id)) else {
+            return Ok(Some(current));
+        };
+        // The group has fired anew. All alerts of a delivery about its earlier firing are older.
+        let started_at = state.pipeline().incident(&current.id).await?.started_at;
+        let is_late = started_at.is_some_and(|started_at| group.newest_alert_at < started_at);
+        Ok(Some(if is_late { earlier } else { current }))
+    }
+
+    /// True if people have closed the group's incident, and another alert has fired since. A group
+    /// that is never reported as resolved would otherwise be one incident for ever.
+    async fn fires_after_close(
+        &self,
+        state: &ServerState,
+        concerned: &IncidentOverview,
+        trigger: &IncidentTrigger,
+    ) -> Result<bool, Problem> {
+        let Some(group) = &trigger.group else {
+            return Ok(false);
+        };
+        if concerned.status != IncidentStatus::Closed || self.is_superseded(concerned) {
+            return Ok(false);
+        }
+        let closed_at = state.pipeline().incident(&concerned.id).await?.closed_at;
+        Ok(closed_at.is_some_and(|closed_at| group.newest_alert_at > closed_at))
+    }
+
+    /// True if the group has another incident by now.
+    fn is_superseded(&self, incident: &IncidentOverview) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|current| current.id != incident.id)
+    }
 }
 
 /// Adds to a known incident what its vendor reports anew: that it is worse, or that it has begun
 /// again. A repetition adds nothing.
 async fn report_again(
     state: &ServerState,
-    id: IncidentId,
+    known: &KnownIncidents,
+    overview: &IncidentOverview,
     trigger: &IncidentTrigger,
 ) -> Result<WebhookReceipt, Problem> {
+    let id = &overview.id;
     Span::current().record("incident", id.as_str());
     if let Some(group) = &trigger.group
-        && state.ledger().incident_by_key(&group.key).await?.is_none()
+        && known.firing.is_none()
     {
-        state.ledger().remember_key(&group.key, &id).await?;
+        state.ledger().remember_key(&group.key, id).await?;
     }
-    let current = state.ledger().overview(&id).await?.severity;
-    let ended = ended_key(&trigger.key);
-    let has_ended = state.ledger().incident_by_key(&ended).await?.is_some();
     // The worst severity is the smallest.
-    if trigger.severity >= current && !has_ended {
-        return Ok(receipt(WebhookEffect::Known, id));
+    if trigger.severity >= overview.severity && !known.has_ended {
+        return Ok(receipt(WebhookEffect::Known, id.clone()));
     }
+    let ended = ended_key(&trigger.key);
     // One at a time: equal deliveries that arrive together are one change.
-    let _turn = state.escalation_turn().await;
-    let (incident, entries) = state.pipeline().load(&id).await?;
+    let _lock = state.lock_escalation().await;
+    let (incident, entries) = state.pipeline().load(id).await?;
     let mut updates = Vec::new();
-    if has_ended && state.ledger().incident_by_key(&ended).await?.is_some() {
+    if known.has_ended && state.ledger().incident_by_key(&ended).await?.is_some() {
         updates.push(trigger.note("reported again after it was over"));
     }
     updates.extend(trigger.escalation(incident.severity, reported_severity(&entries, &trigger.by)));
     // A closed incident keeps its severity, so a repetition would be noted each time.
     updates.retain(|update| update.severity.is_none() || !has_note(&entries, update));
     if updates.is_empty() {
-        return Ok(receipt(WebhookEffect::Known, id));
+        return Ok(receipt(WebhookEffect::Known, id.clone()));
     }
     for update in updates {
-        apply_update(state, &id, update).await?;
+        apply_update(state, overview, update).await?;
     }
-    if has_ended {
+    if known.has_ended {
         // Last: a crash in between repeats the note rather than loses it.
         state.ledger().forget_key(&ended).await?;
     }
-    Ok(receipt(WebhookEffect::Updated, id))
+    Ok(receipt(WebhookEffect::Updated, id.clone()))
 }
 
 /// The worst severity that `vendor` has reported: at the declaration, and since. What people
@@ -291,22 +355,24 @@ async fn update_incident(
         .delivery
         .as_ref()
         .map(|delivery| format!("{} delivery {delivery}", vendor.name()));
-    let (key, has_ended, is_group) = (update.key.clone(), update.has_ended, update.group.is_some());
-    let receipt = match known_incident(state, &update.key, update.group.as_ref()).await? {
-        Some(id) => {
-            Span::current().record("incident", id.as_str());
-            if let Some(delivery) = &delivery
-                && state.ledger().incident_by_key(delivery).await?.is_some()
-            {
-                return Ok(receipt(WebhookEffect::Known, id));
+    let group = update.group.as_ref();
+    let known = KnownIncidents::find(state, &update.key, group, delivery.as_deref()).await?;
+    let receipt = match known.concerned(state, group).await? {
+        Some(overview) => {
+            Span::current().record("incident", overview.id.as_str());
+            if known.is_delivered || is_noted_end(state, &known, overview, &update).await? {
+                return Ok(receipt(WebhookEffect::Known, overview.id.clone()));
             }
-            apply_update(state, &id, update).await?;
-            if has_ended && is_group {
+            let (key, has_ended) = (update.key.clone(), update.has_ended);
+            let is_group = update.group.is_some();
+            apply_update(state, overview, update).await?;
+            if has_ended && is_group && !known.is_superseded(overview) {
                 retire_key(state, &key).await?;
-            } else if has_ended {
-                state.ledger().remember_key(&ended_key(&key), &id).await?;
+            } else if has_ended && !is_group {
+                let ledger = state.ledger();
+                ledger.remember_key(&ended_key(&key), &overview.id).await?;
             }
-            receipt(WebhookEffect::Updated, id)
+            receipt(WebhookEffect::Updated, overview.id.clone())
         }
         None => match update.declare_if_unknown {
             Some(trigger) => declare(state, *trigger).await?,
@@ -320,34 +386,34 @@ async fn update_incident(
     Ok(receipt)
 }
 
-/// The incident that a delivery is about.
-async fn known_incident(
+/// True if the update is a repetition of a group's end. A group gives its deliveries no id, but an
+/// end that was applied has freed the group's key.
+async fn is_noted_end(
     state: &ServerState,
-    key: &str,
-    group: Option<&GroupFiring>,
-) -> Result<Option<IncidentId>, Problem> {
-    if let Some(id) = state.ledger().incident_by_key(key).await? {
-        return Ok(Some(id));
+    known: &KnownIncidents,
+    overview: &IncidentOverview,
+    update: &IncidentUpdate,
+) -> Result<bool, Problem> {
+    let is_current = known.current.is_some() && !known.is_superseded(overview);
+    if update.group.is_none() || is_current {
+        return Ok(false);
     }
-    // The group was resolved since, and this delivery comes late; or a version declared it that knew
-    // it by its oldest alert.
-    match group {
-        Some(group) => Ok(state.ledger().incident_by_key(&group.key).await?),
-        None => Ok(None),
-    }
+    let entries = state.pipeline().entries(&overview.id).await?;
+    Ok(has_note(&entries, update))
 }
 
 async fn apply_update(
     state: &ServerState,
-    id: &IncidentId,
+    overview: &IncidentOverview,
     update: IncidentUpdate,
 ) -> Result<(), Problem> {
-    let commands = update.commands(state.pipeline().incident(id).await?.severity);
-    match state.pipeline().apply(id, &update.by, &commands).await {
+    let commands = update.commands(overview.severity);
+    let pipeline = state.pipeline();
+    match pipeline.apply(&overview.id, &update.by, &commands).await {
         // A closed incident keeps its severity; the note is stored all the same.
         Err(DeclareError::Refused(_)) => {
             let note = Command::Note { text: update.note };
-            state.pipeline().apply(id, &update.by, &[note]).await?;
+            pipeline.apply(&overview.id, &update.by, &[note]).await?;
         }
         applied => drop(applied?),
     }

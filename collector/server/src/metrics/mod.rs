@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 
-use evidence_format::time::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
@@ -14,10 +13,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use domain::incident::BundleCoverage;
-use platform::clock;
 use store::ledger::{Backlog, LedgerTotals, PassState};
 
 /// Bucket bounds for the duration of requests, in seconds: from a database query to a download.
@@ -68,65 +66,46 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("exhibit");
         let seconds: fn() -> Histogram = || Histogram::new(SECONDS);
-        let mut metrics = Self {
-            registry: Registry::with_prefix("exhibit"),
-            requests: Family::default(),
-            seconds: Family::new_with_constructor(seconds),
-            incidents: U64Gauge::default(),
-            passes: Family::default(),
-            bundles: U64Gauge::default(),
-            bytes: U64Gauge::default(),
-            gaps: U64Gauge::default(),
-            jobs: Family::default(),
-            refused: Family::default(),
-            oldest_due: Gauge::default(),
-        };
-        let registry = &mut metrics.registry;
-        registry.register(
-            "http_requests",
-            "Requests answered",
-            metrics.requests.clone(),
-        );
-        registry.register_with_unit(
-            "http_request",
-            "Time to the response header",
-            Unit::Seconds,
-            metrics.seconds.clone(),
-        );
-        registry.register("incidents", "Incidents declared", metrics.incidents.clone());
-        registry.register(
-            "passes",
-            "Captures of one source, by state",
-            metrics.passes.clone(),
-        );
-        registry.register("bundles", "Bundles sealed", metrics.bundles.clone());
-        registry.register_with_unit(
-            "bundles",
-            "Bytes of all bundles",
-            Unit::Bytes,
-            metrics.bytes.clone(),
-        );
-        registry.register("gaps", "Gaps stated in all bundles", metrics.gaps.clone());
-        registry.register(
-            "jobs",
-            "Captures that wait or run, including settle passes",
-            metrics.jobs.clone(),
-        );
-        registry.register(
-            "webhooks_refused",
-            "Webhooks refused, by vendor and reason; the log has the details",
-            metrics.refused.clone(),
-        );
-        registry.register_with_unit(
-            "oldest_due_pass_age",
-            "How long the pass that is due for longest has waited for a worker; 0 if none waits",
-            Unit::Seconds,
-            metrics.oldest_due.clone(),
-        );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of this program", build);
-        metrics
+        Self {
+            requests: registered(&mut registry, "http_requests", "Requests answered"),
+            seconds: registered_with(
+                &mut registry,
+                ("http_request", Some(Unit::Seconds)),
+                "Time to the response header",
+                Family::new_with_constructor(seconds),
+            ),
+            incidents: registered(&mut registry, "incidents", "Incidents declared"),
+            passes: registered(&mut registry, "passes", "Captures of one source, by state"),
+            bundles: registered(&mut registry, "bundles", "Bundles sealed"),
+            bytes: registered_with(
+                &mut registry,
+                ("bundles", Some(Unit::Bytes)),
+                "Bytes of all bundles",
+                U64Gauge::default(),
+            ),
+            gaps: registered(&mut registry, "gaps", "Gaps stated in all bundles"),
+            jobs: registered(
+                &mut registry,
+                "jobs",
+                "Captures that wait or run, including settle passes",
+            ),
+            refused: registered(
+                &mut registry,
+                "webhooks_refused",
+                "Webhooks refused, by vendor and reason; the log has the details",
+            ),
+            oldest_due: registered_with(
+                &mut registry,
+                ("oldest_due_pass_age", Some(Unit::Seconds)),
+                "How long the pass that is due for longest has waited for a worker; 0 if none waits",
+                Gauge::default(),
+            ),
+            registry,
+        }
     }
 
     /// Counts a webhook that was refused.
@@ -153,16 +132,8 @@ impl Metrics {
             .inc();
     }
 
-    /// Sets the gauges.
-    pub(crate) fn update(
-        &self,
-        totals: LedgerTotals,
-        backlog: &Backlog,
-        next_due: Option<Timestamp>,
-    ) {
-        let waited = next_due.map_or(0, |due| {
-            clock::now().unix_nanoseconds() - due.unix_nanoseconds()
-        });
+    /// Sets the gauges. `waited` is the age of the oldest pass that waits, in nanoseconds.
+    pub(crate) fn update(&self, totals: LedgerTotals, backlog: &Backlog, waited: i128) {
         #[expect(clippy::cast_precision_loss, reason = "a metric")]
         self.oldest_due.set(waited.max(0) as f64 / 1e9);
         self.incidents.set(totals.incidents);
@@ -204,6 +175,27 @@ impl Metrics {
             MetricsFormat::Text => to_text_format(&text),
         })
     }
+}
+
+/// Registers a metric in its default state. The registry and the result share it.
+fn registered<M>(registry: &mut Registry, name: &str, help: &str) -> M
+where
+    M: Metric + Clone + Default,
+{
+    registered_with(registry, (name, None), help, M::default())
+}
+
+fn registered_with<M: Metric + Clone>(
+    registry: &mut Registry,
+    (name, unit): (&str, Option<Unit>),
+    help: &str,
+    metric: M,
+) -> M {
+    match unit {
+        Some(unit) => registry.register_with_unit(name, help, unit, metric.clone()),
+        None => registry.register(name, help, metric.clone()),
+    }
+    metric
 }
 
 /// The format of a response to a scrape.

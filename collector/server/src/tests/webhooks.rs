@@ -276,6 +276,43 @@ async fn firing_group_is_one_incident_until_it_is_resolved() {
 }
 
 #[tokio::test]
+async fn late_end_of_earlier_firing_leaves_current_incident_open() {
+    let server = TestServer::with_config(CONFIG).await;
+    let at = |name, status, starts| group(status, &[(name, "warning", status, starts)]);
+    let (_, first) = send_group(&server, at("A", "firing", "2026-11-20T08:00:00Z")).await;
+    let end = || at("A", "resolved", "2026-11-20T08:00:00Z");
+    assert_eq!(send_group(&server, end()).await.0, "updated");
+    let (outcome, second) = send_group(&server, at("A", "firing", "2026-11-20T09:00:00Z")).await;
+    assert_eq!(outcome, "declared");
+    // The first end again, and that of an alert which no earlier delivery began with.
+    let of_other = at("B", "resolved", "2026-11-20T08:05:00Z");
+    for (late, outcome) in [(end(), "known"), (of_other, "updated")] {
+        let response = send_group(&server, late).await;
+        assert_eq!(response, (outcome.to_owned(), first.clone()));
+    }
+    let worse = group(
+        "firing",
+        &[("A", "critical", "firing", "2026-11-20T08:00:00Z")],
+    );
+    assert_eq!(
+        send_group(&server, worse).await,
+        ("updated".to_owned(), first)
+    );
+    let again = send_group(&server, at("A", "firing", "2026-11-20T09:00:00Z")).await;
+    assert_eq!(again, ("known".to_owned(), second.clone()));
+    let joined = send_group(&server, at("C", "firing", "2026-11-20T09:30:00Z")).await;
+    assert_eq!(
+        joined,
+        ("known".to_owned(), second.clone()),
+        "it still fires"
+    );
+    let (outcome, ended) = send_group(&server, at("C", "resolved", "2026-11-20T09:30:00Z")).await;
+    assert_eq!((outcome.as_str(), &ended), ("updated", &second));
+    let (outcome, _) = send_group(&server, at("A", "firing", "2026-11-20T10:00:00Z")).await;
+    assert_eq!(outcome, "declared");
+}
+
+#[tokio::test]
 async fn alert_that_fires_after_people_closed_its_group_is_another_incident() {
     let server = TestServer::with_config(CONFIG).await;
     let admin = server.token(TokenRole::Admin).await;

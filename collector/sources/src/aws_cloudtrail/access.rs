@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileSet};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -58,10 +58,7 @@ impl AccountAccess {
     /// All credentials that may lead to an account: the default ones, profiles and roles.
     pub(super) async fn discover(config: &AwsConfig) -> Vec<Self> {
         let mut accesses = BTreeSet::from([Self::Default]);
-        let profiles =
-            aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
-        // no shared configuration, or one that cannot be read, means no profiles
-        if let Ok(profiles) = profiles {
+        if let Some(profiles) = load_profiles().await {
             let chosen = profiles.profiles().filter(|name| {
                 let list = config.profiles.as_ref();
                 list.is_none_or(|list| list.iter().any(|listed| listed == name))
@@ -102,9 +99,7 @@ impl AccountAccess {
         if name.is_none() && VARIABLES.iter().any(is_set) {
             return true;
         }
-        let profiles =
-            aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
-        profiles.is_ok_and(|profiles| {
+        load_profiles().await.is_some_and(|profiles| {
             let profile = profiles.get_profile(name.unwrap_or(profiles.selected_profile()));
             profile.is_some_and(|profile| KEYS.iter().any(|key| profile.get(key).is_some()))
         })
@@ -147,14 +142,10 @@ impl AccountAccess {
                 .configure(&config)
                 .profile_name(name)
                 .build();
-            loader = loader
-                .profile_name(name)
-                .credentials_provider(SecretRegistrar::new(provider, &transport.secrets));
+            loader = loader.profile_name(name).credentials_provider(provider);
         }
         if let Some(command) = self.credential_process().await {
-            let provider = ProcessCredentials::new(&command);
-            loader =
-                loader.credentials_provider(SecretRegistrar::new(provider, &transport.secrets));
+            loader = loader.credentials_provider(ProcessCredentials::new(&command));
         }
         let mut config = loader.load().await;
         config = config
@@ -181,9 +172,7 @@ impl AccountAccess {
 impl AccountAccess {
     /// The program that gives these credentials, if they come from one.
     async fn credential_process(&self) -> Option<String> {
-        let profiles =
-            aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
-        let profiles = profiles.ok()?;
+        let profiles = load_profiles().await?;
         let name = match self {
             Self::Profile(name) => name.as_str(),
             // The environment comes first in the default chain.
@@ -193,21 +182,33 @@ impl AccountAccess {
             Self::Default | Self::Role(_) => profiles.selected_profile(),
         };
         let profile = profiles.get_profile(name)?;
-        // The SDK prefers these; only static keys come after a process.
-        const EARLIER: [&str; 7] = [
-            "role_arn",
-            "source_profile",
-            "credential_source",
-            "web_identity_token_file",
-            "sso_session",
-            "sso_start_url",
-            "login_session",
-        ];
-        if EARLIER.iter().any(|key| profile.get(key).is_some()) {
-            return None;
-        }
-        profile.get("credential_process").map(str::to_owned)
+        command_of(|key| profile.get(key)).map(str::to_owned)
     }
+}
+
+/// The command of a profile, if the SDK would run it.
+fn command_of<'p>(get: impl Fn(&str) -> Option<&'p str>) -> Option<&'p str> {
+    // The SDK prefers these; only static keys come after a process.
+    const EARLIER: [&str; 7] = [
+        "role_arn",
+        "source_profile",
+        "credential_source",
+        "web_identity_token_file",
+        "sso_session",
+        "sso_start_url",
+        "login_session",
+    ];
+    if EARLIER.iter().any(|key| get(key).is_some()) {
+        return None;
+    }
+    get("credential_process")
+}
+
+/// The shared AWS configuration. `None` if there is none, or if it cannot be read.
+async fn load_profiles() -> Option<ProfileSet> {
+    let (fs, env, files) = (Fs::real(), Env::real(), Default::default());
+    let loaded = aws_config::profile::load(&fs, &env, &files, None).await;
+    loaded.ok()
 }
 
 /// The region that the environment or the profile names.
@@ -337,6 +338,25 @@ mod tests {
         ] {
             assert_eq!(AccountAccess::parse(&access.to_string()), access);
         }
+    }
+
+    #[test]
+    fn program_gives_credentials_unless_the_sdk_prefers_other_keys() {
+        let of = |keys: &'static [(&'static str, &'static str)]| {
+            command_of(|name| {
+                let found = keys.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| *value)
+            })
+        };
+        const PROCESS: (&str, &str) = ("credential_process", "/bin/get");
+        assert_eq!(of(&[PROCESS]), Some("/bin/get"));
+        assert_eq!(
+            of(&[("aws_access_key_id", "AKIA"), PROCESS]),
+            Some("/bin/get")
+        );
+        assert_eq!(of(&[("sso_session", "corp"), PROCESS]), None);
+        assert_eq!(of(&[("role_arn", "arn:aws:iam::1:role/x"), PROCESS]), None);
+        assert_eq!(of(&[("aws_access_key_id", "AKIA")]), None);
     }
 
     #[test]

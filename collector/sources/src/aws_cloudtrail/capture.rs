@@ -107,30 +107,14 @@ impl StepCapture<'_> {
             builder = builder.region(self.region.clone());
         }
         let config = builder.build();
-        // A client each time: one that was refused corrects the time by itself, on top of us.
         let ask = || {
             let client = aws_sdk_sts::Client::from_conf(config.clone());
             async move { client.get_caller_identity().send().await }
         };
-        let mut answer = ask().await;
-        if let Err(error) = &answer
-            && self.corrects_clock(recorder, error)
-        {
-            answer = ask().await;
-        }
+        let answer = recorder.transport().aws_clock.ask(ask).await;
         answer
             .map(drop)
             .map_err(|error| incomplete(GET_CALLER_IDENTITY, &error, error.code()))
-    }
-
-    /// True if AWS has refused the time of this machine, and a new one is worth a try.
-    fn corrects_clock<E: ProvideErrorMetadata>(
-        &self,
-        recorder: &Recorder,
-        error: &SdkError<E>,
-    ) -> bool {
-        let clock = &recorder.transport().aws_clock;
-        clock.correct(error.code(), error.raw_response())
     }
 
     /// Fetches the first page and divides the rest of the window according to it. Does nothing if
@@ -235,7 +219,7 @@ impl<'c, 'a> Pager<'c, 'a> {
             let code = error.code();
             match code {
                 _ if tries < PAGE_TRIES_MAX
-                    && self.capture.corrects_clock(&self.recorder, &error) =>
+                    && self.recorder.transport().aws_clock.corrects(&error) =>
                 {
                     self.client = self.capture.client(&self.recorder).await;
                 }

@@ -8,13 +8,10 @@ use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
+use aws_types::SdkConfig;
+use aws_types::service_config::ServiceConfigKey;
 
 use super::partition::is_host_of_aws;
-
-/// The endpoint of CloudTrail alone, if it is not that of the other services.
-const CLOUDTRAIL_VARIABLE: &str = "AWS_ENDPOINT_URL_CLOUDTRAIL";
-/// Switches off all of them.
-const IGNORE_VARIABLE: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
 
 /// Remembers where the last request of an operation was sent.
 #[derive(Clone, Debug, Default)]
@@ -46,13 +43,22 @@ impl Intercept for EndpointProbe {
 }
 
 /// The host that answers instead of AWS: that of an operation, or that of CloudTrail.
-pub(super) fn not_of_aws(probe: &EndpointProbe) -> Option<String> {
-    let is_ignored = std::env::var(IGNORE_VARIABLE).is_ok_and(|value| value == "true");
-    let cloudtrail = std::env::var(CLOUDTRAIL_VARIABLE).ok();
-    let cloudtrail = cloudtrail.filter(|_| !is_ignored);
-    let cloudtrail = cloudtrail.and_then(|url| origin_of(&url));
+pub(super) fn not_of_aws(probe: &EndpointProbe, config: &SdkConfig) -> Option<String> {
+    let cloudtrail = cloudtrail_endpoint(config).and_then(|url| origin_of(&url));
     let origins = probe.sent_to().into_iter().chain(cloudtrail);
     origins.into_iter().find(|origin| !is_of_aws(origin))
+}
+
+/// The endpoint of CloudTrail alone, as its client reads it: from `AWS_ENDPOINT_URL_CLOUDTRAIL`, or
+/// from the `services` section of the profile.
+fn cloudtrail_endpoint(config: &SdkConfig) -> Option<String> {
+    let key = ServiceConfigKey::builder()
+        .service_id("CloudTrail")
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .ok()?;
+    config.service_config()?.load_config(key)
 }
 
 /// Scheme, host and port of a URL. A URL may also hold a password.
@@ -71,6 +77,50 @@ fn is_of_aws(origin: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Reads what the client of CloudTrail would, without the environment of this process.
+    #[derive(Debug)]
+    struct OneEndpoint(&'static str);
+
+    impl aws_types::service_config::LoadServiceConfig for OneEndpoint {
+        fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+            let is_read = key.service_id() == "CloudTrail" && key.profile() == "endpoint_url";
+            is_read.then(|| self.0.to_owned())
+        }
+    }
+
+    #[test]
+    fn endpoint_of_cloudtrail_alone_is_seen() {
+        let probe = EndpointProbe::default();
+        let config = |url| {
+            SdkConfig::builder()
+                .service_config(OneEndpoint(url))
+                .build()
+        };
+        assert_eq!(
+            not_of_aws(&probe, &config("http://127.0.0.1:5568")).as_deref(),
+            Some("http://127.0.0.1:5568")
+        );
+        let own = "https://cloudtrail.eu-west-1.amazonaws.com";
+        assert_eq!(not_of_aws(&probe, &config(own)), None);
+        assert_eq!(not_of_aws(&probe, &SdkConfig::builder().build()), None);
+    }
+
+    /// A `services` section of a profile, as the SDK reads it.
+    #[tokio::test]
+    #[expect(deprecated, reason = "the new names are in a crate that we do not use")]
+    async fn services_section_of_profile_is_read() {
+        use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
+        let text = "[default]\nservices = lab\n[services lab]\ncloudtrail =\n  endpoint_url = http://127.0.0.1:5568\n";
+        let files = ProfileFiles::builder().with_contents(ProfileFileKind::Config, text);
+        let loader = aws_config::defaults(aws_config::BehaviorVersion::latest())
+            .no_credentials()
+            .region(aws_config::Region::from_static("eu-west-1"))
+            .profile_files(files.build());
+        let config = loader.load().await;
+        let url = cloudtrail_endpoint(&config);
+        assert_eq!(url.as_deref(), Some("http://127.0.0.1:5568"));
+    }
 
     #[test]
     fn only_https_of_aws_is_aws() {

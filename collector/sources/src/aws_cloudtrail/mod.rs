@@ -8,7 +8,6 @@
 
 mod access;
 mod capture;
-mod clock;
 mod endpoint;
 mod estimate;
 mod parse;
@@ -38,7 +37,6 @@ use super::coverage::{
 use super::recorder::{QuotaKey, RequestPolicy, RequestRate, RetryDecision};
 use super::{CaptureMode, Incomplete, ReadinessProbe, RemoteSource, Source, not_configured};
 use access::AccountAccess;
-pub(crate) use clock::ClockCorrection;
 use domain::incident::PivotKind;
 use domain::plan::{
     CaptureStep, CaptureTarget, EvidenceLifetime, Offer, OfferReadiness, Readiness, ReadinessState,
@@ -297,7 +295,7 @@ async fn inspect_account(
     Ok(DiscoveredAccount {
         id: account,
         // A name of AWS is only as good as who gives it.
-        identity: match endpoint::not_of_aws(&endpoint) {
+        identity: match endpoint::not_of_aws(&endpoint, &config) {
             Some(other) => {
                 remarks.push(format!("{other} answers, which is not AWS"));
                 format!("{arn} (says {other}, which is not AWS)")
@@ -328,22 +326,12 @@ async fn caller_identity(
     cx: &ReadinessProbe,
 ) -> Result<CallerIdentity, CallerError> {
     let endpoint = EndpointProbe::default();
-    // A client each time: one that was refused corrects the time by itself, on top of us.
     let ask = || {
         let client = aws_sdk_sts::Client::new(config);
         let request = client.get_caller_identity().customize();
         request.interceptor(endpoint.clone()).send()
     };
-    let mut answer = ask().await;
-    if let Err(error) = &answer
-        && cx
-            .transport
-            .aws_clock
-            .correct(error.code(), error.raw_response())
-    {
-        answer = ask().await;
-    }
-    match answer {
+    match cx.transport.aws_clock.ask(ask).await {
         Ok(caller) => Ok(CallerIdentity {
             account: caller.account().unwrap_or("unknown").to_owned(),
             arn: caller.arn().unwrap_or("unknown").to_owned(),

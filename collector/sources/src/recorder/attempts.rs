@@ -143,6 +143,13 @@ impl<'r> RequestAttempts<'r> {
         if self.throttled {
             // The limit holds for all requests of this quota, so all of them wait for a permit.
             self.recorder.bucket().pause(delay);
+            // With requests left of its own limit, it was that of all requests to the account.
+            let quotas = &self.recorder.transport.quotas;
+            if !headers.is_some_and(quota::is_exhausted)
+                && let Some(shared) = quotas.shared_bucket(&self.recorder.policy.quota)
+            {
+                shared.pause(delay);
+            }
         } else {
             let waited = self.recorder.until_stopped(tokio::time::sleep(delay)).await;
             waited.ok_or(CallError::Stopped { throttled: false })?;
@@ -189,11 +196,13 @@ impl<'r> RequestAttempts<'r> {
     }
 
     async fn wait_for_permit(&mut self) -> Result<SendPermit, CallError> {
-        let bucket = self.recorder.bucket();
-        let waiting = bucket.acquire(self.recorder.policy.rank);
+        let policy = &self.recorder.policy;
+        let endpoint = policy.endpoint_key();
+        let quotas = &self.recorder.transport.quotas;
+        let waiting = quotas.permit(&endpoint, policy.rate, policy.rank);
         let Some(permit) = self.recorder.until_stopped(waiting).await else {
             return Err(CallError::Stopped {
-                throttled: self.throttled || bucket.is_throttled(),
+                throttled: self.throttled || self.recorder.bucket().is_throttled(),
             });
         };
         self.throttled |= permit.was_throttled;

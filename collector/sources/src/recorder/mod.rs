@@ -7,6 +7,7 @@
 //! from the records when they are sealed.
 
 mod attempts;
+mod aws_clock;
 mod body_filter;
 mod clients;
 mod message;

@@ -13,11 +13,11 @@ use reqwest::tls::TlsInfo;
 use tokio::time::timeout;
 use url::Url;
 
+use super::aws_clock::ClockCorrection;
 use super::quota::Quotas;
 use super::secrets::Secrets;
 use super::trust::{self, ClientCache, TransportError};
 use super::{RequestPolicy, TlsTrust, TruncatedBody};
-use crate::aws_cloudtrail::ClockCorrection;
 use platform::clock;
 
 /// Most memory that is allocated because of a `Content-Length`, which a server can make up. Usual

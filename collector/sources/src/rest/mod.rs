@@ -51,7 +51,7 @@ pub use intern::{intern, intern_text};
 pub(crate) use requests::{PageRequest, RequestError, Requester};
 pub use row::UNPUBLISHED;
 pub(crate) use signers::{AppSigner, KubeSigner};
-pub use signers::{ClientCredentials, PrivateKey, PrivateKeyError, TokenSigner, token_in_header};
+pub use signers::{ClientCredentials, PrivateKey, PrivateKeyError, token_in_header};
 pub use source::{RestSource, WalkRoot};
 pub use table_source::{ConfiguredInstance, LIMITED_BY_403, PLAIN_HTTP, TableSource, grants_of};
 pub(crate) use walk::worst_of;

@@ -189,7 +189,7 @@ impl<C: DeserializeOwned> RestSource for TableSource<C> {
 
     fn not_configured(&self, config: &SourcesConfig) -> Option<&'static str> {
         let none = self.configured(config).is_ok_and(|all| all.is_empty());
-        none.then_some("its section of the configuration names no instance")
+        none.then_some("its section of the configuration names nothing to capture")
     }
 
     async fn targets(&self, cx: &AccessRequest<'_>) -> Vec<Result<CaptureTarget, String>> {

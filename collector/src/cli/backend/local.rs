@@ -37,7 +37,7 @@ use server::responses;
 use server::token::{self, NewToken, VALIDITY_DEFAULT};
 use sources;
 use store::blobs::BlobError;
-use store::ledger::{BundleRow, OverviewQuery};
+use store::ledger::{BundleRow, LedgerError, OverviewQuery};
 
 /// How often the progress line is redrawn, and how often captures of other processes are checked.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
@@ -192,8 +192,15 @@ impl Backend for LocalBackend {
             capture,
             idempotency_key,
         };
-        let (id, new) = self.app.pipeline.declare(request).await?;
-        Ok(DeclareResponse { id, new })
+        match self.app.pipeline.declare(request).await {
+            Ok((id, new)) => Ok(DeclareResponse { id, new }),
+            Err(DeclareError::Store(PipelineError::Ledger(LedgerError::IncidentExists(id)))) => {
+                bail!(
+                    "{id} is declared already: `exhibit capture --incident {id}` without --title captures again for it"
+                )
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn capture(&self, id: &IncidentId, capture: CaptureOptions) -> Result<()> {
@@ -353,7 +360,17 @@ impl Backend for LocalBackend {
             .blobs
             .get_file(&row.object_key, &to)
             .await;
-        copied.with_context(|| format!("cannot write {}", to.display()))?;
+        match copied {
+            Err(BlobError::WriteFile { cause, .. })
+                if cause.kind() == io::ErrorKind::AlreadyExists =>
+            {
+                bail!(
+                    "{} exists already: name a new file, or a folder",
+                    to.display()
+                )
+            }
+            copied => copied.with_context(|| format!("cannot write {}", to.display()))?,
+        }
         let recorded_as = recorded_as.unwrap_or(&to).display().to_string();
         self.record_export(&row, &recorded_as).await?;
         Ok((row.id, to))

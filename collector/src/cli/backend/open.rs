@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use evidence_format::safe::safe;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{GlobalOptions, interrupt};
@@ -168,7 +169,16 @@ impl GlobalOptions {
         access: StoreAccess,
         stop: CancellationToken,
     ) -> Result<LocalBackend> {
+        let is_new = !self.store_folder()?.exists();
         let app = self.open_store(access, stop.clone()).await?;
+        if is_new && access == StoreAccess::Command && !self.quiet {
+            // A misspelled path must not look like a store without incidents.
+            let _ = writeln!(
+                io::stderr(),
+                "exhibit: there was no store in {}: created a new one",
+                safe(&app.folder.to_string_lossy())
+            );
+        }
         if let Some(why) = app.pipeline.parts.ledger.read_only_cause()
             && !self.quiet
         {

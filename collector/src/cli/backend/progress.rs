@@ -18,6 +18,7 @@ use domain::spelling::counted;
 const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
 /// Targets that are listed by name.
 const DENIED_LISTED_MAX: usize = 4;
+const OPEN_LISTED_MAX: usize = 2;
 const SECOND: i128 = 1_000_000_000;
 
 /// Shows the captures that a command waits for.
@@ -27,6 +28,8 @@ pub(in crate::cli) struct CaptureDisplay {
     /// When the last plain lines were written.
     reported: Instant,
     running: Vec<CaptureProgress>,
+    /// True once captures of several incidents were running together.
+    has_several: bool,
 }
 
 impl CaptureDisplay {
@@ -36,6 +39,7 @@ impl CaptureDisplay {
             quiet,
             reported: Instant::now(),
             running: Vec::new(),
+            has_several: false,
         }
     }
 
@@ -67,15 +71,26 @@ impl CaptureDisplay {
         }
         let is_running = |ended: &CaptureProgress| {
             let mut running = running.iter();
-            running.any(|other| other.source == ended.source && other.pass == ended.pass)
+            running.any(|other| {
+                other.source == ended.source
+                    && other.pass == ended.pass
+                    && other.incident == ended.incident
+            })
         };
         let ended: Vec<CaptureProgress> = self.running.clone();
+        self.has_several |= has_several_incidents(&ended);
         for capture in ended.iter().filter(|capture| !is_running(capture)) {
             self.line.clear();
+            let incident = capture.incident.as_ref().filter(|_| self.has_several);
+            let incident = incident.map_or(String::new(), |incident| format!("{incident}  "));
             let _ = writeln!(
                 io::stderr(),
                 "{}",
-                safe(&format!("{:<16} ended  {}", name(capture), amount(capture)))
+                safe(&format!(
+                    "{:<16} {incident}ended  {}",
+                    name(capture),
+                    amount(capture)
+                ))
             );
         }
     }
@@ -92,16 +107,24 @@ pub(in crate::cli) fn describe_progress(
     interrupt_hint: &str,
     now: Timestamp,
 ) -> String {
+    let has_several = has_several_incidents(captures);
     let mut lines: Vec<String> = captures
         .iter()
         .map(|capture| {
+            let incident = capture.incident.as_ref().filter(|_| has_several);
             let parts = [
+                incident.map(ToString::to_string),
                 Some(amount(capture)),
                 time_left(capture, now),
                 denied(capture),
             ];
             let parts: Vec<String> = parts.into_iter().flatten().collect();
-            format!("{:<16} {}", name(capture), parts.join("  "))
+            let line = format!("{:<16} {}", name(capture), parts.join("  "));
+            match targets(capture) {
+                // A line of its own: one line for all would be cut at 80 columns.
+                Some(targets) => format!("{line}\n{:<16} {targets}", ""),
+                None => line,
+            }
         })
         .collect();
     let deadline = captures
@@ -113,6 +136,13 @@ pub(in crate::cli) fn describe_progress(
         .map(|seconds| format!("deadline in {} · ", format_duration(seconds)));
     lines.push(format!("{}{interrupt_hint}", deadline.unwrap_or_default()));
     lines.join("\n")
+}
+
+/// Captures of one incident need not repeat its id in each line.
+fn has_several_incidents(captures: &[CaptureProgress]) -> bool {
+    let mut incidents = captures.iter().map(|capture| &capture.incident);
+    let first = incidents.next();
+    incidents.any(|incident| Some(incident) != first)
 }
 
 fn name(capture: &CaptureProgress) -> String {
@@ -157,6 +187,25 @@ fn time_left(capture: &CaptureProgress, now: Timestamp) -> Option<String> {
     Some(format!("~{} left", format_duration(seconds.max(1))))
 }
 
+/// How many targets are done, and which ones hold the capture up.
+fn targets(capture: &CaptureProgress) -> Option<String> {
+    let (targets, ended) = (capture.targets?, capture.targets_ended?);
+    let unit = match capture.source.as_str() {
+        "aws_cloudtrail" => "region",
+        _ => "target",
+    };
+    let listed = capture.targets_open.iter().take(OPEN_LISTED_MAX);
+    let listed: Vec<&str> = listed.map(String::as_str).collect();
+    let open = match (targets.saturating_sub(ended), listed.as_slice()) {
+        (0, _) | (_, []) => String::new(),
+        (open, listed) if open as usize == listed.len() => {
+            format!(", waiting for {}", listed.join(", "))
+        }
+        (_, listed) => format!(", longest {}", listed.join(", ")),
+    };
+    Some(format!("{ended} of {} done{open}", counted(targets, unit)))
+}
+
 fn denied(capture: &CaptureProgress) -> Option<String> {
     if capture.denied.is_empty() {
         return None;
@@ -193,6 +242,11 @@ mod tests {
             pages_expected: Some(141),
             steps: Some(17),
             steps_ended: Some(3),
+            targets: Some(17),
+            targets_ended: Some(3),
+            targets_open: ["us-east-1", "eu-west-1", "eu-west-2"]
+                .map(str::to_owned)
+                .to_vec(),
             denied: vec!["sa-east-1".to_owned()],
             began_at: Some(time("2026-11-23T13:40:00Z")),
             deadline_at: Some(time("2026-11-23T13:55:00Z")),
@@ -216,17 +270,25 @@ mod tests {
             "\
 host             1 probe  12 B
 aws_cloudtrail   29 of ~141 pages  1.4 MiB  ~1 m left  sa-east-1 DENIED
+                 3 of 17 regions done, longest us-east-1, eu-west-1
 deadline in 14 m · Ctrl-C seals what is there"
         );
         let unknown = CaptureProgress {
             pages_expected: None,
             denied: Vec::new(),
             pass: 1_000_000,
+            targets: Some(2),
+            targets_ended: Some(1),
+            targets_open: vec!["us-east-1".to_owned()],
+            incident: Some("INC-2".parse().expect("an id")),
             ..cloud
         };
         assert_eq!(
-            text(&unknown).lines().nth(1),
-            Some("aws_cloudtrail (capture 2) 29 pages  1.4 MiB  3 of 17 steps")
+            text(&unknown).lines().skip(1).take(2).collect::<Vec<_>>(),
+            [
+                "aws_cloudtrail (capture 2) INC-2  29 pages  1.4 MiB  3 of 17 steps",
+                "                 1 of 2 regions done, waiting for us-east-1"
+            ]
         );
     }
 }

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+/// Default of [`S3Config::cache_bytes_max`]: some hundred bundles of a usual size.
+const CACHE_BYTES_MAX: u64 = 1 << 30;
+
 /// Where objects are stored. Trusted: anyone who edits it decides where evidence goes and how long
 /// it is protected.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -51,6 +54,17 @@ pub struct S3Config {
     pub secret_access_key: Option<Secret>,
     /// Timeout of one request, in seconds. Default: 30.
     pub request_seconds_max: Option<NonZeroU32>,
+    /// Bytes of bundles of which this machine keeps copies in the store's folder `cache`, the last
+    /// sealed ones, to be read while the bucket is away. Default: 1 GiB; 0 for none.
+    pub cache_bytes_max: Option<u64>,
+}
+
+impl S3Config {
+    /// [`S3Config::cache_bytes_max`], or its default.
+    #[must_use]
+    pub fn cache_bytes_max(&self) -> u64 {
+        self.cache_bytes_max.unwrap_or(CACHE_BYTES_MAX)
+    }
 }
 
 /// `[blobs.lock]`.

@@ -7,6 +7,7 @@
 //! **Durability.** When a call returns, the whole object is on disk under its name (S3:
 //! acknowledged). No object is overwritten.
 
+mod cache;
 mod config;
 mod error;
 mod folder;
@@ -31,9 +32,12 @@ use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
+use tracing::warn;
 
 use super::blocking;
 use crate::database::OUTAGE_SECONDS_MAX;
+use cache::BundleCache;
 use folder::BlobFolder;
 use s3::{S3Bucket, UploadSource};
 
@@ -44,6 +48,9 @@ const TOMBSTONE: &[u8] = b"withdrawn before it was published: this is no bundle\
 /// The largest object that [`Blobs::get`] reads into memory: staged pages are far smaller, and
 /// bundles are read as streams.
 const GET_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// How long a read waits for the bucket if this machine has a copy.
+const COPY_WAIT: Duration = Duration::from_secs(2);
 
 /// Longest name of an object. S3 allows 1024 bytes, but a file's path has to hold the store's
 /// folder as well.
@@ -75,6 +82,8 @@ pub struct Blobs {
     checked: Arc<OnceCell<()>>,
     /// Reads and lists the objects of `backend`.
     reader: Arc<dyn ObjectStore>,
+    /// Copies of bundles, only for a bucket.
+    cache: Option<BundleCache>,
 }
 
 #[derive(Clone, Debug)]
@@ -140,6 +149,7 @@ impl Blobs {
                 reader: s3.reader(),
                 backend: BlobBackend::S3(s3),
                 checked: Arc::default(),
+                cache: None,
             });
         }
         let root = PathBuf::from(&config.location);
@@ -171,8 +181,23 @@ impl Blobs {
         Ok(Self {
             backend: BlobBackend::Folder(folder),
             checked: Arc::default(),
+            cache: None,
             reader: Arc::new(reader),
         })
+    }
+
+    /// The same store, with copies of bundles in the folder `root` of this machine, if it is a
+    /// bucket. They are read while the bucket is away. Without room or rights for them there are
+    /// none.
+    #[must_use]
+    pub fn with_cache(self, root: &Path, bytes_max: u64, read_only: bool) -> Self {
+        let cache = match &self.backend {
+            BlobBackend::S3(_) if bytes_max > 0 => {
+                BundleCache::open(root, bytes_max, read_only).ok()
+            }
+            BlobBackend::S3(_) | BlobBackend::Folder(_) => None,
+        };
+        Self { cache, ..self }
     }
 
     /// The same store, whose writes to a bucket retry for `patience`.
@@ -257,7 +282,11 @@ impl Blobs {
                     },
                     kind,
                 )
-                .await
+                .await?;
+                if kind == BlobKind::Sealed {
+                    self.add_copy(path, file).await;
+                }
+                Ok(())
             }
         }
     }
@@ -285,12 +314,45 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::NotFound`], and failures of the store.
     async fn open_read(&self, key: &str) -> Result<BlobReader, BlobError> {
-        let object = self
-            .reader
-            .get(&object_path(key)?)
-            .await
-            .map_err(|cause| BlobError::of_store("read", key, cause))?;
+        let object = self.get_object(key, GetOptions::default()).await?;
         Ok(BlobReader::new(key, object))
+    }
+
+    /// Opens an object, or its copy on this machine if the bucket is away.
+    async fn get_object(&self, key: &str, options: GetOptions) -> Result<GetResult, BlobError> {
+        let path = object_path(key)?;
+        let fail = |cause| BlobError::of_store("read", key, cause);
+        let reading = self.reader.get_opts(&path, options.clone());
+        let Some(cache) = &self.cache else {
+            return reading.await.map_err(fail);
+        };
+        if !cache.has(&path).await {
+            return reading.await.map_err(fail);
+        }
+        // The bucket comes first: what was removed or changed there shall be noticed.
+        let failed = match timeout(COPY_WAIT, reading).await {
+            Ok(Ok(object)) => return Ok(object),
+            Ok(Err(cause)) => Some(fail(cause)).filter(|error| !error.is_outage()),
+            Err(_) => None,
+        };
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let copy = cache.get(&path, options).await;
+        copy.ok_or_else(|| BlobError::NotFound {
+            key: key.to_owned(),
+        })
+    }
+
+    /// Keeps a copy of a bundle that the bucket has. Without one, nothing is lost but time.
+    async fn add_copy(&self, path: ObjectPath, file: &Path) {
+        let Some(cache) = self.cache.clone() else {
+            return;
+        };
+        let file = file.to_owned();
+        if let Err(error) = blocking(move || cache.add(&path, &file)).await {
+            warn!(%error, "cannot keep a copy of a bundle on this machine");
+        }
     }
 
     /// Opens `range`, which is not empty, of the object `key` for reading as a stream.
@@ -302,8 +364,7 @@ impl Blobs {
             range: Some(GetRange::Bounded(range)),
             ..GetOptions::default()
         };
-        let object = self.reader.get_opts(&object_path(key)?, options).await;
-        let object = object.map_err(|cause| BlobError::of_store("read", key, cause))?;
+        let object = self.get_object(key, options).await?;
         Ok(BlobReader::new(key, object))
     }
 
@@ -369,7 +430,12 @@ impl Blobs {
             path: to.to_owned(),
             cause,
         })?;
-        self.copy_into(key, file, to).await
+        let copied = self.copy_into(key, file, to).await;
+        if copied.is_err() {
+            // A part of an object has no use, and its name would look like the whole.
+            let _ = std::fs::remove_file(to);
+        }
+        copied
     }
 
     /// Appends an object to `file`. `to` is its path, for errors; the name may be removed already.

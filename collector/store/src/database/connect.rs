@@ -114,22 +114,27 @@ impl Database {
         };
         let (mut write, mut read, mut read_only) = (write, read, None);
         let fault_of_folder = || folder.as_deref().and_then(StorageFault::of);
-        let opened = match fault_of_folder() {
+        let fault = match fault_of_folder() {
             // SQLite would open the file all the same, and fail at the first write.
-            Some(StorageFault::ReadOnly) => Err(None),
+            Some(StorageFault::ReadOnly) => Some(StorageFault::ReadOnly),
             // A connection of its own, because a pool hides why it cannot connect.
-            Some(StorageFault::Full) | None => probe(&connect_options, write, access.patience)
-                .await
-                .map_err(Some),
+            Some(StorageFault::Full) | None => {
+                match probe(&connect_options, write, access.patience).await {
+                    Ok(()) => None,
+                    // Looked at again: the folder may have become full only now.
+                    Err(error) => Some(fault_of_folder().ok_or_else(|| match error {
+                        DatabaseError::Statement { cause, .. } => fail(cause),
+                        DatabaseError::Url(_)
+                        | DatabaseError::Open { .. }
+                        | DatabaseError::Migrate(_)
+                        | DatabaseError::StorageFull { .. }
+                        | DatabaseError::ReadOnly { .. }
+                        | DatabaseError::Outage { .. } => error,
+                    })?),
+                }
+            }
         };
-        if let Err(error) = opened {
-            let (Some(fault), Some(folder)) = (fault_of_folder(), &folder) else {
-                return Err(match error {
-                    Some(DatabaseError::Statement { cause, .. }) => fail(cause),
-                    Some(error) => error,
-                    None => fail(sqlx::Error::PoolClosed),
-                });
-            };
+        if let (Some(fault), Some(folder)) = (fault, &folder) {
             let readable = match access.may_be_read_only {
                 true => first_readable(engine, &parsed).await,
                 false => None,

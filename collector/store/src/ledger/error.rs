@@ -73,7 +73,8 @@ pub enum LedgerError {
     StreamBusy(Digest),
     /// The stream has advanced since the caller read its next position: read it and seal again.
     #[error(
-        "the stream of key {key_id} is at {found}, not at {expected}: another bundle has been committed"
+        "the stream of key {} is at {found}, not at {expected}: another bundle has been committed",
+        key_id.fingerprint()
     )]
     StreamMoved {
         key_id: KeyId,
@@ -90,8 +91,9 @@ pub enum LedgerError {
     NotPrepared(Digest),
     /// Two stores that sign with one key would seal two bundles with the same sequence number.
     #[error(
-        "key {0} already signs for another store: one of the two has a copy of the other's key file. Move collector.key away from \
-         one of them, and it makes a key of its own"
+        "key {key} already signs for another store: one of the two has a copy of the other's key file. Move collector.key away from \
+         one of them, and it makes a key of its own",
+        key = .0.fingerprint()
     )]
     KeyOfOtherStore(KeyId),
     /// Token ids are random, so the caller must have chosen this one.

@@ -162,6 +162,43 @@ impl Ledger {
             .await
     }
 
+    /// The incidents that [`incident_by_key`](Self::incident_by_key) finds by each of these keys, in
+    /// one query.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn overviews_by_keys(
+        &self,
+        keys: [&str; 3],
+    ) -> Result<[Option<IncidentOverview>; 3], LedgerError> {
+        let digests = &keys.map(|key| Digest::of(key.as_bytes()).hex());
+        let rows: Vec<(String, IncidentId, String)> = self
+            .db
+            .read::<_, LedgerError, _>("find the incidents", |mut db| async move {
+                let select = "SELECT key_digest, id, overview FROM declarations
+                    JOIN incidents ON id = incident WHERE key_digest IN ($1, $2, $3)";
+                let select = digests
+                    .iter()
+                    .fold(query(select), |select, digest| select.bind(digest.as_str()));
+                fetch_all(&mut db, select, |row| {
+                    let id = parsed(row, "id")?;
+                    Ok((get(row, "key_digest")?, id, get(row, "overview")?))
+                })
+                .await
+            })
+            .await?;
+        let mut overviews = [const { None }; 3];
+        for (digest, id, json) in rows {
+            let overview = self.read_overview(&id, &json).await?;
+            for (known, found) in digests.iter().zip(&mut overviews) {
+                if known.as_str() == digest {
+                    *found = Some(overview.clone());
+                }
+            }
+        }
+        Ok(overviews)
+    }
+
     /// Links one more key to `incident`, such as that of a message about it. A key that is already
     /// linked stays with its incident.
     ///
@@ -232,7 +269,15 @@ impl Ledger {
             })
             .await?;
         let json = json.ok_or_else(|| LedgerError::UnknownIncident(incident.clone()))?;
-        match serde_json::from_str(&json) {
+        self.read_overview(incident, &json).await
+    }
+
+    async fn read_overview(
+        &self,
+        incident: &IncidentId,
+        json: &str,
+    ) -> Result<IncidentOverview, LedgerError> {
+        match serde_json::from_str(json) {
             Ok(overview) => Ok(overview),
             // Another version of this program has written it, or emptied it.
             Err(_) => self.journal(incident).rebuild_overview().await,
@@ -294,11 +339,7 @@ impl Ledger {
             .await?;
         let mut overviews = Vec::with_capacity(rows.len());
         for (id, json) in rows {
-            overviews.push(match serde_json::from_str(&json) {
-                Ok(overview) => overview,
-                // Another version of this program has written it, or emptied it.
-                Err(_) => self.journal(&id).rebuild_overview().await?,
-            });
+            overviews.push(self.read_overview(&id, &json).await?);
         }
         Ok(overviews)
     }

@@ -12,7 +12,9 @@ use super::incidents::check_incident;
 use super::passes::{NewPass, PassQueue, insert_pass, pass_query, pass_row};
 use super::worker::WorkerName;
 use super::{Ledger, LedgerError, PassKey, PassRow};
-use crate::database::rows::{execute, fetch_all, fetch_first, get, nanoseconds, number, time};
+use crate::database::rows::{
+    execute, fetch_all, fetch_first, get, nanoseconds, number, parsed, time,
+};
 use crate::database::{DatabaseEngine, EarlierAttempts};
 
 /// Failures of the work after a published bundle, such as deriving its timeline, for which
@@ -71,7 +73,7 @@ impl Ledger {
                 SELECT incident, source, pass FROM passes
                 WHERE queue = $4 AND stage IN ('waiting', 'captured', 'signed', 'published')
                 AND due_at <= $3 AND (retry_at IS NULL OR retry_at <= $3)
-                AND (leased_until IS NULL OR leased_until <= {now})
+                AND (worker IS NULL OR leased_until <= {now})
                 AND ($5 = 0 OR fencing_token > 0)
                 ORDER BY due_at LIMIT 1 {skip})
             RETURNING *"
@@ -178,10 +180,14 @@ impl Ledger {
     /// # Errors
     /// Failures of the database.
     pub async fn release_lease(&self, key: &PassKey, token: u64) -> Result<(), LedgerError> {
-        let update = "UPDATE passes SET worker = NULL, leased_until = NULL
-            WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $4";
+        let update = format!(
+            "UPDATE passes SET {}
+            WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $4",
+            self.ended_lease()
+        );
         self.db
             .write_once("release the lease", |mut db| {
+                let update = AssertSqlSafe(update.clone());
                 let update = pass_query(update, key).bind(token.cast_signed());
                 async move {
                     execute(&mut db, update).await?;
@@ -202,14 +208,16 @@ impl Ledger {
         token: u64,
         retry_at: Timestamp,
     ) -> Result<(), LedgerError> {
+        // Only a held lease can fail, so a repeated call does not count again.
+        let update = &format!(
+            "UPDATE passes SET {}, failures = failures + 1, retry_at = $5
+            WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $4
+            AND worker IS NOT NULL",
+            self.ended_lease()
+        );
         self.db
             .write("postpone the pass", |mut db, _| async move {
-                // Only a held lease can fail, so a repeated call does not count again.
-                let update = "UPDATE passes SET worker = NULL, leased_until = NULL,
-                    failures = failures + 1, retry_at = $5
-                    WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $4
-                    AND worker IS NOT NULL";
-                let update = pass_query(update, key)
+                let update = pass_query(AssertSqlSafe(update.clone()), key)
                     .bind(token.cast_signed())
                     .bind(nanoseconds(retry_at));
                 execute(&mut db, update).await?;
@@ -247,13 +255,15 @@ impl Ledger {
                 Ok(workers.into_iter().collect())
             })
             .await?;
+        let ended = self.ended_lease();
         for dead in workers.iter().filter(|worker| own.is_known_dead(worker)) {
-            let update = "UPDATE passes SET worker = NULL, leased_until = NULL WHERE worker = $1";
+            let update = &format!("UPDATE passes SET {ended} WHERE worker = $1");
             self.db
                 .write_once::<_, LedgerError, _>(
                     "release the leases of a dead worker",
                     |mut db| async move {
-                        execute(&mut db, query(update).bind(dead.as_str())).await?;
+                        let update = query(AssertSqlSafe(update.clone()));
+                        execute(&mut db, update.bind(dead.as_str())).await?;
                         Ok(())
                     },
                 )
@@ -272,7 +282,7 @@ impl Ledger {
             "SELECT 1 AS one FROM passes
             WHERE queue IN ('remote', 'local')
             AND stage IN ('waiting', 'captured', 'signed', 'published') AND due_at <= $1
-            AND (leased_until > {} OR ((retry_at IS NULL OR retry_at <= $1)
+            AND ((worker IS NOT NULL AND leased_until > {}) OR ((retry_at IS NULL OR retry_at <= $1)
                 AND ($2 = 0 OR fencing_token > 0)))
             LIMIT 1",
             self.clock()
@@ -283,6 +293,27 @@ impl Ledger {
                     .bind(nanoseconds(now))
                     .bind(i64::from(only_begun));
                 async move { Ok(fetch_first(&mut db, select, |_| Ok(())).await?.is_some()) }
+            })
+            .await
+    }
+
+    /// The incidents with passes that are due and not done, including those that are tried again
+    /// later.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn incidents_with_due_passes(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<IncidentId>, LedgerError> {
+        self.db
+            .read("list the incidents with due passes", |mut db| async move {
+                let select = "SELECT DISTINCT incident FROM passes
+                    WHERE queue IN ('remote', 'local')
+                    AND stage IN ('waiting', 'captured', 'signed', 'published') AND due_at <= $1
+                    ORDER BY incident";
+                let select = query(select).bind(nanoseconds(now));
+                fetch_all(&mut db, select, |row| parsed(row, "incident")).await
             })
             .await
     }
@@ -339,6 +370,38 @@ impl Ledger {
             .await
     }
 
+    /// Since when the pass has been due that nobody works on for longest; `None` if there is none.
+    /// One that failed, or whose worker has died, waits again. A published bundle is safe, and does
+    /// not count.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn oldest_waiting(&self, now: Timestamp) -> Result<Option<Timestamp>, LedgerError> {
+        // The redundant condition on `stage`: as in `next_due`.
+        let select = format!(
+            "SELECT due_at FROM passes
+            WHERE queue = $1 AND stage IN ('waiting', 'captured', 'signed', 'published')
+            AND stage <> 'published' AND due_at <= $2
+            AND (leased_until IS NULL OR leased_until <= {})
+            ORDER BY due_at LIMIT 1",
+            self.clock()
+        );
+        let select = &select;
+        self.db
+            .read("find the oldest waiting pass", |mut db| async move {
+                let mut oldest = None;
+                for queue in [PassQueue::Remote, PassQueue::Local] {
+                    let select = query(AssertSqlSafe(select.clone()))
+                        .bind(queue.as_str())
+                        .bind(nanoseconds(now));
+                    let due = fetch_first(&mut db, select, |row| time(row, "due_at")).await?;
+                    oldest = due.into_iter().chain(oldest).min();
+                }
+                Ok(oldest)
+            })
+            .await
+    }
+
     /// Counts the passes that are not done.
     ///
     /// # Errors
@@ -346,7 +409,7 @@ impl Ledger {
     pub async fn backlog(&self) -> Result<Backlog, LedgerError> {
         let select = format!(
             "SELECT COUNT(*) AS open,
-                CAST(COALESCE(SUM(CASE WHEN leased_until > {} THEN 1 ELSE 0 END), 0) AS BIGINT)
+                CAST(COALESCE(SUM(CASE WHEN worker IS NOT NULL AND leased_until > {} THEN 1 ELSE 0 END), 0) AS BIGINT)
                     AS leased
             FROM passes WHERE stage IN ('waiting', 'captured', 'signed', 'published')",
             self.clock()
@@ -367,6 +430,16 @@ impl Ledger {
                 }
             })
             .await
+    }
+
+    /// The columns of a lease that ends now, or has ended: nobody has the pass, and people see since
+    /// when.
+    fn ended_lease(&self) -> String {
+        let now = self.clock();
+        format!(
+            "worker = NULL, leased_until = CASE WHEN leased_until < {now} THEN leased_until
+            ELSE {now} END"
+        )
     }
 
     /// SQL for the database's time in milliseconds since 1970. All workers share this clock, so a

@@ -75,9 +75,7 @@ impl Ledger {
     /// [`DatabaseError`](super::database::DatabaseError): the URL is wrong, the database rejects the
     /// connection or is unreachable, or a newer version has migrated its tables.
     pub async fn open(url: &str) -> Result<Self, LedgerError> {
-        let db = Database::open(url, DatabaseAccess::default()).await?;
-        db.migrate(MIGRATIONS_TABLE, MIGRATIONS).await?;
-        Ok(Self { db })
+        Self::open_with(url, DatabaseAccess::default()).await
     }
 
     /// The same for a command for which somebody waits: an unreachable database fails after
@@ -92,11 +90,7 @@ impl Ledger {
             acquire_max: patience,
             may_be_read_only: true,
         };
-        let db = Database::open(url, access).await?;
-        if !db.is_read_only() {
-            db.migrate(MIGRATIONS_TABLE, MIGRATIONS).await?;
-        }
-        Ok(Self { db })
+        Self::open_with(url, access).await
     }
 
     /// The same for a command that writes much, such as a capture: a file that cannot be written is
@@ -109,8 +103,15 @@ impl Ledger {
             patience,
             ..DatabaseAccess::default()
         };
+        Self::open_with(url, access).await
+    }
+
+    async fn open_with(url: &str, access: DatabaseAccess) -> Result<Self, LedgerError> {
         let db = Database::open(url, access).await?;
-        db.migrate(MIGRATIONS_TABLE, MIGRATIONS).await?;
+        // What cannot be written has the tables that it has.
+        if !db.is_read_only() {
+            db.migrate(MIGRATIONS_TABLE, MIGRATIONS).await?;
+        }
         Ok(Self { db })
     }
 

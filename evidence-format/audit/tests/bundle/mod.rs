@@ -110,6 +110,26 @@ impl BundleFixture {
         tar
     }
 
+    /// `name`, signed by alice, with the public key and at `number` of a stream of its own.
+    pub(crate) fn publish_at(&self, name: &str, number: u64, prev: Option<Digest>) -> Digest {
+        let pack = CompressionPool::new(NonZeroUsize::MIN, 256 * 1024);
+        // Bundles of other names have other ids.
+        let random = [name.len() as u8 * 16 + number as u8; 32];
+        let mut draft = DraftBundle::create(&self.path("draft"), &random, pack).expect("scratch");
+        add(&mut draft, "files", false, files);
+        let mut predicate = predicate(number);
+        predicate.stream.id = StreamId::from_random([8; 16]);
+        predicate.stream.prev = prev;
+        let key = key("alice");
+        let sealed = draft
+            .seal(facts(), predicate, &key)
+            .and_then(|sealed| sealed.with_public_key(key.public_key()))
+            .expect("in memory");
+        let id = sealed.id();
+        sealed.publish_tar(&self.path(name)).expect("scratch");
+        id
+    }
+
     fn seal(&self, gaps: bool) -> SealedBundle {
         let pack = CompressionPool::new(NonZeroUsize::MIN, 256 * 1024);
         let mut draft = DraftBundle::create(&self.path("draft"), &[7; 32], pack).expect("scratch");

@@ -50,6 +50,8 @@ type QueueKey = (u32, u64);
 #[derive(Debug)]
 pub(in crate::recorder) struct SendPermit {
     bucket: Arc<TokenBucket>,
+    /// The permit of a second quota that the request counts against.
+    shared: Option<Box<SendPermit>>,
     is_answered: bool,
     /// True if the provider's limit delayed the request.
     pub(in crate::recorder) was_throttled: bool,
@@ -91,6 +93,7 @@ impl TokenBucket {
                 QueueTurn::Now => {
                     return SendPermit {
                         bucket: Arc::clone(self),
+                        shared: None,
                         is_answered: false,
                         was_throttled,
                     };
@@ -205,8 +208,16 @@ impl SendPermit {
         Arc::ptr_eq(&self.bucket, bucket)
     }
 
+    /// Adds the permit of a second quota.
+    pub(super) fn add(&mut self, shared: SendPermit) {
+        self.shared = Some(Box::new(shared));
+    }
+
     /// The response has begun, so that the provider has counted the request.
     pub(in crate::recorder) fn mark_answered(&mut self) {
+        if let Some(shared) = &mut self.shared {
+            shared.mark_answered();
+        }
         if !std::mem::replace(&mut self.is_answered, true) {
             self.bucket.state().unanswered -= 1;
         }

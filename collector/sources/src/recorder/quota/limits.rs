@@ -4,16 +4,21 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, header};
 
+use super::RequestRate;
+
 /// Longest pause that a response can impose; after it, one request finds out whether the limit
 /// still holds. GitHub's limits are hourly.
 pub(super) const PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// Providers give the reset as a time or as a duration. Numbers from here on are seconds since
 /// 1970, smaller ones are seconds from now.
 const EPOCH_SECONDS_MIN: u64 = 1_000_000_000;
-/// GitHub's secondary limit is 900 points a minute, one for each GET, whatever its primary limit
-/// allows ("Rate limits for the REST API", GitHub Docs). No header states it. A minute of this pace
-/// and a burst of 10 are below it.
+/// GitHub's secondary limit is 900 points a minute, one for each GET, for all its primary limits
+/// together ("Rate limits for the REST API", GitHub Docs). No header states it. A minute of this
+/// pace and the burst are below it.
 const GITHUB_PER_SECOND_MAX: f64 = 14.8;
+const GITHUB_BURST: u32 = 10;
+/// For all requests to an account of a provider whose responses name several limits.
+pub(super) const SHARED_RATE: RequestRate = RequestRate::new(GITHUB_PER_SECOND_MAX, GITHUB_BURST);
 
 /// A limit as a response states it.
 #[derive(Clone, Debug, PartialEq)]

@@ -71,6 +71,9 @@ struct QuotaTable {
     /// stated it (`x-ratelimit-resource`): endpoints that a source puts under one quota may count
     /// against several limits.
     resources: HashMap<EndpointKey, String>,
+    /// The bucket of all limits of an account together, by provider and account, once a response has
+    /// named one of several.
+    shared: HashMap<(&'static str, String), Arc<TokenBucket>>,
 }
 
 /// A quota, and the endpoint that the source puts under it.
@@ -87,6 +90,27 @@ impl Quotas {
             .entry((endpoint.0.clone(), resource))
             .or_insert_with(|| Arc::new(TokenBucket::new(rate)));
         Arc::clone(bucket)
+    }
+
+    /// Waits until a request to `endpoint` may be sent, by its own limit and by that of all requests
+    /// to the account.
+    pub(super) async fn permit(
+        &self,
+        endpoint: &EndpointKey,
+        rate: RequestRate,
+        rank: u32,
+    ) -> SendPermit {
+        let mut permit = self.bucket(endpoint, rate).acquire(rank).await;
+        if let Some(shared) = self.shared_bucket(&endpoint.0) {
+            permit.add(shared.acquire(rank).await);
+        }
+        permit
+    }
+
+    /// The bucket that all requests to the account of `key` count against, beside their own one.
+    pub(super) fn shared_bucket(&self, key: &QuotaKey) -> Option<Arc<TokenBucket>> {
+        let account = (key.provider, key.account.clone());
+        self.table().shared.get(&account).cloned()
     }
 
     /// Obeys what the response to a request to `endpoint`, which was sent with `permit`, states about
@@ -106,6 +130,9 @@ impl Quotas {
             let mut table = self.table();
             if table.buckets.len() < BUCKETS_MAX {
                 table.resources.insert(endpoint.clone(), resource.clone());
+                let account = (endpoint.0.provider, endpoint.0.account.clone());
+                let shared = || Arc::new(TokenBucket::new(limits::SHARED_RATE));
+                table.shared.entry(account).or_insert_with(shared);
             }
         }
         let bucket = self.bucket(endpoint, rate);
@@ -128,28 +155,24 @@ mod tests {
 
     use super::*;
 
-    /// GitHub counts all of them against one limit of 900 a minute, and refuses for a minute whoever
-    /// exceeds it.
-    #[tokio::test(start_paused = true)]
-    async fn first_requests_of_many_endpoints_count_against_the_limit_that_responses_name() {
-        let names: Vec<&'static str> = (0..50)
-            .map(|number| &*format!("endpoint-{number}").leak())
-            .collect();
-        let key = QuotaKey {
+    fn key(endpoint: &'static str) -> QuotaKey {
+        QuotaKey {
             provider: "github",
             account: "acme".to_owned(),
             region: String::new(),
-            endpoint: "core",
-        };
-        let rate = RequestRate::new(14.8, 10);
+            endpoint,
+        }
+    }
+
+    fn headers(resource: &str) -> HeaderMap {
         let resets_at = SystemTime::now().duration_since(UNIX_EPOCH).expect("later")
             + Duration::from_secs(3600);
-        let headers = HeaderMap::from_iter(
+        HeaderMap::from_iter(
             [
                 ("x-ratelimit-limit", "5000".to_owned()),
                 ("x-ratelimit-remaining", "4900".to_owned()),
                 ("x-ratelimit-reset", resets_at.as_secs().to_string()),
-                ("x-ratelimit-resource", "core".to_owned()),
+                ("x-ratelimit-resource", resource.to_owned()),
             ]
             .map(|(name, value)| {
                 (
@@ -157,13 +180,55 @@ mod tests {
                     value.parse().expect("a value"),
                 )
             }),
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn limits_of_one_account_share_the_pace_of_all_its_requests() {
+        let quotas = Arc::new(Quotas::default());
+        let begin = Instant::now();
+        let send = async |endpoint: EndpointKey, resource: &str, per_minute: f64| {
+            let rate = RequestRate::new(per_minute / 60.0, 10);
+            let mut sent = 0;
+            loop {
+                let mut permit = quotas.permit(&endpoint, rate, 0).await;
+                if begin.elapsed() >= Duration::from_secs(60) {
+                    return sent;
+                }
+                permit.mark_answered();
+                quotas.observe(
+                    &endpoint,
+                    rate,
+                    &permit,
+                    &headers(resource),
+                    SystemTime::now(),
+                );
+                sent += 1;
+            }
+        };
+        let (core, audit) = tokio::join!(
+            send((key("core"), "runs"), "core", 888.0),
+            send((key("audit-log"), "events"), "audit_log", 360.0)
         );
+        assert!((880..=900).contains(&(core + audit)), "{core} and {audit}");
+        assert!(audit > 100, "{core} and {audit}");
+    }
+
+    /// GitHub counts all of them against one limit of 900 a minute, and refuses for a minute whoever
+    /// exceeds it.
+    #[tokio::test(start_paused = true)]
+    async fn first_requests_of_many_endpoints_count_against_the_limit_that_responses_name() {
+        let names: Vec<&'static str> = (0..50)
+            .map(|number| &*format!("endpoint-{number}").leak())
+            .collect();
+        let rate = RequestRate::new(14.8, 10);
+        let headers = headers("core");
         let quotas = Quotas::default();
         let begin = Instant::now();
         let mut sent = 0;
         for name in names.iter().cycle() {
-            let endpoint = (key.clone(), *name);
-            let mut permit = quotas.bucket(&endpoint, rate).acquire(0).await;
+            let endpoint = (key("core"), *name);
+            let mut permit = quotas.permit(&endpoint, rate, 0).await;
             if begin.elapsed() >= Duration::from_secs(60) {
                 break;
             }

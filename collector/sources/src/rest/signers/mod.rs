@@ -11,4 +11,4 @@ pub use client_credentials::ClientCredentials;
 pub(crate) use github_app::AppSigner;
 pub(crate) use kube::KubeSigner;
 pub use private_key::{PrivateKey, PrivateKeyError};
-pub use token::{TokenSigner, token_in_header};
+pub use token::token_in_header;

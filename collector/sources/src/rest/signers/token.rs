@@ -13,7 +13,7 @@ use crate::secret_source::{SecretSource, TokenConfig};
 
 /// Sends a secret as it is in a header field: `Authorization: Bearer …`, `Authorization: SSWS …`,
 /// `PRIVATE-TOKEN: …`. A secret that was rejected is read again, since it may have been rotated.
-pub struct TokenSigner {
+struct TokenSigner {
     header: HeaderName,
     /// Before the token: `Bearer `.
     prefix: &'static str,
@@ -22,8 +22,7 @@ pub struct TokenSigner {
 }
 
 impl TokenSigner {
-    #[must_use]
-    pub fn new(header: HeaderName, prefix: &'static str, secret: SecretSource) -> Self {
+    fn new(header: HeaderName, prefix: &'static str, secret: SecretSource) -> Self {
         Self {
             header,
             prefix,

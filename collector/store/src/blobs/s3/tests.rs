@@ -1,5 +1,6 @@
 //! The bucket backend, against SeaweedFS: with and without Object Lock, and through failures.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::SystemTime;
@@ -28,6 +29,7 @@ fn config(address: SocketAddr, bucket: &str, who: &str) -> BlobsConfig {
         access_key_id: Some(who.to_owned()),
         secret_access_key: Some(Secret::new(SECRET)),
         request_seconds_max: NonZeroU32::new(2),
+        cache_bytes_max: None,
     };
     BlobsConfig {
         location: format!("s3://{bucket}/some/prefix"),
@@ -75,6 +77,113 @@ async fn bucket_passes_every_case() {
             .all(|listed| listed.key.starts_with("all/"))
     );
     assert!(!blobs.list("").await.expect("a store").is_empty());
+}
+
+/// The IAM actions that a request needs (Service Authorization Reference, "Actions defined by
+/// Amazon S3").
+fn iam_actions(head: &str) -> Vec<&'static str> {
+    let mut words = head.split(' ');
+    let (method, target) = (
+        words.next().expect("a method"),
+        words.next().expect("a target"),
+    );
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let has = |name: &str| {
+        query
+            .split('&')
+            .any(|pair| pair.split('=').next() == Some(name))
+    };
+    let is_bucket = path.trim_matches('/').split('/').count() == 1;
+    let main = match method {
+        "GET" if has("object-lock") => "s3:GetBucketObjectLockConfiguration",
+        "GET" | "HEAD" if is_bucket => "s3:ListBucket",
+        "GET" if has("retention") => "s3:GetObjectRetention",
+        "GET" if has("legal-hold") => "s3:GetObjectLegalHold",
+        "GET" | "HEAD" => "s3:GetObject",
+        "PUT" if has("retention") => "s3:PutObjectRetention",
+        "PUT" if has("legal-hold") => "s3:PutObjectLegalHold",
+        "DELETE" if has("uploadId") => "s3:AbortMultipartUpload",
+        "DELETE" if has("versionId") => "s3:DeleteObjectVersion",
+        "DELETE" => "s3:DeleteObject",
+        "POST" if has("delete") => "s3:DeleteObject",
+        "PUT" | "POST" => "s3:PutObject",
+        other => panic!("no action is known for {other} {target}"),
+    };
+    let head = head.to_ascii_lowercase();
+    let of_fields = [
+        ("\nx-amz-object-lock-mode:", "s3:PutObjectRetention"),
+        ("\nx-amz-object-lock-legal-hold:", "s3:PutObjectLegalHold"),
+    ];
+    let of_fields = of_fields.iter().filter(|(field, _)| head.contains(field));
+    [main]
+        .into_iter()
+        .chain(of_fields.map(|(_, action)| *action))
+        .collect()
+}
+
+/// A policy with less fails at the first bundle, and one with more is not the least.
+#[tokio::test(flavor = "multi_thread")]
+async fn policy_allows_what_is_asked_for_and_nothing_else() {
+    let Some(seaweed) = Seaweed::start() else {
+        return;
+    };
+    seaweed.make_bucket("watched", true);
+    let proxy = Proxy::before(seaweed.address);
+    let config = BlobsConfig {
+        lock: Some(lock(LockMode::Governance, 1, true)),
+        ..config(proxy.address(), "watched", COLLECTOR)
+    };
+    let blobs = open(&config).await;
+    blobs.check().await.expect("the bucket has a lock");
+    blobs.ping().await.expect("it answers");
+    blobs.list("").await.expect("it is empty");
+    let folder = tempfile::tempdir().expect("a folder");
+    let bytes = pattern(20 * 1024 * 1024);
+    let (content, other) = (file(&folder, &bytes), pattern(20 * 1024 * 1024 + 1));
+    for _ in 0..2 {
+        let put = blobs.put_file("sealed", &content, BlobKind::Sealed).await;
+        put.expect("it is new, or the same again");
+    }
+    let refused = file(&folder, &other);
+    let refused = blobs.put_file("sealed", &refused, BlobKind::Sealed).await;
+    assert!(
+        matches!(refused, Err(BlobError::Exists { .. })),
+        "{refused:?}"
+    );
+    // Another writer has stored it without a lock.
+    let plain = BlobsConfig {
+        lock: None,
+        ..config.clone()
+    };
+    let unlocked = open(&plain).await;
+    let put = unlocked
+        .put_file("unlocked", &content, BlobKind::Sealed)
+        .await;
+    put.expect("it is new");
+    let put = blobs.put_file("unlocked", &content, BlobKind::Sealed).await;
+    put.expect("it is locked now");
+    let page = Bytes::from_static(b"page");
+    blobs.put("page", page).await.expect("it is new");
+    blobs.get("page").await.expect("it is there");
+    blobs.delete("page").await.expect("it is not locked");
+    let asked: BTreeSet<String> = proxy
+        .heads()
+        .iter()
+        .flat_map(|head| iam_actions(head))
+        .map(str::to_owned)
+        .collect();
+    let policy = include_str!("../../../../../deploy/aws/s3-policy.json");
+    let policy: serde_json::Value = serde_json::from_str(policy).expect("JSON");
+    let actions = |effect: &str| -> BTreeSet<String> {
+        let statements = policy["Statement"].as_array().into_iter().flatten();
+        statements
+            .filter(|statement| statement["Effect"] == effect)
+            .flat_map(|statement| statement["Action"].as_array().into_iter().flatten())
+            .map(|action| action.as_str().expect("a text").to_owned())
+            .collect()
+    };
+    assert_eq!(asked, actions("Allow"));
+    assert!(asked.is_disjoint(&actions("Deny")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

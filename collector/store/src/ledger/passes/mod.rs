@@ -34,7 +34,7 @@ pub use types::{NewPass, PassKey, PassKind, PassQueue, PassRow, PassStage, PassS
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, query};
+use sqlx::{AnyConnection, SqlSafeStr, query};
 
 use super::incidents::check_incident;
 use super::{Ledger, LedgerError, TransactionError};
@@ -149,7 +149,7 @@ impl Ledger {
 }
 
 /// A statement whose first three parameters are the key of a pass.
-pub(super) fn pass_query<'q>(sql: &'static str, key: &'q PassKey) -> Query<'q> {
+pub(super) fn pass_query<'q>(sql: impl SqlSafeStr, key: &'q PassKey) -> Query<'q> {
     query(sql)
         .bind(key.incident.as_str())
         .bind(key.source.as_str())

@@ -194,7 +194,8 @@ pub struct PassRow {
     pub began_at: Option<Timestamp>,
     /// The capture plan as JSON. Never changes once it is set.
     pub plan: Option<String>,
-    /// When the last lease ends or ended, by the database's clock; `None` if it was given back.
+    /// When the last lease ends or ended, by the database's clock; `None` before the first one, and
+    /// where an earlier version has ended it.
     pub leased_until: Option<Timestamp>,
     /// Not leased again before this time, after a failure.
     pub retry_at: Option<Timestamp>,
@@ -206,8 +207,8 @@ impl PassRow {
         self.stage.state(self.fencing_token > 0)
     }
 
-    /// When the pass was cut off: its worker has gone without giving it back, and no other has
-    /// resumed it. `None` if it is being worked on, waits to be tried again, or is done.
+    /// When the pass was cut off: its worker has gone, and no other has resumed it. `None` if it is
+    /// being worked on, waits to be tried again, or is done.
     #[must_use]
     pub fn cut_off_at(&self, now: Timestamp) -> Option<Timestamp> {
         let is_unfinished = self.state() == PassState::Capturing;

@@ -105,6 +105,14 @@ pub(super) async fn pass_due_later_is_not_leased(ledger: Ledger) {
     assert_eq!((&leased.key, leased.began_at), (&key, Some(at(100))));
     assert_eq!(leased, row(&ledger, &key).await);
     ledger.release_lease(&key, 1).await.expect("a database");
+    // People see when it was left, and not when it began.
+    let now = platform::clock::now();
+    let left_at = row(&ledger, &key).await.cut_off_at(now);
+    let ago = left_at.map(|at| now.unix_nanoseconds() - at.unix_nanoseconds());
+    assert!(
+        ago.is_some_and(|ago| ago.abs() < 10_000_000_000),
+        "{left_at:?}"
+    );
     let again = lease_at(&ledger, PassQueue::Remote, 200)
         .await
         .expect("it is due");
@@ -439,6 +447,25 @@ pub(super) async fn next_due_skips_begun_passes(ledger: Ledger) {
         .await
         .expect("a database");
     assert_eq!(next().await, Some(at(200)), "somebody had begun it");
+}
+
+pub(super) async fn oldest_waiting_includes_passes_that_failed(ledger: Ledger) {
+    let oldest = async || ledger.oldest_waiting(at(400)).await.expect("a database");
+    add_due(&ledger, 0, PassQueue::Attached, 1).await;
+    add_due(&ledger, 1, PassQueue::Remote, 500).await;
+    assert_eq!(oldest().await, None, "none is due");
+    add_due(&ledger, 2, PassQueue::Local, 200).await;
+    let begun = add_due(&ledger, 3, PassQueue::Remote, 100).await;
+    assert_eq!(oldest().await, Some(at(100)));
+    lease_at(&ledger, PassQueue::Remote, 100)
+        .await
+        .expect("it is due");
+    assert_eq!(oldest().await, Some(at(200)), "a worker has the other");
+    ledger
+        .postpone(&begun, 1, at(900))
+        .await
+        .expect("a database");
+    assert_eq!(oldest().await, Some(at(100)), "it failed, and waits");
 }
 
 pub(super) async fn backlog_counts_passes_that_are_not_done(ledger: Ledger) {

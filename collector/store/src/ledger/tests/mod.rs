@@ -76,6 +76,7 @@ const CASES: &[Case] = &[
     case!(leases::is_busy_while_a_pass_is_leased_or_due),
     case!(leases::is_under_way_while_a_due_pass_is_not_done),
     case!(leases::next_due_skips_begun_passes),
+    case!(leases::oldest_waiting_includes_passes_that_failed),
     case!(leases::backlog_counts_passes_that_are_not_done),
     case!(leases::lease_lasts_by_the_clock_of_the_database),
     case!(stream::stream_has_one_bundle_at_each_place),

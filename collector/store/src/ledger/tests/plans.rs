@@ -19,6 +19,7 @@ fn statements(source: &str, function: &str) -> Vec<String> {
     sql.map(|text| {
         text.replace("{now}", "7")
             .replace("{skip}", "")
+            .replace("{ended}", "worker = NULL")
             .replace("{}", "7")
     })
     .collect()
@@ -32,6 +33,7 @@ async fn frequent_lookups_use_their_indexes() {
         (leases, "lease_next", &["passes_to_do"][..]),
         (leases, "is_busy", &["passes_to_do"]),
         (leases, "next_due", &["passes_to_do"]),
+        (leases, "oldest_waiting", &["passes_to_do"]),
         (leases, "backlog", &["passes_to_do"]),
         (
             leases,

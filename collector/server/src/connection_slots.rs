@@ -1,11 +1,11 @@
-//! The places that connections take. Everyone on the network can open connections, so a connection
+//! The slots that connections take. Everyone on the network can open connections, so a connection
 //! that does no work gives way to one that may.
 //!
-//! While places are free, all connections stay. When they run out, in all or for one address, the
+//! While slots are free, all connections stay. When they run out, in all or for one address, the
 //! one that has waited longest is closed: a connection that is idle between requests, or whose
 //! request has not arrived yet, and after those one that is still sending the body of a request
 //! that nobody has authenticated. Requests that are being served are never cut off. If none can be
-//! closed, a new connection gets one of a few reserved places, in which only the health of the
+//! closed, a new connection gets one of a few reserved slots, in which only the health of the
 //! service is answered.
 
 use std::collections::HashMap;
@@ -15,21 +15,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Places beyond the configured ones, for probes of health.
+/// Slots beyond the configured ones, for probes of health.
 const RESERVED_MAX: usize = 16;
 
 /// All connections of a listener. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Places(Arc<Mutex<PlaceTable>>);
+pub(crate) struct ConnectionSlots(Arc<Mutex<SlotTable>>);
 
-struct PlaceTable {
+struct SlotTable {
     connections_max: usize,
     per_address_max: usize,
     next_id: u64,
-    taken: HashMap<u64, PlaceEntry>,
+    taken: HashMap<u64, SlotEntry>,
 }
 
-struct PlaceEntry {
+struct SlotEntry {
     address: IpAddr,
     is_reserved: bool,
     activity: Activity,
@@ -49,23 +49,23 @@ enum Activity {
     Serving,
 }
 
-/// The place of one connection. Dropping it frees the place.
-pub(crate) struct Place {
-    handle: PlaceHandle,
+/// The slot of one connection. Dropping it frees the slot.
+pub(crate) struct ConnectionSlot {
+    handle: SlotHandle,
     is_reserved: bool,
     closing: CancellationToken,
 }
 
 /// Lets a request say what its connection is doing.
 #[derive(Clone)]
-pub(crate) struct PlaceHandle {
-    places: Places,
+pub(crate) struct SlotHandle {
+    slots: ConnectionSlots,
     id: u64,
 }
 
-impl Places {
+impl ConnectionSlots {
     pub(crate) fn new(connections_max: usize, per_address_max: usize) -> Self {
-        Self(Arc::new(Mutex::new(PlaceTable {
+        Self(Arc::new(Mutex::new(SlotTable {
             connections_max,
             per_address_max,
             next_id: 0,
@@ -79,12 +79,13 @@ impl Places {
         (table.connections_max, table.per_address_max) = (connections_max, per_address_max);
     }
 
-    /// A place for a connection from `address`; `None` if even the reserved ones are taken.
-    pub(crate) fn take(&self, address: IpAddr) -> Option<Place> {
+    /// A slot for a connection from `address`; `None` if even the reserved ones are taken.
+    pub(crate) fn take(&self, address: IpAddr) -> Option<ConnectionSlot> {
         let address = network(address);
         let mut table = self.lock();
-        let is_crowded = table.count(|entry| entry.address == address) >= table.per_address_max;
-        let is_full = table.count(|_| true) >= table.connections_max;
+        let of_address = table.count(|entry| !entry.is_reserved && entry.address == address);
+        let is_crowded = of_address >= table.per_address_max;
+        let is_full = table.count(|entry| !entry.is_reserved) >= table.connections_max;
         // One that is closed for its address makes room for all.
         let is_free = if is_crowded {
             table.close_longest(|entry| entry.address == address && !entry.is_reserved)
@@ -93,7 +94,7 @@ impl Places {
         };
         let is_reserved = !is_free;
         if is_reserved
-            && table.count_reserved() >= RESERVED_MAX
+            && table.count(|entry| entry.is_reserved) >= RESERVED_MAX
             && !table.close_longest(|entry| entry.is_reserved)
         {
             return None;
@@ -101,7 +102,7 @@ impl Places {
         let id = table.next_id;
         table.next_id += 1;
         let closing = CancellationToken::new();
-        let entry = PlaceEntry {
+        let entry = SlotEntry {
             address,
             is_reserved,
             activity: Activity::Waiting,
@@ -110,9 +111,9 @@ impl Places {
         };
         table.taken.insert(id, entry);
         drop(table);
-        Some(Place {
-            handle: PlaceHandle {
-                places: self.clone(),
+        Some(ConnectionSlot {
+            handle: SlotHandle {
+                slots: self.clone(),
                 id,
             },
             is_reserved,
@@ -120,31 +121,20 @@ impl Places {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, PlaceTable> {
+    fn lock(&self) -> MutexGuard<'_, SlotTable> {
         // The table is consistent after each statement, so a panic elsewhere does not matter.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl PlaceTable {
-    fn count(&self, filter: impl Fn(&PlaceEntry) -> bool) -> usize {
-        let mut entries = self.taken.values();
-        entries
-            .by_ref()
-            .filter(|entry| !entry.is_reserved && filter(entry))
-            .count()
+impl SlotTable {
+    fn count(&self, matches: impl Fn(&SlotEntry) -> bool) -> usize {
+        self.taken.values().filter(|entry| matches(entry)).count()
     }
 
-    fn count_reserved(&self) -> usize {
-        self.taken
-            .values()
-            .filter(|entry| entry.is_reserved)
-            .count()
-    }
-
-    /// Closes the connection that has waited longest of those that match. Its place is free at
+    /// Closes the connection that has waited longest of those that match. Its slot is free at
     /// once. False if all are being served.
-    fn close_longest(&mut self, matches: impl Fn(&PlaceEntry) -> bool) -> bool {
+    fn close_longest(&mut self, matches: impl Fn(&SlotEntry) -> bool) -> bool {
         let candidates = self
             .taken
             .iter()
@@ -160,7 +150,7 @@ impl PlaceTable {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// True if only requests for the health of the service may be answered.
     pub(crate) fn is_reserved(&self) -> bool {
         self.is_reserved
@@ -171,18 +161,18 @@ impl Place {
         self.closing.clone()
     }
 
-    pub(crate) fn handle(&self) -> PlaceHandle {
+    pub(crate) fn handle(&self) -> SlotHandle {
         self.handle.clone()
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.handle.places.lock().taken.remove(&self.handle.id);
+        self.handle.slots.lock().taken.remove(&self.handle.id);
     }
 }
 
-impl PlaceHandle {
+impl SlotHandle {
     /// The connection waits for its next request.
     pub(crate) fn waits(&self) {
         self.set(Activity::Waiting);
@@ -199,7 +189,7 @@ impl PlaceHandle {
     }
 
     fn set(&self, activity: Activity) {
-        if let Some(entry) = self.places.lock().taken.get_mut(&self.id) {
+        if let Some(entry) = self.slots.lock().taken.get_mut(&self.id) {
             (entry.activity, entry.since) = (activity, Instant::now());
         }
     }
@@ -221,53 +211,53 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    fn take(places: &Places, last: u8) -> Place {
-        places.take(address(last)).expect("a place")
+    fn take(slots: &ConnectionSlots, last: u8) -> ConnectionSlot {
+        slots.take(address(last)).expect("a slot")
     }
 
     #[tokio::test(start_paused = true)]
     async fn idle_connection_gives_way_and_served_one_does_not() {
-        let places = Places::new(3, 3);
-        let (first, second, third) = (take(&places, 1), take(&places, 2), take(&places, 3));
+        let slots = ConnectionSlots::new(3, 3);
+        let (first, second, third) = (take(&slots, 1), take(&slots, 2), take(&slots, 3));
         first.handle().serves();
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
         second.handle().waits();
-        let fourth = take(&places, 4);
+        let fourth = take(&slots, 4);
         assert!(third.closing().is_cancelled(), "it has waited longest");
         assert!(!fourth.is_reserved() && !second.closing().is_cancelled());
         second.handle().receives_unverified();
         fourth.handle().serves();
-        let fifth = take(&places, 5);
+        let fifth = take(&slots, 5);
         assert!(second.closing().is_cancelled() && !fifth.is_reserved());
         fifth.handle().serves();
-        assert!(take(&places, 6).is_reserved(), "all are being served");
+        assert!(take(&slots, 6).is_reserved(), "all are being served");
         assert!(!first.closing().is_cancelled());
         drop(first);
-        assert!(!take(&places, 7).is_reserved());
+        assert!(!take(&slots, 7).is_reserved());
     }
 
     #[test]
     fn one_address_leaves_places_to_others() {
-        let places = Places::new(8, 4);
-        let busy: Vec<_> = (0..4).map(|_| take(&places, 1)).collect();
-        busy.iter().for_each(|place| place.handle().serves());
-        assert!(take(&places, 1).is_reserved());
-        assert!(!take(&places, 2).is_reserved());
-        let idle: Vec<_> = (0..6).map(|_| take(&places, 3)).collect();
-        assert!(idle[..2].iter().all(|place| place.closing().is_cancelled()));
-        assert!(!idle[2..].iter().any(|place| place.closing().is_cancelled()));
+        let slots = ConnectionSlots::new(8, 4);
+        let busy: Vec<_> = (0..4).map(|_| take(&slots, 1)).collect();
+        busy.iter().for_each(|slot| slot.handle().serves());
+        assert!(take(&slots, 1).is_reserved());
+        assert!(!take(&slots, 2).is_reserved());
+        let idle: Vec<_> = (0..6).map(|_| take(&slots, 3)).collect();
+        assert!(idle[..2].iter().all(|slot| slot.closing().is_cancelled()));
+        assert!(!idle[2..].iter().any(|slot| slot.closing().is_cancelled()));
     }
 
     #[test]
     fn reserved_places_are_bounded() {
-        let places = Places::new(0, 8);
-        let probes: Vec<_> = (0..RESERVED_MAX).map(|_| take(&places, 1)).collect();
-        assert!(probes.iter().all(Place::is_reserved));
-        let next = take(&places, 1);
+        let slots = ConnectionSlots::new(0, 8);
+        let probes: Vec<_> = (0..RESERVED_MAX).map(|_| take(&slots, 1)).collect();
+        assert!(probes.iter().all(ConnectionSlot::is_reserved));
+        let next = take(&slots, 1);
         assert!(probes[0].closing().is_cancelled());
-        probes[1..].iter().for_each(|place| place.handle().serves());
+        probes[1..].iter().for_each(|slot| slot.handle().serves());
         next.handle().serves();
-        assert!(places.take(address(1)).is_none());
+        assert!(slots.take(address(1)).is_none());
     }
 
     #[test]

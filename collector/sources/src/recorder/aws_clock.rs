@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
@@ -29,7 +30,7 @@ pub(crate) struct ClockCorrection(Arc<AtomicI64>);
 impl ClockCorrection {
     /// Looks whether a refusal came of a wrong clock, and corrects it. True if asking again is worth
     /// it.
-    pub(super) fn correct(&self, code: Option<&str>, response: Option<&HttpResponse>) -> bool {
+    fn correct(&self, code: Option<&str>, response: Option<&HttpResponse>) -> bool {
         let Some(code) = code else { return false };
         let date = response.and_then(|response| response.headers().get("date"));
         let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
@@ -45,8 +46,26 @@ impl ClockCorrection {
         is_new
     }
 
+    /// The response to `ask`, which is called once more if AWS has refused the time of this machine.
+    /// It needs a client each time: one that was refused corrects the time by itself, on top of us.
+    pub(crate) async fn ask<T, E, F>(&self, ask: impl Fn() -> F) -> Result<T, SdkError<E>>
+    where
+        E: ProvideErrorMetadata,
+        F: Future<Output = Result<T, SdkError<E>>>,
+    {
+        match ask().await {
+            Err(error) if self.corrects(&error) => ask().await,
+            answer => answer,
+        }
+    }
+
+    /// True if AWS has refused the time of this machine, and a new one is worth a try.
+    pub(crate) fn corrects<E: ProvideErrorMetadata>(&self, error: &SdkError<E>) -> bool {
+        self.correct(error.code(), error.raw_response())
+    }
+
     /// What to tell the operator of this machine; `None` if its clock is right.
-    pub(super) fn problem(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         let seconds = self.seconds();
         let direction = if seconds > 0 { "behind" } else { "ahead of" };
         (seconds != 0).then(|| {
