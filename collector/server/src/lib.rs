@@ -22,6 +22,7 @@ mod missing;
 mod observe;
 mod oidc;
 mod openapi;
+mod probe_locks;
 mod problem;
 mod query;
 mod request_body;

@@ -218,15 +218,17 @@ pub(crate) fn pass_failure(row: &PassRow, entries: &[JournalEntry]) -> PassFailu
 
 /// The error of a pass, by its last entry in the journal.
 fn last_error(row: &PassRow, entries: &[JournalEntry]) -> Option<String> {
-    entries.iter().rev().find_map(|entry| match &entry.event {
-        IncidentEvent::CaptureFailed {
+    entries.iter().rev().find_map(|entry| {
+        let IncidentEvent::CaptureFailed {
             source,
             pass,
             error,
-        } if source.as_str() == row.key.source && *pass == u64::from(row.key.pass) => {
-            Some(error.to_string())
-        }
-        _ => None,
+        } = &entry.event
+        else {
+            return None;
+        };
+        let is_of_row = source.as_str() == row.key.source && *pass == u64::from(row.key.pass);
+        is_of_row.then(|| error.to_string())
     })
 }
 

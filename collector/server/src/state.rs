@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ServeConfig;
-use crate::handlers::health::ProbeLocks;
 use crate::metrics::Metrics;
 use crate::oidc::{OidcError, OidcProvider};
+use crate::probe_locks::ProbeLocks;
 use crate::request_body::BodyBudget;
 use domain::trigger::HooksConfig;
 use pipeline::Pipeline;

@@ -13,13 +13,27 @@ mod write;
 
 pub use block::{StopError, StreamedBlock};
 pub use cuts::UnrecordedBytes;
-pub use read::{ItemContents, ItemError, PieceVisitor, SegmentPiece, read_item};
+pub use read::{ItemContents, ItemError, PieceVisitor, read_item};
 pub use workers::{CompressionPool, WorkerPool};
 pub use write::{FinishedItem, ItemWriter, WriteItemError};
 
 use crate::container::zstd::FrameError;
 use crate::digest::{Digest, Hasher};
+use crate::segment::SegmentKind;
 use crate::tree::{LeafHasher, LeafRange};
+
+/// The part of a segment that lies in one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentPiece {
+    /// Length in bytes.
+    pub len: u32,
+    /// Kind of the segment.
+    pub kind: SegmentKind,
+    /// True for the first piece of a segment.
+    pub starts: bool,
+    /// True for the last piece of a segment.
+    pub ends: bool,
+}
 
 /// One frame on its way between the ordering thread and a worker.
 #[derive(Default)]

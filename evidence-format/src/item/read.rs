@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use super::cuts::{CutChecker, RecordOutsideBlock, UnrecordedBytes};
-use super::{FrameChunk, LeafCollector, WorkerPool};
+use super::{FrameChunk, LeafCollector, SegmentPiece, WorkerPool};
 use crate::container::zstd::{FrameError, FrameReader};
 use crate::digest::Digest;
 use crate::id::ItemName;
@@ -44,19 +44,6 @@ pub enum ItemError {
     /// The visitor failed to process the content.
     #[error("cannot process the content of the item")]
     Visit(#[source] io::Error),
-}
-
-/// The part of a segment that lies in one frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SegmentPiece {
-    /// Length in bytes.
-    pub len: u32,
-    /// Kind of the segment.
-    pub kind: SegmentKind,
-    /// True for the first piece of a segment.
-    pub starts: bool,
-    /// True for the last piece of a segment.
-    pub ends: bool,
 }
 
 /// Totals of an item, computed while reading all of it.

@@ -3,7 +3,9 @@
 //! The checks are made in the order of SPEC.md, and the first that fails determines the finding.
 //! Every size is checked against `limits` before it is used, and trust comes only from the caller.
 
+mod contents;
 mod fault;
+mod judge;
 mod report;
 mod trust;
 
@@ -14,16 +16,17 @@ pub use report::{
 };
 pub use trust::TrustPolicy;
 
+use contents::BundleContents;
+use judge::{claim, completeness, judged_attestations, signer};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::rc::Rc;
 
 use crate::config::{BundleConfig, ConfigError, ItemEntry};
 use crate::container::{BundleFiles, ContainerError, INDEX, OCI_LAYOUT, blob_name};
-use crate::coverage::Coverage;
 use crate::digest::{Digest, HashingStream};
-use crate::id::ItemName;
-use crate::item::{ItemError, PieceVisitor, UnrecordedBytes, WorkerPool, read_item};
+use crate::item::{ItemError, PieceVisitor, WorkerPool, read_item};
 use crate::limits::{
     CONFIG_BYTES_MAX, INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, OCI_LAYOUT_BYTES_MAX,
     SEGMENT_LIST_BYTES_MAX, SIGSTORE_BUNDLE_BYTES_MAX,
@@ -31,8 +34,7 @@ use crate::limits::{
 use crate::manifest::{
     self, BUNDLE, Descriptor, ImageIndex, LOG_PROOF, Manifest, SIGSTORE_BUNDLE, TIMESTAMP,
 };
-use crate::signature::{Attestation, SignatureChecked};
-use crate::statement::Statement;
+use crate::signature::Attestation;
 use crate::tree::{DisclosureKey, TreeRoot};
 
 /// Chooses a visitor for the bytes of an item while they are read. They are not verified until the
@@ -98,26 +100,6 @@ pub fn verify_and_view(
         unrecorded: found.unrecorded,
         signer,
         config: found.config,
-    }
-}
-
-/// What has been read of a bundle so far.
-#[derive(Default)]
-struct BundleContents {
-    bundle: Option<Descriptor>,
-    /// Each with the digest of its blob.
-    attestations: Vec<(Digest, Attestation)>,
-    /// Referrers of other kinds.
-    additions: Vec<UnsignedAddition>,
-    unrecorded: BTreeMap<ItemName, UnrecordedBytes>,
-    /// The first item with more gap records than its coverage counts.
-    uncounted_gap: Option<BundleFault>,
-    config: Option<BundleConfig>,
-}
-
-impl BundleContents {
-    fn has(&self, kind: &str) -> bool {
-        self.additions.iter().any(|addition| addition.kind == kind)
     }
 }
 
@@ -604,218 +586,4 @@ fn item_fault(item: &ItemEntry, error: &ItemError) -> BundleFault {
         ItemError::Warc(_) => FaultCode::Warc,
     };
     BundleFault::caused(code, &item.name, error)
-}
-
-/// Checks each attestation with the auditor's keys.
-fn judged_attestations(found: &BundleContents, trust: &TrustPolicy) -> Vec<AttestationFound> {
-    let Some(bundle) = &found.bundle else {
-        return Vec::new();
-    };
-    let judge = |(digest, attestation): &(Digest, Attestation)| {
-        let mut finding = Finding::Failed(BundleFault::new(
-            FaultCode::OtherSigner,
-            bundle.digest,
-            "is not signed by any of the given keys",
-        ));
-        for key in &trust.keys {
-            match attestation.verify(key) {
-                Ok(None) => {}
-                Ok(Some(checked)) => {
-                    finding = match about_this_bundle(&checked, found, bundle) {
-                        Ok(()) => Finding::Ok(checked),
-                        Err(other) => Finding::Failed(other),
-                    };
-                }
-                Err(error) => {
-                    let code = FaultCode::Statement;
-                    finding = Finding::Failed(BundleFault::caused(code, bundle.digest, &error));
-                }
-            }
-        }
-        if trust.keys.is_empty() {
-            finding = Finding::NotChecked("no key was given");
-        }
-        AttestationFound {
-            digest: *digest,
-            key_id: attestation.key_id(),
-            finding,
-        }
-    };
-    found.attestations.iter().map(judge).collect()
-}
-
-/// Looks for an attestation by any of the auditor's keys.
-fn signer(
-    found: &BundleContents,
-    attestations: &[AttestationFound],
-    trust: &TrustPolicy,
-    integrity: &Finding<IntegrityChecked>,
-) -> Finding<SignatureChecked> {
-    let Some(bundle) = &found.bundle else {
-        return Finding::NotChecked("no bundle manifest was read");
-    };
-    if attestations.is_empty() {
-        return match integrity {
-            Finding::Ok(_) => Finding::Failed(BundleFault::new(
-                FaultCode::Unsigned,
-                bundle.digest,
-                "has no signature",
-            )),
-            Finding::Failed(_) | Finding::NotChecked(_) => {
-                Finding::NotChecked("reading failed before a signature was found")
-            }
-        };
-    }
-    if trust.keys.is_empty() {
-        return Finding::NotChecked("no key was given");
-    }
-    let checked = || attestations.iter().filter_map(AttestationFound::checked);
-    // Neither can be believed: whoever passes the bundle on would choose which one is seen.
-    let differ = checked().any(|one| {
-        checked()
-            .any(|other| one.key_id() == other.key_id() && one.statement() != other.statement())
-    });
-    if differ {
-        return Finding::Failed(BundleFault::new(
-            FaultCode::StatementsDiffer,
-            bundle.digest,
-            "one of the given keys has signed two different statements about it",
-        ));
-    }
-    if let Some(first) = checked().next() {
-        return Finding::Ok(first.clone());
-    }
-    // A fault in something that a trusted key did sign says more than "other signer".
-    let faults = || {
-        attestations
-            .iter()
-            .filter_map(|found| found.finding.fault())
-    };
-    let fault = faults()
-        .find(|fault| fault.code == FaultCode::StatementSubject)
-        .or_else(|| faults().find(|fault| fault.code == FaultCode::Statement))
-        .or_else(|| faults().next())
-        .expect("there are attestations, and none is ok");
-    Finding::Failed(fault.clone())
-}
-
-/// The statement signed by the trusted key, or else by anybody: another attestation that somebody
-/// has added must not speak for the signer.
-fn claim(found: &BundleContents, signer: &Finding<SignatureChecked>) -> Option<Statement> {
-    match signer {
-        Finding::Ok(proof) => Some(proof.statement().clone()),
-        Finding::Failed(_) | Finding::NotChecked(_) => found
-            .attestations
-            .first()
-            .and_then(|(_, a)| a.unverified_statement().ok()),
-    }
-}
-
-fn about_this_bundle(
-    checked: &SignatureChecked,
-    found: &BundleContents,
-    bundle: &Descriptor,
-) -> Result<(), BundleFault> {
-    let statement = checked.statement();
-    if statement.bundle != bundle.digest {
-        return Err(BundleFault::new(
-            FaultCode::StatementSubject,
-            bundle.digest,
-            "the signed statement is about another bundle",
-        ));
-    }
-    // Without a config there is no second incident to compare with.
-    if found
-        .config
-        .as_ref()
-        .is_some_and(|config| config.incident != statement.predicate.incident)
-    {
-        return Err(BundleFault::new(
-            FaultCode::StatementSubject,
-            bundle.digest,
-            "the signed statement is about another incident",
-        ));
-    }
-    Ok(())
-}
-
-fn completeness(
-    found: &BundleContents,
-    integrity: &Finding<IntegrityChecked>,
-) -> Finding<CompletenessChecked> {
-    let (Some(config), Finding::Ok(_)) = (&found.config, integrity) else {
-        return Finding::NotChecked("requires a bundle whose integrity is ok");
-    };
-    // A missing item is worse than a gap inside an item, which is at least stated.
-    if let Some(step) = config.planned_but_absent().next() {
-        return Finding::Failed(BundleFault::new(
-            FaultCode::PlanItems,
-            step,
-            "is planned, but not among the items",
-        ));
-    }
-    // What the evidence shows goes before what the coverage says of it.
-    if let Some(fault) = &found.uncounted_gap {
-        return Finding::Failed(fault.clone());
-    }
-    let missing: Vec<_> = config
-        .items
-        .iter()
-        .filter(|item| !item.coverage.is_complete())
-        .collect();
-    if let Some(first) = missing.first() {
-        let objects = missing.iter().fold(0_u64, |sum, item| {
-            sum.saturating_add(item.coverage.missing())
-        });
-        let detail = format!(
-            "{} of {} items have gaps, {objects} objects in all",
-            missing.len(),
-            config.items.len()
-        );
-        return Finding::Failed(BundleFault::new(FaultCode::Gaps, &first.name, detail));
-    }
-    for item in &config.items {
-        if let Some((code, detail)) = shortfall(&item.coverage) {
-            return Finding::Failed(BundleFault::new(code, &item.name, detail));
-        }
-    }
-    Finding::Ok(CompletenessChecked(()))
-}
-
-/// Why an item that states no gap may still lack something.
-fn shortfall(coverage: &Coverage) -> Option<(FaultCode, String)> {
-    let Coverage {
-        asked,
-        effective,
-        events,
-        declared,
-        provisional_until,
-        ..
-    } = coverage;
-    if let (Some(events), Some(declared)) = (events, declared)
-        && declared > events
-    {
-        let detail = format!("the source says that there are {declared}, and delivered {events}");
-        return Some((FaultCode::Declared, detail));
-    }
-    if let Some(asked) = asked
-        && *effective != Some(*asked)
-    {
-        let detail = match effective {
-            Some(could) => format!(
-                "asked from {} until {}, could answer from {} until {}",
-                asked.from, asked.until, could.from, could.until
-            ),
-            None => format!(
-                "asked from {} until {}, and the source could answer none of it",
-                asked.from, asked.until
-            ),
-        };
-        return Some((FaultCode::Narrowed, detail));
-    }
-    let until = (*provisional_until)?;
-    Some((
-        FaultCode::Provisional,
-        format!("more may have arrived at the source until {until}"),
-    ))
 }

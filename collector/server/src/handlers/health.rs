@@ -23,15 +23,6 @@ const REUSE_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes that must have room: about what a declaration writes.
 const PROBE_BYTES: usize = 64 * 1024;
 
-/// The probes that run. One that hangs, as on a dead network file system, cannot be ended: until it
-/// ends by itself, no second one of its kind begins.
-#[derive(Default)]
-pub(crate) struct ProbeLocks {
-    database: Arc<Mutex<()>>,
-    blobs: Arc<Mutex<()>>,
-    disk: Arc<Mutex<()>>,
-}
-
 /// `GET /healthz` and `GET /livez`.
 pub(crate) async fn is_alive() -> &'static str {
     "alive\n"
