@@ -126,7 +126,7 @@ fn registry_round_trip_keeps_every_digest() {
             .arg(&bundle.path)
             .arg(&bundle.public_key),
     );
-    assert!(said.contains("ok, 2 manifests"), "{said}");
+    assert!(said.contains("ok, 3 manifests"), "{said}");
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn rejects_unattachable_files_with_a_remedy() {
             .contains("cannot open /nowhere/at/all: No such file or directory")
     );
     assert!(refused("/tmp").contains("is a folder: pack it and attach that"));
-    assert!(refused("/dev/null").contains("is no file"));
+    assert!(refused("/dev/null").contains("is not a file: "));
     assert!(refused("/proc/self/mem").contains("nothing of /proc/"));
     let refused = store.fails(1, &["attach", "INC-9", "/etc/hostname"]);
     assert!(

@@ -211,13 +211,14 @@ impl PieceVisitor for SeenBytes {
     }
 }
 
-/// A layer. Its segment list is a single segment of the length that zstd itself decompresses.
+/// A layer. Its segment list is a single segment of the length that zstd itself decompresses, which
+/// is no record: a record lies inside of one block.
 pub(crate) fn layer(bytes: &[u8]) -> bool {
     let mut expected = Vec::new();
     let decoder = zstd::stream::read::Decoder::new(bytes).expect("memory");
     let sound = decoder.take(BYTES_MAX).read_to_end(&mut expected).is_ok();
     let segments: &[_] = &[Segment {
-        kind: SegmentKind::Record,
+        kind: SegmentKind::Glue,
         len: expected.len() as u64,
     }];
     let list = write_list(if expected.is_empty() { &[] } else { segments });

@@ -325,6 +325,14 @@ fn what_is_in_the_file_and_unsigned_is_listed() {
     }
 }
 
+/// True if the process has a handler for SIGINT.
+fn catches_interrupts(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.expect("a mask of signals") & (1 << (2 - 1)) != 0
+}
+
 #[test]
 fn interrupted_verification_decides_nothing() {
     let case = AuditCase::new(false);
@@ -338,8 +346,10 @@ fn interrupted_verification_decides_nothing() {
         .expect("starts");
     let mut stdin = child.stdin.take().expect("piped");
     let (first, rest) = bytes.split_at(bytes.len() / 2);
-    // More than a pipe holds, so the program has begun to read once this returns.
     stdin.write_all(first).expect("it reads");
+    while !catches_interrupts(child.id()) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
     let killed = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status();
