@@ -142,6 +142,20 @@ pub fn audit(bundle: &Path, public_key: &Path) -> i32 {
         .expect("no input may crash `exhibit-audit`")
 }
 
+/// The code of `exhibit-audit verify` for what a bundle lacks; `None` if it lacks nothing.
+///
+/// # Panics
+/// If the program prints no report.
+#[must_use]
+pub fn lacks(bundle: &Path, public_key: &Path) -> Option<String> {
+    let mut command = Command::new(program("exhibit-audit"));
+    command.arg("verify").arg(bundle).arg("--json");
+    let output = run(command.arg("--key").arg(public_key));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report is JSON");
+    let code = report["findings"]["completeness"]["code"].as_str();
+    code.map(str::to_owned)
+}
+
 /// The folder with real provider data. If this machine has none, prints that the test is skipped.
 ///
 /// `EXHIBIT_CORPORA` overrides the default, a folder beside the repository.

@@ -339,8 +339,8 @@ What is here
 
 2. The keys are the right ones
 
-Ask the owner of the evidence for the fingerprints of the keys, through another channel than this export.
-They must be these:
+Ask the owner of the evidence for the fingerprints of the keys, through another channel than this export:
+whoever forges an export forges this page with it. If the owner names others than these, stop.
 
 {fingerprints}
 To compute the digits of one yourself:

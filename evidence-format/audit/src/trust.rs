@@ -232,6 +232,10 @@ impl AuditorTrust {
         }
         if is_narrowed {
             report.signer = signer_within(report);
+            // what a statement that is not accepted says must not be shown as the signer's
+            if let Finding::Ok(accepted) = &report.signer {
+                report.claim = Some(accepted.statement().clone());
+            }
         }
         self.note_missing_key(report, policy);
     }

@@ -145,7 +145,9 @@ pub(crate) fn text(report: &VerificationReport, trust: &AuditorTrust) -> String 
 
 fn integrity(report: &VerificationReport) -> String {
     match &report.integrity {
-        Finding::Ok(_) => "ok: every byte is the one that the id stands for".to_owned(),
+        Finding::Ok(_) => {
+            "ok: every byte of the evidence is the one that the id stands for".to_owned()
+        }
         Finding::Failed(_) | Finding::NotChecked(_) => finding(&report.integrity),
     }
 }

@@ -232,10 +232,10 @@ impl AuditedCase {
     fn headline(&self) -> &'static str {
         match self.word() {
             VerdictWord::Ok => {
-                "OK: all bundles are unchanged since keys that you gave signed them and state no gap, and the timeline is what they say"
+                "OK: all bundles are unchanged since keys that you gave signed them and state no gap, and the events of the timeline are what they say"
             }
             VerdictWord::Incomplete => {
-                "Incomplete: all bundles are unchanged since keys that you gave signed them, and the timeline is what they say, but bundles state gaps"
+                "Incomplete: all bundles are unchanged since keys that you gave signed them, and the events of the timeline are what they say, but bundles state gaps"
             }
             VerdictWord::NotSigned => {
                 "Not signed by a key that you gave: nobody whom you trust vouches for some of these bundles"
@@ -387,6 +387,9 @@ fn bundles_part(
     timeline: &ExportedTimeline,
 ) -> CasePart {
     let mut part = CasePart::new("bundles");
+    if bundles.is_empty() {
+        part.fault("there is no bundle, so there is no evidence".to_owned());
+    }
     let mut here = BTreeSet::new();
     for one in bundles {
         let Ok(report) = &one.outcome else { continue };

@@ -19,6 +19,8 @@ use crate::error::AuditError;
 
 /// Longest row: an event has texts of some kilobytes, and at most 101 pointers.
 const ROW_BYTES_MAX: u64 = 4 << 20;
+/// Faulty rows that are named. Nobody has signed the file, so it may have any number of them.
+const FAULTS_MAX: usize = 100;
 
 /// The members of a row that are compared; others are ignored.
 #[derive(Deserialize)]
@@ -107,7 +109,14 @@ impl ExportedTimeline {
             }
             match serde_json::from_slice::<TimelineRow>(&line) {
                 Ok(row) => timeline.add(row),
-                Err(_) => timeline.faults.push(format!("row {number} is malformed")),
+                Err(_) if timeline.faults.len() < FAULTS_MAX => {
+                    timeline.faults.push(format!("row {number} is malformed"));
+                }
+                Err(_) => {
+                    let rest = format!("row {number} is malformed, too; the rest was not read");
+                    timeline.faults.push(rest);
+                    break;
+                }
             }
         }
         Ok(Some(timeline))
@@ -254,7 +263,7 @@ impl ExportedTimeline {
             ));
         }
         part.detail = format!(
-            "{} entries are as they were sealed; {only_here} later ones are in no bundle, so nobody signed them",
+            "time, author and kind of {} entries are as they were sealed, their texts were not compared; {only_here} later ones are in no bundle, so nobody signed them",
             sealed.len()
         );
     }

@@ -325,6 +325,22 @@ fn what_is_in_the_file_and_unsigned_is_listed() {
     }
 }
 
+#[test]
+fn claims_are_those_of_the_statement_that_is_accepted() {
+    let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../vectors");
+    let [bundle, a, b] = [
+        "873-two-statements-by-two-keys.tar",
+        "keys/a.pub.pem",
+        "keys/b.pub.pem",
+    ]
+    .map(|name| format!("{vectors}/{name}"));
+    let limit = ["--signed-before", "2021-01-01T00:00:00Z", "--json"];
+    let keys = ["verify", &bundle, "--key", &a, "--key", &b];
+    let report = audit(&[&keys[..], &limit].concat()).json();
+    let signed_at = report["signedAtClaimed"].as_str().expect("a time");
+    assert!(signed_at.starts_with("2020-"), "{report}");
+}
+
 /// True if the process has a handler for SIGINT.
 fn catches_interrupts(process: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
