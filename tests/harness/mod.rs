@@ -151,7 +151,8 @@ pub fn lacks(bundle: &Path, public_key: &Path) -> Option<String> {
     let mut command = Command::new(program("exhibit-audit"));
     command.arg("verify").arg(bundle).arg("--json");
     let output = run(command.arg("--key").arg(public_key));
-    let report: Value = serde_json::from_slice(&output.stdout).expect("a report is JSON");
+    let report: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("a report is JSON");
     let code = report["findings"]["completeness"]["code"].as_str();
     code.map(str::to_owned)
 }
