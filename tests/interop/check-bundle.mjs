@@ -1,5 +1,5 @@
 // Checks signature, digests, config and record trees of a bundle, given as a map of its files; `check` throws
-// a Fault with SPEC.md's code, or gives "ok" or "not checked" for the signer. Written from SPEC.md alone, for Node 20 and the program `zstd`. Out of its scope: form of tar, index, frames and WARC.
+// a Fault with SPEC.md's code, or gives "ok" or "not checked" for the signer. Follows SPEC.md, for Node 20 and the program `zstd`. Out of its scope: form of tar, index, frames and WARC.
 import { createHash, createHmac, createPublicKey, verify } from "node:crypto";
 import { spawnSync } from "node:child_process";
 export class Fault extends Error {}

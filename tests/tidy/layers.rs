@@ -36,7 +36,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "evidence-format/audit",
         &[
-            &["error", "paths", "words", "carried_key"],
+            &["error", "paths", "words", "carried_key", "incident_records"],
             &["output", "progress"],
             &["trust"],
             &["verdict"],

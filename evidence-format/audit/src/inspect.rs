@@ -12,7 +12,8 @@ use evidence_format::verify::{Finding, VerificationReport};
 
 use crate::bundle::{AuditedBundle, BundleArgs};
 use crate::error::AuditError;
-use crate::never_asked::NeverAskedReader;
+use crate::incident_records::IncidentReader;
+use crate::never_asked;
 use crate::report::report_json;
 use crate::summary::row;
 use crate::trust::AuditorTrust;
@@ -30,17 +31,17 @@ pub(crate) struct InspectArgs {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, AuditError> {
-    let mut reader = NeverAskedReader::default();
+    let mut reader = IncidentReader::default();
     let mut unread = Some(&mut reader);
     // One pass over the bundle, so that it may come from standard input.
     let mut bundle = AuditedBundle::new(&args.bundle)?;
     let report = bundle.verify_and_view(&mut |item| {
-        let reader = unread.take_if(|_| NeverAskedReader::is_wanted(item))?;
+        let reader = unread.take_if(|_| never_asked::is_wanted(item))?;
         Some(Box::new(reader))
     })?;
     // An item that was altered must not speak below a verdict that says so.
     let never_asked = match report.integrity {
-        Finding::Ok(_) => reader.sources(),
+        Finding::Ok(_) => never_asked::sources(&reader.records),
         Finding::NotChecked(_) | Finding::Failed(_) => BTreeMap::new(),
     };
     if args.json {

@@ -14,6 +14,7 @@ mod cat;
 mod derive;
 mod error;
 mod extract;
+mod incident_records;
 mod inspect;
 mod items;
 mod never_asked;

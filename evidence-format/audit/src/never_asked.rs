@@ -2,66 +2,15 @@
 //! a collector's bundle. Bundles of other programs have no such item.
 
 use std::collections::BTreeMap;
-use std::io;
 
 use evidence_format::config::ItemEntry;
-use evidence_format::item::{PieceVisitor, SegmentPiece};
 use evidence_format::safe::safe;
-use evidence_format::warc::{RecordVisitor, WarcFields, WarcParser};
 use serde::Deserialize;
+
+use crate::incident_records::IncidentRecords;
 
 /// The collector's item about the incident.
 const ITEM: &str = "incident";
-const JOURNAL_URI: &str = "urn:exhibit:journal";
-const PLAN_URI: &str = "urn:exhibit:plan";
-/// Bytes of the item that are read: the journals of real incidents have less than one megabyte.
-const BYTES_MAX: usize = 64 << 20;
-
-/// Collects the journal and the plan while a bundle is verified. What it has is as trustworthy as
-/// the verdict about the bundle.
-#[derive(Default)]
-pub(crate) struct NeverAskedReader {
-    parser: WarcParser,
-    records: IncidentRecords,
-    bytes: usize,
-}
-
-#[derive(Default)]
-struct IncidentRecords {
-    uri: String,
-    journal: Vec<u8>,
-    plan: Vec<u8>,
-}
-
-impl RecordVisitor for IncidentRecords {
-    fn header(&mut self, fields: &WarcFields) {
-        fields
-            .get("WARC-Target-URI")
-            .unwrap_or("")
-            .clone_into(&mut self.uri);
-    }
-
-    fn block(&mut self, bytes: &[u8]) {
-        match self.uri.as_str() {
-            JOURNAL_URI => self.journal.extend(bytes),
-            PLAN_URI => self.plan.extend(bytes),
-            _ => {}
-        }
-    }
-
-    fn end(&mut self) {}
-}
-
-impl PieceVisitor for &mut NeverAskedReader {
-    fn piece(&mut self, _: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
-        self.bytes += bytes.len();
-        if self.bytes <= BYTES_MAX {
-            // A fault of the item is the verifier's to report.
-            let _ = self.parser.push(bytes, &mut self.records);
-        }
-        Ok(())
-    }
-}
 
 /// The members that matter of an entry of the journal; others are other people's.
 #[derive(Deserialize)]
@@ -93,35 +42,33 @@ struct UnaskedSource {
     problems: Vec<String>,
 }
 
-impl NeverAskedReader {
-    /// True if the item is to be read.
-    pub(crate) fn is_wanted(item: &ItemEntry) -> bool {
-        item.name.as_str() == ITEM
-    }
+/// True if the item is to be read.
+pub(crate) fn is_wanted(item: &ItemEntry) -> bool {
+    item.name.as_str() == ITEM
+}
 
-    /// Each source or API that was not asked, with the last reason that is given.
-    pub(crate) fn sources(&self) -> BTreeMap<String, String> {
-        let mut reasons: BTreeMap<String, String> = BTreeMap::new();
-        for line in self.records.journal.split(|byte| *byte == b'\n') {
-            // Entries of other kinds have neither member, or one with another type.
-            if let Ok(JournalLine { event }) = serde_json::from_slice(line) {
-                for source in event.unavailable {
-                    let unknown = "the journal does not say why".to_owned();
-                    reasons.entry(safe(&source)).or_insert(unknown);
-                }
-                event
-                    .reasons
-                    .iter()
-                    .for_each(|one| one.add_to(&mut reasons));
+/// Each source or API that was not asked, with the last reason that is given.
+pub(crate) fn sources(records: &IncidentRecords) -> BTreeMap<String, String> {
+    let mut reasons: BTreeMap<String, String> = BTreeMap::new();
+    for line in records.journal.split(|byte| *byte == b'\n') {
+        // Entries of other kinds have neither member, or one with another type.
+        if let Ok(JournalLine { event }) = serde_json::from_slice(line) {
+            for source in event.unavailable {
+                let unknown = "the journal does not say why".to_owned();
+                reasons.entry(safe(&source)).or_insert(unknown);
             }
-        }
-        if let Ok(plan) = serde_json::from_slice::<PlanRecord>(&self.records.plan) {
-            plan.unavailable
+            event
+                .reasons
                 .iter()
                 .for_each(|one| one.add_to(&mut reasons));
         }
-        reasons
     }
+    if let Ok(plan) = serde_json::from_slice::<PlanRecord>(&records.plan) {
+        plan.unavailable
+            .iter()
+            .for_each(|one| one.add_to(&mut reasons));
+    }
+    reasons
 }
 
 impl UnaskedSource {
@@ -151,8 +98,8 @@ mod tests {
     #[test]
     fn last_reason_counts_and_hostile_text_is_escaped() {
         let entry = |event: &str| format!("{{\"seq\":1,\"event\":{event}}}\n");
-        let mut reader = NeverAskedReader::default();
-        reader.records.journal = [
+        let mut records = IncidentRecords::default();
+        records.journal = [
             entry(r#"{"type":"note","text":"x","unavailable":7}"#),
             entry(r#"{"type":"capture.planned","unavailable":["okta","entra"]}"#),
             entry(
@@ -162,14 +109,14 @@ mod tests {
         ]
         .concat()
         .into_bytes();
-        reader.records.plan =
+        records.plan =
             br#"{"unavailable":[{"source":"github","api":"audit-log","why":"refused"}]}"#.to_vec();
         let expected = [
             ("entra", "the journal does not say why"),
             ("github (audit-log)", "refused"),
             ("okta", "not configured: a\\u{1b}[2Jb"),
         ];
-        let sources = reader.sources();
+        let sources = sources(&records);
         let sources = sources.iter().map(|(name, why)| (&**name, &**why));
         assert_eq!(Vec::from_iter(sources), expected);
     }

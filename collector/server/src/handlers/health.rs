@@ -96,7 +96,7 @@ async fn answers<E: std::error::Error + Send + 'static>(
         warn!(store, "not ready: a store has still not answered");
         return false;
     };
-    // A task of its own: it holds the lock until the probe ends, however long nobody waits for it.
+    // A task of its own: it holds the lock until the probe ends, even after the request has given up.
     let probe = tokio::spawn(async move {
         let result = probe.await;
         drop(running);

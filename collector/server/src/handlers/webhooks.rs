@@ -160,7 +160,7 @@ async fn declare(state: &ServerState, trigger: IncidentTrigger) -> Result<Webhoo
     let (id, new) = state.pipeline().declare(request).await?;
     Span::current().record("incident", id.as_str());
     if !new {
-        // An equal delivery was faster.
+        // Another copy of this delivery has declared it meanwhile.
         let overview = state.ledger().overview(&id).await?;
         return report_again(state, &known, &overview, &trigger).await;
     }

@@ -101,7 +101,7 @@ impl Metrics {
             oldest_due: registered_with(
                 &mut registry,
                 ("oldest_due_pass_age", Some(Unit::Seconds)),
-                "How long the pass that is due for longest has waited for a worker; 0 if none waits",
+                "Age of the oldest due pass that no worker holds; 0 if none waits",
                 Gauge::default(),
             ),
             registry,

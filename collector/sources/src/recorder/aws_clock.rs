@@ -28,7 +28,7 @@ const SKEW_SECONDS_MIN: u64 = 4 * 60;
 pub(crate) struct ClockCorrection(Arc<AtomicI64>);
 
 impl ClockCorrection {
-    /// Looks whether a refusal came of a wrong clock, and corrects it. True if asking again is worth
+    /// Corrects the clock if it explains the refusal. True if asking again is worth
     /// it.
     fn correct(&self, code: Option<&str>, response: Option<&HttpResponse>) -> bool {
         let Some(code) = code else { return false };

@@ -1,7 +1,7 @@
 //! Copies on this machine of the bundles that were last stored in a bucket, so that they can be read
-//! while the bucket is away. That may be the incident.
+//! while the bucket is away. An outage of the bucket may be part of the incident.
 //!
-//! As trusted as the bucket: a bundle is signed, and who reads one verifies it. The copies are
+//! As trusted as the bucket: a bundle is signed, and every reader verifies it. The copies are
 //! hard links to files that the collector made anyway, below the store's folder.
 
 use std::fs;

@@ -370,7 +370,7 @@ impl Ledger {
             .await
     }
 
-    /// Since when the pass has been due that nobody works on for longest; `None` if there is none.
+    /// The due time of the pass that has waited longest for a worker; `None` if there is none.
     /// One that failed, or whose worker has died, waits again. A published bundle is safe, and does
     /// not count.
     ///

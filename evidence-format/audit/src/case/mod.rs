@@ -23,12 +23,13 @@ use crate::bundle::AuditedBundle;
 use crate::bundle_set::{BundleSet, line, worse};
 use crate::carried_key::keys_in;
 use crate::error::AuditError;
+use crate::incident_records::IncidentReader;
 use crate::output;
 use crate::report::report_json;
 use crate::trust::{AuditorTrust, TrustArgs};
 use crate::verdict::VerdictWord;
 use files::CaseFiles;
-use journal::{JournalReader, SealedEntries};
+use journal::SealedEntries;
 use timeline::ExportedTimeline;
 
 /// Faults of one kind that are printed; `--json` has all.
@@ -152,7 +153,7 @@ impl AuditedCase {
         let (mut bundles, mut journals) = (Vec::new(), Vec::new());
         let mut set = BundleSet::default();
         for name in files.bundles() {
-            let mut reader = JournalReader::default();
+            let mut reader = IncidentReader::default();
             let outcome = verify_bundle(&files.path(name), trust, &timeline, &mut reader);
             if let Err(AuditError::Interrupted) = outcome {
                 return Err(AuditError::Interrupted);
@@ -161,7 +162,7 @@ impl AuditedCase {
                 .as_ref()
                 .is_ok_and(VerificationReport::is_vouched_for)
             {
-                journals.push(reader.entries());
+                journals.push(journal::entries(&reader.records.journal));
             }
             set.add(&short_name(name), &outcome);
             bundles.push(CaseBundle {
@@ -310,15 +311,15 @@ fn verify_bundle(
     path: &Path,
     trust: &AuditorTrust,
     timeline: &RefCell<ExportedTimeline>,
-    journal: &mut JournalReader,
+    unread: &mut IncidentReader,
 ) -> Result<VerificationReport, AuditError> {
     let named = path
         .file_stem()
         .and_then(|hex| Digest::from_hex(hex.to_str()?).ok());
-    let mut journal = Some(journal);
+    let mut unread = Some(unread);
     AuditedBundle::at(path, trust.clone())?.verify_and_view(&mut |item| {
-        if JournalReader::is_wanted(item) {
-            return journal.take().map(|reader| Box::new(reader) as Box<_>);
+        if journal::is_wanted(item) {
+            return unread.take().map(|reader| Box::new(reader) as Box<_>);
         }
         let named = named?;
         let take = move |line: DerivedLine| {
