@@ -46,7 +46,7 @@ fn creates_lists_and_revokes_tokens() {
         "{listed}"
     );
     assert!(
-        !listed.contains(token.rsplit_once('_').expect("a secret").1),
+        !listed.contains(&token[token.len() - 43..]), // the secret, which may have a `_`
         "no secret is shown twice"
     );
     store.ok(&["token", "revoke", &token_id]);
