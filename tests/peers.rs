@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::api::{ApiServer, PATIENCE, token};
+use tests::api::{ApiServer, token};
 use tests::issuer::Issuer;
 use tests::peer::{PeerProcess, free_port, installed};
-use tests::{audit, program, quick, root, run, run_ok, scratch, skipped};
+use tests::{audit, program, quick, root, run, run_ok, scratch, skipped, wait_until};
 
 const HOOK_SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -315,14 +315,6 @@ fn logged_statuses(log: &Path) -> Vec<u64> {
     of_hook
         .filter_map(|line| line["fields"]["status"].as_u64())
         .collect()
-}
-
-fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_true() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub mod seaweed;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -54,6 +56,18 @@ pub fn program(name: &str) -> PathBuf {
         program.display()
     );
     program
+}
+
+/// Waits until something is true.
+///
+/// # Panics
+/// With `what` if it is not true within a minute.
+pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_true() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Runs a command and waits for its exit.
