@@ -48,14 +48,14 @@ pub(super) struct TimelineArgs {
     /// Only rows from this time on, such as 2026-11-23T13:00:00Z or -2h
     #[arg(
         long,
-        visible_alias = "since",
+        alias = "from",
         value_name = "TIME",
         value_parser = parse_time,
         allow_hyphen_values = true
     )]
-    from: Option<Timestamp>,
+    since: Option<Timestamp>,
     /// Also show what is older than the window of the incident's captures
-    #[arg(long, conflicts_with = "from")]
+    #[arg(long, conflicts_with = "since")]
     all: bool,
     /// Only rows before this time
     #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
@@ -140,7 +140,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
     let backend = global.backend().await?;
     let TimelineArgs {
         incident,
-        from,
+        since,
         until,
         kind,
         contains,
@@ -155,20 +155,22 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
         limit,
         all,
     } = arguments;
-    if let (Some(from), Some(until)) = (from, until)
-        && until <= from
+    if let (Some(since), Some(until)) = (since, until)
+        && until <= since
     {
-        bail!("nothing lies between --since {from} and --until {until}: the first must be earlier");
+        bail!(
+            "nothing lies between --since {since} and --until {until}: the first must be earlier"
+        );
     }
     let incident = incident_or_only_open(&*backend, incident.as_ref()).await?;
-    let is_whole = all || global.json || from.is_some() || until.is_some();
+    let is_whole = all || global.json || since.is_some() || until.is_some();
     let mut older = if is_whole {
         OlderRows::default()
     } else {
         OlderRows::before(backend.incident(&incident).await?.window_begins_at)
     };
     let filter = TimelineFilter {
-        from,
+        from: since,
         until,
         kinds: kind,
         contains,
