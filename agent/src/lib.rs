@@ -4,7 +4,8 @@
 //! [`capture::plan`] decides, [`capture::capture`] executes: the probes in [`probes`] request
 //! objects, [`read`] reads them without ever hanging, and [`recorder`] writes the records and the
 //! gaps. [`files`] seals files as they are. Around these: the signing [`key`], the [`stream`] of
-//! bundles that it signs, and the [`identity`] of program, machine and user.
+//! bundles that it signs, and the [`identity`] of program, machine and user. [`remote`] makes it a
+//! service that a collector commands.
 
 pub mod capture;
 pub mod files;
@@ -14,4 +15,5 @@ pub mod os;
 mod probes;
 mod read;
 mod recorder;
+pub mod remote;
 pub mod stream;

@@ -6,6 +6,7 @@ mod interrupt;
 mod key;
 mod print;
 mod reference;
+mod remote;
 mod seal;
 
 use std::io::{self, Write};
@@ -39,6 +40,9 @@ struct Cli {
 enum AgentCommand {
     Capture(capture::CaptureArguments),
     Seal(seal::SealArguments),
+    Enroll(remote::EnrollArguments),
+    Run(remote::RunArguments),
+    Spool(remote::SpoolArguments),
     Probes(reference::ProbesArguments),
     Key(key::KeyArguments),
     Completions(reference::CompletionsArguments),
@@ -71,6 +75,9 @@ pub(crate) fn run() -> Result<()> {
     match Cli::parse().command {
         AgentCommand::Capture(arguments) => capture::run(arguments),
         AgentCommand::Seal(arguments) => seal::run(arguments),
+        AgentCommand::Enroll(arguments) => remote::enroll(arguments),
+        AgentCommand::Run(arguments) => remote::run(arguments),
+        AgentCommand::Spool(arguments) => remote::spool(&arguments),
         AgentCommand::Probes(arguments) => reference::probes(&arguments),
         AgentCommand::Key(arguments) => key::run(&arguments),
         AgentCommand::Completions(arguments) => reference::completions(&arguments),

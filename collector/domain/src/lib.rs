@@ -2,8 +2,9 @@
 //! caller passes the time and the texts.
 //!
 //! [`trigger`] turns a webhook into a declaration, [`incident`] decides what happens to an
-//! incident, [`plan`] decides what is captured for it. [`wrapping`] lays out text for people.
+//! incident, [`plan`] decides what is captured for it, [`hosts`] on which hosts. [`wrapping`] lays out text for people.
 
+pub mod hosts;
 pub mod incident;
 pub mod plan;
 mod schema;

@@ -8,6 +8,7 @@
 //!
 //! The changes of one method are atomic, and durable when it returns; [`super::database`] says how.
 
+mod agents;
 mod bundles;
 mod error;
 mod facts;
@@ -25,6 +26,10 @@ mod tokens;
 mod totals;
 mod worker;
 
+pub use agents::{
+    AgentBan, AgentCertificate, AgentFinding, AgentLabels, AgentRow, AuthorityRow, DeliveredBundle,
+    EnrollmentOutcome, EnrollmentTokenRow, OrderRequest, RenewalOutcome,
+};
 pub use bundles::{BundleRow, PendingBundle, StreamPosition};
 pub use error::LedgerError;
 pub use facts::{
@@ -55,6 +60,7 @@ type TransactionError = super::database::TransactionError<LedgerError>;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("ledger", include_str!("../../migrations/0001_ledger.sql")),
     ("tokens", include_str!("../../migrations/0002_tokens.sql")),
+    ("agents", include_str!("../../migrations/0003_agents.sql")),
 ];
 
 /// The table that lists the applied migrations. Not sqlx's default, which another program in the
