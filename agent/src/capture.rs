@@ -15,7 +15,7 @@ use crate::probes;
 pub use crate::probes::Probe;
 use crate::read::{ItemLimits, MountTable, Reader, ReaderOptions};
 pub use crate::recorder::CaptureProgress;
-use crate::recorder::{CaptureControl, ProbeOptions, ProbeRecorder};
+use crate::recorder::{CaptureControl, MissingObject, ProbeOptions, ProbeRecorder, RecordOutput};
 
 /// Longest time without progress in one object: far above a slow disk's wait, far below a person's
 /// patience.
@@ -126,6 +126,39 @@ pub fn capture(
     )
 }
 
+/// Carries out `plan` without a bundle: opens what a capture would open, reads the first byte of
+/// each object, and calls `missing` with the probe and what its item would lack. Limits of bytes are not
+/// applied.
+pub(crate) fn rehearse(
+    plan: &SealedPlan,
+    options: &CaptureOptions,
+    cancelled: &AtomicBool,
+    progress: &mut dyn FnMut(CaptureProgress<'_>),
+    missing: &mut dyn FnMut(&'static Probe, MissingObject<'_>),
+) {
+    let mut reader = Reader::start(reader_options(options));
+    let begin = Instant::now();
+    for (index, step, probe) in known_steps(plan) {
+        let mut listener = |object: MissingObject<'_>| missing(probe, object);
+        let unlimited = SealedStep {
+            object_bytes_max: None,
+            item_bytes_max: None,
+            ..step.clone()
+        };
+        let work = StepContext {
+            probe,
+            step: &unlimited,
+            options,
+            begin,
+            cancelled,
+            number: (index + 1, plan.steps.len()),
+        };
+        let rehearsal = RecordOutput::Rehearsal(&mut listener);
+        work.run(rehearsal, &mut reader, progress)
+            .expect("nothing is written");
+    }
+}
+
 fn reader_options(options: &CaptureOptions) -> ReaderOptions {
     ReaderOptions {
         root: options.root.clone(),
@@ -145,38 +178,78 @@ fn run(
     progress: &mut dyn FnMut(CaptureProgress<'_>),
 ) -> Result<(), BundleError> {
     let begin = Instant::now();
-    let probe_options = ProbeOptions {
-        environment_values: options.environment_values,
-        entries_max: reader_options.entries_max,
-    };
     // One reader for all probes: what hung for one is not tried again by the next.
     let mut reader = Reader::start(reader_options);
-    for (index, step) in plan.steps.iter().enumerate() {
-        let Some(probe) = probes::ALL.iter().find(|probe| probe.item() == step.item) else {
-            continue; // a plan of another version: its step stays without an item, which shows
-        };
-        let control = CaptureControl {
-            progress,
+    for (index, step, probe) in known_steps(plan) {
+        let work = StepContext {
+            probe,
+            step,
+            options,
+            begin,
             cancelled,
-            // A deadline beyond what the clock can hold is none.
-            deadline: begin.checked_add(options.deadline),
-            step: index + 1,
-            steps: plan.steps.len(),
-            item: step.item.as_str(),
-            last_report: begin,
+            number: (index + 1, plan.steps.len()),
         };
-        reader.begin_item(ItemLimits {
-            object_bytes_max: step.object_bytes_max.unwrap_or(u64::MAX),
-            item_bytes_left: step.item_bytes_max.unwrap_or(u64::MAX),
-        });
         let item = draft.item(&step.item)?;
-        let recorder = ProbeRecorder::start(item, &mut reader, control, probe_options, probe.what)?;
-        run_probe(probe, recorder)?;
+        work.run(RecordOutput::Draft(Box::new(item)), &mut reader, progress)?;
     }
     // last, since it is the least volatile
     let system = examined::examined(&mut reader);
     draft.set_examined(system);
     Ok(())
+}
+
+/// The steps of a plan with their numbers and probes. A plan of another version may have others: such
+/// a step stays without an item, which shows.
+fn known_steps(
+    plan: &SealedPlan,
+) -> impl Iterator<Item = (usize, &SealedStep, &'static Probe)> + '_ {
+    let steps = plan.steps.iter().enumerate();
+    steps.filter_map(|(index, step)| {
+        let probe = probes::ALL.iter().find(|probe| probe.item() == step.item)?;
+        Some((index, step, probe))
+    })
+}
+
+/// One step, and what it has in common with the others.
+struct StepContext<'c> {
+    probe: &'static Probe,
+    step: &'c SealedStep,
+    options: &'c CaptureOptions,
+    begin: Instant,
+    cancelled: &'c AtomicBool,
+    /// Of how many.
+    number: (usize, usize),
+}
+
+impl StepContext<'_> {
+    fn run<'a>(
+        &'a self,
+        output: RecordOutput<'a>,
+        reader: &'a mut Reader,
+        progress: &'a mut dyn FnMut(CaptureProgress<'_>),
+    ) -> Result<(), BundleError> {
+        let step = self.step;
+        let control = CaptureControl {
+            progress,
+            cancelled: self.cancelled,
+            // A deadline beyond what the clock can hold is none.
+            deadline: self.begin.checked_add(self.options.deadline),
+            step: self.number.0,
+            steps: self.number.1,
+            item: step.item.as_str(),
+            last_report: self.begin,
+        };
+        reader.begin_item(ItemLimits {
+            object_bytes_max: step.object_bytes_max.unwrap_or(u64::MAX),
+            item_bytes_left: step.item_bytes_max.unwrap_or(u64::MAX),
+        });
+        let options = ProbeOptions {
+            environment_values: self.options.environment_values,
+            entries_max: reader.entries_max(),
+        };
+        let recorder = ProbeRecorder::start(output, reader, control, options, self.probe.what)?;
+        run_probe(self.probe, recorder)
+    }
 }
 
 /// Runs one probe. If it panics, that is a gap in its item, and the other probes still run.

@@ -56,6 +56,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["recorder"],
             &["probes"],
             &["capture", "files"],
+            &["doctor"],
             &["cli"],
         ],
     ),

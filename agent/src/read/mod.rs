@@ -198,6 +198,11 @@ impl Reader {
         &self.options.root
     }
 
+    /// Entries kept of one folder.
+    pub(crate) fn entries_max(&self) -> u64 {
+        self.options.entries_max
+    }
+
     /// True if `path` is where something hung.
     pub(crate) fn is_hung(&self, path: &[u8]) -> bool {
         self.hung.contains(path)

@@ -23,6 +23,8 @@ pub(crate) struct ReadRequest {
     pub(crate) bytes_max: u64,
     /// False if a probe needs the bytes only to know what to read next.
     pub(crate) record: bool,
+    /// Read only the first byte of it: a rehearsal asks whether that works, and no more.
+    pub(crate) sample: bool,
 }
 
 /// How to read an object.
@@ -94,6 +96,7 @@ impl ReadRequest {
             content_type: "text/plain",
             bytes_max: u64::MAX,
             record: true,
+            sample: false,
         }
     }
 

@@ -10,6 +10,7 @@
 
 mod control;
 mod fields;
+mod output;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evidence_format::bundle::{BundleError, DraftItem};
+use evidence_format::bundle::BundleError;
 use evidence_format::config::{ItemSource, Redaction};
 use evidence_format::coverage::{Coverage, EndReason, GapReason};
 use evidence_format::time::Timestamp;
@@ -33,6 +34,7 @@ pub(crate) use control::CaptureControl;
 pub use control::CaptureProgress;
 use fields::RecordFields;
 pub(crate) use fields::{errno_text, truncation};
+pub(crate) use output::{MissingObject, RecordOutput};
 pub(crate) use tree::{FolderEntry, FolderListing, FoundFile, Subtree, TreeShares, join, name_of};
 
 /// How often the deadline is checked while the reader delivers nothing.
@@ -54,7 +56,7 @@ fn booted_at() -> Option<Timestamp> {
 
 /// Records what one probe requests; see the module.
 pub(crate) struct ProbeRecorder<'a> {
-    item: DraftItem<'a>,
+    output: RecordOutput<'a>,
     reader: &'a mut Reader,
     control: CaptureControl<'a>,
     coverage: Coverage,
@@ -101,7 +103,7 @@ struct ObjectInProgress {
 impl<'a> ProbeRecorder<'a> {
     /// Starts the item with a record that describes it.
     pub(crate) fn start(
-        mut item: DraftItem<'a>,
+        mut output: RecordOutput<'a>,
         reader: &'a mut Reader,
         control: CaptureControl<'a>,
         options: ProbeOptions,
@@ -122,9 +124,9 @@ impl<'a> ProbeRecorder<'a> {
             truncated: None,
             fields: &[],
         };
-        item.record(&header, block.as_bytes())?;
+        output.record(&header, block.as_bytes())?;
         let mut recorder = Self {
-            item,
+            output,
             reader,
             control,
             coverage: Coverage::new(),
@@ -162,6 +164,11 @@ impl<'a> ProbeRecorder<'a> {
         if self.is_stopped() {
             return self.skip(&request.path);
         }
+        // what a probe chooses by is read whole
+        let request = ReadRequest {
+            sample: self.output.is_rehearsal() && self.fetched.is_none(),
+            ..request
+        };
         self.reader.request(request);
         if self.reader.pending() >= REQUESTS_AHEAD_MAX {
             // Half, so that the reading thread still has work while we write.
@@ -216,7 +223,13 @@ impl<'a> ProbeRecorder<'a> {
         count: u64,
     ) -> Result<(), BundleError> {
         let examples = self.examples(reason);
-        self.count_gap(reason, path, count, 0, 0);
+        let missing = MissingObject {
+            reason,
+            path,
+            errno: None,
+            count,
+        };
+        self.count_gap(missing, 0, 0);
         // A host of 100,000 unreadable files must not become as many empty records.
         if self.examples(reason) == examples {
             return Ok(());
@@ -229,7 +242,7 @@ impl<'a> ProbeRecorder<'a> {
             truncated: None,
             fields: &[("Exhibit-Gap", reason.as_str())],
         };
-        self.item.record(&header, b"")
+        self.output.record(&header, b"")
     }
 
     /// How many examples the gap of this reason has.
@@ -250,7 +263,7 @@ impl<'a> ProbeRecorder<'a> {
                 count,
             })
             .collect();
-        self.item.finish(source, self.coverage, redactions)
+        self.output.finish(source, self.coverage, redactions)
     }
 
     /// Ends the requests of a probe that panicked.
@@ -288,8 +301,8 @@ impl<'a> ProbeRecorder<'a> {
     fn report_progress(&mut self, always: bool) {
         self.control.report_progress(
             always,
-            self.item.records(),
-            self.item.bytes(),
+            self.output.records(),
+            self.output.bytes(),
             self.coverage.missing(),
         );
     }
@@ -365,8 +378,8 @@ impl<'a> ProbeRecorder<'a> {
             cut.then_some(TruncationReason::Length),
             &pairs,
         );
-        let (records, gaps) = (self.item.records(), self.coverage.missing());
-        let base = (records, self.item.bytes(), gaps);
+        let (records, gaps) = (self.output.records(), self.coverage.missing());
+        let base = (records, self.output.bytes(), gaps);
         let mut content = LongFileReader {
             reader: self.reader,
             control: &mut self.control,
@@ -375,7 +388,7 @@ impl<'a> ProbeRecorder<'a> {
             rest: 0..0,
             end: None,
         };
-        self.item
+        self.output
             .record_stream(&header, stream_bytes, &mut content)?;
         let (got, end) = (content.got, content.end);
         self.open = ObjectInProgress {
@@ -436,7 +449,17 @@ impl<'a> ProbeRecorder<'a> {
                 } else {
                     1
                 };
-                self.count_gap(reason, &request.path, count, kept, lost);
+                let missing = MissingObject {
+                    reason,
+                    path: &request.path,
+                    errno: if let ReadOutcome::Failed(errno) = end {
+                        Some(errno)
+                    } else {
+                        None
+                    },
+                    count,
+                };
+                self.count_gap(missing, kept, lost);
             }
         }
         if gap == Some(GapReason::OverBudget) {
@@ -473,13 +496,20 @@ impl<'a> ProbeRecorder<'a> {
             header.kind = RecordType::Metadata;
             header.content_type = "application/warc-fields";
         }
-        self.item.record(&header, &self.open.bytes)?;
+        self.output.record(&header, &self.open.bytes)?;
         self.open.written += self.open.bytes.len() as u64;
         self.open.bytes.clear();
         Ok(())
     }
 
-    fn count_gap(&mut self, reason: GapReason, path: &[u8], count: u64, kept: u64, lost: u64) {
+    fn count_gap(&mut self, missing: MissingObject<'_>, kept: u64, lost: u64) {
+        let MissingObject {
+            reason,
+            path,
+            count,
+            ..
+        } = missing;
+        self.output.missing(missing);
         let text = String::from_utf8_lossy(path);
         let is_absent = matches!(reason, GapReason::ProcessEnded | GapReason::Vanished);
         match task_of(path).filter(|_| is_absent) {
