@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use evidence_format::bundle::{BundleError, DraftBundle};
 use evidence_format::config::ItemSource;
 use evidence_format::plan::{SealedPlan, SealedStep};
+use evidence_format::time::Timestamp;
 
+use crate::config::LogSource;
 use crate::probes;
 pub use crate::probes::Probe;
 use crate::read::{ItemLimits, MountTable, Reader, ReaderOptions};
@@ -40,6 +42,11 @@ pub struct CaptureOptions {
     pub object_bytes_max: u64,
     /// Bytes kept of all objects of one probe.
     pub item_bytes_max: u64,
+    /// Logs of applications, as `agent.toml` names them.
+    pub logs: Vec<LogSource>,
+    /// When what is of interest began. Older logs of applications are left out; `None` takes all of
+    /// them, the newest first.
+    pub window_start: Option<Timestamp>,
 }
 
 impl Default for CaptureOptions {
@@ -52,16 +59,24 @@ impl Default for CaptureOptions {
             environment_values: false,
             object_bytes_max: 64 << 20,
             item_bytes_max: 512 << 20,
+            logs: Vec::new(),
+            window_start: None,
         }
     }
 }
 
-/// [`CaptureOptions::only`] names a probe that does not exist.
+/// The options describe no capture.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("unknown probe {name:?}, expected one of: {}", known.join(", "))]
-pub struct UnknownProbe {
-    pub name: String,
-    pub known: Vec<&'static str>,
+pub enum PlanError {
+    /// [`CaptureOptions::only`] names a probe that does not exist.
+    #[error("unknown probe {name:?}, expected one of: {}", known.join(", "))]
+    UnknownProbe {
+        name: String,
+        known: Vec<&'static str>,
+    },
+    /// [`CaptureOptions::only`] names the probe of [`CaptureOptions::logs`], which has none.
+    #[error("probe \"{probe}\" has nothing to capture: agent.toml has no [[logs]]")]
+    NoLogSources { probe: &'static str },
 }
 
 /// All probes, most volatile first.
@@ -72,24 +87,34 @@ pub fn probes() -> impl Iterator<Item = &'static Probe> {
 /// Plans the chosen probes, most volatile first (RFC 3227 §2.1), in whatever order they are given.
 ///
 /// # Errors
-/// [`UnknownProbe`].
-pub fn plan(options: &CaptureOptions) -> Result<SealedPlan, UnknownProbe> {
+/// See [`PlanError`].
+pub fn plan(options: &CaptureOptions) -> Result<SealedPlan, PlanError> {
     let unknown = options
         .only
         .iter()
         .find(|name| !probes::ALL.iter().any(|probe| probe.name == **name));
     if let Some(name) = unknown {
-        return Err(UnknownProbe {
+        return Err(PlanError::UnknownProbe {
             name: name.clone(),
             known: probes::ALL.iter().map(|probe| probe.name).collect(),
         });
     }
-    let chosen = probes::ALL.iter().filter(|probe| {
-        options.only.is_empty() || options.only.iter().any(|name| name == probe.name)
-    });
-    let steps = chosen.map(|probe| SealedStep {
+    let is_named = |probe: &Probe| options.only.iter().any(|name| name == probe.name);
+    let mut chosen: Vec<_> = probes::ALL
+        .iter()
+        .filter(|probe| options.only.is_empty() || is_named(probe))
+        .collect();
+    let is_unconfigured = |probe: &&Probe| probe.needs_configuration() && options.logs.is_empty();
+    if let Some(probe) = chosen
+        .iter()
+        .find(|probe| is_unconfigured(probe) && is_named(probe))
+    {
+        return Err(PlanError::NoLogSources { probe: probe.name });
+    }
+    chosen.retain(|probe| !is_unconfigured(probe));
+    let steps = chosen.into_iter().map(|probe| SealedStep {
         item: probe.item(),
-        what: probe.what.to_owned(),
+        what: describe_step(probe, options),
         object_bytes_max: Some(options.object_bytes_max),
         item_bytes_max: Some(options.item_bytes_max),
     });
@@ -97,6 +122,21 @@ pub fn plan(options: &CaptureOptions) -> Result<SealedPlan, UnknownProbe> {
         deadline_seconds: Some(options.deadline.as_secs()),
         steps: steps.collect(),
     })
+}
+
+/// What a step captures; of logs of applications also whose, and since when.
+fn describe_step(probe: &Probe, options: &CaptureOptions) -> String {
+    if !probe.needs_configuration() {
+        return probe.what.to_owned();
+    }
+    let names: Vec<_> = options.logs.iter().map(|source| &*source.name).collect();
+    let since = match options.window_start {
+        Some(start) => format!("what has changed since {start}"),
+        None => {
+            "all rotations, the newest first, since the start of the window is unknown".to_owned()
+        }
+    };
+    format!("{} ({}): {since}", probe.what, names.join(", "))
 }
 
 /// Carries out `plan`, within the limits of its steps; those of `options` are for [`plan`]. Each
@@ -244,6 +284,8 @@ impl StepContext<'_> {
             item_bytes_left: step.item_bytes_max.unwrap_or(u64::MAX),
         });
         let options = ProbeOptions {
+            logs: &self.options.logs,
+            window_start: self.options.window_start,
             environment_values: self.options.environment_values,
             entries_max: reader.entries_max(),
         };

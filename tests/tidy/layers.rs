@@ -51,7 +51,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "agent",
         &[
-            &["os", "identity"],
+            &["os", "identity", "config"],
             &["read", "key", "stream"],
             &["recorder"],
             &["probes"],

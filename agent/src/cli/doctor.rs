@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agent::capture::{self, CaptureOptions};
+use agent::config::AgentConfig;
 use agent::doctor::{self, Cause, DoctorReport, Obstacle, Remedy};
 use agent::os::lower_priority;
 use anyhow::Result;
@@ -50,6 +51,9 @@ pub(super) struct DoctorArguments {
     /// Where the machine's root file system is mounted
     #[arg(long, value_name = "PATH", default_value = "/")]
     root: PathBuf,
+    /// File that names the logs of applications [default: /etc/exhibit/agent.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Stop after this long: 30s, 5m
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
     deadline: Duration,
@@ -77,6 +81,7 @@ pub(super) fn run(arguments: &DoctorArguments) -> Result<ExitCode> {
         root: arguments.root.clone(),
         only: arguments.only.clone(),
         deadline: arguments.deadline,
+        logs: AgentConfig::load(arguments.config.as_deref())?.logs,
         ..CaptureOptions::default()
     };
     let report = {

@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 use evidence_format::coverage::GapReason;
 use serde::Serialize;
 
-use crate::capture::{self, CaptureOptions, CaptureProgress, Probe, UnknownProbe};
+use crate::capture::{self, CaptureOptions, CaptureProgress, PlanError, Probe};
 use crate::identity;
 pub use cause::{Cause, Remedy};
 pub use privileges::{Capability, HostSettings, Privileges};
@@ -86,12 +86,12 @@ impl DoctorReport {
 /// or vanishes meanwhile.
 ///
 /// # Errors
-/// [`UnknownProbe`].
+/// See [`PlanError`].
 pub fn examine(
     options: &CaptureOptions,
     cancelled: &AtomicBool,
     progress: &mut dyn FnMut(CaptureProgress<'_>),
-) -> Result<DoctorReport, UnknownProbe> {
+) -> Result<DoctorReport, PlanError> {
     let plan = capture::plan(options)?;
     let privileges = Privileges::of_this_process();
     let settings = HostSettings::read(&options.root);

@@ -131,6 +131,9 @@ impl FileReader {
             ReadMethod::Namespaces(kind) => self.read_namespaces(path, kind, sink)?,
             ReadMethod::Threads => self.read_threads(path, sink)?,
             ReadMethod::Ring => self.read_ring_buffer(path, sink)?,
+            ReadMethod::JournalCount | ReadMethod::JournalEntries => {
+                self.read_journal(request, sink)?;
+            }
             ReadMethod::AsIs => self.read_as_is(path, sink)?,
         }
         Ok(0)
@@ -641,7 +644,7 @@ impl FileReader {
 
     /// Opens a regular file. Checks its type before, since opening anything else may have effects,
     /// and after, in case it was replaced in between.
-    fn open_file(
+    pub(super) fn open_file(
         &mut self,
         path: &[u8],
         sink: &mut ObjectSink<'_>,

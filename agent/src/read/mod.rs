@@ -13,6 +13,7 @@ mod as_is;
 mod facts;
 mod files;
 mod hung;
+mod journal;
 mod redact;
 mod request;
 mod root;
@@ -34,6 +35,7 @@ use std::time::{Duration, Instant};
 pub(crate) use facts::FileFacts;
 use hung::HungPlaces;
 pub(crate) use hung::MountTable;
+pub(crate) use journal::JournalQuery;
 pub(crate) use redact::RedactionRule;
 pub(crate) use request::{KeptPart, Presence, ReadMethod, ReadRequest};
 pub(crate) use request::{

@@ -3,7 +3,7 @@
 //!
 //! A probe only requests objects, in its order; each ends as a record, a gap, or both. Nothing is
 //! logged instead. Our own header fields of a record: `Exhibit-Kind` (`link`, `links`, `directory`,
-//! `executable`, `namespaces`, `threads`), `Exhibit-Errno`, `Exhibit-Gap` (the reason under which the coverage
+//! `executable`, `namespaces`, `threads`, `journal-entries`, `log-source`), `Exhibit-Log`, `Exhibit-Errno`, `Exhibit-Gap` (the reason under which the coverage
 //! counts it), `Exhibit-Offset` and `Exhibit-Continued` where an object of unknown length takes
 //! several records, `Exhibit-Sparse` where a file has holes, which no record covers, and the facts
 //! of ordinary files.
@@ -26,6 +26,7 @@ use evidence_format::time::Timestamp;
 use evidence_format::warc::{RecordType, TruncationReason, WarcHeader, file_uri};
 use rustix::io::Errno;
 
+use crate::config::LogSource;
 use crate::read::{
     ObjectStart, Presence, ReadEvent, ReadMethod, ReadOutcome, ReadRequest, Reader, ReaderPoll,
     task_of,
@@ -35,7 +36,9 @@ pub use control::CaptureProgress;
 use fields::RecordFields;
 pub(crate) use fields::{errno_text, truncation};
 pub(crate) use output::{MissingObject, RecordOutput};
-pub(crate) use tree::{FolderEntry, FolderListing, FoundFile, Subtree, TreeShares, join, name_of};
+pub(crate) use tree::{
+    FolderEntry, FolderListing, FoundFile, Subtree, TreeShares, as_one_share, join, name_of,
+};
 
 /// How often the deadline is checked while the reader delivers nothing.
 const TICK: Duration = Duration::from_millis(50);
@@ -68,12 +71,16 @@ pub(crate) struct ProbeRecorder<'a> {
     ended_process: Vec<u8>,
     /// Why nothing more is recorded.
     stopped: Option<GapReason>,
-    options: ProbeOptions,
+    options: ProbeOptions<'a>,
 }
 
 /// The options that probes read.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ProbeOptions {
+pub(crate) struct ProbeOptions<'o> {
+    /// Logs of applications.
+    pub(crate) logs: &'o [LogSource],
+    /// When what is of interest began; `None` if that is unknown.
+    pub(crate) window_start: Option<Timestamp>,
     /// Keep the values of processes' environment variables.
     pub(crate) environment_values: bool,
     /// Entries of one folder that are kept, and folders and files of one tree.
@@ -106,7 +113,7 @@ impl<'a> ProbeRecorder<'a> {
         mut output: RecordOutput<'a>,
         reader: &'a mut Reader,
         control: CaptureControl<'a>,
-        options: ProbeOptions,
+        options: ProbeOptions<'a>,
         what: &str,
     ) -> Result<Self, BundleError> {
         // Processes tell their start relative to it; readers of one item need no other.
@@ -142,7 +149,7 @@ impl<'a> ProbeRecorder<'a> {
         Ok(recorder)
     }
 
-    pub(crate) fn options(&self) -> ProbeOptions {
+    pub(crate) fn options(&self) -> ProbeOptions<'a> {
         self.options
     }
 
@@ -215,6 +222,25 @@ impl<'a> ProbeRecorder<'a> {
         self.record_gap_of_many(reason, path, 1)
     }
 
+    /// Records what the program states about what it takes, as JSON. `uri` names what it is about.
+    pub(crate) fn record_statement(
+        &mut self,
+        uri: &str,
+        kind: &str,
+        json: &str,
+    ) -> Result<(), BundleError> {
+        self.receive(0)?; // in the order of the requests
+        let header = WarcHeader {
+            kind: RecordType::Metadata,
+            target_uri: Some(uri),
+            date: platform::clock::now(),
+            content_type: "application/json",
+            truncated: None,
+            fields: &[("Exhibit-Kind", kind)],
+        };
+        self.output.record(&header, json.as_bytes())
+    }
+
     /// The same for `count` objects that are below `path`.
     pub(crate) fn record_gap_of_many(
         &mut self,
@@ -236,7 +262,7 @@ impl<'a> ProbeRecorder<'a> {
         }
         let header = WarcHeader {
             kind: RecordType::Metadata,
-            target_uri: Some(&file_uri(path)),
+            target_uri: Some(&uri_of(path)),
             date: platform::clock::now(),
             content_type: "application/warc-fields",
             truncated: None,
@@ -535,6 +561,14 @@ impl ObjectInProgress {
     }
 }
 
+/// The URI of a path, or of what is none, such as `systemd-unit:x.service`.
+fn uri_of(path: &[u8]) -> String {
+    match std::str::from_utf8(path) {
+        Ok(uri) if !uri.starts_with('/') => uri.to_owned(),
+        Ok(_) | Err(_) => file_uri(path),
+    }
+}
+
 fn is_file(request: &ReadRequest) -> bool {
     matches!(request.method, ReadMethod::File(_) | ReadMethod::Linked(_))
 }
@@ -548,7 +582,10 @@ fn header<'h>(
 ) -> WarcHeader<'h> {
     let derived = matches!(
         request.method,
-        ReadMethod::Executable | ReadMethod::Namespaces(_) | ReadMethod::Threads
+        ReadMethod::Executable
+            | ReadMethod::Namespaces(_)
+            | ReadMethod::Threads
+            | ReadMethod::JournalEntries
     );
     let kind = if derived {
         RecordType::Metadata

@@ -23,7 +23,11 @@ pub(crate) struct HostSource;
 const NAME: &str = "host";
 
 /// One offer for each probe, in the agent's order.
-static OFFERS: LazyLock<Vec<Offer>> = LazyLock::new(|| capture::probes().map(offer).collect());
+static OFFERS: LazyLock<Vec<Offer>> = LazyLock::new(|| {
+    // only `exhibit-agent` has a file in which applications' logs are named
+    let probes = capture::probes().filter(|probe| !probe.needs_configuration());
+    probes.map(offer).collect()
+});
 
 fn offer(probe: &'static Probe) -> Offer {
     Offer {
