@@ -191,6 +191,7 @@ impl Backend for LocalBackend {
             by: self.by.clone(),
             capture,
             idempotency_key,
+            other_keys: Vec::new(),
         };
         match self.app.pipeline.declare(request).await {
             Ok((id, new)) => Ok(DeclareResponse { id, new }),

@@ -13,6 +13,7 @@ mod error;
 mod facts;
 mod incidents;
 mod journal;
+mod keys;
 mod leases;
 mod numbers;
 mod pages;
@@ -35,6 +36,7 @@ pub use facts::{
 pub use journal::{
     DeclaredIncident, Journal, NewIncident, NewIncidentId, NewJournalEntry, OverviewQuery,
 };
+pub use keys::KeyChange;
 pub use leases::{Backlog, LeaseRequest};
 pub use pages::{EndedStep, PageRow, StagedPages};
 pub use passes::{NewPass, PassKey, PassKind, PassQueue, PassRow, PassStage, PassState};
