@@ -30,8 +30,9 @@ pub use bundles::{BundleRow, PendingBundle, StreamPosition};
 pub use error::LedgerError;
 pub use facts::{
     BundleComparison, CompleteItem, DerivedFacts, DerivedItem, EdgeFact, EventCursor, EventFact,
-    EventFilter, EventId, EventPage, EventRow, ObjectChange, ObjectComparison, ObjectFact,
-    ObjectRow, ParseEventCursorError, RECORDS_LISTED_MAX, RecordPointer, TermRole,
+    EventFilter, EventId, EventPage, EventRow, EventScan, ItemRow, ObjectChange, ObjectComparison,
+    ObjectFact, ObjectRow, ParseEventCursorError, RECORDS_LISTED_MAX, RecordPointer, ScannedEvent,
+    TermRole,
 };
 pub use journal::{
     DeclaredIncident, Journal, NewIncident, NewIncidentId, NewJournalEntry, OverviewQuery,
@@ -57,6 +58,7 @@ type TransactionError = super::database::TransactionError<LedgerError>;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("ledger", include_str!("../../migrations/0001_ledger.sql")),
     ("tokens", include_str!("../../migrations/0002_tokens.sql")),
+    ("answers", include_str!("../../migrations/0003_answers.sql")),
 ];
 
 /// The table that lists the applied migrations. Not sqlx's default, which another program in the
