@@ -51,12 +51,13 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "agent",
         &[
-            &["os", "identity"],
+            &["os", "identity", "config"],
             &["read", "key", "stream"],
             &["recorder"],
             &["probes"],
             &["capture", "files"],
             &["remote"],
+            &["doctor"],
             &["cli"],
         ],
     ),

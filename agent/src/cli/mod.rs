@@ -2,6 +2,7 @@
 
 mod bundle;
 mod capture;
+mod doctor;
 mod interrupt;
 mod key;
 mod print;
@@ -11,6 +12,7 @@ mod seal;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use agent::{files, stream};
 use anyhow::Result;
@@ -43,6 +45,7 @@ enum AgentCommand {
     Enroll(remote::EnrollArguments),
     Run(remote::RunArguments),
     Spool(remote::SpoolArguments),
+    Doctor(doctor::DoctorArguments),
     Probes(reference::ProbesArguments),
     Key(key::KeyArguments),
     Completions(reference::CompletionsArguments),
@@ -71,8 +74,9 @@ struct OutputArguments {
     quiet: bool,
 }
 
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run() -> Result<ExitCode> {
     match Cli::parse().command {
+        AgentCommand::Doctor(arguments) => return doctor::run(&arguments),
         AgentCommand::Capture(arguments) => capture::run(arguments),
         AgentCommand::Seal(arguments) => seal::run(arguments),
         AgentCommand::Enroll(arguments) => remote::enroll(arguments),
@@ -82,7 +86,8 @@ pub(crate) fn run() -> Result<()> {
         AgentCommand::Key(arguments) => key::run(&arguments),
         AgentCommand::Completions(arguments) => reference::completions(&arguments),
         AgentCommand::Man(arguments) => reference::man(&arguments),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// True if `error` is the effect of Ctrl-C or SIGTERM.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agent::capture::CaptureOptions;
+use agent::config::AgentConfig;
 use agent::os::lower_priority;
 use agent::remote::{self, AgentState, EnrollOptions, RunOptions, Spool, default_folder};
 use anyhow::{Context, Result};
@@ -87,6 +88,9 @@ pub(super) struct RunArguments {
     /// Capture the values of environment variables too, which are often passwords
     #[arg(long)]
     environment_values: bool,
+    /// File that names the logs of applications [default: /etc/exhibit/agent.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// MiB of undelivered bundles, above which no order is taken
     #[arg(long, value_name = "MIB", default_value_t = SPOOL_MIB)]
     spool_mib: u64,
@@ -120,6 +124,7 @@ pub(super) fn run(arguments: RunArguments) -> Result<()> {
     let options = RunOptions {
         state: arguments.state.folder()?,
         capture: CaptureOptions {
+            logs: AgentConfig::load(arguments.config.as_deref())?.logs,
             root: arguments.root,
             deadline: arguments.deadline,
             environment_values: arguments.environment_values,

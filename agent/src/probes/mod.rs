@@ -9,6 +9,7 @@
 //! (UTS and IPC namespaces). All others name a process.
 
 mod accounts;
+mod applications;
 mod containers;
 mod kernel;
 mod logs;
@@ -64,6 +65,7 @@ pub(crate) static ALL: &[Probe] = &[
     accounts::USERS,
     accounts::PRIVILEGES,
     accounts::AUTHORIZED_KEYS,
+    applications::PROBE,
     scheduled::PROBE,
     startup::PROBE,
     logs::HISTORIES,
@@ -84,6 +86,12 @@ const OWN_FILE_BYTES_MAX: u64 = 1 << 20;
 const NAMESPACES_MAX: usize = 4096;
 
 impl Probe {
+    /// True if it captures only what the owner of a host has named in `agent.toml`.
+    #[must_use]
+    pub fn needs_configuration(&self) -> bool {
+        self.name == applications::PROBE.name
+    }
+
     #[must_use]
     pub fn item(&self) -> ItemName {
         format!("host-{}", self.name)
@@ -315,7 +323,7 @@ fn tree(top: &[u8], depth_max: usize) -> Subtree<'_> {
         depth_max,
         record: true,
         shares: TreeShares::PerChild,
-        enters: |_| true,
+        enters: &|_| true,
     }
 }
 

@@ -10,6 +10,7 @@
 //! tokens, but can neither change a bundle nor sign one.
 
 pub mod agents;
+pub mod answers;
 mod auth;
 mod caller;
 pub mod config;

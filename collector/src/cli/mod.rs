@@ -1,6 +1,7 @@
 //! The command line: a file for each subcommand.
 
 mod agents;
+mod answers;
 mod attach;
 mod backend;
 mod brief;
@@ -13,6 +14,7 @@ mod close;
 mod completion;
 mod config;
 mod declare;
+mod event_filter;
 mod export;
 mod interrupt;
 mod login;
@@ -136,6 +138,8 @@ enum CliCommand {
     Brief(brief::BriefArgs),
     Timeline(Box<timeline::TimelineArgs>),
     Record(record::RecordArgs),
+    Identities(Box<answers::IdentitiesArgs>),
+    Coverage(answers::CoverageArgs),
     Watch(watch::WatchArgs),
     Stop(stop::StopArgs),
     Bundles(bundles::BundlesArgs),
@@ -273,6 +277,8 @@ async fn dispatch(
         CliCommand::Brief(arguments) => brief::run(global, &arguments).await,
         CliCommand::Timeline(arguments) => timeline::run(global, *arguments).await,
         CliCommand::Record(arguments) => record::run(global, &arguments).await,
+        CliCommand::Identities(arguments) => answers::identities(global, *arguments).await,
+        CliCommand::Coverage(arguments) => answers::coverage(global, &arguments).await,
         CliCommand::Stop(arguments) => stop::run(global, &arguments).await,
         CliCommand::Bundles(arguments) => bundles::run(global, &arguments).await,
         CliCommand::Fetch(arguments) => bundles::fetch(global, &arguments).await,

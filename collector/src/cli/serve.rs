@@ -82,15 +82,19 @@ pub(super) async fn run(
     let listener = Listener::bind(&config, arguments.insecure_listen).await?;
     let url = listener.url();
     info!(%url, version = env!("CARGO_PKG_VERSION"), "listening");
+    let agents = AgentsListener::open(&app, &drain).await?;
+    let agents_url = agents.as_ref().map(|agents| agents.listener.url());
     // Printed even as JSON: with port 0 only this line tells the port.
     if global.json {
-        print_json(&serde_json::json!({"listening": url}))?;
+        print_json(&serde_json::json!({"listening": url, "listeningForAgents": agents_url}))?;
     } else if !global.quiet {
         print(&format!("listening on {url}\n"))?;
+        if let Some(url) = agents_url {
+            print(&format!("listening for agents on {url}\n"))?;
+        }
     }
     let state = ServerState::new(app.pipeline.clone(), config, hooks, drain.clone())?;
     let router = server::router(&state);
-    let agents = serve_agents(global, &app, &drain).await?;
     let reload = Reload {
         store: app.folder.clone(),
         plays: Arc::clone(&app.pipeline.plays),
@@ -102,7 +106,11 @@ pub(super) async fn run(
     tokio::spawn(reload.on_each_hangup(hangup));
     // Captures run in this task while the listener serves; both end after `drain`.
     let work = app.pipeline.work(WorkUntil::Cancelled(drain.clone()));
-    tokio::join!(work, listener.serve(router, drain.clone()), agents);
+    tokio::join!(
+        work,
+        listener.serve(router, drain.clone()),
+        AgentsListener::serve(agents, drain.clone())
+    );
     // After both have ended: captures still write until then.
     app.pipeline.parts.ledger.close().await;
     // Last, so that the spans of the shutdown are exported, too.
@@ -111,31 +119,30 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Opens the listener for agents, if there is one. The returned future serves it until `drain`.
-async fn serve_agents(
-    global: &GlobalOptions,
-    app: &OpenStore,
-    drain: &CancellationToken,
-) -> Result<impl Future<Output = ()> + use<>> {
-    let mut served = None;
-    if let Some(config) = &app.config.agents {
+/// The open listener for agents.
+struct AgentsListener {
+    gateway: AgentsGateway,
+    listener: Listener,
+}
+
+impl AgentsListener {
+    /// Opens the listener, if the configuration has one. `drain` ends its polls.
+    async fn open(app: &OpenStore, drain: &CancellationToken) -> Result<Option<Self>> {
+        let Some(config) = &app.config.agents else {
+            return Ok(None);
+        };
         let gateway = AgentsGateway::open(&app.pipeline, config.clone(), drain.clone());
         let gateway = gateway.await.context("cannot listen for agents")?;
-        let listener = gateway.bind().await?;
-        let url = listener.url();
-        info!(%url, "listening for agents");
-        if global.json {
-            print_json(&serde_json::json!({"listeningForAgents": url}))?;
-        } else if !global.quiet {
-            print(&format!("listening for agents on {url}\n"))?;
-        }
-        served = Some((gateway, listener, drain.clone()));
+        let listener = gateway.bind().await.context("cannot listen for agents")?;
+        info!(url = listener.url(), "listening for agents");
+        Ok(Some(Self { gateway, listener }))
     }
-    Ok(async move {
-        if let Some((gateway, listener, drain)) = served {
+
+    async fn serve(this: Option<Self>, drain: CancellationToken) {
+        if let Some(Self { gateway, listener }) = this {
             tokio::join!(listener.serve(gateway.router(), drain), gateway.run());
         }
-    })
+    }
 }
 
 /// Reads the configuration anew while the daemon runs.

@@ -2,6 +2,7 @@
 //! and responds with a type of crate `api`.
 
 pub(crate) mod agents;
+pub(crate) mod answers;
 pub(crate) mod attachments;
 pub(crate) mod bundles;
 pub(crate) mod captures;

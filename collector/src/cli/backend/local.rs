@@ -29,6 +29,7 @@ use super::{
     Visitor, bundle_file,
 };
 use crate::app::OpenStore;
+use domain::answers::{AnswerWindow, CoverageAnswer, IdentitiesAnswer};
 use domain::incident::{
     Command, CommandError, Incident, IncidentEvent, IncidentStatus, Line, Name, PlayName, brief,
 };
@@ -37,6 +38,7 @@ use pipeline::timeline::{LineName, TimelineFilter, TimelineReader};
 use pipeline::{self, DeclareError, PipelineError, WorkUntil};
 use platform::clock;
 use server::agents::admin;
+use server::answers::{self, EventQuestion};
 use server::events::EventWatcher;
 use server::responses;
 use server::token::{self, NewToken, VALIDITY_DEFAULT};
@@ -196,6 +198,7 @@ impl Backend for LocalBackend {
             by: self.by.clone(),
             capture,
             idempotency_key,
+            other_keys: Vec::new(),
         };
         match self.app.pipeline.declare(request).await {
             Ok((id, new)) => Ok(DeclareResponse { id, new }),
@@ -325,6 +328,21 @@ impl Backend for LocalBackend {
                 n => each(&buffer[..n])?,
             }
         }
+    }
+
+    async fn identities(
+        &self,
+        id: &IncidentId,
+        question: EventQuestion,
+    ) -> Result<IdentitiesAnswer> {
+        let incident = self.read_incident(id).await?;
+        Ok(answers::identities(&self.app.pipeline, &incident, question).await?)
+    }
+
+    async fn coverage(&self, id: &IncidentId, window: AnswerWindow) -> Result<CoverageAnswer> {
+        let incident = self.read_incident(id).await?;
+        let AnswerWindow { from, until } = window;
+        Ok(answers::coverage(&self.app.pipeline, &incident, from, until).await?)
     }
 
     fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
@@ -510,8 +528,9 @@ impl Backend for LocalBackend {
         Ok(admin::agent_details(ledger, id).await?)
     }
 
-    async fn agent_keyring(&self) -> Result<AgentKeyring> {
-        Ok(admin::keyring(&self.app.pipeline.parts.ledger).await?)
+    async fn agent_keyring(&self) -> Result<Option<AgentKeyring>> {
+        let keyring = admin::keyring(&self.app.pipeline.parts.ledger).await?;
+        Ok(Some(keyring))
     }
 
     async fn create_enrollment_token(

@@ -25,6 +25,7 @@ use protocol::identity::AgentId;
 use protocol::keyring::AgentKeyring;
 use protocol::token::EnrollmentTokenId;
 
+use domain::answers::{AnswerWindow, CoverageAnswer, IdentitiesAnswer};
 use domain::incident::{Command, Line, Name, Pivot, PlayName};
 use domain::plan::CapturePlan;
 use local::LocalBackend;
@@ -35,6 +36,7 @@ use platform::progress::ProgressCounter;
 pub(super) use progress::{CaptureDisplay, describe_progress};
 pub(super) use remote::RemoteBackend;
 use selection::{BackendArguments, BackendChoice};
+use server::answers::EventQuestion;
 
 /// Is called with one item after the other; its error ends the iteration.
 pub(super) type Visitor<'v, T> = &'v mut (dyn FnMut(T) -> Result<()> + Send);
@@ -120,6 +122,16 @@ pub(super) trait Backend: Send + Sync {
         each: ChunkVisitor<'_>,
     ) -> Result<LineName>;
 
+    /// Which identities were used?
+    async fn identities(
+        &self,
+        id: &IncidentId,
+        question: EventQuestion,
+    ) -> Result<IdentitiesAnswer>;
+
+    /// Are the logs complete enough for a timeline?
+    async fn coverage(&self, id: &IncidentId, window: AnswerWindow) -> Result<CoverageAnswer>;
+
     /// The events after the journal entry `seq`, as they happen.
     fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed>;
 
@@ -176,8 +188,8 @@ pub(super) trait Backend: Send + Sync {
     /// Labels, unlocks or revokes an agent.
     async fn change_agent(&self, id: &AgentId, patch: AgentPatch) -> Result<AgentDetails>;
 
-    /// Which agent's key vouches for which host, and when.
-    async fn agent_keyring(&self) -> Result<AgentKeyring>;
+    /// Which agent's key vouches for which host, and when; `None` if the token may not know.
+    async fn agent_keyring(&self) -> Result<Option<AgentKeyring>>;
 
     async fn create_enrollment_token(
         &self,
