@@ -5,7 +5,8 @@
 //! objects, [`read`] reads them without ever hanging, and [`recorder`] writes the records and the
 //! gaps. [`doctor`] rehearses that before the incident. [`files`] seals files as they are. Around
 //! these: [`config`], the signing [`key`], the [`stream`] of bundles that it signs, and the
-//! [`identity`] of program, machine and user.
+//! [`identity`] of program, machine and user. [`remote`] makes it a service that a collector
+//! commands.
 
 pub mod capture;
 pub mod config;
@@ -17,4 +18,5 @@ pub mod os;
 mod probes;
 mod read;
 mod recorder;
+pub mod remote;
 pub mod stream;

@@ -7,6 +7,7 @@ mod interrupt;
 mod key;
 mod print;
 mod reference;
+mod remote;
 mod seal;
 
 use std::io::{self, Write};
@@ -42,6 +43,9 @@ enum AgentCommand {
     Capture(capture::CaptureArguments),
     Seal(seal::SealArguments),
     Doctor(doctor::DoctorArguments),
+    Enroll(remote::EnrollArguments),
+    Run(remote::RunArguments),
+    Spool(remote::SpoolArguments),
     Probes(reference::ProbesArguments),
     Key(key::KeyArguments),
     Completions(reference::CompletionsArguments),
@@ -75,6 +79,9 @@ pub(crate) fn run() -> Result<ExitCode> {
         AgentCommand::Doctor(arguments) => return doctor::run(&arguments),
         AgentCommand::Capture(arguments) => capture::run(arguments),
         AgentCommand::Seal(arguments) => seal::run(arguments),
+        AgentCommand::Enroll(arguments) => remote::enroll(arguments),
+        AgentCommand::Run(arguments) => remote::run(arguments),
+        AgentCommand::Spool(arguments) => remote::spool(&arguments),
         AgentCommand::Probes(arguments) => reference::probes(&arguments),
         AgentCommand::Key(arguments) => key::run(&arguments),
         AgentCommand::Completions(arguments) => reference::completions(&arguments),

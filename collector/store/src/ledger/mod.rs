@@ -8,6 +8,7 @@
 //!
 //! The changes of one method are atomic, and durable when it returns; [`super::database`] says how.
 
+mod agents;
 mod bundles;
 mod error;
 mod facts;
@@ -26,6 +27,10 @@ mod tokens;
 mod totals;
 mod worker;
 
+pub use agents::{
+    AgentBan, AgentCertificate, AgentFinding, AgentLabels, AgentRow, AuthorityRow, DeliveredBundle,
+    EnrollmentOutcome, EnrollmentTokenRow, OrderRequest, RenewalOutcome,
+};
 pub use bundles::{BundleRow, PendingBundle, StreamPosition};
 pub use error::LedgerError;
 pub use facts::{
@@ -59,6 +64,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("ledger", include_str!("../../migrations/0001_ledger.sql")),
     ("tokens", include_str!("../../migrations/0002_tokens.sql")),
     ("answers", include_str!("../../migrations/0003_answers.sql")),
+    ("agents", include_str!("../../migrations/0004_agents.sql")),
 ];
 
 /// The table that lists the applied migrations. Not sqlx's default, which another program in the
