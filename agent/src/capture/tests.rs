@@ -18,7 +18,7 @@ use evidence_format::digest::Digest;
 use evidence_format::item::{CompressionPool, PieceVisitor, SegmentPiece, WorkerPool};
 use evidence_format::keyring::SecretKey;
 use evidence_format::statement::{CapturePredicate, SignerRole, StreamLink};
-use evidence_format::verify::{Finding, TrustPolicy, verify_and_view};
+use evidence_format::verify::{FaultCode, Finding, TrustPolicy, verify_and_view};
 use evidence_format::warc::{RecordVisitor, WarcFields, WarcParser, file_uri, path_of_file_uri};
 use tempfile::TempDir;
 
@@ -251,6 +251,9 @@ fn read_back(bundle: &Path) -> SealedCapture {
         "what a capture makes is sound: {:?}",
         report.integrity
     );
+    if let Finding::Failed(fault) = &report.completeness {
+        assert_ne!(fault.code, FaultCode::GapCount, "{fault:?}");
+    }
     let records = std::mem::take(&mut *records.lock().expect("one thread"));
     SealedCapture {
         config: report.config.expect("a sound bundle has one"),

@@ -42,10 +42,10 @@ struct Cli {
 enum AgentCommand {
     Capture(capture::CaptureArguments),
     Seal(seal::SealArguments),
+    Doctor(doctor::DoctorArguments),
     Enroll(remote::EnrollArguments),
     Run(remote::RunArguments),
     Spool(remote::SpoolArguments),
-    Doctor(doctor::DoctorArguments),
     Probes(reference::ProbesArguments),
     Key(key::KeyArguments),
     Completions(reference::CompletionsArguments),

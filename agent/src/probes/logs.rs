@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 
 use evidence_format::bundle::BundleError;
+use evidence_format::coverage::GapReason;
 use rustix::fs::FileType;
 
 use super::{DAY, HomeFolder, Probe, homes, sessions, tree, walk_whole};
@@ -147,7 +148,11 @@ fn list_left_behind(recorder: &mut ProbeRecorder<'_>, folder: &[u8]) -> Result<(
         .map(|entry| (Reverse(entry.modified()), join(folder, entry.name)))
         .collect();
     folders.sort();
-    folders.truncate(LEFT_BEHIND_FOLDERS_MAX);
+    let left_out = folders.len().saturating_sub(LEFT_BEHIND_FOLDERS_MAX);
+    if left_out > 0 {
+        folders.truncate(LEFT_BEHIND_FOLDERS_MAX);
+        recorder.record_gap_of_many(GapReason::TooLarge, folder, left_out as u64)?;
+    }
     for (_, path) in folders {
         // what is temporary goes, which is no gap
         recorder.request(ReadRequest::bytes(path, ReadMethod::Listing))?;

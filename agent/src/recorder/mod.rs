@@ -511,7 +511,9 @@ impl<'a> ProbeRecorder<'a> {
         match end {
             None => fields.add("Exhibit-Continued", "true"),
             Some(end) => {
-                truncated = fields.outcome(end, gap_of(end, request));
+                let gap = gap_of(end, request);
+                let counted = gap.filter(|reason| !self.is_counted(*reason, &request.path));
+                truncated = fields.outcome(end, counted);
             }
         }
         let date = start.map_or_else(platform::clock::now, |start| start.at);
@@ -528,6 +530,12 @@ impl<'a> ProbeRecorder<'a> {
         Ok(())
     }
 
+    /// A process that ends takes all its files with it: they are one gap, not a dozen, and only the
+    /// record of the first file says so.
+    fn is_counted(&self, reason: GapReason, path: &[u8]) -> bool {
+        ended_process(reason, path).is_some_and(|process| process == self.ended_process)
+    }
+
     fn count_gap(&mut self, missing: MissingObject<'_>, kept: u64, lost: u64) {
         let MissingObject {
             reason,
@@ -536,11 +544,11 @@ impl<'a> ProbeRecorder<'a> {
             ..
         } = missing;
         self.output.missing(missing);
+        if self.is_counted(reason, path) {
+            return;
+        }
         let text = String::from_utf8_lossy(path);
-        let is_absent = matches!(reason, GapReason::ProcessEnded | GapReason::Vanished);
-        match task_of(path).filter(|_| is_absent) {
-            // A process that ends takes all its files with it: one, not a dozen.
-            Some(process) if process == self.ended_process => {}
+        match ended_process(reason, path) {
             Some(process) => {
                 self.ended_process = process.to_vec();
                 let process = String::from_utf8_lossy(process);
@@ -549,6 +557,12 @@ impl<'a> ProbeRecorder<'a> {
             None => self.coverage.gap_of_many(reason, &text, count, kept, lost),
         }
     }
+}
+
+/// The process whose end is the reason why a file of it is missing.
+fn ended_process(reason: GapReason, path: &[u8]) -> Option<&[u8]> {
+    let is_absent = matches!(reason, GapReason::ProcessEnded | GapReason::Vanished);
+    task_of(path).filter(|_| is_absent)
 }
 
 impl ObjectInProgress {
