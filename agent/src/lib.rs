@@ -17,4 +17,5 @@ pub mod os;
 mod probes;
 mod read;
 mod recorder;
+pub mod selection;
 pub mod stream;
