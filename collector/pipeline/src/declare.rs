@@ -9,14 +9,15 @@ use super::{Pipeline, PipelineError, queue_of, sources_of};
 use crate::config::CaptureConfig;
 use domain::incident::{
     self, CaptureRequest, Command, CommandError, DeclarationDraft, Incident, IncidentEvent,
-    IncidentStatus, Name, PassNumber, Pivot, Play, PlayName, REQUESTS_MAX, SourceName,
-    UnavailableReason, UnavailableSource,
+    IncidentStatus, JournalEntry, Name, PassNumber, Pivot, Play, PlayName, REQUESTS_MAX,
+    SourceName, UnavailableReason, UnavailableSource,
 };
 use domain::plan::{CaptureBudget, PlanRequest, PlanScope};
 use platform::{chain, clock};
 use sources::Source;
 use store::ledger::{
-    DeclaredIncident, LedgerError, NewIncident, NewIncidentId, NewPass, PassKey, PassKind,
+    DeclaredIncident, KeyChange, LedgerError, NewIncident, NewIncidentId, NewPass, PassKey,
+    PassKind,
 };
 
 /// A request to declare an incident.
@@ -30,6 +31,8 @@ pub struct DeclareRequest {
     pub capture: Option<CaptureRequest>,
     /// A second request with the same key returns the incident of the first.
     pub idempotency_key: Option<String>,
+    /// Further keys by which the new incident is known.
+    pub other_keys: Vec<String>,
 }
 
 /// An incident could not be declared or changed.
@@ -118,6 +121,7 @@ impl Pipeline {
         Ok(NewIncident {
             entries: entries.collect(),
             passes,
+            other_keys: request.other_keys.clone(),
         })
     }
 
@@ -162,10 +166,26 @@ impl Pipeline {
         by: &Name,
         commands: &[Command],
     ) -> Result<Vec<IncidentEvent>, DeclareError> {
+        self.apply_with(id, by, &[], |_, _| commands.to_vec()).await
+    }
+
+    /// Like [`Pipeline::apply`], with the commands that `choose` makes of the incident and its
+    /// journal. If another writer changes the incident meanwhile, `choose` is called again: what it
+    /// compares is compared in the transaction. `keys` are changed in it too.
+    ///
+    /// # Errors
+    /// See [`DeclareError`].
+    pub async fn apply_with(
+        &self,
+        id: &IncidentId,
+        by: &Name,
+        keys: &[KeyChange<'_>],
+        choose: impl Fn(&Incident, &[JournalEntry]) -> Vec<Command>,
+    ) -> Result<Vec<IncidentEvent>, DeclareError> {
         let journal = self.parts.ledger.journal(id);
         let events = journal
-            .decide(by, clock::now, |incident, now| {
-                self.decide_all(incident.clone(), by, now, commands)
+            .decide(by, clock::now, keys, |incident, entries, now| {
+                self.decide_all(incident.clone(), by, now, &choose(incident, entries))
             })
             .await?;
         if events.iter().any(is_closure)
@@ -331,7 +351,7 @@ impl PlanInput {
 }
 
 /// The capture requests of a journal, in order, and when they were made.
-fn capture_requests(entries: &[incident::JournalEntry]) -> Vec<(CaptureRequest, Timestamp)> {
+fn capture_requests(entries: &[JournalEntry]) -> Vec<(CaptureRequest, Timestamp)> {
     let mut requests = Vec::new();
     for entry in entries {
         if let IncidentEvent::CaptureRequested { request } = &entry.event {

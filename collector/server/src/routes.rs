@@ -13,8 +13,8 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::caller::DECIDERS;
 use crate::handlers::{
-    attachments, bundles, captures, checklists, events, health, incidents, metrics, plays, sources,
-    timeline, tokens, webhooks,
+    answers, attachments, bundles, captures, checklists, events, health, incidents, metrics, plays,
+    sources, timeline, tokens, webhooks,
 };
 use crate::openapi;
 use crate::route::RequestBody::{Bytes, Json as JsonRequest};
@@ -26,6 +26,7 @@ use api::{
     IncidentPage, IncidentPatch, IncidentSummary, NoteRequest, PlayList, ProblemCode, SlackReply,
     SourceList, TimelinePage, TokenList, TokenRequest, TokenWithSecret, WebhookReceipt,
 };
+use domain::answers::{CoverageAnswer, IdentitiesAnswer};
 use domain::incident::{IncidentStatus, Line, Pivot, PlayName, SourceName};
 use domain::plan::CapturePlan;
 use domain::token::TokenId;
@@ -56,6 +57,44 @@ const UNTIL: Param = param("until", Timestamp::schema, "End of the window, exclu
 const SOURCE: Param = repeated("source", SourceName::schema, "Only these sources");
 const ACCOUNT: Param = repeated("account", text, "Only these accounts");
 const REGION: Param = repeated("region", text, "Only these regions");
+const KIND: Param = repeated(
+    "kind",
+    text,
+    "Only kinds with this prefix, such as `aws.` or `finding`",
+);
+const CONTAINS: Param = param(
+    "contains",
+    text,
+    "Only rows whose summary, objects, keys or user agent contain this text, in any case",
+);
+const WRITES: Param = param(
+    "writes",
+    boolean,
+    "`true`: only events that may have to be undone, as `category` with `change`, `access`, `execution` and `deployment`",
+);
+const CATEGORY: Param = repeated("category", category, "Only events of these categories");
+const OUTCOME: Param = repeated("outcome", outcome, "Only events with these outcomes");
+const ACTOR: Param = repeated(
+    "actor",
+    text,
+    "Only events by the user, service or assumed role with this id or name",
+);
+const CREDENTIAL: Param = repeated(
+    "credential",
+    text,
+    "Only events with the key, session or token with this id",
+);
+const TARGET: Param = repeated(
+    "target",
+    text,
+    "Only events on the object with this id or name",
+);
+const ADDRESS: Param = repeated("address", text, "Only events from this address");
+const ALL: Param = param(
+    "all",
+    boolean,
+    "`true`: without `from`, begin with the oldest evidence and not with the window of the captures",
+);
 const DEADLINE: Param = param(
     "deadlineSeconds",
     count,
@@ -430,23 +469,7 @@ pub(crate) static ROUTES: &[Route] = &[
     .query(&[
         FROM,
         UNTIL,
-        repeated(
-            "kind",
-            text,
-            "Only kinds with this prefix, such as `aws.` or `finding`",
-        ),
-        param(
-            "contains",
-            text,
-            "Only rows whose summary, objects, keys or user agent contain this text, in any case",
-        ),
-        param("writes", boolean, "`true`: only events that may have to be undone, as `category` with `change`, `access`, `execution` and `deployment`"),
-        repeated("category", category, "Only events of these categories"),
-        repeated("outcome", outcome, "Only events with these outcomes"),
-        repeated("actor", text, "Only events by the user, service or assumed role with this id or name"),
-        repeated("credential", text, "Only events with the key, session or token with this id"),
-        repeated("target", text, "Only events on the object with this id or name"),
-        repeated("address", text, "Only events from this address"),
+        KIND, CONTAINS, WRITES, CATEGORY, OUTCOME, ACTOR, CREDENTIAL, TARGET, ADDRESS,
         param("cursor", text, CURSOR_DESCRIPTION),
         LIMIT,
     ])
@@ -454,6 +477,27 @@ pub(crate) static ROUTES: &[Route] = &[
         (200, json::<TimelinePage>()),
         (200, ResponseBody::Bytes("application/x-ndjson")),
     ]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/identities",
+        READERS,
+        "Answers which identities were used: who, with which credentials, from where, how often",
+        || get(answers::identities),
+    )
+    .query(&[
+        FROM, UNTIL, ALL, KIND, CONTAINS, WRITES, CATEGORY, OUTCOME, ACTOR, CREDENTIAL, TARGET,
+        ADDRESS, LIMIT,
+    ])
+    .responses(&[(200, json::<IdentitiesAnswer>())]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/coverage",
+        READERS,
+        "Answers whether the logs are complete enough for a timeline, by source and target",
+        || get(answers::coverage),
+    )
+    .query(&[FROM, UNTIL])
+    .responses(&[(200, json::<CoverageAnswer>())]),
     incident_route(
         Method::GET,
         "/v1/incidents/{id}/record",

@@ -1,5 +1,6 @@
 //! The command line: a file for each subcommand.
 
+mod answers;
 mod attach;
 mod backend;
 mod brief;
@@ -12,6 +13,7 @@ mod close;
 mod completion;
 mod config;
 mod declare;
+mod event_filter;
 mod export;
 mod interrupt;
 mod login;
@@ -135,6 +137,8 @@ enum CliCommand {
     Brief(brief::BriefArgs),
     Timeline(Box<timeline::TimelineArgs>),
     Record(record::RecordArgs),
+    Identities(Box<answers::IdentitiesArgs>),
+    Coverage(answers::CoverageArgs),
     Watch(watch::WatchArgs),
     Stop(stop::StopArgs),
     Bundles(bundles::BundlesArgs),
@@ -271,6 +275,8 @@ async fn dispatch(
         CliCommand::Brief(arguments) => brief::run(global, &arguments).await,
         CliCommand::Timeline(arguments) => timeline::run(global, *arguments).await,
         CliCommand::Record(arguments) => record::run(global, &arguments).await,
+        CliCommand::Identities(arguments) => answers::identities(global, *arguments).await,
+        CliCommand::Coverage(arguments) => answers::coverage(global, &arguments).await,
         CliCommand::Stop(arguments) => stop::run(global, &arguments).await,
         CliCommand::Bundles(arguments) => bundles::run(global, &arguments).await,
         CliCommand::Fetch(arguments) => bundles::fetch(global, &arguments).await,

@@ -12,6 +12,7 @@ mod event;
 pub mod github;
 mod gitlab;
 mod host;
+pub mod investigation;
 pub mod json;
 pub mod kubernetes;
 mod line;

@@ -47,7 +47,8 @@ pub use checklist::{
     ParseChecklistError, REVIEW_BUSINESS_DAYS, StepProgress, StepState,
 };
 pub use closure::ClosureBlocker;
-pub use coverage::{BundleCoverage, GapSummary, UnfinishedItem};
+pub(crate) use coverage::ended_text;
+pub use coverage::{BundleCoverage, GapSummary, ItemCoverage, UnfinishedItem};
 pub use custody::{EvidenceRef, FindingKind, PassKind, VerificationOutcome};
 pub use decide::{Command, CommandError, declare};
 pub use draft::DeclarationDraft;

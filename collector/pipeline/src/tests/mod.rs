@@ -78,6 +78,7 @@ fn request(id: Option<&str>, key: u32) -> DeclareRequest {
         by: Name::escaped("Ann"),
         capture: Some(capture),
         idempotency_key: Some(format!("key {key}")),
+        other_keys: Vec::new(),
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
     Visitor, bundle_file,
 };
 use crate::app::OpenStore;
+use domain::answers::{AnswerWindow, CoverageAnswer, IdentitiesAnswer};
 use domain::incident::{
     Command, CommandError, Incident, IncidentEvent, IncidentStatus, Line, Name, PlayName, brief,
 };
@@ -32,6 +33,7 @@ use domain::plan::CapturePlan;
 use pipeline::timeline::{LineName, TimelineFilter, TimelineReader};
 use pipeline::{self, DeclareError, PipelineError, WorkUntil};
 use platform::clock;
+use server::answers::{self, EventQuestion};
 use server::events::EventWatcher;
 use server::responses;
 use server::token::{self, NewToken, VALIDITY_DEFAULT};
@@ -191,6 +193,7 @@ impl Backend for LocalBackend {
             by: self.by.clone(),
             capture,
             idempotency_key,
+            other_keys: Vec::new(),
         };
         match self.app.pipeline.declare(request).await {
             Ok((id, new)) => Ok(DeclareResponse { id, new }),
@@ -320,6 +323,21 @@ impl Backend for LocalBackend {
                 n => each(&buffer[..n])?,
             }
         }
+    }
+
+    async fn identities(
+        &self,
+        id: &IncidentId,
+        question: EventQuestion,
+    ) -> Result<IdentitiesAnswer> {
+        let incident = self.read_incident(id).await?;
+        Ok(answers::identities(&self.app.pipeline, &incident, question).await?)
+    }
+
+    async fn coverage(&self, id: &IncidentId, window: AnswerWindow) -> Result<CoverageAnswer> {
+        let incident = self.read_incident(id).await?;
+        let AnswerWindow { from, until } = window;
+        Ok(answers::coverage(&self.app.pipeline, &incident, from, until).await?)
     }
 
     fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {

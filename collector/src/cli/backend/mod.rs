@@ -21,6 +21,7 @@ use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
+use domain::answers::{AnswerWindow, CoverageAnswer, IdentitiesAnswer};
 use domain::incident::{Command, Line, Name, Pivot, PlayName};
 use domain::plan::CapturePlan;
 use local::LocalBackend;
@@ -31,6 +32,7 @@ use platform::progress::ProgressCounter;
 pub(super) use progress::{CaptureDisplay, describe_progress};
 pub(super) use remote::RemoteBackend;
 use selection::{BackendArguments, BackendChoice};
+use server::answers::EventQuestion;
 
 /// Is called with one item after the other; its error ends the iteration.
 pub(super) type Visitor<'v, T> = &'v mut (dyn FnMut(T) -> Result<()> + Send);
@@ -115,6 +117,16 @@ pub(super) trait Backend: Send + Sync {
         line: &LineName,
         each: ChunkVisitor<'_>,
     ) -> Result<LineName>;
+
+    /// Which identities were used?
+    async fn identities(
+        &self,
+        id: &IncidentId,
+        question: EventQuestion,
+    ) -> Result<IdentitiesAnswer>;
+
+    /// Are the logs complete enough for a timeline?
+    async fn coverage(&self, id: &IncidentId, window: AnswerWindow) -> Result<CoverageAnswer>;
 
     /// The events after the journal entry `seq`, as they happen.
     fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed>;

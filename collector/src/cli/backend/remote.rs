@@ -36,11 +36,13 @@ use super::{
 use client::config::ProfileName;
 use client::keys::{KeyHistory, state_folder};
 use client::{ApiCall, ApiClient, ClientError, EventSubscription, Upload};
+use domain::answers::{AnswerWindow, CoverageAnswer, IdentitiesAnswer};
 use domain::incident::{Command, Line, Name, PlayName};
 use domain::plan::CapturePlan;
 use pipeline::timeline::{LineName, TimelineFilter};
 use pipeline::{AttachError, AttachmentContent};
 use platform::progress::ProgressCounter;
+use server::answers::EventQuestion;
 
 /// Incidents on one page: the API's limit.
 const PAGE_INCIDENTS: u32 = 200;
@@ -367,31 +369,8 @@ impl Backend for RemoteBackend {
         filter: TimelineFilter,
         each: Visitor<'_, TimelineRow>,
     ) -> Result<()> {
-        let TimelineFilter {
-            from,
-            until,
-            kinds,
-            contains,
-            writes,
-            categories,
-            outcomes,
-            actors,
-            credentials,
-            targets,
-            addresses,
-        } = filter;
-        let call = ApiCall::get(incident_path(id, "/timeline"))
-            .query("from", from)
-            .query("until", until)
-            .query("kind", kinds)
-            .query("contains", contains)
-            .query("writes", writes.then_some(true))
-            .query("category", categories.into_iter().map(|one| one.as_str()))
-            .query("outcome", outcomes.into_iter().map(|one| one.as_str()))
-            .query("actor", actors)
-            .query("credential", credentials)
-            .query("target", targets)
-            .query("address", addresses)
+        let call = ApiCall::get(incident_path(id, "/timeline"));
+        let call = with_filter(call, filter)
             // One row a line, so that a long timeline is never in memory as a whole.
             .accept("application/x-ndjson");
         self.client
@@ -415,6 +394,22 @@ impl Backend for RemoteBackend {
             .chunks::<anyhow::Error>(&call, EVIDENCE_HEADER, each)
             .await?;
         Ok(evidence.parse()?)
+    }
+
+    async fn identities(
+        &self,
+        id: &IncidentId,
+        question: EventQuestion,
+    ) -> Result<IdentitiesAnswer> {
+        let call = ApiCall::get(incident_path(id, "/identities"));
+        Ok(self.client.json(&with_question(call, question)).await?)
+    }
+
+    async fn coverage(&self, id: &IncidentId, window: AnswerWindow) -> Result<CoverageAnswer> {
+        let call = ApiCall::get(incident_path(id, "/coverage"))
+            .query("from", window.from)
+            .query("until", window.until);
+        Ok(self.client.json(&call).await?)
     }
 
     fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
@@ -576,6 +571,42 @@ impl Backend for RemoteBackend {
     fn user(&self) -> &Name {
         &self.by
     }
+}
+
+fn with_filter(call: ApiCall, filter: TimelineFilter) -> ApiCall {
+    let TimelineFilter {
+        from,
+        until,
+        kinds,
+        contains,
+        writes,
+        categories,
+        outcomes,
+        actors,
+        credentials,
+        targets,
+        addresses,
+    } = filter;
+    call.query("from", from)
+        .query("until", until)
+        .query("kind", kinds)
+        .query("contains", contains)
+        .query("writes", writes.then_some(true))
+        .query("category", categories.into_iter().map(|one| one.as_str()))
+        .query("outcome", outcomes.into_iter().map(|one| one.as_str()))
+        .query("actor", actors)
+        .query("credential", credentials)
+        .query("target", targets)
+        .query("address", addresses)
+}
+
+fn with_question(call: ApiCall, question: EventQuestion) -> ApiCall {
+    with_filter(call, question.filter)
+        .query("all", question.all.then_some(true))
+        .query("limit", question.limit)
+        .query("cursor", question.cursor)
+        // The server reads all events of the window.
+        .slow()
 }
 
 #[async_trait]

@@ -13,6 +13,7 @@ mod error;
 mod facts;
 mod incidents;
 mod journal;
+mod keys;
 mod leases;
 mod numbers;
 mod pages;
@@ -29,12 +30,14 @@ pub use bundles::{BundleRow, PendingBundle, StreamPosition};
 pub use error::LedgerError;
 pub use facts::{
     BundleComparison, CompleteItem, DerivedFacts, DerivedItem, EdgeFact, EventCursor, EventFact,
-    EventFilter, EventId, EventPage, EventRow, ObjectChange, ObjectComparison, ObjectFact,
-    ObjectRow, ParseEventCursorError, RECORDS_LISTED_MAX, RecordPointer, TermRole,
+    EventFilter, EventId, EventPage, EventRow, EventScan, ItemRow, ObjectChange, ObjectComparison,
+    ObjectFact, ObjectRow, ParseEventCursorError, RECORDS_LISTED_MAX, RecordPointer, ScannedEvent,
+    TermRole,
 };
 pub use journal::{
     DeclaredIncident, Journal, NewIncident, NewIncidentId, NewJournalEntry, OverviewQuery,
 };
+pub use keys::KeyChange;
 pub use leases::{Backlog, LeaseRequest};
 pub use pages::{EndedStep, PageRow, StagedPages};
 pub use passes::{NewPass, PassKey, PassKind, PassQueue, PassRow, PassStage, PassState};
@@ -55,6 +58,7 @@ type TransactionError = super::database::TransactionError<LedgerError>;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("ledger", include_str!("../../migrations/0001_ledger.sql")),
     ("tokens", include_str!("../../migrations/0002_tokens.sql")),
+    ("answers", include_str!("../../migrations/0003_answers.sql")),
 ];
 
 /// The table that lists the applied migrations. Not sqlx's default, which another program in the

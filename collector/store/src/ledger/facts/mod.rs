@@ -15,10 +15,13 @@ mod terms;
 pub(super) use compare::comparison_statements;
 pub use compare::{BundleComparison, ObjectChange, ObjectComparison, ObjectRow};
 pub use filter::EventFilter;
-pub use items::{CompleteItem, DerivedItem};
-pub use read::{EventCursor, EventPage, EventRow, ParseEventCursorError, RECORDS_LISTED_MAX};
+pub use items::{CompleteItem, DerivedItem, ItemRow};
+pub use read::{
+    EventCursor, EventPage, EventRow, EventScan, ParseEventCursorError, RECORDS_LISTED_MAX,
+    ScannedEvent,
+};
 #[cfg(test)]
-pub(super) use read::{event_statement, page_statement};
+pub(super) use read::{event_statement, events_by_id_statement, page_statement, scan_statement};
 pub use terms::TermRole;
 
 use std::fmt;

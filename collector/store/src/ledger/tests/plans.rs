@@ -3,7 +3,9 @@
 use sqlx::{AssertSqlSafe, query};
 
 use crate::database::rows::{fetch_all, get};
-use crate::ledger::facts::{comparison_statements, event_statement, page_statement};
+use crate::ledger::facts::{
+    comparison_statements, event_statement, events_by_id_statement, page_statement, scan_statement,
+};
 use crate::ledger::{EventFilter, Ledger, LedgerError, TermRole};
 use crate::testing::sqlite;
 
@@ -94,7 +96,9 @@ async fn timeline_statements_use_their_indexes() {
         (page_statement(&all).0, "events_by_time"),
         (page_statement(&by_actor).0, "event_terms"),
         (page_statement(&by_target).0, "events_by_time"),
+        (scan_statement(&all).0, "events_by_time"),
         (event_statement(), "sqlite_autoindex_events_1"),
+        (events_by_id_statement(3), "sqlite_autoindex_events_1"),
     ];
     statements.extend(comparison_statements().map(|sql| {
         let index = if sql.contains("derived_items") {
