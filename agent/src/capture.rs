@@ -13,11 +13,12 @@ use evidence_format::plan::{SealedPlan, SealedStep};
 use evidence_format::time::Timestamp;
 
 use crate::config::LogSource;
-use crate::probes;
 pub use crate::probes::Probe;
+use crate::probes::{self, PodMap};
 use crate::read::{ItemLimits, MountTable, Reader, ReaderOptions};
 pub use crate::recorder::CaptureProgress;
 use crate::recorder::{CaptureControl, MissingObject, ProbeOptions, ProbeRecorder, RecordOutput};
+use crate::selection::PodSelection;
 
 /// Longest time without progress in one object: far above a slow disk's wait, far below a person's
 /// patience.
@@ -47,6 +48,8 @@ pub struct CaptureOptions {
     /// When what is of interest began. Older logs of applications are left out; `None` takes all of
     /// them, the newest first.
     pub window_start: Option<Timestamp>,
+    /// Pods that the capture is about; empty for all of the host.
+    pub selection: PodSelection,
 }
 
 impl Default for CaptureOptions {
@@ -61,6 +64,7 @@ impl Default for CaptureOptions {
             item_bytes_max: 512 << 20,
             logs: Vec::new(),
             window_start: None,
+            selection: PodSelection::default(),
         }
     }
 }
@@ -77,6 +81,32 @@ pub enum PlanError {
     /// [`CaptureOptions::only`] names the probe of [`CaptureOptions::logs`], which has none.
     #[error("probe \"{probe}\" has nothing to capture: agent.toml has no [[logs]]")]
     NoLogSources { probe: &'static str },
+    /// [`CaptureOptions::only`] names a probe that cannot be limited to some pods.
+    #[error("probe {name:?} captures the whole host and no single pods; with pods or images: {}", known.join(", "))]
+    NotOfPods {
+        name: String,
+        known: Vec<&'static str>,
+    },
+}
+
+/// [`CaptureOptions::selection`] names what is not on this host.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("not on this host: {}; its pods: {}", missing.join(", "), in_short(pods))]
+pub struct NothingSelected {
+    /// `pod:NAMESPACE/NAME`, `image:…`.
+    pub missing: Vec<String>,
+    pub pods: Vec<String>,
+}
+
+/// Pods that an error names.
+const NAMED_PODS_MAX: usize = 10;
+
+fn in_short(pods: &[String]) -> String {
+    match pods.len() {
+        0 => "none".to_owned(),
+        1..=NAMED_PODS_MAX => pods.join(", "),
+        count => format!("{}, … ({count})", pods[..NAMED_PODS_MAX].join(", ")),
+    }
 }
 
 /// All probes, most volatile first.
@@ -112,6 +142,22 @@ pub fn plan(options: &CaptureOptions) -> Result<SealedPlan, PlanError> {
         return Err(PlanError::NoLogSources { probe: probe.name });
     }
     chosen.retain(|probe| !is_unconfigured(probe));
+    if !options.selection.is_empty() {
+        if let Some(probe) = chosen
+            .iter()
+            .find(|probe| !probe.knows_pods() && is_named(probe))
+        {
+            return Err(PlanError::NotOfPods {
+                name: probe.name.to_owned(),
+                known: probes::ALL
+                    .iter()
+                    .filter(|probe| probe.knows_pods())
+                    .map(|probe| probe.name)
+                    .collect(),
+            });
+        }
+        chosen.retain(|probe| probe.knows_pods());
+    }
     let steps = chosen.into_iter().map(|probe| SealedStep {
         item: probe.item(),
         what: describe_step(probe, options),
@@ -124,8 +170,52 @@ pub fn plan(options: &CaptureOptions) -> Result<SealedPlan, PlanError> {
     })
 }
 
+/// Looks for what [`CaptureOptions::selection`] names, before a capture begins.
+///
+/// # Errors
+/// [`NothingSelected`] if a pod or an image is not on this host.
+pub fn check_selection(options: &CaptureOptions) -> Result<(), NothingSelected> {
+    if options.selection.is_empty() {
+        return Ok(());
+    }
+    let mut reader = Reader::start(reader_options(options));
+    let probe_options = ProbeOptions {
+        logs: &[],
+        window_start: None,
+        selection: None,
+        environment_values: false,
+        entries_max: reader.entries_max(),
+    };
+    let begin = Instant::now();
+    let control = CaptureControl {
+        progress: &mut |_| {},
+        cancelled: &AtomicBool::new(false),
+        deadline: begin.checked_add(options.deadline),
+        step: 1,
+        steps: 1,
+        item: "",
+        last_report: begin,
+    };
+    let mut ignore = |_: MissingObject<'_>| {};
+    let rehearsal = RecordOutput::Rehearsal(&mut ignore);
+    let started = ProbeRecorder::start(rehearsal, &mut reader, control, probe_options, "");
+    let mut recorder = started.expect("nothing is written");
+    let found = PodMap::read(&mut recorder).expect("nothing is written");
+    let missing = found.unmatched(&options.selection);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(NothingSelected {
+        missing,
+        pods: found.pod_names().into_iter().collect(),
+    })
+}
+
 /// What a step captures; of logs of applications also whose, and since when.
 fn describe_step(probe: &Probe, options: &CaptureOptions) -> String {
+    if !options.selection.is_empty() {
+        return format!("{}; only of {}", probe.what, options.selection);
+    }
     if !probe.needs_configuration() {
         return probe.what.to_owned();
     }
@@ -286,6 +376,7 @@ impl StepContext<'_> {
         let options = ProbeOptions {
             logs: &self.options.logs,
             window_start: self.options.window_start,
+            selection: Some(&self.options.selection).filter(|selection| !selection.is_empty()),
             environment_values: self.options.environment_values,
             entries_max: reader.entries_max(),
         };

@@ -19,4 +19,5 @@ mod probes;
 mod read;
 mod recorder;
 pub mod remote;
+pub mod selection;
 pub mod stream;

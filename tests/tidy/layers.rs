@@ -51,7 +51,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "agent",
         &[
-            &["os", "identity", "config"],
+            &["os", "identity", "config", "selection"],
             &["read", "key", "stream"],
             &["recorder"],
             &["probes"],

@@ -28,6 +28,7 @@ mod applications;
 mod catalogue;
 mod left_out;
 mod places;
+mod pods;
 mod threads;
 
 /// A record as an auditor finds it.

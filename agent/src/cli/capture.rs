@@ -7,6 +7,7 @@ use std::time::Duration;
 use agent::capture::{self, CaptureOptions, CaptureProgress};
 use agent::config::AgentConfig;
 use agent::os::lower_priority;
+use agent::selection::{PodName, PodSelection};
 use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -36,6 +37,7 @@ Examples:
   sudo exhibit-agent capture --incident INC-1 --out /mnt/evidence
   exhibit-agent capture --incident INC-1 --out evidence --only sockets --only processes
   sudo exhibit-agent capture --incident INC-1 --out evidence --only applications --since 2h
+  sudo exhibit-agent capture --incident INC-1 --out evidence --pod shop/checkout-7d9f
   exhibit-agent capture --incident INC-1 --out evidence --json | jq -r .id
   docker run --pid host -v /:/host:ro … \\
     exhibit-agent capture --root /host --incident INC-1 --out /evidence")]
@@ -59,6 +61,12 @@ pub(super) struct CaptureArguments {
     /// logs from before are left out; without it all of them are taken, the newest first
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Timestamp>,
+    /// Capture only this pod: its processes, sockets, open files and logs; may be repeated
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pod: Vec<PodName>,
+    /// Capture only containers of this image: `sha256:…`, or how its name begins; may be repeated
+    #[arg(long, value_name = "IMAGE")]
+    image: Vec<String>,
     /// File that names the logs of applications [default: /etc/exhibit/agent.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -72,6 +80,10 @@ impl CaptureArguments {
         Ok(CaptureOptions {
             logs: AgentConfig::load(self.config.as_deref())?.logs,
             window_start: self.since,
+            selection: PodSelection {
+                pods: self.pod.clone(),
+                images: self.image.clone(),
+            },
             root: self.root.clone(),
             only: self.only.clone(),
             deadline: self.deadline,
@@ -103,6 +115,7 @@ pub(super) fn run(arguments: CaptureArguments) -> Result<()> {
     let options = arguments.options()?;
     // Before the draft exists: a mistyped probe leaves no folder behind.
     let plan = capture::plan(&options)?;
+    capture::check_selection(&options)?;
     let mut work = BundleInProgress::begin(
         &arguments.target,
         CompressionPool::new(NonZeroUsize::MIN, FRAME_BYTES),

@@ -23,6 +23,8 @@ pub enum Cause {
     CapabilitiesMissing { capabilities: Vec<Capability> },
     /// Only uid 0 may read it, whatever its capabilities.
     NotRoot,
+    /// The kernel shows a setting only to who may change the whole system.
+    AdministratorSetting,
     /// procfs hides other users' processes.
     HiddenProcesses,
     /// This process has the capabilities in a user namespace only.
@@ -128,6 +130,9 @@ fn denied(object: &MissingObject<'_>, privileges: &Privileges, settings: &HostSe
     }
     if privileges.in_user_namespace {
         Cause::UserNamespace
+    } else if is_setting && object.errno == Some(Errno::PERM) {
+        // proc_dointvec_minmax_bpf_restricted
+        Cause::AdministratorSetting
     } else if path == RING_BUFFER {
         Cause::DeviceNotAllowed
     } else if let Some(label) = &privileges.confined_as {
@@ -174,6 +179,9 @@ impl Cause {
                 format!("{} {verb} missing{setting}", names.join(" and "))
             }
             Self::NotRoot => "only uid 0 may read these settings, whatever its capabilities".into(),
+            Self::AdministratorSetting => {
+                "the kernel shows these settings only with CAP_SYS_ADMIN".into()
+            }
             Self::HiddenProcesses => format!(
                 "procfs is mounted with {}: other users' processes are not even listed",
                 settings.hidepid.as_deref().unwrap_or("hidepid")
@@ -218,6 +226,9 @@ impl Cause {
         match self {
             Self::CapabilitiesMissing { capabilities } => grant(capabilities),
             Self::NotRoot => lines(&["User=root"], &["securityContext: {runAsUser: 0}"]),
+            Self::AdministratorSetting => {
+                words("nothing: with that capability the agent could change the whole host")
+            }
             Self::HiddenProcesses => Remedy {
                 otherwise: format!(
                     "or run it with the group of the procfs option gid= ({})",
@@ -398,6 +409,12 @@ mod tests {
             ),
             ("/mnt/nfs/x", Errno::ACCESS, &all, Cause::FileSystemRefuses),
             ("/proc/1/maps", Errno::ACCESS, &all, Cause::ProcessProtected),
+            (
+                "/proc/sys/net/core/bpf_jit_limit",
+                Errno::PERM,
+                &privileges(0, &Capability::ALL),
+                Cause::AdministratorSetting,
+            ),
         ] {
             assert_eq!(cause(path, errno, held, None), expected, "{path}");
         }

@@ -3,7 +3,7 @@
 //!
 //! A probe only requests objects, in its order; each ends as a record, a gap, or both. Nothing is
 //! logged instead. Our own header fields of a record: `Exhibit-Kind` (`link`, `links`, `directory`,
-//! `executable`, `namespaces`, `threads`, `journal-entries`, `log-source`), `Exhibit-Log`, `Exhibit-Errno`, `Exhibit-Gap` (the reason under which the coverage
+//! `executable`, `namespaces`, `threads`, `journal-entries`, `log-source`, `pods`), `Exhibit-Log`, `Exhibit-Errno`, `Exhibit-Gap` (the reason under which the coverage
 //! counts it), `Exhibit-Offset` and `Exhibit-Continued` where an object of unknown length takes
 //! several records, `Exhibit-Sparse` where a file has holes, which no record covers, and the facts
 //! of ordinary files.
@@ -31,6 +31,7 @@ use crate::read::{
     ObjectStart, Presence, ReadEvent, ReadMethod, ReadOutcome, ReadRequest, Reader, ReaderPoll,
     task_of,
 };
+use crate::selection::PodSelection;
 pub(crate) use control::CaptureControl;
 pub use control::CaptureProgress;
 use fields::RecordFields;
@@ -81,6 +82,8 @@ pub(crate) struct ProbeOptions<'o> {
     pub(crate) logs: &'o [LogSource],
     /// When what is of interest began; `None` if that is unknown.
     pub(crate) window_start: Option<Timestamp>,
+    /// The pods that the capture is about; `None` for all of the host.
+    pub(crate) selection: Option<&'o PodSelection>,
     /// Keep the values of processes' environment variables.
     pub(crate) environment_values: bool,
     /// Entries of one folder that are kept, and folders and files of one tree.

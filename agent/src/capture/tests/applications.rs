@@ -95,14 +95,6 @@ fn files_of_patterns_are_taken_under_their_source() {
 }
 
 #[test]
-fn example_in_deploy_is_valid() {
-    let path = Path::new("../deploy/agent.toml");
-    let text = fs::read_to_string(path).expect("the example");
-    let config = AgentConfig::parse(&text, path).expect("valid");
-    assert_eq!(config.logs.len(), 2);
-}
-
-#[test]
 fn what_matches_nothing_is_a_gap() {
     let root = Root::new();
     root.file("srv/log/x.log", "x");
