@@ -51,18 +51,20 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "agent",
         &[
-            &["os", "identity"],
+            &["os", "identity", "config"],
             &["read", "key", "stream"],
             &["recorder"],
             &["probes"],
             &["capture", "files"],
+            &["doctor"],
+            &["remote"],
             &["cli"],
         ],
     ),
     (
         "collector/domain",
         &[
-            &["spelling", "wrapping"],
+            &["hosts", "spelling", "wrapping"],
             &["incident"],
             &["plan", "token", "trigger"],
             &["schema"],
@@ -78,18 +80,28 @@ pub(crate) const PACKAGES: &[(&str, &[&str])] = &[
     ("evidence-format/derive", &["evidence-format"]),
     (
         "evidence-format/audit",
-        &["evidence-format", "evidence-derive"],
+        &["evidence-format", "evidence-derive", "protocol"],
     ),
     ("agent/platform", &["evidence-format"]),
-    ("agent", &["evidence-format", "platform"]),
-    ("collector/domain", &["evidence-format", "evidence-derive"]),
+    ("agent/protocol", &["evidence-format"]),
+    ("agent", &["evidence-format", "platform", "protocol"]),
+    (
+        "collector/domain",
+        &["evidence-format", "evidence-derive", "protocol"],
+    ),
     (
         "collector/api",
-        &["evidence-format", "evidence-derive", "domain"],
+        &["evidence-format", "evidence-derive", "protocol", "domain"],
     ),
     (
         "collector/store",
-        &["evidence-format", "evidence-derive", "platform", "domain"],
+        &[
+            "evidence-format",
+            "evidence-derive",
+            "platform",
+            "protocol",
+            "domain",
+        ],
     ),
     (
         "collector/sources",
@@ -107,6 +119,7 @@ pub(crate) const PACKAGES: &[(&str, &[&str])] = &[
             "evidence-format",
             "evidence-derive",
             "platform",
+            "protocol",
             "agent",
             "domain",
             "store",
@@ -119,6 +132,7 @@ pub(crate) const PACKAGES: &[(&str, &[&str])] = &[
             "evidence-format",
             "evidence-derive",
             "platform",
+            "protocol",
             "domain",
             "api",
             "store",
@@ -142,6 +156,7 @@ pub(crate) const PACKAGES: &[(&str, &[&str])] = &[
             "evidence-format",
             "evidence-derive",
             "platform",
+            "protocol",
             "agent",
             "domain",
             "store",
@@ -162,9 +177,11 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("sqlx", &["collector/store"]),
     ("object_store", &["collector/store"]),
     ("axum", &["collector/server"]),
+    ("rcgen", &["collector/server"]),
     (
         "tokio",
         &[
+            "agent",
             "collector/store",
             "collector/sources",
             "collector/pipeline",

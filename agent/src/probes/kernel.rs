@@ -89,7 +89,7 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
             // These listings say nothing that the settings themselves do not.
             record: false,
             shares: TreeShares::PerChild,
-            enters: |path| path != BINFMT,
+            enters: &|path| path != BINFMT,
         },
         is_setting,
     )?;

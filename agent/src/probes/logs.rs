@@ -4,11 +4,12 @@
 use std::cmp::Reverse;
 
 use evidence_format::bundle::BundleError;
+use evidence_format::coverage::GapReason;
 use rustix::fs::FileType;
 
 use super::{DAY, HomeFolder, Probe, homes, sessions, tree, walk_whole};
 use crate::read::{KeptPart, ReadMethod, ReadRequest};
-use crate::recorder::{ProbeRecorder, join, name_of};
+use crate::recorder::{ProbeRecorder, Subtree, join, name_of};
 
 pub(super) const HISTORIES: Probe = Probe {
     name: "histories",
@@ -147,7 +148,11 @@ fn list_left_behind(recorder: &mut ProbeRecorder<'_>, folder: &[u8]) -> Result<(
         .map(|entry| (Reverse(entry.modified()), join(folder, entry.name)))
         .collect();
     folders.sort();
-    folders.truncate(LEFT_BEHIND_FOLDERS_MAX);
+    let left_out = folders.len().saturating_sub(LEFT_BEHIND_FOLDERS_MAX);
+    if left_out > 0 {
+        folders.truncate(LEFT_BEHIND_FOLDERS_MAX);
+        recorder.record_gap_of_many(GapReason::TooLarge, folder, left_out as u64)?;
+    }
     for (_, path) in folders {
         // what is temporary goes, which is no gap
         recorder.request(ReadRequest::bytes(path, ReadMethod::Listing))?;
@@ -191,6 +196,20 @@ fn journal(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         found.extend(recorder.walk(tree(folder, JOURNAL_DEPTH), |path, _| is_journal(path))?);
     }
     recorder.request_fairly(found, |_| KeptPart::Start)
+}
+
+/// The journal's files, which are not recorded.
+pub(super) fn journal_files(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<Vec<u8>>, BundleError> {
+    let mut found = Vec::new();
+    for folder in JOURNALS {
+        let folder = Subtree {
+            record: false, // the listing is that of the journal's own probe
+            ..tree(folder, JOURNAL_DEPTH)
+        };
+        let files = recorder.walk(folder, |path, _| is_journal(path))?;
+        found.extend(files.iter().map(|file| file.path().to_vec()));
+    }
+    Ok(found)
 }
 
 /// True for the files that [`JOURNAL`] takes. `~` marks one that systemd found damaged, as after a

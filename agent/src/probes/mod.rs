@@ -9,6 +9,7 @@
 //! (UTS and IPC namespaces). All others name a process.
 
 mod accounts;
+mod applications;
 mod containers;
 mod kernel;
 mod logs;
@@ -64,6 +65,7 @@ pub(crate) static ALL: &[Probe] = &[
     accounts::USERS,
     accounts::PRIVILEGES,
     accounts::AUTHORIZED_KEYS,
+    applications::PROBE,
     scheduled::PROBE,
     startup::PROBE,
     logs::HISTORIES,
@@ -84,6 +86,12 @@ const OWN_FILE_BYTES_MAX: u64 = 1 << 20;
 const NAMESPACES_MAX: usize = 4096;
 
 impl Probe {
+    /// True if it captures only what the owner of a host has named in `agent.toml`.
+    #[must_use]
+    pub fn needs_configuration(&self) -> bool {
+        self.name == applications::PROBE.name
+    }
+
     #[must_use]
     pub fn item(&self) -> ItemName {
         format!("host-{}", self.name)
@@ -202,14 +210,21 @@ fn homes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<HomeFolder>, BundleErro
         homes.truncate(HOMES_MAX);
         recorder.record_gap_of_many(GapReason::TooLarge, HOME, left_out as u64)?;
     }
-    // those that an earlier probe has found dead: one gap each, and not one for each name in them
-    for dead in homes
-        .extract_if(.., |home| recorder.is_hung(&home.path))
-        .collect::<Vec<_>>()
-    {
+    leave_out_dead(recorder, &mut homes)?; // what an earlier probe has found out
+    Ok(homes)
+}
+
+/// Removes the homes on mounts that do not answer: each of them is one gap, and not one for each name
+/// in it. The first of several on one mount shows that the others are dead too.
+fn leave_out_dead(
+    recorder: &mut ProbeRecorder<'_>,
+    homes: &mut Vec<HomeFolder>,
+) -> Result<(), BundleError> {
+    let dead = homes.extract_if(.., |home| recorder.is_hung(&home.path));
+    for dead in dead.collect::<Vec<_>>() {
         recorder.record_gap(GapReason::Hung, &dead.path)?;
     }
-    Ok(homes)
+    Ok(())
 }
 
 /// The homes in `folder`, if it is that of a domain (`/home/EXAMPLE.COM/jdoe`): nothing in it is
@@ -253,12 +268,14 @@ fn request_files(recorder: &mut ProbeRecorder<'_>, paths: &[&str]) -> Result<(),
 /// [`OWN_FILE_BYTES_MAX`], so that nobody uses up the limit for all homes.
 fn request_own_files(
     recorder: &mut ProbeRecorder<'_>,
-    homes: &[HomeFolder],
+    mut homes: Vec<HomeFolder>,
     names: &[&str],
 ) -> Result<(), BundleError> {
+    leave_out_dead(recorder, &mut homes)?;
     for home in homes {
         if recorder.is_hung(&home.path) {
-            continue; // its gap was recorded when that was found out
+            recorder.record_gap(GapReason::Hung, &home.path)?; // found out by the last requests
+            continue;
         }
         for name in names {
             recorder.request(own_file(join(&home.path, name.as_bytes())))?;
@@ -315,7 +332,7 @@ fn tree(top: &[u8], depth_max: usize) -> Subtree<'_> {
         depth_max,
         record: true,
         shares: TreeShares::PerChild,
-        enters: |_| true,
+        enters: &|_| true,
     }
 }
 

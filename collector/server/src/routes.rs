@@ -13,18 +13,20 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::caller::DECIDERS;
 use crate::handlers::{
-    answers, attachments, bundles, captures, checklists, events, health, incidents, metrics, plays,
-    sources, timeline, tokens, webhooks,
+    agents, answers, attachments, bundles, captures, checklists, events, health, incidents,
+    metrics, plays, sources, timeline, tokens, webhooks,
 };
 use crate::openapi;
 use crate::route::RequestBody::{Bytes, Json as JsonRequest};
 use crate::route::{Param, ResourceScope, ResponseBody, Route, param, repeated, schema_of};
 use crate::state::ServerState;
 use api::{
-    AttachmentReceipt, BundleList, CallerInfo, CaptureAccepted, CaptureOptions, ChangeResponse,
-    ChecklistPatch, Checklists, CloseRequest, DeclareRequest, DeclareResponse, IncidentDetails,
-    IncidentPage, IncidentPatch, IncidentSummary, NoteRequest, PlayList, ProblemCode, SlackReply,
-    SourceList, TimelinePage, TokenList, TokenRequest, TokenWithSecret, WebhookReceipt,
+    AgentDetails, AgentList, AgentPatch, AttachmentReceipt, BundleList, CallerInfo,
+    CaptureAccepted, CaptureOptions, ChangeResponse, ChecklistPatch, Checklists, CloseRequest,
+    DeclareRequest, DeclareResponse, EnrollmentTokenList, EnrollmentTokenRequest,
+    EnrollmentTokenWithSecret, IncidentDetails, IncidentPage, IncidentPatch, IncidentSummary,
+    NoteRequest, PlayList, ProblemCode, SlackReply, SourceList, TimelinePage, TokenList,
+    TokenRequest, TokenWithSecret, WebhookReceipt,
 };
 use domain::answers::{
     ChangesAnswer, CoverageAnswer, ExposureAnswer, IdentitiesAnswer, PersistenceAnswer,
@@ -633,5 +635,66 @@ pub(crate) static ROUTES: &[Route] = &[
         || delete(tokens::revoke),
     )
     .path_schema(TokenId::schema)
+    .responses(&[(204, ResponseBody::None)]),
+    global_route(
+        Method::GET,
+        "/v1/agents",
+        READERS,
+        "Lists the agents with their hosts",
+        || get(agents::list),
+    )
+    .responses(&[(200, json::<AgentList>())]),
+    global_route(
+        Method::GET,
+        "/v1/agents/{id}",
+        READERS,
+        "Returns an agent, and what was found about it",
+        || get(agents::read),
+    )
+    .path_schema(text)
+    .responses(&[(200, json::<AgentDetails>())]),
+    global_route(
+        Method::PATCH,
+        "/v1/agents/{id}",
+        ADMINS,
+        "Labels, unlocks or revokes an agent",
+        || patch(agents::change),
+    )
+    .path_schema(text)
+    .request(JsonRequest(schema_of::<AgentPatch>))
+    .responses(&[(200, json::<AgentDetails>())]),
+    global_route(
+        Method::GET,
+        "/v1/agent-keyring",
+        READERS,
+        "Returns which agent's key vouches for which host, and when, for auditors",
+        || get(agents::keyring),
+    )
+    .responses(&[(200, ResponseBody::Bytes("application/json"))]),
+    global_route(
+        Method::GET,
+        "/v1/agent-tokens",
+        ADMINS,
+        "Lists enrolment tokens without their secrets",
+        || get(agents::list_tokens),
+    )
+    .responses(&[(200, json::<EnrollmentTokenList>())]),
+    global_route(
+        Method::POST,
+        "/v1/agent-tokens",
+        ADMINS,
+        "Creates an enrolment token; the secret is shown only once",
+        || post(agents::create_token),
+    )
+    .request(JsonRequest(schema_of::<EnrollmentTokenRequest>))
+    .responses(&[(201, json::<EnrollmentTokenWithSecret>())]),
+    global_route(
+        Method::DELETE,
+        "/v1/agent-tokens/{id}",
+        ADMINS,
+        "Revokes an enrolment token; agents that it has admitted stay",
+        || delete(agents::revoke_token),
+    )
+    .path_schema(text)
     .responses(&[(204, ResponseBody::None)]),
 ];

@@ -1,5 +1,6 @@
 //! The command line: a file for each subcommand.
 
+mod agents;
 mod answers;
 mod attach;
 mod backend;
@@ -156,6 +157,7 @@ enum CliCommand {
     Serve(serve::ServeArgs),
     Config(config::ConfigArgs),
     Token(token::TokenArgs),
+    Agents(agents::AgentsArgs),
     Login(login::LoginArgs),
     Logout(login::LogoutArgs),
     Completions(reference::CompletionsArgs),
@@ -295,6 +297,7 @@ async fn dispatch(
         CliCommand::Serve(arguments) => serve::run(global, &arguments, telemetry).await,
         CliCommand::Config(arguments) => config::run(global, &arguments),
         CliCommand::Token(arguments) => token::run(global, arguments).await,
+        CliCommand::Agents(arguments) => agents::run(global, arguments).await,
         CliCommand::Login(arguments) => login::run(global, &arguments).await,
         CliCommand::Logout(_) => login::logout(global),
         CliCommand::Completions(arguments) => reference::completions(&arguments),

@@ -8,14 +8,17 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use domain::incident::Plays;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::interrupt::cancel_on_signal;
 use super::{GlobalOptions, print, print_json};
 use pipeline::{StoreAccess, WorkUntil};
+use server::agents::AgentsGateway;
 use server::telemetry::{OtlpEndpoint, Telemetry};
 use server::{Listener, ListenerSettings, ServerState};
 
+use crate::app::OpenStore;
 use crate::config::CollectorConfig;
 
 /// Runs the collector as a service: captures what is due, and serves the API
@@ -87,6 +90,7 @@ pub(super) async fn run(
     }
     let state = ServerState::new(app.pipeline.clone(), config, hooks, drain.clone())?;
     let router = server::router(&state);
+    let agents = serve_agents(global, &app, &drain).await?;
     let reload = Reload {
         store: app.folder.clone(),
         plays: Arc::clone(&app.pipeline.plays),
@@ -98,13 +102,40 @@ pub(super) async fn run(
     tokio::spawn(reload.on_each_hangup(hangup));
     // Captures run in this task while the listener serves; both end after `drain`.
     let work = app.pipeline.work(WorkUntil::Cancelled(drain.clone()));
-    tokio::join!(work, listener.serve(router, drain.clone()));
+    tokio::join!(work, listener.serve(router, drain.clone()), agents);
     // After both have ended: captures still write until then.
     app.pipeline.parts.ledger.close().await;
     // Last, so that the spans of the shutdown are exported, too.
     telemetry.shutdown().await;
     info!("stopped");
     Ok(())
+}
+
+/// Opens the listener for agents, if there is one. The returned future serves it until `drain`.
+async fn serve_agents(
+    global: &GlobalOptions,
+    app: &OpenStore,
+    drain: &CancellationToken,
+) -> Result<impl Future<Output = ()> + use<>> {
+    let mut served = None;
+    if let Some(config) = &app.config.agents {
+        let gateway = AgentsGateway::open(&app.pipeline, config.clone(), drain.clone());
+        let gateway = gateway.await.context("cannot listen for agents")?;
+        let listener = gateway.bind().await?;
+        let url = listener.url();
+        info!(%url, "listening for agents");
+        if global.json {
+            print_json(&serde_json::json!({"listeningForAgents": url}))?;
+        } else if !global.quiet {
+            print(&format!("listening for agents on {url}\n"))?;
+        }
+        served = Some((gateway, listener, drain.clone()));
+    }
+    Ok(async move {
+        if let Some((gateway, listener, drain)) = served {
+            tokio::join!(listener.serve(gateway.router(), drain), gateway.run());
+        }
+    })
 }
 
 /// Reads the configuration anew while the daemon runs.
@@ -164,6 +195,7 @@ impl Reload {
             ("plays", new.plays != old.plays),
             ("capture", new.capture != old.capture),
             ("sources", new.sources != old.sources),
+            ("agents", new.agents != old.agents),
             ("telemetry", new.telemetry != old.telemetry),
         ];
         let others = others.iter().filter(|(_, has_changed)| *has_changed);

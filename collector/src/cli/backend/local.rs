@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::{
-    BundleSummary, CaptureOptions, CaptureProgress, DeclareRequest, DeclareResponse, EventSummary,
-    IncidentDetails, IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow,
-    TokenId, TokenInfo, TokenRequest, TokenWithSecret,
+    AgentDetails, AgentInfo, AgentPatch, BundleSummary, CaptureOptions, CaptureProgress,
+    DeclareRequest, DeclareResponse, EnrollmentTokenInfo, EnrollmentTokenRequest,
+    EnrollmentTokenWithSecret, EventSummary, IncidentDetails, IncidentListItem, PlayDetails,
+    SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo, TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use platform::durable;
+use protocol::identity::AgentId;
+use protocol::keyring::AgentKeyring;
+use protocol::token::EnrollmentTokenId;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +40,7 @@ use domain::plan::CapturePlan;
 use pipeline::timeline::{LineName, TimelineFilter, TimelineReader};
 use pipeline::{self, DeclareError, PipelineError, WorkUntil};
 use platform::clock;
+use server::agents::admin;
 use server::answers::{self, EventQuestion};
 use server::events::EventWatcher;
 use server::responses;
@@ -196,6 +201,7 @@ impl Backend for LocalBackend {
             by: self.by.clone(),
             capture,
             idempotency_key,
+            other_keys: Vec::new(),
         };
         match self.app.pipeline.declare(request).await {
             Ok((id, new)) => Ok(DeclareResponse { id, new }),
@@ -544,6 +550,45 @@ impl Backend for LocalBackend {
             .ledger
             .revoke_token(id, clock::now())
             .await?)
+    }
+
+    async fn agents(&self) -> Result<Vec<AgentInfo>> {
+        let agents = self.app.pipeline.parts.ledger.agents().await?;
+        Ok(agents.iter().map(admin::agent_info).collect())
+    }
+
+    async fn agent(&self, id: &AgentId) -> Result<AgentDetails> {
+        Ok(admin::agent_details(&self.app.pipeline.parts.ledger, id).await?)
+    }
+
+    async fn change_agent(&self, id: &AgentId, patch: AgentPatch) -> Result<AgentDetails> {
+        let ledger = &self.app.pipeline.parts.ledger;
+        admin::change_agent(ledger, id, patch).await?;
+        Ok(admin::agent_details(ledger, id).await?)
+    }
+
+    async fn agent_keyring(&self) -> Result<AgentKeyring> {
+        Ok(admin::keyring(&self.app.pipeline.parts.ledger).await?)
+    }
+
+    async fn create_enrollment_token(
+        &self,
+        request: EnrollmentTokenRequest,
+    ) -> Result<EnrollmentTokenWithSecret> {
+        let pipeline = &self.app.pipeline;
+        let server = pipeline.agents_url().map(str::to_owned);
+        Ok(admin::create_token(&pipeline.parts.ledger, request, &self.by, server).await?)
+    }
+
+    async fn enrollment_tokens(&self) -> Result<Vec<EnrollmentTokenInfo>> {
+        let tokens = self.app.pipeline.parts.ledger.enrollment_tokens().await?;
+        Ok(tokens.into_iter().map(admin::token_info).collect())
+    }
+
+    async fn revoke_enrollment_token(&self, id: &EnrollmentTokenId) -> Result<()> {
+        let ledger = &self.app.pipeline.parts.ledger;
+        ledger.revoke_enrollment_token(id, clock::now()).await?;
+        Ok(())
     }
 
     fn user(&self) -> &Name {

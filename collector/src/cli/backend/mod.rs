@@ -12,14 +12,18 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use api::{
-    BundleSummary, CaptureOptions, DeclareRequest, DeclareResponse, EventSummary, IncidentDetails,
-    IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
-    TokenRequest, TokenWithSecret,
+    AgentDetails, AgentInfo, AgentPatch, BundleSummary, CaptureOptions, DeclareRequest,
+    DeclareResponse, EnrollmentTokenInfo, EnrollmentTokenRequest, EnrollmentTokenWithSecret,
+    EventSummary, IncidentDetails, IncidentListItem, PlayDetails, SourceStatus, StreamEvent,
+    TimelineRow, TokenId, TokenInfo, TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
+use protocol::identity::AgentId;
+use protocol::keyring::AgentKeyring;
+use protocol::token::EnrollmentTokenId;
 
 use domain::answers::{
     AnswerWindow, ChangesAnswer, CoverageAnswer, ExposureAnswer, IdentitiesAnswer,
@@ -202,6 +206,25 @@ pub(super) trait Backend: Send + Sync {
 
     /// Revokes a token; returns the time of the first revocation.
     async fn revoke_token(&self, id: &TokenId) -> Result<Timestamp>;
+
+    async fn agents(&self) -> Result<Vec<AgentInfo>>;
+
+    async fn agent(&self, id: &AgentId) -> Result<AgentDetails>;
+
+    /// Labels, unlocks or revokes an agent.
+    async fn change_agent(&self, id: &AgentId, patch: AgentPatch) -> Result<AgentDetails>;
+
+    /// Which agent's key vouches for which host, and when.
+    async fn agent_keyring(&self) -> Result<AgentKeyring>;
+
+    async fn create_enrollment_token(
+        &self,
+        request: EnrollmentTokenRequest,
+    ) -> Result<EnrollmentTokenWithSecret>;
+
+    async fn enrollment_tokens(&self) -> Result<Vec<EnrollmentTokenInfo>>;
+
+    async fn revoke_enrollment_token(&self, id: &EnrollmentTokenId) -> Result<()>;
 
     /// The acting user, used as the default label.
     fn user(&self) -> &Name;

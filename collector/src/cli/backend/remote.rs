@@ -10,16 +10,21 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use api::timeline::EVIDENCE_HEADER;
 use api::{
-    BundleList, BundleSummary, CaptureOptions, ChangeResponse, CloseRequest, DeclareRequest,
-    DeclareResponse, EventSummary, IncidentDetails, IncidentListItem, IncidentPage, PlayDetails,
-    PlayList, ProblemCode, SourceList, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
-    TokenList, TokenRequest, TokenWithSecret,
+    AgentDetails, AgentInfo, AgentList, AgentPatch, BundleList, BundleSummary, CaptureOptions,
+    ChangeResponse, CloseRequest, DeclareRequest, DeclareResponse, EnrollmentTokenInfo,
+    EnrollmentTokenList, EnrollmentTokenRequest, EnrollmentTokenWithSecret, EventSummary,
+    IncidentDetails, IncidentListItem, IncidentPage, PlayDetails, PlayList, ProblemCode,
+    SourceList, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo, TokenList,
+    TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use platform::terminal::{ProgressLine, size};
+use protocol::identity::AgentId;
+use protocol::keyring::AgentKeyring;
+use protocol::token::EnrollmentTokenId;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -548,6 +553,10 @@ impl Backend for RemoteBackend {
             accounts,
             regions,
             deadline_seconds,
+            // A plan is of sources; which hosts have agents, `exhibit agents` lists.
+            hosts: _,
+            host_labels: _,
+            nodes: _,
         } = capture;
         let call = call
             .query("from", from)
@@ -608,6 +617,49 @@ impl Backend for RemoteBackend {
                 "the server accepted the revocation of {id} but lists it as valid: read its log"
             )
         })
+    }
+
+    async fn agents(&self) -> Result<Vec<AgentInfo>> {
+        let AgentList { agents } = self.client.json(&ApiCall::get("v1/agents")).await?;
+        Ok(agents)
+    }
+
+    async fn agent(&self, id: &AgentId) -> Result<AgentDetails> {
+        let call = ApiCall::get(format!("v1/agents/{id}"));
+        Ok(self.client.json(&call).await?)
+    }
+
+    async fn change_agent(&self, id: &AgentId, patch: AgentPatch) -> Result<AgentDetails> {
+        let call = ApiCall::patch(format!("v1/agents/{id}"), &patch);
+        Ok(self.client.json(&call).await?)
+    }
+
+    async fn agent_keyring(&self) -> Result<AgentKeyring> {
+        Ok(self.client.json(&ApiCall::get("v1/agent-keyring")).await?)
+    }
+
+    async fn create_enrollment_token(
+        &self,
+        request: EnrollmentTokenRequest,
+    ) -> Result<EnrollmentTokenWithSecret> {
+        let call = ApiCall::post("v1/agent-tokens", &request);
+        Ok(self.client.json(&call).await?)
+    }
+
+    async fn enrollment_tokens(&self) -> Result<Vec<EnrollmentTokenInfo>> {
+        let call = ApiCall::get("v1/agent-tokens");
+        let EnrollmentTokenList { tokens } = self.client.json(&call).await?;
+        Ok(tokens)
+    }
+
+    async fn revoke_enrollment_token(&self, id: &EnrollmentTokenId) -> Result<()> {
+        let call = ApiCall::delete(format!("v1/agent-tokens/{id}"));
+        match self.client.execute(&call).await {
+            Err(error) if error.code() == Some(ProblemCode::NotFound) => {
+                bail!("there is no token {id}: `exhibit agents token list` lists them")
+            }
+            result => Ok(result?),
+        }
     }
 
     fn user(&self) -> &Name {
