@@ -60,6 +60,7 @@ pub use attach::{
     ATTACHMENT_SOURCE, AttachError, AttachRequest, AttachmentContent, SealedAttachment,
 };
 pub use capture::{CaptureError, PipelineParts};
+pub use comparison::comparable_windows;
 pub use config::{CaptureConfig, PipelineConfig};
 pub use declare::{DeclareError, DeclareRequest};
 pub use open::{OpenError, StoreAccess};

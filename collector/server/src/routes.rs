@@ -28,7 +28,10 @@ use api::{
     NoteRequest, PlayList, ProblemCode, SlackReply, SourceList, TimelinePage, TokenList,
     TokenRequest, TokenWithSecret, WebhookReceipt,
 };
-use domain::answers::{CoverageAnswer, IdentitiesAnswer};
+use domain::answers::{
+    ChangesAnswer, CoverageAnswer, ExposureAnswer, IdentitiesAnswer, PersistenceAnswer,
+    TrustsAnswer,
+};
 use domain::incident::{IncidentStatus, Line, Pivot, PlayName, SourceName};
 use domain::plan::CapturePlan;
 use domain::token::TokenId;
@@ -92,6 +95,17 @@ const TARGET: Param = repeated(
     "Only events on the object with this id or name",
 );
 const ADDRESS: Param = repeated("address", text, "Only events from this address");
+const NAME: Param = param(
+    "name",
+    text,
+    "The id or name of a credential, identity or artifact, in any case",
+)
+.required();
+const DEPTH: Param = param(
+    "depth",
+    count,
+    "Relations that are followed one after the other, 1 to 10 (default 4)",
+);
 const ALL: Param = param(
     "all",
     boolean,
@@ -491,6 +505,48 @@ pub(crate) static ROUTES: &[Route] = &[
         ADDRESS, LIMIT,
     ])
     .responses(&[(200, json::<IdentitiesAnswer>())]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/changes",
+        READERS,
+        "Answers what changed: deployments, infrastructure, access, vendors, and what passes show to differ",
+        || get(answers::changes),
+    )
+    .query(&[
+        FROM, UNTIL, ALL, KIND, CONTAINS, WRITES, CATEGORY, OUTCOME, ACTOR, CREDENTIAL, TARGET,
+        ADDRESS, param("cursor", text, CURSOR_DESCRIPTION), LIMIT,
+    ])
+    .responses(&[(200, json::<ChangesAnswer>())]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/persistence",
+        READERS,
+        "Answers which new ways in were opened: keys, users, grants, federation, hooks, runners, schedules",
+        || get(answers::persistence),
+    )
+    .query(&[
+        FROM, UNTIL, ALL, KIND, CONTAINS, WRITES, CATEGORY, OUTCOME, ACTOR, CREDENTIAL, TARGET,
+        ADDRESS, param("cursor", text, CURSOR_DESCRIPTION), LIMIT,
+    ])
+    .responses(&[(200, json::<PersistenceAnswer>())]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/trusts",
+        READERS,
+        "Answers which systems trust a credential or artifact, and on what it relies",
+        || get(answers::trusts),
+    )
+    .query(&[NAME, DEPTH])
+    .responses(&[(200, json::<TrustsAnswer>())]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/exposure",
+        READERS,
+        "Answers what an identity could read, modify and delete, and apart from that what it did",
+        || get(answers::exposure),
+    )
+    .query(&[NAME, FROM, UNTIL, ALL, DEPTH, LIMIT])
+    .responses(&[(200, json::<ExposureAnswer>())]),
     incident_route(
         Method::GET,
         "/v1/incidents/{id}/coverage",

@@ -12,7 +12,7 @@ use domain::incident::{ClosureItem, IncidentRole, Plays, Severity, StepState};
 use domain::token::TokenRole;
 
 /// Subcommands whose first argument is an incident.
-const WITH_INCIDENT: [&str; 15] = [
+const WITH_INCIDENT: [&str; 19] = [
     "status",
     "change",
     "checklist",
@@ -21,7 +21,11 @@ const WITH_INCIDENT: [&str; 15] = [
     "brief",
     "timeline",
     "record",
+    "changes",
     "identities",
+    "trusts",
+    "exposure",
+    "persistence",
     "coverage",
     "watch",
     "stop",

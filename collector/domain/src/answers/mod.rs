@@ -4,16 +4,31 @@
 //!
 //! `--json` and the API have the same types. Members are added, never renamed or removed.
 
+mod changes;
 mod coverage;
+mod exposure;
+mod graph;
 mod identities;
 #[cfg(test)]
 mod samples;
+mod snapshots;
+mod trusts;
 mod unknown;
 
+pub use changes::{ChangeEvent, ChangesAnswer, PersistenceAnswer, WayInEvent, WayInSnapshot};
 pub use coverage::{CoverageAnswer, CoverageRow, CoverageVerdict, ItemState, coverage_rows};
+pub use exposure::{
+    ActCollector, ActCount, ActEffect, ExposureAnswer, ReachableThing, reachable_things,
+};
+pub use graph::{
+    DEPTH_DEFAULT, DEPTH_MAX, GraphStep, GraphWalk, KnownEdge, WalkDirection, edge_words,
+    entity_words,
+};
 pub use identities::{
     CredentialUse, IdentitiesAnswer, IdentityCollector, IdentityUse, ValueList, ValueUse,
 };
+pub use snapshots::{SnapshotChange, SnapshotChangeKind};
+pub use trusts::TrustsAnswer;
 pub use unknown::{EvidenceState, UnaskedSource, UnknownKind, UnknownPart, unknown_parts};
 
 use evidence_derive::ActivityEvent;

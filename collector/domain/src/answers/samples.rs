@@ -1,14 +1,15 @@
 //! Values for the tests of answers.
 
 use evidence_derive::{
-    ActivityCategory, ActivityEvent, ActivityOutcome, EntityKind, EntityRef, ocsf,
+    ActivityCategory, ActivityEvent, ActivityOutcome, EdgeRelation, EntityKind, EntityRef,
+    ObjectEdge, ocsf,
 };
 use evidence_format::coverage::EndReason;
 use evidence_format::digest::Digest;
 use evidence_format::time::Timestamp;
 
-use super::{InvestigatedEvent, ItemState};
-use crate::incident::ItemCoverage;
+use super::{InvestigatedEvent, ItemState, KnownEdge};
+use crate::incident::{EvidenceRef, ItemCoverage};
 
 /// So many seconds after 2026-11-23T13:00:00Z.
 pub(super) fn at(seconds: i64) -> Timestamp {
@@ -69,5 +70,29 @@ pub(super) fn item_state(source: &str, item: &str) -> ItemState {
             gaps: Vec::new(),
             provisional_until: None,
         }),
+    }
+}
+
+pub(super) fn edge(from: EntityRef, relation: EdgeRelation, to: EntityRef) -> ObjectEdge {
+    ObjectEdge {
+        from,
+        relation,
+        to,
+        condition: None,
+    }
+}
+
+/// The edge as a record of GitHub shows it.
+pub(super) fn known(edge: ObjectEdge) -> KnownEdge {
+    KnownEdge {
+        edge,
+        source: "github".to_owned(),
+        evidence: EvidenceRef {
+            bundle: Digest::of(b"bundle"),
+            item: None,
+            record: Some(0),
+        },
+        seen_at: at(0),
+        is_gone: false,
     }
 }

@@ -43,8 +43,8 @@ pub use apply::ReplayError;
 pub use calendar::{Day, ParseDayError};
 pub use capture_request::CaptureRequest;
 pub use checklist::{
-    Checklist, ChecklistStep, ClosureAnswer, ClosureItem, CorrectiveAction, FIRST_MINUTES,
-    ParseChecklistError, REVIEW_BUSINESS_DAYS, StepProgress, StepState,
+    AnswerCommand, Checklist, ChecklistStep, ClosureAnswer, ClosureItem, CorrectiveAction,
+    FIRST_MINUTES, ParseChecklistError, REVIEW_BUSINESS_DAYS, StepProgress, StepState,
 };
 pub use closure::ClosureBlocker;
 pub(crate) use coverage::ended_text;

@@ -10,7 +10,7 @@ use store::ledger::{EventFilter, TermRole};
 
 /// Selects rows of a timeline; the default selects all. Several values of one field are
 /// alternatives. What only an event has, such as an actor, selects no entry of the journal.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TimelineFilter {
     /// Included.
     pub from: Option<Timestamp>,

@@ -1,12 +1,17 @@
 //! Answers the questions of an investigation from the ledger. The API and the command line of a
 //! local store ask here, so that both give the same answers; [`domain::answers`] decides.
 
+mod changes;
 mod coverage;
 mod events;
 mod identities;
+mod relations;
+mod snapshots;
 
+pub use changes::{changes, persistence};
 pub use coverage::coverage;
 pub use identities::identities;
+pub use relations::{exposure, trusts};
 
 use evidence_format::digest::Digest;
 use evidence_format::id::ItemName;

@@ -1,11 +1,15 @@
 //! Commands that answer the questions of the runbook's investigation checklist. Each answer ends
 //! with what it does not know.
 
+mod changes;
 mod coverage;
 mod identities;
+mod relations;
 
+pub(super) use changes::{ChangesArgs, PersistenceArgs, changes, persistence};
 pub(super) use coverage::{CoverageArgs, coverage};
 pub(super) use identities::{IdentitiesArgs, identities};
+pub(super) use relations::{ExposureArgs, TrustsArgs, exposure, trusts};
 
 use clap::{Args, value_parser};
 use evidence_derive::EntityRef;

@@ -29,7 +29,10 @@ use super::{
     Visitor, bundle_file,
 };
 use crate::app::OpenStore;
-use domain::answers::{AnswerWindow, CoverageAnswer, IdentitiesAnswer};
+use domain::answers::{
+    AnswerWindow, ChangesAnswer, CoverageAnswer, ExposureAnswer, IdentitiesAnswer,
+    PersistenceAnswer, TrustsAnswer,
+};
 use domain::incident::{
     Command, CommandError, Incident, IncidentEvent, IncidentStatus, Line, Name, PlayName, brief,
 };
@@ -337,6 +340,42 @@ impl Backend for LocalBackend {
     ) -> Result<IdentitiesAnswer> {
         let incident = self.read_incident(id).await?;
         Ok(answers::identities(&self.app.pipeline, &incident, question).await?)
+    }
+
+    async fn changes(&self, id: &IncidentId, question: EventQuestion) -> Result<ChangesAnswer> {
+        let incident = self.read_incident(id).await?;
+        Ok(answers::changes(&self.app.pipeline, &incident, question).await?)
+    }
+
+    async fn persistence(
+        &self,
+        id: &IncidentId,
+        question: EventQuestion,
+    ) -> Result<PersistenceAnswer> {
+        let incident = self.read_incident(id).await?;
+        Ok(answers::persistence(&self.app.pipeline, &incident, question).await?)
+    }
+
+    async fn trusts(
+        &self,
+        id: &IncidentId,
+        name: &str,
+        depth: Option<u32>,
+    ) -> Result<TrustsAnswer> {
+        let incident = self.read_incident(id).await?;
+        Ok(answers::trusts(&self.app.pipeline, &incident, name, depth).await?)
+    }
+
+    async fn exposure(
+        &self,
+        id: &IncidentId,
+        name: &str,
+        question: EventQuestion,
+        depth: Option<u32>,
+    ) -> Result<ExposureAnswer> {
+        let incident = self.read_incident(id).await?;
+        let pipeline = &self.app.pipeline;
+        Ok(answers::exposure(pipeline, &incident, name, question, depth).await?)
     }
 
     async fn coverage(&self, id: &IncidentId, window: AnswerWindow) -> Result<CoverageAnswer> {

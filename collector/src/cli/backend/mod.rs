@@ -25,7 +25,10 @@ use protocol::identity::AgentId;
 use protocol::keyring::AgentKeyring;
 use protocol::token::EnrollmentTokenId;
 
-use domain::answers::{AnswerWindow, CoverageAnswer, IdentitiesAnswer};
+use domain::answers::{
+    AnswerWindow, ChangesAnswer, CoverageAnswer, ExposureAnswer, IdentitiesAnswer,
+    PersistenceAnswer, TrustsAnswer,
+};
 use domain::incident::{Command, Line, Name, Pivot, PlayName};
 use domain::plan::CapturePlan;
 use local::LocalBackend;
@@ -128,6 +131,29 @@ pub(super) trait Backend: Send + Sync {
         id: &IncidentId,
         question: EventQuestion,
     ) -> Result<IdentitiesAnswer>;
+
+    /// One page of what changed.
+    async fn changes(&self, id: &IncidentId, question: EventQuestion) -> Result<ChangesAnswer>;
+
+    /// One page of new ways in.
+    async fn persistence(
+        &self,
+        id: &IncidentId,
+        question: EventQuestion,
+    ) -> Result<PersistenceAnswer>;
+
+    /// Which systems trust the credential or artifact `name`?
+    async fn trusts(&self, id: &IncidentId, name: &str, depth: Option<u32>)
+    -> Result<TrustsAnswer>;
+
+    /// What could the identity `name` act on, and what did it do?
+    async fn exposure(
+        &self,
+        id: &IncidentId,
+        name: &str,
+        question: EventQuestion,
+        depth: Option<u32>,
+    ) -> Result<ExposureAnswer>;
 
     /// Are the logs complete enough for a timeline?
     async fn coverage(&self, id: &IncidentId, window: AnswerWindow) -> Result<CoverageAnswer>;

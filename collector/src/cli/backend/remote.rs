@@ -41,7 +41,10 @@ use super::{
 use client::config::ProfileName;
 use client::keys::{KeyHistory, state_folder};
 use client::{ApiCall, ApiClient, ClientError, EventSubscription, Upload};
-use domain::answers::{AnswerWindow, CoverageAnswer, IdentitiesAnswer};
+use domain::answers::{
+    AnswerWindow, ChangesAnswer, CoverageAnswer, ExposureAnswer, IdentitiesAnswer,
+    PersistenceAnswer, TrustsAnswer,
+};
 use domain::incident::{Command, Line, Name, PlayName};
 use domain::plan::CapturePlan;
 use pipeline::timeline::{LineName, TimelineFilter};
@@ -407,6 +410,45 @@ impl Backend for RemoteBackend {
         question: EventQuestion,
     ) -> Result<IdentitiesAnswer> {
         let call = ApiCall::get(incident_path(id, "/identities"));
+        Ok(self.client.json(&with_question(call, question)).await?)
+    }
+
+    async fn changes(&self, id: &IncidentId, question: EventQuestion) -> Result<ChangesAnswer> {
+        let call = ApiCall::get(incident_path(id, "/changes"));
+        Ok(self.client.json(&with_question(call, question)).await?)
+    }
+
+    async fn persistence(
+        &self,
+        id: &IncidentId,
+        question: EventQuestion,
+    ) -> Result<PersistenceAnswer> {
+        let call = ApiCall::get(incident_path(id, "/persistence"));
+        Ok(self.client.json(&with_question(call, question)).await?)
+    }
+
+    async fn trusts(
+        &self,
+        id: &IncidentId,
+        name: &str,
+        depth: Option<u32>,
+    ) -> Result<TrustsAnswer> {
+        let call = ApiCall::get(incident_path(id, "/trusts"))
+            .query("name", [name])
+            .query("depth", depth);
+        Ok(self.client.json(&call.slow()).await?)
+    }
+
+    async fn exposure(
+        &self,
+        id: &IncidentId,
+        name: &str,
+        question: EventQuestion,
+        depth: Option<u32>,
+    ) -> Result<ExposureAnswer> {
+        let call = ApiCall::get(incident_path(id, "/exposure"))
+            .query("name", [name])
+            .query("depth", depth);
         Ok(self.client.json(&with_question(call, question)).await?)
     }
 

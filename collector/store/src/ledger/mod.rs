@@ -34,10 +34,10 @@ pub use agents::{
 pub use bundles::{BundleRow, PendingBundle, StreamPosition};
 pub use error::LedgerError;
 pub use facts::{
-    BundleComparison, CompleteItem, DerivedFacts, DerivedItem, EdgeFact, EventCursor, EventFact,
-    EventFilter, EventId, EventPage, EventRow, EventScan, ItemRow, ObjectChange, ObjectComparison,
-    ObjectFact, ObjectRow, ParseEventCursorError, RECORDS_LISTED_MAX, RecordPointer, ScannedEvent,
-    TermRole,
+    BundleComparison, CompleteItem, CreatedObject, DerivedFacts, DerivedItem, EdgeComparison,
+    EdgeFact, EdgeRow, EventCursor, EventFact, EventFilter, EventId, EventPage, EventRow,
+    EventScan, ItemRow, ObjectChange, ObjectComparison, ObjectFact, ObjectRow,
+    ParseEventCursorError, RECORDS_LISTED_MAX, RecordPointer, ScannedEvent, TermRole,
 };
 pub use journal::{
     DeclaredIncident, Journal, NewIncident, NewIncidentId, NewJournalEntry, OverviewQuery,

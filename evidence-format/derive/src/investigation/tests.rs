@@ -169,12 +169,6 @@ fn ways_in_are_those_of_the_table() {
     failed.outcome = crate::ActivityOutcome::Failure;
     assert_eq!(WayIn::of_event("aws", &failed), None);
     assert!(WayIn::knows("okta") && !WayIn::knows("entra"));
-    let object = |kind, id: &str| crate::ObservedObject {
-        entity: EntityRef::new(kind, id),
-        version: String::new(),
-        created_at: None,
-        summary: String::new(),
-    };
     for (kind, id, way) in [
         (EntityKind::Workload, "ops/cronjob/x", Some(WayIn::Schedule)),
         (
@@ -187,10 +181,11 @@ fn ways_in_are_those_of_the_table() {
             "ops/daemonset/x",
             Some(WayIn::Workload),
         ),
+        (EntityKind::Workload, "ops/replicaset/x-1", None),
         (EntityKind::Webhook, "7", Some(WayIn::Hook)),
         (EntityKind::Process, "7", None),
     ] {
-        assert_eq!(WayIn::of_object(&object(kind, id)), way, "{id}");
+        assert_eq!(WayIn::of_entity(&EntityRef::new(kind, id)), way, "{id}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActivityEvent, ActivityOutcome, EntityKind, EntityRef, ObservedObject};
+use crate::{ActivityEvent, ActivityOutcome, EdgeRelation, EntityKind, EntityRef, ObjectEdge};
 
 /// The kinds of new ways in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -90,13 +90,10 @@ impl WayIn {
         TABLE.iter().any(|(of, _)| *of == provider)
     }
 
-    /// The way in that something is which has appeared; `None` for what lets nobody in.
+    /// The way in that something is which has appeared; `None` for what lets nobody in, and for
+    /// what controllers make all the time. Events tell of pods that somebody else made.
     #[must_use]
-    pub fn of_object(object: &ObservedObject) -> Option<Self> {
-        Self::of_entity(&object.entity)
-    }
-
-    fn of_entity(entity: &EntityRef) -> Option<Self> {
+    pub fn of_entity(entity: &EntityRef) -> Option<Self> {
         match entity.kind {
             EntityKind::Credential => Some(Self::Key),
             EntityKind::User | EntityKind::Service => Some(Self::User),
@@ -106,11 +103,49 @@ impl WayIn {
             EntityKind::Webhook => Some(Self::Hook),
             EntityKind::Runner => Some(Self::Runner),
             EntityKind::Secret => Some(Self::Secret),
-            // Kubernetes' jobs have their kind in their id, files of a host are paths.
-            EntityKind::Workload if entity.id.contains("/cronjob/") => Some(Self::Schedule),
-            EntityKind::Workload if entity.id.starts_with('/') => Some(Self::Unit),
-            EntityKind::Workload | EntityKind::Pod => Some(Self::Workload),
+            EntityKind::Workload => Self::of_workload(&entity.id),
             _ => None,
+        }
+    }
+
+    /// Kubernetes' workloads have their kind in their id, units of a host are files.
+    fn of_workload(id: &str) -> Option<Self> {
+        match id {
+            _ if id.contains("/cronjob/") => Some(Self::Schedule),
+            _ if id.starts_with('/') => Some(Self::Unit),
+            _ if id.contains("/replicaset/") || id.contains("/job/") => None,
+            _ => Some(Self::Workload),
+        }
+    }
+
+    /// The way in that a relation is which has appeared.
+    #[must_use]
+    pub fn of_edge(edge: &ObjectEdge) -> Option<Self> {
+        // What runs comes and goes with all its relations.
+        let runs = matches!(
+            edge.from.kind,
+            EntityKind::Pod
+                | EntityKind::Container
+                | EntityKind::Workload
+                | EntityKind::Process
+                | EntityKind::WorkflowRun
+                | EntityKind::Deployment
+        );
+        if runs {
+            return None;
+        }
+        match edge.relation {
+            EdgeRelation::MemberOf | EdgeRelation::CanAssume | EdgeRelation::CanAccess => {
+                Some(Self::Grant)
+            }
+            EdgeRelation::Holds => Some(match edge.to.kind {
+                EntityKind::Credential => Self::Key,
+                EntityKind::Secret => Self::Secret,
+                _ => Self::Grant,
+            }),
+            EdgeRelation::Trusts if edge.to.kind == EntityKind::Credential => Some(Self::Key),
+            EdgeRelation::Trusts => Some(Self::Federation),
+            EdgeRelation::CanReach | EdgeRelation::Deploys | EdgeRelation::PartOf => None,
         }
     }
 }

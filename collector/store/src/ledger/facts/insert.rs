@@ -256,9 +256,9 @@ fn bind_event<'q>(insert: Query<'q>, id: &EventId, fact: &EventFact) -> Query<'q
 }
 
 const INSERT_NAMES: InsertStatement = InsertStatement {
-    head: "INSERT INTO entity_names (incident, name, node) VALUES",
+    head: "INSERT INTO entity_names (incident, name, entity, body) VALUES",
     shared: 1,
-    columns: 2,
+    columns: 3,
     tail: " ON CONFLICT DO NOTHING",
 };
 
@@ -270,27 +270,33 @@ async fn insert_names<'e>(
     entities: impl Iterator<Item = &'e EntityRef>,
 ) -> Result<(), sqlx::Error> {
     // In order, so that two transactions do not wait for each other in a circle.
-    let names: BTreeSet<(String, String)> = entities.flat_map(names_of).collect();
+    let names: BTreeSet<[String; 3]> = entities.flat_map(names_of).collect();
     let names: Vec<_> = names.into_iter().collect();
     for rows in names.chunks(INSERT_NAMES.rows_max(engine)) {
         let mut insert =
             query(AssertSqlSafe(INSERT_NAMES.sql(rows.len()))).bind(origin.incident.as_str());
-        for (name, node) in rows {
-            insert = insert.bind(name.as_str()).bind(node.as_str());
+        for column in rows.iter().flatten() {
+            insert = insert.bind(column.as_str());
         }
         execute(db, insert).await?;
     }
     Ok(())
 }
 
-/// The name and the id of `entity`, each with the node that it stands for.
-fn names_of(entity: &EntityRef) -> impl Iterator<Item = (String, String)> {
-    let node = node_of(entity);
-    let names = entity.name.iter().chain([&entity.id]);
-    names
-        .map(|name| term(name))
+/// The id, the name and the node of `entity`, each with the digest and the JSON of the entity.
+fn names_of(entity: &EntityRef) -> impl Iterator<Item = [String; 3]> {
+    let body = json(entity);
+    let id = EventId::of(&[body.as_bytes()]).to_string();
+    let node = entity.node_id();
+    let names: BTreeSet<String> = [Some(&*entity.id), entity.name.as_deref(), Some(&*node)]
+        .into_iter()
+        .flatten()
+        .map(term)
         .filter(|name| !name.is_empty())
-        .map(move |name| (name, node.clone()))
+        .collect();
+    names
+        .into_iter()
+        .map(move |name| [name, id.clone(), body.clone()])
 }
 
 async fn insert_objects(

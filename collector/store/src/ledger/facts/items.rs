@@ -156,7 +156,7 @@ impl Ledger {
     }
 }
 
-pub(super) const ITEM_STATES: &str =
+pub(in crate::ledger) const ITEM_STATES: &str =
     "SELECT bundles.id, derived_items.item, derived_items.complete, derived_items.asked_from,
         derived_items.asked_until, derived_items.unreadable, derived_items.coverage
     FROM bundles JOIN derived_items ON derived_items.bundle = bundles.number
