@@ -134,7 +134,10 @@ fn declared_host_is_captured_by_its_agent_and_vouched_for_in_the_export() {
     let _agent = store.start(&state);
     let incident = declare(&serve, &admin, &[&id, "web-9"], 60);
     let delivered = wait_for_bundle(&serve, &admin, &incident, "agent_");
-    assert!(delivered["coverage"]["records"].as_u64() > Some(0), "{delivered}");
+    assert!(
+        delivered["coverage"]["records"].as_u64() > Some(0),
+        "{delivered}"
+    );
     // The host that has no agent is a gap, in a bundle of its own.
     let absent = wait_for_bundle(&serve, &admin, &incident, "hosts_without_agent");
     assert!(absent["coverage"]["missing"].as_u64() > Some(0), "{absent}");
@@ -151,7 +154,9 @@ fn declared_host_is_captured_by_its_agent_and_vouched_for_in_the_export() {
     let hex = hex.trim_start_matches("sha256:");
     let verify = || {
         let mut audit = Command::new(program("exhibit-audit"));
-        audit.arg("verify").arg(export.join(format!("bundles/{hex}.tar")));
+        audit
+            .arg("verify")
+            .arg(export.join(format!("bundles/{hex}.tar")));
         run(audit.arg("--agents").arg(&keyring)).status.code()
     };
     assert!(matches!(verify(), Some(0 | 4)), "{:?}", verify());
@@ -170,7 +175,11 @@ fn token_admits_once_and_only_at_the_collector_that_it_names() {
     let _other = ApiServer::start(&mut other.exhibit());
     // A token of another collector pins another authority: nothing is sent to this one.
     let foreign = store.enroll(&store.state("a"), &other.token());
-    assert!(said(&foreign).contains("cannot reach the collector"), "{}", said(&foreign));
+    assert!(
+        said(&foreign).contains("cannot reach the collector"),
+        "{}",
+        said(&foreign)
+    );
     let token = store.token();
     assert!(store.enroll(&store.state("b"), &token).status.success());
     let again = store.enroll(&store.state("c"), &token);
@@ -186,14 +195,18 @@ fn absent_host_is_a_gap_at_the_deadline_and_a_supplement_when_it_comes_back() {
     assert!(store.enroll(&state, &store.token()).status.success());
     let incident = declare(&serve, &admin, &[&store.agent_id()], 2);
     let gap = wait_for_bundle(&serve, &admin, &incident, "agent_");
-    assert_eq!((&gap["coverage"]["complete"], &gap["pass"]), (&json!(false), &json!(0)));
+    assert_eq!(
+        (&gap["coverage"]["complete"], &gap["pass"]),
+        (&json!(false), &json!(0))
+    );
     let _agent = store.start(&state);
     let path = format!("/v1/incidents/{incident}/bundles");
-    let is_late = |bundle: &Value| {
-        bundle["source"] == gap["source"] && bundle["pass"].as_u64() > Some(0)
-    };
+    let is_late =
+        |bundle: &Value| bundle["source"] == gap["source"] && bundle["pass"].as_u64() > Some(0);
     serve.wait(&admin, &path, |list| {
-        list["bundles"].as_array().is_some_and(|all| all.iter().any(is_late))
+        list["bundles"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(is_late))
     });
 }
 
@@ -225,7 +238,10 @@ fn second_user_of_a_key_locks_the_agent_and_revocation_ends_it() {
     let id = store.agent_id();
     let shown = store.json(&["agents", "show", &id]);
     let detail = shown["findings"][0]["detail"].as_str();
-    assert!(detail.is_some_and(|text| text.contains("two users")), "{shown}");
+    assert!(
+        detail.is_some_and(|text| text.contains("two users")),
+        "{shown}"
+    );
     store.json(&["agents", "revoke", &id, "--reason", "copied"]);
     assert_eq!(store.agent()["standing"], "revoked");
 }
