@@ -36,7 +36,8 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "evidence-format/audit",
         &[
-            &["error", "paths", "words", "carried_key", "incident_records"],
+            &["error", "paths", "words", "found_file", "incident_records"],
+            &["carried_key"],
             &["output", "progress"],
             &["trust"],
             &["verdict"],
