@@ -18,6 +18,7 @@ mod example;
 mod github;
 mod gitlab;
 mod host;
+mod keycloak;
 mod kubernetes;
 mod okta;
 pub mod recorder;
@@ -52,6 +53,7 @@ pub static ALL: &[&dyn Source] = &[
     &aws_cloudtrail::SOURCE,
     &github::SOURCE,
     &gitlab::SOURCE,
+    &keycloak::SOURCE,
     &kubernetes::SOURCE,
     &okta::SOURCE,
 ];

@@ -8,11 +8,15 @@ mod cloudtrail;
 #[cfg(test)]
 mod corpora;
 mod edge;
+mod element;
 mod event;
 pub mod github;
 mod gitlab;
+#[cfg(test)]
+mod golden;
 mod host;
 pub mod json;
+mod keycloak;
 pub mod kubernetes;
 mod line;
 mod object;
@@ -114,6 +118,7 @@ pub static ALL: &[&dyn Deriver] = &[
     &github::GitHubDeriver,
     &gitlab::GitLabDeriver,
     &host::HostDeriver,
+    &keycloak::KeycloakDeriver,
     &kubernetes::KubernetesDeriver,
     &okta::OktaDeriver,
 ];

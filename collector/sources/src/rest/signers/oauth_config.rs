@@ -1,0 +1,76 @@
+//! Settings of clients of OAuth, which several sources have, and the signers that they make.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use url::Url;
+
+use super::client_credentials::{ClientCredentials, ClientProof};
+use super::token::token_in_header;
+use crate::config::TokenConfig;
+use crate::rest::RequestSigner;
+use crate::secret_source::SecretSource;
+
+/// Provider of tokens, and the endpoint of requests for them.
+type TokenNames = (&'static str, &'static str);
+
+/// A client with a secret, or a token that a command gets; to be flattened into a section.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct OAuthClientConfig {
+    /// Without one, the token is used as it is.
+    pub(crate) client_id: Option<String>,
+    client_secret_file: Option<PathBuf>,
+    client_secret_env: Option<String>,
+    /// A program with its arguments.
+    client_secret_command: Option<Vec<String>>,
+    token_file: Option<PathBuf>,
+    token_env: Option<String>,
+    /// A program with its arguments.
+    token_command: Option<Vec<String>>,
+}
+
+impl OAuthClientConfig {
+    /// A signer with tokens of `token_url` for `scopes`, or for all that the client has, and for
+    /// the API `audience`, if the provider wants to know it.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub(crate) fn signer(
+        &self,
+        names: TokenNames,
+        token_url: Result<Url, String>,
+        scopes: Vec<String>,
+        audience: Option<String>,
+    ) -> Result<Arc<dyn RequestSigner>, String> {
+        let Some(client_id) = &self.client_id else {
+            let token = TokenConfig {
+                token_file: self.token_file.clone(),
+                token_env: self.token_env.clone(),
+                token_command: self.token_command.clone(),
+            };
+            return token_in_header("authorization", "Bearer ", &token);
+        };
+        let secret = SecretSource::one_of(
+            "client-secret",
+            self.client_secret_file.as_ref(),
+            self.client_secret_env.as_ref(),
+            self.client_secret_command.as_ref(),
+        );
+        let proof = ClientProof::Secret(secret?);
+        let signer = ClientCredentials::new(names, token_url?, client_id, proof, scopes);
+        Ok(Arc::new(signer.for_audience(audience)))
+    }
+}
+
+/// `url` with more segments, whatever characters they have.
+pub(crate) fn url_below(url: &Url, segments: &[&str]) -> Result<Url, String> {
+    let mut below = url.clone();
+    let mut path = below
+        .path_segments_mut()
+        .map_err(|()| format!("{url} has no path"))?;
+    path.pop_if_empty().extend(segments);
+    drop(path);
+    Ok(below)
+}
