@@ -8,11 +8,13 @@
 //! folder has, and `tests.rs` fails with what else is missing.
 
 mod aws_cloudtrail;
+mod azure_activity;
 pub mod config;
 mod connection;
 pub mod context;
 pub mod coverage;
 pub mod crypto;
+mod entra;
 #[cfg(test)]
 mod example;
 mod github;
@@ -51,6 +53,8 @@ use rest::RestSource;
 pub static ALL: &[&dyn Source] = &[
     &host::SOURCE,
     &aws_cloudtrail::SOURCE,
+    &azure_activity::SOURCE,
+    &entra::SOURCE,
     &github::SOURCE,
     &gitlab::SOURCE,
     &keycloak::SOURCE,

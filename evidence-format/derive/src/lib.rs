@@ -4,11 +4,13 @@
 //! the records of one provider. Everything that it returns is hostile text, since whoever acted
 //! chose parts of it; it is bounded here, and shown safely by whoever shows it.
 
+mod azure_activity;
 mod cloudtrail;
 #[cfg(test)]
 mod corpora;
 mod edge;
 mod element;
+mod entra;
 mod event;
 pub mod github;
 mod gitlab;
@@ -114,7 +116,9 @@ pub trait Deriver: Sync {
 
 /// All derivers.
 pub static ALL: &[&dyn Deriver] = &[
+    &azure_activity::AzureActivityDeriver,
     &cloudtrail::CloudTrailDeriver,
+    &entra::EntraDeriver,
     &github::GitHubDeriver,
     &gitlab::GitLabDeriver,
     &host::HostDeriver,

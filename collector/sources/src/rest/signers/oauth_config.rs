@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::client_credentials::{ClientCredentials, ClientProof};
 use super::token::token_in_header;
 use crate::config::TokenConfig;
 use crate::rest::RequestSigner;
-use crate::secret_source::SecretSource;
+use crate::secret_source::{SecretSource, credential_url};
 
 /// Provider of tokens, and the endpoint of requests for them.
 type TokenNames = (&'static str, &'static str);
@@ -64,6 +64,31 @@ impl OAuthClientConfig {
     }
 }
 
+/// Where the worldwide cloud of Microsoft gives tokens.
+const MICROSOFT_LOGIN: &str = "https://login.microsoftonline.com";
+
+/// The signer of an application in the Entra ID tenant `tenant`, for the API at `resource`.
+/// `login_url` is that of a national cloud.
+pub(crate) fn microsoft_signer(
+    names: TokenNames,
+    tenant: &str,
+    login_url: Option<&Url>,
+    client: &OAuthClientConfig,
+    resource: &Url,
+) -> Result<Arc<dyn RequestSigner>, String> {
+    let login = login_url
+        .cloned()
+        .unwrap_or_else(|| known_url(MICROSOFT_LOGIN));
+    let scope = resource.join("/.default").map_err(|e| e.to_string())?;
+    let token_url = url_below(&login, &[tenant, "oauth2", "v2.0", "token"]);
+    client.signer(names, token_url, vec![scope.to_string()], None)
+}
+
+/// A URL that is part of the program.
+pub(crate) fn known_url(text: &str) -> Url {
+    Url::parse(text).expect("a URL")
+}
+
 /// `url` with more segments, whatever characters they have.
 pub(crate) fn url_below(url: &Url, segments: &[&str]) -> Result<Url, String> {
     let mut below = url.clone();
@@ -73,4 +98,11 @@ pub(crate) fn url_below(url: &Url, segments: &[&str]) -> Result<Url, String> {
     path.pop_if_empty().extend(segments);
     drop(path);
     Ok(below)
+}
+
+/// See [`credential_url`], for a setting that may be left out.
+pub(crate) fn some_credential_url<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Url>, D::Error> {
+    credential_url(deserializer).map(Some)
 }
