@@ -19,6 +19,7 @@ mod entra;
 mod example;
 mod github;
 mod gitlab;
+mod google_workspace;
 mod host;
 mod keycloak;
 mod kubernetes;
@@ -57,6 +58,7 @@ pub static ALL: &[&dyn Source] = &[
     &entra::SOURCE,
     &github::SOURCE,
     &gitlab::SOURCE,
+    &google_workspace::SOURCE,
     &keycloak::SOURCE,
     &kubernetes::SOURCE,
     &okta::SOURCE,

@@ -16,6 +16,7 @@ pub mod github;
 mod gitlab;
 #[cfg(test)]
 mod golden;
+mod google_workspace;
 mod host;
 pub mod json;
 mod keycloak;
@@ -121,6 +122,7 @@ pub static ALL: &[&dyn Deriver] = &[
     &entra::EntraDeriver,
     &github::GitHubDeriver,
     &gitlab::GitLabDeriver,
+    &google_workspace::GoogleWorkspaceDeriver,
     &host::HostDeriver,
     &keycloak::KeycloakDeriver,
     &kubernetes::KubernetesDeriver,

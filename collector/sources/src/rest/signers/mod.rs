@@ -13,7 +13,7 @@ pub use client_credentials::{ClientCredentials, ClientProof};
 pub(crate) use github_app::AppSigner;
 pub(crate) use kube::KubeSigner;
 pub(crate) use oauth_config::{
-    OAuthClientConfig, known_url, microsoft_signer, some_credential_url, url_below,
+    OAuthClientConfig, google_signer, known_url, microsoft_signer, some_credential_url, url_below,
 };
 pub use private_key::{PrivateKey, PrivateKeyError};
 pub use token::token_in_header;

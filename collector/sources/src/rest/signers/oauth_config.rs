@@ -8,7 +8,7 @@ use url::Url;
 
 use super::client_credentials::{ClientCredentials, ClientProof};
 use super::token::token_in_header;
-use crate::config::TokenConfig;
+use crate::config::{PrivateKeyConfig, TokenConfig};
 use crate::rest::RequestSigner;
 use crate::secret_source::{SecretSource, credential_url};
 
@@ -82,6 +82,27 @@ pub(crate) fn microsoft_signer(
     let scope = resource.join("/.default").map_err(|e| e.to_string())?;
     let token_url = url_below(&login, &[tenant, "oauth2", "v2.0", "token"]);
     client.signer(names, token_url, vec![scope.to_string()], None)
+}
+
+/// Where service accounts of Google get tokens.
+const GOOGLE_TOKENS: &str = "https://oauth2.googleapis.com/token";
+
+/// The signer of a service account of Google, whose key file is at `private_key`, or of a token.
+pub(crate) fn google_signer(
+    names: TokenNames,
+    (private_key, token): (&PrivateKeyConfig, &TokenConfig),
+    acts_for: Option<String>,
+    scopes: Vec<String>,
+) -> Result<Arc<dyn RequestSigner>, String> {
+    if *token != TokenConfig::default() {
+        return token_in_header("authorization", "Bearer ", token);
+    }
+    let key_file = private_key.source()?;
+    let proof = ClientProof::ServiceAccount { key_file, acts_for };
+    let url = known_url(GOOGLE_TOKENS);
+    Ok(Arc::new(ClientCredentials::new(
+        names, url, "", proof, scopes,
+    )))
 }
 
 /// A URL that is part of the program.
