@@ -7,6 +7,7 @@
 //! To add a source, add its folder, its `mod` line and its line in [`ALL`]. The README says what the
 //! folder has, and `tests.rs` fails with what else is missing.
 
+mod auth0;
 mod aws_cloudtrail;
 mod azure_activity;
 pub mod config;
@@ -53,6 +54,7 @@ use rest::RestSource;
 /// Every source of this program.
 pub static ALL: &[&dyn Source] = &[
     &host::SOURCE,
+    &auth0::SOURCE,
     &aws_cloudtrail::SOURCE,
     &azure_activity::SOURCE,
     &entra::SOURCE,

@@ -4,6 +4,7 @@
 //! the records of one provider. Everything that it returns is hostile text, since whoever acted
 //! chose parts of it; it is bounded here, and shown safely by whoever shows it.
 
+mod auth0;
 mod azure_activity;
 mod cloudtrail;
 #[cfg(test)]
@@ -117,6 +118,7 @@ pub trait Deriver: Sync {
 
 /// All derivers.
 pub static ALL: &[&dyn Deriver] = &[
+    &auth0::Auth0Deriver,
     &azure_activity::AzureActivityDeriver,
     &cloudtrail::CloudTrailDeriver,
     &entra::EntraDeriver,
