@@ -20,6 +20,7 @@ mod entra;
 mod example;
 mod github;
 mod gitlab;
+mod google_cloud;
 mod google_workspace;
 mod host;
 mod keycloak;
@@ -60,6 +61,7 @@ pub static ALL: &[&dyn Source] = &[
     &entra::SOURCE,
     &github::SOURCE,
     &gitlab::SOURCE,
+    &google_cloud::SOURCE,
     &google_workspace::SOURCE,
     &keycloak::SOURCE,
     &kubernetes::SOURCE,

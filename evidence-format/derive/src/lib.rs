@@ -17,6 +17,7 @@ pub mod github;
 mod gitlab;
 #[cfg(test)]
 mod golden;
+mod google_cloud;
 mod google_workspace;
 mod host;
 pub mod json;
@@ -124,6 +125,7 @@ pub static ALL: &[&dyn Deriver] = &[
     &entra::EntraDeriver,
     &github::GitHubDeriver,
     &gitlab::GitLabDeriver,
+    &google_cloud::GoogleCloudDeriver,
     &google_workspace::GoogleWorkspaceDeriver,
     &host::HostDeriver,
     &keycloak::KeycloakDeriver,
