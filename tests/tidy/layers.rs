@@ -28,6 +28,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["text", "ocsf"],
             &["object"],
             &["edge", "event", "json"],
+            &["element"],
             &[REST], // one folder for each provider
             &["line"],
             &["reader"],
