@@ -68,7 +68,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         &[
             &["hosts", "spelling", "wrapping"],
             &["incident"],
-            &["plan", "token", "trigger"],
+            &["plan", "token", "trigger", "answers"],
             &["schema"],
         ],
     ),
