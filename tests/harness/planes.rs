@@ -231,7 +231,7 @@ impl Planes {
         let mut command = self.exhibit(&["capture", "--title", "Every plane", "--sev", "1"]);
         command
             .args(["--incident", INCIDENT, "--json", "--quiet"])
-            .args(["--from", &time(from), "--until", &time(until)]);
+            .args(["--since", &time(from), "--until", &time(until)]);
         command
     }
 

@@ -2,6 +2,7 @@
 //! needs password hashes as evidence, and anyone who gets the bundle could crack them.
 
 use evidence_format::bundle::BundleError;
+use evidence_format::coverage::GapReason;
 
 use super::{
     DAY, HomeFolder, Probe, homes, own_file, request_files, request_folders, request_own_files,
@@ -115,7 +116,14 @@ fn authorized_keys(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> 
         patterns.extend(key_patterns(&recorder.fetch(request)?));
     }
     // Each pattern is tried in each home, so a hostile configuration would multiply.
-    patterns.truncate(PATTERNS_MAX);
+    patterns.sort();
+    patterns.dedup();
+    let left_out = patterns.len().saturating_sub(PATTERNS_MAX);
+    if left_out > 0 {
+        patterns.truncate(PATTERNS_MAX);
+        let path = SERVER.as_bytes();
+        recorder.record_gap_of_many(GapReason::TooLarge, path, left_out as u64)?;
+    }
     request_files(recorder, TRUSTED_HOSTS)?;
     let system = recorder.walk(tree(SSH_SYSTEM_FOLDER, 0), |path, _| {
         SSH_SYSTEM_FILES.contains(&name_of(path)) || path.ends_with(PUBLIC_KEY)
@@ -147,7 +155,7 @@ fn authorized_keys(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> 
             recorder.request(own_file(path))?;
         }
     }
-    request_own_files(recorder, &homes, TRUSTED)
+    request_own_files(recorder, homes, TRUSTED)
 }
 
 fn is_ssh_file(path: &[u8]) -> bool {

@@ -2,7 +2,9 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, Probe, homes, is_not_a_link, request_files, request_folders, walk_whole};
+use super::{
+    DAY, Probe, homes, is_not_a_link, leave_out_dead, request_files, request_folders, walk_whole,
+};
 use crate::read::KeptPart;
 use crate::recorder::{ProbeRecorder, join, name_of};
 
@@ -92,15 +94,17 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         recorder.request_tree(&folder, 2, is_unit)?;
     }
     let mut found = Vec::new();
-    for home in homes(recorder)? {
+    let mut homes = homes(recorder)?;
+    for home in &homes {
         for folder in UNITS_OF_USERS {
             if recorder.is_hung(&home.path) {
-                break; // its gap was recorded when that was found out
+                break; // its gap is recorded below
             }
             let folder = join(&home.path, folder.as_bytes());
             found.extend(walk_whole(recorder, &folder, 3, is_unit)?);
         }
     }
+    leave_out_dead(recorder, &mut homes)?;
     recorder.request_fairly(found, |_| KeptPart::Start)
 }
 

@@ -153,7 +153,7 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for home in &homes {
         for folder in LOGIN_FOLDERS {
             if recorder.is_hung(&home.path) {
-                break; // its gap was recorded when that was found out
+                break; // its gap is recorded below
             }
             let folder = join(&home.path, folder.as_bytes());
             for file in recorder.walk(tree(&folder, 0), |_, _| true)? {
@@ -162,5 +162,5 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         }
     }
     // Last: a walk waits for its answer, so that dead homes are known by now.
-    request_own_files(recorder, &homes, LOGIN)
+    request_own_files(recorder, homes, LOGIN)
 }

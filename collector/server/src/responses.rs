@@ -68,7 +68,7 @@ pub async fn incident_details(
 
 /// When the incident's window begins: that of its earliest capture plan, or its start or its
 /// declaration, if that is earlier. `None` before the first plan.
-fn window_begin(passes: &[PlannedPass], incident: &Incident) -> Option<Timestamp> {
+pub(crate) fn window_begin(passes: &[PlannedPass], incident: &Incident) -> Option<Timestamp> {
     let plans = passes.iter().filter_map(|pass| pass.plan.as_ref());
     let begin = plans.map(|plan| plan.window.from).min()?;
     // What people have entered is never hidden, also if the window begins after it.

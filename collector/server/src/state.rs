@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,9 @@ use store::ledger::Ledger;
 /// add to this.
 const DATABASE_WAIT: Duration = Duration::from_secs(1);
 
+/// When readiness was last checked, and the reason if it was not ready. Locked while it is checked.
+pub(crate) type LastCheck = Mutex<Option<(Instant, Result<(), &'static str>)>>;
+
 /// The state that all handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct ServerState(Arc<SharedState>);
@@ -34,11 +37,8 @@ struct SharedState {
     metrics: Metrics,
     drain: CancellationToken,
     bodies: BodyBudget,
-    /// When readiness was last checked, and the reason if it was not ready.
-    last_check: Mutex<Option<(Instant, Result<(), &'static str>)>>,
+    last_check: Arc<LastCheck>,
     probe_locks: ProbeLocks,
-    /// Held while a webhook's escalation is decided and written.
-    escalation: Mutex<()>,
 }
 
 /// What a reload of the configuration changes.
@@ -78,9 +78,8 @@ impl ServerState {
             metrics: Metrics::new(),
             drain,
             bodies: BodyBudget::default(),
-            last_check: Mutex::default(),
+            last_check: Arc::default(),
             probe_locks: ProbeLocks::default(),
-            escalation: Mutex::default(),
         })))
     }
 
@@ -139,7 +138,7 @@ impl ServerState {
         &self.0.metrics
     }
 
-    pub(crate) fn last_check(&self) -> &Mutex<Option<(Instant, Result<(), &'static str>)>> {
+    pub(crate) fn last_check(&self) -> &Arc<LastCheck> {
         &self.0.last_check
     }
 
@@ -149,11 +148,6 @@ impl ServerState {
 
     pub(crate) fn bodies(&self) -> &BodyBudget {
         &self.0.bodies
-    }
-
-    /// Waits until no other webhook escalates an incident. Escalations are rare.
-    pub(crate) async fn lock_escalation(&self) -> MutexGuard<'_, ()> {
-        self.0.escalation.lock().await
     }
 
     pub(crate) fn drain(&self) -> &CancellationToken {

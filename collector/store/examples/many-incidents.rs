@@ -41,6 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                         event,
                     }],
                     passes: vec![waiting_pass(id, now)],
+                    other_keys: Vec::new(),
                 })
             })
             .await?;

@@ -93,7 +93,7 @@ pub fn yesterday_options() -> [String; 4] {
             .to_string()
     };
     [
-        "--from".to_owned(),
+        "--since".to_owned(),
         time(first),
         "--until".to_owned(),
         time(last + 1),

@@ -137,6 +137,62 @@ fn dead_home_is_one_gap_of_each_probe() {
     }
 }
 
+/// The mounts of [`each_home_on_a_dead_device_is_in_a_gap`].
+static SHARED: OnceLock<String> = OnceLock::new();
+
+fn mounts_of_shared_device() -> MountTable {
+    MountTable::parse(SHARED.get().expect("set by the test").as_bytes())
+}
+
+#[test]
+fn each_home_on_a_dead_device_is_in_a_gap() {
+    let root = Root::new();
+    let dead = ["dead1", "dead2", "dead3", "dead4", "dead5"];
+    for home in dead.iter().chain(&["a", "z"]) {
+        root.file(&format!("home/{home}/.bashrc"), home);
+    }
+    let top = root.0.path().display();
+    let mut mounts = "21 1 254:0 / / rw - ext4 /dev/vda rw\n".to_owned();
+    for (number, home) in (31..).zip(dead) {
+        mounts += &format!("{number} 1 0:61 / {top}/home/{home} rw - nfs x rw\n");
+    }
+    SHARED.set(mounts).expect("set once");
+    for probe in ["startup", "scheduled", "histories", "authorized-keys"] {
+        let sealed = capture_with(&root.options(&[probe]), |reader| ReaderOptions {
+            before_touch: hang_on_mounts,
+            mounts: mounts_of_shared_device,
+            patience: Duration::from_millis(200),
+            ..reader
+        });
+        for home in dead {
+            let path = format!("/home/{home}");
+            let has_gap = sealed.records(probe).iter().any(|record| {
+                record.get("Exhibit-Gap") == "hung" && record.path().starts_with(&path)
+            });
+            assert!(has_gap, "{probe} says nothing of {path}");
+        }
+    }
+}
+
+#[test]
+fn what_a_number_cuts_off_is_a_gap() {
+    let root = Root::new();
+    for number in 0..70 {
+        root.file(&format!("tmp/folder-{number}/x"), "x");
+    }
+    let patterns: Vec<_> = (0..20).map(|number| format!("/keys/{number}/%u")).collect();
+    let line = format!("AuthorizedKeysFile {}\n", patterns.join(" "));
+    root.file("etc/ssh/sshd_config", &line.repeat(2));
+    for (probe, path, count) in [
+        ("histories", "/tmp", 70 - 64),
+        ("authorized-keys", "/etc/ssh/sshd_config", 20 - 16),
+    ] {
+        let sealed = capture_with(&root.options(&[probe]), |reader| reader);
+        let expected = (count, vec![path.to_owned()]);
+        assert_eq!(sealed.gap(probe, GapReason::TooLarge), expected);
+    }
+}
+
 /// Hangs on an executable whose path is that of a healthy folder of ours.
 fn hang_on_executable(path: &Path) {
     if path.as_os_str().as_bytes() == b"/proc/7/exe" {

@@ -3,7 +3,13 @@
 //! A group that fires is one incident until it is resolved, whichever alerts join it and leave it
 //! meanwhile: its key is the incident's key. A group that fires again later is another incident.
 //! The format has no id for that, so a delivery also has the start of its oldest alert: by it a
-//! delivery is known that comes late, after the group was resolved.
+//! delivery is known that is about an earlier firing. Whether it comes late, or an alert fires again
+//! under its old start, only the state of the group says.
+//!
+//! The severity of an alert is the worst that one of these labels or annotations names: `severity`,
+//! `sev`, `priority`, `criticality`, `urgency`, `level`; that of a group, of its firing alerts.
+
+use evidence_format::time::Timestamp;
 
 use super::payload::{IncidentFields, JsonNode, PIVOTS_MAX, VendorEvent, parse_time};
 use super::{GroupFiring, HookContext, IncidentUpdate, WebhookError, WebhookOutcome, key};
@@ -40,6 +46,7 @@ pub(super) fn receive(
     let firing = GroupFiring {
         key: key::key(hook.vendor, &[group_key, &first.to_string()]),
         newest_alert_at: newest,
+        ended_at: ended_at(&all),
     };
     let event = VendorEvent {
         id: &[group_key],
@@ -71,6 +78,15 @@ pub(super) fn receive(
     }
 }
 
+/// When the last of `alerts` ended. `None` if one of them does not say when.
+fn ended_at(alerts: &[JsonNode<'_>]) -> Option<Timestamp> {
+    let ends = alerts
+        .iter()
+        .map(|alert| alert.text("/endsAt").and_then(parse_time))
+        .collect::<Option<Vec<_>>>()?;
+    ends.into_iter().max()
+}
+
 /// What the alerts have in common, else the worst of those that fire, with how many others there
 /// are.
 fn title<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> Option<String> {
@@ -82,7 +98,7 @@ fn title<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> Option<String> {
     // The worst severity is the smallest; the first alert of that severity is taken.
     let worst = current
         .iter()
-        .min_by_key(|alert| hook.severity(severity(group, **alert).as_deref()))?;
+        .min_by_key(|alert| hook.severity(severity(hook, group, **alert).as_deref()))?;
     let name_of = |alert: JsonNode<'g>| {
         alert
             .first_text(&["/annotations/summary", "/labels/alertname"])
@@ -100,19 +116,36 @@ fn title<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> Option<String> {
     })
 }
 
-/// The labels that hold a severity, the usual ones first.
-const SEVERITY_LABELS: [&str; 5] = ["severity", "priority", "criticality", "urgency", "level"];
+/// The labels and annotations that may hold a severity, the usual ones first.
+const SEVERITY_LABELS: [&str; 6] = [
+    "severity",
+    "sev",
+    "priority",
+    "criticality",
+    "urgency",
+    "level",
+];
 
-/// The sender's word for the severity of an alert. One without a word has the configured default,
-/// beside other alerts as well as alone.
-fn severity(group: JsonNode<'_>, alert: JsonNode<'_>) -> Option<String> {
+/// The sender's word for the severity of an alert. Of several labels and annotations that have one,
+/// the worst counts. An alert without one has the configured default, beside other alerts as well
+/// as alone.
+fn severity(hook: &HookContext<'_>, group: JsonNode<'_>, alert: JsonNode<'_>) -> Option<String> {
     // Some senders leave out of an alert what all alerts share.
-    severity_label(alert.at("/labels")).or_else(|| severity_label(group.at("/commonLabels")))
+    let texts = [
+        alert.at("/labels"),
+        group.at("/commonLabels"),
+        alert.at("/annotations"),
+        group.at("/commonAnnotations"),
+    ];
+    worst_label(hook, &texts)
 }
 
-fn severity_label(labels: JsonNode<'_>) -> Option<String> {
-    let mut values = SEVERITY_LABELS.iter();
-    values.find_map(|label| labels.member(label).text_or_number(""))
+fn worst_label(hook: &HookContext<'_>, texts: &[JsonNode<'_>]) -> Option<String> {
+    let words = texts.iter().flat_map(|labels| {
+        let values = SEVERITY_LABELS.iter();
+        values.filter_map(|label| labels.member(label).text_or_number(""))
+    });
+    hook.worst_word(words)
 }
 
 fn incident_fields<'g>(
@@ -121,7 +154,7 @@ fn incident_fields<'g>(
     title: Option<&'g str>,
 ) -> IncidentFields<'g> {
     let worst_severity = firing(group)
-        .map(|alert| severity(group, alert))
+        .map(|alert| severity(hook, group, alert))
         // The worst severity is the smallest.
         .min_by_key(|word| hook.severity(word.as_deref()));
     let systems = firing(group).flat_map(|alert| {
@@ -152,7 +185,10 @@ fn incident_fields<'g>(
     IncidentFields {
         title,
         // A group that lists no firing alert has only its common labels.
-        severity: worst_severity.unwrap_or_else(|| severity_label(group.at("/commonLabels"))),
+        severity: worst_severity.unwrap_or_else(|| {
+            let common = [group.at("/commonLabels"), group.at("/commonAnnotations")];
+            worst_label(hook, &common)
+        }),
         systems: systems.collect(),
         impact: group
             .text("/commonAnnotations/description")
@@ -348,11 +384,81 @@ mod tests {
         let trigger = declared("k", &[info, unknown.clone()]);
         assert_eq!(trigger.severity, alone);
         assert_eq!(trigger.title.as_str(), "Unknown, and 1 more alert");
-        for (label, value) in [("level", json!("critical")), ("priority", json!(1.0))] {
+        for (label, value) in [
+            ("level", json!("critical")),
+            ("priority", json!(1.0)),
+            ("sev", json!("0")),
+        ] {
             unknown["labels"] = json!({"alertname": "Leak", label: value});
             let severity = declared("k", std::slice::from_ref(&unknown)).severity;
             assert_eq!(severity, Severity::Sev1, "{label}");
         }
+    }
+
+    #[test]
+    fn worst_of_several_severities_counts() {
+        let at = "2026-11-23T13:00:00Z";
+        for (labels, annotations, expected) in [
+            (
+                json!({"severity": "warning", "priority": "P1"}),
+                json!({}),
+                Severity::Sev1,
+            ),
+            (
+                json!({"severity": "critical", "priority": "P4"}),
+                json!({}),
+                Severity::Sev1,
+            ),
+            (
+                json!({"severity": "info", "sev": "2"}),
+                json!({}),
+                Severity::Sev2,
+            ),
+            (
+                json!({"severity": "info"}),
+                json!({"priority": "P2"}),
+                Severity::Sev2,
+            ),
+            // A word that means nothing does not hide one that does.
+            (
+                json!({"severity": "team-a", "priority": "P4"}),
+                json!({}),
+                Severity::Sev4,
+            ),
+            (
+                json!({"level": "cluster", "severity": "warning"}),
+                json!({}),
+                Severity::Sev3,
+            ),
+        ] {
+            let mut alert = alert("A", "", "firing", at);
+            alert["labels"] = labels.clone();
+            alert["annotations"] = annotations;
+            assert_eq!(declared("k", &[alert]).severity, expected, "{labels}");
+        }
+    }
+
+    #[test]
+    fn group_has_ended_when_its_last_alert_has() {
+        let at = "2026-11-23T13:00:00Z";
+        let ended = |ends: &[&str]| {
+            let alerts: Vec<_> = ends
+                .iter()
+                .map(|end| {
+                    let mut over = alert("A", "", "resolved", at);
+                    over["endsAt"] = (*end).into();
+                    over
+                })
+                .collect();
+            let Ok(WebhookOutcome::Update(update)) = of("k", "resolved", &alerts) else {
+                panic!("no update")
+            };
+            let end = update.group.expect("a group").ended_at;
+            end.map(|end| end.to_string())
+        };
+        let (first, last) = ("2026-11-23T13:10:00Z", "2026-11-23T13:20:00Z");
+        assert_eq!(ended(&[last, first]).as_deref(), Some(last));
+        assert_eq!(ended(&[first, "0001-01-01T00:00:00Z"]), None);
     }
 
     #[test]

@@ -8,12 +8,15 @@
 //! HTTP 1.1 Web Hooks specification of CloudEvents demands (§3.1).
 
 use data_encoding::BASE64;
+use evidence_format::digest::Digest;
 use http::HeaderMap;
 use serde_json::Value;
 
 use super::authenticity::{check_authorization, header_text};
 use super::payload::{JsonNode, VendorEvent, parse_object};
-use super::{HookContext, WebhookDelivery, WebhookError, WebhookOutcome, generic, sender_json};
+use super::{
+    HookContext, WebhookDelivery, WebhookError, WebhookOutcome, generic, key, sender_json,
+};
 
 const VERSION: &str = "1.0";
 const STRUCTURED: &str = "application/cloudevents+json";
@@ -66,20 +69,23 @@ pub(super) fn receive(
         generic::incident_fields(hook, JsonNode(&envelope.data), envelope.time.as_deref())?;
     // Every event has a type, but not every one a title.
     fields.title = fields.title.or(Some(&kind));
-    // An extension attribute; the data is more specific.
-    fields.severity = fields.severity.or(envelope.severity);
+    // An extension attribute may have one too.
+    let words = [fields.severity, envelope.severity];
+    fields.severity = hook.worst_word(words.into_iter().flatten());
     // The sender chooses both, and must not add lines that look like ours.
     fields
         .evidence
         .push(format!("CloudEvents event {id} of {source}").replace(['\n', '\r'], " "));
-    Ok(WebhookOutcome::Declare(hook.trigger(
-        &VendorEvent {
-            id: &[&source, &id],
-            delivery: Some(&id),
-            kind: &kind,
-        },
-        fields,
-    )))
+    let event = VendorEvent {
+        id: &[&source, &id],
+        delivery: Some(&id),
+        kind: &kind,
+    };
+    let mut trigger = hook.trigger(&event, fields);
+    // Of the data and not of the body: a broker may deliver the same event in either mode.
+    let data = Digest::of(envelope.data.to_string().as_bytes()).hex();
+    trigger.content_key = Some(key::key(hook.vendor, &[&source, &id, &kind, &data]));
+    Ok(WebhookOutcome::Declare(trigger))
 }
 
 fn required(value: Option<String>, missing: &'static str) -> Result<String, WebhookError> {

@@ -18,7 +18,7 @@ pub(super) fn incident_fields<'e>(
 ) -> Result<IncidentFields<'e>, WebhookError> {
     Ok(IncidentFields {
         title: data.first_text(&["/title", "/name", "/summary", "/message", "/subject"]),
-        severity: severity(data),
+        severity: severity(hook, data),
         play: data
             .text("/play")
             .map(|text| play(hook, text))
@@ -41,18 +41,22 @@ pub(super) fn incident_fields<'e>(
     })
 }
 
-/// The sender's word for the severity.
-pub(super) fn severity(data: JsonNode<'_>) -> Option<String> {
-    [
+/// The sender's word for the severity. Of several members that have one, the worst counts.
+pub(super) fn severity(hook: &HookContext<'_>, data: JsonNode<'_>) -> Option<String> {
+    let members = [
         "/severity",
         "/severity/name",
         "/priority",
         "/priority/name",
+        "/sev",
+        "/criticality",
         "/urgency",
         "/level",
-    ]
-    .iter()
-    .find_map(|pointer| data.text_or_number(pointer))
+    ];
+    let words = members
+        .iter()
+        .filter_map(|pointer| data.text_or_number(pointer));
+    hook.worst_word(words)
 }
 
 fn evidence(data: JsonNode<'_>) -> impl Iterator<Item = String> {

@@ -290,7 +290,7 @@ fn texts(received: WebhookOutcome) -> Vec<String> {
             trigger.by.to_string(),
             trigger.trigger.to_string(),
         ];
-        all.extend(trigger.delivery.map(|text| text.to_string()));
+        all.extend(trigger.content_key);
         all.extend(report.reported_by.map(|text| text.to_string()));
         all.extend(report.suspected_impact.map(|text| text.to_string()));
         all.extend(report.affected_systems.iter().map(ToString::to_string));
@@ -308,7 +308,7 @@ fn texts(received: WebhookOutcome) -> Vec<String> {
         WebhookOutcome::Declare(trigger) => of_trigger(*trigger),
         WebhookOutcome::Update(update) => {
             let mut all = vec![update.key, update.by.to_string()];
-            all.extend(update.delivery.map(|text| text.to_string()));
+            all.extend(update.delivery_key);
             all.extend(update.note.as_str().lines().map(str::to_owned));
             all.extend(
                 update

@@ -29,12 +29,13 @@ mod samples;
 
 use std::fmt;
 
+use evidence_format::digest::Digest;
 use evidence_format::time::Timestamp;
 use http::{HeaderMap, StatusCode};
 
 use crate::incident::{
-    Command, DeclarationDraft, InitialReport, Line, Name, Pivot, PlayName, Plays, PotentialImpact,
-    Prose, Severity,
+    Command, DeclarationDraft, IncidentStatus, InitialReport, Line, Name, Pivot, PlayName, Plays,
+    PotentialImpact, Prose, Severity,
 };
 
 pub use config::{ConfiguredSeverity, HookConfig, HookConfigError, HooksConfig};
@@ -95,8 +96,9 @@ pub enum WebhookOutcome {
 pub struct IncidentTrigger {
     /// The vendor and its id of the incident. Deliveries with the same key are about the same one.
     pub key: String,
-    /// The vendor's id of the event; the same in a retry.
-    pub delivery: Option<Name>,
+    /// For an event that is an incident of its own: its id with its exact content. A retry has the
+    /// same; another content under the same id is no retry, and is noted.
+    pub content_key: Option<String>,
     /// For groups of alerts, whose key is used again when they fire again.
     pub group: Option<GroupFiring>,
     /// Who declares: the vendor, or the person who typed the command.
@@ -120,8 +122,9 @@ pub struct IncidentTrigger {
 pub struct IncidentUpdate {
     /// As in [`IncidentTrigger`].
     pub key: String,
-    /// The vendor's id of the event; the same in a retry.
-    pub delivery: Option<Name>,
+    /// The vendor's id of the event with its exact content. A retry has the same; another content
+    /// under the same id is no retry.
+    pub delivery_key: Option<String>,
     pub by: Name,
     pub note: Prose,
     /// The severity by the vendor, if the event is about that.
@@ -145,6 +148,8 @@ pub struct GroupFiring {
     pub key: String,
     /// When the newest alert of this delivery began.
     pub newest_alert_at: Timestamp,
+    /// When the last alert of this delivery ended, if all of them have ended and say when.
+    pub ended_at: Option<Timestamp>,
 }
 
 /// A response that the vendor reads or shows to a person.
@@ -310,6 +315,7 @@ pub fn receive(
         config,
         plays,
         received_at: delivery.received_at,
+        body: Digest::of(delivery.body),
     };
     let outcome = match vendor {
         Vendor::Alertmanager => alertmanager::receive(&hook, delivery),
@@ -330,6 +336,8 @@ struct HookContext<'h> {
     config: &'h HookConfig,
     plays: &'h Plays,
     received_at: Timestamp,
+    /// Of the exact bytes of the body.
+    body: Digest,
 }
 
 impl HookContext<'_> {
@@ -400,7 +408,7 @@ impl IncidentTrigger {
         let evidence = evidence.map(|text| format!("\n{text}")).unwrap_or_default();
         IncidentUpdate {
             key: self.key.clone(),
-            delivery: None,
+            delivery_key: None,
             by: self.by.clone(),
             note: Prose::escaped(payload::truncated(&format!(
                 "{}: {how}: {}{evidence}",
@@ -415,11 +423,16 @@ impl IncidentTrigger {
 }
 
 impl IncidentUpdate {
-    /// The commands for an incident whose severity is `current`. The update can only raise it: a
-    /// vendor's lower priority is about service, not about evidence, and is just noted.
+    /// The commands for an incident with this severity and status. The update can only raise the
+    /// severity: a vendor's lower priority is about service, not about evidence, and is just noted.
+    /// A closed incident keeps its severity too.
     #[must_use]
-    pub fn commands(&self, current: Severity) -> Vec<Command> {
-        let worse = self.severity.filter(|severity| *severity < current);
+    pub fn commands(&self, current: Severity, status: IncidentStatus) -> Vec<Command> {
+        let worse = self
+            .severity
+            // The worst severity is the smallest.
+            .filter(|severity| *severity < current)
+            .filter(|_| status != IncidentStatus::Closed);
         let reason = Line::escaped(self.note.as_str().lines().next().unwrap_or_default());
         let raise = worse.map(|to| Command::ChangeSeverity { to, reason });
         // The note comes first, so that the timeline explains the new severity.

@@ -147,7 +147,7 @@ mod tests {
     use super::super::Vendor;
     use super::super::samples::{HOOKS, SECRET, receive, signed};
     use super::*;
-    use crate::incident::Severity;
+    use crate::incident::{IncidentStatus, Severity};
 
     #[test]
     fn token_is_read_from_configured_header_only() {
@@ -182,16 +182,22 @@ mod tests {
             update.note.as_str(),
             "Opsgenie: UpdatePriority to P1 by ann"
         );
-        assert_eq!(
-            update.commands(Severity::Sev3).len(),
-            2,
-            "a note and the severity"
-        );
-        assert_eq!(update.commands(Severity::Sev1).len(), 1);
         let lower = IncidentUpdate {
             severity: Some(Severity::Sev4),
-            ..*update
+            ..(*update).clone()
         };
-        assert_eq!(lower.commands(Severity::Sev3).len(), 1);
+        let open = IncidentStatus::Investigating;
+        for (update, current, status, commands) in [
+            (&*update, Severity::Sev3, open, 2), // a note and the severity
+            (&update, Severity::Sev1, open, 1),
+            (&update, Severity::Sev3, IncidentStatus::Closed, 1),
+            (&lower, Severity::Sev3, open, 1),
+        ] {
+            assert_eq!(
+                update.commands(current, status).len(),
+                commands,
+                "{status:?}"
+            );
+        }
     }
 }

@@ -147,6 +147,23 @@ impl HookContext<'_> {
         severity_words::severity(word)
     }
 
+    /// Of several words for one severity, the one that means the worst. A word that means nothing
+    /// counts only if no other means anything.
+    pub(super) fn worst_word(&self, words: impl Iterator<Item = String>) -> Option<String> {
+        words.min_by_key(|word| {
+            let known = self.known_severity(word);
+            // The worst severity is the smallest.
+            (known.is_none(), known)
+        })
+    }
+
+    /// Names the event and its exact content. Senders that count from 1 again after a restart use
+    /// the same id for another event.
+    pub(super) fn delivery_key(&self, event: &VendorEvent<'_>) -> Option<String> {
+        let id = event.delivery?;
+        Some(key::key(self.vendor, &["delivery", id, &self.body.hex()]))
+    }
+
     /// Caps a time at the delivery's: the vendor's clock may be ahead, and an incident rejects
     /// times in the future.
     fn cap_at_receipt(&self, time: Option<Timestamp>) -> Option<Timestamp> {
@@ -182,7 +199,7 @@ impl HookContext<'_> {
         };
         Box::new(IncidentTrigger {
             key: key::key(self.vendor, event.id),
-            delivery: event.delivery.map(Name::escaped),
+            content_key: None,
             group: None,
             by: self.author(),
             title: Name::escaped(truncated(fields.title.unwrap_or("untitled"))),
@@ -203,7 +220,7 @@ impl HookContext<'_> {
     pub(super) fn update(&self, event: &VendorEvent<'_>, note: &str) -> IncidentUpdate {
         IncidentUpdate {
             key: key::key(self.vendor, event.id),
-            delivery: event.delivery.map(Name::escaped),
+            delivery_key: self.delivery_key(event),
             by: self.author(),
             note: Prose::escaped(&format!("{}: {}", self.vendor, truncated(note))),
             severity: None,

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use data_encoding::{BASE64, HEXLOWER};
+use evidence_format::digest::Digest;
 use evidence_format::time::Timestamp;
 use hmac::Mac;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -76,6 +77,7 @@ pub(super) fn hook(vendor: Vendor, config: &HookConfig) -> HookContext<'_> {
         config,
         plays: &PLAYS,
         received_at: *RECEIVED,
+        body: Digest::of(b"{}"),
     }
 }
 

@@ -63,7 +63,9 @@ pub(super) fn receive(
         });
     }
     if !has_ended && !is_work && verb != "updated" {
-        return Ok(WebhookOutcome::Declare(hook.trigger(&event, fields)));
+        let mut trigger = hook.trigger(&event, fields);
+        trigger.content_key = hook.delivery_key(&event).filter(|_| incident.is_none());
+        return Ok(WebhookOutcome::Declare(trigger));
     }
     let title = fields
         .title
@@ -74,7 +76,7 @@ pub(super) fn receive(
         hook.trigger(&event, fields),
     );
     // Without a word, `trigger` has the configured default, which must not raise anything.
-    let severity = generic::severity(data)
+    let severity = generic::severity(hook, data)
         .is_some()
         .then_some(trigger.severity);
     let declare_if_unknown = (!has_ended && !is_work).then_some(trigger);

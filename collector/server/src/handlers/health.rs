@@ -35,15 +35,20 @@ pub(crate) async fn is_ready(
     if state.drain().is_cancelled() {
         return Err(not_ready("draining"));
     }
-    let mut last = state.last_check().lock().await;
-    let result = match *last {
-        Some((at, result)) if at.elapsed() < REUSE_INTERVAL => result,
-        Some(_) | None => {
-            let result = check(&state).await;
-            *last = Some((Instant::now(), result));
-            result
-        }
-    };
+    let mut last = Arc::clone(state.last_check()).lock_owned().await;
+    if let Some((at, result)) = *last
+        && at.elapsed() < REUSE_INTERVAL
+    {
+        return result.map(|()| "ready\n").map_err(not_ready);
+    }
+    // A task of its own: if this client hangs up, the next one still gets the result, and finds no
+    // probe that runs for nobody.
+    let checked = tokio::spawn(async move {
+        let result = check(&state).await;
+        *last = Some((Instant::now(), result));
+        result
+    });
+    let result = checked.await.unwrap_or(Err("the check panicked"));
     result.map(|()| "ready\n").map_err(not_ready)
 }
 

@@ -64,6 +64,7 @@ pub(crate) async fn declare(
         by: caller.name,
         capture,
         idempotency_key,
+        other_keys: Vec::new(),
     };
     let (id, new) = state.pipeline().declare(request).await?;
     Ok(declare_response(id, new))

@@ -8,6 +8,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
 use http::{HeaderValue, StatusCode, header};
 use tracing::{Span, warn};
 
@@ -18,14 +19,15 @@ use crate::problem::Problem;
 use crate::state::ServerState;
 use api::{CaptureOptions, ProblemCode, WebhookEffect, WebhookReceipt};
 use domain::incident::{
-    Command, IncidentEvent, IncidentOverview, IncidentStatus, JournalEntry, Name, Severity,
+    Incident, IncidentEvent, IncidentOverview, IncidentStatus, JournalEntry, Name, Severity,
 };
 use domain::trigger::{
     self, BODY_BYTES_MAX, GroupFiring, HooksConfig, IncidentTrigger, IncidentUpdate, Vendor,
     WebhookDelivery, WebhookError, WebhookOutcome, WebhookResponse,
 };
-use pipeline::{DeclareError, DeclareRequest};
+use pipeline::DeclareRequest;
 use platform::clock;
+use store::ledger::KeyChange;
 
 /// `POST /v1/hooks/{vendor}`.
 pub(crate) async fn receive(
@@ -57,7 +59,7 @@ pub(crate) async fn receive(
     };
     let receipt = match outcome {
         WebhookOutcome::Declare(trigger) => declare(&state, *trigger).await?,
-        WebhookOutcome::Update(update) => update_incident(&state, vendor, *update).await?,
+        WebhookOutcome::Update(update) => update_incident(&state, *update).await?,
         WebhookOutcome::Ignored { reason } => ignored(reason),
         WebhookOutcome::Response(response) => return Ok(vendor_response(response)),
     };
@@ -137,24 +139,27 @@ async fn authenticate(
 /// Declares the vendor's incident, and captures what its play says. If it is known already, adds
 /// what the delivery says that is new.
 async fn declare(state: &ServerState, trigger: IncidentTrigger) -> Result<WebhookReceipt, Problem> {
-    let known = KnownIncidents::find(state, &trigger.key, trigger.group.as_ref(), None).await?;
-    let mut earlier = known.retired.as_ref();
-    if let Some(overview) = known.concerned(state, trigger.group.as_ref()).await? {
-        if !known.fires_after_close(state, overview, &trigger).await? {
-            return report_again(state, &known, overview, &trigger).await;
+    let (key, group) = (&trigger.key, trigger.group.as_ref());
+    let known = KnownIncidents::find(state, key, group, trigger.content_key.as_deref()).await?;
+    if let Some(current) = known.current() {
+        if !fires_after_close(state, current, &trigger).await? {
+            return report_again(state, &known, current, &trigger).await;
         }
-        // Before the group's main key: a crash in between leads here again.
-        if let Some(group) = &trigger.group {
-            state.ledger().forget_key(&group.key).await?;
-        }
-        retire_key(state, &trigger.key).await?;
-        earlier = None; // its last incident is closed: nobody works on it any more
+        let retired = retired_key(key);
+        state.ledger().move_key(key, &retired, &current.id).await?;
+    } else if let (Some(_), Some(retired)) = (&known.firing, known.open_retired()) {
+        return fires_again(state, &known, retired, &trigger).await;
     }
+    let other_keys = group
+        .map(|group| group.key.clone())
+        .into_iter()
+        .chain(trigger.content_key.clone());
     let request = DeclareRequest {
         id: None,
         by: trigger.by.clone(),
         capture: Some(capture_request(state, CaptureOptions::default())?),
-        idempotency_key: Some(trigger.key.clone()),
+        idempotency_key: Some(key.clone()),
+        other_keys: other_keys.collect(),
         declaration: trigger.clone().declaration(),
     };
     let (id, new) = state.pipeline().declare(request).await?;
@@ -164,12 +169,9 @@ async fn declare(state: &ServerState, trigger: IncidentTrigger) -> Result<Webhoo
         let overview = state.ledger().overview(&id).await?;
         return report_again(state, &known, &overview, &trigger).await;
     }
-    if let Some(group) = &trigger.group {
-        state.ledger().remember_key(&group.key, &id).await?;
-    }
-    if let Some(earlier) = earlier.filter(|earlier| earlier.status != IncidentStatus::Closed) {
-        let update = trigger.note(&format!("fires again, declared as {id}"));
-        apply_update(state, earlier, update).await?;
+    if let Some(earlier) = known.open_retired() {
+        let note = trigger.note(&format!("fires again, declared as {id}"));
+        apply_update(state, &earlier.id, &note, &[]).await?;
     }
     Ok(receipt(WebhookEffect::Declared, id))
 }
@@ -184,9 +186,9 @@ fn ended_key(key: &str) -> String {
     format!("{key} ended")
 }
 
-/// Frees the key of a group: the next time that it fires is another incident.
-async fn retire_key(state: &ServerState, key: &str) -> Result<(), Problem> {
-    Ok(state.ledger().move_key(key, &retired_key(key)).await?)
+/// The key that a group's incident has while the group fires again under an old start.
+fn refired_key(key: &str) -> String {
+    format!("{key} refired")
 }
 
 /// What the ledger knows by the keys of a delivery. A storm repeats what is known, so all of it is
@@ -201,8 +203,8 @@ struct KnownIncidents {
     retired: Option<IncidentOverview>,
     /// The vendor says that the incident is over. Groups have a new incident instead.
     has_ended: bool,
-    /// The delivery itself has had its effect.
-    is_delivered: bool,
+    /// The incident on which the delivery itself has had its effect.
+    delivered: Option<IncidentOverview>,
 }
 
 impl KnownIncidents {
@@ -218,7 +220,7 @@ impl KnownIncidents {
             return Ok(Self {
                 current,
                 has_ended: ended.is_some(),
-                is_delivered: delivery.is_some() && delivered.is_some(),
+                delivered: delivered.filter(|_| delivery.is_some()),
                 ..Self::default()
             });
         };
@@ -232,50 +234,101 @@ impl KnownIncidents {
         })
     }
 
-    /// The incident that a delivery is about.
-    async fn concerned(
+    /// The incident that the vendor's key has now. A group that fires is this one, however old its
+    /// alerts are: an alert that fires again may keep its start.
+    fn current(&self) -> Option<&IncidentOverview> {
+        // A version that knew a group by its oldest alert has declared it.
+        let by_alert = self.firing.as_ref().filter(|_| self.retired.is_none());
+        self.current.as_ref().or(by_alert)
+    }
+
+    /// The incident of the group's last firing, if people may still work on it.
+    fn open_retired(&self) -> Option<&IncidentOverview> {
+        let retired = self.retired.as_ref();
+        retired.filter(|retired| self.current.is_none() && retired.status != IncidentStatus::Closed)
+    }
+
+    /// The incident that an update is about.
+    async fn updated(
         &self,
         state: &ServerState,
         group: Option<&GroupFiring>,
     ) -> Result<Option<&IncidentOverview>, Problem> {
         let Some(current) = &self.current else {
-            // The group was resolved since, and this delivery comes late; or a version declared it
-            // that knew it by its oldest alert.
             return Ok(self.firing.as_ref());
         };
-        let earlier = self.firing.as_ref().or(self.retired.as_ref());
-        let (Some(group), Some(earlier)) = (group, earlier.filter(|it| it.id != current.id)) else {
+        let mut others = [&self.firing, &self.retired].into_iter().flatten();
+        let earlier = others.find(|other| other.id != current.id);
+        let (Some(group), Some(earlier)) = (group, earlier) else {
             return Ok(Some(current));
         };
-        // The group has fired anew. All alerts of a delivery about its earlier firing are older.
-        let started_at = state.pipeline().incident(&current.id).await?.started_at;
-        let is_late = started_at.is_some_and(|started_at| group.newest_alert_at < started_at);
+        // The group has fired anew. The end of its earlier firing came before that.
+        let Some(started_at) = declared_start(state, &current.id).await? else {
+            return Ok(Some(current));
+        };
+        let is_late = match group.ended_at {
+            Some(ended_at) => ended_at < started_at,
+            None => !self.began(current) && group.newest_alert_at < started_at,
+        };
         Ok(Some(if is_late { earlier } else { current }))
     }
 
-    /// True if people have closed the group's incident, and another alert has fired since. A group
-    /// that is never reported as resolved would otherwise be one incident for ever.
-    async fn fires_after_close(
-        &self,
-        state: &ServerState,
-        concerned: &IncidentOverview,
-        trigger: &IncidentTrigger,
-    ) -> Result<bool, Problem> {
-        let Some(group) = &trigger.group else {
-            return Ok(false);
-        };
-        if concerned.status != IncidentStatus::Closed || self.is_superseded(concerned) {
-            return Ok(false);
-        }
-        let closed_at = state.pipeline().incident(&concerned.id).await?.closed_at;
-        Ok(closed_at.is_some_and(|closed_at| group.newest_alert_at > closed_at))
+    /// True if the oldest alert of the delivery belongs to the firing of `incident`.
+    fn began(&self, incident: &IncidentOverview) -> bool {
+        let firing = self.firing.as_ref();
+        firing.is_some_and(|firing| firing.id == incident.id)
     }
+}
 
-    /// True if the group has another incident by now.
-    fn is_superseded(&self, incident: &IncidentOverview) -> bool {
-        let current = self.current.as_ref();
-        current.is_some_and(|current| current.id != incident.id)
+/// When the vendor said that the incident began. What people have corrected since is their
+/// knowledge, not the vendor's.
+async fn declared_start(
+    state: &ServerState,
+    id: &IncidentId,
+) -> Result<Option<Timestamp>, Problem> {
+    let entries = state.pipeline().entries(id).await?;
+    let Some(IncidentEvent::Declared(declaration)) = entries.first().map(|entry| &entry.event)
+    else {
+        return Ok(None);
+    };
+    Ok(declaration.started_at)
+}
+
+/// True if people have closed the group's incident, and another alert has fired since. A group that
+/// is never reported as resolved would otherwise be one incident for ever.
+async fn fires_after_close(
+    state: &ServerState,
+    current: &IncidentOverview,
+    trigger: &IncidentTrigger,
+) -> Result<bool, Problem> {
+    let Some(group) = &trigger.group else {
+        return Ok(false);
+    };
+    if current.status != IncidentStatus::Closed {
+        return Ok(false);
     }
+    let closed_at = state.pipeline().incident(&current.id).await?.closed_at;
+    Ok(closed_at.is_some_and(|closed_at| group.newest_alert_at > closed_at))
+}
+
+/// Notes that a group which was resolved fires under the start of an earlier alert: the alert has
+/// kept its start, or this delivery was on its way when the group was resolved. The first such
+/// delivery may be a late one, so only a second one makes the incident the current one again.
+async fn fires_again(
+    state: &ServerState,
+    known: &KnownIncidents,
+    retired: &IncidentOverview,
+    trigger: &IncidentTrigger,
+) -> Result<WebhookReceipt, Problem> {
+    Span::current().record("incident", retired.id.as_str());
+    let refired = refired_key(&trigger.key);
+    let note = trigger.note("fires again after it was resolved");
+    let once = [KeyChange::Once(&refired)];
+    if !apply_update(state, &retired.id, &note, &once).await? {
+        return report_again(state, known, retired, trigger).await;
+    }
+    escalate(state, retired, trigger).await?;
+    Ok(receipt(WebhookEffect::Updated, retired.id.clone()))
 }
 
 /// Adds to a known incident what its vendor reports anew: that it is worse, or that it has begun
@@ -288,37 +341,74 @@ async fn report_again(
 ) -> Result<WebhookReceipt, Problem> {
     let id = &overview.id;
     Span::current().record("incident", id.as_str());
-    if let Some(group) = &trigger.group
-        && known.firing.is_none()
-    {
-        state.ledger().remember_key(&group.key, id).await?;
+    if let Some(group) = &trigger.group {
+        link_group(state, known, id, group, &trigger.key).await?;
     }
-    // The worst severity is the smallest.
-    if trigger.severity >= overview.severity && !known.has_ended {
-        return Ok(receipt(WebhookEffect::Known, id.clone()));
-    }
-    let ended = ended_key(&trigger.key);
-    // One at a time: equal deliveries that arrive together are one change.
-    let _lock = state.lock_escalation().await;
-    let (incident, entries) = state.pipeline().load(id).await?;
-    let mut updates = Vec::new();
-    if known.has_ended && state.ledger().incident_by_key(&ended).await?.is_some() {
-        updates.push(trigger.note("reported again after it was over"));
-    }
-    updates.extend(trigger.escalation(incident.severity, reported_severity(&entries, &trigger.by)));
-    // A closed incident keeps its severity, so a repetition would be noted each time.
-    updates.retain(|update| update.severity.is_none() || !has_note(&entries, update));
-    if updates.is_empty() {
-        return Ok(receipt(WebhookEffect::Known, id.clone()));
-    }
-    for update in updates {
-        apply_update(state, overview, update).await?;
-    }
+    let mut is_changed = false;
     if known.has_ended {
-        // Last: a crash in between repeats the note rather than loses it.
-        state.ledger().forget_key(&ended).await?;
+        let note = trigger.note("reported again after it was over");
+        // Of equal deliveries that arrive together, one takes the key.
+        let taken = [KeyChange::Take(&ended_key(&trigger.key))];
+        is_changed |= apply_update(state, id, &note, &taken).await?;
     }
-    Ok(receipt(WebhookEffect::Updated, id.clone()))
+    if let Some(content) = &trigger.content_key
+        && known.delivered.is_none()
+    {
+        let note = trigger.note("reported with another content");
+        is_changed |= apply_update(state, id, &note, &[KeyChange::Once(content)]).await?;
+    }
+    is_changed |= escalate(state, overview, trigger).await?;
+    let effect = if is_changed {
+        WebhookEffect::Updated
+    } else {
+        WebhookEffect::Known
+    };
+    Ok(receipt(effect, id.clone()))
+}
+
+/// Links the keys of a group to the incident of its current firing.
+async fn link_group(
+    state: &ServerState,
+    known: &KnownIncidents,
+    id: &IncidentId,
+    group: &GroupFiring,
+    key: &str,
+) -> Result<(), Problem> {
+    let ledger = state.ledger();
+    if known.current.is_none() {
+        ledger.remember_key(key, id).await?;
+    }
+    match &known.firing {
+        None => ledger.remember_key(&group.key, id).await?,
+        Some(firing) if firing.id == *id => {}
+        Some(earlier) => ledger.relink_key(&group.key, &earlier.id, id).await?,
+    }
+    Ok(())
+}
+
+/// Raises the severity of an incident whose vendor now reports a worse one than ever before.
+async fn escalate(
+    state: &ServerState,
+    overview: &IncidentOverview,
+    trigger: &IncidentTrigger,
+) -> Result<bool, Problem> {
+    // The worst severity is the smallest. A storm of repetitions ends here, without a query.
+    if trigger.severity >= overview.severity {
+        return Ok(false);
+    }
+    let raise = |incident: &Incident, entries: &[JournalEntry]| {
+        let reported = reported_severity(entries, &trigger.by);
+        trigger
+            .escalation(incident.severity, reported)
+            // A closed incident keeps its severity, so a repetition would be noted each time.
+            .filter(|update| !has_note(entries, update))
+            .map_or_else(Vec::new, |update| {
+                update.commands(incident.severity, incident.status)
+            })
+    };
+    let pipeline = state.pipeline();
+    let raised = pipeline.apply_with(&overview.id, &trigger.by, &[], raise);
+    Ok(!raised.await?.is_empty())
 }
 
 /// The worst severity that `vendor` has reported: at the declaration, and since. What people
@@ -348,76 +438,91 @@ fn has_note(entries: &[JournalEntry], update: &IncidentUpdate) -> bool {
 /// Adds to an incident that the vendor has declared. A delivery with an id has an effect once.
 async fn update_incident(
     state: &ServerState,
-    vendor: Vendor,
     update: IncidentUpdate,
 ) -> Result<WebhookReceipt, Problem> {
-    let delivery = update
-        .delivery
-        .as_ref()
-        .map(|delivery| format!("{} delivery {delivery}", vendor.name()));
-    let group = update.group.as_ref();
-    let known = KnownIncidents::find(state, &update.key, group, delivery.as_deref()).await?;
-    let receipt = match known.concerned(state, group).await? {
-        Some(overview) => {
-            Span::current().record("incident", overview.id.as_str());
-            if known.is_delivered || is_noted_end(state, &known, overview, &update).await? {
-                return Ok(receipt(WebhookEffect::Known, overview.id.clone()));
-            }
-            let (key, has_ended) = (update.key.clone(), update.has_ended);
-            let is_group = update.group.is_some();
-            apply_update(state, overview, update).await?;
-            if has_ended && is_group && !known.is_superseded(overview) {
-                retire_key(state, &key).await?;
-            } else if has_ended && !is_group {
-                let ledger = state.ledger();
-                ledger.remember_key(&ended_key(&key), &overview.id).await?;
-            }
-            receipt(WebhookEffect::Updated, overview.id.clone())
-        }
-        None => match update.declare_if_unknown {
-            Some(trigger) => declare(state, *trigger).await?,
-            None => return Ok(ignored("about an incident that was not declared here")),
-        },
+    let (delivery, group) = (update.delivery_key.as_deref(), update.group.as_ref());
+    let known = KnownIncidents::find(state, &update.key, group, delivery).await?;
+    let Some(overview) = known.updated(state, group).await? else {
+        let Some(mut trigger) = update.declare_if_unknown else {
+            return Ok(ignored("about an incident that was not declared here"));
+        };
+        trigger.content_key = update.delivery_key;
+        return declare(state, *trigger).await;
     };
-    // Remembered only after its effect is stored: a crash in between repeats it rather than loses it.
-    if let (Some(delivery), Some(id)) = (&delivery, &receipt.id) {
-        state.ledger().remember_key(delivery, id).await?;
-    }
-    Ok(receipt)
+    let id = &overview.id;
+    Span::current().record("incident", id.as_str());
+    let is_delivered = known.delivered.as_ref().is_some_and(|it| it.id == *id);
+    let is_new = if is_delivered {
+        false
+    } else if group.is_some() {
+        end_group(state, &known, id, &update).await?
+    } else {
+        let ended = ended_key(&update.key);
+        let once = delivery.map(KeyChange::Once);
+        let ended = update.has_ended.then_some(KeyChange::Link(&ended));
+        let keys: Vec<_> = once.into_iter().chain(ended).collect();
+        apply_update(state, id, &update, &keys).await?
+    };
+    let effect = if is_new {
+        WebhookEffect::Updated
+    } else {
+        WebhookEffect::Known
+    };
+    Ok(receipt(effect, id.clone()))
 }
 
-/// True if the update is a repetition of a group's end. A group gives its deliveries no id, but an
-/// end that was applied has freed the group's key.
-async fn is_noted_end(
+/// Notes the end of a group's firing, once, and frees the group's key if the firing is the current
+/// one.
+async fn end_group(
     state: &ServerState,
     known: &KnownIncidents,
-    overview: &IncidentOverview,
+    id: &IncidentId,
     update: &IncidentUpdate,
 ) -> Result<bool, Problem> {
-    let is_current = known.current.is_some() && !known.is_superseded(overview);
-    if update.group.is_none() || is_current {
-        return Ok(false);
+    let key = &update.key;
+    let (retired, refired) = (&retired_key(key), &refired_key(key));
+    if known
+        .current
+        .as_ref()
+        .is_some_and(|current| current.id == *id)
+    {
+        let keys = [
+            KeyChange::Take(key),
+            KeyChange::Link(retired),
+            KeyChange::Forget(refired),
+        ];
+        return apply_update(state, id, update, &keys).await;
     }
-    let entries = state.pipeline().entries(&overview.id).await?;
-    Ok(has_note(&entries, update))
+    if apply_update(state, id, update, &[KeyChange::Take(refired)]).await? {
+        return Ok(true);
+    }
+    // The end of an earlier firing. A group gives its deliveries no id.
+    let note_once = |incident: &Incident, entries: &[JournalEntry]| {
+        if has_note(entries, update) {
+            Vec::new()
+        } else {
+            update.commands(incident.severity, incident.status)
+        }
+    };
+    let pipeline = state.pipeline();
+    let noted = pipeline.apply_with(id, &update.by, &[], note_once).await?;
+    Ok(!noted.is_empty())
 }
 
+/// Adds a note, and raises the severity if the update has a worse one than the incident has by
+/// then. False if `keys` show that it was done before.
 async fn apply_update(
     state: &ServerState,
-    overview: &IncidentOverview,
-    update: IncidentUpdate,
-) -> Result<(), Problem> {
-    let commands = update.commands(overview.severity);
+    id: &IncidentId,
+    update: &IncidentUpdate,
+    keys: &[KeyChange<'_>],
+) -> Result<bool, Problem> {
+    let commands = |incident: &Incident, _: &[JournalEntry]| {
+        update.commands(incident.severity, incident.status)
+    };
     let pipeline = state.pipeline();
-    match pipeline.apply(&overview.id, &update.by, &commands).await {
-        // A closed incident keeps its severity; the note is stored all the same.
-        Err(DeclareError::Refused(_)) => {
-            let note = Command::Note { text: update.note };
-            pipeline.apply(&overview.id, &update.by, &[note]).await?;
-        }
-        applied => drop(applied?),
-    }
-    Ok(())
+    let events = pipeline.apply_with(id, &update.by, keys, commands).await?;
+    Ok(!events.is_empty())
 }
 
 fn receipt(outcome: WebhookEffect, id: IncidentId) -> WebhookReceipt {

@@ -4,7 +4,7 @@ use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use domain::incident::ClosureItem;
+use domain::incident::{ClosureItem, IncidentEvent};
 use store::ledger::OverviewQuery;
 
 use super::*;
@@ -259,7 +259,7 @@ async fn firing_group_is_one_incident_until_it_is_resolved() {
     assert_eq!(resolved, ("updated".to_owned(), id.clone()));
     // A delivery that was on its way when the group was resolved.
     let late = send_group(&server, group("firing", &[b])).await;
-    assert_eq!(late, ("known".to_owned(), id.clone()));
+    assert_eq!(late, ("updated".to_owned(), id.clone()), "it is noted");
     let anew = ("A", "warning", "firing", "2026-11-20T09:00:00Z");
     let (outcome, second) = send_group(&server, group("firing", &[anew])).await;
     assert_eq!(outcome, "declared");
@@ -296,7 +296,8 @@ async fn late_end_of_earlier_firing_leaves_current_incident_open() {
     );
     assert_eq!(
         send_group(&server, worse).await,
-        ("updated".to_owned(), first)
+        ("updated".to_owned(), second.clone()),
+        "the group fires, so it is about the incident that people work on"
     );
     let again = send_group(&server, at("A", "firing", "2026-11-20T09:00:00Z")).await;
     assert_eq!(again, ("known".to_owned(), second.clone()));
@@ -310,6 +311,193 @@ async fn late_end_of_earlier_firing_leaves_current_incident_open() {
     assert_eq!((outcome.as_str(), &ended), ("updated", &second));
     let (outcome, _) = send_group(&server, at("A", "firing", "2026-11-20T10:00:00Z")).await;
     assert_eq!(outcome, "declared");
+}
+
+#[tokio::test]
+async fn alert_that_fires_again_under_its_old_start_is_noted_once() {
+    let server = TestServer::with_config(CONFIG).await;
+    let old = |status| group(status, &[("A", "warning", status, "2026-11-20T08:00:00Z")]);
+    let (_, id) = send_group(&server, old("firing")).await;
+    let notes = async |id: &str| {
+        let entries = journal(&server, id).await;
+        entries.iter().filter(|(kind, _)| kind == "note").count()
+    };
+    for (status, outcome, noted) in [
+        ("resolved", "updated", 1),
+        ("resolved", "known", 1),
+        ("firing", "updated", 2),
+        ("resolved", "updated", 3),
+        ("resolved", "known", 3),
+        ("firing", "updated", 4),
+        ("firing", "known", 4),
+    ] {
+        let response = send_group(&server, old(status)).await;
+        assert_eq!(response, (outcome.to_owned(), id.clone()), "{status}");
+        assert_eq!(notes(&id).await, noted, "{status}");
+    }
+    // It fires by now: what joins it is no second incident, and its end ends it.
+    let new = ("B", "critical", "firing", "2026-11-20T09:00:00Z");
+    let joined = send_group(&server, group("firing", &[new])).await;
+    assert_eq!(joined, ("updated".to_owned(), id.clone()));
+    let ended = ("B", "critical", "resolved", "2026-11-20T09:00:00Z");
+    let ended = send_group(&server, group("resolved", &[ended])).await;
+    assert_eq!(ended, ("updated".to_owned(), id.clone()));
+    let next = ("A", "warning", "firing", "2026-11-20T10:00:00Z");
+    let (outcome, second) = send_group(&server, group("firing", &[next])).await;
+    assert_eq!(outcome, "declared");
+    assert_ne!(second, id);
+}
+
+#[tokio::test]
+async fn end_of_alert_with_old_start_ends_the_current_firing() {
+    let server = TestServer::with_config(CONFIG).await;
+    let admin = server.token(TokenRole::Admin).await;
+    let a = |status, ends: &str| {
+        let mut one = group(status, &[("A", "warning", status, "2026-11-20T08:00:00Z")]);
+        one["alerts"][0]["endsAt"] = ends.into();
+        one
+    };
+    send_group(&server, a("firing", "0001-01-01T00:00:00Z")).await;
+    let (_, first) = send_group(&server, a("resolved", "2026-11-20T08:30:00Z")).await;
+    let b = ("B", "warning", "firing", "2026-11-20T09:00:00Z");
+    let (outcome, second) = send_group(&server, group("firing", &[b])).await;
+    assert_eq!(outcome, "declared");
+    // A fires again and keeps its start; B leaves.
+    for alerts in [
+        &[("A", "warning", "firing", "2026-11-20T08:00:00Z"), b][..],
+        &[b],
+    ] {
+        let again = send_group(&server, group("firing", alerts)).await;
+        assert_eq!(again, ("known".to_owned(), second.clone()));
+    }
+    // What people have found out about the start says nothing about the alerts.
+    let earlier = serde_json::json!({"startedAt": "2026-11-01T00:00:00Z"});
+    let path = format!("/v1/incidents/{second}");
+    assert_eq!(server.patch(&admin, &path, earlier).await.status, 200);
+    let late = send_group(&server, a("resolved", "2026-11-20T08:30:00Z")).await;
+    assert_eq!(late, ("known".to_owned(), first), "the first end once more");
+    let ended = send_group(&server, a("resolved", "2026-11-20T09:40:00Z")).await;
+    assert_eq!(ended, ("updated".to_owned(), second.clone()));
+    let next = ("C", "warning", "firing", "2026-11-20T10:00:00Z");
+    let (outcome, third) = send_group(&server, group("firing", &[next])).await;
+    assert_eq!(outcome, "declared", "the second firing is over");
+    assert_ne!(third, second);
+}
+
+#[tokio::test]
+async fn severity_only_rises_when_deliveries_arrive_together() {
+    let server = TestServer::with_config(PAGERDUTY).await;
+    let event = |event: &str, kind: &str, priority: &str| {
+        serde_json::json!({
+            "id": event, "event_type": kind, "occurred_at": "2026-11-20T08:00:00Z",
+            "data": {"id": "P1", "type": "incident", "title": "A key was used", "priority": {"summary": priority}},
+        })
+    };
+    let first = send_pagerduty(&server, event("E0", "incident.triggered", "P4")).await;
+    let id: IncidentId = first.json()["id"]
+        .as_str()
+        .expect("an id")
+        .parse()
+        .expect("an id");
+    let updates = (0..24).map(|number| {
+        let priority = ["P1", "P2", "P3"][number % 3];
+        // Each event is sent twice.
+        let name = format!("E{}", 1 + number / 6 * 3 + number % 3);
+        send_pagerduty(&server, event(&name, "incident.priority_updated", priority))
+    });
+    let updates: Vec<_> = futures::future::join_all(updates.collect::<Vec<_>>()).await;
+    let updated = updates
+        .iter()
+        .filter(|one| one.json()["outcome"] == "updated");
+    assert_eq!(updated.count(), 12, "each event has an effect once");
+    let entries = server.pipeline.entries(&id).await.expect("a journal");
+    let mut severity = None;
+    for entry in &entries {
+        if let IncidentEvent::SeverityChanged { from, to, .. } = &entry.event {
+            assert!(to < from, "lowered from {from:?} to {to:?}");
+            severity = Some(*to);
+        }
+    }
+    assert_eq!(severity, Some(domain::incident::Severity::Sev1));
+    let notes = entries
+        .iter()
+        .filter(|entry| entry.kind() == "note")
+        .count();
+    assert_eq!(notes, 12, "{entries:?}");
+}
+
+#[tokio::test]
+async fn equal_groups_that_arrive_together_have_one_effect() {
+    let server = TestServer::with_config(CONFIG).await;
+    let a = |severity, status, starts| group(status, &[("A", severity, status, starts)]);
+    let together = async |body: &Value| {
+        let sent: Vec<_> = (0..8).map(|_| send_group(&server, body.clone())).collect();
+        let mut outcomes = futures::future::join_all(sent).await;
+        outcomes.sort();
+        let ids: std::collections::BTreeSet<_> =
+            outcomes.iter().map(|(_, id)| id.clone()).collect();
+        assert_eq!(ids.len(), 1, "{outcomes:?}");
+        outcomes.retain(|(outcome, _)| outcome != "known");
+        outcomes
+    };
+    let early = "2026-11-20T08:00:00Z";
+    for (severity, status, starts, outcome) in [
+        ("warning", "firing", early, "declared"),
+        ("critical", "firing", early, "updated"),
+        ("critical", "resolved", early, "updated"),
+        ("critical", "firing", "2026-11-20T09:00:00Z", "declared"),
+        ("critical", "resolved", "2026-11-20T09:00:00Z", "updated"),
+        ("critical", "firing", early, "updated"),
+    ] {
+        let outcomes = together(&a(severity, status, starts)).await;
+        assert_eq!(
+            outcomes.len(),
+            1,
+            "{severity} {status} {starts}: {outcomes:?}"
+        );
+        assert_eq!(outcomes[0].0, outcome);
+    }
+    assert_eq!(declared_ids(&server).await.len(), 2);
+}
+
+#[tokio::test]
+async fn another_content_under_a_known_delivery_id_is_noted() {
+    let secret = data_encoding::BASE64.encode(&[7; 32]);
+    let config = format!("{PAGERDUTY}[hooks.standard]\nsecrets = ['whsec_{secret}']\n");
+    let server = TestServer::with_config(&config).await;
+    let alert = |title: &str| serde_json::json!({"type": "alert.fired", "data": {"title": title}});
+    let first = send_standard(&server, "1", alert("A key was used")).await;
+    for (title, outcome) in [
+        ("A key was used", "known"),
+        ("The disk is full", "updated"),
+        ("The disk is full", "known"),
+        ("A key was used", "known"),
+    ] {
+        let response = send_standard(&server, "1", alert(title)).await;
+        assert_eq!(
+            (&response["outcome"], &response["id"]),
+            (&outcome.into(), &first["id"])
+        );
+    }
+    let entries = journal(&server, first["id"].as_str().expect("an id")).await;
+    let notes: Vec<_> = entries.iter().filter(|(kind, _)| kind == "note").collect();
+    assert!(
+        notes.len() == 1 && notes[0].1.contains("The disk is full"),
+        "{notes:?}"
+    );
+    // The same for an update.
+    let note = |text: &str| serde_json::json!({"id": "E1", "event_type": "incident.annotated", "data": {"incident": {"id": "P1"}, "content": text}});
+    let triggered = serde_json::json!({"id": "E0", "event_type": "incident.triggered", "data": {"id": "P1", "title": "T"}});
+    assert_eq!(send_pagerduty(&server, triggered).await.status, 201);
+    for (text, outcome) in [
+        ("one", "updated"),
+        ("two", "updated"),
+        ("one", "known"),
+        ("two", "known"),
+    ] {
+        let response = send_pagerduty(&server, note(text)).await.json();
+        assert_eq!(response["outcome"], outcome, "{text}");
+    }
 }
 
 #[tokio::test]

@@ -15,13 +15,13 @@ use domain::incident::{
     CommandError, Incident, IncidentEvent, IncidentOverview, IncidentStatus, JournalEntry, Name,
     ReplayError,
 };
-use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::incidents::{check_incident, count_entries, incident_exists};
+use super::incidents::{count_entries, incident_exists};
+use super::keys::{KeyChange, change_key, incident_of_key, key_digest, link_key, was_done};
 use super::numbers::draw_number;
 use super::passes::insert_pass;
 use super::{Ledger, LedgerError, NewPass, TransactionError};
@@ -54,6 +54,8 @@ pub struct NewIncident {
     /// The beginning of the journal. The first entry is the declaration.
     pub entries: Vec<NewJournalEntry>,
     pub passes: Vec<NewPass>,
+    /// Further keys that are linked to it, whatever they were linked to before.
+    pub other_keys: Vec<String>,
 }
 
 /// The result of a declaration.
@@ -108,8 +110,8 @@ impl Ledger {
         key: Option<&str>,
         open: impl Fn(&IncidentId) -> Result<NewIncident, CommandError>,
     ) -> Result<DeclaredIncident, LedgerError> {
-        let key_digest = key.map(|key| Digest::of(key.as_bytes()).hex());
-        let (key_digest, open) = (key_digest.as_deref(), &open);
+        let digest = key.map(key_digest);
+        let (digest, open) = (digest.as_deref(), &open);
         let last_tried = &Mutex::new(None);
         self.db
             .write("declare the incident", |mut db, earlier| async move {
@@ -122,7 +124,7 @@ impl Ledger {
                     Some(id) if begins_with(&mut db, &id, &open(&id)?).await? => Some(id),
                     Some(_) | None => None,
                 };
-                if let Some(known) = incident_of_key(&mut db, key_digest).await? {
+                if let Some(known) = incident_of_key(&mut db, digest).await? {
                     let declared = DeclaredIncident {
                         is_new: ours.as_ref() == Some(&known),
                         incident: known,
@@ -135,7 +137,7 @@ impl Ledger {
                         let id = free_id(&mut db, id).await?;
                         let new = open(&id)?;
                         *lock(last_tried) = Some(id.clone());
-                        insert_incident(&mut db, &id, &new, key_digest).await?;
+                        insert_incident(&mut db, &id, &new, digest).await?;
                         id
                     }
                 };
@@ -144,20 +146,6 @@ impl Ledger {
                     incident,
                 };
                 Ok((db, declared))
-            })
-            .await
-    }
-
-    /// The incident that was declared with this key, or that the key was linked to.
-    ///
-    /// # Errors
-    /// Failures of the database.
-    pub async fn incident_by_key(&self, key: &str) -> Result<Option<IncidentId>, LedgerError> {
-        let digest = Digest::of(key.as_bytes()).hex();
-        let digest = Some(digest.as_str());
-        self.db
-            .read("find the declaration", |mut db| async move {
-                incident_of_key(&mut db, digest).await
             })
             .await
     }
@@ -171,7 +159,7 @@ impl Ledger {
         &self,
         keys: [&str; 3],
     ) -> Result<[Option<IncidentOverview>; 3], LedgerError> {
-        let digests = &keys.map(|key| Digest::of(key.as_bytes()).hex());
+        let digests = &keys.map(key_digest);
         let rows: Vec<(String, IncidentId, String)> = self
             .db
             .read::<_, LedgerError, _>("find the incidents", |mut db| async move {
@@ -197,62 +185,6 @@ impl Ledger {
             }
         }
         Ok(overviews)
-    }
-
-    /// Links one more key to `incident`, such as that of a message about it. A key that is already
-    /// linked stays with its incident.
-    ///
-    /// # Errors
-    /// [`LedgerError::UnknownIncident`], and failures of the database.
-    pub async fn remember_key(&self, key: &str, incident: &IncidentId) -> Result<(), LedgerError> {
-        let digest = &Digest::of(key.as_bytes()).hex();
-        self.db
-            .write("remember the key", |mut db, _| async move {
-                check_incident(&mut db, incident).await?;
-                let insert = "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2)
-                    ON CONFLICT (key_digest) DO NOTHING";
-                let insert = query(insert).bind(digest.as_str()).bind(incident.as_str());
-                execute(&mut db, insert).await?;
-                Ok((db, ()))
-            })
-            .await
-    }
-
-    /// Moves a key, so that the next declaration with it declares another incident, and that of the
-    /// earlier one is found by `to`. Does nothing if no incident has the key.
-    ///
-    /// # Errors
-    /// Failures of the database.
-    pub async fn move_key(&self, from: &str, to: &str) -> Result<(), LedgerError> {
-        let (from, to) = (
-            &Digest::of(from.as_bytes()).hex(),
-            &Digest::of(to.as_bytes()).hex(),
-        );
-        self.db
-            .write("move the key", |mut db, _| async move {
-                let copy = "INSERT INTO declarations (key_digest, incident)
-                    SELECT $2, incident FROM declarations WHERE key_digest = $1
-                    ON CONFLICT (key_digest) DO UPDATE SET incident = excluded.incident";
-                let copy = query(copy).bind(from.as_str()).bind(to.as_str());
-                execute(&mut db, copy).await?;
-                delete_key(&mut db, from).await?;
-                Ok((db, ()))
-            })
-            .await
-    }
-
-    /// Unlinks a key from its incident.
-    ///
-    /// # Errors
-    /// Failures of the database.
-    pub async fn forget_key(&self, key: &str) -> Result<(), LedgerError> {
-        let digest = &Digest::of(key.as_bytes()).hex();
-        self.db
-            .write("forget the key", |mut db, _| async move {
-                delete_key(&mut db, digest).await?;
-                Ok((db, ()))
-            })
-            .await
     }
 
     /// The overview of one incident.
@@ -434,17 +366,37 @@ impl Journal {
         entries: &[NewJournalEntry],
         passes: &[NewPass],
     ) -> Result<(), LedgerError> {
+        self.append_decided(expected, entries, passes, &[])
+            .await
+            .map(|_| ())
+    }
+
+    /// Like [`Journal::append_at`], and changes keys too. Returns false, and writes nothing, if a
+    /// key shows that it was done before.
+    async fn append_decided(
+        &self,
+        expected: u64,
+        entries: &[NewJournalEntry],
+        passes: &[NewPass],
+        keys: &[KeyChange<'_>],
+    ) -> Result<bool, LedgerError> {
         let incident = &self.incident;
         self.ledger
             .db
             .write("append to the journal", |mut db, earlier| async move {
                 let found = count_entries(&mut db, incident).await?;
                 if found == expected {
+                    if was_done(&mut db, incident, keys).await? {
+                        return Ok((db, false));
+                    }
                     append_at_end(&mut db, incident, entries).await?;
                     for pass in passes {
                         insert_pass(&mut db, pass).await?;
                     }
-                    return Ok((db, ()));
+                    for change in keys {
+                        change_key(&mut db, incident, *change).await?;
+                    }
+                    return Ok((db, true));
                 }
                 // The journal is longer than expected. Either another writer was first, or an
                 // earlier attempt has appended these entries, and only the response was lost.
@@ -454,7 +406,7 @@ impl Journal {
                     .zip(entries)
                     .all(|(row, new)| is_same_entry(row, new));
                 if earlier == EarlierAttempts::Unknown && after.len() == entries.len() && is_ours {
-                    return Ok((db, ()));
+                    return Ok((db, true));
                 }
                 Err(LedgerError::Contended {
                     incident: incident.clone(),
@@ -466,9 +418,10 @@ impl Journal {
             .await
     }
 
-    /// Appends the events that `decide` returns for the incident as it is. If another writer
-    /// appends in between, `decide` is called again on the changed incident. Returns the appended
-    /// events.
+    /// Appends the events that `decide` returns for the incident as it is, and its entries. If
+    /// another writer appends in between, `decide` is called again on the changed incident. Changes
+    /// `keys` in the same transaction. Returns the appended events; none, without any change of
+    /// keys, if `decide` returns none or a key shows that this was done before.
     ///
     /// # Errors
     /// [`LedgerError::Refused`] if `decide` refuses, and those of [`Journal::incident`].
@@ -476,12 +429,20 @@ impl Journal {
         &self,
         by: &Name,
         now: impl Fn() -> Timestamp,
-        decide: impl Fn(&Incident, Timestamp) -> Result<Vec<IncidentEvent>, CommandError>,
+        keys: &[KeyChange<'_>],
+        decide: impl Fn(
+            &Incident,
+            &[JournalEntry],
+            Timestamp,
+        ) -> Result<Vec<IncidentEvent>, CommandError>,
     ) -> Result<Vec<IncidentEvent>, LedgerError> {
         loop {
-            let incident = self.incident().await?;
+            let (incident, before) = self.load().await?;
             let at = now();
-            let events = decide(&incident, at)?;
+            let events = decide(&incident, &before, at)?;
+            if events.is_empty() {
+                return Ok(events);
+            }
             let entries: Vec<_> = events
                 .iter()
                 .map(|event| NewJournalEntry {
@@ -490,10 +451,12 @@ impl Journal {
                     event: event.clone(),
                 })
                 .collect();
-            match self.append_at(incident.seq, &entries, &[]).await {
+            match self.append_decided(incident.seq, &entries, &[], keys).await {
                 // Another writer was first: decide again on what the incident is now.
                 Err(LedgerError::Contended { .. }) => {}
-                appended => return appended.map(|()| events),
+                Ok(false) => return Ok(Vec::new()),
+                Ok(true) => return Ok(events),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -529,15 +492,18 @@ async fn insert_incident(
     db: &mut AnyConnection,
     id: &IncidentId,
     new: &NewIncident,
-    key_digest: Option<&str>,
+    digest: Option<&str>,
 ) -> Result<(), TransactionError> {
     begin_journal(db, id, &new.entries).await?;
     for pass in &new.passes {
         insert_pass(db, pass).await?;
     }
-    if let Some(key) = key_digest {
+    if let Some(key) = digest {
         let insert = "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2)";
         execute(db, query(insert).bind(key).bind(id.as_str())).await?;
+    }
+    for key in &new.other_keys {
+        link_key(db, &key_digest(key), id).await?;
     }
     Ok(())
 }
@@ -726,23 +692,6 @@ async fn free_id(
             }
         },
     }
-}
-
-async fn delete_key(db: &mut AnyConnection, digest: &str) -> Result<(), sqlx::Error> {
-    let delete = query("DELETE FROM declarations WHERE key_digest = $1").bind(digest);
-    execute(db, delete).await?;
-    Ok(())
-}
-
-async fn incident_of_key(
-    db: &mut AnyConnection,
-    key_digest: Option<&str>,
-) -> Result<Option<IncidentId>, sqlx::Error> {
-    let Some(key) = key_digest else {
-        return Ok(None);
-    };
-    let select = "SELECT incident FROM declarations WHERE key_digest = $1";
-    fetch_first(db, query(select).bind(key), |row| parsed(row, "incident")).await
 }
 
 async fn entries_from(

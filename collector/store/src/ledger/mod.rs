@@ -8,11 +8,13 @@
 //!
 //! The changes of one method are atomic, and durable when it returns; [`super::database`] says how.
 
+mod agents;
 mod bundles;
 mod error;
 mod facts;
 mod incidents;
 mod journal;
+mod keys;
 mod leases;
 mod numbers;
 mod pages;
@@ -25,16 +27,22 @@ mod tokens;
 mod totals;
 mod worker;
 
+pub use agents::{
+    AgentBan, AgentCertificate, AgentFinding, AgentLabels, AgentRow, AuthorityRow, DeliveredBundle,
+    EnrollmentOutcome, EnrollmentTokenRow, OrderRequest, RenewalOutcome,
+};
 pub use bundles::{BundleRow, PendingBundle, StreamPosition};
 pub use error::LedgerError;
 pub use facts::{
-    BundleComparison, CompleteItem, DerivedFacts, DerivedItem, EdgeFact, EventCursor, EventFact,
-    EventFilter, EventId, EventPage, EventRow, ObjectChange, ObjectComparison, ObjectFact,
-    ObjectRow, ParseEventCursorError, RECORDS_LISTED_MAX, RecordPointer, TermRole,
+    BundleComparison, CompleteItem, CreatedObject, DerivedFacts, DerivedItem, EdgeComparison,
+    EdgeFact, EdgeRow, EventCursor, EventFact, EventFilter, EventId, EventPage, EventRow,
+    EventScan, ItemRow, ObjectChange, ObjectComparison, ObjectFact, ObjectRow,
+    ParseEventCursorError, RECORDS_LISTED_MAX, RecordPointer, ScannedEvent, TermRole,
 };
 pub use journal::{
     DeclaredIncident, Journal, NewIncident, NewIncidentId, NewJournalEntry, OverviewQuery,
 };
+pub use keys::KeyChange;
 pub use leases::{Backlog, LeaseRequest};
 pub use pages::{EndedStep, PageRow, StagedPages};
 pub use passes::{NewPass, PassKey, PassKind, PassQueue, PassRow, PassStage, PassState};
@@ -55,6 +63,8 @@ type TransactionError = super::database::TransactionError<LedgerError>;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("ledger", include_str!("../../migrations/0001_ledger.sql")),
     ("tokens", include_str!("../../migrations/0002_tokens.sql")),
+    ("answers", include_str!("../../migrations/0003_answers.sql")),
+    ("agents", include_str!("../../migrations/0004_agents.sql")),
 ];
 
 /// The table that lists the applied migrations. Not sqlx's default, which another program in the

@@ -108,6 +108,7 @@ pub fn new_incident(id: &IncidentId) -> NewIncident {
     NewIncident {
         entries: vec![declaration(id, at(0))],
         passes: Vec::new(),
+        other_keys: Vec::new(),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use domain::incident::{
-    CommandError, IncidentEvent, IncidentOverview, IncidentStatus, Line, Name, PassKind, Severity,
-    SourceName,
+    CommandError, Incident, IncidentEvent, IncidentOverview, IncidentStatus, JournalEntry, Line,
+    Name, PassKind, Severity, SourceName,
 };
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -12,7 +12,7 @@ use evidence_format::time::Timestamp;
 
 use super::run_sql;
 use crate::ledger::{
-    DeclaredIncident, Ledger, LedgerError, NewIncident, NewIncidentId, NewJournalEntry,
+    DeclaredIncident, KeyChange, Ledger, LedgerError, NewIncident, NewIncidentId, NewJournalEntry,
     OverviewQuery, PassKey, PassState,
 };
 use crate::testing::{at, declaration, declare, entry, incident, new_incident, new_pass};
@@ -182,6 +182,105 @@ pub(super) async fn remembered_key_finds_its_incident(ledger: Ledger) {
     );
 }
 
+pub(super) async fn key_is_changed_by_one_of_two_writers(ledger: Ledger) {
+    let first = try_declare(&ledger, given("INC-1"), Some("group")).await;
+    let first = first.expect("a database").incident;
+    let second = declare(&ledger, "INC-2").await;
+    let found = async |key: &str| ledger.incident_by_key(key).await.expect("a database");
+    let moved = async |id: &IncidentId| ledger.move_key("group", "before", id).await;
+    moved(&second).await.expect("a database");
+    assert_eq!(found("group").await, Some(first.clone()), "not its key");
+    moved(&first).await.expect("a database");
+    assert_eq!(
+        (found("group").await, found("before").await),
+        (None, Some(first.clone()))
+    );
+    // The group has another incident by now; a late writer still moves the first one's key.
+    ledger
+        .remember_key("group", &second)
+        .await
+        .expect("a database");
+    moved(&first).await.expect("a database");
+    assert_eq!(found("group").await, Some(second.clone()));
+    for (from, expected) in [(&second, &first), (&first, &second)] {
+        let relinked = ledger.relink_key("before", from, &second).await;
+        relinked.expect("a database");
+        assert_eq!(found("before").await.as_ref(), Some(expected));
+    }
+}
+
+pub(super) async fn entries_with_their_key_are_appended_once(ledger: Ledger) {
+    let id = declare(&ledger, "INC-1").await;
+    let other = declare(&ledger, "INC-2").await;
+    ledger
+        .remember_key("firing", &id)
+        .await
+        .expect("a database");
+    ledger
+        .remember_key("of another", &other)
+        .await
+        .expect("a database");
+    let once = [KeyChange::Once("delivery"), KeyChange::Link("linked")];
+    let take = [KeyChange::Take("firing"), KeyChange::Forget("of another")];
+    for keys in [once, take] {
+        let decisions: Vec<_> = (0..8)
+            .map(|_| {
+                let journal = ledger.journal(&id);
+                tokio::spawn(async move {
+                    let note = |_: &Incident, _: &[JournalEntry], _| Ok(vec![entry("note").event]);
+                    journal
+                        .decide(&Name::escaped("Ann"), || at(7), &keys, note)
+                        .await
+                })
+            })
+            .collect();
+        let mut appended = 0;
+        for decision in decisions {
+            appended += decision.await.expect("no panic").expect("a database").len();
+        }
+        assert_eq!(appended, 1, "{keys:?}");
+    }
+    let journal = ledger.journal(&id);
+    assert_eq!(journal.entries().await.expect("a database").len(), 3);
+    let found = async |key: &str| ledger.incident_by_key(key).await.expect("a database");
+    for (key, expected) in [
+        ("delivery", Some(&id)),
+        ("linked", Some(&id)),
+        ("firing", None),
+        ("of another", Some(&other)),
+    ] {
+        assert_eq!(found(key).await.as_ref(), expected, "{key}");
+    }
+    // A decision for nothing changes no key.
+    let ann = Name::escaped("Ann");
+    let nothing = journal.decide(
+        &ann,
+        || at(7),
+        &[KeyChange::Link("none")],
+        |_, _, _| Ok(Vec::new()),
+    );
+    assert_eq!(nothing.await.expect("a database"), []);
+    assert_eq!(found("none").await, None);
+}
+
+pub(super) async fn declaration_takes_over_its_other_keys(ledger: Ledger) {
+    let earlier = declare(&ledger, "INC-1").await;
+    ledger
+        .remember_key("start", &earlier)
+        .await
+        .expect("a database");
+    let open = |id: &IncidentId| {
+        Ok(NewIncident {
+            other_keys: vec!["start".to_owned()],
+            ..new_incident(id)
+        })
+    };
+    let declared = ledger.declare(&given("INC-2"), None, open).await;
+    let declared = declared.expect("a database").incident;
+    let found = ledger.incident_by_key("start").await.expect("a database");
+    assert_eq!(found, Some(declared));
+}
+
 pub(super) async fn only_one_of_many_decisions_is_appended(ledger: Ledger) {
     let id = declare(&ledger, "INC-1").await;
     let appends: Vec<_> = (0..8)
@@ -251,14 +350,14 @@ pub(super) async fn decision_is_made_again_on_changed_incident(ledger: Ledger) {
         .map(|_| {
             let journal = ledger.journal(&id);
             tokio::spawn(async move {
-                let decide = |seen: &domain::incident::Incident, _| {
+                let decide = |seen: &Incident, _: &[JournalEntry], _| {
                     Ok::<_, CommandError>(vec![IncidentEvent::Renamed {
                         from: seen.name.clone(),
                         to: Name::escaped(&format!("{}+", seen.name.as_str())),
                     }])
                 };
                 journal
-                    .decide(&Name::escaped("Ann"), || at(7), decide)
+                    .decide(&Name::escaped("Ann"), || at(7), &[], decide)
                     .await
             })
         })
@@ -278,7 +377,12 @@ pub(super) async fn refused_decision_changes_nothing(ledger: Ledger) {
     let id = declare(&ledger, "INC-1").await;
     let journal = ledger.journal(&id);
     let refused = journal
-        .decide(&Name::escaped("Ann"), || at(7), |_, _| Err(refusal()))
+        .decide(
+            &Name::escaped("Ann"),
+            || at(7),
+            &[],
+            |_, _, _| Err(refusal()),
+        )
         .await;
     assert!(
         matches!(refused, Err(LedgerError::Refused(_))),
@@ -353,6 +457,7 @@ pub(super) async fn declaration_adds_its_passes(ledger: Ledger) {
         Ok(NewIncident {
             entries: vec![declaration(id, at(3)), entry("planned")],
             passes: vec![new_pass(id.as_str(), 0), new_pass(id.as_str(), 1)],
+            other_keys: Vec::new(),
         })
     };
     let declared = ledger.declare(&next("INC-"), Some("key"), open).await;
@@ -378,6 +483,7 @@ async fn declare_at(ledger: &Ledger, name: &str, declared_at: Timestamp) -> Inci
         Ok(NewIncident {
             entries: vec![declaration(id, declared_at)],
             passes: Vec::new(),
+            other_keys: Vec::new(),
         })
     };
     let declared = ledger.declare(&given(name), None, open).await;
