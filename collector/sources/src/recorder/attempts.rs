@@ -1,7 +1,7 @@
 //! One request and its attempts: waits for the quota, sends, records, and decides whether to
 //! repeat.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use evidence_format::coverage::GapReason;
@@ -135,7 +135,20 @@ impl<'r> RequestAttempts<'r> {
         let headers = exchange.response.as_ref().map(|response| &response.headers);
         let requested_wait =
             headers.and_then(|headers| quota::retry_after(headers, SystemTime::now()));
-        let delay = retry::delay(decision, self.attempt, requested_wait, random_fraction());
+        let is_exhausted = headers.is_some_and(quota::is_exhausted);
+        let unstated = if is_exhausted {
+            Duration::ZERO // the reset is stated, and the quota waits for it
+        } else {
+            self.recorder.policy.throttled_wait
+        };
+        let attempt = self.attempt;
+        let delay = retry::delay(
+            decision,
+            attempt,
+            requested_wait,
+            unstated,
+            random_fraction(),
+        );
         let Some(delay) = delay else {
             return into_result(self.request.uri(), exchange, decision, self.attempt).map(Some);
         };
@@ -145,8 +158,7 @@ impl<'r> RequestAttempts<'r> {
             self.recorder.bucket().pause(delay);
             // With requests left of its own limit, it was that of all requests to the account.
             let quotas = &self.recorder.transport.quotas;
-            if !headers.is_some_and(quota::is_exhausted)
-                && let Some(shared) = quotas.shared_bucket(&self.recorder.policy.quota)
+            if !is_exhausted && let Some(shared) = quotas.shared_bucket(&self.recorder.policy.quota)
             {
                 shared.pause(delay);
             }

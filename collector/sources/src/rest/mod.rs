@@ -53,7 +53,9 @@ pub use row::UNPUBLISHED;
 pub(crate) use signers::{AppSigner, KubeSigner};
 pub use signers::{ClientCredentials, PrivateKey, PrivateKeyError, token_in_header};
 pub use source::{RestSource, WalkRoot};
-pub use table_source::{ConfiguredInstance, LIMITED_BY_403, PLAIN_HTTP, TableSource, grants_of};
+pub use table_source::{
+    ConfiguredInstance, LIMITED_BY_403, LimitDialect, PLAIN_HTTP, TableSource, grants_of,
+};
 pub(crate) use walk::worst_of;
 
 /// Seeds a buffer's record ids. If the system has no randomness, the clock still differs for each.
