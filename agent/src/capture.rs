@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 use evidence_format::bundle::{BundleError, DraftBundle};
 use evidence_format::config::ItemSource;
 use evidence_format::plan::{SealedPlan, SealedStep};
+use evidence_format::time::Timestamp;
 
-use crate::probes;
+use crate::config::LogSource;
 pub use crate::probes::Probe;
+use crate::probes::{self, PodMap};
 use crate::read::{ItemLimits, MountTable, Reader, ReaderOptions};
 pub use crate::recorder::CaptureProgress;
-use crate::recorder::{CaptureControl, ProbeOptions, ProbeRecorder};
+use crate::recorder::{CaptureControl, MissingObject, ProbeOptions, ProbeRecorder, RecordOutput};
+use crate::selection::PodSelection;
 
 /// Longest time without progress in one object: far above a slow disk's wait, far below a person's
 /// patience.
@@ -40,6 +43,13 @@ pub struct CaptureOptions {
     pub object_bytes_max: u64,
     /// Bytes kept of all objects of one probe.
     pub item_bytes_max: u64,
+    /// Logs of applications, as `agent.toml` names them.
+    pub logs: Vec<LogSource>,
+    /// When what is of interest began. Older logs of applications are left out; `None` takes all of
+    /// them, the newest first.
+    pub window_start: Option<Timestamp>,
+    /// Pods that the capture is about; empty for all of the host.
+    pub selection: PodSelection,
 }
 
 impl Default for CaptureOptions {
@@ -52,16 +62,51 @@ impl Default for CaptureOptions {
             environment_values: false,
             object_bytes_max: 64 << 20,
             item_bytes_max: 512 << 20,
+            logs: Vec::new(),
+            window_start: None,
+            selection: PodSelection::default(),
         }
     }
 }
 
-/// [`CaptureOptions::only`] names a probe that does not exist.
+/// The options describe no capture.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("unknown probe {name:?}, expected one of: {}", known.join(", "))]
-pub struct UnknownProbe {
-    pub name: String,
-    pub known: Vec<&'static str>,
+pub enum PlanError {
+    /// [`CaptureOptions::only`] names a probe that does not exist.
+    #[error("unknown probe {name:?}, expected one of: {}", known.join(", "))]
+    UnknownProbe {
+        name: String,
+        known: Vec<&'static str>,
+    },
+    /// [`CaptureOptions::only`] names the probe of [`CaptureOptions::logs`], which has none.
+    #[error("probe \"{probe}\" has nothing to capture: agent.toml has no [[logs]]")]
+    NoLogSources { probe: &'static str },
+    /// [`CaptureOptions::only`] names a probe that cannot be limited to some pods.
+    #[error("probe {name:?} captures the whole host and no single pods; with pods or images: {}", known.join(", "))]
+    NotOfPods {
+        name: String,
+        known: Vec<&'static str>,
+    },
+}
+
+/// [`CaptureOptions::selection`] names what is not on this host.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("not on this host: {}; its pods: {}", missing.join(", "), in_short(pods))]
+pub struct NothingSelected {
+    /// `pod:NAMESPACE/NAME`, `image:…`.
+    pub missing: Vec<String>,
+    pub pods: Vec<String>,
+}
+
+/// Pods that an error names.
+const NAMED_PODS_MAX: usize = 10;
+
+fn in_short(pods: &[String]) -> String {
+    match pods.len() {
+        0 => "none".to_owned(),
+        1..=NAMED_PODS_MAX => pods.join(", "),
+        count => format!("{}, … ({count})", pods[..NAMED_PODS_MAX].join(", ")),
+    }
 }
 
 /// All probes, most volatile first.
@@ -72,24 +117,50 @@ pub fn probes() -> impl Iterator<Item = &'static Probe> {
 /// Plans the chosen probes, most volatile first (RFC 3227 §2.1), in whatever order they are given.
 ///
 /// # Errors
-/// [`UnknownProbe`].
-pub fn plan(options: &CaptureOptions) -> Result<SealedPlan, UnknownProbe> {
+/// See [`PlanError`].
+pub fn plan(options: &CaptureOptions) -> Result<SealedPlan, PlanError> {
     let unknown = options
         .only
         .iter()
         .find(|name| !probes::ALL.iter().any(|probe| probe.name == **name));
     if let Some(name) = unknown {
-        return Err(UnknownProbe {
+        return Err(PlanError::UnknownProbe {
             name: name.clone(),
             known: probes::ALL.iter().map(|probe| probe.name).collect(),
         });
     }
-    let chosen = probes::ALL.iter().filter(|probe| {
-        options.only.is_empty() || options.only.iter().any(|name| name == probe.name)
-    });
-    let steps = chosen.map(|probe| SealedStep {
+    let is_named = |probe: &Probe| options.only.iter().any(|name| name == probe.name);
+    let mut chosen: Vec<_> = probes::ALL
+        .iter()
+        .filter(|probe| options.only.is_empty() || is_named(probe))
+        .collect();
+    let is_unconfigured = |probe: &&Probe| probe.needs_configuration() && options.logs.is_empty();
+    if let Some(probe) = chosen
+        .iter()
+        .find(|probe| is_unconfigured(probe) && is_named(probe))
+    {
+        return Err(PlanError::NoLogSources { probe: probe.name });
+    }
+    chosen.retain(|probe| !is_unconfigured(probe));
+    if !options.selection.is_empty() {
+        if let Some(probe) = chosen
+            .iter()
+            .find(|probe| !probe.knows_pods() && is_named(probe))
+        {
+            return Err(PlanError::NotOfPods {
+                name: probe.name.to_owned(),
+                known: probes::ALL
+                    .iter()
+                    .filter(|probe| probe.knows_pods())
+                    .map(|probe| probe.name)
+                    .collect(),
+            });
+        }
+        chosen.retain(|probe| probe.knows_pods());
+    }
+    let steps = chosen.into_iter().map(|probe| SealedStep {
         item: probe.item(),
-        what: probe.what.to_owned(),
+        what: describe_step(probe, options),
         object_bytes_max: Some(options.object_bytes_max),
         item_bytes_max: Some(options.item_bytes_max),
     });
@@ -97,6 +168,65 @@ pub fn plan(options: &CaptureOptions) -> Result<SealedPlan, UnknownProbe> {
         deadline_seconds: Some(options.deadline.as_secs()),
         steps: steps.collect(),
     })
+}
+
+/// Looks for what [`CaptureOptions::selection`] names, before a capture begins.
+///
+/// # Errors
+/// [`NothingSelected`] if a pod or an image is not on this host.
+pub fn check_selection(options: &CaptureOptions) -> Result<(), NothingSelected> {
+    if options.selection.is_empty() {
+        return Ok(());
+    }
+    let mut reader = Reader::start(reader_options(options));
+    let probe_options = ProbeOptions {
+        logs: &[],
+        window_start: None,
+        selection: None,
+        environment_values: false,
+        entries_max: reader.entries_max(),
+    };
+    let begin = Instant::now();
+    let control = CaptureControl {
+        progress: &mut |_| {},
+        cancelled: &AtomicBool::new(false),
+        deadline: begin.checked_add(options.deadline),
+        step: 1,
+        steps: 1,
+        item: "",
+        last_report: begin,
+    };
+    let mut ignore = |_: MissingObject<'_>| {};
+    let rehearsal = RecordOutput::Rehearsal(&mut ignore);
+    let started = ProbeRecorder::start(rehearsal, &mut reader, control, probe_options, "");
+    let mut recorder = started.expect("nothing is written");
+    let found = PodMap::read(&mut recorder).expect("nothing is written");
+    let missing = found.unmatched(&options.selection);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(NothingSelected {
+        missing,
+        pods: found.pod_names().into_iter().collect(),
+    })
+}
+
+/// What a step captures; of logs of applications also whose, and since when.
+fn describe_step(probe: &Probe, options: &CaptureOptions) -> String {
+    if !options.selection.is_empty() {
+        return format!("{}; only of {}", probe.what, options.selection);
+    }
+    if !probe.needs_configuration() {
+        return probe.what.to_owned();
+    }
+    let names: Vec<_> = options.logs.iter().map(|source| &*source.name).collect();
+    let since = match options.window_start {
+        Some(start) => format!("what has changed since {start}"),
+        None => {
+            "all rotations, the newest first, since the start of the window is unknown".to_owned()
+        }
+    };
+    format!("{} ({}): {since}", probe.what, names.join(", "))
 }
 
 /// Carries out `plan`, within the limits of its steps; those of `options` are for [`plan`]. Each
@@ -126,6 +256,39 @@ pub fn capture(
     )
 }
 
+/// Carries out `plan` without a bundle: opens what a capture would open, reads the first byte of
+/// each object, and calls `missing` with the probe and what its item would lack. Limits of bytes are not
+/// applied.
+pub(crate) fn rehearse(
+    plan: &SealedPlan,
+    options: &CaptureOptions,
+    cancelled: &AtomicBool,
+    progress: &mut dyn FnMut(CaptureProgress<'_>),
+    missing: &mut dyn FnMut(&'static Probe, MissingObject<'_>),
+) {
+    let mut reader = Reader::start(reader_options(options));
+    let begin = Instant::now();
+    for (index, step, probe) in known_steps(plan) {
+        let mut listener = |object: MissingObject<'_>| missing(probe, object);
+        let unlimited = SealedStep {
+            object_bytes_max: None,
+            item_bytes_max: None,
+            ..step.clone()
+        };
+        let work = StepContext {
+            probe,
+            step: &unlimited,
+            options,
+            begin,
+            cancelled,
+            number: (index + 1, plan.steps.len()),
+        };
+        let rehearsal = RecordOutput::Rehearsal(&mut listener);
+        work.run(rehearsal, &mut reader, progress)
+            .expect("nothing is written");
+    }
+}
+
 fn reader_options(options: &CaptureOptions) -> ReaderOptions {
     ReaderOptions {
         root: options.root.clone(),
@@ -145,38 +308,81 @@ fn run(
     progress: &mut dyn FnMut(CaptureProgress<'_>),
 ) -> Result<(), BundleError> {
     let begin = Instant::now();
-    let probe_options = ProbeOptions {
-        environment_values: options.environment_values,
-        entries_max: reader_options.entries_max,
-    };
     // One reader for all probes: what hung for one is not tried again by the next.
     let mut reader = Reader::start(reader_options);
-    for (index, step) in plan.steps.iter().enumerate() {
-        let Some(probe) = probes::ALL.iter().find(|probe| probe.item() == step.item) else {
-            continue; // a plan of another version: its step stays without an item, which shows
-        };
-        let control = CaptureControl {
-            progress,
+    for (index, step, probe) in known_steps(plan) {
+        let work = StepContext {
+            probe,
+            step,
+            options,
+            begin,
             cancelled,
-            // A deadline beyond what the clock can hold is none.
-            deadline: begin.checked_add(options.deadline),
-            step: index + 1,
-            steps: plan.steps.len(),
-            item: step.item.as_str(),
-            last_report: begin,
+            number: (index + 1, plan.steps.len()),
         };
-        reader.begin_item(ItemLimits {
-            object_bytes_max: step.object_bytes_max.unwrap_or(u64::MAX),
-            item_bytes_left: step.item_bytes_max.unwrap_or(u64::MAX),
-        });
         let item = draft.item(&step.item)?;
-        let recorder = ProbeRecorder::start(item, &mut reader, control, probe_options, probe.what)?;
-        run_probe(probe, recorder)?;
+        work.run(RecordOutput::Draft(Box::new(item)), &mut reader, progress)?;
     }
     // last, since it is the least volatile
     let system = examined::examined(&mut reader);
     draft.set_examined(system);
     Ok(())
+}
+
+/// The steps of a plan with their numbers and probes. A plan of another version may have others: such
+/// a step stays without an item, which shows.
+fn known_steps(
+    plan: &SealedPlan,
+) -> impl Iterator<Item = (usize, &SealedStep, &'static Probe)> + '_ {
+    let steps = plan.steps.iter().enumerate();
+    steps.filter_map(|(index, step)| {
+        let probe = probes::ALL.iter().find(|probe| probe.item() == step.item)?;
+        Some((index, step, probe))
+    })
+}
+
+/// One step, and what it has in common with the others.
+struct StepContext<'c> {
+    probe: &'static Probe,
+    step: &'c SealedStep,
+    options: &'c CaptureOptions,
+    begin: Instant,
+    cancelled: &'c AtomicBool,
+    /// Of how many.
+    number: (usize, usize),
+}
+
+impl StepContext<'_> {
+    fn run<'a>(
+        &'a self,
+        output: RecordOutput<'a>,
+        reader: &'a mut Reader,
+        progress: &'a mut dyn FnMut(CaptureProgress<'_>),
+    ) -> Result<(), BundleError> {
+        let step = self.step;
+        let control = CaptureControl {
+            progress,
+            cancelled: self.cancelled,
+            // A deadline beyond what the clock can hold is none.
+            deadline: self.begin.checked_add(self.options.deadline),
+            step: self.number.0,
+            steps: self.number.1,
+            item: step.item.as_str(),
+            last_report: self.begin,
+        };
+        reader.begin_item(ItemLimits {
+            object_bytes_max: step.object_bytes_max.unwrap_or(u64::MAX),
+            item_bytes_left: step.item_bytes_max.unwrap_or(u64::MAX),
+        });
+        let options = ProbeOptions {
+            logs: &self.options.logs,
+            window_start: self.options.window_start,
+            selection: Some(&self.options.selection).filter(|selection| !selection.is_empty()),
+            environment_values: self.options.environment_values,
+            entries_max: reader.entries_max(),
+        };
+        let recorder = ProbeRecorder::start(output, reader, control, options, self.probe.what)?;
+        run_probe(self.probe, recorder)
+    }
 }
 
 /// Runs one probe. If it panics, that is a gap in its item, and the other probes still run.

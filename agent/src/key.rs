@@ -90,6 +90,11 @@ impl KeyFile {
         Ok(key)
     }
 
+    /// The secret key as PEM, for TLS.
+    pub(crate) fn pem(&self) -> String {
+        self.secret.to_pem()
+    }
+
     #[must_use]
     pub fn signer(&self) -> &dyn Signer {
         &self.secret

@@ -16,7 +16,7 @@ fn report_interruption() {
 
 fn main() -> ExitCode {
     match cli::run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if cli::is_interruption(&error) => {
             report_interruption();
             ExitCode::from(cli::INTERRUPTED)

@@ -10,6 +10,7 @@ use domain::incident::Plays;
 use domain::spelling::suggested_key;
 use domain::trigger::{HookConfigError, HookSecret, HooksConfig, Vendor};
 use pipeline::{CaptureConfig, PipelineConfig};
+use server::agents::AgentsConfig;
 use server::config::ServeConfig;
 use server::telemetry::TelemetryConfig;
 use sources::config::SourcesConfig;
@@ -41,6 +42,8 @@ pub struct CollectorConfig {
     pub hooks: HooksConfig,
     pub sources: SourcesConfig,
     pub serve: ServeConfig,
+    /// The listener for agents on other hosts. If absent, there is none.
+    pub agents: Option<AgentsConfig>,
     pub telemetry: TelemetryConfig,
 }
 
@@ -79,6 +82,7 @@ impl CollectorConfig {
             plays: self.plays.clone(),
             capture: self.capture.clone(),
             sources: self.sources.clone(),
+            agents_url: self.agents.as_ref().map(|agents| agents.url.clone()),
         }
     }
 

@@ -28,6 +28,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["text", "ocsf"],
             &["object"],
             &["edge", "event", "json"],
+            &["element"],
             &[REST], // one folder for each provider
             &["line"],
             &["reader"],
@@ -36,7 +37,8 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "evidence-format/audit",
         &[
-            &["error", "paths", "words", "carried_key", "incident_records"],
+            &["error", "paths", "words", "found_file", "incident_records"],
+            &["carried_key"],
             &["output", "progress"],
             &["trust"],
             &["verdict"],
@@ -51,20 +53,22 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "agent",
         &[
-            &["os", "identity"],
+            &["os", "identity", "config", "selection"],
             &["read", "key", "stream"],
             &["recorder"],
             &["probes"],
             &["capture", "files"],
+            &["doctor"],
+            &["remote"],
             &["cli"],
         ],
     ),
     (
         "collector/domain",
         &[
-            &["spelling", "wrapping"],
+            &["hosts", "spelling", "wrapping"],
             &["incident"],
-            &["plan", "token", "trigger"],
+            &["plan", "token", "trigger", "answers"],
             &["schema"],
         ],
     ),
@@ -78,18 +82,28 @@ pub(crate) const PACKAGES: &[(&str, &[&str])] = &[
     ("evidence-format/derive", &["evidence-format"]),
     (
         "evidence-format/audit",
-        &["evidence-format", "evidence-derive"],
+        &["evidence-format", "evidence-derive", "protocol"],
     ),
     ("agent/platform", &["evidence-format"]),
-    ("agent", &["evidence-format", "platform"]),
-    ("collector/domain", &["evidence-format", "evidence-derive"]),
+    ("agent/protocol", &["evidence-format"]),
+    ("agent", &["evidence-format", "platform", "protocol"]),
+    (
+        "collector/domain",
+        &["evidence-format", "evidence-derive", "protocol"],
+    ),
     (
         "collector/api",
-        &["evidence-format", "evidence-derive", "domain"],
+        &["evidence-format", "evidence-derive", "protocol", "domain"],
     ),
     (
         "collector/store",
-        &["evidence-format", "evidence-derive", "platform", "domain"],
+        &[
+            "evidence-format",
+            "evidence-derive",
+            "platform",
+            "protocol",
+            "domain",
+        ],
     ),
     (
         "collector/sources",
@@ -107,6 +121,7 @@ pub(crate) const PACKAGES: &[(&str, &[&str])] = &[
             "evidence-format",
             "evidence-derive",
             "platform",
+            "protocol",
             "agent",
             "domain",
             "store",
@@ -119,6 +134,7 @@ pub(crate) const PACKAGES: &[(&str, &[&str])] = &[
             "evidence-format",
             "evidence-derive",
             "platform",
+            "protocol",
             "domain",
             "api",
             "store",
@@ -142,6 +158,7 @@ pub(crate) const PACKAGES: &[(&str, &[&str])] = &[
             "evidence-format",
             "evidence-derive",
             "platform",
+            "protocol",
             "agent",
             "domain",
             "store",
@@ -162,9 +179,11 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("sqlx", &["collector/store"]),
     ("object_store", &["collector/store"]),
     ("axum", &["collector/server"]),
+    ("rcgen", &["collector/server"]),
     (
         "tokio",
         &[
+            "agent",
             "collector/store",
             "collector/sources",
             "collector/pipeline",

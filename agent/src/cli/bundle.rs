@@ -11,10 +11,12 @@ use agent::stream::StreamFile;
 use anyhow::{Context, Result};
 use evidence_format::bundle::{BundleMetadata, DraftBundle, SealedBundle};
 use evidence_format::config::ClockReading;
+use evidence_format::coverage::TimeWindow;
 use evidence_format::id::IncidentId;
 use evidence_format::item::CompressionPool;
 use evidence_format::plan::SealedPlan;
 use evidence_format::statement::{CapturePredicate, SignerRole};
+use evidence_format::time::Timestamp;
 use rustix::fs::Mode;
 
 use super::print::PublishedBundle;
@@ -72,7 +74,12 @@ impl BundleInProgress {
 
     /// Signs the draft and publishes it beside its folder. `stop` is checked until publishing
     /// begins; publishing is short, and leaves a whole bundle or none.
-    pub(super) fn finish(self, plan: SealedPlan, stop: &AtomicBool) -> Result<PublishedBundle> {
+    pub(super) fn finish(
+        self,
+        plan: SealedPlan,
+        window_start: Option<Timestamp>,
+        stop: &AtomicBool,
+    ) -> Result<PublishedBundle> {
         let end = platform::clock::reading("end");
         // Held until the bundle is committed: its number belongs to nobody else meanwhile.
         let lock = self.stream.acquire_seal_lock(stop)?;
@@ -83,12 +90,17 @@ impl BundleInProgress {
             stream: lock.position(),
         };
         let name = format!("{}-{}", self.incident, self.begin.utc.compact());
+        let began_at = self.begin.utc;
         let clock = vec![self.begin, end];
         let (incident, collector) = (self.incident, identity::collector());
         let facts = BundleMetadata {
             incident,
             supplements: None,
-            window: None,
+            window: window_start.map(|from| TimeWindow {
+                from,
+                // a window from the future is empty
+                until: began_at.max(from),
+            }),
             plan,
             collector,
             clock,

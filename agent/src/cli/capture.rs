@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agent::capture::{self, CaptureOptions, CaptureProgress};
+use agent::config::AgentConfig;
 use agent::os::lower_priority;
+use agent::selection::{PodName, PodSelection};
 use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use evidence_format::item::CompressionPool;
+use evidence_format::time::Timestamp;
 use platform::terminal::{ProgressLine, duration, size};
 
 use super::OutputArguments;
@@ -33,6 +36,8 @@ const FRAME_BYTES: usize = 256 * 1024;
 Examples:
   sudo exhibit-agent capture --incident INC-1 --out /mnt/evidence
   exhibit-agent capture --incident INC-1 --out evidence --only sockets --only processes
+  sudo exhibit-agent capture --incident INC-1 --out evidence --only applications --since 2h
+  sudo exhibit-agent capture --incident INC-1 --out evidence --pod shop/checkout-7d9f
   exhibit-agent capture --incident INC-1 --out evidence --json | jq -r .id
   docker run --pid host -v /:/host:ro … \\
     exhibit-agent capture --root /host --incident INC-1 --out /evidence")]
@@ -52,21 +57,54 @@ pub(super) struct CaptureArguments {
     /// Capture the values of environment variables too, which are often passwords
     #[arg(long)]
     environment_values: bool,
+    /// When what is of interest began: 2h ago, or a time such as 2026-11-28T06:30:00Z. Application
+    /// logs from before are left out; without it all of them are taken, the newest first
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Timestamp>,
+    /// Capture only this pod: its processes, sockets, open files and logs; may be repeated
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pod: Vec<PodName>,
+    /// Capture only containers of this image: `sha256:…`, or how its name begins; may be repeated
+    #[arg(long, value_name = "IMAGE")]
+    image: Vec<String>,
+    /// File that names the logs of applications [default: /etc/exhibit/agent.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Keep normal priority instead of giving way to the machine's own work
     #[arg(long)]
     no_nice: bool,
 }
 
 impl CaptureArguments {
-    fn options(&self) -> CaptureOptions {
-        CaptureOptions {
+    fn options(&self) -> Result<CaptureOptions> {
+        Ok(CaptureOptions {
+            logs: AgentConfig::load(self.config.as_deref())?.logs,
+            window_start: self.since,
+            selection: PodSelection {
+                pods: self.pod.clone(),
+                images: self.image.clone(),
+            },
             root: self.root.clone(),
             only: self.only.clone(),
             deadline: self.deadline,
             environment_values: self.environment_values,
             ..CaptureOptions::default()
-        }
+        })
     }
+}
+
+/// A time, or how long ago it was.
+fn since(text: &str) -> Result<Timestamp, String> {
+    let Ok(ago) = duration(text) else {
+        return Timestamp::parse_lenient(text).ok_or_else(|| {
+            "expected a duration such as 2h, or a time with its zone such as 2026-11-28T06:30:00Z"
+                .to_owned()
+        });
+    };
+    let now = platform::clock::now().unix_nanoseconds();
+    let ago = i128::try_from(ago.as_nanos()).unwrap_or(i128::MAX);
+    Timestamp::from_unix_nanoseconds(now.saturating_sub(ago))
+        .ok_or_else(|| "that is too long ago".to_owned())
 }
 
 pub(super) fn run(arguments: CaptureArguments) -> Result<()> {
@@ -74,9 +112,10 @@ pub(super) fn run(arguments: CaptureArguments) -> Result<()> {
         lower_priority(); // before the first thread, so that all inherit it
     }
     let interrupt = InterruptFlags::listen()?;
-    let options = arguments.options();
+    let options = arguments.options()?;
     // Before the draft exists: a mistyped probe leaves no folder behind.
     let plan = capture::plan(&options)?;
+    capture::check_selection(&options)?;
     let mut work = BundleInProgress::begin(
         &arguments.target,
         CompressionPool::new(NonZeroUsize::MIN, FRAME_BYTES),
@@ -92,7 +131,7 @@ pub(super) fn run(arguments: CaptureArguments) -> Result<()> {
         )?;
     }
     // The first Ctrl-C has ended the capture, and what it has must still be sealed.
-    let published = work.finish(plan, interrupt.second())?;
+    let published = work.finish(plan, options.window_start, interrupt.second())?;
     print::print_published(&published, &arguments.target)
 }
 

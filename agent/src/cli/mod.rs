@@ -2,14 +2,17 @@
 
 mod bundle;
 mod capture;
+mod doctor;
 mod interrupt;
 mod key;
 mod print;
 mod reference;
+mod remote;
 mod seal;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use agent::{files, stream};
 use anyhow::Result;
@@ -39,6 +42,10 @@ struct Cli {
 enum AgentCommand {
     Capture(capture::CaptureArguments),
     Seal(seal::SealArguments),
+    Doctor(doctor::DoctorArguments),
+    Enroll(remote::EnrollArguments),
+    Run(remote::RunArguments),
+    Spool(remote::SpoolArguments),
     Probes(reference::ProbesArguments),
     Key(key::KeyArguments),
     Completions(reference::CompletionsArguments),
@@ -67,15 +74,20 @@ struct OutputArguments {
     quiet: bool,
 }
 
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run() -> Result<ExitCode> {
     match Cli::parse().command {
+        AgentCommand::Doctor(arguments) => return doctor::run(&arguments),
         AgentCommand::Capture(arguments) => capture::run(arguments),
         AgentCommand::Seal(arguments) => seal::run(arguments),
+        AgentCommand::Enroll(arguments) => remote::enroll(arguments),
+        AgentCommand::Run(arguments) => remote::run(arguments),
+        AgentCommand::Spool(arguments) => remote::spool(&arguments),
         AgentCommand::Probes(arguments) => reference::probes(&arguments),
         AgentCommand::Key(arguments) => key::run(&arguments),
         AgentCommand::Completions(arguments) => reference::completions(&arguments),
         AgentCommand::Man(arguments) => reference::man(&arguments),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// True if `error` is the effect of Ctrl-C or SIGTERM.

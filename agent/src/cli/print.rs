@@ -157,20 +157,25 @@ fn write_gaps(text: &mut String, items: &[ItemEntry]) {
     text.push_str("\nnot captured:\n");
     for (reason, gaps) in by_reason {
         let count: u64 = gaps.iter().map(|gap| gap.count).sum();
-        let examples = gaps.iter().flat_map(|gap| &gap.examples).take(EXAMPLES_MAX);
-        let examples: Vec<_> = examples.map(|example| safe(&shortened(example))).collect();
-        let more = if count > examples.len() as u64 {
-            ", …"
-        } else {
-            ""
-        };
+        let examples = examples(gaps.iter().flat_map(|gap| &gap.examples), count);
         let _ = writeln!(
             text,
-            "  {count:>6} {}: {}{more}",
+            "  {count:>6} {}: {examples}",
             reason.as_str().replace('_', " "),
-            examples.join(", ")
         );
     }
+}
+
+/// The first few of `examples`, and a sign if there are more of `count`.
+pub(super) fn examples<'e>(examples: impl Iterator<Item = &'e String>, count: u64) -> String {
+    let examples = examples.take(EXAMPLES_MAX);
+    let examples: Vec<_> = examples.map(|example| safe(&shortened(example))).collect();
+    let more = if count > examples.len() as u64 {
+        ", …"
+    } else {
+        ""
+    };
+    examples.join(", ") + more
 }
 
 fn shortened(text: &str) -> String {

@@ -68,6 +68,6 @@ pub(super) fn run(arguments: SealArguments) -> Result<()> {
         sealed.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     }
     // Unlike a capture, files can be sealed again, so the first Ctrl-C gives up.
-    let published = work.finish(files::plan(&targets), interrupt.first())?;
+    let published = work.finish(files::plan(&targets), None, interrupt.first())?;
     print::print_published(&published, &arguments.target)
 }

@@ -39,7 +39,7 @@ pub fn lower_priority() {
 /// has no local form.
 #[must_use]
 pub fn utc_offset_seconds(unix_seconds: i64) -> Option<i64> {
-    let time = libc::time_t::from(unix_seconds);
+    let time = unix_seconds as _; // `time_t`, which musl's users must not name yet
     // SAFETY: all zeros is a valid `tm`: integers, and a pointer to a zone's name that may be null.
     let mut local: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are valid during the call, which keeps none. It reads TZ, which nobody

@@ -50,8 +50,12 @@ const RELEASE: &[&str] = &[
 const ZONE: &str = "/etc/localtime";
 
 const SYSCTL: &str = "/proc/sys";
-/// Not read: a key, and a number that each read generates.
-const SYSCTL_EXCLUDED: &[&str] = &["/stable_secret", "/proc/sys/kernel/random/uuid"];
+/// Not read: keys, and a number that each read generates.
+const SYSCTL_EXCLUDED: &[&str] = &[
+    "/stable_secret",
+    "/tcp_fastopen_key",
+    "/proc/sys/kernel/random/uuid",
+];
 /// Programs that start others by their first bytes. Listed only where it is mounted already: it is an
 /// automount point on many systems.
 const BINFMT: &[u8] = b"/proc/sys/fs/binfmt_misc";
@@ -89,7 +93,7 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
             // These listings say nothing that the settings themselves do not.
             record: false,
             shares: TreeShares::PerChild,
-            enters: |path| path != BINFMT,
+            enters: &|path| path != BINFMT,
         },
         is_setting,
     )?;

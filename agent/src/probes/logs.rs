@@ -7,9 +7,10 @@ use evidence_format::bundle::BundleError;
 use evidence_format::coverage::GapReason;
 use rustix::fs::FileType;
 
+use super::pods::{self, SelectedEvidence};
 use super::{DAY, HomeFolder, Probe, homes, sessions, tree, walk_whole};
 use crate::read::{KeptPart, ReadMethod, ReadRequest};
-use crate::recorder::{ProbeRecorder, join, name_of};
+use crate::recorder::{ProbeRecorder, Subtree, join, name_of};
 
 pub(super) const HISTORIES: Probe = Probe {
     name: "histories",
@@ -90,15 +91,20 @@ const LEFT_BEHIND: &[&[u8]] = &[
 const LEFT_BEHIND_FOLDERS_MAX: usize = 64;
 
 const LOGS_FOLDER: &[u8] = b"/var/log";
-/// Logs elsewhere, each tree one share: where, how deep, and what the names of the files contain.
-const OTHER_LOGS: &[(&[u8], usize, &[u8])] = &[
-    // what containers write; for those of Kubernetes /var/log has links
+/// What containers write; for those of Kubernetes /var/log has links. Where, how deep, and how the
+/// names of the files end.
+const CONTAINER_LOGS: &[(&[u8], usize, &[u8])] = &[
     (b"/var/lib/docker/containers", 1, b"-json.log"),
     (
         b"/var/lib/containers/storage/overlay-containers",
         2,
         b"ctr.log",
     ),
+];
+/// Folders below that of a pod's logs: one for each container.
+const POD_LOGS_DEPTH: usize = 1;
+/// Logs elsewhere, each tree one share: where, how deep, and what the names of the files contain.
+const OTHER_LOGS: &[(&[u8], usize, &[u8])] = &[
     // process accounting of Red Hat's distributions
     (b"/var/account", 0, b"pacct"),
     // what the cloud's console has run on this machine
@@ -174,16 +180,39 @@ fn is_history(path: &[u8]) -> bool {
 }
 
 fn logs(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+    if let Some(selected) = pods::selected(recorder)? {
+        return logs_of_pods(recorder, &selected);
+    }
     // what other probes take is said by the very functions with which they choose it
     let mut found = recorder.walk(tree(LOGS_FOLDER, usize::MAX), |path, _| {
         !is_journal(path) && !sessions::is_login_record(path)
     })?;
-    for (folder, depth_max, part) in OTHER_LOGS {
+    for (folder, depth_max, part) in CONTAINER_LOGS.iter().chain(OTHER_LOGS) {
         let wanted = |path: &[u8]| {
             let name = name_of(path);
             part.is_empty() || name.windows(part.len()).any(|window| window == *part)
         };
         found.extend(walk_whole(recorder, folder, *depth_max, wanted)?);
+    }
+    recorder.request_fairly(found, |_| KeptPart::End)
+}
+
+/// The logs of some pods: folders of their own, and files that have a container's id in their names.
+fn logs_of_pods(
+    recorder: &mut ProbeRecorder<'_>,
+    selected: &SelectedEvidence,
+) -> Result<(), BundleError> {
+    let mut found = Vec::new();
+    for folder in &selected.log_folders {
+        found.extend(walk_whole(recorder, folder, POD_LOGS_DEPTH, |_| true)?);
+    }
+    let links = pods::CONTAINER_LOGS.as_bytes();
+    found.extend(walk_whole(recorder, links, 0, |path| {
+        selected.has_log(path)
+    })?);
+    for (folder, depth_max, part) in CONTAINER_LOGS {
+        let is_log = |path: &[u8]| path.ends_with(part) && selected.has_log(path);
+        found.extend(walk_whole(recorder, folder, *depth_max, is_log)?);
     }
     recorder.request_fairly(found, |_| KeptPart::End)
 }
@@ -196,6 +225,20 @@ fn journal(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         found.extend(recorder.walk(tree(folder, JOURNAL_DEPTH), |path, _| is_journal(path))?);
     }
     recorder.request_fairly(found, |_| KeptPart::Start)
+}
+
+/// The journal's files, which are not recorded.
+pub(super) fn journal_files(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<Vec<u8>>, BundleError> {
+    let mut found = Vec::new();
+    for folder in JOURNALS {
+        let folder = Subtree {
+            record: false, // the listing is that of the journal's own probe
+            ..tree(folder, JOURNAL_DEPTH)
+        };
+        let files = recorder.walk(folder, |path, _| is_journal(path))?;
+        found.extend(files.iter().map(|file| file.path().to_vec()));
+    }
+    Ok(found)
 }
 
 /// True for the files that [`JOURNAL`] takes. `~` marks one that systemd found damaged, as after a

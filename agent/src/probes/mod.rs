@@ -9,6 +9,7 @@
 //! (UTS and IPC namespaces). All others name a process.
 
 mod accounts;
+mod applications;
 mod containers;
 mod kernel;
 mod logs;
@@ -16,6 +17,7 @@ mod mounts;
 mod namespaces;
 mod network;
 mod packages;
+mod pods;
 mod processes;
 mod scheduled;
 mod sessions;
@@ -28,6 +30,8 @@ use evidence_format::bundle::BundleError;
 use evidence_format::coverage::GapReason;
 use evidence_format::id::ItemName;
 
+pub(crate) use self::pods::PodMap;
+use self::pods::SelectedEvidence;
 use crate::read::{KeptPart, ReadMethod, ReadRequest, RedactionRule};
 use crate::recorder::{
     FolderEntry, FolderListing, FoundFile, ProbeRecorder, Subtree, TreeShares, join,
@@ -60,10 +64,12 @@ pub(crate) static ALL: &[Probe] = &[
     mounts::PROBE,
     namespaces::PROBE,
     sessions::PROBE,
+    pods::PROBE,
     containers::PROBE,
     accounts::USERS,
     accounts::PRIVILEGES,
     accounts::AUTHORIZED_KEYS,
+    applications::PROBE,
     scheduled::PROBE,
     startup::PROBE,
     logs::HISTORIES,
@@ -84,6 +90,24 @@ const OWN_FILE_BYTES_MAX: u64 = 1 << 20;
 const NAMESPACES_MAX: usize = 4096;
 
 impl Probe {
+    /// True if it can capture some pods alone.
+    pub(crate) fn knows_pods(&self) -> bool {
+        [
+            &sockets::PROBE,
+            &processes::PROBE,
+            &pods::PROBE,
+            &logs::LOGS,
+        ]
+        .iter()
+        .any(|probe| probe.name == self.name)
+    }
+
+    /// True if it captures only what the owner of a host has named in `agent.toml`.
+    #[must_use]
+    pub fn needs_configuration(&self) -> bool {
+        self.name == applications::PROBE.name
+    }
+
     #[must_use]
     pub fn item(&self) -> ItemName {
         format!("host-{}", self.name)
@@ -100,7 +124,15 @@ struct HomeFolder {
 
 /// Records the list of the host's processes, and returns their numbers.
 fn processes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<String>, BundleError> {
-    let listing = recorder.names_required(b"/proc")?;
+    list_processes(recorder, true)
+}
+
+fn list_processes(
+    recorder: &mut ProbeRecorder<'_>,
+    record: bool,
+) -> Result<Vec<String>, BundleError> {
+    let request = ReadRequest::bytes("/proc", ReadMethod::Names).required();
+    let listing = FolderListing::from(recorder.fetch(ReadRequest { record, ..request })?);
     let processes: Vec<String> = listing.processes().map(str::to_owned).collect();
     if processes.is_empty() && !recorder.is_stopped() {
         // an image that was mounted, or a root without procfs: not "no process ran"
@@ -155,6 +187,26 @@ fn one_process_per_namespace(
         recorder.record_gap_of_many(GapReason::TooLarge, path.as_bytes(), left_out as u64)?;
     }
     Ok(processes)
+}
+
+/// One process of each namespace of a kind that the selected processes are in.
+fn namespaces_of(
+    recorder: &mut ProbeRecorder<'_>,
+    kind: &'static str,
+    selected: &SelectedEvidence,
+) -> Result<Vec<String>, BundleError> {
+    let processes: Vec<String> = selected
+        .processes()
+        .map(|process| process.to_string())
+        .collect();
+    let links = processes
+        .iter()
+        .map(|process| ReadRequest::link(format!("/proc/{process}/ns/{kind}")).unrecorded());
+    let targets = recorder.fetch_all(links)?;
+    let mut seen = BTreeSet::new();
+    let found = processes.into_iter().zip(targets);
+    let found = found.filter(|(_, target)| !target.is_empty() && seen.insert(target.clone()));
+    Ok(found.map(|(process, _)| process).collect())
 }
 
 /// The homes in passwd, and those in `/home`, whose accounts may be in a directory service.
@@ -324,7 +376,7 @@ fn tree(top: &[u8], depth_max: usize) -> Subtree<'_> {
         depth_max,
         record: true,
         shares: TreeShares::PerChild,
-        enters: |_| true,
+        enters: &|_| true,
     }
 }
 

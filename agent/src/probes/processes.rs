@@ -2,7 +2,7 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Probe, differing_threads, processes};
+use super::{Probe, differing_threads, pods, processes};
 use crate::read::{ReadMethod, ReadRequest, RedactionRule};
 use crate::recorder::ProbeRecorder;
 
@@ -31,11 +31,18 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     } else {
         ReadMethod::Redacted(RedactionRule::Environment)
     };
+    let selected = pods::selected(recorder)?;
+    let is_selected = |task: &String| {
+        selected
+            .as_ref()
+            .is_none_or(|selected| selected.has_task(task))
+    };
     let threads = differing_threads(recorder)?;
-    for process in processes(recorder)? {
+    for process in processes(recorder)?.into_iter().filter(is_selected) {
         request_process(recorder, &process, environment)?;
     }
-    for (thread, lives_without_leader) in threads {
+    for (thread, lives_without_leader) in threads.into_iter().filter(|(task, _)| is_selected(task))
+    {
         if lives_without_leader {
             request_process(recorder, &thread, environment)?;
         } else {

@@ -127,10 +127,13 @@ impl FileReader {
             ReadMethod::Listing => self.read_listing(path, sink)?,
             ReadMethod::LinkedListing => self.read_linked_listing(path, sink)?,
             ReadMethod::IsFolder => self.read_is_folder(path, sink)?,
-            ReadMethod::Executable => self.read_executable(path, sink)?,
+            ReadMethod::Executable => self.read_executable(path, request.sample, sink)?,
             ReadMethod::Namespaces(kind) => self.read_namespaces(path, kind, sink)?,
             ReadMethod::Threads => self.read_threads(path, sink)?,
             ReadMethod::Ring => self.read_ring_buffer(path, sink)?,
+            ReadMethod::JournalCount | ReadMethod::JournalEntries => {
+                self.read_journal(request, sink)?;
+            }
             ReadMethod::AsIs => self.read_as_is(path, sink)?,
         }
         Ok(0)
@@ -454,8 +457,18 @@ impl FileReader {
     }
 
     /// Writes `sha256: …` and `bytes: …`, the form of `application/warc-fields`.
-    fn read_executable(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
+    fn read_executable(
+        &mut self,
+        path: &[u8],
+        sample: bool,
+        sink: &mut ObjectSink<'_>,
+    ) -> Result<(), ReadStop> {
         let (file, facts) = self.open_executable(path, sink)?;
+        if sample {
+            sink.start(Some(facts), 0, None);
+            pread(&file, &mut self.buffer[..1], 0)?;
+            return Ok(());
+        }
         if facts.size > EXECUTABLE_BYTES_MAX {
             sink.start(Some(facts), 0, None);
             return Err(ReadStop::Ended(ReadOutcome::Cut(GapReason::TooLarge)));
@@ -631,7 +644,7 @@ impl FileReader {
 
     /// Opens a regular file. Checks its type before, since opening anything else may have effects,
     /// and after, in case it was replaced in between.
-    fn open_file(
+    pub(super) fn open_file(
         &mut self,
         path: &[u8],
         sink: &mut ObjectSink<'_>,

@@ -13,6 +13,7 @@ mod as_is;
 mod facts;
 mod files;
 mod hung;
+mod journal;
 mod redact;
 mod request;
 mod root;
@@ -34,6 +35,7 @@ use std::time::{Duration, Instant};
 pub(crate) use facts::FileFacts;
 use hung::HungPlaces;
 pub(crate) use hung::MountTable;
+pub(crate) use journal::JournalQuery;
 pub(crate) use redact::RedactionRule;
 pub(crate) use request::{KeptPart, Presence, ReadMethod, ReadRequest};
 pub(crate) use request::{
@@ -196,6 +198,11 @@ impl Reader {
     /// The folder that paths are below, with its links resolved.
     pub(crate) fn root(&self) -> &Path {
         &self.options.root
+    }
+
+    /// Entries kept of one folder.
+    pub(crate) fn entries_max(&self) -> u64 {
+        self.options.entries_max
     }
 
     /// True if `path` is where something hung.

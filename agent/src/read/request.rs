@@ -1,12 +1,14 @@
 //! Requests to the reading thread, and the events by which it answers.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use evidence_format::coverage::GapReason;
 use evidence_format::time::Timestamp;
 use rustix::io::Errno;
 
 use super::facts::FileFacts;
+use super::journal::JournalQuery;
 use super::redact::RedactionRule;
 
 /// One object to read.
@@ -23,6 +25,12 @@ pub(crate) struct ReadRequest {
     pub(crate) bytes_max: u64,
     /// False if a probe needs the bytes only to know what to read next.
     pub(crate) record: bool,
+    /// Read only the first byte of it: a rehearsal asks whether that works, and no more.
+    pub(crate) sample: bool,
+    /// The source that the object belongs to, where its owner has named it.
+    pub(crate) label: Option<Arc<str>>,
+    /// For [`ReadMethod::JournalCount`] and [`ReadMethod::JournalEntries`].
+    pub(crate) query: Option<Arc<JournalQuery>>,
 }
 
 /// How to read an object.
@@ -57,6 +65,11 @@ pub(crate) enum ReadMethod {
     Threads,
     /// The kernel's ring buffer, `/dev/kmsg`.
     Ring,
+    /// Of a journal file: how many entries a query finds, and how many there are before its window:
+    /// two numbers.
+    JournalCount,
+    /// Of a journal file: the entries that a query finds, in the Journal Export Format.
+    JournalEntries,
     /// A file, a link's target, or the names in a folder as for [`Self::Names`], whichever it is.
     /// Nothing is followed, and its facts say what it is.
     AsIs,
@@ -94,6 +107,9 @@ impl ReadRequest {
             content_type: "text/plain",
             bytes_max: u64::MAX,
             record: true,
+            sample: false,
+            label: None,
+            query: None,
         }
     }
 
@@ -120,6 +136,15 @@ impl ReadRequest {
             method,
             content_type: "application/octet-stream",
             ..Self::kernel(path)
+        }
+    }
+
+    /// The entries of a journal file that a query finds.
+    pub(crate) fn journal_entries(path: Vec<u8>, query: Arc<JournalQuery>) -> Self {
+        Self {
+            content_type: "application/vnd.fdo.journal",
+            query: Some(query),
+            ..Self::bytes(path, ReadMethod::JournalEntries).listed()
         }
     }
 

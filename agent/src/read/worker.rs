@@ -17,6 +17,9 @@ use super::{
     ReaderOptions,
 };
 
+/// Bytes of a [sample](ReadRequest::sample): some files of procfs open, and fail when they are read.
+const SAMPLE_BYTES: u64 = 1;
+
 /// Reads what is requested until the queue is abandoned.
 pub(super) fn run(queue: &ReadQueue, options: ReaderOptions, hung: &HungPlaces) {
     let before_touch = options.before_touch;
@@ -27,7 +30,12 @@ pub(super) fn run(queue: &ReadQueue, options: ReaderOptions, hung: &HungPlaces) 
             object_bytes_max,
             item_bytes_left,
         } = limits;
-        let object_bytes_max = object_bytes_max.min(request.bytes_max);
+        let sample_max = if request.sample {
+            SAMPLE_BYTES
+        } else {
+            u64::MAX
+        };
+        let object_bytes_max = object_bytes_max.min(request.bytes_max).min(sample_max);
         // The tighter limit is the one that a gap names.
         let limit = if item_bytes_left < object_bytes_max {
             GapReason::OverBudget
@@ -57,6 +65,10 @@ pub(super) fn run(queue: &ReadQueue, options: ReaderOptions, hung: &HungPlaces) 
                 }
             }
             Ok(Err(ReadStop::Failed(errno))) => ReadOutcome::Failed(errno),
+            // all that was asked for
+            Ok(Err(ReadStop::Ended(ReadOutcome::Cut(GapReason::TooLarge)))) if request.sample => {
+                ReadOutcome::Whole { redacted: 0 }
+            }
             Ok(Err(ReadStop::Ended(outcome))) => outcome,
             Ok(Err(ReadStop::Abandoned)) => return,
             Err(_) => ReadOutcome::Crashed,

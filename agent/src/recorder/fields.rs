@@ -40,6 +40,9 @@ impl RecordFields {
         if let Some(kind) = kind(request.method) {
             fields.add("Exhibit-Kind", kind);
         }
+        if let Some(label) = &request.label {
+            fields.add("Exhibit-Log", label);
+        }
         if let Some(facts) = start.and_then(|start| start.facts) {
             fields.0.extend(facts.fields());
         }
@@ -91,12 +94,14 @@ fn kind(method: ReadMethod) -> Option<&'static str> {
         ReadMethod::Executable => Some("executable"),
         ReadMethod::Namespaces(_) => Some("namespaces"),
         ReadMethod::Threads => Some("threads"),
+        ReadMethod::JournalEntries => Some("journal-entries"),
         ReadMethod::Kernel
         | ReadMethod::Redacted(_)
         | ReadMethod::File(_)
         | ReadMethod::Linked(_)
         | ReadMethod::Ring
         | ReadMethod::IsFolder
+        | ReadMethod::JournalCount
         | ReadMethod::AsIs => None,
     }
 }

@@ -3,13 +3,14 @@
 //!
 //! A probe only requests objects, in its order; each ends as a record, a gap, or both. Nothing is
 //! logged instead. Our own header fields of a record: `Exhibit-Kind` (`link`, `links`, `directory`,
-//! `executable`, `namespaces`, `threads`), `Exhibit-Errno`, `Exhibit-Gap` (the reason under which the coverage
+//! `executable`, `namespaces`, `threads`, `journal-entries`, `log-source`, `pods`), `Exhibit-Log`, `Exhibit-Errno`, `Exhibit-Gap` (the reason under which the coverage
 //! counts it), `Exhibit-Offset` and `Exhibit-Continued` where an object of unknown length takes
 //! several records, `Exhibit-Sparse` where a file has holes, which no record covers, and the facts
 //! of ordinary files.
 
 mod control;
 mod fields;
+mod output;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -18,22 +19,27 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evidence_format::bundle::{BundleError, DraftItem};
+use evidence_format::bundle::BundleError;
 use evidence_format::config::{ItemSource, Redaction};
 use evidence_format::coverage::{Coverage, EndReason, GapReason};
 use evidence_format::time::Timestamp;
 use evidence_format::warc::{RecordType, TruncationReason, WarcHeader, file_uri};
 use rustix::io::Errno;
 
+use crate::config::LogSource;
 use crate::read::{
     ObjectStart, Presence, ReadEvent, ReadMethod, ReadOutcome, ReadRequest, Reader, ReaderPoll,
     task_of,
 };
+use crate::selection::PodSelection;
 pub(crate) use control::CaptureControl;
 pub use control::CaptureProgress;
 use fields::RecordFields;
 pub(crate) use fields::{errno_text, truncation};
-pub(crate) use tree::{FolderEntry, FolderListing, FoundFile, Subtree, TreeShares, join, name_of};
+pub(crate) use output::{MissingObject, RecordOutput};
+pub(crate) use tree::{
+    FolderEntry, FolderListing, FoundFile, Subtree, TreeShares, as_one_share, join, name_of,
+};
 
 /// How often the deadline is checked while the reader delivers nothing.
 const TICK: Duration = Duration::from_millis(50);
@@ -54,7 +60,7 @@ fn booted_at() -> Option<Timestamp> {
 
 /// Records what one probe requests; see the module.
 pub(crate) struct ProbeRecorder<'a> {
-    item: DraftItem<'a>,
+    output: RecordOutput<'a>,
     reader: &'a mut Reader,
     control: CaptureControl<'a>,
     coverage: Coverage,
@@ -66,12 +72,18 @@ pub(crate) struct ProbeRecorder<'a> {
     ended_process: Vec<u8>,
     /// Why nothing more is recorded.
     stopped: Option<GapReason>,
-    options: ProbeOptions,
+    options: ProbeOptions<'a>,
 }
 
 /// The options that probes read.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ProbeOptions {
+pub(crate) struct ProbeOptions<'o> {
+    /// Logs of applications.
+    pub(crate) logs: &'o [LogSource],
+    /// When what is of interest began; `None` if that is unknown.
+    pub(crate) window_start: Option<Timestamp>,
+    /// The pods that the capture is about; `None` for all of the host.
+    pub(crate) selection: Option<&'o PodSelection>,
     /// Keep the values of processes' environment variables.
     pub(crate) environment_values: bool,
     /// Entries of one folder that are kept, and folders and files of one tree.
@@ -101,10 +113,10 @@ struct ObjectInProgress {
 impl<'a> ProbeRecorder<'a> {
     /// Starts the item with a record that describes it.
     pub(crate) fn start(
-        mut item: DraftItem<'a>,
+        mut output: RecordOutput<'a>,
         reader: &'a mut Reader,
         control: CaptureControl<'a>,
-        options: ProbeOptions,
+        options: ProbeOptions<'a>,
         what: &str,
     ) -> Result<Self, BundleError> {
         // Processes tell their start relative to it; readers of one item need no other.
@@ -122,9 +134,9 @@ impl<'a> ProbeRecorder<'a> {
             truncated: None,
             fields: &[],
         };
-        item.record(&header, block.as_bytes())?;
+        output.record(&header, block.as_bytes())?;
         let mut recorder = Self {
-            item,
+            output,
             reader,
             control,
             coverage: Coverage::new(),
@@ -140,7 +152,7 @@ impl<'a> ProbeRecorder<'a> {
         Ok(recorder)
     }
 
-    pub(crate) fn options(&self) -> ProbeOptions {
+    pub(crate) fn options(&self) -> ProbeOptions<'a> {
         self.options
     }
 
@@ -162,6 +174,11 @@ impl<'a> ProbeRecorder<'a> {
         if self.is_stopped() {
             return self.skip(&request.path);
         }
+        // what a probe chooses by is read whole
+        let request = ReadRequest {
+            sample: self.output.is_rehearsal() && self.fetched.is_none(),
+            ..request
+        };
         self.reader.request(request);
         if self.reader.pending() >= REQUESTS_AHEAD_MAX {
             // Half, so that the reading thread still has work while we write.
@@ -208,6 +225,25 @@ impl<'a> ProbeRecorder<'a> {
         self.record_gap_of_many(reason, path, 1)
     }
 
+    /// Records what the program states about what it takes, as JSON. `uri` names what it is about.
+    pub(crate) fn record_statement(
+        &mut self,
+        uri: &str,
+        kind: &str,
+        json: &str,
+    ) -> Result<(), BundleError> {
+        self.receive(0)?; // in the order of the requests
+        let header = WarcHeader {
+            kind: RecordType::Metadata,
+            target_uri: Some(uri),
+            date: platform::clock::now(),
+            content_type: "application/json",
+            truncated: None,
+            fields: &[("Exhibit-Kind", kind)],
+        };
+        self.output.record(&header, json.as_bytes())
+    }
+
     /// The same for `count` objects that are below `path`.
     pub(crate) fn record_gap_of_many(
         &mut self,
@@ -216,20 +252,26 @@ impl<'a> ProbeRecorder<'a> {
         count: u64,
     ) -> Result<(), BundleError> {
         let examples = self.examples(reason);
-        self.count_gap(reason, path, count, 0, 0);
+        let missing = MissingObject {
+            reason,
+            path,
+            errno: None,
+            count,
+        };
+        self.count_gap(missing, 0, 0);
         // A host of 100,000 unreadable files must not become as many empty records.
         if self.examples(reason) == examples {
             return Ok(());
         }
         let header = WarcHeader {
             kind: RecordType::Metadata,
-            target_uri: Some(&file_uri(path)),
+            target_uri: Some(&uri_of(path)),
             date: platform::clock::now(),
             content_type: "application/warc-fields",
             truncated: None,
             fields: &[("Exhibit-Gap", reason.as_str())],
         };
-        self.item.record(&header, b"")
+        self.output.record(&header, b"")
     }
 
     /// How many examples the gap of this reason has.
@@ -250,7 +292,7 @@ impl<'a> ProbeRecorder<'a> {
                 count,
             })
             .collect();
-        self.item.finish(source, self.coverage, redactions)
+        self.output.finish(source, self.coverage, redactions)
     }
 
     /// Ends the requests of a probe that panicked.
@@ -288,8 +330,8 @@ impl<'a> ProbeRecorder<'a> {
     fn report_progress(&mut self, always: bool) {
         self.control.report_progress(
             always,
-            self.item.records(),
-            self.item.bytes(),
+            self.output.records(),
+            self.output.bytes(),
             self.coverage.missing(),
         );
     }
@@ -365,8 +407,8 @@ impl<'a> ProbeRecorder<'a> {
             cut.then_some(TruncationReason::Length),
             &pairs,
         );
-        let (records, gaps) = (self.item.records(), self.coverage.missing());
-        let base = (records, self.item.bytes(), gaps);
+        let (records, gaps) = (self.output.records(), self.coverage.missing());
+        let base = (records, self.output.bytes(), gaps);
         let mut content = LongFileReader {
             reader: self.reader,
             control: &mut self.control,
@@ -375,7 +417,7 @@ impl<'a> ProbeRecorder<'a> {
             rest: 0..0,
             end: None,
         };
-        self.item
+        self.output
             .record_stream(&header, stream_bytes, &mut content)?;
         let (got, end) = (content.got, content.end);
         self.open = ObjectInProgress {
@@ -436,7 +478,17 @@ impl<'a> ProbeRecorder<'a> {
                 } else {
                     1
                 };
-                self.count_gap(reason, &request.path, count, kept, lost);
+                let missing = MissingObject {
+                    reason,
+                    path: &request.path,
+                    errno: if let ReadOutcome::Failed(errno) = end {
+                        Some(errno)
+                    } else {
+                        None
+                    },
+                    count,
+                };
+                self.count_gap(missing, kept, lost);
             }
         }
         if gap == Some(GapReason::OverBudget) {
@@ -462,7 +514,9 @@ impl<'a> ProbeRecorder<'a> {
         match end {
             None => fields.add("Exhibit-Continued", "true"),
             Some(end) => {
-                truncated = fields.outcome(end, gap_of(end, request));
+                let gap = gap_of(end, request);
+                let counted = gap.filter(|reason| !self.is_counted(*reason, &request.path));
+                truncated = fields.outcome(end, counted);
             }
         }
         let date = start.map_or_else(platform::clock::now, |start| start.at);
@@ -473,18 +527,31 @@ impl<'a> ProbeRecorder<'a> {
             header.kind = RecordType::Metadata;
             header.content_type = "application/warc-fields";
         }
-        self.item.record(&header, &self.open.bytes)?;
+        self.output.record(&header, &self.open.bytes)?;
         self.open.written += self.open.bytes.len() as u64;
         self.open.bytes.clear();
         Ok(())
     }
 
-    fn count_gap(&mut self, reason: GapReason, path: &[u8], count: u64, kept: u64, lost: u64) {
+    /// A process that ends takes all its files with it: they are one gap, not a dozen, and only the
+    /// record of the first file says so.
+    fn is_counted(&self, reason: GapReason, path: &[u8]) -> bool {
+        ended_process(reason, path).is_some_and(|process| process == self.ended_process)
+    }
+
+    fn count_gap(&mut self, missing: MissingObject<'_>, kept: u64, lost: u64) {
+        let MissingObject {
+            reason,
+            path,
+            count,
+            ..
+        } = missing;
+        self.output.missing(missing);
+        if self.is_counted(reason, path) {
+            return;
+        }
         let text = String::from_utf8_lossy(path);
-        let is_absent = matches!(reason, GapReason::ProcessEnded | GapReason::Vanished);
-        match task_of(path).filter(|_| is_absent) {
-            // A process that ends takes all its files with it: one, not a dozen.
-            Some(process) if process == self.ended_process => {}
+        match ended_process(reason, path) {
             Some(process) => {
                 self.ended_process = process.to_vec();
                 let process = String::from_utf8_lossy(process);
@@ -495,6 +562,12 @@ impl<'a> ProbeRecorder<'a> {
     }
 }
 
+/// The process whose end is the reason why a file of it is missing.
+fn ended_process(reason: GapReason, path: &[u8]) -> Option<&[u8]> {
+    let is_absent = matches!(reason, GapReason::ProcessEnded | GapReason::Vanished);
+    task_of(path).filter(|_| is_absent)
+}
+
 impl ObjectInProgress {
     /// Ready for the next object; keeps its memory.
     fn clear(&mut self) {
@@ -502,6 +575,14 @@ impl ObjectInProgress {
         self.bytes.clear();
         self.written = 0;
         self.streamed = false;
+    }
+}
+
+/// The URI of a path, or of what is none, such as `systemd-unit:x.service`.
+fn uri_of(path: &[u8]) -> String {
+    match std::str::from_utf8(path) {
+        Ok(uri) if !uri.starts_with('/') => uri.to_owned(),
+        Ok(_) | Err(_) => file_uri(path),
     }
 }
 
@@ -518,7 +599,10 @@ fn header<'h>(
 ) -> WarcHeader<'h> {
     let derived = matches!(
         request.method,
-        ReadMethod::Executable | ReadMethod::Namespaces(_) | ReadMethod::Threads
+        ReadMethod::Executable
+            | ReadMethod::Namespaces(_)
+            | ReadMethod::Threads
+            | ReadMethod::JournalEntries
     );
     let kind = if derived {
         RecordType::Metadata

@@ -1,6 +1,7 @@
 //! Lists folders, and walks the trees below them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use evidence_format::bundle::BundleError;
@@ -10,7 +11,8 @@ use rustix::fs::FileType;
 
 use super::ProbeRecorder;
 use crate::read::{
-    KeptPart, LEADER_ENDED, Presence, ReadMethod, ReadRequest, is_process_number, split_path,
+    JournalQuery, KeptPart, LEADER_ENDED, Presence, ReadMethod, ReadRequest, is_process_number,
+    split_path,
 };
 
 /// A folder's entries as the reader delivers them: `name NUL facts NUL` or `name NUL type NUL`,
@@ -29,7 +31,7 @@ pub(crate) struct FolderEntry<'l> {
 
 /// A part of the file system: the folder `top` and what is below it, entered `depth_max` times, also
 /// through links to folders.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Subtree<'t> {
     pub(crate) top: &'t [u8],
     /// 0 is the folder without its subfolders.
@@ -39,7 +41,7 @@ pub(crate) struct Subtree<'t> {
     /// Who shares a limit.
     pub(crate) shares: TreeShares,
     /// False for a folder below `top` that is not entered: even listing it would have an effect.
-    pub(crate) enters: fn(&[u8]) -> bool,
+    pub(crate) enters: &'t dyn Fn(&[u8]) -> bool,
 }
 
 /// Who gets an equal share of a limit.
@@ -64,6 +66,10 @@ pub(crate) struct FoundFile {
     newer_bytes: u64,
     /// Bytes that are kept if this file is the last one that its share has room for.
     share_bytes: u64,
+    /// Of a source that its owner has named.
+    label: Option<Arc<str>>,
+    /// What is wanted of a journal file, if that is not the file itself.
+    query: Option<Arc<JournalQuery>>,
 }
 
 /// The files of a tree, up to a limit.
@@ -169,13 +175,13 @@ impl FolderEntry<'_> {
 
     /// When its content changed last, in nanoseconds since 1970. Only in listings with facts.
     pub(crate) fn modified(&self) -> i128 {
-        let text = self.fact(6);
-        let far = text.strip_prefix('@').and_then(|text| text.split_once('.'));
-        let far = far.and_then(|(seconds, _)| seconds.parse::<i128>().ok());
-        let far = far.map(|seconds| seconds * 1_000_000_000);
-        let time = text.parse::<Timestamp>().ok();
-        let time = time.map(|time| time.unix_nanoseconds());
-        time.or(far).unwrap_or(i128::MIN)
+        time_of_fact(self.fact(6))
+    }
+
+    /// The last time at which anything about it changed, in nanoseconds since 1970: unlike the time
+    /// of its content, nobody can set it back. Only in listings with facts.
+    pub(crate) fn touched(&self) -> i128 {
+        self.modified().max(time_of_fact(self.fact(7)))
     }
 
     fn fact(&self, index: usize) -> &str {
@@ -191,6 +197,15 @@ impl FolderEntry<'_> {
     pub(crate) fn mode(&self) -> Option<u32> {
         u32::from_str_radix(self.fact(0), 8).ok()
     }
+}
+
+fn time_of_fact(text: &str) -> i128 {
+    let far = text.strip_prefix('@').and_then(|text| text.split_once('.'));
+    let far = far.and_then(|(seconds, _)| seconds.parse::<i128>().ok());
+    let far = far.map(|seconds| seconds * 1_000_000_000);
+    let time = text.parse::<Timestamp>().ok();
+    let time = time.map(|time| time.unix_nanoseconds());
+    time.or(far).unwrap_or(i128::MIN)
 }
 
 /// `folder/name`.
@@ -285,7 +300,7 @@ impl ProbeRecorder<'_> {
                     }
                     continue;
                 }
-                if is_link && is_entered {
+                if is_link && is_entered && (tree.enters)(&path) {
                     links.insert(path.clone(), below(FoundKind::BehindLink));
                 }
                 if wanted(&path, &entry) {
@@ -384,7 +399,7 @@ impl ProbeRecorder<'_> {
             depth_max,
             record: true,
             shares: TreeShares::PerChild,
-            enters: |_| true,
+            enters: &|_| true,
         };
         let found = self.walk(tree, |path, _| wanted(path))?;
         self.request_fairly(found, |_| KeptPart::Start)
@@ -404,16 +419,27 @@ impl ProbeRecorder<'_> {
         });
         for file in files {
             let keep = keep(&file.path);
+            let label = file.label.clone();
+            let mut request = |request: ReadRequest| {
+                self.request(ReadRequest {
+                    label: label.clone(),
+                    ..request
+                })
+            };
+            if let Some(query) = file.query {
+                request(ReadRequest::journal_entries(file.path, query))?;
+                continue;
+            }
             let linked = |presence| ReadRequest {
                 presence,
                 ..ReadRequest::bytes(file.path.clone(), ReadMethod::Linked(keep))
             };
             match file.kind {
-                FoundKind::File => self.request(ReadRequest::file(file.path, keep).listed())?,
-                FoundKind::BehindLink => self.request(linked(Presence::Listed))?,
+                FoundKind::File => request(ReadRequest::file(file.path, keep).listed())?,
+                FoundKind::BehindLink => request(linked(Presence::Listed))?,
                 FoundKind::Link => {
-                    self.request(ReadRequest::link(file.path.clone()).listed())?;
-                    self.request(linked(Presence::LinkTarget))?;
+                    request(ReadRequest::link(file.path.clone()).listed())?;
+                    request(linked(Presence::LinkTarget))?;
                 }
             }
         }
@@ -545,6 +571,38 @@ impl<'t> WaitingFolders<'t> {
     }
 }
 
+impl FoundFile {
+    pub(crate) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// Entries of the journal file at `path`; `bytes` is an estimate.
+    pub(crate) fn of_journal(path: Vec<u8>, query: Arc<JournalQuery>, bytes: u64) -> Self {
+        Self {
+            path,
+            kind: FoundKind::File,
+            bytes,
+            newer: 0,
+            newer_bytes: 0,
+            share_bytes: 0,
+            label: None,
+            query: Some(query),
+        }
+    }
+}
+
+/// Makes files of several trees one share, which has a name.
+pub(crate) fn as_one_share(mut files: Vec<FoundFile>, label: &Arc<str>) -> Vec<FoundFile> {
+    files.sort_by(|a, b| (a.newer_bytes, a.bytes, &a.path).cmp(&(b.newer_bytes, b.bytes, &b.path)));
+    let mut share = 0_u64;
+    for file in &mut files {
+        share = share.saturating_add(file.bytes);
+        file.share_bytes = share;
+        file.label = Some(Arc::clone(label));
+    }
+    files
+}
+
 /// Ranks the entries of one folder, newest first, each among those of its log: files whose names
 /// begin with the same word, such as a log and what it was rotated to.
 fn rank(mut entries: Vec<WantedEntry>) -> Vec<FoundFile> {
@@ -561,6 +619,8 @@ fn rank(mut entries: Vec<WantedEntry>) -> Vec<FoundFile> {
             newer_bytes: *newer_bytes,
             share_bytes: 0,
             path: entry.path,
+            label: None,
+            query: None,
         };
         *newer += 1;
         *newer_bytes = newer_bytes.saturating_add(entry.bytes);
@@ -622,6 +682,8 @@ mod tests {
             newer,
             newer_bytes: newer * bytes,
             share_bytes: 0,
+            label: None,
+            query: None,
         }
     }
 
@@ -630,7 +692,7 @@ mod tests {
         depth_max: 9,
         record: true,
         shares: TreeShares::PerChild,
-        enters: |_| true,
+        enters: &|_| true,
     };
 
     #[test]

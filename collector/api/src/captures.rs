@@ -9,6 +9,7 @@ use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use domain::hosts::{HostLabel, HostSelection, SELECTORS_MAX};
 use domain::incident::{CaptureRequest, SourceName};
 
 /// What to capture. The incident's play supplies what is omitted.
@@ -35,6 +36,17 @@ pub struct CaptureOptions {
     #[serde(default)]
     #[schema(maximum = 9_007_199_254_740_991_u64)]
     pub deadline_seconds: Option<u64>,
+    /// Hosts that their agents capture, by name, address, instance id of a cloud, or id of the
+    /// agent.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Every host with one of these labels, such as `role=web`.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub host_labels: Vec<HostLabel>,
+    /// Nodes of Kubernetes that their agents capture.
+    #[serde(default)]
+    pub nodes: Vec<String>,
 }
 
 /// The options contradict each other or are out of range.
@@ -46,6 +58,8 @@ pub enum CaptureOptionsError {
     EmptyWindow,
     #[error("deadlineSeconds is {seconds}, limit is {JSON_INTEGER_MAX}")]
     Deadline { seconds: u64 },
+    #[error("hosts, labels and nodes are {count}, limit is {SELECTORS_MAX}")]
+    TooManyHosts { count: usize },
 }
 
 impl CaptureOptions {
@@ -69,7 +83,16 @@ impl CaptureOptions {
         if seconds > JSON_INTEGER_MAX {
             return Err(CaptureOptionsError::Deadline { seconds });
         }
+        let hosts = HostSelection {
+            hosts: self.hosts,
+            labels: self.host_labels,
+            nodes: self.nodes,
+        };
+        if hosts.len() > SELECTORS_MAX {
+            return Err(CaptureOptionsError::TooManyHosts { count: hosts.len() });
+        }
         Ok(CaptureRequest {
+            hosts,
             window,
             sources: self.sources,
             accounts: self.accounts,

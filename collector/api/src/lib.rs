@@ -3,6 +3,7 @@
 //! All JSON is camelCase. Responses gain members over time; a member is never renamed or removed,
 //! so a client ignores members that it does not know. Requests reject unknown members.
 
+pub mod agents;
 pub mod bundles;
 pub mod captures;
 pub mod checklists;
@@ -16,6 +17,10 @@ pub mod timeline;
 pub mod tokens;
 pub mod webhooks;
 
+pub use agents::{
+    AgentDetails, AgentFindingInfo, AgentInfo, AgentList, AgentPatch, AgentStanding,
+    EnrollmentTokenInfo, EnrollmentTokenList, EnrollmentTokenRequest, EnrollmentTokenWithSecret,
+};
 pub use bundles::{AttachmentReceipt, BundleList, BundleSummary};
 pub use captures::{
     CaptureAccepted, CaptureKind, CaptureOptions, CaptureOptionsError, CapturePass, CaptureState,

@@ -266,6 +266,7 @@ fn schema_of_plan_matches_what_is_written() {
         EvidenceLifetime::State(1),
         EvidenceLifetime::Seconds(1),
         EvidenceLifetime::Days(1),
+        EvidenceLifetime::DaysBetween { least: 1, most: 30 },
     ] {
         let written = serde_json::to_value(lifetime).expect("JSON");
         let schema = schema_json::<EvidenceLifetime>();

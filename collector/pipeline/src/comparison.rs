@@ -116,13 +116,8 @@ impl Pipeline {
             return Ok(Vec::new());
         };
         // A list of what was created in a window says nothing about what was created outside it.
-        let windows = match (before.asked, item.coverage.asked) {
-            (_, None) => None,
-            (Some(before), Some(now)) => match (without_ends(before), without_ends(now)) {
-                (Some(before), Some(now)) => Some((before, now)),
-                _ => return Ok(Vec::new()),
-            },
-            (None, Some(_)) => return Ok(Vec::new()),
+        let Some(windows) = comparable_windows(before.asked, item.coverage.asked) else {
+            return Ok(Vec::new());
         };
         let (now, name) = (&published.row, &item.name);
         let found = ledger
@@ -206,6 +201,23 @@ impl Pipeline {
             }
         }
         Ok(cut)
+    }
+}
+
+/// A window with both of its ends.
+type InclusiveWindow = RangeInclusive<Timestamp>;
+
+/// The windows of two passes in which objects can be compared: `Some(None)` for state, `None` if
+/// the passes say nothing about each other.
+#[must_use]
+pub fn comparable_windows(
+    before: Option<TimeWindow>,
+    now: Option<TimeWindow>,
+) -> Option<Option<(InclusiveWindow, InclusiveWindow)>> {
+    match (before, now) {
+        (_, None) => Some(None),
+        (Some(before), Some(now)) => Some(Some((without_ends(before)?, without_ends(now)?))),
+        (None, Some(_)) => None,
     }
 }
 

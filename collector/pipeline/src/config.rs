@@ -23,6 +23,8 @@ pub struct PipelineConfig {
     pub plays: Option<PathBuf>,
     pub capture: CaptureConfig,
     pub sources: SourcesConfig,
+    /// The URL at which agents reach the collectors of this store; `None` if none listens for them.
+    pub agents_url: Option<String>,
 }
 
 /// `[capture]`. Trusted: anyone who edits it decides how much evidence is captured.

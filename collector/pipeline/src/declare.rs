@@ -1,15 +1,18 @@
 //! Stage 1: declares an incident with its passes, and applies commands to it.
 
+use std::time::Duration;
+
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use tracing::warn;
 
 use super::events::new_entry;
-use super::{Pipeline, PipelineError, queue_of, sources_of};
+use super::{Pipeline, PipelineError, later, queue_of, sources_of};
 use crate::config::CaptureConfig;
+use domain::hosts::{HOSTS_WITHOUT_AGENT, SelectedHosts, source_of_agent};
 use domain::incident::{
     self, CaptureRequest, Command, CommandError, DeclarationDraft, Incident, IncidentEvent,
-    IncidentStatus, JournalEntry, Name, PassNumber, Pivot, Play, PlayName, REQUESTS_MAX,
+    IncidentStatus, JournalEntry, Line, Name, PassNumber, Pivot, Play, PlayName, REQUESTS_MAX,
     SourceName, UnavailableReason, UnavailableSource,
 };
 use domain::plan::{CaptureBudget, PlanRequest, PlanScope};
@@ -17,8 +20,11 @@ use platform::{chain, clock};
 use sources::Source;
 use store::ledger::{
     DeclaredIncident, KeyChange, LedgerError, NewIncident, NewIncidentId, NewPass, PassKey,
-    PassKind,
+    PassKind, PassQueue,
 };
+
+/// Hosts without an agent that the entry of a request lists.
+const HOSTS_LISTED_MAX: usize = 20;
 
 /// A request to declare an incident.
 #[derive(Debug, Clone)]
@@ -85,6 +91,10 @@ impl Pipeline {
         request: &DeclareRequest,
     ) -> Result<DeclaredIncident, DeclareError> {
         let now = clock::now();
+        let hosts = match &request.capture {
+            Some(capture) => self.selected_hosts(capture).await?,
+            None => SelectedHosts::default(),
+        };
         let id = match &request.id {
             Some(id) => NewIncidentId::Given(id.clone()),
             // The ledger draws the number in its transaction, so no two incidents share one.
@@ -94,7 +104,7 @@ impl Pipeline {
             .parts
             .ledger
             .declare(&id, request.idempotency_key.as_deref(), |id| {
-                self.new_incident(id, request, now)
+                self.new_incident(id, request, &hosts, now)
             })
             .await?;
         self.wake_workers();
@@ -105,15 +115,18 @@ impl Pipeline {
         &self,
         id: &IncidentId,
         request: &DeclareRequest,
+        hosts: &SelectedHosts,
         now: Timestamp,
     ) -> Result<NewIncident, CommandError> {
         let declaration = request.declaration.clone().with_id(id.clone());
         let mut events = vec![incident::declare(declaration, &self.plays, now)?];
         let mut passes = Vec::new();
         if let Some(capture) = &request.capture {
-            let (requested, sources) = self.request_events(&request.declaration.play, capture);
+            let (requested, sources) =
+                self.request_events(&request.declaration.play, capture, hosts);
             events.extend(requested);
             passes = new_passes(id, &sources, 0, now)?;
+            passes.extend(self.host_passes(id, hosts, capture, 0, now)?);
         }
         let entries = events
             .iter()
@@ -140,9 +153,12 @@ impl Pipeline {
             // Loaded anew in each round: the play may have changed, and with it the sources.
             let (incident, entries) = self.load(id).await?;
             let now = clock::now();
-            let (requested, sources) = self.request_events(&incident.play, &request);
+            let hosts = self.selected_hosts(&request).await?;
+            let (requested, sources) = self.request_events(&incident.play, &request, &hosts);
             let new = requested.map(|event| new_entry(&event, by, now));
-            let passes = new_passes(id, &sources, capture_requests(&entries).len(), now)?;
+            let number = capture_requests(&entries).len();
+            let mut passes = new_passes(id, &sources, number, now)?;
+            passes.extend(self.host_passes(id, &hosts, &request, number, now)?);
             match journal.append_at(incident.seq, &new, &passes).await {
                 // another request was written meanwhile: ours has another number now
                 Err(LedgerError::Contended { .. }) => {}
@@ -224,6 +240,7 @@ impl Pipeline {
         &self,
         play: &PlayName,
         request: &CaptureRequest,
+        hosts: &SelectedHosts,
     ) -> ([IncidentEvent; 2], Vec<&'static dyn Source>) {
         let named = match self.plays.get(play) {
             Ok(play) => sources_of(play, request),
@@ -237,7 +254,7 @@ impl Pipeline {
         // How much each source will be asked for, its own entry says once it is planned.
         let planned = IncidentEvent::CapturePlanned {
             window: None,
-            passes: known.len() as u64,
+            passes: (known.len() + hosts.agents.len()) as u64,
             steps: 0,
             left_out: 0,
             sources: known.iter().map(|source| source_name(*source)).collect(),
@@ -250,10 +267,57 @@ impl Pipeline {
                     problems: Vec::new(),
                 })
                 .collect(),
-            problems: Vec::new(),
+            // More would not fit; the sealed gaps have all.
+            problems: hosts
+                .missing
+                .iter()
+                .take(HOSTS_LISTED_MAX)
+                .map(|host| Line::escaped(&format!("{host}: no agent is enrolled")))
+                .collect(),
             unavailable: unknown,
         };
         ([requested, planned], known)
+    }
+
+    /// The passes of the hosts that a capture request selects.
+    fn host_passes(
+        &self,
+        incident: &IncidentId,
+        hosts: &SelectedHosts,
+        request: &CaptureRequest,
+        number: usize,
+        now: Timestamp,
+    ) -> Result<Vec<NewPass>, CommandError> {
+        let (pass, kind) = first_pass(number)?;
+        let new = |source: String, due_at| NewPass {
+            key: PassKey {
+                incident: incident.clone(),
+                source,
+                pass,
+            },
+            kind,
+            queue: PassQueue::Agent,
+            due_at,
+            plan: None,
+            supplements: None,
+        };
+        // Due for the agent at once, and for the workers once its time is over. Where nothing
+        // listens for agents, no agent will come.
+        let patience = if self.agents_url.is_some() {
+            Duration::from_secs(request.deadline_seconds)
+        } else {
+            Duration::ZERO
+        };
+        let deadline = later(now, patience);
+        let mut passes: Vec<NewPass> = hosts
+            .agents
+            .iter()
+            .map(|agent| new(source_of_agent(agent), deadline))
+            .collect();
+        if !hosts.missing.is_empty() {
+            passes.push(new(HOSTS_WITHOUT_AGENT.to_owned(), now));
+        }
+        Ok(passes)
     }
 
     /// The sources of this version among `names`, and the other names.
@@ -270,18 +334,31 @@ impl Pipeline {
 
     /// The planner's input for a first pass: the capture request of its number, for its source.
     pub(super) async fn plan_input(&self, key: &PassKey) -> Result<PlanInput, PipelineError> {
+        // A pass captures one source, whatever its request names.
+        let sources = key.source.parse().into_iter().collect();
+        self.plan_input_for(key, sources).await
+    }
+
+    /// The same for `sources`.
+    pub(super) async fn plan_input_for(
+        &self,
+        key: &PassKey,
+        sources: Vec<SourceName>,
+    ) -> Result<PlanInput, PipelineError> {
         let (incident, entries) = self.load(&key.incident).await?;
-        let (request, requested_at) = capture_requests(&entries)
-            .into_iter()
-            .nth(PassNumber::of(key.pass).request as usize)
-            .ok_or_else(|| PipelineError::NotRequested(key.incident.clone()))?;
+        let (request, requested_at) = request_of_pass(&entries, key)?;
         let play = self.plays.get(&incident.play)?.clone();
-        let request = CaptureRequest {
-            // A pass captures one source, whatever its request names.
-            sources: key.source.parse().into_iter().collect(),
-            ..request
-        };
+        let request = CaptureRequest { sources, ..request };
         Ok(self.new_plan_input(incident.id, requested_at, play, incident.pivots, request))
+    }
+
+    /// The capture request of a pass.
+    pub(super) async fn capture_request(
+        &self,
+        key: &PassKey,
+    ) -> Result<CaptureRequest, PipelineError> {
+        let entries = self.entries(&key.incident).await?;
+        Ok(request_of_pass(&entries, key)?.0)
     }
 
     pub(super) fn new_plan_input(
@@ -298,6 +375,7 @@ impl Pipeline {
             accounts,
             regions,
             deadline_seconds,
+            hosts: _, // have passes of their own
         } = request;
         let scope = PlanScope {
             only: sources,
@@ -361,6 +439,16 @@ fn capture_requests(entries: &[JournalEntry]) -> Vec<(CaptureRequest, Timestamp)
     requests
 }
 
+/// The capture request of a pass, and when it was made.
+fn request_of_pass(
+    entries: &[incident::JournalEntry],
+    key: &PassKey,
+) -> Result<(CaptureRequest, Timestamp), PipelineError> {
+    let number = PassNumber::of(key.pass).request as usize;
+    let request = capture_requests(entries).into_iter().nth(number);
+    request.ok_or_else(|| PipelineError::NotRequested(key.incident.clone()))
+}
+
 /// The first pass of each of `sources`, for the capture request of this number. Refused if there
 /// were too many requests: what is acknowledged is captured.
 fn new_passes(
@@ -369,15 +457,7 @@ fn new_passes(
     number: usize,
     due_at: Timestamp,
 ) -> Result<Vec<NewPass>, CommandError> {
-    let pass = PassNumber::of_request(number).ok_or(CommandError::TooMany {
-        what: "capture requests",
-        max: REQUESTS_MAX,
-    })?;
-    let kind = if number == 0 {
-        PassKind::First
-    } else {
-        PassKind::Again
-    };
+    let (pass, kind) = first_pass(number)?;
     let passes = sources.iter().map(|source| NewPass {
         key: PassKey {
             incident: incident.clone(),
@@ -391,6 +471,20 @@ fn new_passes(
         supplements: None,
     });
     Ok(passes.collect())
+}
+
+/// The number and the kind of the first passes of a capture request.
+fn first_pass(number: usize) -> Result<(u32, PassKind), CommandError> {
+    let pass = PassNumber::of_request(number).ok_or(CommandError::TooMany {
+        what: "capture requests",
+        max: REQUESTS_MAX,
+    })?;
+    let kind = if number == 0 {
+        PassKind::First
+    } else {
+        PassKind::Again
+    };
+    Ok((pass, kind))
 }
 
 fn is_closure(event: &IncidentEvent) -> bool {

@@ -4,6 +4,7 @@ use evidence_format::config::BundleConfig;
 use evidence_format::coverage::bounded;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
+use serde::Serialize;
 
 use super::{Pipeline, PipelineError};
 use crate::capture::IncidentContext;
@@ -118,12 +119,15 @@ impl Pipeline {
         let _ = self.append(&key.incident, vec![failed]).await;
     }
 
-    /// A journal as JSON, one entry a line.
+    /// A journal as JSON, one entry a line, each with the text that people read of it.
     pub(super) async fn journal_text(&self, id: &IncidentId) -> Result<String, PipelineError> {
         let entries = self.entries(id).await?;
-        let lines = entries.iter();
+        let lines = entries.iter().map(|entry| SealedJournalLine {
+            entry,
+            summary: entry.summary(),
+        });
         Ok(lines
-            .map(|entry| serde_json::to_string(entry).expect("an entry is JSON") + "\n")
+            .map(|line| serde_json::to_string(&line).expect("an entry is JSON") + "\n")
             .collect())
     }
 
@@ -140,6 +144,15 @@ impl Pipeline {
             pass: serde_json::to_string(pass).expect("a plan is JSON"),
         })
     }
+}
+
+/// A line of a journal in a bundle. The text is sealed too: an auditor who has only a timeline's
+/// text can compare it.
+#[derive(Serialize)]
+struct SealedJournalLine<'e> {
+    #[serde(flatten)]
+    entry: &'e JournalEntry,
+    summary: String,
 }
 
 /// The journal entry of a pass's plan, or of a source that has nothing to capture.

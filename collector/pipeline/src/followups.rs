@@ -1,11 +1,9 @@
 //! Follow-ups of a pass: a continuation for what its deadline cut off, and settle passes for what
 //! its source delivers late.
 
-use std::time::Duration;
-
 use evidence_format::time::Timestamp;
 
-use super::{Pipeline, PipelineError, queue_of};
+use super::{Pipeline, PipelineError, later, queue_of};
 use crate::capture::StepReport;
 use crate::seal::PublishedBundle;
 use domain::incident::PassNumber;
@@ -123,9 +121,7 @@ impl Pipeline {
             .settle_after
             .as_ref()
             .and_then(|after| after.get(number as usize - 1));
-        configured
-            .and_then(|after| later(declared, *after))
-            .unwrap_or(by_offer)
+        configured.map_or(by_offer, |after| later(declared, *after))
     }
 }
 
@@ -138,10 +134,4 @@ fn step_outcome(step: &EndedStep) -> Option<plan::StepOutcome> {
         ended: report.ended,
         cursor,
     })
-}
-
-fn later(time: Timestamp, after: Duration) -> Option<Timestamp> {
-    Timestamp::from_unix_nanoseconds(
-        time.unix_nanoseconds() + i128::try_from(after.as_nanos()).ok()?,
-    )
 }

@@ -5,6 +5,7 @@
 //! crash runs the same code as a first attempt. Each pass becomes a bundle of its own: a slow
 //! source does not delay the others.
 
+mod agents;
 mod attach;
 mod calls_in_flight;
 mod capture;
@@ -54,10 +55,12 @@ use store::blobs::BlobError;
 use store::database::OUTAGE_SECONDS_MAX;
 use store::ledger::{BundleRow, LedgerError, PassQueue, WorkerName};
 
+pub use agents::{DeliveryError, RejectedBundle, keyring_agent};
 pub use attach::{
     ATTACHMENT_SOURCE, AttachError, AttachRequest, AttachmentContent, SealedAttachment,
 };
 pub use capture::{CaptureError, PipelineParts};
+pub use comparison::comparable_windows;
 pub use config::{CaptureConfig, PipelineConfig};
 pub use declare::{DeclareError, DeclareRequest};
 pub use open::{OpenError, StoreAccess};
@@ -98,6 +101,8 @@ pub struct Pipeline {
     seal_mutex: Arc<tokio::sync::Mutex<()>>,
     /// Whether the disk is full.
     room: RoomWatch,
+    /// Where agents come for their orders; `None` if no collector listens for them.
+    agents_url: Option<Arc<str>>,
     /// The last readiness check of all sources, for callers that only want to know.
     readiness: Arc<tokio::sync::Mutex<Option<ReadinessCache>>>,
 }
@@ -240,6 +245,12 @@ impl Pipeline {
         Ok(self.sealer().public_key(bundle).await?)
     }
 
+    /// The URL at which agents reach the collectors of this store; `None` if none listens for them.
+    #[must_use]
+    pub fn agents_url(&self) -> Option<&str> {
+        self.agents_url.as_deref()
+    }
+
     /// The folder of unfinished work, in the store's folder. The first capture creates it.
     #[must_use]
     pub fn work_folder(&self) -> &Path {
@@ -304,6 +315,12 @@ fn queue_of(source: &dyn Source) -> PassQueue {
         CaptureMode::Remote(_) => PassQueue::Remote,
         CaptureMode::Local(_) => PassQueue::Local,
     }
+}
+
+/// `pause` after `time`; `time` itself if that is beyond the last time that can be written.
+fn later(time: Timestamp, pause: Duration) -> Timestamp {
+    let nanoseconds = i128::try_from(pause.as_nanos()).unwrap_or(0);
+    Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() + nanoseconds).unwrap_or(time)
 }
 
 /// The smallest window that contains those of all steps; `None` if no step has one.

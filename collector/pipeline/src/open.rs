@@ -192,6 +192,7 @@ impl Pipeline {
             wake: Arc::new(watch::channel(0).0),
             declarations: CallsInFlight::default(),
             capture: config.capture.clone(),
+            agents_url: config.agents_url.as_deref().map(Arc::from),
         })
     }
 }

@@ -126,6 +126,7 @@ mod tests {
             accounts: vec![],
             regions: vec![],
             deadline_seconds: 1,
+            hosts: domain::hosts::HostSelection::default(),
         };
         IncidentEvent::CaptureRequested {
             request: Box::new(ask),

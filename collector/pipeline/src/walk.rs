@@ -20,6 +20,7 @@ use crate::capture::{self, CaptureTask};
 use crate::progress::PassOutlook;
 use crate::seal::{BundleContext, PublishedBundle, SealLock, StoredBundle};
 use crate::timeline;
+use domain::hosts::{HOSTS_WITHOUT_AGENT, agent_of_source};
 use domain::plan::{CapturePass, CapturePlan};
 use evidence_format::bundle::DraftBundle;
 use evidence_format::config::BundleConfig;
@@ -37,7 +38,7 @@ struct LeasedPass {
 }
 
 /// The stage of a pass, with what the next one needs.
-enum WalkState {
+pub(crate) enum WalkState {
     /// Its source is to be asked, from a stored cursor if there is one.
     Waiting,
     Captured(CapturedDraft),
@@ -46,7 +47,7 @@ enum WalkState {
 }
 
 /// A draft with all that was captured, and the context that is sealed with it.
-struct CapturedDraft {
+pub(crate) struct CapturedDraft {
     draft: DraftBundle,
     context: BundleContext,
 }
@@ -57,6 +58,9 @@ impl Pipeline {
     pub(super) async fn walk(&self, row: PassRow) -> Result<(), PipelineError> {
         if row.key.source == ATTACHMENT_SOURCE {
             return self.end_abandoned_attachment(&row).await;
+        }
+        if row.key.source == HOSTS_WITHOUT_AGENT || agent_of_source(&row.key.source).is_some() {
+            return self.walk_agent_pass(row).await;
         }
         let source = self
             .find_source(&row.key.source)
@@ -95,7 +99,7 @@ impl Pipeline {
     }
 
     /// Finds the stage from which a pass goes on.
-    async fn resume(&self, row: &PassRow) -> Result<WalkState, PipelineError> {
+    pub(crate) async fn resume(&self, row: &PassRow) -> Result<WalkState, PipelineError> {
         Ok(match row.stage {
             // The draft of a captured pass died with its process. Its pages are stored: to capture
             // again packs them and asks for nothing.
@@ -256,7 +260,18 @@ impl Pipeline {
         // Scheduled first: settle passes must not wait for a timeline that fails.
         self.schedule_followups(row, leased.source, &leased.plan, published)
             .await?;
-        let bundle = &published.row;
+        // Verifies the stored bundle: only then may its pages be deleted.
+        self.derive_timeline(&published.row).await?;
+        capture::delete_pages(&self.parts, &published.row.pass).await?;
+        self.compare_with_earlier(row, &leased.pass, published)
+            .await?;
+        // Last: a crash before it repeats all of this, which changes nothing.
+        self.parts.ledger.set_derived(key).await?;
+        Ok(WalkState::Derived)
+    }
+
+    /// Verifies a stored bundle and enters its facts into the timeline. Idempotent.
+    pub(crate) async fn derive_timeline(&self, bundle: &BundleRow) -> Result<(), PipelineError> {
         let stored = StoredBundle::open(
             &self.parts.blobs,
             &bundle.object_key,
@@ -264,14 +279,7 @@ impl Pipeline {
         )
         .await?;
         let public_key = self.public_key(bundle).await?;
-        // Verifies the stored bundle: only then may its pages be deleted.
-        timeline::derive(&self.parts.ledger, bundle, stored, &public_key).await?;
-        capture::delete_pages(&self.parts, &bundle.pass).await?;
-        self.compare_with_earlier(row, &leased.pass, published)
-            .await?;
-        // Last: a crash before it repeats all of this, which changes nothing.
-        self.parts.ledger.set_derived(key).await?;
-        Ok(WalkState::Derived)
+        Ok(timeline::derive(&self.parts.ledger, bundle, stored, &public_key).await?)
     }
 }
 

@@ -10,20 +10,22 @@ use std::panic::AssertUnwindSafe;
 use std::thread;
 use std::time::Duration;
 
-use evidence_format::time::Timestamp;
 use futures::FutureExt as _;
+use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Pipeline, PipelineError};
+use super::{Pipeline, PipelineError, later};
 use platform::backoff::Backoff;
 use platform::clock;
 use store::ledger::{LeaseRequest, LedgerError, PassKey, PassQueue, PassRow};
 
 /// Passes that ask servers at the same time.
 const REMOTE_MAX: usize = 16;
+/// Passes of agents that are finished at the same time. Each decompresses a bundle.
+const AGENT_MAX: usize = 2;
 /// Processors for each pass that reads this machine: half of them stay free for the API.
 const PROCESSORS_EACH: usize = 2;
 
@@ -104,7 +106,7 @@ impl Pipeline {
                 let (incident, source, pass) = (&key.incident, &key.source, key.pass);
                 warn!(%incident, %source, pass, error = error_text, "pass failed");
                 self.journal_failure(&key, &error).await;
-                let retry_at = after(clock::now(), failure_delay(failures));
+                let retry_at = later(clock::now(), failure_delay(failures));
                 self.parts.ledger.postpone(&key, token, retry_at).await
             }
         };
@@ -127,6 +129,12 @@ impl Pipeline {
                 Err(error) => warn!(error = platform::chain(&error), "cannot renew a lease"),
             }
         }
+    }
+
+    /// A counter that changes when this process adds passes, or makes them due.
+    #[must_use]
+    pub fn subscribe_to_passes(&self) -> watch::Receiver<u64> {
+        self.wake.subscribe()
     }
 
     /// Has the workers of this process look for passes that are due.
@@ -303,17 +311,13 @@ pub(super) fn slots(queue: PassQueue) -> usize {
             (processors / PROCESSORS_EACH).max(1)
         }
         PassQueue::Attached => 1, // only ends abandoned attachments, which is quick
+        // The agents have captured: what is left is to derive timelines and to seal absences.
+        PassQueue::Agent => AGENT_MAX,
     }
 }
 
 fn failure_delay(failures: u64) -> Duration {
     FAILURE_BACKOFF.delay(u32::try_from(failures).unwrap_or(u32::MAX))
-}
-
-/// `pause` after `time`; `time` itself if that is beyond the last time that can be written.
-fn after(time: Timestamp, pause: Duration) -> Timestamp {
-    let nanoseconds = i128::try_from(pause.as_nanos()).unwrap_or(0);
-    Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() + nanoseconds).unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@
 //! far as the token's role permits. The holder of an admin token can read all evidence and create
 //! tokens, but can neither change a bundle nor sign one.
 
+pub mod agents;
+pub mod answers;
 mod auth;
 mod caller;
 pub mod config;

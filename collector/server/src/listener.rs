@@ -16,6 +16,7 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
+use evidence_format::digest::Digest;
 use http::{Request, header};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1::Builder;
@@ -45,6 +46,8 @@ const HEADER_SECONDS_MAX: u64 = 15;
 const RESERVED_HEADER_SECONDS_MAX: u64 = 2;
 /// Bytes of a request's header. Tokens of identity providers have some KiB.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Seconds that requests of agents may take to finish on shutdown: polls end at once.
+const DRAIN_SECONDS_MAX: u64 = 20;
 /// The pause after a failed accept. The usual cause is a lack of file descriptors, which ending
 /// connections release.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
@@ -78,6 +81,10 @@ pub enum ServeError {
         cause: rustls::Error,
     },
 }
+
+/// The digest of the client certificate of a connection, which TLS has verified.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerCertificate(pub(crate) Digest);
 
 /// A bound socket that does not accept connections yet.
 pub struct Listener {
@@ -134,6 +141,31 @@ impl Listener {
         })
     }
 
+    /// Binds an address for clients that may have certificates. A request has the digest of its
+    /// connection's [`PeerCertificate`].
+    ///
+    /// # Errors
+    /// [`ServeError::Listen`].
+    pub(crate) async fn bind_with_clients(
+        address: SocketAddr,
+        tls: TlsAcceptor,
+        connections_max: u32,
+    ) -> Result<Self, ServeError> {
+        let failed = |cause| ServeError::Listen { address, cause };
+        let connections_max = connections_max as usize;
+        let tcp = TcpListener::bind(address).await.map_err(failed)?;
+        Ok(Self {
+            address: tcp.local_addr().map_err(failed)?,
+            tcp,
+            settings: ListenerSettings(Arc::new(SharedSettings {
+                tls: RwLock::new(Some(tls)),
+                // Agents may all come from one address, behind a balancer or a NAT.
+                slots: ConnectionSlots::new(connections_max, connections_max),
+                drain_seconds_max: AtomicU64::new(DRAIN_SECONDS_MAX),
+            })),
+        })
+    }
+
     /// The URL that it listens on. If the configured port is 0, it has the port that the system
     /// chose.
     #[must_use]
@@ -176,7 +208,7 @@ impl Listener {
                 let closing = slot.closing();
                 let served = async {
                     match tls {
-                        None => serve_connection(stream, router, watcher, &slot).await,
+                        None => serve_connection(stream, router, watcher, &slot, None).await,
                         Some(tls) => {
                             serve_tls_connection(stream, &tls, router, watcher, &slot).await;
                         }
@@ -238,7 +270,13 @@ async fn serve_tls_connection(
     slot: &ConnectionSlot,
 ) {
     match timeout(Duration::from_secs(HEADER_SECONDS_MAX), tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve_connection(stream, router, watcher, slot).await,
+        Ok(Ok(stream)) => {
+            let certificates = stream.get_ref().1.peer_certificates();
+            let peer = certificates
+                .and_then(<[_]>::first)
+                .map(|certificate| PeerCertificate(Digest::of(certificate)));
+            serve_connection(stream, router, watcher, slot, peer).await;
+        }
         Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
         Err(_) => debug!("a TLS handshake did not finish in time"),
     }
@@ -250,6 +288,7 @@ async fn serve_connection(
     router: Router,
     watcher: Watcher,
     slot: &ConnectionSlot,
+    peer: Option<PeerCertificate>,
 ) {
     let header_seconds = if slot.is_reserved() {
         RESERVED_HEADER_SECONDS_MAX
@@ -278,6 +317,9 @@ async fn serve_connection(
             }
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(handle);
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
             let Ok(response) = router.oneshot(request).await;
             // The connection is busy until the last byte of the response is handed over.
             Ok(response.map(|body| {

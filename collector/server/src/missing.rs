@@ -436,6 +436,7 @@ mod tests {
                 accounts: Vec::new(),
                 regions: Vec::new(),
                 deadline_seconds: 60,
+                hosts: domain::hosts::HostSelection::default(),
             }),
         }
     }

@@ -189,7 +189,9 @@ impl From<LedgerError> for Problem {
         match &error {
             LedgerError::UnknownIncident(_)
             | LedgerError::UnknownBundle(_)
-            | LedgerError::UnknownToken(_) => Self::not_found(),
+            | LedgerError::UnknownToken(_)
+            | LedgerError::UnknownAgent(_)
+            | LedgerError::UnknownEnrollmentToken(_) => Self::not_found(),
             LedgerError::IncidentExists(_) | LedgerError::TokenExists(_) => {
                 Self::new(ProblemCode::Conflict, error.to_string())
             }

@@ -67,7 +67,7 @@ pub async fn incident_details(
 
 /// When the incident's window begins: that of its earliest capture plan, or its own start, if that
 /// is earlier. `None` before the first plan.
-fn window_begin(rows: &[PassRow], incident: &Incident) -> Option<Timestamp> {
+pub(crate) fn window_begin(rows: &[PassRow], incident: &Incident) -> Option<Timestamp> {
     let plans = rows.iter().filter_map(stored_plan);
     let begin = plans.map(|plan| plan.window.from).min()?;
     Some(

@@ -13,18 +13,24 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::caller::DECIDERS;
 use crate::handlers::{
-    attachments, bundles, captures, checklists, events, health, incidents, metrics, plays, sources,
-    timeline, tokens, webhooks,
+    agents, answers, attachments, bundles, captures, checklists, events, health, incidents,
+    metrics, plays, sources, timeline, tokens, webhooks,
 };
 use crate::openapi;
 use crate::route::RequestBody::{Bytes, Json as JsonRequest};
 use crate::route::{Param, ResourceScope, ResponseBody, Route, param, repeated, schema_of};
 use crate::state::ServerState;
 use api::{
-    AttachmentReceipt, BundleList, CallerInfo, CaptureAccepted, CaptureOptions, ChangeResponse,
-    ChecklistPatch, Checklists, CloseRequest, DeclareRequest, DeclareResponse, IncidentDetails,
-    IncidentPage, IncidentPatch, IncidentSummary, NoteRequest, PlayList, ProblemCode, SlackReply,
-    SourceList, TimelinePage, TokenList, TokenRequest, TokenWithSecret, WebhookReceipt,
+    AgentDetails, AgentList, AgentPatch, AttachmentReceipt, BundleList, CallerInfo,
+    CaptureAccepted, CaptureOptions, ChangeResponse, ChecklistPatch, Checklists, CloseRequest,
+    DeclareRequest, DeclareResponse, EnrollmentTokenList, EnrollmentTokenRequest,
+    EnrollmentTokenWithSecret, IncidentDetails, IncidentPage, IncidentPatch, IncidentSummary,
+    NoteRequest, PlayList, ProblemCode, SlackReply, SourceList, TimelinePage, TokenList,
+    TokenRequest, TokenWithSecret, WebhookReceipt,
+};
+use domain::answers::{
+    ChangesAnswer, CoverageAnswer, ExposureAnswer, IdentitiesAnswer, PersistenceAnswer,
+    TrustsAnswer,
 };
 use domain::incident::{IncidentStatus, Line, Pivot, PlayName, SourceName};
 use domain::plan::CapturePlan;
@@ -56,6 +62,55 @@ const UNTIL: Param = param("until", Timestamp::schema, "End of the window, exclu
 const SOURCE: Param = repeated("source", SourceName::schema, "Only these sources");
 const ACCOUNT: Param = repeated("account", text, "Only these accounts");
 const REGION: Param = repeated("region", text, "Only these regions");
+const KIND: Param = repeated(
+    "kind",
+    text,
+    "Only kinds with this prefix, such as `aws.` or `finding`",
+);
+const CONTAINS: Param = param(
+    "contains",
+    text,
+    "Only rows whose summary, objects, keys or user agent contain this text, in any case",
+);
+const WRITES: Param = param(
+    "writes",
+    boolean,
+    "`true`: only events that may have to be undone, as `category` with `change`, `access`, `execution` and `deployment`",
+);
+const CATEGORY: Param = repeated("category", category, "Only events of these categories");
+const OUTCOME: Param = repeated("outcome", outcome, "Only events with these outcomes");
+const ACTOR: Param = repeated(
+    "actor",
+    text,
+    "Only events by the user, service or assumed role with this id or name",
+);
+const CREDENTIAL: Param = repeated(
+    "credential",
+    text,
+    "Only events with the key, session or token with this id",
+);
+const TARGET: Param = repeated(
+    "target",
+    text,
+    "Only events on the object with this id or name",
+);
+const ADDRESS: Param = repeated("address", text, "Only events from this address");
+const NAME: Param = param(
+    "name",
+    text,
+    "The id or name of a credential, identity or artifact, in any case",
+)
+.required();
+const DEPTH: Param = param(
+    "depth",
+    count,
+    "Relations that are followed one after the other, 1 to 10 (default 4)",
+);
+const ALL: Param = param(
+    "all",
+    boolean,
+    "`true`: without `from`, begin with the oldest evidence and not with the window of the captures",
+);
 const DEADLINE: Param = param(
     "deadlineSeconds",
     count,
@@ -430,23 +485,7 @@ pub(crate) static ROUTES: &[Route] = &[
     .query(&[
         FROM,
         UNTIL,
-        repeated(
-            "kind",
-            text,
-            "Only kinds with this prefix, such as `aws.` or `finding`",
-        ),
-        param(
-            "contains",
-            text,
-            "Only rows whose summary, objects, keys or user agent contain this text, in any case",
-        ),
-        param("writes", boolean, "`true`: only events that may have to be undone, as `category` with `change`, `access`, `execution` and `deployment`"),
-        repeated("category", category, "Only events of these categories"),
-        repeated("outcome", outcome, "Only events with these outcomes"),
-        repeated("actor", text, "Only events by the user, service or assumed role with this id or name"),
-        repeated("credential", text, "Only events with the key, session or token with this id"),
-        repeated("target", text, "Only events on the object with this id or name"),
-        repeated("address", text, "Only events from this address"),
+        KIND, CONTAINS, WRITES, CATEGORY, OUTCOME, ACTOR, CREDENTIAL, TARGET, ADDRESS,
         param("cursor", text, CURSOR_DESCRIPTION),
         LIMIT,
     ])
@@ -454,6 +493,69 @@ pub(crate) static ROUTES: &[Route] = &[
         (200, json::<TimelinePage>()),
         (200, ResponseBody::Bytes("application/x-ndjson")),
     ]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/identities",
+        READERS,
+        "Answers which identities were used: who, with which credentials, from where, how often",
+        || get(answers::identities),
+    )
+    .query(&[
+        FROM, UNTIL, ALL, KIND, CONTAINS, WRITES, CATEGORY, OUTCOME, ACTOR, CREDENTIAL, TARGET,
+        ADDRESS, LIMIT,
+    ])
+    .responses(&[(200, json::<IdentitiesAnswer>())]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/changes",
+        READERS,
+        "Answers what changed: deployments, infrastructure, access, vendors, and what passes show to differ",
+        || get(answers::changes),
+    )
+    .query(&[
+        FROM, UNTIL, ALL, KIND, CONTAINS, WRITES, CATEGORY, OUTCOME, ACTOR, CREDENTIAL, TARGET,
+        ADDRESS, param("cursor", text, CURSOR_DESCRIPTION), LIMIT,
+    ])
+    .responses(&[(200, json::<ChangesAnswer>())]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/persistence",
+        READERS,
+        "Answers which new ways in were opened: keys, users, grants, federation, hooks, runners, schedules",
+        || get(answers::persistence),
+    )
+    .query(&[
+        FROM, UNTIL, ALL, KIND, CONTAINS, WRITES, CATEGORY, OUTCOME, ACTOR, CREDENTIAL, TARGET,
+        ADDRESS, param("cursor", text, CURSOR_DESCRIPTION), LIMIT,
+    ])
+    .responses(&[(200, json::<PersistenceAnswer>())]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/trusts",
+        READERS,
+        "Answers which systems trust a credential or artifact, and on what it relies",
+        || get(answers::trusts),
+    )
+    .query(&[NAME, DEPTH])
+    .responses(&[(200, json::<TrustsAnswer>())]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/exposure",
+        READERS,
+        "Answers what an identity could read, modify and delete, and apart from that what it did",
+        || get(answers::exposure),
+    )
+    .query(&[NAME, FROM, UNTIL, ALL, DEPTH, LIMIT])
+    .responses(&[(200, json::<ExposureAnswer>())]),
+    incident_route(
+        Method::GET,
+        "/v1/incidents/{id}/coverage",
+        READERS,
+        "Answers whether the logs are complete enough for a timeline, by source and target",
+        || get(answers::coverage),
+    )
+    .query(&[FROM, UNTIL])
+    .responses(&[(200, json::<CoverageAnswer>())]),
     incident_route(
         Method::GET,
         "/v1/incidents/{id}/record",
@@ -533,5 +635,66 @@ pub(crate) static ROUTES: &[Route] = &[
         || delete(tokens::revoke),
     )
     .path_schema(TokenId::schema)
+    .responses(&[(204, ResponseBody::None)]),
+    global_route(
+        Method::GET,
+        "/v1/agents",
+        READERS,
+        "Lists the agents with their hosts",
+        || get(agents::list),
+    )
+    .responses(&[(200, json::<AgentList>())]),
+    global_route(
+        Method::GET,
+        "/v1/agents/{id}",
+        READERS,
+        "Returns an agent, and what was found about it",
+        || get(agents::read),
+    )
+    .path_schema(text)
+    .responses(&[(200, json::<AgentDetails>())]),
+    global_route(
+        Method::PATCH,
+        "/v1/agents/{id}",
+        ADMINS,
+        "Labels, unlocks or revokes an agent",
+        || patch(agents::change),
+    )
+    .path_schema(text)
+    .request(JsonRequest(schema_of::<AgentPatch>))
+    .responses(&[(200, json::<AgentDetails>())]),
+    global_route(
+        Method::GET,
+        "/v1/agent-keyring",
+        READERS,
+        "Returns which agent's key vouches for which host, and when, for auditors",
+        || get(agents::keyring),
+    )
+    .responses(&[(200, ResponseBody::Bytes("application/json"))]),
+    global_route(
+        Method::GET,
+        "/v1/agent-tokens",
+        ADMINS,
+        "Lists enrolment tokens without their secrets",
+        || get(agents::list_tokens),
+    )
+    .responses(&[(200, json::<EnrollmentTokenList>())]),
+    global_route(
+        Method::POST,
+        "/v1/agent-tokens",
+        ADMINS,
+        "Creates an enrolment token; the secret is shown only once",
+        || post(agents::create_token),
+    )
+    .request(JsonRequest(schema_of::<EnrollmentTokenRequest>))
+    .responses(&[(201, json::<EnrollmentTokenWithSecret>())]),
+    global_route(
+        Method::DELETE,
+        "/v1/agent-tokens/{id}",
+        ADMINS,
+        "Revokes an enrolment token; agents that it has admitted stay",
+        || delete(agents::revoke_token),
+    )
+    .path_schema(text)
     .responses(&[(204, ResponseBody::None)]),
 ];

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use agent::capture::{self, CaptureOptions, CaptureProgress, Probe};
+use agent::doctor::Privileges;
 use async_trait::async_trait;
 use evidence_format::bundle::{BundleError, DraftBundle};
 use evidence_format::plan::SealedPlan;
@@ -22,7 +23,11 @@ pub(crate) struct HostSource;
 const NAME: &str = "host";
 
 /// One offer for each probe, in the agent's order.
-static OFFERS: LazyLock<Vec<Offer>> = LazyLock::new(|| capture::probes().map(offer).collect());
+static OFFERS: LazyLock<Vec<Offer>> = LazyLock::new(|| {
+    // only `exhibit-agent` has a file in which applications' logs are named
+    let probes = capture::probes().filter(|probe| !probe.needs_configuration());
+    probes.map(offer).collect()
+});
 
 fn offer(probe: &'static Probe) -> Offer {
     Offer {
@@ -63,13 +68,17 @@ impl Source for HostSource {
         if !cx.config.host.enabled {
             return not_configured(self.name(), "switched off in the configuration");
         }
-        // without root most probes still work, so the source is ready, but says what will be
-        // missing
-        let problems = if rustix::process::geteuid().is_root() {
-            vec![]
-        } else {
-            vec!["not root: open files and sockets of other users' processes are hidden".to_owned()]
-        };
+        // without them most probes still work, so the source is ready, but says what will be missing
+        let lacking = Privileges::of_this_process().lacking.into_iter();
+        let problems = lacking
+            .map(|capability| {
+                format!(
+                    "without {}: no {}",
+                    capability.name(),
+                    capability.evidence()
+                )
+            })
+            .collect();
         let offers = OFFERS
             .iter()
             .map(|offer| OfferReadiness::ready(offer, CaptureTarget::default()));

@@ -7,17 +7,23 @@
 //! To add a source, add its folder, its `mod` line and its line in [`ALL`]. The README says what the
 //! folder has, and `tests.rs` fails with what else is missing.
 
+mod auth0;
 mod aws_cloudtrail;
+mod azure_activity;
 pub mod config;
 mod connection;
 pub mod context;
 pub mod coverage;
 pub mod crypto;
+mod entra;
 #[cfg(test)]
 mod example;
 mod github;
 mod gitlab;
+mod google_cloud;
+mod google_workspace;
 mod host;
+mod keycloak;
 mod kubernetes;
 mod okta;
 pub mod recorder;
@@ -49,9 +55,15 @@ use rest::RestSource;
 /// Every source of this program.
 pub static ALL: &[&dyn Source] = &[
     &host::SOURCE,
+    &auth0::SOURCE,
     &aws_cloudtrail::SOURCE,
+    &azure_activity::SOURCE,
+    &entra::SOURCE,
     &github::SOURCE,
     &gitlab::SOURCE,
+    &google_cloud::SOURCE,
+    &google_workspace::SOURCE,
+    &keycloak::SOURCE,
     &kubernetes::SOURCE,
     &okta::SOURCE,
 ];

@@ -10,7 +10,7 @@ use domain::plan::EvidenceLifetime;
 use serde::de::DeserializeOwned;
 
 use crate::config::{ConnectionConfig, PrivateKeyConfig, TokenConfig};
-use crate::rest::{RestSource, endpoints_of};
+use crate::rest::{OAuthClientConfig, RestSource, endpoints_of};
 use crate::{ALL, Source};
 
 /// Lines of a REST source's table and of what belongs to it, without tests.
@@ -114,7 +114,7 @@ fn readme_has_a_row_for_every_source() {
         });
         let shortest = lifetime_words(*source);
         // "7 to 90 days" begins with the shortest
-        let first = shortest.trim_end_matches("days");
+        let first = shortest.split_inclusive(' ').next().unwrap_or_default();
         assert!(
             row.contains(first),
             "the row of {name} in README.md does not say {shortest}"
@@ -137,6 +137,9 @@ fn lifetime_words(source: &dyn Source) -> String {
         EvidenceLifetime::State(_) => None,
         EvidenceLifetime::Seconds(seconds) => Some((seconds, format!("{} hour", seconds / 3600))),
         EvidenceLifetime::Days(days) => Some((days * 86_400, format!("{days} days"))),
+        EvidenceLifetime::DaysBetween { least, most } => {
+            Some((least * 86_400, format!("{least} to {most} days")))
+        }
         EvidenceLifetime::Forever => Some((u64::MAX, "when deleted".to_owned())),
     });
     of_events.min().map_or(String::new(), |(_, words)| words)
@@ -240,6 +243,7 @@ fn shared_settings_are_in_deploy_exhibit_toml() {
         keys_of::<ConnectionConfig>(),
         keys_of::<TokenConfig>(),
         keys_of::<PrivateKeyConfig>(),
+        keys_of::<OAuthClientConfig>(),
     ];
     for key in keys.iter().flatten() {
         assert!(text.contains(key), "{key} is not in deploy/exhibit.toml");

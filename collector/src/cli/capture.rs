@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use api::{BundleCoverage, BundleSummary, MissingEvidence};
+use api::{BundleCoverage, BundleSummary, CaptureOptions, MissingEvidence};
 use clap::Args;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -22,6 +22,7 @@ use super::response::ResponseOptions;
 use super::table::{format_table, terminal_width, wrap};
 use super::times::{format_minutes, to_whole_seconds};
 use super::{EXIT_INCOMPLETE, GlobalOptions, find_incident, print, print_json};
+use domain::hosts::{HostLabel, agent_of_source};
 use domain::incident::PassNumber;
 use pipeline::ATTACHMENT_SOURCE;
 
@@ -52,14 +53,32 @@ Examples:
   exhibit capture --title 'Leaked key' --sev 2 --play leaked-secret --last 3d \\
     --json | jq -r '.bundles[].bundle'
   exhibit capture --incident INC-2026-042 --source aws_cloudtrail \\
-    --region eu-west-1")]
+    --region eu-west-1
+  exhibit capture --incident INC-2026-042 --host web-1 --host-label role=db")]
 pub(super) struct CaptureArgs {
     #[command(flatten)]
     incident: IncidentOptions,
     #[command(flatten)]
     capture: CaptureFlags,
     #[command(flatten)]
+    hosts: HostFlags,
+    #[command(flatten)]
     response: ResponseOptions,
+}
+
+/// Hosts that their agents capture, in addition to the sources. One without an agent is a gap.
+#[derive(Args)]
+#[command(next_help_heading = "Hosts")]
+struct HostFlags {
+    /// Host to capture by its agent: name, address, cloud instance or agent id; may be repeated
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
+    /// Capture every host with this label, such as role=web; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    host_label: Vec<HostLabel>,
+    /// Kubernetes node to capture by its agent; may be repeated
+    #[arg(long, value_name = "NAME")]
+    node: Vec<String>,
 }
 
 /// The output of `--json`. Members are added, never renamed or removed.
@@ -99,7 +118,17 @@ struct CaptureResult {
 pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Result<ExitCode> {
     let backend = global.interruptible_backend().await?;
     // Invalid options fail before the incident is declared.
-    let capture = arguments.capture.options(&*backend).await?;
+    let HostFlags {
+        host: hosts,
+        host_label: host_labels,
+        node: nodes,
+    } = arguments.hosts;
+    let capture = CaptureOptions {
+        hosts,
+        host_labels,
+        nodes,
+        ..arguments.capture.options(&*backend).await?
+    };
     let (incident, what) = match &arguments.incident {
         // An id without a title names an incident that was declared before.
         IncidentOptions {
@@ -371,7 +400,7 @@ fn bundle_source(bundle: &BundleSummary) -> String {
     let mut text = safe(&bundle.source);
     if let Some(name) = &bundle.name {
         text.push_str(&format!(" {}", safe(name)));
-    } else if bundle.source == "host"
+    } else if (bundle.source == "host" || agent_of_source(&bundle.source).is_some())
         && let Some(machine) = &bundle.coverage.machine
     {
         // The machine of whichever collector ran the capture: not always that of the reader.

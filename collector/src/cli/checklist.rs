@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use clap::{ArgGroup, Args};
 use evidence_format::id::IncidentId;
 
-use super::table::{terminal_width, wrap};
+use super::table::{terminal_width, wrap, wrap_command};
 use super::{GlobalOptions, incident_or_only_open, print, print_changes, print_json};
 use domain::incident::view::{ChecklistView, ClosureItemView, IncidentView, StepView};
 use domain::incident::{
@@ -187,7 +187,7 @@ fn format_checklists(view: &IncidentView) -> String {
         view.incident, view.name, view.severity, view.status
     );
     for list in &view.checklists {
-        text.push_str(&format_list(list));
+        text.push_str(&format_list(list, &view.incident));
     }
     // Optional items count neither as done nor as missing.
     let (closure, required) = (
@@ -223,7 +223,7 @@ fn format_checklists(view: &IncidentView) -> String {
     text
 }
 
-fn format_list(list: &ChecklistView) -> String {
+fn format_list(list: &ChecklistView, incident: &IncidentId) -> String {
     let width = list
         .steps
         .iter()
@@ -233,7 +233,7 @@ fn format_list(list: &ChecklistView) -> String {
     let steps: String = list
         .steps
         .iter()
-        .map(|step| format_step(step, width))
+        .map(|step| format_step(step, incident, width))
         .collect();
     format!(
         "\n{}: {} of {}\n{steps}",
@@ -243,7 +243,7 @@ fn format_list(list: &ChecklistView) -> String {
     )
 }
 
-fn format_step(step: &StepView, width: usize) -> String {
+fn format_step(step: &StepView, incident: &IncidentId, width: usize) -> String {
     let StepView { step, progress } = step;
     let state = match progress.state {
         StepState::NotApplicable => "n/a", // the full word would widen the column
@@ -257,6 +257,11 @@ fn format_step(step: &StepView, width: usize) -> String {
     let columns = terminal_width();
     let start = format!("  {state:<5}  {:<width$}  ", step.id);
     let mut text = wrap(&start, &format!("{}{owner}", step.text), columns);
+    if let Some(answer) = step.answer {
+        let start = format!("  {:<5}  {:<width$}  ", "", "");
+        let command = format!("exhibit {}", answer.arguments(incident.as_str()));
+        text.push_str(&wrap_command(&start, &command, columns));
+    }
     if let Some(note) = &progress.note {
         let start = format!("  {:<5}  {:<width$}    ", "", "");
         text.push_str(&wrap(&start, note.as_str(), columns));

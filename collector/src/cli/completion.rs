@@ -12,7 +12,7 @@ use domain::incident::{ClosureItem, IncidentRole, Plays, Severity, StepState};
 use domain::token::TokenRole;
 
 /// Subcommands whose first argument is an incident.
-const WITH_INCIDENT: [&str; 13] = [
+const WITH_INCIDENT: [&str; 19] = [
     "status",
     "change",
     "checklist",
@@ -21,6 +21,12 @@ const WITH_INCIDENT: [&str; 13] = [
     "brief",
     "timeline",
     "record",
+    "changes",
+    "identities",
+    "trusts",
+    "exposure",
+    "persistence",
+    "coverage",
     "watch",
     "stop",
     "bundles",

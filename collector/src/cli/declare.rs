@@ -170,6 +170,7 @@ impl CaptureFlags {
             accounts: self.account.clone(),
             regions: self.region.clone(),
             deadline_seconds: self.deadline.map(|deadline| deadline.as_secs()),
+            ..CaptureOptions::default()
         })
     }
 }

@@ -16,17 +16,21 @@ use evidence_format::keyring::PublicKey;
 use evidence_format::safe::safe;
 use platform::terminal::size;
 use platform::{clock, durable};
+use protocol::keyring::AgentKeyring;
 
 use super::backend::Backend;
 use super::capture::gaps;
 use super::timeline::format_row;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
+use domain::hosts::agent_of_source;
 use domain::spelling::counted;
 use pipeline::timeline::TimelineFilter;
 
 const BUNDLES: &str = "bundles";
 const KEYS: &str = "keys";
+/// Which key of an agent vouches for which host, and when.
+const AGENTS: &str = "agents.json";
 const README: &str = "README.txt";
 const CHECKSUMS: &str = "SHA256SUMS";
 /// Added to the name of an export that is being made: nobody takes half of it for the whole.
@@ -186,13 +190,41 @@ impl Export<'_> {
         }
         // Last, so that the copies of the bundles are on the timeline.
         self.write_timeline().await?;
+        let keyring = self.keyring(&bundles, &keys).await?;
+        if let Some(keyring) = &keyring {
+            let json = serde_json::to_string_pretty(keyring).context("cannot write JSON")?;
+            self.write_file(AGENTS, (json + "\n").as_bytes())?;
+        }
         let brief = self.backend.brief(self.incident, false).await?;
         self.write_file("brief.txt", brief.as_bytes())?;
         let view = self.backend.incident(self.incident).await?.view;
         let view = serde_json::to_string_pretty(&view).context("cannot write JSON")?;
         self.write_file("incident.json", (view + "\n").as_bytes())?;
-        self.write_file(README, self.readme(&exported, &keys).as_bytes())?;
+        let readme = self.readme(&exported, &keys, keyring.is_some());
+        self.write_file(README, readme.as_bytes())?;
         Ok((bundles.len(), keys))
+    }
+
+    /// The agents that signed bundles of this incident; `None` if there are none, or if the token may
+    /// not see agents.
+    async fn keyring(
+        &self,
+        bundles: &[BundleSummary],
+        keys: &KeyFiles,
+    ) -> Result<Option<AgentKeyring>> {
+        let of_agent = |bundle: &BundleSummary| agent_of_source(&bundle.source).is_some();
+        if !bundles.iter().any(of_agent) {
+            return Ok(None);
+        }
+        let Some(mut keyring) = self.backend.agent_keyring().await? else {
+            return Ok(None);
+        };
+        // Only those: an auditor of one incident need not learn of every host.
+        keyring.agents.retain(|agent| {
+            PublicKey::from_pem(&agent.public_key)
+                .is_ok_and(|key| keys.contains_key(&key.id().fingerprint()))
+        });
+        Ok(Some(keyring))
     }
 
     /// What a file of the staging folder is called once the export has its name.
@@ -290,7 +322,12 @@ impl Export<'_> {
         Ok(files)
     }
 
-    fn readme(&self, bundles: &[(&BundleSummary, String)], keys: &KeyFiles) -> String {
+    fn readme(
+        &self,
+        bundles: &[(&BundleSummary, String)],
+        keys: &KeyFiles,
+        has_agents: bool,
+    ) -> String {
         let verify: String = bundles
             .iter()
             .map(|(bundle, key)| {
@@ -298,7 +335,14 @@ impl Export<'_> {
                 format!("  exhibit-audit verify {BUNDLES}/{hex}.tar --key {key}\n")
             })
             .collect();
-        let all_keys: String = keys.values().map(|key| format!(" --key {key}")).collect();
+        let mut all_keys: String = keys.values().map(|key| format!(" --key {key}")).collect();
+        let mut agents = String::new();
+        if has_agents {
+            all_keys.push_str(&format!(" --agents {AGENTS}"));
+            agents = format!(
+                "  {AGENTS}     agents on hosts: whose key vouches for which host, from when until when\n"
+            );
+        }
         let fingerprints: String = keys
             .iter()
             .map(|(id, file)| format!("  {id}  {file}\n"))
@@ -331,7 +375,7 @@ What is here
   timeline.jsonl  journal and events, one JSON object a line; timeline.txt for reading
   incident.json   the incident as its journal describes it
   brief.txt       the last internal update
-  {CHECKSUMS}      digests of all files here
+{agents}  {CHECKSUMS}      digests of all files here
 
 1. Nothing was damaged on the way
 

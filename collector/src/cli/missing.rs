@@ -1,6 +1,7 @@
 //! What was not captured, why, and the command that helps: for `exhibit capture` and `status`.
 
 use api::{MissingEvidence, MissingKind};
+use domain::hosts::{HOSTS_WITHOUT_AGENT, agent_of_source};
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 
@@ -105,7 +106,11 @@ fn help(
     resume_command: Option<&str>,
 ) -> Option<String> {
     let source = safe(&missing.source);
-    let again = format!("exhibit capture --incident {id} --source {source}");
+    let again = match agent_of_source(&missing.source) {
+        Some(agent) => format!("exhibit capture --incident {id} --host {agent}"),
+        None if missing.source == HOSTS_WITHOUT_AGENT => "exhibit agents token create".to_owned(),
+        None => format!("exhibit capture --incident {id} --source {source}"),
+    };
     match missing.kind {
         MissingKind::NeverAsked => Some("exhibit sources check".to_owned()),
         MissingKind::Failed | MissingKind::EndedEarly | MissingKind::Stopped => Some(again),

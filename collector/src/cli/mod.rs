@@ -1,5 +1,7 @@
 //! The command line: a file for each subcommand.
 
+mod agents;
+mod answers;
 mod attach;
 mod backend;
 mod brief;
@@ -12,6 +14,7 @@ mod close;
 mod completion;
 mod config;
 mod declare;
+mod event_filter;
 mod export;
 mod interrupt;
 mod login;
@@ -135,6 +138,12 @@ enum CliCommand {
     Brief(brief::BriefArgs),
     Timeline(Box<timeline::TimelineArgs>),
     Record(record::RecordArgs),
+    Changes(Box<answers::ChangesArgs>),
+    Identities(Box<answers::IdentitiesArgs>),
+    Trusts(answers::TrustsArgs),
+    Exposure(answers::ExposureArgs),
+    Persistence(Box<answers::PersistenceArgs>),
+    Coverage(answers::CoverageArgs),
     Watch(watch::WatchArgs),
     Stop(stop::StopArgs),
     Bundles(bundles::BundlesArgs),
@@ -148,6 +157,7 @@ enum CliCommand {
     Serve(serve::ServeArgs),
     Config(config::ConfigArgs),
     Token(token::TokenArgs),
+    Agents(agents::AgentsArgs),
     Login(login::LoginArgs),
     Logout(login::LogoutArgs),
     Completions(reference::CompletionsArgs),
@@ -271,6 +281,12 @@ async fn dispatch(
         CliCommand::Brief(arguments) => brief::run(global, &arguments).await,
         CliCommand::Timeline(arguments) => timeline::run(global, *arguments).await,
         CliCommand::Record(arguments) => record::run(global, &arguments).await,
+        CliCommand::Changes(arguments) => answers::changes(global, *arguments).await,
+        CliCommand::Persistence(arguments) => answers::persistence(global, *arguments).await,
+        CliCommand::Trusts(arguments) => answers::trusts(global, &arguments).await,
+        CliCommand::Exposure(arguments) => answers::exposure(global, &arguments).await,
+        CliCommand::Identities(arguments) => answers::identities(global, *arguments).await,
+        CliCommand::Coverage(arguments) => answers::coverage(global, &arguments).await,
         CliCommand::Stop(arguments) => stop::run(global, &arguments).await,
         CliCommand::Bundles(arguments) => bundles::run(global, &arguments).await,
         CliCommand::Fetch(arguments) => bundles::fetch(global, &arguments).await,
@@ -281,6 +297,7 @@ async fn dispatch(
         CliCommand::Serve(arguments) => serve::run(global, &arguments, telemetry).await,
         CliCommand::Config(arguments) => config::run(global, &arguments),
         CliCommand::Token(arguments) => token::run(global, arguments).await,
+        CliCommand::Agents(arguments) => agents::run(global, arguments).await,
         CliCommand::Login(arguments) => login::run(global, &arguments).await,
         CliCommand::Logout(_) => login::logout(global),
         CliCommand::Completions(arguments) => reference::completions(&arguments),

@@ -8,14 +8,17 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use domain::incident::Plays;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::interrupt::cancel_on_signal;
 use super::{GlobalOptions, print, print_json};
 use pipeline::{StoreAccess, WorkUntil};
+use server::agents::AgentsGateway;
 use server::telemetry::{OtlpEndpoint, Telemetry};
 use server::{Listener, ListenerSettings, ServerState};
 
+use crate::app::OpenStore;
 use crate::config::CollectorConfig;
 
 /// Runs the collector as a service: captures what is due, and serves the API
@@ -79,11 +82,16 @@ pub(super) async fn run(
     let listener = Listener::bind(&config, arguments.insecure_listen).await?;
     let url = listener.url();
     info!(%url, version = env!("CARGO_PKG_VERSION"), "listening");
+    let agents = AgentsListener::open(&app, &drain).await?;
+    let agents_url = agents.as_ref().map(|agents| agents.listener.url());
     // Printed even as JSON: with port 0 only this line tells the port.
     if global.json {
-        print_json(&serde_json::json!({"listening": url}))?;
+        print_json(&serde_json::json!({"listening": url, "listeningForAgents": agents_url}))?;
     } else if !global.quiet {
         print(&format!("listening on {url}\n"))?;
+        if let Some(url) = agents_url {
+            print(&format!("listening for agents on {url}\n"))?;
+        }
     }
     let state = ServerState::new(app.pipeline.clone(), config, hooks, drain.clone())?;
     let router = server::router(&state);
@@ -98,13 +106,43 @@ pub(super) async fn run(
     tokio::spawn(reload.on_each_hangup(hangup));
     // Captures run in this task while the listener serves; both end after `drain`.
     let work = app.pipeline.work(WorkUntil::Cancelled(drain.clone()));
-    tokio::join!(work, listener.serve(router, drain.clone()));
+    tokio::join!(
+        work,
+        listener.serve(router, drain.clone()),
+        AgentsListener::serve(agents, drain.clone())
+    );
     // After both have ended: captures still write until then.
     app.pipeline.parts.ledger.close().await;
     // Last, so that the spans of the shutdown are exported, too.
     telemetry.shutdown().await;
     info!("stopped");
     Ok(())
+}
+
+/// The open listener for agents.
+struct AgentsListener {
+    gateway: AgentsGateway,
+    listener: Listener,
+}
+
+impl AgentsListener {
+    /// Opens the listener, if the configuration has one. `drain` ends its polls.
+    async fn open(app: &OpenStore, drain: &CancellationToken) -> Result<Option<Self>> {
+        let Some(config) = &app.config.agents else {
+            return Ok(None);
+        };
+        let gateway = AgentsGateway::open(&app.pipeline, config.clone(), drain.clone());
+        let gateway = gateway.await.context("cannot listen for agents")?;
+        let listener = gateway.bind().await.context("cannot listen for agents")?;
+        info!(url = listener.url(), "listening for agents");
+        Ok(Some(Self { gateway, listener }))
+    }
+
+    async fn serve(this: Option<Self>, drain: CancellationToken) {
+        if let Some(Self { gateway, listener }) = this {
+            tokio::join!(listener.serve(gateway.router(), drain), gateway.run());
+        }
+    }
 }
 
 /// Reads the configuration anew while the daemon runs.
@@ -164,6 +202,7 @@ impl Reload {
             ("plays", new.plays != old.plays),
             ("capture", new.capture != old.capture),
             ("sources", new.sources != old.sources),
+            ("agents", new.agents != old.agents),
             ("telemetry", new.telemetry != old.telemetry),
         ];
         let others = others.iter().filter(|(_, has_changed)| *has_changed);

@@ -3,23 +3,23 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write as _};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use api::TimelineRow;
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::value_parser;
-use evidence_derive::{ActivityCategory, ActivityOutcome, EntityRef};
+use evidence_derive::{ActivityOutcome, EntityRef};
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 use serde::Serialize;
 
+use super::event_filter::EventFilterArgs;
 use super::pager::PagedOutput;
 use super::table::{format_table, terminal_width, wrap};
-use super::times::{format_milliseconds, parse_time, shorten_times, to_whole_seconds};
+use super::times::{format_milliseconds, shorten_times, to_whole_seconds};
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
 use domain::spelling::counted;
-use pipeline::timeline::{LINE_DIGITS, TimelineFilter, parse_category, parse_outcome};
+use pipeline::timeline::LINE_DIGITS;
 
 /// Shows an incident's timeline: its journal, and the events in its evidence
 ///
@@ -45,21 +45,11 @@ Examples:
 pub(super) struct TimelineArgs {
     /// Incident id [default: the only open incident]
     incident: Option<IncidentId>,
-    /// Only rows from this time on, such as 2026-11-23T13:00:00Z or -2h
-    #[arg(
-        long,
-        visible_alias = "since",
-        value_name = "TIME",
-        value_parser = parse_time,
-        allow_hyphen_values = true
-    )]
-    from: Option<Timestamp>,
+    #[command(flatten)]
+    filter: EventFilterArgs,
     /// Also show what is older than the window of the incident's captures
     #[arg(long, conflicts_with = "from")]
     all: bool,
-    /// Only rows before this time
-    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
-    until: Option<Timestamp>,
     /// Only the last rows of those that remain, at most 100000; with --group-by, the largest groups
     #[arg(
         long,
@@ -68,34 +58,6 @@ pub(super) struct TimelineArgs {
         value_parser = value_parser!(u32).range(1..=100_000)
     )]
     limit: Option<u32>,
-    /// Only rows whose kind begins with this, such as aws. or finding; may be repeated
-    #[arg(long, value_name = "KIND")]
-    kind: Vec<String>,
-    /// Only rows that contain this text; also finds objects, keys and user agents
-    #[arg(long, value_name = "TEXT")]
-    contains: Option<String>,
-    /// Only events that may have to be undone: the categories change, access, execution and
-    /// deployment
-    #[arg(long)]
-    writes: bool,
-    /// Only events of this category; may be repeated
-    #[arg(long, value_name = "CATEGORY", value_parser = category_parser())]
-    category: Vec<ActivityCategory>,
-    /// Only events with this outcome; may be repeated
-    #[arg(long, value_name = "OUTCOME", value_parser = outcome_parser())]
-    outcome: Vec<ActivityOutcome>,
-    /// Only events by the user, service or assumed role with this id or name; may be repeated
-    #[arg(long, value_name = "ID")]
-    actor: Vec<String>,
-    /// Only events with the key, session or token with this id; may be repeated
-    #[arg(long, value_name = "ID")]
-    credential: Vec<String>,
-    /// Only events on the object with this id or name; may be repeated
-    #[arg(long, value_name = "ID")]
-    target: Vec<String>,
-    /// Only events from this address; may be repeated
-    #[arg(long, value_name = "ADDRESS")]
-    address: Vec<String>,
     /// Count the events of each actor, credential or address instead of listing them
     #[arg(long, value_name = "WHAT")]
     group_by: Option<EventGrouping>,
@@ -126,59 +88,22 @@ struct EventGroup {
     failures: u64,
 }
 
-fn category_parser() -> impl TypedValueParser<Value = ActivityCategory> {
-    PossibleValuesParser::new(ActivityCategory::ALL.map(ActivityCategory::as_str))
-        .try_map(|word| parse_category(&word))
-}
-
-fn outcome_parser() -> impl TypedValueParser<Value = ActivityOutcome> {
-    PossibleValuesParser::new(ActivityOutcome::ALL.map(ActivityOutcome::as_str))
-        .try_map(|word| parse_outcome(&word))
-}
-
 pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Result<()> {
     let backend = global.backend().await?;
     let TimelineArgs {
         incident,
-        from,
-        until,
-        kind,
-        contains,
-        writes,
-        category,
-        outcome,
-        actor,
-        credential,
-        target,
-        address,
+        filter,
         group_by,
         limit,
         all,
     } = arguments;
-    if let (Some(from), Some(until)) = (from, until)
-        && until <= from
-    {
-        bail!("nothing lies between --since {from} and --until {until}: the first must be earlier");
-    }
+    let filter = filter.into_filter()?;
     let incident = incident_or_only_open(&*backend, incident.as_ref()).await?;
-    let is_whole = all || global.json || from.is_some() || until.is_some();
+    let is_whole = all || global.json || filter.from.is_some() || filter.until.is_some();
     let mut older = if is_whole {
         OlderRows::default()
     } else {
         OlderRows::before(backend.incident(&incident).await?.window_begins_at)
-    };
-    let filter = TimelineFilter {
-        from,
-        until,
-        kinds: kind,
-        contains,
-        writes,
-        categories: category,
-        outcomes: outcome,
-        actors: actor,
-        credentials: credential,
-        targets: target,
-        addresses: address,
     };
     let json = global.json;
     if let Some(grouping) = group_by {
@@ -396,7 +321,7 @@ pub(super) fn format_row(row: &TimelineRow, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use evidence_derive::{ActivityEvent, EntityKind};
+    use evidence_derive::{ActivityCategory, ActivityEvent, EntityKind};
 
     use super::*;
 

@@ -15,6 +15,7 @@ use evidence_format::item::{PieceVisitor, SegmentPiece, WorkerPool};
 use evidence_format::verify::{self, FaultCode, Finding, ItemViewer, VerificationReport};
 
 use crate::error::AuditError;
+use crate::found_file;
 use crate::progress::{ContentAllowance, WatchedFiles};
 use crate::trust::{AuditorTrust, TrustArgs};
 use crate::verdict;
@@ -52,7 +53,18 @@ impl AuditedBundle {
         Self::at(&args.path, args.trust.policy()?)
     }
 
-    /// The bundle at `path`.
+    /// The bundle at `path`, which was found there and not named: a pipe may never end.
+    pub(crate) fn found_at(path: &Path, trust: AuditorTrust) -> Result<Self, AuditError> {
+        if !path.is_dir() {
+            found_file::check(path).map_err(|cause| AuditError::Read {
+                path: path.to_owned(),
+                cause,
+            })?;
+        }
+        Self::at(path, trust)
+    }
+
+    /// The bundle at `path`, which the auditor named: it may be a pipe, as of `<(…)`.
     pub(crate) fn at(path: &Path, trust: AuditorTrust) -> Result<Self, AuditError> {
         let origin = origin(path)?;
         // Where the number of processors is hidden, one thread still verifies.

@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use evidence_format::container::layout::UNFINISHED;
+use evidence_format::container::{BLOBS, INDEX, OCI_LAYOUT};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
 use evidence_format::safe::{safe, safe_json};
@@ -29,48 +31,127 @@ const ID_DIGITS: usize = 12;
 /// Width of [`VerdictWord::as_str`].
 const WORD_WIDTH: usize = 10;
 
-/// The bundles that `paths` name: a folder that is no bundle stands for the tars in it.
-pub(crate) fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, AuditError> {
-    let mut bundles = Vec::new();
-    for path in paths {
-        let tars = if path.is_dir() && !path.join("oci-layout").exists() {
-            tars_in(path).map_err(|cause| AuditError::Read {
-                path: path.clone(),
-                cause,
-            })?
-        } else {
-            Vec::new()
-        };
-        if tars.is_empty() {
-            bundles.push(path.clone());
-        } else {
-            bundles.extend(tars);
-        }
-    }
-    Ok(bundles)
+/// The bundles that an auditor named.
+#[derive(Default)]
+pub(crate) struct NamedBundles {
+    pub(crate) bundles: Vec<BundlePath>,
+    /// What lies in named folders and is no bundle.
+    skipped: Vec<PathBuf>,
 }
 
-fn tars_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut tars = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "tar") {
-            tars.push(path);
+/// Where a bundle is.
+pub(crate) struct BundlePath {
+    path: PathBuf,
+    /// Found in a folder, and not named by the auditor.
+    is_found: bool,
+}
+
+impl BundlePath {
+    pub(crate) fn open(&self, trust: &AuditorTrust) -> Result<AuditedBundle, AuditError> {
+        if self.is_found {
+            AuditedBundle::found_at(&self.path, trust.clone())
+        } else {
+            AuditedBundle::at(&self.path, trust.clone())
         }
     }
-    tars.sort();
-    Ok(tars)
+}
+
+/// The bundles that `paths` name: a folder that is no bundle stands for the bundles in it, which are
+/// tars and folders.
+pub(crate) fn expand(paths: &[PathBuf]) -> Result<NamedBundles, AuditError> {
+    let mut named = NamedBundles::default();
+    for path in paths {
+        if path.is_dir() && !is_bundle_folder(path) {
+            named.add_folder(path)?;
+        } else {
+            named.bundles.push(BundlePath {
+                path: path.clone(),
+                is_found: false,
+            });
+        }
+    }
+    Ok(named)
+}
+
+/// True for a folder that is a bundle, be it whole or not: what is missing is the verifier's to say.
+fn is_bundle_folder(path: &Path) -> bool {
+    let marks = [OCI_LAYOUT, INDEX, BLOBS, UNFINISHED];
+    marks.iter().any(|mark| path.join(mark).exists())
+}
+
+impl NamedBundles {
+    fn add_folder(&mut self, folder: &Path) -> Result<(), AuditError> {
+        let failed = |cause| AuditError::Read {
+            path: folder.to_owned(),
+            cause,
+        };
+        let entries = fs::read_dir(folder).map_err(failed)?;
+        let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+        let mut paths: Vec<PathBuf> = paths.collect::<io::Result<_>>().map_err(failed)?;
+        paths.sort();
+        let is_bundle = |path: &PathBuf| match path.is_dir() {
+            true => is_bundle_folder(path),
+            false => path.extension().is_some_and(|extension| extension == "tar"),
+        };
+        let (bundles, others): (Vec<_>, Vec<_>) = paths.into_iter().partition(is_bundle);
+        if bundles.is_empty() {
+            // An export has its bundles one folder further down.
+            let hint = if folder.join("bundles").is_dir() {
+                "; if it is an export, use `exhibit-audit case`"
+            } else {
+                ""
+            };
+            return Err(AuditError::Usage(format!(
+                "no bundle is in {}: neither a tar nor a folder with {OCI_LAYOUT}{hint}",
+                folder.display()
+            )));
+        }
+        self.bundles
+            .extend(bundles.into_iter().map(|path| BundlePath {
+                path,
+                is_found: true,
+            }));
+        self.skipped.extend(others);
+        Ok(())
+    }
+
+    /// Adds what was not looked at to a report.
+    pub(crate) fn add_skipped(&self, report: &mut Value) {
+        if !self.skipped.is_empty() {
+            let skipped = self.skipped.iter().map(|path| path.to_string_lossy());
+            report["notLookedAt"] = json!(skipped.collect::<Vec<_>>());
+        }
+    }
+
+    /// What was not looked at.
+    pub(crate) fn skipped_text(&self) -> String {
+        const SHOWN_MAX: usize = 5;
+        if self.skipped.is_empty() {
+            return String::new();
+        }
+        let shown = self.skipped.iter().take(SHOWN_MAX);
+        let shown: Vec<_> = shown.map(|path| safe(&path.to_string_lossy())).collect();
+        let more = match self.skipped.len() - shown.len() {
+            0 => String::new(),
+            more => format!(" and {more} more (--json has all)"),
+        };
+        format!(
+            "\nnot looked at, being no bundle: {}{more}\n",
+            shown.join(", ")
+        )
+    }
 }
 
 /// Verifies all bundles, and exits with the worst verdict.
 pub(crate) fn verify(
-    paths: &[PathBuf],
+    named: &NamedBundles,
     trust: &AuditorTrust,
     is_json: bool,
 ) -> Result<ExitCode, AuditError> {
     let mut set = BundleSet::default();
-    for path in paths {
-        let outcome = AuditedBundle::at(path, trust.clone()).and_then(|mut one| one.verify());
+    for bundle in &named.bundles {
+        let path = &bundle.path;
+        let outcome = bundle.open(trust).and_then(|mut one| one.verify());
         if let Err(AuditError::Interrupted) = outcome {
             return Err(AuditError::Interrupted);
         }
@@ -84,9 +165,11 @@ pub(crate) fn verify(
     }
     let worst = set.verdict();
     if is_json {
-        output::print(&(safe_json(&set.json()) + "\n"))?;
+        let mut value = set.json();
+        named.add_skipped(&mut value);
+        output::print(&(safe_json(&value) + "\n"))?;
     } else {
-        output::print_text(&set.text(trust))?;
+        output::print_text(&(set.text(trust) + &named.skipped_text()))?;
     }
     Ok(ExitCode::from(worst as u8))
 }
@@ -106,7 +189,7 @@ pub(crate) fn worse(a: Verdict, b: Verdict) -> Verdict {
 pub(crate) fn line(name: &str, outcome: &Result<VerificationReport, AuditError>) -> String {
     let (word, why) = match outcome {
         Ok(report) => (VerdictWord::of(report), why(report)),
-        Err(error) => (VerdictWord::Undecided, safe(&error.to_string())),
+        Err(error) => (VerdictWord::Undecided, safe(&error.chain())),
     };
     let stated = outcome.as_ref().ok().filter(|r| r.is_vouched_for());
     let stated = stated
@@ -167,7 +250,7 @@ fn json_line(
     let mut value = match outcome {
         Ok(report) => report_json(report, trust),
         Err(error) => json!({
-            "error": error.to_string(),
+            "error": error.chain(),
             "verdict": VerdictWord::Undecided.as_str(),
             "exit": Verdict::Undecided as u8,
         }),

@@ -1,7 +1,7 @@
 //! Public keys that lie in a bundle or beside it. Nobody vouches for them: a caller takes one only if
 //! its SHA-256 is the fingerprint that the auditor gave.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,8 @@ use evidence_format::container::blob_name;
 use evidence_format::digest::Digest;
 use evidence_format::keyring::PublicKey;
 use evidence_format::limits::KEY_FILE_BYTES_MAX;
+
+use crate::found_file;
 
 /// Bytes of an Ed25519 SubjectPublicKeyInfo in DER (RFC 8410).
 const SPKI_BYTES: u64 = 44;
@@ -23,11 +25,9 @@ const FILES_MAX: usize = 1000;
 pub(crate) fn carried_key(path: &Path, fingerprint: &Digest) -> Option<PublicKey> {
     let name = blob_name(fingerprint);
     let der = if path.is_dir() {
-        read_key_bytes(File::open(path.join(&name)).ok()?)?
-    } else if fs::metadata(path).ok()?.is_file() {
-        tar_entry(path, &name)?
+        read_key_bytes(found_file::open(&path.join(&name)).ok()?)?
     } else {
-        return None; // a pipe can be read only once
+        tar_entry(path, &name)? // none of a pipe, which can be read only once
     };
     PublicKey::from_spki(&der).ok()
 }
@@ -40,7 +40,7 @@ fn read_key_bytes(file: impl Read) -> Option<Vec<u8>> {
 
 /// The content of a small entry of a tar. Whether the tar is well formed is the verifier's to say.
 fn tar_entry(path: &Path, name: &str) -> Option<Vec<u8>> {
-    let mut tar = BufReader::new(File::open(path).ok()?);
+    let mut tar = BufReader::new(found_file::open(path).ok()?);
     for _ in 0..ENTRIES_MAX {
         let mut header = [0; TAR_BLOCK_BYTES as usize];
         tar.read_exact(&mut header).ok()?;
@@ -83,10 +83,8 @@ pub(crate) fn keys_in(folder: &Path) -> Vec<PublicKey> {
 }
 
 fn key_file(path: &Path) -> Option<PublicKey> {
-    // Opening a FIFO would wait for a writer.
-    fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
     let mut pem = String::new();
-    let file = File::open(path).ok()?;
+    let file = found_file::open(path).ok()?;
     file.take(KEY_FILE_BYTES_MAX)
         .read_to_string(&mut pem)
         .ok()?;

@@ -1,5 +1,6 @@
 //! Why a command failed, and its exit code.
 
+use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
@@ -51,6 +52,17 @@ pub(crate) enum AuditError {
 }
 
 impl AuditError {
+    /// The error with its causes.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text += &format!(": {error}");
+            cause = error.source();
+        }
+        text
+    }
+
     /// Exit code as documented in `--help`.
     pub(crate) fn exit(&self) -> u8 {
         match self {

@@ -14,6 +14,7 @@ mod cat;
 mod derive;
 mod error;
 mod extract;
+mod found_file;
 mod incident_records;
 mod inspect;
 mod items;
@@ -30,7 +31,6 @@ mod verdict;
 mod verify;
 mod words;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -211,7 +211,7 @@ fn main() -> ExitCode {
             output::note(&format!(
                 "error: {}",
                 // Faults quote names of the bundle, which an attacker may have chosen.
-                evidence_format::safe::safe(&chain(&failure))
+                evidence_format::safe::safe(&failure.chain())
             ));
             ExitCode::from(failure.exit())
         }
@@ -250,15 +250,4 @@ fn print_usage_error(error: &clap::Error) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => ExitCode::from(failure.exit()),
     }
-}
-
-/// An error with its chain of causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }

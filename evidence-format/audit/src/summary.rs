@@ -1,9 +1,11 @@
 //! What a bundle states about itself, as text: the parts that several commands print.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use evidence_format::config::{BundleConfig, ExaminedSystem, ItemEntry};
 use evidence_format::coverage::{EndReason, Gap, TimeWindow};
+use evidence_format::digest::Digest;
 use evidence_format::manifest::PUBLIC_KEY;
 use evidence_format::safe::safe;
 use evidence_format::statement::Statement;
@@ -122,11 +124,26 @@ pub(crate) fn statements(report: &VerificationReport, trust: &AuditorTrust) -> S
     text
 }
 
+/// Public keys in the file that none of its signatures names. A signature by a key that was not given
+/// is listed itself.
+pub(crate) fn idle_keys(report: &VerificationReport) -> BTreeSet<Digest> {
+    let signers = report.attestations.iter();
+    let signers: BTreeSet<_> = signers.map(|found| found.key_id.fingerprint()).collect();
+    let carried = report.unsigned.iter().filter(|a| a.kind == PUBLIC_KEY);
+    let carried = carried.flat_map(|addition| &addition.content).copied();
+    carried.filter(|key| !signers.contains(key)).collect()
+}
+
 /// What is in the file and signed by nobody whom the auditor trusts.
 pub(crate) fn unsigned(report: &VerificationReport, trust: &AuditorTrust) -> String {
     let mut text = String::new();
-    for addition in report.unsigned.iter().filter(|a| a.kind != PUBLIC_KEY) {
-        let _ = writeln!(text, "  {} {}", safe(&addition.kind), addition.manifest);
+    for addition in &report.unsigned {
+        if addition.kind != PUBLIC_KEY {
+            let _ = writeln!(text, "  {} {}", safe(&addition.kind), addition.manifest);
+        }
+    }
+    for key in idle_keys(report) {
+        let _ = writeln!(text, "  the public key {key}, which signed nothing in it");
     }
     // Without keys, every signature would be listed here.
     let strangers = report.attestations.iter().filter(|found| {

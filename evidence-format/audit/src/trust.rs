@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
+use evidence_format::config::BundleConfig;
 use evidence_format::digest::Digest;
 use evidence_format::id::{KeyId, StreamId};
 use evidence_format::keyring::PublicKey;
@@ -21,6 +22,7 @@ use evidence_format::time::Timestamp;
 use evidence_format::verify::{
     AttestationFound, BundleFault, FaultCode, Finding, TrustPolicy, VerificationReport,
 };
+use protocol::keyring::{AgentKeyring, KeyringAgent};
 
 use crate::carried_key::{carried_key, keys_beside};
 use crate::error::AuditError;
@@ -51,6 +53,10 @@ pub(crate) struct TrustArgs {
     /// before it was stolen. May be repeated
     #[arg(long = "stream", value_name = "ID:N")]
     streams: Vec<StreamLimit>,
+    /// Keyring of agents, `agents.json` of an export: each key in it counts for the agent's own host
+    /// and time only. May be repeated
+    #[arg(long, value_name = "FILE")]
+    agents: Vec<PathBuf>,
     /// Stop at a bundle that states more bytes of content than this; it is then undecided
     #[arg(long, value_name = "BYTES")]
     max_bytes: Option<u64>,
@@ -128,6 +134,7 @@ pub(crate) struct AuditorTrust {
     fingerprints: Vec<Digest>,
     signed_before: Option<Timestamp>,
     streams: BTreeMap<StreamId, u64>,
+    agents: Vec<KeyringAgent>,
     /// Content bytes of a bundle that are read at most.
     pub(crate) bytes_max: Option<u64>,
     /// Set by Ctrl-C.
@@ -146,6 +153,7 @@ impl TrustArgs {
             fingerprints: Vec::new(),
             signed_before: self.signed_before,
             streams: BTreeMap::new(),
+            agents: Vec::new(),
             bytes_max: self.max_bytes,
             interrupt: InterruptFlag::register(),
         };
@@ -165,6 +173,18 @@ impl TrustArgs {
             if let Some(name) = name {
                 let named = ids.into_iter().map(|id| (id, name.clone()));
                 trust.names.extend(named);
+            }
+        }
+        for path in &self.agents {
+            for agent in read_keyring(path)?.agents {
+                let key = PublicKey::from_pem(&agent.public_key);
+                let key = key.map_err(|cause| AuditError::Key {
+                    path: path.clone(),
+                    cause,
+                })?;
+                trust.names.insert(key.id(), format!("agent {}", agent.id));
+                trust.policy.keys.push(key);
+                trust.agents.push(agent);
             }
         }
         for limit in &self.streams {
@@ -217,10 +237,12 @@ impl AuditorTrust {
     pub(crate) fn narrow(&self, report: &mut VerificationReport, policy: &TrustPolicy) {
         let Some(bundle) = report.bundle else { return };
         let mut is_narrowed = false;
+        let config = report.config.clone();
         for found in &mut report.attestations {
-            let outside = found
-                .checked()
-                .and_then(|checked| self.outside(&checked.statement().predicate));
+            let outside = found.checked().and_then(|checked| {
+                self.outside(&checked.statement().predicate)
+                    .or_else(|| self.beyond_host(checked, config.as_ref()))
+            });
             if let Some(detail) = outside {
                 is_narrowed = true;
                 found.finding = Finding::Failed(BundleFault {
@@ -265,6 +287,22 @@ impl AuditorTrust {
                 stream.id
             )),
         }
+    }
+
+    /// Why an agent's key does not vouch for this bundle; `None` if it does, or is no agent's. An
+    /// agent's key counts for its own host, and until the agent was revoked.
+    fn beyond_host(
+        &self,
+        checked: &SignatureChecked,
+        config: Option<&BundleConfig>,
+    ) -> Option<String> {
+        let key = checked.key_id();
+        let has_key = |agent: &&KeyringAgent| {
+            PublicKey::from_pem(&agent.public_key).is_ok_and(|own| own.id() == key)
+        };
+        let agent = self.agents.iter().find(has_key)?;
+        let fault = agent.check(config?, checked.statement()).err()?;
+        Some(format!("{BEYOND_LIMITS}, but {fault} (--agents)"))
     }
 
     /// A fingerprint whose public key is nowhere decides nothing, if the bundle names that key.
@@ -330,6 +368,26 @@ fn signer_within(report: &VerificationReport) -> Finding<SignatureChecked> {
                 |fault| Finding::Failed(fault.clone()),
             ),
     }
+}
+
+/// Bytes of a keyring: some hundred for each of 100,000 agents.
+const KEYRING_BYTES_MAX: u64 = 64 << 20;
+
+fn read_keyring(path: &Path) -> Result<AgentKeyring, AuditError> {
+    let unusable = |cause: &dyn std::fmt::Display| {
+        AuditError::Usage(format!(
+            "cannot use the keyring {}: {cause}",
+            path.display()
+        ))
+    };
+    let mut json = Vec::new();
+    let read =
+        File::open(path).and_then(|file| file.take(KEYRING_BYTES_MAX + 1).read_to_end(&mut json));
+    read.map_err(|cause| unusable(&cause))?;
+    if json.len() as u64 > KEYRING_BYTES_MAX {
+        return Err(unusable(&"it is too long"));
+    }
+    serde_json::from_slice(&json).map_err(|cause| unusable(&cause))
 }
 
 /// The end of each key in a PEM file.

@@ -9,6 +9,7 @@ use evidence_format::safe::safe_json;
 use evidence_format::verify::VerificationReport;
 
 use crate::bundle::AuditedBundle;
+use crate::bundle_set::NamedBundles;
 use crate::error::AuditError;
 use crate::report::report_json;
 use crate::trust::{AuditorTrust, TrustArgs};
@@ -17,7 +18,7 @@ use crate::{bundle_set, output, summary};
 /// Command line of `verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Bundles: folders, tars, folders of tars, or - for a tar on standard input
+    /// Bundles: folders, tars, folders of such bundles, or - for a tar on standard input
     #[arg(value_name = "BUNDLE", required = true)]
     bundles: Vec<PathBuf>,
     #[command(flatten)]
@@ -28,24 +29,30 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, AuditError> {
-    let bundles = bundle_set::expand(&args.bundles)?;
+    let named = bundle_set::expand(&args.bundles)?;
     let trust = args.trust.policy()?;
-    match bundles.as_slice() {
-        [only] => verify_one(AuditedBundle::at(only, trust)?, args.json),
+    match named.bundles.as_slice() {
+        [only] => verify_one(only.open(&trust)?, &named, args.json),
         several if trust.expects_one_bundle() => Err(AuditError::Usage(format!(
             "--bundle names one bundle, but {} were given",
             several.len()
         ))),
-        several => bundle_set::verify(several, &trust, args.json),
+        _ => bundle_set::verify(&named, &trust, args.json),
     }
 }
 
-fn verify_one(mut bundle: AuditedBundle, json: bool) -> Result<ExitCode, AuditError> {
+fn verify_one(
+    mut bundle: AuditedBundle,
+    named: &NamedBundles,
+    json: bool,
+) -> Result<ExitCode, AuditError> {
     let report = bundle.verify()?;
     if json {
-        output::print(&(safe_json(&report_json(&report, bundle.trust())) + "\n"))?;
+        let mut value = report_json(&report, bundle.trust());
+        named.add_skipped(&mut value);
+        output::print(&(safe_json(&value) + "\n"))?;
     } else {
-        output::print_text(&text(&report, bundle.trust()))?;
+        output::print_text(&(text(&report, bundle.trust()) + &named.skipped_text()))?;
     }
     Ok(ExitCode::from(report.verdict() as u8))
 }

@@ -4,15 +4,25 @@
 //! the records of one provider. Everything that it returns is hostile text, since whoever acted
 //! chose parts of it; it is bounded here, and shown safely by whoever shows it.
 
+mod auth0;
+mod azure_activity;
 mod cloudtrail;
 #[cfg(test)]
 mod corpora;
 mod edge;
+mod element;
+mod entra;
 mod event;
 pub mod github;
 mod gitlab;
+#[cfg(test)]
+mod golden;
+mod google_cloud;
+mod google_workspace;
 mod host;
+pub mod investigation;
 pub mod json;
+mod keycloak;
 pub mod kubernetes;
 mod line;
 mod object;
@@ -110,10 +120,16 @@ pub trait Deriver: Sync {
 
 /// All derivers.
 pub static ALL: &[&dyn Deriver] = &[
+    &auth0::Auth0Deriver,
+    &azure_activity::AzureActivityDeriver,
     &cloudtrail::CloudTrailDeriver,
+    &entra::EntraDeriver,
     &github::GitHubDeriver,
     &gitlab::GitLabDeriver,
+    &google_cloud::GoogleCloudDeriver,
+    &google_workspace::GoogleWorkspaceDeriver,
     &host::HostDeriver,
+    &keycloak::KeycloakDeriver,
     &kubernetes::KubernetesDeriver,
     &okta::OktaDeriver,
 ];

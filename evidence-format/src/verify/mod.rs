@@ -211,6 +211,7 @@ impl BundleReader<'_> {
                 self.found.additions.push(UnsignedAddition {
                     kind: manifest.artifact_type.clone(),
                     manifest: entry.digest,
+                    content: manifest.layers.iter().map(|layer| layer.digest).collect(),
                 });
             }
             // Kept without the annotations, which are not part of what a referrer's subject names.

@@ -99,6 +99,8 @@ pub struct UnsignedAddition {
     pub kind: String,
     /// Digest of its manifest.
     pub manifest: Digest,
+    /// Digests of what it adds. That of a public key is the key's fingerprint.
+    pub content: Vec<Digest>,
 }
 
 /// Everything that an auditor knows after reading a bundle to its end.

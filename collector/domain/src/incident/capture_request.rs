@@ -4,6 +4,7 @@ use evidence_format::coverage::TimeWindow;
 use serde::{Deserialize, Serialize};
 
 use super::names::SourceName;
+use crate::hosts::HostSelection;
 
 /// A request to capture evidence. The play decides what the request leaves open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,4 +20,7 @@ pub struct CaptureRequest {
     pub regions: Vec<String>,
     /// Seconds after which a pass seals what it has; a later pass captures the rest.
     pub deadline_seconds: u64,
+    /// Hosts whose agents capture them, in addition to the sources.
+    #[serde(default, skip_serializing_if = "HostSelection::is_empty")]
+    pub hosts: HostSelection,
 }

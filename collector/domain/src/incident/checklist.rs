@@ -74,6 +74,36 @@ pub struct ChecklistStep {
     #[serde(default)]
     pub list: Checklist,
     pub text: Line,
+    /// The command of `exhibit` that answers it from the evidence, and the path of the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<AnswerCommand>,
+}
+
+/// A command that answers a question of the investigation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnswerCommand {
+    Changes,
+    Identities,
+    Trusts,
+    Exposure,
+    Persistence,
+    Coverage,
+}
+
+impl AnswerCommand {
+    /// Its arguments, with the id of the incident.
+    #[must_use]
+    pub fn arguments(self, incident: &str) -> String {
+        match self {
+            Self::Changes => format!("changes {incident}"),
+            Self::Identities => format!("identities {incident}"),
+            Self::Trusts => format!("trusts {incident} CREDENTIAL"),
+            Self::Exposure => format!("exposure {incident} IDENTITY"),
+            Self::Persistence => format!("persistence {incident}"),
+            Self::Coverage => format!("coverage {incident}"),
+        }
+    }
 }
 
 /// The state of a step.

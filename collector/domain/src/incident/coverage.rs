@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use evidence_format::config::{BundleConfig, ItemEntry};
-use evidence_format::coverage::{Coverage, EndReason, GapReason};
+use evidence_format::coverage::{Coverage, EndReason, GapReason, TimeWindow};
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,50 @@ pub struct UnfinishedItem {
     pub pages: u64,
     /// What the source said, if anything.
     pub problem: Option<String>,
+}
+
+/// The coverage of one item, as the ledger keeps it for answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ItemCoverage {
+    /// Who provided the data: `aws`.
+    pub provider: String,
+    /// The interface used: `cloudtrail:LookupEvents`.
+    pub api: String,
+    pub account: Option<String>,
+    pub region: Option<String>,
+    /// The requested window; `None` for state.
+    pub asked: Option<TimeWindow>,
+    /// The window that the source could cover.
+    pub effective: Option<TimeWindow>,
+    /// Requests answered, or objects opened.
+    pub pages: u64,
+    /// Events or objects that the source delivered; `None` where they were not counted.
+    pub events: Option<u64>,
+    pub ended: EndReason,
+    pub gaps: Vec<GapSummary>,
+    /// More may arrive at the source until then.
+    pub provisional_until: Option<Timestamp>,
+}
+
+impl ItemCoverage {
+    #[must_use]
+    pub fn of(item: &ItemEntry) -> Self {
+        let (source, coverage) = (&item.source, &item.coverage);
+        Self {
+            provider: source.provider.clone(),
+            api: source.api.clone(),
+            account: source.account.clone(),
+            region: source.region.clone(),
+            asked: coverage.asked,
+            effective: coverage.effective,
+            pages: coverage.pages,
+            events: coverage.events,
+            ended: coverage.ended,
+            gaps: gap_summaries(&[coverage]),
+            provisional_until: coverage.provisional_until,
+        }
+    }
 }
 
 impl BundleCoverage {
@@ -177,7 +221,7 @@ impl GapSummary {
 }
 
 /// How an item ended, after its name.
-fn ended_text(ended: EndReason) -> &'static str {
+pub(crate) fn ended_text(ended: EndReason) -> &'static str {
     match ended {
         EndReason::Complete => "is complete",
         EndReason::Deadline => "was cut off by the deadline",

@@ -73,10 +73,12 @@ pub enum FindingKind {
     Clock,
     /// A record matches a pivot of the incident.
     Pivot,
+    /// An agent cannot be trusted, or has delivered what was not ordered.
+    Agent,
 }
 
 impl FindingKind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Late,
         Self::Gone,
         Self::Changed,
@@ -84,6 +86,7 @@ impl FindingKind {
         Self::Gap,
         Self::Clock,
         Self::Pivot,
+        Self::Agent,
     ];
 
     /// The [kind](super::JournalEntry::kind) of an entry with such a finding.
@@ -97,6 +100,7 @@ impl FindingKind {
             Self::Gap => "finding.gap",
             Self::Clock => "finding.clock",
             Self::Pivot => "finding.pivot",
+            Self::Agent => "finding.agent",
         }
     }
 }

@@ -43,11 +43,12 @@ pub use apply::ReplayError;
 pub use calendar::{Day, ParseDayError};
 pub use capture_request::CaptureRequest;
 pub use checklist::{
-    Checklist, ChecklistStep, ClosureAnswer, ClosureItem, CorrectiveAction, FIRST_MINUTES,
-    ParseChecklistError, REVIEW_BUSINESS_DAYS, StepProgress, StepState,
+    AnswerCommand, Checklist, ChecklistStep, ClosureAnswer, ClosureItem, CorrectiveAction,
+    FIRST_MINUTES, ParseChecklistError, REVIEW_BUSINESS_DAYS, StepProgress, StepState,
 };
 pub use closure::ClosureBlocker;
-pub use coverage::{BundleCoverage, GapSummary, UnfinishedItem};
+pub(crate) use coverage::ended_text;
+pub use coverage::{BundleCoverage, GapSummary, ItemCoverage, UnfinishedItem};
 pub use custody::{EvidenceRef, FindingKind, PassKind, VerificationOutcome};
 pub use decide::{Command, CommandError, declare};
 pub use draft::DeclarationDraft;

@@ -75,7 +75,7 @@ struct PlayToml {
 }
 
 const KEYS: &[&str] = &["title", "sources", "window-hours", "pivots", "steps"];
-const STEP_KEYS: &[&str] = &["id", "list", "text"];
+const STEP_KEYS: &[&str] = &["id", "list", "text", "answer"];
 
 impl Play {
     /// Parses the text of a play's file; `file` names it in errors.
@@ -222,7 +222,7 @@ pub(super) mod tests {
             .to_string();
         assert_eq!(
             refused,
-            "ours.toml:7: no key is called \"owner\"; there are: id, list, text"
+            "ours.toml:7: no key is called \"owner\"; there are: id, list, text, answer"
         );
     }
 

@@ -138,7 +138,12 @@ impl IncidentEvent {
                 bundle: _,
             } => format!("attached {name} ({bytes} bytes, {sha256})"),
             Self::CaptureRequested { request } => {
-                format!("capture requested{}", from_sources(&request.sources))
+                let hosts = if request.hosts.is_empty() {
+                    String::new()
+                } else {
+                    format!("; on {}", request.hosts)
+                };
+                format!("capture requested{}{hosts}", from_sources(&request.sources))
             }
             Self::CaptureStopped {} => {
                 "captures stopped: each seals what it has, and no new one begins".to_owned()

@@ -37,7 +37,9 @@ pub(super) fn allot(steps: &mut [(SourceName, CaptureStep)], budget: &CaptureBud
     // Only now is it known how many share the budget.
     for (source, step) in steps.iter_mut() {
         match step.left_out {
-            Some(LeftOutReason::Bytes | LeftOutReason::Expired) => continue,
+            Some(LeftOutReason::Bytes | LeftOutReason::Expired | LeftOutReason::NoAgent) => {
+                continue;
+            }
             Some(LeftOutReason::Refused) | None => {}
         }
         let limits = &mut step.limits;

@@ -9,6 +9,7 @@ use evidence_format::coverage::TimeWindow;
 use evidence_format::id::{IncidentId, ItemName};
 use evidence_format::plan::{SealedPlan, SealedStep};
 use evidence_format::time::Timestamp;
+use protocol::identity::AgentId;
 use serde::{Deserialize, Serialize};
 
 use super::offer::{CaptureTarget, EvidenceLifetime};
@@ -52,6 +53,20 @@ pub struct CapturePass {
     pub kind: PassKind,
     /// In order. Never empty.
     pub steps: Vec<CaptureStep>,
+    /// The host that is captured by its agent; `null` for all other sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<PlannedHost>,
+}
+
+/// A host that its agent captures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlannedHost {
+    /// The agent's id: 16 hex digits.
+    #[schema(value_type = String)]
+    pub agent: AgentId,
+    /// The host's name, as its agent says.
+    pub name: String,
 }
 
 /// One query to a source. It makes one item, even if that only records a gap.
@@ -122,6 +137,8 @@ pub enum LeftOutReason {
     Expired,
     /// The source denies read access. Settle passes ask again.
     Refused,
+    /// No agent is enrolled for the host.
+    NoAgent,
 }
 
 /// Limits of a capture.
@@ -209,6 +226,7 @@ impl LeftOutReason {
             Self::Bytes => "over budget (bytes)",
             Self::Expired => "nothing is left",
             Self::Refused => "refused",
+            Self::NoAgent => "no agent is enrolled",
         }
     }
 }

@@ -32,7 +32,8 @@ use crate::spelling::{comma_separated, did_you_mean};
 
 pub use crate::incident::{UnavailableReason, UnavailableSource};
 pub use capture_plan::{
-    CaptureBudget, CapturePass, CapturePlan, CaptureStep, LeftOutReason, PlanNotice, StepLimits,
+    CaptureBudget, CapturePass, CapturePlan, CaptureStep, LeftOutReason, PlanNotice, PlannedHost,
+    StepLimits,
 };
 pub use duration::format_duration;
 pub use offer::{
@@ -218,6 +219,7 @@ fn passes_of(steps: Vec<(SourceName, CaptureStep)>, first_number: u64) -> Vec<Ca
                 number,
                 kind: PassKind::First,
                 steps: steps.to_vec(),
+                host: None,
             });
         }
     }

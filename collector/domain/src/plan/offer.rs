@@ -50,6 +50,10 @@ pub enum EvidenceLifetime {
     Seconds(u64),
     /// Deleted this many days after it happened.
     Days(u64),
+    /// Deleted between `least` and `most` days after it happened, by the tenant's subscription, which
+    /// the provider does not tell. It is asked for as if it was kept for the longest time, and
+    /// as early as if it was kept for the shortest.
+    DaysBetween { least: u64, most: u64 },
     /// Kept until the owner, or a rule of the owner, deletes it.
     Forever,
 }
@@ -267,24 +271,37 @@ impl EvidenceLifetime {
     pub fn seconds(self) -> u64 {
         match self {
             Self::State(seconds) | Self::Seconds(seconds) => seconds,
-            Self::Days(days) => days.saturating_mul(86_400),
+            Self::Days(days) | Self::DaysBetween { least: days, .. } => days.saturating_mul(86_400),
             Self::Forever => u64::MAX,
         }
     }
 
-    /// Seconds after which the source deletes an event; `None` for state, and if it never does.
+    /// Seconds after which the source deletes an event, at the earliest; `None` for state, and if it
+    /// never does.
     #[must_use]
     pub fn retention_seconds(self) -> Option<u64> {
         match self {
             Self::State(_) | Self::Forever => None,
-            Self::Seconds(_) | Self::Days(_) => Some(self.seconds()),
+            Self::Seconds(_) | Self::Days(_) | Self::DaysBetween { .. } => Some(self.seconds()),
+        }
+    }
+
+    /// Seconds after which nothing of an event can be left; `None` for state, and if the source
+    /// never deletes it.
+    #[must_use]
+    pub fn retention_seconds_max(self) -> Option<u64> {
+        match self {
+            Self::DaysBetween { most, .. } => Some(most.saturating_mul(86_400)),
+            Self::State(_) | Self::Seconds(_) | Self::Days(_) | Self::Forever => {
+                self.retention_seconds()
+            }
         }
     }
 
     /// The oldest time from which evidence can be left at `now`; `None` without a retention.
     #[must_use]
     pub fn oldest(self, now: Timestamp) -> Option<Timestamp> {
-        self.retention_seconds()
+        self.retention_seconds_max()
             .map(|seconds| super::duration::earlier(now, seconds))
     }
 }

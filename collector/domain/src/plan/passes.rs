@@ -61,6 +61,7 @@ pub fn settle_passes(
                 number,
                 kind: PassKind::Settle,
                 steps,
+                host: None,
             },
             due_at: later(start, after_seconds),
         })
@@ -70,7 +71,7 @@ pub fn settle_passes(
 fn is_asked_again(step: &CaptureStep) -> bool {
     match step.left_out {
         None | Some(LeftOutReason::Refused) => true,
-        Some(LeftOutReason::Bytes | LeftOutReason::Expired) => false,
+        Some(LeftOutReason::Bytes | LeftOutReason::Expired | LeftOutReason::NoAgent) => false,
     }
 }
 
@@ -133,6 +134,7 @@ pub fn continuation(
         number,
         kind: PassKind::Continuation,
         steps,
+        host: None,
     })
 }
 

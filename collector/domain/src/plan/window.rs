@@ -13,7 +13,7 @@ pub(super) struct ClippedWindow {
     pub(super) effective: Option<TimeWindow>,
     /// Why it is shorter than the requested window; `None` if it is not.
     pub(super) why: Option<String>,
-    /// When the source deletes the oldest part; `None` if it never does.
+    /// When the source deletes the oldest part, at the earliest; `None` if it never does.
     pub(super) expires_at: Option<Timestamp>,
 }
 
@@ -25,7 +25,7 @@ pub(super) fn clip(asked: TimeWindow, lifetime: EvidenceLifetime, now: Timestamp
         until: asked.until.min(now),
     };
     // Shown only where a retention clips, so the 0 never appears.
-    let kept = format_duration(lifetime.retention_seconds().unwrap_or(0));
+    let kept = format_duration(lifetime.retention_seconds_max().unwrap_or(0));
     if window.from >= window.until {
         let why = if asked.from >= now {
             "has not happened yet".to_owned()
@@ -87,6 +87,17 @@ mod tests {
             Some("kept for 1 h: before 2026-11-23T11:00:00Z nothing is left")
         );
         assert_eq!(clipped.expires_at, Some(now), "the oldest dies now");
+        // the subscription decides: asked for as long as it can be there, and at once
+        let month = TimeWindow {
+            from: time("2026-10-01T00:00:00Z"),
+            until: now,
+        };
+        let by_subscription = EvidenceLifetime::DaysBetween { least: 1, most: 30 };
+        let clipped = clip(month, by_subscription, now);
+        let effective = clipped.effective.expect("30 days are left");
+        assert_eq!(effective.from, time("2026-10-24T12:00:00Z"));
+        assert_eq!(clipped.expires_at, Some(time("2026-10-25T12:00:00Z")));
+        assert!(by_subscription.seconds() < EvidenceLifetime::Days(2).seconds());
         let clipped = clip(asked, EvidenceLifetime::Days(1), now);
         assert_eq!((clipped.effective, clipped.why), (Some(asked), None));
         assert_eq!(clipped.expires_at, Some(time("2026-11-24T10:00:00Z")));

@@ -8,7 +8,7 @@ use crate::incident::Severity;
 
 /// Single words: incident managers' levels, the usual Prometheus label, syslog's and Zabbix' levels,
 /// and the names that trackers give their priorities.
-const WORDS: [(&str, Severity); 45] = [
+const WORDS: [(&str, Severity); 49] = [
     ("critical", Severity::Sev1),
     ("crit", Severity::Sev1),
     ("fatal", Severity::Sev1),
@@ -27,6 +27,10 @@ const WORDS: [(&str, Severity); 45] = [
     ("blocker", Severity::Sev1),
     ("showstopper", Severity::Sev1),
     ("red", Severity::Sev1),
+    ("outage", Severity::Sev1),
+    ("down", Severity::Sev1),
+    ("veryhigh", Severity::Sev1),
+    ("worst", Severity::Sev1),
     ("high", Severity::Sev2),
     ("major", Severity::Sev2),
     ("important", Severity::Sev2),
@@ -60,6 +64,8 @@ const WORDS: [(&str, Severity); 45] = [
 const SCALES: [&str; 11] = [
     "sev", "severity", "s", "p", "prio", "priority", "pri", "cat", "tier", "urgency", "impact",
 ];
+/// The same, but some senders count these upwards: only the worst four are known to be levels.
+const LOOSE_SCALES: [&str; 6] = ["level", "lvl", "l", "class", "grade", "rank"];
 /// Words that turn the next one around: `non-critical`.
 const NEGATIONS: [&str; 3] = ["non", "not", "no"];
 /// Words that make the next one worse: `very high`.
@@ -72,11 +78,11 @@ pub(super) fn severity(word: &str) -> Option<Severity> {
     let mut worst = None;
     let mut before = "";
     for (index, part) in parts.iter().enumerate() {
-        let meant = match level(part) {
+        let is_scale = SCALES.contains(&before);
+        let is_loose_scale = LOOSE_SCALES.contains(&before) || index == 0;
+        let meant = match level(part, is_scale || LOOSE_SCALES.contains(&before)) {
             // A bare number beyond 4 may be the best or the worst of a scale that we don't know.
-            Some(level) if SCALES.contains(&before) || index == 0 && level <= 4 => {
-                Some(by_level(level))
-            }
+            Some(level) if is_scale || is_loose_scale && level <= 4 => Some(by_level(level)),
             Some(_) => None,
             None if NEGATIONS.contains(&before) => None,
             None => by_word(part).map(|severity| {
@@ -106,8 +112,15 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn level(part: &str) -> Option<u64> {
-    part.parse().ok()
+/// The number of a level. Some scales have letters: `Sev A`.
+fn level(part: &str, is_after_scale: bool) -> Option<u64> {
+    match part {
+        "a" if is_after_scale => Some(1),
+        "b" if is_after_scale => Some(2),
+        "c" if is_after_scale => Some(3),
+        "d" if is_after_scale => Some(4),
+        _ => part.parse().ok(),
+    }
 }
 
 fn by_level(level: u64) -> Severity {
@@ -169,6 +182,15 @@ mod tests {
                     "code red",
                     "\u{1f534} Critical",
                     "P00",
+                    "Level 1",
+                    "level=1",
+                    "L1",
+                    "Class 1",
+                    "Sev A",
+                    "Severity A",
+                    "major_outage",
+                    "DOWN",
+                    "VeryHigh",
                 ][..],
             ),
             (
@@ -182,6 +204,8 @@ mod tests {
                     "err",
                     "S2",
                     "priority-2",
+                    "Level 2",
+                    "Sev B",
                 ],
             ),
             (

@@ -29,7 +29,8 @@ use store::blobs::{BlobError, Blobs};
 use store::ledger::{Ledger, LedgerError, PassKey};
 
 pub(crate) use incident_context::{AttachmentContext, IncidentContext};
-pub(crate) use step_report::StepReport;
+pub(crate) use pack::write_absence;
+pub(crate) use step_report::{StepGap, StepReport};
 
 /// What all captures of a process share.
 #[derive(Clone)]

@@ -16,7 +16,7 @@ use futures::stream::{self, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::{CaptureError, CaptureTask, PipelineParts, StepReport};
+use super::{CaptureError, CaptureTask, IncidentContext, PipelineParts, StepReport};
 use domain::plan::CaptureStep;
 use platform::clock;
 use sources::coverage::CoverageCounter;
@@ -44,7 +44,7 @@ pub(super) async fn pages(
     source: &'static dyn RemoteSource,
     reports: &[StepReport],
 ) -> Result<DraftBundle, CaptureError> {
-    let mut draft = new_draft(parts, task).await?;
+    let mut draft = new_draft(parts, task.key).await?;
     let incident_context = task.incident_context.clone();
     draft = spawn_blocking(move || incident_context.write(&mut draft).map(|()| draft)).await??;
     // One after the other: compressing one item keeps all processors busy.
@@ -143,7 +143,7 @@ pub(super) async fn local(
     task: &CaptureTask<'_>,
     source: &'static dyn LocalSource,
 ) -> Result<DraftBundle, CaptureError> {
-    let mut draft = new_draft(parts, task).await?;
+    let mut draft = new_draft(parts, task.key).await?;
     // Left out here and not by the source, so that no source can forget to.
     let (steps, left_out): (Vec<_>, Vec<_>) = task
         .pass
@@ -186,6 +186,39 @@ pub(super) async fn local(
     Ok(work.await??)
 }
 
+/// Makes the draft of a pass that nobody has captured: an item for each step, with the gap in
+/// `report`, or with the reason for which the plan left the step out.
+pub(crate) async fn write_absence(
+    parts: &PipelineParts,
+    key: &PassKey,
+    incident_context: &IncidentContext,
+    steps: &[CaptureStep],
+    report: Option<StepReport>,
+) -> Result<DraftBundle, CaptureError> {
+    let mut draft = new_draft(parts, key).await?;
+    incident_context.write(&mut draft)?;
+    for step in steps {
+        let item = draft.item(&step.item)?;
+        let mut coverage = Coverage::new();
+        let left_out = step
+            .left_out
+            .map(|reason| StepReport::left_out(reason, step.problem.as_deref()));
+        if let Some(report) = left_out.as_ref().or(report.as_ref()) {
+            report.fill(&mut coverage);
+        }
+        let origin = Origin {
+            provider: "host".to_owned(),
+            api: step.api.clone(),
+            account: None,
+            region: None,
+            identity: None,
+            clock: None,
+        };
+        item.finish(origin, coverage, Vec::new())?;
+    }
+    Ok(draft)
+}
+
 /// Writes the item of a step that the plan left out: empty, with the gap.
 fn write_left_out(
     draft: &mut DraftBundle,
@@ -223,14 +256,8 @@ impl Drop for StopOnDrop {
 }
 
 /// Creates an empty draft, and removes those that earlier attempts at this pass have left.
-async fn new_draft(
-    parts: &PipelineParts,
-    task: &CaptureTask<'_>,
-) -> Result<DraftBundle, CaptureError> {
-    let name = format!(
-        "{}-{}-{}-",
-        task.key.incident, task.key.source, task.key.pass
-    );
+async fn new_draft(parts: &PipelineParts, key: &PassKey) -> Result<DraftBundle, CaptureError> {
+    let name = format!("{}-{}-{}-", key.incident, key.source, key.pass);
     let (work_folder, prefix) = (parts.work_folder.clone(), name.clone());
     let removed = blocking(move || {
         fs::create_dir_all(&work_folder)?;

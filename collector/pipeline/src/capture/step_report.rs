@@ -57,6 +57,7 @@ impl StepReport {
             LeftOutReason::Bytes => (EndReason::Limit, GapReason::OverBudget),
             // nothing is left at the source, so the capture of it is complete
             LeftOutReason::Expired => (EndReason::Complete, GapReason::Retention),
+            LeftOutReason::NoAgent => (EndReason::NotFound, GapReason::Unreachable),
             LeftOutReason::Refused => (EndReason::Forbidden, GapReason::PermissionDenied),
         };
         Self {

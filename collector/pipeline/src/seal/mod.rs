@@ -161,7 +161,7 @@ impl Sealer<'_> {
             path: tar.clone(),
             cause,
         })?;
-        let row = row(key, id, key_id, place, sealed_at, bytes.len(), &config);
+        let row = bundle_row(key, id, key_id, place, sealed_at, bytes.len(), &config);
         // The ledger checks the fencing token here: a worker that was frozen ends at this point.
         self.ledger.prepare(&row.pending(), token).await?;
         Ok(SignedBundle {
@@ -285,7 +285,7 @@ impl Sealer<'_> {
             prev,
         };
         let bytes = self.blobs.size(&pending.object_key).await?;
-        let row = row(
+        let row = bundle_row(
             &pending.pass,
             pending.bundle,
             pending.key_id,
@@ -304,7 +304,8 @@ fn object_key(bundle: &Digest) -> String {
     format!("bundles/{}.tar", bundle.hex())
 }
 
-fn row(
+/// The ledger's row of a bundle.
+pub(crate) fn bundle_row(
     pass: &PassKey,
     id: Digest,
     key_id: KeyId,

@@ -45,6 +45,11 @@ impl StoredBundle {
         Ok(Self { path, file })
     }
 
+    /// A bundle in an open file of this machine.
+    pub(crate) fn of_file(path: PathBuf, file: File) -> Self {
+        Self { path, file }
+    }
+
     /// Verifies the bundle with `key`, and shows its items to `viewer` meanwhile. Reads and hashes
     /// all of it: only for a blocking task.
     ///

@@ -61,6 +61,7 @@ fn request(id: Option<&str>, key: u32) -> DeclareRequest {
         accounts: vec![],
         regions: vec![],
         deadline_seconds: 600,
+        hosts: domain::hosts::HostSelection::default(),
     };
     let declaration = DeclarationDraft {
         name: Name::escaped("Leaked key"),
@@ -196,6 +197,7 @@ async fn add_fake_pass_of_kind(
         number: key.pass.into(),
         kind: PlannedKind::First,
         steps: Vec::new(),
+        host: None,
     };
     let plan = CapturePlan {
         incident: key.incident.clone(),

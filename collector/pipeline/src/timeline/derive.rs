@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::seal::{SealError, StoredBundle};
+use domain::incident::ItemCoverage;
 use store::ledger::{
     BundleRow, DerivedFacts, DerivedItem, EdgeFact, EventFact, Ledger, LedgerError, ObjectFact,
     RecordPointer,
@@ -84,6 +85,7 @@ pub(crate) async fn derive(
             is_complete: item.coverage.is_complete(),
             asked: item.coverage.asked,
             unreadable: unreadable.get(&item.name).copied().unwrap_or(0),
+            coverage: Some(ItemCoverage::of(item)),
         })
         .collect();
     ledger.add_derived_items(&row.id, &items).await?;

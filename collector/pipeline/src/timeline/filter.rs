@@ -6,11 +6,11 @@ use evidence_derive::{ActivityCategory, ActivityEvent, ActivityOutcome, EntityRe
 use evidence_format::time::Timestamp;
 
 use domain::incident::JournalEntry;
-use store::ledger::{EventFilter, EventRow, TermRole};
+use store::ledger::{EventFilter, TermRole};
 
 /// Selects rows of a timeline; the default selects all. Several values of one field are
 /// alternatives. What only an event has, such as an actor, selects no entry of the journal.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TimelineFilter {
     /// Included.
     pub from: Option<Timestamp>,
@@ -72,10 +72,11 @@ impl TimelineFilter {
     }
 
     /// True if a row that the database has found matches. Its search is the coarser one.
-    pub(super) fn matches_event(&self, row: &EventRow) -> bool {
+    #[must_use]
+    pub fn matches_event(&self, event: &ActivityEvent) -> bool {
         let is_wanted =
-            !self.writes || row.event.is_write() || self.categories.contains(&row.event.category);
-        is_wanted && (self.contains.is_none() || self.matches_texts(texts_of(&row.event)))
+            !self.writes || event.is_write() || self.categories.contains(&event.category);
+        is_wanted && (self.contains.is_none() || self.matches_texts(texts_of(event)))
     }
 
     fn matches_texts<'t>(&self, mut texts: impl Iterator<Item = &'t str>) -> bool {
@@ -95,7 +96,8 @@ impl TimelineFilter {
     }
 
     /// The part that the database applies.
-    pub(super) fn in_database(&self) -> EventFilter {
+    #[must_use]
+    pub fn in_database(&self) -> EventFilter {
         let mut categories = self.categories.clone();
         if self.writes {
             let writes = ActivityCategory::ALL.into_iter();

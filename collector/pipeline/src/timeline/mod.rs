@@ -13,5 +13,5 @@ pub use derive::DeriveError;
 pub(crate) use derive::derive;
 pub use filter::{TimelineFilter, parse_category, parse_outcome};
 pub use page::{ParseTimelineCursorError, TimelineCursor, TimelinePage, page};
-pub use read::TimelineReader;
+pub use read::{TimelineReader, event_row};
 pub use record::{LINE_DIGITS, LineName, ParseLineNameError, ReadRecordError, RecordContent};

@@ -59,7 +59,10 @@ pub async fn page(
             .await?;
         let last = page.events.last().map(|row| row.event.time);
         let rows = page.events.into_iter();
-        events.extend(rows.filter(|row| filter.matches_event(row)).map(event_row));
+        events.extend(
+            rows.filter(|row| filter.matches_event(&row.event))
+                .map(event_row),
+        );
         let Some(next) = page.next else {
             let rest = entries.into_iter().filter(|entry| entry.seq > position.seq);
             return Ok(TimelinePage {

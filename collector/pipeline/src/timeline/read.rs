@@ -75,13 +75,14 @@ impl<'l> TimelineReader<'l> {
         self.next = page.next.map(Some);
         let rows = page.events.into_iter();
         self.events
-            .extend(rows.filter(|row| self.filter.matches_event(row)));
+            .extend(rows.filter(|row| self.filter.matches_event(&row.event)));
         Ok(())
     }
 }
 
 /// The row of an event.
-pub(super) fn event_row(row: EventRow) -> TimelineRow {
+#[must_use]
+pub fn event_row(row: EventRow) -> TimelineRow {
     let mut evidence = row
         .evidence
         .into_iter()

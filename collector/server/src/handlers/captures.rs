@@ -42,6 +42,8 @@ pub(crate) fn capture_options(query: &mut Query) -> Result<CaptureOptions, Probl
         accounts: query.many("account")?,
         regions: query.many("region")?,
         deadline_seconds: query.one("deadlineSeconds")?,
+        // A plan is of the sources; what agents capture is known without one.
+        ..CaptureOptions::default()
     })
 }
 

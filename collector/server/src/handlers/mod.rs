@@ -1,6 +1,8 @@
 //! The handlers, one file a resource. Each reads its request, calls the pipeline or the ledger,
 //! and responds with a type of crate `api`.
 
+pub(crate) mod agents;
+pub(crate) mod answers;
 pub(crate) mod attachments;
 pub(crate) mod bundles;
 pub(crate) mod captures;

@@ -66,7 +66,7 @@ pub(crate) async fn read(
     .into_response())
 }
 
-fn filter_of(query: &mut Query) -> Result<TimelineFilter, Problem> {
+pub(super) fn filter_of(query: &mut Query) -> Result<TimelineFilter, Problem> {
     Ok(TimelineFilter {
         from: query.one::<Timestamp>("from")?,
         until: query.one::<Timestamp>("until")?,

@@ -26,7 +26,7 @@ impl TestResources {
         let id = match route.scope {
             ResourceScope::Bundle => self.bundle.as_str(),
             ResourceScope::Incident => self.incident.as_str(),
-            // The only ones with an id in the path are tokens. No token has this one.
+            // The only ones with an id in the path are tokens and agents. None has this one.
             ResourceScope::Caller | ResourceScope::All => "0000000000000000",
         };
         route.path.replace("{id}", id)
@@ -81,8 +81,9 @@ fn is_missing(route: &Route, role: TokenRole) -> bool {
     let is_of_other_declarer =
         role == TokenRole::Automation && route.scope == ResourceScope::Incident;
     let is_unconfigured_webhook = route.path == "/v1/hooks/{vendor}";
-    let is_unknown_token = route.path == "/v1/tokens/{id}";
-    is_of_other_declarer || is_unconfigured_webhook || is_unknown_token
+    let is_unknown_token = matches!(route.path, "/v1/tokens/{id}" | "/v1/agent-tokens/{id}");
+    let is_unknown_agent = route.path == "/v1/agents/{id}" && route.method == Method::GET;
+    is_of_other_declarer || is_unconfigured_webhook || is_unknown_token || is_unknown_agent
 }
 
 #[tokio::test]

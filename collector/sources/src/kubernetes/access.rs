@@ -75,6 +75,7 @@ pub(super) async fn open(name: &str, config: Config) -> Result<ProviderAccess, A
     }
     let address = config.cluster_url.to_string();
     Ok(ProviderAccess {
+        services: Vec::new(),
         account: name.to_owned(),
         base: Url::parse(&address).map_err(|_| AccessError::Address(address))?,
         trust: Arc::new(trust_of(&config)?),

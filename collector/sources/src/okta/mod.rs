@@ -13,8 +13,8 @@ use url::Url;
 
 use crate::config::{ConnectionConfig, PrivateKeyConfig, TokenConfig};
 use crate::rest::{
-    ClientCredentials, ConfiguredInstance, PLAIN_HTTP, RequestSigner, RestAdapter, TableSource,
-    grants_of, token_in_header,
+    ClientCredentials, ClientProof, ConfiguredInstance, PLAIN_HTTP, RequestSigner, RestAdapter,
+    TableSource, grants_of, token_in_header,
 };
 use crate::secret_source::credential_url;
 
@@ -70,8 +70,14 @@ fn signer(org: &OktaOrg) -> Result<Arc<dyn RequestSigner>, String> {
     Ok(Arc::new(ClientCredentials::new(
         ("okta", "okta:token"),
         token_url.map_err(|error| error.to_string())?,
-        (client_id.clone(), org.key_id.clone()),
-        org.private_key.source()?,
-        grants_of(table::OFFERS),
+        client_id,
+        ClientProof::PrivateKey {
+            private_key: org.private_key.source()?,
+            key_id: org.key_id.clone(),
+        },
+        grants_of(table::OFFERS)
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
     )))
 }

@@ -18,6 +18,8 @@ use super::redact::RemovalCounts;
 #[derive(Debug, Clone, Copy)]
 pub struct BodyFilter {
     hidden: &'static [HiddenValue],
+    /// The first name of each path may be missing.
+    is_optional: bool,
     /// The body is text, and each of its lines is what the paths lead into.
     is_of_lines: bool,
 }
@@ -26,7 +28,8 @@ pub struct BodyFilter {
 #[derive(Debug)]
 pub struct HiddenValue {
     /// Names from the body's top down; `*` is each element of an array, or each member of an object:
-    /// `/items/*/data/*`. The first name must be there, the others may be missing.
+    /// `/items/*/data/*`. The first name must be there, the others may be missing. If the body is a
+    /// list, all paths begin with `/*`.
     pub path: &'static str,
     /// Becomes `what` of the item's redactions.
     pub what: &'static str,
@@ -65,7 +68,17 @@ impl BodyFilter {
     pub const fn of_json(hidden: &'static [HiddenValue]) -> Self {
         Self {
             hidden,
+            is_optional: false,
             is_of_lines: false,
+        }
+    }
+
+    /// For bodies that may lack the first name of a path, such as settings that nobody has made.
+    #[must_use]
+    pub const fn of_optional_json(hidden: &'static [HiddenValue]) -> Self {
+        Self {
+            is_optional: true,
+            ..Self::of_json(hidden)
         }
     }
 
@@ -73,8 +86,8 @@ impl BodyFilter {
     #[must_use]
     pub const fn of_lines(hidden: &'static [HiddenValue]) -> Self {
         Self {
-            hidden,
             is_of_lines: true,
+            ..Self::of_json(hidden)
         }
     }
 
@@ -89,12 +102,17 @@ impl BodyFilter {
         let top: &RawValue = serde_json::from_slice(body).ok()?;
         let rest = |hidden: &'static HiddenValue| (hidden.path, hidden);
         let paths: Vec<PathRest> = self.hidden.iter().map(rest).collect();
-        let RawMembers(members) = serde_json::from_str(top.get()).ok()?;
-        let is_there = |(path, _): &PathRest| {
-            let (name, _) = first_step(path);
-            members.iter().any(|(known, _)| known == name)
+        let is_fitting = if top.get().starts_with('[') {
+            paths.iter().all(|(path, _)| first_step(path).0 == "*")
+        } else {
+            let RawMembers(members) = serde_json::from_str(top.get()).ok()?;
+            let is_there = |(path, _): &PathRest| {
+                let (name, _) = first_step(path);
+                members.iter().any(|(known, _)| known == name)
+            };
+            self.is_optional || paths.iter().all(is_there)
         };
-        if !paths.iter().all(is_there) {
+        if !is_fitting {
             return None;
         }
         let mut found = Vec::new();
@@ -303,6 +321,30 @@ mod tests {
         let (text, removed) = filtered(DIGITS, r#"{"list":[{"value": 12,"a":3},{"value":"4"}]}"#);
         assert_eq!(text, r#"{"list":[{"value": 0,"a":3},{"value":"4"}]}"#);
         assert_eq!(removed["digits"], 1);
+    }
+
+    #[test]
+    fn list_is_filtered_if_all_paths_lead_into_its_elements() {
+        const SECRETS: BodyFilter = BodyFilter::of_json(&[
+            HiddenValue::removed("/*/secret", "secrets"),
+            HiddenValue::removed("/*/attributes/old.secret", "secrets"),
+        ]);
+        let body = r#"[{"id":1,"secret":"a","attributes":{"old.secret":"b","x":"c"}},{"id":2}]"#;
+        let (text, removed) = filtered(SECRETS, body);
+        let kept = body.replace("\"a\"", REMOVED).replace("\"b\"", REMOVED);
+        assert_eq!((text.as_str(), removed["secrets"]), (kept.as_str(), 2));
+        assert_eq!(filtered(SECRETS, "[]").0, "[]");
+        assert_eq!(filtered(SECRETS, "[1]").0, "", "no object");
+    }
+
+    #[test]
+    fn settings_that_nobody_has_made_may_be_missing() {
+        const PASSWORD: BodyFilter =
+            BodyFilter::of_optional_json(&[HiddenValue::removed("/mail/password", "passwords")]);
+        assert_eq!(filtered(PASSWORD, r#"{"id":1}"#).0, r#"{"id":1}"#);
+        let (text, _) = filtered(PASSWORD, r#"{"mail":{"password":"a"}}"#);
+        assert_eq!(text, r#"{"mail":{"password":"removed"}}"#);
+        assert_eq!(filtered(PASSWORD, r#"{"mail":"a"}"#).0, "");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use evidence_format::id::IncidentId;
 use http::Request;
 use url::Url;
 
+use super::endpoint::Endpoint;
 use crate::config::SourcesConfig;
 use crate::recorder::{CallError, Recorder, TlsTrust};
 
@@ -19,6 +20,9 @@ pub struct ProviderAccess {
     pub account: String,
     /// Paths of endpoints are appended to it: `https://ghes.example/api/v3`.
     pub base: Url,
+    /// Where the paths of rows with an [`super::Endpoint::service`] are appended; those of services
+    /// that are not here are appended to `base`.
+    pub services: Vec<(&'static str, Url)>,
     pub trust: Arc<TlsTrust>,
     pub signer: Arc<dyn RequestSigner>,
     /// Placeholders that all paths can use: `org`.
@@ -26,6 +30,14 @@ pub struct ProviderAccess {
     /// Hosts that redirects may lead to, beside those that the table names: stores of the customer's
     /// own. See [`super::RedirectRule::FollowOnce`].
     pub redirect_hosts: Vec<String>,
+}
+
+impl ProviderAccess {
+    pub(super) fn base_of(&self, endpoint: &Endpoint) -> &Url {
+        let mut services = self.services.iter();
+        let own = services.find(|(service, _)| *service == endpoint.service);
+        own.map_or(&self.base, |(_, base)| base)
+    }
 }
 
 /// Puts credentials into requests. Must lease each secret that it uses or obtains

@@ -4,7 +4,7 @@ use evidence_format::coverage::{EndReason, GapReason};
 use http::StatusCode;
 
 use super::cursor::{NextAction, PagePosition, WalkBranch, WalkLevel};
-use super::endpoint::{Endpoint, Paging};
+use super::endpoint::{Endpoint, KnownRefusal, Paging};
 use super::loop_guard::digest;
 use super::page_fetch::{FetchedPage, PageOutcome};
 use super::time_part::{TimePart, milliseconds};
@@ -86,7 +86,7 @@ impl Walk<'_> {
                     .for_each(|(r, what)| branch.note_trouble(r, what));
                 return Ok(parts);
             }
-            PageOutcome::Refused(status)
+            PageOutcome::Refused(status, _)
                 if position.is_some()
                     && endpoint.restarts_on.contains(&status.as_u16())
                     && level.restarts < RESTARTS_MAX =>
@@ -94,15 +94,19 @@ impl Walk<'_> {
                 level.restarts += 1;
                 level.restart();
             }
-            PageOutcome::Refused(status) if is_root => {
+            PageOutcome::Refused(status, known) if is_root => {
                 if endpoint.losses.contains(&(status.as_u16(), None)) {
                     branch.levels.pop(); // the answer is that there is nothing
                 } else {
-                    return Err(root_refused(endpoint, status));
+                    return Err(match known {
+                        Some(known) => explained(endpoint, known),
+                        None => root_refused(endpoint, status),
+                    });
                 }
             }
-            PageOutcome::Refused(status) => {
+            PageOutcome::Refused(status, known) => {
                 *failures = 0;
+                note_refusal(branch, endpoint, known);
                 note_redirect(branch, endpoint, status);
                 branch.levels.pop(); // the record of the answer says what is missing
             }
@@ -151,7 +155,8 @@ impl Walk<'_> {
             }
         }
         let mut next = page.next;
-        if self.polling && endpoint.window.is_some_and(|w| w.polling.is_some()) {
+        let polls = self.polling && endpoint.window.is_some_and(|w| w.polling.is_some());
+        if endpoint.is_polled || polls {
             // a polled listing has no last page: it ends where nothing is new
             next = next.filter(|_| page.summary.records > 0);
         }
@@ -175,6 +180,9 @@ impl Walk<'_> {
                 found = trouble(GapReason::Malformed, "its pages go round in a circle");
                 next = None;
             }
+        }
+        if let Some(what) = page.shortfalls.first() {
+            found = found.or_else(|| trouble(GapReason::Unsupported, what));
         }
         if page.has_more_children {
             let what = "a record has more children than are asked";
@@ -200,6 +208,27 @@ pub(super) fn note_redirect(branch: &mut WalkBranch, endpoint: &Endpoint, status
     if status.is_redirection() && !is_known {
         let what = format!("{} answered {}", endpoint.id, status.as_u16());
         branch.note_trouble(GapReason::Malformed, what);
+    }
+}
+
+/// Notes why the provider refused a child, if it explains it.
+pub(super) fn note_refusal(
+    branch: &mut WalkBranch,
+    endpoint: &Endpoint,
+    known: Option<&KnownRefusal>,
+) {
+    if let Some(known) = known {
+        let Incomplete { reason, what, .. } = explained(endpoint, known);
+        branch.note_trouble(reason, what);
+    }
+}
+
+/// What a refusal that the provider explains means for the step.
+fn explained(endpoint: &Endpoint, known: &KnownRefusal) -> Incomplete {
+    Incomplete {
+        ended: EndReason::Failed,
+        reason: GapReason::Unsupported,
+        what: known.text(endpoint),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use evidence_format::coverage::GapReason;
 
-use super::advance::{FAILURES_MAX, note_redirect};
+use super::advance::{FAILURES_MAX, note_redirect, note_refusal};
 use super::children::PendingChild;
 use super::cursor::{DEPTH_MAX, NextAction, WalkBranch, WalkLevel};
 use super::endpoint::Endpoint;
@@ -97,8 +97,9 @@ impl Walk<'_> {
                     branch.levels.push(leaf);
                 }
             }
-            PageOutcome::Refused(status) => {
+            PageOutcome::Refused(status, known) => {
                 *failures = 0;
+                note_refusal(branch, endpoint, known);
                 note_redirect(branch, endpoint, status); // its record says what else is missing
             }
             PageOutcome::Malformed(what) => {

@@ -56,6 +56,15 @@ pub(super) fn children_of(
     is_all
 }
 
+/// What `record` says is missing from the evidence: see [`Endpoint::shortfalls`].
+pub(super) fn shortfalls_of(endpoint: &Endpoint, record: &Value) -> Vec<&'static str> {
+    let said = endpoint
+        .shortfalls
+        .iter()
+        .filter(|(condition, _)| holds(condition, record, &Value::Null, &Names::new()));
+    said.map(|(_, what)| *what).collect()
+}
+
 fn values(child: &ChildEndpoint, record: &Value, element: &Value) -> Option<Vec<String>> {
     child
         .takes

@@ -209,7 +209,8 @@ impl Shared {
         let Some(row) = self.row_of(asked) else {
             return (http(404, "", "{\"error\":\"no such endpoint\"}"), false);
         };
-        let is_focus = row.id == self.focus.id && row.path == self.focus.path;
+        let is_focus =
+            row.id == self.focus.id && row.path == self.focus.path && row.post == self.focus.post;
         let page = page_number(row, asked);
         let times = {
             let mut state = self.state();
@@ -248,7 +249,11 @@ impl Shared {
     fn row_of(&self, asked: &Asked) -> Option<&'static Endpoint> {
         let fitting = self.rows.iter().copied().filter(|row| {
             let polling = row.window.and_then(|window| window.polling);
-            fits(row.path, asked) || polling.is_some_and(|path| fits(path, asked))
+            let body_fits = row.post.is_none_or(|post| {
+                let post = serde_json::from_str(post).expect("a body is JSON");
+                json_fits(&post, &asked.body)
+            });
+            body_fits && (fits(row.path, asked) || polling.is_some_and(|path| fits(path, asked)))
         });
         fitting.max_by_key(|row| {
             let fixed = row
@@ -272,13 +277,13 @@ impl Shared {
         }
         let numbers = self.numbers(row, asked, is_focus, fault);
         let size = numbers.page_size as usize;
-        let pages = numbers.events.len().div_ceil(size).max(1) as u64;
-        let is_last = page + 1 >= pages;
-        let on_page = numbers
-            .events
-            .chunks(size)
-            .nth(page as usize)
-            .unwrap_or_default();
+        let begin = match row.paging {
+            Paging::Offset { parameter, .. } => offset(asked, parameter) as usize,
+            _ => page as usize * size,
+        };
+        let end = begin.saturating_add(size).min(numbers.events.len());
+        let is_last = end == numbers.events.len();
+        let on_page = numbers.events.get(begin..end).unwrap_or_default();
         let made = on_page
             .iter()
             .map(|number| self.record(row, asked, *number, numbers.seconds_between));
@@ -564,8 +569,14 @@ fn fits(template: &str, asked: &Asked) -> bool {
                     .into_owned()
                     .collect();
                 wanted.iter().all(|(name, value)| {
-                    let given = asked.query.iter().find(|(known, _)| known == name);
-                    given.is_some_and(|(_, given)| value.contains('\u{1}') || given == value)
+                    // fixed parts and names of placeholders, in turn
+                    let parts = value.split('\u{1}').step_by(2);
+                    // a parameter may be there several times
+                    let mut given = asked.query.iter().filter(|(known, _)| known == name);
+                    given.any(|(_, given)| match value.contains('\u{1}') {
+                        true => has_in_order(given, parts.clone()),
+                        false => given == value,
+                    })
                 })
             })
 }
@@ -580,6 +591,44 @@ fn segment_fits(wanted: &str, given: &str) -> bool {
         }
         _ => wanted == given,
     }
+}
+
+/// True if a body could be made of `template`.
+fn json_fits(template: &Value, given: &Value) -> bool {
+    match (template, given) {
+        (Value::Object(wanted), Value::Object(given)) => wanted.iter().all(|(name, wanted)| {
+            given
+                .get(name)
+                .is_some_and(|given| json_fits(wanted, given))
+        }),
+        (Value::Array(wanted), Value::Array(given)) => {
+            wanted.len() == given.len() && wanted.iter().zip(given).all(|(a, b)| json_fits(a, b))
+        }
+        (Value::String(wanted), Value::String(given)) => {
+            let fixed = wanted
+                .split('{')
+                .map(|part| part.split_once('}').map_or(part, |p| p.1));
+            has_in_order(given, fixed)
+        }
+        (wanted, given) => wanted == given,
+    }
+}
+
+fn has_in_order<'p>(text: &str, mut parts: impl Iterator<Item = &'p str>) -> bool {
+    let mut rest = text;
+    parts.all(|part| match rest.find(part) {
+        Some(at) => {
+            rest = &rest[at + part.len()..];
+            true
+        }
+        None => false,
+    })
+}
+
+fn offset(asked: &Asked, parameter: &str) -> u64 {
+    let mut query = asked.query.iter().rev();
+    let value = query.find(|(known, _)| known == parameter);
+    value.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
 }
 
 /// The number of the page that is asked for, from 0.
@@ -614,7 +663,8 @@ fn page_number(row: &Endpoint, asked: &Asked) -> u64 {
         Paging::Offset {
             parameter: name,
             size,
-        } => number(parameter(name)) / size,
+            ..
+        } => offset(asked, name).div_ceil(size),
     }
 }
 

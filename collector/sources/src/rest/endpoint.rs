@@ -26,6 +26,7 @@ use domain::incident::PivotKind;
 use domain::plan::{EvidenceLifetime, SettleRule};
 use evidence_format::coverage::GapReason;
 
+use super::template::placeholders;
 use crate::config::SourcesConfig;
 use crate::coverage::DeclaredRecords;
 use crate::recorder::{BodyFilter, RequestRate};
@@ -47,8 +48,12 @@ pub struct Endpoint {
     /// [`super::ProviderAccess::base`].
     pub path: &'static str,
     /// The JSON body of a `POST` request, with the same placeholders; `None` sends a `GET`. For the
-    /// few reading operations that are a `POST`, such as a SelfSubjectReview.
+    /// few reading operations that are a `POST`, such as a SelfSubjectReview. `{narrow}` is what a
+    /// pivot adds ([`PivotQuery::query`]), and nothing in other steps.
     pub post: Option<&'static str>,
+    /// The provider's name for the API that the path belongs to, if it has several at hosts of their
+    /// own: one of [`super::ProviderAccess::services`].
+    pub service: &'static str,
     /// Header fields beside the signer's: `accept`, an API version.
     pub headers: &'static [(&'static str, &'static str)],
     /// How to get the next page.
@@ -65,6 +70,8 @@ pub struct Endpoint {
     /// ([`super::ConfiguredInstance::lists`]), the list is not asked, and the walk begins at its
     /// children, once for each name.
     pub named_by: Option<&'static str>,
+    /// For a root: a placeholder, and its values, for each of which the root is walked.
+    pub for_each: Option<(&'static str, &'static [&'static str])>,
     /// Asked only by steps that search for one of its [`Self::pivots`]: it has nothing that another
     /// row has not.
     pub only_in_search: bool,
@@ -92,6 +99,17 @@ pub struct Endpoint {
     /// None of them ends the step. `None` means that the status is an answer, and nothing is
     /// missing: 404 for the protection of a branch that is not protected.
     pub losses: &'static [(u16, Option<GapReason>)],
+    /// Refusals that the provider explains, and which are no missing permission: a subscription that
+    /// does not include the endpoint. The first that fits counts.
+    pub refusals: &'static [KnownRefusal],
+    /// What is missing from the evidence if a record of this endpoint satisfies the condition, in
+    /// words: "events are not saved". It becomes a gap.
+    pub shortfalls: &'static [(Condition, &'static str)],
+    /// It is a log that is polled: each page leads to a next one, and an empty page is the last.
+    pub is_polled: bool,
+    /// The members that a page without records has, from a provider that leaves out empty lists.
+    /// `None` if a page always has its list.
+    pub empty_page: Option<&'static [&'static str]>,
     /// Statuses that, on a page after the first, say that the provider has forgotten the page
     /// token: the listing starts again, a few times. Kubernetes answers 410. Without an entry, such
     /// a status ends the listing.
@@ -143,8 +161,24 @@ pub enum Paging {
         first: u64,
         size: u64,
     },
-    /// Records have numbers, from 0. The listing ends with a page of fewer than `size` records.
-    Offset { parameter: &'static str, size: u64 },
+    /// Records have numbers, from 0. The listing ends with a page of fewer than `size` records. The
+    /// last `overlap` records of a page are asked for again, in case that records are removed while
+    /// they are listed, or that the provider sorts those of the same time in any order.
+    Offset {
+        parameter: &'static str,
+        size: u64,
+        overlap: u64,
+    },
+}
+
+/// A refusal that the provider explains.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KnownRefusal {
+    pub status: u16,
+    /// A part of the body by which it is recognised: an error code.
+    pub code: &'static str,
+    /// What it means, in words: "not licensed".
+    pub means: &'static str,
 }
 
 /// A number of records that a page states, and where.
@@ -248,9 +282,11 @@ pub struct EndpointQuota {
 #[derive(Debug, Clone, Copy)]
 pub struct PivotQuery {
     pub kind: PivotKind,
-    /// What is appended to the path, such as `&filter=actor.id+eq+%22{pivot}%22`. `{pivot}` is the
-    /// pivot's value, percent-encoded; of a value with slashes, such as `namespace/kind/name`,
-    /// `{pivot_first}` is what is before the first one, and `{pivot_last}` what is after the last.
+    /// What is appended to the path, such as `&filter=actor.id+eq+%22{pivot}%22`; of a `POST`, what
+    /// replaces `{narrow}` in its body. `{pivot}` is the pivot's value, percent-encoded, for quotes
+    /// of the form `"`; `{pivot_odata}` is for `'`, as in OData. Of a value with slashes, such
+    /// as `namespace/kind/name`, `{pivot_first}` is what is before the first one, and `{pivot_last}`
+    /// what is after the last.
     /// Empty if the path itself is narrowed, by these or by where the walk begins.
     pub query: &'static str,
     /// Characters of the shortest value that the provider finds: 40 if it compares whole hashes of
@@ -380,6 +416,31 @@ impl DeclaredCount {
             Self::InAll(_) => DeclaredRecords::InAll(count),
             Self::AfterThisPage(_) => DeclaredRecords::AfterThisPage(count),
         }
+    }
+}
+
+impl Endpoint {
+    /// The placeholders of its path and body.
+    pub(super) fn placeholders(&self) -> impl Iterator<Item = &'static str> + use<> {
+        placeholders(self.path).chain(placeholders(self.post.unwrap_or_default()))
+    }
+
+    /// The refusal that `body`, of an answer with `status`, explains.
+    pub(super) fn known_refusal(&self, status: u16, body: &[u8]) -> Option<&'static KnownRefusal> {
+        self.refusals.iter().find(|known| {
+            known.status == status && memchr::memmem::find(body, known.code.as_bytes()).is_some()
+        })
+    }
+}
+
+impl KnownRefusal {
+    pub(super) fn text(&self, endpoint: &Endpoint) -> String {
+        let Self {
+            status,
+            code,
+            means,
+        } = self;
+        format!("{} answered {status} {code}: {means}", endpoint.id)
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) mod scale;
 mod search_tests;
 mod signers;
 mod source;
+#[cfg(test)]
+pub(crate) mod stub;
 mod table_source;
 mod template;
 mod time_part;
@@ -44,17 +46,21 @@ pub(crate) use advance::root_refused;
 pub(crate) use cursor::is_default;
 pub use endpoint::{
     BodyShape, ChildEndpoint, ChildRepeat, Condition, DeclaredCount, Endpoint, EndpointQuota,
-    PAGE_BYTES_MAX, Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling, ValueFrom,
-    WindowQuery,
+    KnownRefusal, PAGE_BYTES_MAX, Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling,
+    ValueFrom, WindowQuery,
 };
 pub use intern::{intern, intern_text};
 pub(crate) use requests::{PageRequest, RequestError, Requester};
 pub use row::UNPUBLISHED;
-pub(crate) use signers::{AppSigner, KubeSigner};
-pub use signers::{ClientCredentials, PrivateKey, PrivateKeyError, token_in_header};
+pub(crate) use signers::{
+    AppSigner, KubeSigner, OAuthClientConfig, google_signer, known_url, microsoft_signer,
+    some_credential_url, url_below,
+};
+pub use signers::{ClientCredentials, ClientProof, PrivateKey, PrivateKeyError, token_in_header};
 pub use source::{RestSource, WalkRoot};
 pub use table_source::{
     ConfiguredInstance, LIMITED_BY_403, LimitDialect, PLAIN_HTTP, TableSource, grants_of,
+    list_if_named,
 };
 pub(crate) use walk::worst_of;
 

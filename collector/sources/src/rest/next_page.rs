@@ -58,9 +58,10 @@ pub(super) fn next_page(
             let page: u64 = number(current, first);
             (summary.records >= size).then(|| page.saturating_add(1).to_string())
         }
-        Paging::Offset { size, .. } => {
+        Paging::Offset { size, overlap, .. } => {
             let offset: u64 = number(current, 0);
-            (summary.records >= size).then(|| offset.saturating_add(summary.records).to_string())
+            let after = offset.saturating_add(summary.records);
+            (summary.records >= size).then(|| after.saturating_sub(overlap).to_string())
         }
     };
     if next
@@ -190,7 +191,8 @@ mod tests {
         let offset = Paging::Offset {
             parameter: "first",
             size: 100,
+            overlap: 10,
         };
-        assert_eq!(next(offset, 100, Some("300")).as_deref(), Some("400"));
+        assert_eq!(next(offset, 100, Some("300")).as_deref(), Some("390"));
     }
 }

@@ -71,13 +71,15 @@ pub(super) fn read_page(
         declared: endpoint.declared,
         path: String::new(),
         has_list: false,
+        may_be_empty: false,
         summary: PageSummary::default(),
         visit,
+        empty_page: endpoint.empty_page,
     };
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     AtPath(&mut reader).deserialize(&mut deserializer)?;
     deserializer.end()?;
-    if !reader.has_list {
+    if !reader.has_list && !reader.may_be_empty {
         return Err(PageError::NoList(list));
     }
     Ok(reader.summary)
@@ -123,6 +125,9 @@ struct PageReader<'p> {
     /// Pointer to the value that is being read.
     path: String,
     has_list: bool,
+    /// It has only members that a page without records has: see [`Endpoint::empty_page`].
+    may_be_empty: bool,
+    empty_page: Option<&'static [&'static str]>,
     summary: PageSummary,
     visit: &'p mut dyn FnMut(&Value),
 }
@@ -180,7 +185,11 @@ impl<'de> Visitor<'de> for AtPath<'_, '_> {
             return Err(de::Error::custom("an object where the list should be"));
         }
         let length = reader.path.len();
+        let is_top = length == 0;
+        reader.may_be_empty |= is_top && reader.empty_page.is_some();
         while let Some(key) = map.next_key::<String>()? {
+            let known = reader.empty_page.unwrap_or_default();
+            reader.may_be_empty &= !is_top || known.contains(&key.as_str());
             reader.path.push('/');
             reader
                 .path
@@ -291,6 +300,32 @@ mod tests {
         assert_eq!(summary, PageSummary::default());
         let (_, records) = read(&ROLES, "\u{feff}[1]").expect("a top-level list");
         assert_eq!(records, ["1"]);
+    }
+
+    #[test]
+    fn list_that_is_left_out_is_empty_if_nothing_else_is_there() {
+        static ENTRIES: Endpoint = Endpoint::get("test:entries", "/entries")
+            .objects("/entries", "/id", "", "")
+            .pages(Paging::TokenToParameter {
+                at: "/next",
+                parameter: "token",
+            })
+            .omits_empty_list(&["kind", "next"]);
+        for (body, next) in [
+            ("{}", None),
+            (r#"{"kind":"x","next":"t"}"#, Some("t")), // the search goes on
+        ] {
+            let (summary, _) = read(&ENTRIES, body).expect(body);
+            assert_eq!((summary.records, summary.next.as_deref()), (0, next));
+        }
+        for body in [
+            r#"{"error":{"code":403}}"#,
+            r#"{"next":"t","x":1}"#,
+            "[]",
+            "null",
+        ] {
+            assert!(read(&ENTRIES, body).is_err(), "{body}");
+        }
     }
 
     #[test]

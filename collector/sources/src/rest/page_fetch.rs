@@ -5,9 +5,9 @@ use http::{Response, StatusCode};
 use serde_json::Value;
 use url::Url;
 
-use super::children::{PendingChild, children_of};
+use super::children::{PendingChild, children_of, shortfalls_of};
 use super::cursor::WalkLevel;
-use super::endpoint::{BodyShape, Endpoint, Paging};
+use super::endpoint::{BodyShape, Endpoint, KnownRefusal, Paging};
 use super::loop_guard::digest;
 use super::next_page::next_page;
 use super::page::{PageError, PageSummary, read_page, text_at, time_at};
@@ -25,7 +25,7 @@ const PAGE_TRIES_MAX: u32 = 3;
 pub(super) enum PageOutcome {
     Page(FetchedPage),
     /// Answered with a status that is no success.
-    Refused(StatusCode),
+    Refused(StatusCode, Option<&'static KnownRefusal>),
     /// The page cannot be read, however often it is asked for.
     Malformed(String),
     /// No answer. The recorder has given up, for this reason.
@@ -41,6 +41,8 @@ pub(super) struct FetchedPage {
     /// Position of the page after it.
     pub(super) next: Option<String>,
     pub(super) children: Vec<PendingChild>,
+    /// What the records say is missing.
+    pub(super) shortfalls: Vec<&'static str>,
     /// Some record had more children than are asked.
     pub(super) has_more_children: bool,
     /// Of the records' ids, in order: numbered pages that are the same page again.
@@ -86,7 +88,9 @@ impl Walk<'_> {
                 Err(error) => return PageOutcome::Failed(error),
             };
             if !response.status().is_success() {
-                return PageOutcome::Refused(response.status());
+                let status = response.status();
+                let known = endpoint.known_refusal(status.as_u16(), response.body());
+                return PageOutcome::Refused(status, known);
             }
             tries += 1;
             match read(&request, &response, &url) {
@@ -122,6 +126,7 @@ fn read(
         page.has_more_children |= !children_of(endpoint, record, request.names, &mut |child| {
             page.children.push(child);
         });
+        page.shortfalls.extend(shortfalls_of(endpoint, record));
         if is_numbered {
             ids.extend_from_slice(id_of(endpoint, record).as_bytes());
             ids.push(0);

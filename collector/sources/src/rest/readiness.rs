@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::AccessRequest;
 use super::children::children_of;
-use super::endpoint::{BodyShape, Endpoint, RestOffer};
+use super::endpoint::{BodyShape, Endpoint, KnownRefusal, RestOffer};
 use super::page::{PageSummary, read_page, time_at};
 use super::requests::{PageRequest, RequestError, Requester};
 use super::source::{RestSource, WalkRoot, searched};
@@ -131,10 +131,10 @@ async fn check_target(
     let mut problem = None;
     match probe.ask(&me).await {
         Err(cause) => problem = Some(named(cause)),
-        Ok(ProbeAnswer::Refused(StatusCode::UNAUTHORIZED)) => {
+        Ok(ProbeAnswer::Refused(StatusCode::UNAUTHORIZED, _)) => {
             problem = Some(named(format!("{} rejects the credentials", me.endpoint.id)));
         }
-        Ok(ProbeAnswer::Refused(_)) => {}
+        Ok(ProbeAnswer::Refused(..)) => {}
         Ok(ProbeAnswer::Page(body)) => {
             let body = serde_json::from_slice(&body).unwrap_or_default();
             target.identity = source.identity(&body).or(target.identity);
@@ -213,13 +213,14 @@ struct TargetProbe<'p> {
 
 enum ProbeAnswer {
     Page(bytes::Bytes),
-    Refused(StatusCode),
+    Refused(StatusCode, Option<&'static KnownRefusal>),
 }
 
 impl TargetProbe<'_> {
     async fn ask(&self, root: &WalkRoot) -> Result<ProbeAnswer, String> {
         let endpoint = root.endpoint;
         let mut names = self.names.clone();
+        names.insert("narrow".to_owned(), String::new());
         let own = root.names.iter();
         names.extend(own.map(|(name, value)| ((*name).to_owned(), value.clone())));
         if let (Some(query), Some(part)) = (&endpoint.window, self.part(endpoint)) {
@@ -245,7 +246,9 @@ impl TargetProbe<'_> {
         Ok(if response.status().is_success() {
             ProbeAnswer::Page(response.into_body())
         } else {
-            ProbeAnswer::Refused(response.status())
+            let status = response.status();
+            let known = endpoint.known_refusal(status.as_u16(), response.body());
+            ProbeAnswer::Refused(status, known)
         })
     }
 
@@ -263,10 +266,13 @@ impl TargetProbe<'_> {
                 let requests = estimate(endpoint, &body, self.part(endpoint));
                 Ok(requests.map(|requests| requests.saturating_mul(self.parts(endpoint))))
             }
-            ProbeAnswer::Refused(status) if endpoint.losses.contains(&(status.as_u16(), None)) => {
+            ProbeAnswer::Refused(status, _)
+                if endpoint.losses.contains(&(status.as_u16(), None)) =>
+            {
                 Ok(Some(1))
             }
-            ProbeAnswer::Refused(status) => {
+            ProbeAnswer::Refused(_, Some(known)) => Err(failed(known.text(endpoint), false)),
+            ProbeAnswer::Refused(status, None) => {
                 let text = format!("{} answered {}", endpoint.id, status.as_u16());
                 Err(failed(text, status == StatusCode::FORBIDDEN))
             }

@@ -239,7 +239,7 @@ impl<'a> Requester<'a> {
     }
 
     fn url(&self, request: &PageRequest<'_>) -> Result<Url, RequestError> {
-        let base = &self.access.base;
+        let base = self.access.base_of(request.endpoint);
         let parse = |text: &str| Url::parse(text).map_err(|e| RequestError::Build(e.to_string()));
         let filled = template::fill(request.path, request.names, Encoding::Url)?;
         let first = format!("{}{filled}", base.as_str().trim_end_matches('/'));

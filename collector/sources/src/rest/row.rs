@@ -9,7 +9,8 @@ use evidence_format::coverage::GapReason;
 
 use super::endpoint::{
     BodyShape, ChildEndpoint, ChildRepeat, Condition, DeclaredCount, Endpoint, EndpointQuota,
-    Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling, ValueFrom, WindowQuery,
+    KnownRefusal, Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling, ValueFrom,
+    WindowQuery,
 };
 use crate::recorder::{BodyFilter, RequestRate};
 
@@ -33,11 +34,13 @@ impl Endpoint {
         id: "",
         path: "",
         post: None,
+        service: "",
         headers: &[("accept", "application/json")],
         paging: Paging::None,
         window: None,
         newest_first: None,
         named_by: None,
+        for_each: None,
         only_in_search: false,
         is_auxiliary: false,
         body: BodyShape::Object {
@@ -52,6 +55,10 @@ impl Endpoint {
         pivots: &[],
         children: &[],
         losses: &[],
+        refusals: &[],
+        shortfalls: &[],
+        is_polled: false,
+        empty_page: None,
         restarts_on: &[],
         body_bytes_max: None,
         body_filter: None,
@@ -65,6 +72,53 @@ impl Endpoint {
             id,
             path,
             ..Self::GET
+        }
+    }
+
+    /// A `POST` of the JSON `body`, for one JSON object: see [`Endpoint::post`].
+    pub const fn post(id: &'static str, path: &'static str, body: &'static str) -> Self {
+        Self {
+            post: Some(body),
+            ..Self::get(id, path)
+        }
+    }
+
+    /// See [`Endpoint::service`].
+    pub const fn service(self, service: &'static str) -> Self {
+        Self { service, ..self }
+    }
+
+    /// See [`Endpoint::refusals`].
+    pub const fn refusals(self, refusals: &'static [KnownRefusal]) -> Self {
+        Self { refusals, ..self }
+    }
+
+    /// See [`Endpoint::restarts_on`].
+    pub const fn restarts_on(self, statuses: &'static [u16]) -> Self {
+        Self {
+            restarts_on: statuses,
+            ..self
+        }
+    }
+
+    /// See [`Endpoint::shortfalls`].
+    pub const fn shortfalls(self, shortfalls: &'static [(Condition, &'static str)]) -> Self {
+        Self { shortfalls, ..self }
+    }
+
+    /// See [`Endpoint::is_polled`].
+    pub const fn polled(self) -> Self {
+        Self {
+            is_polled: true,
+            ..self
+        }
+    }
+
+    /// See [`Endpoint::empty_page`].
+    pub const fn omits_empty_list(self, members: &'static [&'static str]) -> Self {
+        Self {
+            empty_page: Some(members),
+            ..self
         }
     }
 
@@ -169,6 +223,18 @@ impl Endpoint {
     pub const fn named_by(self, placeholder: &'static str) -> Self {
         Self {
             named_by: Some(placeholder),
+            ..self
+        }
+    }
+
+    /// See [`Endpoint::for_each`].
+    pub const fn for_each(
+        self,
+        placeholder: &'static str,
+        values: &'static [&'static str],
+    ) -> Self {
+        Self {
+            for_each: Some((placeholder, values)),
             ..self
         }
     }

@@ -14,7 +14,6 @@ use url::Url;
 use super::access::{AccessRequest, ProviderAccess, RequestSigner};
 use super::endpoint::{Endpoint, RestOffer};
 use super::source::{RestSource, WalkRoot, searched};
-use super::template::placeholders;
 use crate::config::SourcesConfig;
 use crate::connection::ConnectionConfig;
 use crate::recorder::{ResponseClassifier, RetryDecision};
@@ -90,6 +89,8 @@ pub struct ConfiguredInstance {
     pub account: Option<String>,
     /// What is between the URL and the paths of the table: `/api/v4`.
     pub api_path: &'static str,
+    /// See [`ProviderAccess::services`].
+    pub services: Vec<(&'static str, Url)>,
     pub connection: ConnectionConfig,
     /// Or what is wrong with the credentials in the configuration.
     pub signer: Result<Arc<dyn RequestSigner>, String>,
@@ -120,6 +121,7 @@ impl ConfiguredInstance {
             url: url.clone(),
             account: None,
             api_path: "",
+            services: Vec::new(),
             connection: connection.clone(),
             signer,
             identity: None,
@@ -240,6 +242,7 @@ impl<C: DeserializeOwned> RestSource for TableSource<C> {
         Ok(ProviderAccess {
             account: instance.name(),
             base: instance.base(),
+            services: instance.services,
             trust: Arc::new(instance.connection.trust()?),
             signer: instance.signer?,
             names: instance.names,
@@ -298,16 +301,37 @@ fn roots_by_lists(
         }
         let list = lists
             .iter()
-            .find(|(name, _)| placeholders(endpoint.path).any(|known| known == *name));
+            .find(|(name, _)| endpoint.placeholders().any(|known| known == *name));
         match list {
             Some((name, values)) => roots.extend(values.iter().map(|value| WalkRoot {
                 endpoint,
                 names: vec![(*name, value.clone())],
             })),
-            None => roots.extend(takes_everything.then(|| WalkRoot::new(endpoint))),
+            None if !takes_everything => {}
+            None => match endpoint.for_each {
+                Some((name, values)) => roots.extend(values.iter().map(|value| WalkRoot {
+                    endpoint,
+                    names: vec![(name, (*value).to_owned())],
+                })),
+                None => roots.push(WalkRoot::new(endpoint)),
+            },
         }
     }
     roots
+}
+
+/// For [`ConfiguredInstance::lists`]: `values` by their placeholder, or no list if the configuration
+/// names none and all are captured.
+#[must_use]
+pub fn list_if_named(
+    placeholder: &'static str,
+    values: &[String],
+) -> Vec<(&'static str, Vec<String>)> {
+    let is_named = !values.is_empty();
+    is_named
+        .then(|| (placeholder, values.to_vec()))
+        .into_iter()
+        .collect()
 }
 
 /// The permissions that the endpoints of `offers` need, each once: for OAuth scopes.
@@ -380,6 +404,20 @@ mod tests {
             ]
         );
         assert_eq!(walked(&[], &["ops/dns"]), ["test:ofPath path=ops/dns"]);
+    }
+
+    #[test]
+    fn root_is_walked_for_each_of_its_values() {
+        static EACH: Endpoint = Endpoint::get("test:each", "/applications/{application}")
+            .for_each("application", &["a", "b"]);
+        static OFFER: RestOffer = RestOffer {
+            roots: &[&EACH],
+            ..RestOffer::STATE
+        };
+        let roots = roots_by_lists(&OFFER, &[]);
+        let names: Vec<_> = roots.into_iter().flat_map(|root| root.names).collect();
+        let expected = ["a", "b"].map(|value| ("application", value.to_owned()));
+        assert_eq!(names, expected);
     }
 
     #[test]

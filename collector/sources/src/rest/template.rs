@@ -62,7 +62,7 @@ pub(super) fn fill(
 }
 
 /// The placeholders of `template`.
-pub(super) fn placeholders(template: &str) -> impl Iterator<Item = &str> {
+pub(super) fn placeholders(template: &'static str) -> impl Iterator<Item = &'static str> {
     template
         .split('{')
         .skip(1)

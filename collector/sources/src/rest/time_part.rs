@@ -22,6 +22,9 @@ pub(super) struct TimePart {
     /// A part with many more shows that the provider ignores the window.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub(super) results_expected: Option<u64>,
+    /// The second half of a part, so that the first has been listed.
+    #[serde(rename = "l", default, skip_serializing_if = "crate::rest::is_default")]
+    pub(super) is_later_half: bool,
 }
 
 impl TimePart {
@@ -34,6 +37,7 @@ impl TimePart {
             from: milliseconds(window.from.unix_nanoseconds().div_euclid(unit)),
             until: milliseconds(-(-window.until.unix_nanoseconds()).div_euclid(unit)),
             results_expected: None,
+            is_later_half: false,
         }
     }
 
@@ -88,6 +92,7 @@ impl TimePart {
                     start(i + 1)
                 },
                 results_expected: None,
+                is_later_half: false,
             })
             .collect()
     }

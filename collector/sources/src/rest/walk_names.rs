@@ -65,22 +65,31 @@ impl Walk<'_> {
             }
         }
         if let Some(pivot) = &self.step.pivot {
-            path.push_str(endpoint.pivot_query(pivot.kind()).unwrap_or_default());
+            let query = endpoint.pivot_query(pivot.kind()).unwrap_or_default();
             // filters have it in quotes, which it must not end
+            let in_apostrophes = pivot.value().replace('\'', "''");
+            names.insert("pivot_odata".to_owned(), in_apostrophes);
             let value = pivot.value().replace('\\', "\\\\").replace('"', "\\\"");
             let first = value.split('/').next().unwrap_or_default();
             let last = value.rsplit('/').next().unwrap_or_default();
             names.insert("pivot_first".to_owned(), first.to_owned());
             names.insert("pivot_last".to_owned(), last.to_owned());
             names.insert("pivot_kind".to_owned(), pivot.kind().to_string());
+            if endpoint.post.is_some() {
+                names.insert("narrow".to_owned(), query.replace("{pivot}", &value));
+            } else {
+                path.push_str(query);
+            }
             names.insert("pivot".to_owned(), value);
         }
         (path, names)
     }
 
     pub(super) fn names(&self, root_names: &[(&'static str, String)]) -> Names {
+        let narrow = ("narrow", String::new());
         let both = self.target_names.iter().chain(root_names);
-        both.map(|(name, value)| ((*name).to_owned(), value.clone()))
+        both.chain([&narrow])
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect()
     }
 }

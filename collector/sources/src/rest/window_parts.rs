@@ -85,7 +85,8 @@ pub(super) fn halve_if_cut_off(
     let expected = part.results_expected.unwrap_or(declared);
     // the other half, which comes next, can have the rest
     if let [.., other, _] = level.parts.as_mut_slice()
-        && other.results_expected.is_some()
+        && other.is_later_half
+        && !part.is_later_half
     {
         other.results_expected = Some(expected.saturating_sub(declared));
     }
@@ -100,9 +101,10 @@ pub(super) fn halve_if_cut_off(
         return WindowCheck::CutOff;
     };
     level.parts.pop();
-    for half in [later, earlier] {
+    for (half, is_later_half) in [(later, true), (earlier, false)] {
         level.parts.push(TimePart {
             results_expected: Some(declared),
+            is_later_half,
             ..half
         });
     }

@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::{
-    BundleSummary, CaptureOptions, CaptureProgress, DeclareRequest, DeclareResponse, EventSummary,
-    IncidentDetails, IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow,
-    TokenId, TokenInfo, TokenRequest, TokenWithSecret,
+    AgentDetails, AgentInfo, AgentPatch, BundleSummary, CaptureOptions, CaptureProgress,
+    DeclareRequest, DeclareResponse, EnrollmentTokenInfo, EnrollmentTokenRequest,
+    EnrollmentTokenWithSecret, EventSummary, IncidentDetails, IncidentListItem, PlayDetails,
+    SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo, TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use platform::durable;
+use protocol::identity::AgentId;
+use protocol::keyring::AgentKeyring;
+use protocol::token::EnrollmentTokenId;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +29,10 @@ use super::{
     Visitor, bundle_file,
 };
 use crate::app::OpenStore;
+use domain::answers::{
+    AnswerWindow, ChangesAnswer, CoverageAnswer, ExposureAnswer, IdentitiesAnswer,
+    PersistenceAnswer, TrustsAnswer,
+};
 use domain::incident::{
     Command, CommandError, Incident, IncidentEvent, IncidentStatus, Line, Name, PlayName, brief,
 };
@@ -32,6 +40,8 @@ use domain::plan::CapturePlan;
 use pipeline::timeline::{LineName, TimelineFilter, TimelineReader};
 use pipeline::{self, DeclareError, PipelineError, WorkUntil};
 use platform::clock;
+use server::agents::admin;
+use server::answers::{self, EventQuestion};
 use server::events::EventWatcher;
 use server::responses;
 use server::token::{self, NewToken, VALIDITY_DEFAULT};
@@ -323,6 +333,57 @@ impl Backend for LocalBackend {
         }
     }
 
+    async fn identities(
+        &self,
+        id: &IncidentId,
+        question: EventQuestion,
+    ) -> Result<IdentitiesAnswer> {
+        let incident = self.read_incident(id).await?;
+        Ok(answers::identities(&self.app.pipeline, &incident, question).await?)
+    }
+
+    async fn changes(&self, id: &IncidentId, question: EventQuestion) -> Result<ChangesAnswer> {
+        let incident = self.read_incident(id).await?;
+        Ok(answers::changes(&self.app.pipeline, &incident, question).await?)
+    }
+
+    async fn persistence(
+        &self,
+        id: &IncidentId,
+        question: EventQuestion,
+    ) -> Result<PersistenceAnswer> {
+        let incident = self.read_incident(id).await?;
+        Ok(answers::persistence(&self.app.pipeline, &incident, question).await?)
+    }
+
+    async fn trusts(
+        &self,
+        id: &IncidentId,
+        name: &str,
+        depth: Option<u32>,
+    ) -> Result<TrustsAnswer> {
+        let incident = self.read_incident(id).await?;
+        Ok(answers::trusts(&self.app.pipeline, &incident, name, depth).await?)
+    }
+
+    async fn exposure(
+        &self,
+        id: &IncidentId,
+        name: &str,
+        question: EventQuestion,
+        depth: Option<u32>,
+    ) -> Result<ExposureAnswer> {
+        let incident = self.read_incident(id).await?;
+        let pipeline = &self.app.pipeline;
+        Ok(answers::exposure(pipeline, &incident, name, question, depth).await?)
+    }
+
+    async fn coverage(&self, id: &IncidentId, window: AnswerWindow) -> Result<CoverageAnswer> {
+        let incident = self.read_incident(id).await?;
+        let AnswerWindow { from, until } = window;
+        Ok(answers::coverage(&self.app.pipeline, &incident, from, until).await?)
+    }
+
     fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
         let mut poll = interval(POLL_INTERVAL);
         // A slow poll must not be followed by a burst of them.
@@ -489,6 +550,46 @@ impl Backend for LocalBackend {
             .ledger
             .revoke_token(id, clock::now())
             .await?)
+    }
+
+    async fn agents(&self) -> Result<Vec<AgentInfo>> {
+        let agents = self.app.pipeline.parts.ledger.agents().await?;
+        Ok(agents.iter().map(admin::agent_info).collect())
+    }
+
+    async fn agent(&self, id: &AgentId) -> Result<AgentDetails> {
+        Ok(admin::agent_details(&self.app.pipeline.parts.ledger, id).await?)
+    }
+
+    async fn change_agent(&self, id: &AgentId, patch: AgentPatch) -> Result<AgentDetails> {
+        let ledger = &self.app.pipeline.parts.ledger;
+        admin::change_agent(ledger, id, patch).await?;
+        Ok(admin::agent_details(ledger, id).await?)
+    }
+
+    async fn agent_keyring(&self) -> Result<Option<AgentKeyring>> {
+        let keyring = admin::keyring(&self.app.pipeline.parts.ledger).await?;
+        Ok(Some(keyring))
+    }
+
+    async fn create_enrollment_token(
+        &self,
+        request: EnrollmentTokenRequest,
+    ) -> Result<EnrollmentTokenWithSecret> {
+        let pipeline = &self.app.pipeline;
+        let server = pipeline.agents_url().map(str::to_owned);
+        Ok(admin::create_token(&pipeline.parts.ledger, request, &self.by, server).await?)
+    }
+
+    async fn enrollment_tokens(&self) -> Result<Vec<EnrollmentTokenInfo>> {
+        let tokens = self.app.pipeline.parts.ledger.enrollment_tokens().await?;
+        Ok(tokens.into_iter().map(admin::token_info).collect())
+    }
+
+    async fn revoke_enrollment_token(&self, id: &EnrollmentTokenId) -> Result<()> {
+        let ledger = &self.app.pipeline.parts.ledger;
+        ledger.revoke_enrollment_token(id, clock::now()).await?;
+        Ok(())
     }
 
     fn user(&self) -> &Name {

@@ -12,15 +12,23 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use api::{
-    BundleSummary, CaptureOptions, DeclareRequest, DeclareResponse, EventSummary, IncidentDetails,
-    IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
-    TokenRequest, TokenWithSecret,
+    AgentDetails, AgentInfo, AgentPatch, BundleSummary, CaptureOptions, DeclareRequest,
+    DeclareResponse, EnrollmentTokenInfo, EnrollmentTokenRequest, EnrollmentTokenWithSecret,
+    EventSummary, IncidentDetails, IncidentListItem, PlayDetails, SourceStatus, StreamEvent,
+    TimelineRow, TokenId, TokenInfo, TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
+use protocol::identity::AgentId;
+use protocol::keyring::AgentKeyring;
+use protocol::token::EnrollmentTokenId;
 
+use domain::answers::{
+    AnswerWindow, ChangesAnswer, CoverageAnswer, ExposureAnswer, IdentitiesAnswer,
+    PersistenceAnswer, TrustsAnswer,
+};
 use domain::incident::{Command, Line, Name, Pivot, PlayName};
 use domain::plan::CapturePlan;
 use local::LocalBackend;
@@ -31,6 +39,7 @@ use platform::progress::ProgressCounter;
 pub(super) use progress::{CaptureDisplay, describe_progress};
 pub(super) use remote::RemoteBackend;
 use selection::{BackendArguments, BackendChoice};
+use server::answers::EventQuestion;
 
 /// Is called with one item after the other; its error ends the iteration.
 pub(super) type Visitor<'v, T> = &'v mut (dyn FnMut(T) -> Result<()> + Send);
@@ -116,6 +125,39 @@ pub(super) trait Backend: Send + Sync {
         each: ChunkVisitor<'_>,
     ) -> Result<LineName>;
 
+    /// Which identities were used?
+    async fn identities(
+        &self,
+        id: &IncidentId,
+        question: EventQuestion,
+    ) -> Result<IdentitiesAnswer>;
+
+    /// One page of what changed.
+    async fn changes(&self, id: &IncidentId, question: EventQuestion) -> Result<ChangesAnswer>;
+
+    /// One page of new ways in.
+    async fn persistence(
+        &self,
+        id: &IncidentId,
+        question: EventQuestion,
+    ) -> Result<PersistenceAnswer>;
+
+    /// Which systems trust the credential or artifact `name`?
+    async fn trusts(&self, id: &IncidentId, name: &str, depth: Option<u32>)
+    -> Result<TrustsAnswer>;
+
+    /// What could the identity `name` act on, and what did it do?
+    async fn exposure(
+        &self,
+        id: &IncidentId,
+        name: &str,
+        question: EventQuestion,
+        depth: Option<u32>,
+    ) -> Result<ExposureAnswer>;
+
+    /// Are the logs complete enough for a timeline?
+    async fn coverage(&self, id: &IncidentId, window: AnswerWindow) -> Result<CoverageAnswer>;
+
     /// The events after the journal entry `seq`, as they happen.
     fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed>;
 
@@ -164,6 +206,25 @@ pub(super) trait Backend: Send + Sync {
 
     /// Revokes a token; returns the time of the first revocation.
     async fn revoke_token(&self, id: &TokenId) -> Result<Timestamp>;
+
+    async fn agents(&self) -> Result<Vec<AgentInfo>>;
+
+    async fn agent(&self, id: &AgentId) -> Result<AgentDetails>;
+
+    /// Labels, unlocks or revokes an agent.
+    async fn change_agent(&self, id: &AgentId, patch: AgentPatch) -> Result<AgentDetails>;
+
+    /// Which agent's key vouches for which host, and when; `None` if the token may not know.
+    async fn agent_keyring(&self) -> Result<Option<AgentKeyring>>;
+
+    async fn create_enrollment_token(
+        &self,
+        request: EnrollmentTokenRequest,
+    ) -> Result<EnrollmentTokenWithSecret>;
+
+    async fn enrollment_tokens(&self) -> Result<Vec<EnrollmentTokenInfo>>;
+
+    async fn revoke_enrollment_token(&self, id: &EnrollmentTokenId) -> Result<()>;
 
     /// The acting user, used as the default label.
     fn user(&self) -> &Name;

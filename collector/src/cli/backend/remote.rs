@@ -10,16 +10,21 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use api::timeline::EVIDENCE_HEADER;
 use api::{
-    BundleList, BundleSummary, CaptureOptions, ChangeResponse, CloseRequest, DeclareRequest,
-    DeclareResponse, EventSummary, IncidentDetails, IncidentListItem, IncidentPage, PlayDetails,
-    PlayList, ProblemCode, SourceList, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
-    TokenList, TokenRequest, TokenWithSecret,
+    AgentDetails, AgentInfo, AgentList, AgentPatch, BundleList, BundleSummary, CaptureOptions,
+    ChangeResponse, CloseRequest, DeclareRequest, DeclareResponse, EnrollmentTokenInfo,
+    EnrollmentTokenList, EnrollmentTokenRequest, EnrollmentTokenWithSecret, EventSummary,
+    IncidentDetails, IncidentListItem, IncidentPage, PlayDetails, PlayList, ProblemCode,
+    SourceList, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo, TokenList,
+    TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use platform::terminal::{ProgressLine, size};
+use protocol::identity::AgentId;
+use protocol::keyring::AgentKeyring;
+use protocol::token::EnrollmentTokenId;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -36,11 +41,16 @@ use super::{
 use client::config::ProfileName;
 use client::keys::{KeyHistory, state_folder};
 use client::{ApiCall, ApiClient, ClientError, EventSubscription, Upload};
+use domain::answers::{
+    AnswerWindow, ChangesAnswer, CoverageAnswer, ExposureAnswer, IdentitiesAnswer,
+    PersistenceAnswer, TrustsAnswer,
+};
 use domain::incident::{Command, Line, Name, PlayName};
 use domain::plan::CapturePlan;
 use pipeline::timeline::{LineName, TimelineFilter};
 use pipeline::{AttachError, AttachmentContent};
 use platform::progress::ProgressCounter;
+use server::answers::EventQuestion;
 
 /// Incidents on one page: the API's limit.
 const PAGE_INCIDENTS: u32 = 200;
@@ -367,31 +377,8 @@ impl Backend for RemoteBackend {
         filter: TimelineFilter,
         each: Visitor<'_, TimelineRow>,
     ) -> Result<()> {
-        let TimelineFilter {
-            from,
-            until,
-            kinds,
-            contains,
-            writes,
-            categories,
-            outcomes,
-            actors,
-            credentials,
-            targets,
-            addresses,
-        } = filter;
-        let call = ApiCall::get(incident_path(id, "/timeline"))
-            .query("from", from)
-            .query("until", until)
-            .query("kind", kinds)
-            .query("contains", contains)
-            .query("writes", writes.then_some(true))
-            .query("category", categories.into_iter().map(|one| one.as_str()))
-            .query("outcome", outcomes.into_iter().map(|one| one.as_str()))
-            .query("actor", actors)
-            .query("credential", credentials)
-            .query("target", targets)
-            .query("address", addresses)
+        let call = ApiCall::get(incident_path(id, "/timeline"));
+        let call = with_filter(call, filter)
             // One row a line, so that a long timeline is never in memory as a whole.
             .accept("application/x-ndjson");
         self.client
@@ -415,6 +402,61 @@ impl Backend for RemoteBackend {
             .chunks::<anyhow::Error>(&call, EVIDENCE_HEADER, each)
             .await?;
         Ok(evidence.parse()?)
+    }
+
+    async fn identities(
+        &self,
+        id: &IncidentId,
+        question: EventQuestion,
+    ) -> Result<IdentitiesAnswer> {
+        let call = ApiCall::get(incident_path(id, "/identities"));
+        Ok(self.client.json(&with_question(call, question)).await?)
+    }
+
+    async fn changes(&self, id: &IncidentId, question: EventQuestion) -> Result<ChangesAnswer> {
+        let call = ApiCall::get(incident_path(id, "/changes"));
+        Ok(self.client.json(&with_question(call, question)).await?)
+    }
+
+    async fn persistence(
+        &self,
+        id: &IncidentId,
+        question: EventQuestion,
+    ) -> Result<PersistenceAnswer> {
+        let call = ApiCall::get(incident_path(id, "/persistence"));
+        Ok(self.client.json(&with_question(call, question)).await?)
+    }
+
+    async fn trusts(
+        &self,
+        id: &IncidentId,
+        name: &str,
+        depth: Option<u32>,
+    ) -> Result<TrustsAnswer> {
+        let call = ApiCall::get(incident_path(id, "/trusts"))
+            .query("name", [name])
+            .query("depth", depth);
+        Ok(self.client.json(&call.slow()).await?)
+    }
+
+    async fn exposure(
+        &self,
+        id: &IncidentId,
+        name: &str,
+        question: EventQuestion,
+        depth: Option<u32>,
+    ) -> Result<ExposureAnswer> {
+        let call = ApiCall::get(incident_path(id, "/exposure"))
+            .query("name", [name])
+            .query("depth", depth);
+        Ok(self.client.json(&with_question(call, question)).await?)
+    }
+
+    async fn coverage(&self, id: &IncidentId, window: AnswerWindow) -> Result<CoverageAnswer> {
+        let call = ApiCall::get(incident_path(id, "/coverage"))
+            .query("from", window.from)
+            .query("until", window.until);
+        Ok(self.client.json(&call).await?)
     }
 
     fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
@@ -511,6 +553,10 @@ impl Backend for RemoteBackend {
             accounts,
             regions,
             deadline_seconds,
+            // A plan is of sources; which hosts have agents, `exhibit agents` lists.
+            hosts: _,
+            host_labels: _,
+            nodes: _,
         } = capture;
         let call = call
             .query("from", from)
@@ -573,9 +619,92 @@ impl Backend for RemoteBackend {
         })
     }
 
+    async fn agents(&self) -> Result<Vec<AgentInfo>> {
+        let AgentList { agents } = self.client.json(&ApiCall::get("v1/agents")).await?;
+        Ok(agents)
+    }
+
+    async fn agent(&self, id: &AgentId) -> Result<AgentDetails> {
+        let call = ApiCall::get(format!("v1/agents/{id}"));
+        Ok(self.client.json(&call).await?)
+    }
+
+    async fn change_agent(&self, id: &AgentId, patch: AgentPatch) -> Result<AgentDetails> {
+        let call = ApiCall::patch(format!("v1/agents/{id}"), &patch);
+        Ok(self.client.json(&call).await?)
+    }
+
+    async fn agent_keyring(&self) -> Result<Option<AgentKeyring>> {
+        match self.client.json(&ApiCall::get("v1/agent-keyring")).await {
+            // A token for one incident.
+            Err(error) if error.code() == Some(ProblemCode::Forbidden) => Ok(None),
+            keyring => Ok(Some(keyring?)),
+        }
+    }
+
+    async fn create_enrollment_token(
+        &self,
+        request: EnrollmentTokenRequest,
+    ) -> Result<EnrollmentTokenWithSecret> {
+        let call = ApiCall::post("v1/agent-tokens", &request);
+        Ok(self.client.json(&call).await?)
+    }
+
+    async fn enrollment_tokens(&self) -> Result<Vec<EnrollmentTokenInfo>> {
+        let call = ApiCall::get("v1/agent-tokens");
+        let EnrollmentTokenList { tokens } = self.client.json(&call).await?;
+        Ok(tokens)
+    }
+
+    async fn revoke_enrollment_token(&self, id: &EnrollmentTokenId) -> Result<()> {
+        let call = ApiCall::delete(format!("v1/agent-tokens/{id}"));
+        match self.client.execute(&call).await {
+            Err(error) if error.code() == Some(ProblemCode::NotFound) => {
+                bail!("there is no token {id}: `exhibit agents token list` lists them")
+            }
+            result => Ok(result?),
+        }
+    }
+
     fn user(&self) -> &Name {
         &self.by
     }
+}
+
+fn with_filter(call: ApiCall, filter: TimelineFilter) -> ApiCall {
+    let TimelineFilter {
+        from,
+        until,
+        kinds,
+        contains,
+        writes,
+        categories,
+        outcomes,
+        actors,
+        credentials,
+        targets,
+        addresses,
+    } = filter;
+    call.query("from", from)
+        .query("until", until)
+        .query("kind", kinds)
+        .query("contains", contains)
+        .query("writes", writes.then_some(true))
+        .query("category", categories.into_iter().map(|one| one.as_str()))
+        .query("outcome", outcomes.into_iter().map(|one| one.as_str()))
+        .query("actor", actors)
+        .query("credential", credentials)
+        .query("target", targets)
+        .query("address", addresses)
+}
+
+fn with_question(call: ApiCall, question: EventQuestion) -> ApiCall {
+    with_filter(call, question.filter)
+        .query("all", question.all.then_some(true))
+        .query("limit", question.limit)
+        .query("cursor", question.cursor)
+        // The server reads all events of the window.
+        .slow()
 }
 
 #[async_trait]

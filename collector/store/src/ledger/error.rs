@@ -4,6 +4,8 @@ use domain::incident::{CommandError, ReplayError};
 use domain::token::TokenId;
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
+use protocol::identity::AgentId;
+use protocol::token::EnrollmentTokenId;
 
 use super::{PassKey, TransactionError};
 use crate::database::DatabaseError;
@@ -101,6 +103,10 @@ pub enum LedgerError {
     TokenExists(TokenId),
     #[error("there is no token {0}")]
     UnknownToken(TokenId),
+    #[error("there is no agent {0}")]
+    UnknownAgent(AgentId),
+    #[error("there is no enrolment token {0}")]
+    UnknownEnrollmentToken(EnrollmentTokenId),
 
     #[error(transparent)]
     Database(#[from] DatabaseError),

@@ -280,7 +280,7 @@ impl Ledger {
     pub async fn is_busy(&self, now: Timestamp, only_begun: bool) -> Result<bool, LedgerError> {
         let select = format!(
             "SELECT 1 AS one FROM passes
-            WHERE queue IN ('remote', 'local')
+            WHERE queue IN ('remote', 'local', 'agent')
             AND stage IN ('waiting', 'captured', 'signed', 'published') AND due_at <= $1
             AND ((worker IS NOT NULL AND leased_until > {}) OR ((retry_at IS NULL OR retry_at <= $1)
                 AND ($2 = 0 OR fencing_token > 0)))
@@ -309,7 +309,7 @@ impl Ledger {
         self.db
             .read("list the incidents with due passes", |mut db| async move {
                 let select = "SELECT DISTINCT incident FROM passes
-                    WHERE queue IN ('remote', 'local')
+                    WHERE queue IN ('remote', 'local', 'agent')
                     AND stage IN ('waiting', 'captured', 'signed', 'published') AND due_at <= $1
                     ORDER BY incident";
                 let select = query(select).bind(nanoseconds(now));
@@ -319,7 +319,8 @@ impl Ledger {
     }
 
     /// True if a pass of `incident` is due now and not done: it must be captured, or its published
-    /// bundle has work left that is retried soon. Attachments do not count.
+    /// bundle has work left that is retried soon. Attachments do not count, nor does what an agent
+    /// may still deliver after its time.
     ///
     /// # Errors
     /// Failures of the database.
@@ -333,7 +334,8 @@ impl Ledger {
                 "check whether the incident is captured",
                 |mut db| async move {
                     let select = "SELECT 1 AS one FROM passes
-                    WHERE incident = $1 AND queue <> 'attached' AND due_at <= $2
+                    WHERE incident = $1 AND queue <> 'attached'
+                    AND (due_at <= $2 OR (queue = 'agent' AND kind <> 'continuation'))
                     AND (stage IN ('waiting', 'captured', 'signed')
                         OR (stage = 'published' AND failures <= $3))
                     LIMIT 1";
@@ -444,7 +446,7 @@ impl Ledger {
 
     /// SQL for the database's time in milliseconds since 1970. All workers share this clock, so a
     /// wrong clock on one host cannot shorten or prolong a lease.
-    fn clock(&self) -> &'static str {
+    pub(super) fn clock(&self) -> &'static str {
         match self.db.engine() {
             DatabaseEngine::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
             DatabaseEngine::Postgres => {

@@ -8,6 +8,7 @@
 //!
 //! The changes of one method are atomic, and durable when it returns; [`super::database`] says how.
 
+mod agents;
 mod bundles;
 mod error;
 mod facts;
@@ -26,12 +27,17 @@ mod tokens;
 mod totals;
 mod worker;
 
+pub use agents::{
+    AgentBan, AgentCertificate, AgentFinding, AgentLabels, AgentRow, AuthorityRow, DeliveredBundle,
+    EnrollmentOutcome, EnrollmentTokenRow, OrderRequest, RenewalOutcome,
+};
 pub use bundles::{BundleRow, PendingBundle, StreamPosition};
 pub use error::LedgerError;
 pub use facts::{
-    BundleComparison, CompleteItem, DerivedFacts, DerivedItem, EdgeFact, EventCursor, EventFact,
-    EventFilter, EventId, EventPage, EventRow, ObjectChange, ObjectComparison, ObjectFact,
-    ObjectRow, ParseEventCursorError, RECORDS_LISTED_MAX, RecordPointer, TermRole,
+    BundleComparison, CompleteItem, CreatedObject, DerivedFacts, DerivedItem, EdgeComparison,
+    EdgeFact, EdgeRow, EventCursor, EventFact, EventFilter, EventId, EventPage, EventRow,
+    EventScan, ItemRow, ObjectChange, ObjectComparison, ObjectFact, ObjectRow,
+    ParseEventCursorError, RECORDS_LISTED_MAX, RecordPointer, ScannedEvent, TermRole,
 };
 pub use journal::{
     DeclaredIncident, Journal, NewIncident, NewIncidentId, NewJournalEntry, OverviewQuery,
@@ -57,6 +63,8 @@ type TransactionError = super::database::TransactionError<LedgerError>;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("ledger", include_str!("../../migrations/0001_ledger.sql")),
     ("tokens", include_str!("../../migrations/0002_tokens.sql")),
+    ("answers", include_str!("../../migrations/0003_answers.sql")),
+    ("agents", include_str!("../../migrations/0004_agents.sql")),
 ];
 
 /// The table that lists the applied migrations. Not sqlx's default, which another program in the

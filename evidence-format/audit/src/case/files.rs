@@ -1,7 +1,7 @@
 //! The files of an export: those that its list of digests names, no more and no fewer.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, FileType};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use evidence_format::safe::safe;
 
 use super::CasePart;
 use crate::error::AuditError;
+use crate::found_file;
 use crate::progress::InterruptFlag;
 
 /// The list of digests, as `sha256sum -c` reads it.
@@ -90,9 +91,13 @@ impl CaseFiles {
                 return Err(AuditError::Interrupted);
             }
             match hash_file(&path) {
-                Ok(Some(found)) if found == *digest => {}
-                Ok(Some(_)) => part.fault(format!("{} was changed", safe(name))),
-                Ok(None) => part.fault(format!("{} is not a regular file", safe(name))),
+                Ok(Ok(found)) if found == *digest => {}
+                Ok(Ok(_)) => part.fault(format!("{} was changed", safe(name))),
+                Ok(Err(kind)) => part.fault(format!(
+                    "{} is {}, and not a regular file",
+                    safe(name),
+                    found_file::kind_text(kind)
+                )),
                 Err(cause) => return Err(AuditError::Read { path, cause }),
             }
         }
@@ -118,13 +123,20 @@ impl CaseFiles {
 
     fn listed(&self, part: &mut CasePart) -> Option<BTreeMap<String, Digest>> {
         let mut text = String::new();
-        let read = File::open(self.path(CHECKSUMS))
+        let read = found_file::open(&self.path(CHECKSUMS))
             .and_then(|file| file.take(CHECKSUMS_BYTES_MAX).read_to_string(&mut text));
-        if read.is_err() {
-            part.fault(format!(
-                "{CHECKSUMS} is missing: not an export, or not all of it"
-            ));
-            return None;
+        match read {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                part.fault(format!(
+                    "{CHECKSUMS} is missing: not an export, or not all of it"
+                ));
+                return None;
+            }
+            Err(error) => {
+                part.fault(format!("{CHECKSUMS} cannot be read: {error}"));
+                return None;
+            }
         }
         let mut listed = BTreeMap::new();
         for line in text.lines() {
@@ -142,16 +154,17 @@ impl CaseFiles {
     }
 }
 
-/// `None` if it is not a regular file.
-fn hash_file(path: &Path) -> io::Result<Option<Digest>> {
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Ok(None);
+/// The digest of a regular file, or what it is instead. A link is not followed.
+fn hash_file(path: &Path) -> io::Result<Result<Digest, FileType>> {
+    let kind = fs::symlink_metadata(path)?.file_type();
+    if !kind.is_file() {
+        return Ok(Err(kind));
     }
     let mut file = File::open(path)?;
     let (mut hasher, mut buffer) = (Hasher::new(), vec![0; BUFFER_BYTES]);
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(Some(hasher.finish())),
+            0 => return Ok(Ok(hasher.finish())),
             bytes => hasher.update(&buffer[..bytes]),
         }
     }

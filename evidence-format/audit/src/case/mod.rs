@@ -8,13 +8,14 @@ mod timeline;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use evidence_derive::{DerivedLine, ItemReader};
 use evidence_format::digest::Digest;
+use evidence_format::id::KeyId;
 use evidence_format::safe::{safe, safe_json};
 use evidence_format::verify::{Verdict, VerificationReport};
 use serde_json::{Value, json};
@@ -23,14 +24,16 @@ use crate::bundle::AuditedBundle;
 use crate::bundle_set::{BundleSet, line, worse};
 use crate::carried_key::keys_in;
 use crate::error::AuditError;
+use crate::found_file;
 use crate::incident_records::IncidentReader;
 use crate::output;
 use crate::report::report_json;
+use crate::summary;
 use crate::trust::{AuditorTrust, TrustArgs};
 use crate::verdict::VerdictWord;
 use files::CaseFiles;
-use journal::SealedEntries;
-use timeline::ExportedTimeline;
+use journal::SealedJournal;
+use timeline::{EventOrigin, ExportedTimeline};
 
 /// Faults of one kind that are printed; `--json` has all.
 const FAULTS_SHOWN: usize = 5;
@@ -58,6 +61,8 @@ struct CasePart {
     /// What was checked, if there is no fault.
     detail: String,
     faults: Vec<String>,
+    /// What this program cannot decide.
+    undecided: Vec<String>,
     is_checked: bool,
 }
 
@@ -67,6 +72,7 @@ impl CasePart {
             name,
             detail: String::new(),
             faults: Vec::new(),
+            undecided: Vec::new(),
             is_checked: true,
         }
     }
@@ -84,25 +90,43 @@ impl CasePart {
     }
 
     fn state(&self) -> &'static str {
-        match (self.faults.is_empty(), self.is_checked) {
-            (false, _) => "failed",
-            (true, true) => "ok",
-            (true, false) => "not checked",
+        if !self.faults.is_empty() {
+            "failed"
+        } else if !self.undecided.is_empty() {
+            "undecided"
+        } else if self.is_checked {
+            "ok"
+        } else {
+            "not checked"
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        if !self.faults.is_empty() {
+            Verdict::Invalid
+        } else if !self.undecided.is_empty() {
+            Verdict::Undecided
+        } else {
+            Verdict::Holds
         }
     }
 
     fn push_text(&self, text: &mut String) {
         let name = self.name;
-        let Some(first) = self.faults.first() else {
-            let _ = writeln!(text, "  {name:12}  {}: {}", self.state(), self.detail);
-            return;
+        let (word, lines) = match (self.faults.as_slice(), self.undecided.as_slice()) {
+            ([], []) => {
+                let _ = writeln!(text, "  {name:12}  {}: {}", self.state(), self.detail);
+                return;
+            }
+            ([], undecided) => ("undecided", undecided),
+            (faults, _) => ("FAILED", faults),
         };
-        let _ = writeln!(text, "  {name:12}  FAILED: {first}");
-        for fault in self.faults.iter().take(FAULTS_SHOWN).skip(1) {
-            let _ = writeln!(text, "  {:12}  {fault}", "");
+        let _ = writeln!(text, "  {name:12}  {word}: {}", lines[0]);
+        for line in lines.iter().take(FAULTS_SHOWN).skip(1) {
+            let _ = writeln!(text, "  {:12}  {line}", "");
         }
-        if self.faults.len() > FAULTS_SHOWN {
-            let more = self.faults.len() - FAULTS_SHOWN;
+        if lines.len() > FAULTS_SHOWN {
+            let more = lines.len() - FAULTS_SHOWN;
             let _ = writeln!(text, "  {:12}  and {more} more (--json has all)", "");
         }
     }
@@ -162,7 +186,10 @@ impl AuditedCase {
                 .as_ref()
                 .is_ok_and(VerificationReport::is_vouched_for)
             {
-                journals.push(journal::entries(&reader.records.journal));
+                let is_of_this_version = { outcome.as_ref() }
+                    .is_ok_and(|report| timeline.borrow_mut().add_version(report));
+                let journal = &reader.records.journal;
+                journals.push(SealedJournal::read(journal, is_of_this_version));
             }
             set.add(&short_name(name), &outcome);
             bundles.push(CaseBundle {
@@ -183,7 +210,7 @@ impl AuditedCase {
             bundles_part(&bundles, incident.as_deref(), &timeline),
         ];
         if are_sound {
-            parts.push(journal_part(&journals, &timeline));
+            parts.push(journal_part(journals, &timeline));
             parts.push(timeline.check_events());
         } else {
             let why = "a bundle is not vouched for, so what it says is not known";
@@ -203,13 +230,8 @@ impl AuditedCase {
     }
 
     fn verdict(&self) -> Verdict {
-        let is_faulty = self.parts.iter().any(|part| !part.faults.is_empty());
-        let of_parts = if is_faulty {
-            Verdict::Invalid
-        } else {
-            Verdict::Holds
-        };
-        worse(self.set.verdict(), of_parts)
+        let of_parts = self.parts.iter().map(CasePart::verdict);
+        of_parts.fold(self.set.verdict(), worse)
     }
 
     fn word(&self) -> VerdictWord {
@@ -267,7 +289,7 @@ impl AuditedCase {
         let bundles = self.bundles.iter().map(|one| {
             let mut value = match &one.outcome {
                 Ok(report) => report_json(report, trust),
-                Err(error) => json!({"error": error.to_string(), "verdict": "undecided",
+                Err(error) => json!({"error": error.chain(), "verdict": "undecided",
                     "exit": Verdict::Undecided as u8}),
             };
             value["path"] = json!(one.name);
@@ -275,8 +297,10 @@ impl AuditedCase {
         });
         let parts: BTreeMap<_, _> = { self.parts.iter() }
             .map(|part| {
-                let detail = part.faults.is_empty().then_some(&part.detail);
-                let value = json!({"state": part.state(), "detail": detail, "faults": part.faults});
+                let is_ok = part.faults.is_empty() && part.undecided.is_empty();
+                let detail = is_ok.then_some(&part.detail);
+                let value = json!({"state": part.state(), "detail": detail,
+                    "faults": part.faults, "undecided": part.undecided});
                 (part.name, value)
             })
             .collect();
@@ -317,13 +341,13 @@ fn verify_bundle(
         .file_stem()
         .and_then(|hex| Digest::from_hex(hex.to_str()?).ok());
     let mut unread = Some(unread);
-    AuditedBundle::at(path, trust.clone())?.verify_and_view(&mut |item| {
+    AuditedBundle::found_at(path, trust.clone())?.verify_and_view(&mut |item| {
         if journal::is_wanted(item) {
             return unread.take().map(|reader| Box::new(reader) as Box<_>);
         }
-        let named = named?;
+        let origin = EventOrigin::of(named?, item);
         let take = move |line: DerivedLine| {
-            timeline.borrow_mut().take(&named, &line);
+            timeline.borrow_mut().take(&origin, &line);
             Ok(())
         };
         Some(Box::new(ItemReader::new(item, take)))
@@ -340,44 +364,67 @@ fn short_name(name: &str) -> String {
 }
 
 fn incident_of(path: &Path) -> Option<String> {
-    fs::metadata(path)
-        .ok()
-        .filter(|m| m.is_file() && m.len() <= INCIDENT_BYTES_MAX)?;
-    let value: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    let mut bytes = Vec::new();
+    let file = found_file::open(path).ok()?;
+    file.take(INCIDENT_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    let value: Value = serde_json::from_slice(&bytes).ok()?;
     value["incident"].as_str().map(str::to_owned)
 }
 
-/// The keys that came with the case. They prove nothing: whoever made the export chose them.
+/// Which key signed what, and the keys that came with the case. Those prove nothing: whoever made
+/// the export chose them.
 fn keys_part(files: &CaseFiles, bundles: &[CaseBundle], trust: &AuditorTrust) -> CasePart {
-    let reports = bundles.iter().filter_map(|one| one.outcome.as_ref().ok());
-    let used: BTreeSet<_> = reports
-        .flat_map(|report| report.attestations.iter().map(|found| found.key_id))
-        .collect();
+    let came = keys_in(&files.path("keys"));
     if !trust.has_keys() {
-        let came = keys_in(&files.path("keys"));
-        let came: Vec<String> = came
-            .iter()
-            .map(|key| key.id().fingerprint().to_string())
-            .collect();
-        return CasePart::not_checked(
-            "keys",
-            &format!(
-                "no key was given; those that came with the case prove nothing until you have compared them with their owner: {}",
-                came.join(", ")
-            ),
+        let came = came.iter().map(|key| key.id().fingerprint().to_string());
+        let why = format!(
+            "no key was given; those that came with the case prove nothing until you have compared them with their owner: {}",
+            came.collect::<Vec<_>>().join(", ")
         );
+        return CasePart::not_checked("keys", &why);
     }
     let mut part = CasePart::new("keys");
-    for key in keys_in(&files.path("keys")) {
-        if !used.contains(&key.id()) {
+    let (mut signed, mut only_named) = (BTreeMap::new(), BTreeMap::new());
+    let mut idle = BTreeSet::new();
+    for report in bundles.iter().filter_map(|one| one.outcome.as_ref().ok()) {
+        // A key that signed a bundle twice signed one bundle.
+        let mut keys: BTreeMap<KeyId, bool> = BTreeMap::new();
+        for found in &report.attestations {
+            *keys.entry(found.key_id).or_default() |= found.checked().is_some();
+        }
+        for (key, has_signed) in keys {
+            let of_kind = if has_signed {
+                &mut signed
+            } else {
+                &mut only_named
+            };
+            *of_kind.entry(key).or_insert(0_u64) += 1;
+        }
+        idle.extend(summary::idle_keys(report));
+    }
+    for key in came {
+        if !signed.contains_key(&key.id()) && !only_named.contains_key(&key.id()) {
             part.fault(format!(
                 "{} came with the case and signed nothing in it",
                 trust.key_text(&key.id())
             ));
         }
     }
-    let texts: Vec<String> = used.iter().map(|key| trust.key_text(key)).collect();
-    part.detail = format!("the bundles name {}", texts.join(", "));
+    let number = |count: u64| format!("{count} of {} bundles", bundles.len());
+    let signers = { signed.iter() }
+        .map(|(key, count)| format!("{} signed {}", trust.key_text(key), number(*count)));
+    let others = only_named.iter().map(|(key, count)| {
+        let key = trust.key_text(key);
+        format!(
+            "{} name {key}, and none of your keys has signed there",
+            number(*count)
+        )
+    });
+    let idle = idle
+        .iter()
+        .map(|key| format!("a bundle has the public key {key}, which signed nothing in it"));
+    let texts: Vec<String> = signers.chain(others).chain(idle).collect();
+    part.detail = texts.join("; ");
     part
 }
 
@@ -439,27 +486,9 @@ fn bundles_part(
 }
 
 /// Whether the journals in the bundles are one journal, and the one of the timeline.
-fn journal_part(journals: &[(SealedEntries, u64)], timeline: &ExportedTimeline) -> CasePart {
+fn journal_part(journals: Vec<SealedJournal>, timeline: &ExportedTimeline) -> CasePart {
     let mut part = CasePart::new("journal");
-    let mut sealed = SealedEntries::new();
-    for (entries, unreadable) in journals {
-        if *unreadable > 0 {
-            part.fault(format!(
-                "{unreadable} lines of a sealed journal are malformed"
-            ));
-        }
-        for (seq, entry) in entries {
-            match sealed.get(seq) {
-                Some(known) if known.digest != entry.digest => part.fault(format!(
-                    "two bundles have different entries j{seq}: the journal was rewritten between them"
-                )),
-                Some(_) => {}
-                None => {
-                    sealed.insert(*seq, entry.clone());
-                }
-            }
-        }
-    }
+    let sealed = journal::merge(journals, &mut part);
     for (seq, entry) in &sealed {
         if let Some(bundle) = entry
             .bundle

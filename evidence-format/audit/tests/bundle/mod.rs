@@ -112,6 +112,17 @@ impl BundleFixture {
 
     /// `name`, signed by alice, with the public key and at `number` of a stream of its own.
     pub(crate) fn publish_at(&self, name: &str, number: u64, prev: Option<Digest>) -> Digest {
+        self.publish_with_key(name, number, prev, &key("alice"))
+    }
+
+    /// The same, with another public key in it.
+    pub(crate) fn publish_with_key(
+        &self,
+        name: &str,
+        number: u64,
+        prev: Option<Digest>,
+        carried: &SecretKey,
+    ) -> Digest {
         let pack = CompressionPool::new(NonZeroUsize::MIN, 256 * 1024);
         // Bundles of other names have other ids.
         let random = [name.len() as u8 * 16 + number as u8; 32];
@@ -123,7 +134,7 @@ impl BundleFixture {
         let key = key("alice");
         let sealed = draft
             .seal(facts(), predicate, &key)
-            .and_then(|sealed| sealed.with_public_key(key.public_key()))
+            .and_then(|sealed| sealed.with_public_key(carried.public_key()))
             .expect("in memory");
         let id = sealed.id();
         sealed.publish_tar(&self.path(name)).expect("scratch");

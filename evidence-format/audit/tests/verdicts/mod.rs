@@ -55,6 +55,80 @@ fn several_bundles_are_verified_as_a_set() {
 }
 
 #[test]
+fn folder_stands_for_all_bundles_in_it_and_names_what_it_skips() {
+    let case = AuditCase::new(false);
+    let keys = ["--key", &case.alice];
+    let folder = case.fixture.path("set");
+    fs::create_dir(&folder).expect("scratch");
+    fs::rename(&case.folder, folder.join("a")).expect("scratch");
+    fs::copy(&case.tar, folder.join("b.tar")).expect("scratch");
+    fs::write(folder.join("notes.txt"), "x").expect("scratch");
+    let set = audit(&[&["verify", &text(&folder)], &keys[..]].concat());
+    assert_eq!(set.code, 0, "{}{}", set.text(), set.errors());
+    let said = set.text();
+    assert_eq!(said.matches("ok ").count(), 2, "{said}");
+    assert!(
+        said.contains("not looked at") && said.contains("notes.txt"),
+        "{said}"
+    );
+    // Also if one bundle is left.
+    fs::remove_file(folder.join("b.tar")).expect("scratch");
+    let one = audit(&[&["verify", &text(&folder), "--json"], &keys[..]].concat());
+    assert_eq!(one.code, 0, "{}{}", one.text(), one.errors());
+    let skipped = one.json()["notLookedAt"].to_string();
+    assert!(skipped.contains("notes.txt"), "{skipped}");
+    // A folder without a bundle is a mistake and no bundle that was tampered with.
+    fs::remove_dir_all(folder.join("a")).expect("scratch");
+    let none = audit(&[&["verify", &text(&folder)], &keys[..]].concat());
+    assert_eq!(none.code, 2, "{}", none.text());
+    assert!(
+        none.errors().contains("no bundle is in"),
+        "{}",
+        none.errors()
+    );
+}
+
+#[test]
+fn pipe_in_a_folder_is_named_and_not_waited_for() {
+    let case = AuditCase::new(false);
+    let folder = case.fixture.path("set");
+    fs::create_dir(&folder).expect("scratch");
+    fs::copy(&case.tar, folder.join("a.tar")).expect("scratch");
+    let pipe = folder.join("b.tar");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo starts").success());
+    let ran = audit(&["verify", &text(&folder), "--key", &case.alice]);
+    assert_eq!(ran.code, 3, "{}{}", ran.text(), ran.errors());
+    let said = ran.text();
+    assert!(said.contains("named pipe"), "{said}");
+    // In a bundle's folder, where its public key should be.
+    let fingerprint = key("alice").public_key().id().fingerprint();
+    let blob = Path::new(&case.folder).join("blobs/sha256");
+    let made = Command::new("mkfifo")
+        .arg(blob.join(fingerprint.hex()))
+        .status();
+    assert!(made.expect("mkfifo starts").success());
+    let ran = audit(&["verify", &case.folder, "--key", &fingerprint.to_string()]);
+    assert_eq!(ran.code, 1, "{}{}", ran.text(), ran.errors());
+}
+
+#[test]
+fn public_key_that_signed_nothing_is_listed() {
+    let case = AuditCase::new(false);
+    let carried = key("mallory");
+    case.fixture.publish_with_key("m.tar", 0, None, &carried);
+    let stranger = carried.public_key().id().fingerprint().to_string();
+    let tar = text(&case.fixture.path("m.tar"));
+    let ran = audit(&["verify", &tar, "--key", &case.alice]);
+    assert_eq!(ran.code, 0, "{}{}", ran.text(), ran.errors());
+    let said = ran.text();
+    assert!(
+        said.contains("Also in this file") && said.contains(&stranger),
+        "{said}"
+    );
+}
+
+#[test]
 fn key_file_may_hold_several_keys_and_never_a_private_one() {
     let case = AuditCase::new(false);
     let both = case.fixture.path("both.pub");

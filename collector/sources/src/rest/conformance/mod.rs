@@ -24,7 +24,6 @@ use url::Url;
 
 use super::double::{Double, EVENTS_FROM};
 use super::page::{read_page, text_at};
-use super::template::placeholders;
 use super::{
     AccessRequest, BodyShape, Endpoint, Paging, ProviderAccess, RequestSigner, RestOffer,
     RestSource, SignError, UNPUBLISHED, WalkRoot, endpoints_of, walk,
@@ -100,11 +99,12 @@ impl RestSource for DoubledSource {
         // what a source names at a root may be needed far below it
         let rows = endpoints_of(self.table).into_iter();
         let names = rows
-            .flat_map(|row| placeholders(row.path))
+            .flat_map(|row| row.placeholders())
             .map(|name| (name, "x".to_owned()));
         Ok(ProviderAccess {
             account: self.base.to_string(),
             base: self.base.clone(),
+            services: Vec::new(),
             trust: Arc::default(),
             signer: Arc::new(CountingSigner::default()),
             names: names.collect(),

@@ -8,7 +8,7 @@ use evidence_format::canonical;
 use evidence_format::digest::Digest;
 use sqlx::{AnyConnection, AssertSqlSafe, query};
 
-use super::terms::{INDEXED_BYTES_MAX, short, terms_of, truncated};
+use super::terms::{INDEXED_BYTES_MAX, short, term, terms_of, truncated};
 use super::{DerivedFacts, EdgeFact, EventFact, EventId, ObjectFact, RecordPointer};
 use crate::database::DatabaseEngine;
 use crate::database::rows::{Query, execute, fetch_all, fetch_first, get, nanoseconds, to_i64};
@@ -255,6 +255,50 @@ fn bind_event<'q>(insert: Query<'q>, id: &EventId, fact: &EventFact) -> Query<'q
         .bind(json(event))
 }
 
+const INSERT_NAMES: InsertStatement = InsertStatement {
+    head: "INSERT INTO entity_names (incident, name, entity, body) VALUES",
+    shared: 1,
+    columns: 3,
+    tail: " ON CONFLICT DO NOTHING",
+};
+
+/// Adds the names under which `entities` can be looked up, each once.
+async fn insert_names<'e>(
+    db: &mut AnyConnection,
+    engine: DatabaseEngine,
+    origin: &FactOrigin,
+    entities: impl Iterator<Item = &'e EntityRef>,
+) -> Result<(), sqlx::Error> {
+    // In order, so that two transactions do not wait for each other in a circle.
+    let names: BTreeSet<[String; 3]> = entities.flat_map(names_of).collect();
+    let names: Vec<_> = names.into_iter().collect();
+    for rows in names.chunks(INSERT_NAMES.rows_max(engine)) {
+        let mut insert =
+            query(AssertSqlSafe(INSERT_NAMES.sql(rows.len()))).bind(origin.incident.as_str());
+        for column in rows.iter().flatten() {
+            insert = insert.bind(column.as_str());
+        }
+        execute(db, insert).await?;
+    }
+    Ok(())
+}
+
+/// The id, the name and the node of `entity`, each with the digest and the JSON of the entity.
+fn names_of(entity: &EntityRef) -> impl Iterator<Item = [String; 3]> {
+    let body = json(entity);
+    let id = EventId::of(&[body.as_bytes()]).to_string();
+    let node = entity.node_id();
+    let names: BTreeSet<String> = [Some(&*entity.id), entity.name.as_deref(), Some(&*node)]
+        .into_iter()
+        .flatten()
+        .map(term)
+        .filter(|name| !name.is_empty())
+        .collect();
+    names
+        .into_iter()
+        .map(move |name| [name, id.clone(), body.clone()])
+}
+
 async fn insert_objects(
     db: &mut AnyConnection,
     engine: DatabaseEngine,
@@ -279,7 +323,8 @@ async fn insert_objects(
         }
         execute(db, insert).await?;
     }
-    Ok(())
+    let entities = objects.iter().map(|fact| &fact.object.entity);
+    insert_names(db, engine, origin, entities).await
 }
 
 async fn insert_edges(
@@ -302,18 +347,21 @@ async fn insert_edges(
                 .bind(pointer.item.as_str())
                 .bind(to_i64(pointer.record))
                 .bind(i64::from(*part))
-                .bind(indexed(&edge.from.id))
+                .bind(node_of(&edge.from))
                 .bind(json_word(&edge.relation))
-                .bind(indexed(&edge.to.id))
+                .bind(node_of(&edge.to))
                 .bind(json(edge));
         }
         execute(db, insert).await?;
     }
-    Ok(())
+    let ends = edges
+        .iter()
+        .flat_map(|fact| [&fact.edge.from, &fact.edge.to]);
+    insert_names(db, engine, origin, ends).await
 }
 
 /// Canonical JSON. It has no NUL, which PostgreSQL rejects: JSON writes an escape.
-fn json<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
     String::from_utf8(canonical::encode(value)).expect("JSON is UTF-8")
 }
 
@@ -322,9 +370,14 @@ fn json_word<T: serde::Serialize>(value: &T) -> String {
     json(value).trim_matches('"').to_owned()
 }
 
+/// The id under which edges meet, as it is stored.
+pub(super) fn node_of(entity: &EntityRef) -> String {
+    indexed(&entity.node_id())
+}
+
 /// An id as it is stored where rows are compared by it: one that is too long, or that PostgreSQL
 /// rejects, becomes its digest.
-fn indexed(id: &str) -> String {
+pub(super) fn indexed(id: &str) -> String {
     if id.len() > INDEXED_BYTES_MAX || id.contains('\0') {
         Digest::of(id.as_bytes()).to_string()
     } else {
@@ -362,6 +415,7 @@ mod tests {
             INSERT_OBJECTS,
             INSERT_EDGES,
             INSERT_ITEMS,
+            INSERT_NAMES,
         ] {
             let commas = statement.head.matches(',').count();
             assert_eq!(

@@ -4,13 +4,16 @@
 use evidence_format::coverage::TimeWindow;
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, ItemName};
+use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, query};
 
 use super::insert::{InsertStatement, find_origin};
 use crate::database::rows::{
-    digest, execute, fetch_all, fetch_first, nanoseconds, number, optional_time, to_i64,
+    digest, execute, fetch_all, fetch_first, get, nanoseconds, number, optional_time, parsed,
+    to_i64,
 };
 use crate::ledger::{BundleRow, Ledger, LedgerError};
+use domain::incident::ItemCoverage;
 
 /// An item whose facts have all been added.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,15 @@ pub struct DerivedItem {
     pub asked: Option<TimeWindow>,
     /// Number of records that no deriver could read.
     pub unreadable: u64,
+    /// `None` only if an earlier version has derived the item.
+    pub coverage: Option<ItemCoverage>,
+}
+
+/// An item of a bundle, as [`Ledger::item_states`] lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemRow {
+    pub bundle: Digest,
+    pub item: DerivedItem,
 }
 
 /// An item that an earlier pass captured without a gap.
@@ -35,10 +47,10 @@ pub struct CompleteItem {
 }
 
 pub(super) const INSERT_ITEMS: InsertStatement = InsertStatement {
-    head: "INSERT INTO derived_items (bundle, item, complete, asked_from, asked_until, unreadable)
-        VALUES",
+    head: "INSERT INTO derived_items (bundle, item, complete, asked_from, asked_until, unreadable,
+        coverage) VALUES",
     shared: 1,
-    columns: 5,
+    columns: 6,
     tail: " ON CONFLICT DO NOTHING",
 };
 
@@ -66,11 +78,25 @@ impl Ledger {
                             .bind(i64::from(item.is_complete))
                             .bind(item.asked.map(|window| nanoseconds(window.from)))
                             .bind(item.asked.map(|window| nanoseconds(window.until)))
-                            .bind(to_i64(item.unreadable));
+                            .bind(to_i64(item.unreadable))
+                            .bind(item.coverage.as_ref().map(super::insert::json));
                     }
                     execute(&mut db, insert).await?;
                 }
                 Ok((db, ()))
+            })
+            .await
+    }
+
+    /// The items of all derived bundles of `incident`, in the order of their commits.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn item_states(&self, incident: &IncidentId) -> Result<Vec<ItemRow>, LedgerError> {
+        self.db
+            .read("list the items", |mut db| async move {
+                let select = query(ITEM_STATES).bind(incident.as_str());
+                fetch_all(&mut db, select, item_row).await
             })
             .await
     }
@@ -118,20 +144,47 @@ impl Ledger {
                     .bind(bundle.id.hex())
                     .bind(item.as_str());
                 fetch_first(&mut db, select, |row| {
-                    let from = optional_time(row, "asked_from")?;
-                    let until = optional_time(row, "asked_until")?;
                     Ok(CompleteItem {
                         bundle: digest(row, "id")?,
                         pass: number(row, "pass")?,
-                        asked: from
-                            .zip(until)
-                            .map(|(from, until)| TimeWindow { from, until }),
+                        asked: asked_window(row)?,
                     })
                 })
                 .await
             })
             .await
     }
+}
+
+pub(in crate::ledger) const ITEM_STATES: &str =
+    "SELECT bundles.id, derived_items.item, derived_items.complete, derived_items.asked_from,
+        derived_items.asked_until, derived_items.unreadable, derived_items.coverage
+    FROM bundles JOIN derived_items ON derived_items.bundle = bundles.number
+    WHERE bundles.incident = $1 AND bundles.duplicate_of IS NULL
+    ORDER BY bundles.number, derived_items.item";
+
+fn item_row(row: &AnyRow) -> Result<ItemRow, sqlx::Error> {
+    let coverage: Option<&str> = get(row, "coverage")?;
+    Ok(ItemRow {
+        bundle: digest(row, "id")?,
+        item: DerivedItem {
+            item: parsed(row, "item")?,
+            is_complete: number::<u64>(row, "complete")? == 1,
+            asked: asked_window(row)?,
+            unreadable: number(row, "unreadable")?,
+            // What another version wrote counts as unknown.
+            coverage: coverage.and_then(|json| serde_json::from_str(json).ok()),
+        },
+    })
+}
+
+/// The requested window; `None` for state.
+fn asked_window(row: &AnyRow) -> Result<Option<TimeWindow>, sqlx::Error> {
+    let from = optional_time(row, "asked_from")?;
+    let until = optional_time(row, "asked_until")?;
+    Ok(from
+        .zip(until)
+        .map(|(from, until)| TimeWindow { from, until }))
 }
 
 pub(super) const LAST_COMPLETE_ITEM: &str =

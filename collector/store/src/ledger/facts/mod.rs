@@ -9,16 +9,27 @@ mod filter;
 mod insert;
 mod items;
 mod read;
+mod relations;
 mod terms;
 
 #[cfg(test)]
 pub(super) use compare::comparison_statements;
 pub use compare::{BundleComparison, ObjectChange, ObjectComparison, ObjectRow};
 pub use filter::EventFilter;
-pub use items::{CompleteItem, DerivedItem};
-pub use read::{EventCursor, EventPage, EventRow, ParseEventCursorError, RECORDS_LISTED_MAX};
 #[cfg(test)]
-pub(super) use read::{event_statement, page_statement};
+pub(super) use items::ITEM_STATES;
+pub use items::{CompleteItem, DerivedItem, ItemRow};
+pub use read::{
+    EventCursor, EventPage, EventRow, EventScan, ParseEventCursorError, RECORDS_LISTED_MAX,
+    ScannedEvent,
+};
+#[cfg(test)]
+pub(super) use read::{event_statement, events_by_id_statement, page_statement, scan_statement};
+#[cfg(test)]
+pub(super) use relations::{
+    CREATED_OBJECTS, EDGE_DIFFERENCE, ENTITIES_NAMED, SOURCES_WITH_EDGES, edges_statement,
+};
+pub use relations::{CreatedObject, EdgeComparison, EdgeRow};
 pub use terms::TermRole;
 
 use std::fmt;

@@ -10,7 +10,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, query};
 
 use super::{EventFilter, EventId, RecordPointer};
-use crate::database::rows::{Query, digest, get, nanoseconds, number, parsed, to_i64};
+use crate::database::rows::{Query, digest, fetch_all, get, nanoseconds, number, parsed, to_i64};
 use crate::ledger::{Ledger, LedgerError};
 
 /// The largest page.
@@ -38,6 +38,24 @@ pub struct EventRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventPage {
     pub events: Vec<EventRow>,
+    /// Cursor of the next page; `None` on the last page.
+    pub next: Option<EventCursor>,
+}
+
+/// An event without the records that deliver it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScannedEvent {
+    pub id: EventId,
+    pub source: String,
+    pub kind: String,
+    pub event: ActivityEvent,
+    ordinal: i64,
+}
+
+/// One page of events without their records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventScan {
+    pub events: Vec<ScannedEvent>,
     /// Cursor of the next page; `None` on the last page.
     pub next: Option<EventCursor>,
 }
@@ -70,39 +88,74 @@ impl Ledger {
         limit: u32,
     ) -> Result<EventPage, LedgerError> {
         let limit = limit.clamp(1, PAGE_EVENTS_MAX) as usize;
-        let after = after.unwrap_or(&FIRST);
-        let (sql, texts) = page_statement(filter);
-        // SQLite seeks in an index by one lower bound only, and does not take it from the row
-        // comparison with the cursor: without this bound it would walk the index up to the cursor.
-        let first = filter
-            .from
-            .map_or(i64::MIN, nanoseconds)
-            .max(after.nanoseconds);
-        let last = filter
-            .until
-            .map_or(i64::MAX, |until| nanoseconds(until).saturating_sub(1));
-        let (sql, texts) = (&sql, &texts);
+        let page = &PageRequest::new(incident, filter, after, limit);
+        let sql = &with_records(&page.sql);
         self.db
             .read("read the timeline", |mut db| async move {
-                let mut select = query(AssertSqlSafe(sql.clone()))
-                    .bind(incident.as_str())
-                    .bind(after.nanoseconds)
-                    .bind(after.ordinal)
-                    .bind(after.id.as_str())
-                    .bind(first)
-                    .bind(last)
-                    // One more than the page holds, to know whether there is a next page.
-                    .bind(to_i64(limit as u64 + 1));
-                for text in texts {
-                    select = select.bind(text.as_str());
-                }
-                let mut events = fetch_events(&mut db, select).await?;
+                let mut events = fetch_events(&mut db, page.bind(sql)).await?;
                 let is_more = events.len() > limit;
                 events.truncate(limit);
                 let next = events.last().filter(|_| is_more).map(EventCursor::after);
                 Ok(EventPage { events, next })
             })
             .await
+    }
+
+    /// The same without the records, which cost more to read than the events: for what counts
+    /// events.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn scan_events(
+        &self,
+        incident: &IncidentId,
+        filter: &EventFilter,
+        after: Option<&EventCursor>,
+        limit: u32,
+    ) -> Result<EventScan, LedgerError> {
+        let limit = limit.clamp(1, PAGE_EVENTS_MAX) as usize;
+        let page = &PageRequest::new(incident, filter, after, limit);
+        self.db
+            .read("scan the timeline", |mut db| async move {
+                let mut events = fetch_all(&mut db, page.bind(&page.sql), scanned_event).await?;
+                let is_more = events.len() > limit;
+                events.truncate(limit);
+                let next = events.last().filter(|_| is_more).map(|last| EventCursor {
+                    nanoseconds: nanoseconds(last.event.time),
+                    ordinal: last.ordinal,
+                    id: last.id.to_string(),
+                });
+                Ok(EventScan { events, next })
+            })
+            .await
+    }
+
+    /// The events of `incident` with these whole ids, in the order of time. Ids that no event has
+    /// are left out.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn events_by_id(
+        &self,
+        incident: &IncidentId,
+        ids: &[&str],
+    ) -> Result<Vec<EventRow>, LedgerError> {
+        let mut events = Vec::new();
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            let sql = &events_by_id_statement(ids.len());
+            let found = self
+                .db
+                .read::<_, LedgerError, _>("find the events", |mut db| async move {
+                    let mut select = query(AssertSqlSafe(sql.clone())).bind(incident.as_str());
+                    for id in ids {
+                        select = select.bind(*id);
+                    }
+                    fetch_events(&mut db, select).await
+                })
+                .await?;
+            events.extend(found);
+        }
+        Ok(events)
     }
 
     /// The event of `incident` whose id begins with `prefix`. `None` if there is none, or if
@@ -151,8 +204,84 @@ pub(in crate::ledger) fn event_statement() -> String {
     )
 }
 
-/// The statement for a page, and the values of its parameters from `$8` on.
+/// Ids that one statement looks up.
+const IDS_AT_ONCE: usize = 100;
+
+pub(in crate::ledger) fn events_by_id_statement(ids: usize) -> String {
+    let ids: Vec<String> = (2..2 + ids)
+        .map(|parameter| format!("${parameter}"))
+        .collect();
+    with_records(&format!(
+        "SELECT events.* FROM events WHERE events.incident = $1 AND events.id IN ({})",
+        ids.join(", ")
+    ))
+}
+
+/// A statement for a page of events, and the values of its parameters.
+struct PageRequest<'r> {
+    /// Selects the events alone.
+    sql: String,
+    incident: &'r IncidentId,
+    after: &'r EventCursor,
+    first: i64,
+    last: i64,
+    limit: usize,
+    texts: Vec<String>,
+}
+
+impl<'r> PageRequest<'r> {
+    fn new(
+        incident: &'r IncidentId,
+        filter: &EventFilter,
+        after: Option<&'r EventCursor>,
+        limit: usize,
+    ) -> Self {
+        let after = after.unwrap_or(&FIRST);
+        let (sql, texts) = scan_statement(filter);
+        Self {
+            sql,
+            incident,
+            after,
+            // SQLite seeks in an index by one lower bound only, and does not take it from the row
+            // comparison with the cursor: without this bound it would walk the index up to the
+            // cursor.
+            first: filter
+                .from
+                .map_or(i64::MIN, nanoseconds)
+                .max(after.nanoseconds),
+            last: filter
+                .until
+                .map_or(i64::MAX, |until| nanoseconds(until).saturating_sub(1)),
+            limit,
+            texts,
+        }
+    }
+
+    fn bind<'q>(&'q self, sql: &str) -> Query<'q> {
+        let mut select = query(AssertSqlSafe(sql.to_owned()))
+            .bind(self.incident.as_str())
+            .bind(self.after.nanoseconds)
+            .bind(self.after.ordinal)
+            .bind(self.after.id.as_str())
+            .bind(self.first)
+            .bind(self.last)
+            // One more than the page holds, to know whether there is a next page.
+            .bind(to_i64(self.limit as u64 + 1));
+        for text in &self.texts {
+            select = select.bind(text.as_str());
+        }
+        select
+    }
+}
+
+#[cfg(test)]
 pub(in crate::ledger) fn page_statement(filter: &EventFilter) -> (String, Vec<String>) {
+    let (sql, texts) = scan_statement(filter);
+    (with_records(&sql), texts)
+}
+
+/// The statement for the events of a page, and the values of its parameters from `$8` on.
+pub(in crate::ledger) fn scan_statement(filter: &EventFilter) -> (String, Vec<String>) {
     let selection = filter.selection(8);
     let (from, conditions, order) = (selection.from, selection.conditions, selection.order);
     let time = order.split(',').next().expect("the time comes first");
@@ -163,7 +292,17 @@ pub(in crate::ledger) fn page_statement(filter: &EventFilter) -> (String, Vec<St
             {conditions}
         ORDER BY {order} LIMIT $7"
     );
-    (with_records(&page), selection.texts)
+    (page, selection.texts)
+}
+
+fn scanned_event(row: &AnyRow) -> Result<ScannedEvent, sqlx::Error> {
+    Ok(ScannedEvent {
+        id: EventId(get(row, "id")?),
+        source: get(row, "source")?,
+        kind: get(row, "kind")?,
+        event: json(row, "body")?,
+        ordinal: get(row, "ordinal")?,
+    })
 }
 
 /// Adds the records of each event that `page` selects, a row for each.

@@ -46,6 +46,9 @@ pub enum PassQueue {
     /// Attachments. The attaching process does all of the work itself; a worker leases the pass
     /// only after that process has died.
     Attached,
+    /// Captured by an agent on another host. A worker leases the pass only once its time is over, and
+    /// seals that the bundle is missing; or to derive the timeline of the delivered bundle.
+    Agent,
 }
 
 /// Progress of a pass. Each stage names the work that is complete.
@@ -95,13 +98,14 @@ impl PassKind {
 }
 
 impl PassQueue {
-    pub const ALL: [Self; 3] = [Self::Remote, Self::Local, Self::Attached];
+    pub const ALL: [Self; 4] = [Self::Remote, Self::Local, Self::Attached, Self::Agent];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Remote => "remote",
             Self::Local => "local",
             Self::Attached => "attached",
+            Self::Agent => "agent",
         }
     }
 }

@@ -436,6 +436,7 @@ pub(super) async fn derived_items_say_what_was_complete_and_readable(ledger: Led
             until: at(seconds),
         }),
         unreadable,
+        coverage: None,
     };
     for (bundle, items) in bundles.iter().zip([
         vec![

@@ -3,7 +3,11 @@
 use sqlx::{AssertSqlSafe, query};
 
 use crate::database::rows::{fetch_all, get};
-use crate::ledger::facts::{comparison_statements, event_statement, page_statement};
+use crate::ledger::facts::{
+    CREATED_OBJECTS, EDGE_DIFFERENCE, ENTITIES_NAMED, ITEM_STATES, SOURCES_WITH_EDGES,
+    comparison_statements, edges_statement, event_statement, events_by_id_statement,
+    page_statement, scan_statement,
+};
 use crate::ledger::{EventFilter, Ledger, LedgerError, TermRole};
 use crate::testing::sqlite;
 
@@ -94,7 +98,16 @@ async fn timeline_statements_use_their_indexes() {
         (page_statement(&all).0, "events_by_time"),
         (page_statement(&by_actor).0, "event_terms"),
         (page_statement(&by_target).0, "events_by_time"),
+        (scan_statement(&all).0, "events_by_time"),
         (event_statement(), "sqlite_autoindex_events_1"),
+        (events_by_id_statement(3), "sqlite_autoindex_events_1"),
+        (edges_statement("from_id", 3), "edges_by_from"),
+        (edges_statement("to_id", 3), "edges_by_to"),
+        (EDGE_DIFFERENCE.to_owned(), "sqlite_autoindex_edges_1"),
+        (ENTITIES_NAMED.to_owned(), "PRIMARY KEY"),
+        (CREATED_OBJECTS.to_owned(), "objects_by_creation"),
+        (ITEM_STATES.to_owned(), "bundles_by_incident"),
+        (SOURCES_WITH_EDGES.to_owned(), "bundles_by_incident"),
     ];
     statements.extend(comparison_statements().map(|sql| {
         let index = if sql.contains("derived_items") {
@@ -120,6 +133,9 @@ async fn timeline_statements_use_their_indexes() {
                 "event_terms",
                 "objects",
                 "bundles",
+                "edges",
+                "entity_names",
+                "derived_items",
             ];
             let table = step
                 .strip_prefix("SCAN ")

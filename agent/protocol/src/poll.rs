@@ -1,0 +1,121 @@
+//! The long poll by which an agent waits for orders.
+
+use std::fmt;
+use std::str::FromStr;
+
+use evidence_format::id::IncidentId;
+use evidence_format::plan::SealedPlan;
+use evidence_format::serde_as_text;
+use serde::{Deserialize, Serialize};
+
+use crate::facts::HostFacts;
+use crate::identity::ParseIdentityError;
+
+/// Waits for an order. The collector answers as soon as there is one, at the latest after its own
+/// time.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PollRequest {
+    /// Sent in the first poll and when they have changed.
+    #[serde(default)]
+    pub facts: Option<HostFacts>,
+    #[serde(default)]
+    pub spool: SpoolState,
+    /// Orders whose bundles are sealed and not delivered: they are not given again.
+    #[serde(default)]
+    pub holding: Vec<OrderId>,
+}
+
+/// Bundles that the agent keeps until the collector has acknowledged them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpoolState {
+    pub bundles: u64,
+    pub bytes: u64,
+    pub bytes_max: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PollAnswer {
+    #[serde(default)]
+    pub order: Option<CaptureOrder>,
+    /// When the agent should poll again. Spread by the collector, so that many agents do not come
+    /// at once.
+    pub pause_milliseconds: u64,
+}
+
+/// An order to capture. The agent runs those of its own probes that the plan names, within the
+/// plan's limits and its own, whichever are smaller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CaptureOrder {
+    pub id: OrderId,
+    /// Sealed into the bundle as it is.
+    pub plan: SealedPlan,
+    /// Seconds until the collector seals the absence of the bundle. Relative, since the agent's
+    /// clock may be wrong.
+    pub seconds_left: u64,
+}
+
+/// Names an order: a pass of an incident, and the lease under which it is captured.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OrderId {
+    pub incident: IncidentId,
+    pub pass: u32,
+    pub fencing_token: u64,
+}
+
+impl fmt::Display for OrderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            incident,
+            pass,
+            fencing_token,
+        } = self;
+        write!(f, "{incident}/{pass}/{fencing_token}")
+    }
+}
+
+impl FromStr for OrderId {
+    type Err = ParseIdentityError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdentityError> {
+        let parse = || {
+            let mut parts = text.split('/');
+            let order = Self {
+                incident: parts.next()?.parse().ok()?,
+                pass: parts.next()?.parse().ok()?,
+                fencing_token: parts.next()?.parse().ok()?,
+            };
+            // One order has one spelling: no sign, and no leading zero.
+            (order.to_string() == text).then_some(order)
+        };
+        parse().ok_or_else(|| ParseIdentityError::new("an order: INCIDENT/PASS/LEASE", text))
+    }
+}
+
+serde_as_text!(OrderId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_ids_have_one_spelling() {
+        let order: OrderId = "INC-1/1000000/2".parse().expect("an order");
+        assert_eq!((order.pass, order.fencing_token), (1_000_000, 2));
+        assert_eq!(order.to_string().parse(), Ok(order));
+        for bad in [
+            "",
+            "INC-1",
+            "INC-1/1",
+            "INC-1/01/2",
+            "INC-1/+1/2",
+            "INC-1/1/2/3",
+            "/1/2",
+        ] {
+            assert!(bad.parse::<OrderId>().is_err(), "{bad:?}");
+        }
+    }
+}

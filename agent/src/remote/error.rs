@@ -1,0 +1,63 @@
+//! Why the agent stops, or why one of its requests failed.
+
+use std::io;
+use std::path::PathBuf;
+
+use evidence_format::keyring::SignError;
+use protocol::refusal::RefusalCode;
+
+use super::client::ClientError;
+use super::order::OrderError;
+use super::spool::SpoolError;
+use super::state::StateError;
+
+/// The agent cannot run, or one of its requests failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    #[error("cannot get randomness from the operating system")]
+    Random(#[source] io::Error),
+    #[error("cannot read {}", path.display())]
+    ReadBundle {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    /// The image of an enrolled machine was copied.
+    #[error(
+        "this state is a copy: it was enrolled on machine {enrolled}, and this is machine {own}. Remove {} and enrol this machine with a token of its own", state.display()
+    )]
+    ClonedImage {
+        state: PathBuf,
+        enrolled: String,
+        own: String,
+    },
+    #[error("the capture crashed")]
+    Crashed,
+}
+
+impl RunError {
+    /// The code of a refusal.
+    pub(super) fn code(&self) -> Option<RefusalCode> {
+        match self {
+            Self::Client(error) => error.code(),
+            Self::State(_)
+            | Self::Spool(_)
+            | Self::Order(_)
+            | Self::Sign(_)
+            | Self::Random(_)
+            | Self::ReadBundle { .. }
+            | Self::ClonedImage { .. }
+            | Self::Crashed => None,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Gives agents their orders.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use domain::hosts::{agent_of_source, source_of_agent};
+use domain::incident::PassNumber;
+use domain::plan::{
+    self, CapturePass, CapturePlan, CaptureTarget, OfferReadiness, PlannedHost, PlannedSource,
+    Readiness, ReadinessState,
+};
+use platform::clock;
+use protocol::identity::AgentId;
+use protocol::poll::{CaptureOrder, OrderId};
+use store::ledger::{AgentRow, OrderRequest, PassRow};
+
+use crate::events::planned_entry;
+use crate::planning::encode;
+use crate::{Pipeline, PipelineError};
+
+/// The source whose offers agents capture: they run the same probes as the collector does on its own
+/// machine.
+const HOST_SOURCE: &str = "host";
+
+impl Pipeline {
+    /// The agents for which orders wait.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn agents_with_orders(&self) -> Result<BTreeSet<AgentId>, PipelineError> {
+        let sources = self.parts.ledger.sources_with_orders(clock::now()).await?;
+        Ok(sources.iter().filter_map(|s| agent_of_source(s)).collect())
+    }
+
+    /// The next order of an agent; `None` if none waits. An order that the agent has had before and
+    /// is not `holding` is given again: the agent was restarted before it had sealed its bundle.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn next_order(
+        &self,
+        agent: &AgentRow,
+        holding: &[OrderId],
+    ) -> Result<Option<CaptureOrder>, PipelineError> {
+        let source = source_of_agent(&agent.id);
+        let request = OrderRequest {
+            agent: &agent.id,
+            source: &source,
+            now: clock::now(),
+        };
+        let ledger = &self.parts.ledger;
+        for row in ledger.open_orders(&request).await? {
+            if !is_held(&row, holding) {
+                return self.order(&row, agent).await.map(Some);
+            }
+        }
+        while let Some(row) = ledger.lease_order(&request).await? {
+            if self.is_stopped(&row.key).await? {
+                ledger.set_failed(&row.key, row.fencing_token).await?;
+                continue;
+            }
+            // The bundle that the agent still holds serves this pass too.
+            if is_held(&row, holding) {
+                continue;
+            }
+            let order = self.order(&row, agent).await?;
+            self.journal_start(&row).await?;
+            return Ok(Some(order));
+        }
+        Ok(None)
+    }
+
+    async fn order(&self, row: &PassRow, agent: &AgentRow) -> Result<CaptureOrder, PipelineError> {
+        let (plan, pass) = self.agent_plan(row, Some(agent)).await?;
+        let left = row.due_at.unix_nanoseconds() - clock::now().unix_nanoseconds();
+        let left = Duration::from_nanos(u64::try_from(left).unwrap_or(0));
+        Ok(CaptureOrder {
+            id: OrderId {
+                incident: row.key.incident.clone(),
+                pass: row.key.pass,
+                fencing_token: row.fencing_token,
+            },
+            plan: pass.sealed_plan(Some(plan.budget.deadline_seconds)),
+            seconds_left: left.as_secs(),
+        })
+    }
+
+    /// The plan of an agent's pass: the stored one, or a new one, which is stored.
+    pub(super) async fn agent_plan(
+        &self,
+        row: &PassRow,
+        agent: Option<&AgentRow>,
+    ) -> Result<(CapturePlan, CapturePass), PipelineError> {
+        if let Some((plan, pass)) = stored_plan(row)? {
+            return Ok((plan, pass));
+        }
+        let host_source = self
+            .find_source(HOST_SOURCE)
+            .ok_or_else(|| PipelineError::UnknownSource(HOST_SOURCE.to_owned()))?;
+        let source = HOST_SOURCE.parse().expect("a name");
+        let input = self.plan_input_for(&row.key, vec![source]).await?;
+        let offers = host_source.offers();
+        // Whether the host can be read, only its agent finds out; what it cannot read is a gap.
+        let ready = offers
+            .iter()
+            .map(|offer| OfferReadiness::ready(offer, CaptureTarget::default()));
+        let name = HOST_SOURCE.parse().expect("a name");
+        let planned = PlannedSource {
+            offers,
+            readiness: Readiness::of_offers(
+                name,
+                ReadinessState::Ready,
+                ready.collect(),
+                Vec::new(),
+            ),
+        };
+        let mut plan = plan::plan(&input.as_request(), &[planned])?;
+        plan.unavailable.clear(); // the other sources of the request have passes of their own
+        for pass in &mut plan.passes {
+            pass.source = row.key.source.parse().expect("sources of agents are names");
+            pass.host = agent.map(|agent| PlannedHost {
+                agent: agent.id.clone(),
+                name: agent.facts.host.clone(),
+            });
+        }
+        self.store_plan(row, plan).await
+    }
+
+    /// Stores a plan with its journal entry. Returns it with its only pass.
+    pub(super) async fn store_plan(
+        &self,
+        row: &PassRow,
+        plan: CapturePlan,
+    ) -> Result<(CapturePlan, CapturePass), PipelineError> {
+        let planned = planned_entry(&plan);
+        let ledger = &self.parts.ledger;
+        ledger.set_plan(&row.key, &encode(&plan), &planned).await?;
+        let pass = plan.passes.first().cloned();
+        let pass = pass.ok_or_else(|| PipelineError::UnknownSource(row.key.source.clone()))?;
+        Ok((plan, pass))
+    }
+}
+
+/// The stored plan of a pass, and the pass in it.
+pub(super) fn stored_plan(
+    row: &PassRow,
+) -> Result<Option<(CapturePlan, CapturePass)>, PipelineError> {
+    let Some(json) = &row.plan else {
+        return Ok(None);
+    };
+    let plan: CapturePlan =
+        serde_json::from_str(json).map_err(|cause| PipelineError::Unreadable {
+            what: "a plan",
+            cause,
+        })?;
+    let pass = plan.passes.first().cloned();
+    Ok(pass.map(|pass| (plan, pass)))
+}
+
+/// True if the agent holds a bundle for the capture request of this pass.
+fn is_held(row: &PassRow, holding: &[OrderId]) -> bool {
+    let request = PassNumber::of(row.key.pass).request;
+    holding.iter().any(|order| {
+        order.incident == row.key.incident && PassNumber::of(order.pass).request == request
+    })
+}

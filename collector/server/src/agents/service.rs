@@ -1,0 +1,98 @@
+//! Opens the gateway, and serves it: its listener, its router and its background tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post, put};
+use pipeline::Pipeline;
+use protocol::path;
+use protocol::refusal::RefusalCode;
+use tokio_util::sync::CancellationToken;
+
+use super::admissions::Admissions;
+use super::authority::{AuthorityError, CertificateAuthority};
+use super::config::AgentsConfig;
+use super::gateway::{AgentsGateway, GatewayState};
+use super::refused::Refused;
+use super::roster::Roster;
+use super::{background, enrollment, poll, upload};
+use crate::listener::{Listener, ServeError};
+use crate::request_body::BodyBudget;
+
+/// How long a request of an agent waits for a database that is away: agents try again.
+const DATABASE_WAIT: Duration = Duration::from_secs(5);
+
+/// The listener for agents cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Listen(#[from] ServeError),
+}
+
+impl AgentsGateway {
+    /// Opens the gateway; at first use, creates the agents' authority. `drain` ends polls.
+    ///
+    /// # Errors
+    /// See [`AuthorityError`].
+    pub async fn open(
+        pipeline: &Pipeline,
+        config: AgentsConfig,
+        drain: CancellationToken,
+    ) -> Result<Self, AuthorityError> {
+        let pipeline = pipeline.with_patience(DATABASE_WAIT);
+        let authority = CertificateAuthority::open(&pipeline.parts.ledger).await?;
+        Ok(Self(Arc::new(GatewayState {
+            authority,
+            roster: Roster::default(),
+            bodies: BodyBudget::default(),
+            admissions: Admissions::new(config.per_second),
+            uploads: pipeline.work_folder().join("uploads"),
+            pipeline,
+            config,
+            drain,
+        })))
+    }
+
+    /// Binds the listener of the configuration.
+    ///
+    /// # Errors
+    /// See [`GatewayError`].
+    pub async fn bind(&self) -> Result<Listener, GatewayError> {
+        let config = &self.0.config;
+        let host = url::Url::parse(&config.url).ok();
+        let host = host.as_ref().and_then(|url| url.host_str());
+        let tls = self.0.authority.tls(host)?;
+        let listener = Listener::bind_with_clients(config.listen, tls, config.connections_max);
+        Ok(listener.await?)
+    }
+
+    /// The routes of the protocol.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route(path::ENROLL, post(enrollment::enroll))
+            .route(path::CHALLENGE, get(enrollment::challenge))
+            .route(path::RENEW, post(enrollment::renew))
+            .route(path::POLL, post(poll::poll))
+            .route(path::UPLOADS, post(upload::offer))
+            .route(path::UPLOAD, put(upload::receive))
+            .route(path::COMMIT, post(upload::commit))
+            .fallback(unknown_path)
+            .with_state(self.clone())
+    }
+
+    /// Keeps the roster fresh, tells agents of their orders, and stores their contacts, until
+    /// `drain`.
+    pub async fn run(&self) {
+        background::run(self).await;
+    }
+}
+
+async fn unknown_path() -> Refused {
+    Refused::new(
+        RefusalCode::Malformed,
+        "no such path: does the agent speak another version of the protocol?",
+    )
+}

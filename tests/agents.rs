@@ -1,0 +1,281 @@
+//! Agents on hosts, as whole programs: they enrol, capture at a declaration, and deliver; tokens,
+//! pins, clones and revocations decide who may.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tests::api::{ApiServer, token};
+use tests::{program, run, run_ok, scratch, wait_until};
+
+/// A store whose collector listens for agents.
+struct AgentStore {
+    folder: TempDir,
+    /// The URL for agents.
+    url: String,
+}
+
+/// A running `exhibit-agent run`, killed on drop.
+struct RunningAgent(Child);
+
+impl Drop for RunningAgent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl AgentStore {
+    fn new() -> Self {
+        let folder = scratch();
+        // Free a moment ago: agents must find the same port after a restart.
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let address = port.expect("a free port");
+        let url = format!("https://{address}");
+        let config = format!("[agents]\nlisten = \"{address}\"\nurl = \"{url}\"\n");
+        fs::write(folder.path().join("exhibit.toml"), config).expect("own folder");
+        Self { folder, url }
+    }
+
+    fn exhibit(&self) -> Command {
+        let mut command = Command::new(program("exhibit"));
+        command
+            .arg("--store")
+            .arg(self.folder.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.folder.path())
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .stderr(Stdio::null());
+        command
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let said = run_ok(self.exhibit().args(arguments).arg("--json"));
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+    }
+
+    fn token(&self) -> String {
+        let created = self.json(&["agents", "token", "create", "--label", "role=web"]);
+        created["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// A folder for the state of an agent.
+    fn state(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn enroll(&self, state: &Path, token: &str) -> Output {
+        let mut command = Command::new(program("exhibit-agent"));
+        command.args(["enroll", "--server", &self.url, "--token", token]);
+        run(command.arg("--state").arg(state))
+    }
+
+    fn start(&self, state: &Path) -> RunningAgent {
+        let mut command = Command::new(program("exhibit-agent"));
+        command.arg("run").arg("--state").arg(state);
+        let child = command.stderr(Stdio::null()).spawn();
+        RunningAgent(child.expect("the program starts"))
+    }
+
+    fn agent(&self) -> Value {
+        self.json(&["agents"])
+    }
+
+    /// The id of the only agent.
+    fn agent_id(&self) -> String {
+        self.agent()["id"].as_str().expect("an id").to_owned()
+    }
+}
+
+/// Declares an incident that captures only these hosts, and returns its id.
+fn declare(serve: &ApiServer, admin: &str, hosts: &[&str], deadline_seconds: u64) -> String {
+    let capture = json!({
+        "sources": ["okta"], "hosts": hosts, "deadlineSeconds": deadline_seconds
+    });
+    let declaration =
+        json!({"title": "Odd logins", "severity": 2, "play": "general", "capture": capture});
+    let answer = serve.call(admin, "POST", "/v1/incidents", Some(&declaration));
+    assert_eq!(answer.status, 201, "{}", answer.json());
+    answer.json()["id"].as_str().expect("an id").to_owned()
+}
+
+/// Waits for a bundle of a source whose name begins with `source`.
+fn wait_for_bundle(serve: &ApiServer, admin: &str, incident: &str, source: &str) -> Value {
+    let of_source = |list: &Value| {
+        let bundles = list["bundles"].as_array().cloned().unwrap_or_default();
+        let is_it = |bundle: &&Value| {
+            let name = bundle["source"].as_str();
+            name.is_some_and(|name| name.starts_with(source))
+        };
+        bundles.iter().rev().find(is_it).cloned()
+    };
+    let path = format!("/v1/incidents/{incident}/bundles");
+    let list = serve.wait(admin, &path, |list| of_source(list).is_some());
+    of_source(&list).expect("it was there")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn declared_host_is_captured_by_its_agent_and_vouched_for_in_the_export() {
+    let store = AgentStore::new();
+    let admin = token(store.folder.path(), "admin");
+    let serve = ApiServer::start(&mut store.exhibit());
+    let state = store.state("agent");
+    let enrolled = store.enroll(&state, &store.token());
+    assert!(enrolled.status.success(), "{}", said(&enrolled));
+    let id = store.agent_id();
+    let _agent = store.start(&state);
+    let incident = declare(&serve, &admin, &[&id, "web-9"], 60);
+    let delivered = wait_for_bundle(&serve, &admin, &incident, "agent_");
+    assert!(
+        delivered["coverage"]["records"].as_u64() > Some(0),
+        "{delivered}"
+    );
+    // The host that has no agent is a gap, in a bundle of its own.
+    let absent = wait_for_bundle(&serve, &admin, &incident, "hosts_without_agent");
+    assert!(absent["coverage"]["missing"].as_u64() > Some(0), "{absent}");
+    wait_until("the bundle leaves the spool", || {
+        let mut spool = Command::new(program("exhibit-agent"));
+        spool.args(["spool", "--json", "--state"]).arg(&state);
+        run_ok(&mut spool).is_empty()
+    });
+
+    let export = store.state("export");
+    run_ok(store.exhibit().args(["export", &incident]).arg(&export));
+    let keyring = export.join("agents.json");
+    let hex = delivered["id"].as_str().expect("an id");
+    let hex = hex.trim_start_matches("sha256:");
+    let verify = || {
+        let mut audit = Command::new(program("exhibit-audit"));
+        audit
+            .arg("verify")
+            .arg(export.join(format!("bundles/{hex}.tar")));
+        run(audit.arg("--agents").arg(&keyring)).status.code()
+    };
+    assert!(matches!(verify(), Some(0 | 4)), "{:?}", verify());
+    // The same key vouches for no other machine.
+    let text = fs::read_to_string(&keyring).expect("the keyring");
+    let mut other: Value = serde_json::from_str(&text).expect("JSON");
+    other["agents"][0]["host"] = json!({"name": "db-1", "machineId": "0123"});
+    fs::write(&keyring, other.to_string()).expect("own folder");
+    assert_eq!(verify(), Some(1));
+}
+
+#[test]
+fn token_admits_once_and_only_at_the_collector_that_it_names() {
+    let (store, other) = (AgentStore::new(), AgentStore::new());
+    let _serve = ApiServer::start(&mut store.exhibit());
+    let _other = ApiServer::start(&mut other.exhibit());
+    // A token of another collector pins another authority: nothing is sent to this one.
+    let foreign = store.enroll(&store.state("a"), &other.token());
+    assert!(
+        said(&foreign).contains("cannot reach the collector"),
+        "{}",
+        said(&foreign)
+    );
+    let token = store.token();
+    assert!(store.enroll(&store.state("b"), &token).status.success());
+    let again = store.enroll(&store.state("c"), &token);
+    assert!(said(&again).contains("used up"), "{}", said(&again));
+}
+
+#[test]
+fn absent_host_is_a_gap_at_the_deadline_and_a_supplement_when_it_comes_back() {
+    let store = AgentStore::new();
+    let admin = token(store.folder.path(), "admin");
+    let serve = ApiServer::start(&mut store.exhibit());
+    let state = store.state("agent");
+    assert!(store.enroll(&state, &store.token()).status.success());
+    let incident = declare(&serve, &admin, &[&store.agent_id()], 2);
+    let gap = wait_for_bundle(&serve, &admin, &incident, "agent_");
+    assert_eq!(
+        (&gap["coverage"]["complete"], &gap["pass"]),
+        (&json!(false), &json!(0))
+    );
+    let _agent = store.start(&state);
+    let path = format!("/v1/incidents/{incident}/bundles");
+    let is_late =
+        |bundle: &Value| bundle["source"] == gap["source"] && bundle["pass"].as_u64() > Some(0);
+    serve.wait(&admin, &path, |list| {
+        list["bundles"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(is_late))
+    });
+}
+
+#[test]
+fn second_user_of_a_key_locks_the_agent_and_revocation_ends_it() {
+    let store = AgentStore::new();
+    let _serve = ApiServer::start(&mut store.exhibit());
+    let state = store.state("agent");
+    assert!(store.enroll(&state, &store.token()).status.success());
+    // A copy of the state, as of a cloned disk: both are due for a renewal.
+    let due = |folder: &Path| {
+        let path = folder.join("identity.json");
+        let text = fs::read_to_string(&path).expect("own file");
+        let mut identity: Value = serde_json::from_str(&text).expect("JSON");
+        identity["renewAt"] = json!("2020-01-01T00:00:00Z");
+        fs::write(&path, identity.to_string()).expect("own file");
+    };
+    due(&state);
+    let copy = store.state("copy");
+    run_ok(Command::new("cp").arg("-a").arg(&state).arg(&copy));
+    let _first = store.start(&state);
+    let renewed = |folder: &Path| {
+        let text = fs::read_to_string(folder.join("identity.json")).expect("own file");
+        text.contains("\"generation\":2")
+    };
+    wait_until("the first one renews", || renewed(&state));
+    let _second = store.start(&copy);
+    wait_until("both are locked", || store.agent()["standing"] == "locked");
+    let id = store.agent_id();
+    let shown = store.json(&["agents", "show", &id]);
+    let detail = shown["findings"][0]["detail"].as_str();
+    assert!(
+        detail.is_some_and(|text| text.contains("two users")),
+        "{shown}"
+    );
+    store.json(&["agents", "revoke", &id, "--reason", "copied"]);
+    assert_eq!(store.agent()["standing"], "revoked");
+}
+
+#[test]
+fn killed_collector_and_agent_lose_and_double_nothing() {
+    let store = AgentStore::new();
+    let admin = token(store.folder.path(), "admin");
+    let mut serve = ApiServer::start(&mut store.exhibit());
+    let state = store.state("agent");
+    assert!(store.enroll(&state, &store.token()).status.success());
+    let agent = store.start(&state);
+    let incident = declare(&serve, &admin, &[&store.agent_id()], 120);
+    // As soon as the bundle is sealed on the host, both sides die.
+    let has_sealed = || {
+        let files = fs::read_dir(state.join("spool"));
+        files.is_ok_and(|files| {
+            let mut names = files.flatten().map(|file| file.file_name());
+            names.any(|name| name.to_string_lossy().ends_with(".json"))
+        })
+    };
+    wait_until("the host is captured", has_sealed);
+    serve.child.kill().expect("our child");
+    serve.child.wait().expect("our child");
+    drop(agent);
+    let serve = ApiServer::start(&mut store.exhibit());
+    let _agent = store.start(&state);
+    wait_for_bundle(&serve, &admin, &incident, "agent_");
+    let path = format!("/v1/incidents/{incident}/bundles");
+    let list = serve.call(&admin, "GET", &path, None).json();
+    let of_agent = |bundle: &&Value| {
+        let source = bundle["source"].as_str();
+        source.is_some_and(|source| source.starts_with("agent_"))
+    };
+    let bundles = list["bundles"].as_array().expect("a list");
+    assert_eq!(bundles.iter().filter(of_agent).count(), 1, "{list}");
+}
