@@ -704,7 +704,7 @@ fn captures_the_events_that_boto3_gets_from_localemu() {
     };
     let behind = end.parse::<i64>().expect("a number") + 1;
     let window = [
-        "--from",
+        "--since",
         &time(start.parse().expect("a number")),
         "--until",
         &time(behind),

@@ -187,7 +187,7 @@ impl<'s> IncidentFixture<'s> {
             "aws_cloudtrail",
         ];
         let mut command =
-            self.exhibit(&[&capture[..], &["--from", &from, "--until", &until], more].concat());
+            self.exhibit(&[&capture[..], &["--since", &from, "--until", &until], more].concat());
         CaptureProcess::start(&mut command, self.scratch_folder.path().join("log"))
     }
 

@@ -241,8 +241,9 @@ fn rewrite_timeline(folder: &Path, change: impl Fn(&str) -> Option<String>) {
 fn audit_of_a_case_names_what_was_removed_or_forged() {
     let store = TestStore::new();
     let id = store.declare();
-    store.ok(&["attach", "/etc/hostname", "/etc/passwd"]);
     store.ok(&["note", "eve was on leave"]);
+    store.ok(&["attach", "/etc/hostname", "/etc/passwd"]);
+    store.ok(&["note", "after the last bundle was sealed"]);
     let folder = scratch();
     let out = folder.path().join("out");
     let exported = store.json(&["export", &id, out.to_str().expect("UTF-8")]);
@@ -291,6 +292,27 @@ fn audit_of_a_case_names_what_was_removed_or_forged() {
         rewrite_timeline(copy, |row| Some(row.replace(r#""by":""#, r#""by":"not "#)));
     };
     tamper(&rename_author, "journal", "not the one that was sealed");
+    let reword = |copy: &Path| {
+        rewrite_timeline(copy, |row| Some(row.replace("was on leave", "was at work")));
+    };
+    tamper(&reword, "journal", "was sealed as");
+    let take_out = |copy: &Path| {
+        rewrite_timeline(copy, |row| {
+            // Nobody signed this entry, but the numbers have no gaps.
+            let is_it = row.contains("after the last bundle");
+            (!is_it).then(|| row.to_owned())
+        });
+    };
+    tamper(
+        &take_out,
+        "journal",
+        "neither in a bundle nor in the timeline",
+    );
+    let pipe = |copy: &Path| {
+        fs::remove_file(copy.join("timeline.jsonl")).expect("a copy");
+        run_ok(Command::new("mkfifo").arg(copy.join("timeline.jsonl")));
+    };
+    tamper(&pipe, "files", "timeline.jsonl");
     let unknown = format!("sha256:{}", "0".repeat(64));
     let (code, report) = audit_case(&out, &unknown);
     assert_eq!(
@@ -298,6 +320,42 @@ fn audit_of_a_case_names_what_was_removed_or_forged() {
         (Some(1), &Value::from("not signed"))
     );
     assert_eq!(report["parts"]["timeline"]["state"], "not checked");
+}
+
+#[test]
+fn export_writes_through_no_link_and_removes_only_its_own() {
+    let store = TestStore::new();
+    let id = store.declare();
+    store.ok(&["attach", "/etc/hostname"]);
+    let folder = scratch();
+    let victim = folder.path().join("victim");
+    fs::create_dir(&victim).expect("a scratch folder");
+    fs::write(victim.join("file"), "precious").expect("a scratch folder");
+    let link = |name: &str, to: &Path| {
+        std::os::unix::fs::symlink(to, folder.path().join(name)).expect("a scratch folder");
+    };
+    let out = folder.path().join("out.tar");
+    let export = ["export", &id, out.to_str().expect("UTF-8")];
+    // Names that an export might use before it is whole.
+    link("out.tar.part", &victim.join("file"));
+    link("out.tar.unfinished", &victim);
+    let text = store.fails(1, &export);
+    assert!(text.contains("is in the way"), "{text}");
+    fs::remove_file(folder.path().join("out.tar.unfinished")).expect("a link");
+    // A folder with somebody's files.
+    fs::rename(&victim, folder.path().join("out.tar.unfinished")).expect("a scratch folder");
+    let text = store.fails(1, &export);
+    assert!(text.contains("is in the way"), "{text}");
+    fs::rename(folder.path().join("out.tar.unfinished"), &victim).expect("a scratch folder");
+    // What an export left that was killed.
+    let left = folder.path().join("out.tar.unfinished");
+    fs::create_dir_all(left.join("bundles")).expect("a scratch folder");
+    store.ok(&export);
+    assert!(out.is_file() && !left.exists());
+    assert_eq!(
+        fs::read_to_string(victim.join("file")).expect("a file"),
+        "precious"
+    );
 }
 
 #[test]

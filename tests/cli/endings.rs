@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tests::aws::{Config, Server, SyntheticEvents, yesterday, yesterday_options};
@@ -98,7 +98,7 @@ fn settle_lists_an_incident_whose_capture_failed() {
     fs::write(&work, "").expect("the store's folder");
     let settled = run(&mut with_aws(&store, &aws, &["settle"]));
     let text = all_output(&settled);
-    assert_eq!(settled.status.code(), Some(4), "{text}");
+    assert_eq!(settled.status.code(), Some(1), "{text}");
     assert!(text.contains("sealed 0 bundles"), "{text}");
     assert!(
         text.contains("I-1\nnot captured\n  aws_cloudtrail"),
@@ -186,6 +186,22 @@ fn pivot_that_no_source_can_use_is_named_at_the_end() {
                 && missing["isLoss"] == false),
         "{status}"
     );
+    // Another capture without a source that can does not name it a second time.
+    store.ok(&["capture", "--incident", &id, "--source", "host"]);
+    let status = store.ok(&["status", &id]);
+    let named = status.matches("user=o'hara: no source").count();
+    assert_eq!(named, 1, "{status}");
+}
+
+#[test]
+fn declaration_is_shown_also_if_the_window_begins_after_it() {
+    let store = TestStore::new();
+    let id = store.declare();
+    thread::sleep(Duration::from_secs(2));
+    let capture = ["capture", "--incident", &id, "--source", "host"];
+    store.ok(&[&capture[..], &["--last", "1s"]].concat());
+    let rows = store.ok(&["timeline", &id]);
+    assert!(rows.contains("  j1  "), "{rows}");
 }
 
 #[test]

@@ -192,7 +192,7 @@ fn errors_name_the_thing_and_what_helps() {
     let mut misspelled = std::process::Command::new(tests::program("exhibit"));
     let misspelled = run(misspelled.arg("--store").arg(&absent).arg("status"));
     assert!(
-        all_output(&misspelled).contains("tpyo: created a new one"),
+        all_output(&misspelled).contains("there is no store in") && !absent.exists(),
         "{}",
         all_output(&misspelled)
     );

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use tests::{program, run, run_ok};
+use tests::{program, run, run_ok, scratch};
 
 use crate::{TestStore, all_output, path_of, text_of};
 
@@ -37,6 +37,67 @@ fn misspelled_source_or_region_declares_nothing() {
     let id = store.declare();
     let text = store.fails(1, &["capture", "--incident", &id, "--source", "hots"]);
     assert!(text.contains("did you mean \"host\"?"), "{text}");
+}
+
+#[test]
+fn capture_of_a_declared_incident_drops_no_option() {
+    let store = TestStore::new();
+    let id = store.declare();
+    let capture = ["capture", "--incident", &id, "--source", "host"];
+    for given in [
+        ["--sev", "1"],
+        ["--play", "general"],
+        ["--evidence", "an alert"],
+        ["--customer-data", "unknown"],
+        ["--pivot", "user=mallory"],
+        ["--idempotency-key", "k"],
+    ] {
+        let text = store.fails(1, &[&capture[..], &given].concat());
+        assert!(
+            text.contains(given[0]) && text.contains("exhibit change"),
+            "{text}"
+        );
+    }
+    assert_eq!(store.lines(&["timeline", &id]).len(), 1, "nothing was done");
+    // What responders do is applied, to a declared incident too.
+    store.ok(&[&capture[..], &["--commander", "alice"]].concat());
+    let status = store.ok(&["status", &id]);
+    assert!(status.contains("alice"), "{status}");
+}
+
+#[test]
+fn only_commands_that_record_create_a_store() {
+    let folder = scratch();
+    let path = folder.path().join("typo");
+    let on = |arguments: &[&str]| {
+        let mut command = Command::new(program("exhibit"));
+        command.arg("--store").arg(&path).args(arguments);
+        command.env("HOME", folder.path());
+        let output = run(&mut command);
+        (output.status.code(), all_output(&output))
+    };
+    for reading in [
+        &["status"][..],
+        &["timeline"],
+        &["bundles"],
+        &["note", "x"],
+        &["attach", "/etc/hostname"],
+        &["export", "INC-1", "out"],
+        &["token", "list"],
+        &["watch"],
+        &["settle"],
+    ] {
+        let (code, text) = on(reading);
+        assert_eq!(code, Some(1), "{reading:?}: {text}");
+        assert!(
+            text.contains("there is no store in") && text.contains("exhibit declare"),
+            "{reading:?}: {text}"
+        );
+        assert!(!path.exists(), "{reading:?} has created a store");
+    }
+    let (code, text) = on(&["declare", "--title", "x", "--sev", "4"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(on(&["status"]).0, Some(0));
 }
 
 #[test]

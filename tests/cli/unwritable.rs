@@ -264,6 +264,47 @@ fn bundle_with_a_copy_can_be_had_while_the_bucket_is_away() {
     assert!(!copy.exists(), "an empty file would look like a bundle");
 }
 
+/// A server that answers every request with `status`. It ends with the process.
+fn answering(status: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let mut lines = BufReader::new(&connection).lines();
+            let end = lines.find(|line| line.as_ref().is_ok_and(String::is_empty));
+            drop(end);
+            let _ = (&connection).write_all(
+                format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    .as_bytes(),
+            );
+        }
+    });
+    address
+}
+
+/// A bucket that refuses is not away: what it says must be seen.
+#[test]
+fn copy_does_not_hide_that_the_bucket_refuses() {
+    for status in ["403 Forbidden", "401 Unauthorized", "404 Not Found"] {
+        let folder = scratch();
+        let bundle = fill_store(folder.path());
+        let copies = folder.path().join("cache");
+        fs::create_dir(&copies).expect("a scratch folder");
+        fs::rename(folder.path().join("bundles"), copies.join("bundles"))
+            .expect("a scratch folder");
+        let config = format!(
+            "[blobs]\nlocation = \"s3://evidence\"\n[blobs.s3]\nendpoint = \"http://{}\"\n\
+             access-key-id = \"x\"\nsecret-access-key = \"y\"\n",
+            answering(status)
+        );
+        fs::write(folder.path().join("exhibit.toml"), config).expect("a scratch folder");
+        let copy = folder.path().join("bundle.tar");
+        let arguments = ["fetch", &bundle, "--out", copy.to_str().expect("UTF-8")];
+        fails(folder.path(), &arguments, "bundles/");
+        assert!(!copy.exists(), "{status}");
+    }
+}
+
 /// Only bundles are in the bucket: everything else works without it.
 #[test]
 fn bucket_that_is_away_stops_only_what_needs_it() {

@@ -33,7 +33,7 @@ fn reads_match_a_local_store() {
         &[
             "timeline",
             &id,
-            "--from",
+            "--since",
             "2026-01-01T00:00:00Z",
             "--contains",
             "ISOLATED",

@@ -228,8 +228,8 @@ pub struct IncidentDetails {
     /// What the captures should have got and did not, with the reasons.
     #[serde(default)]
     pub missing: Vec<MissingEvidence>,
-    /// When the window of its captures begins: evidence may reach further back. Absent before the
-    /// first capture is planned.
+    /// When the window of its captures begins, or its declaration or start, if that is earlier:
+    /// evidence may reach further back. Absent before the first capture is planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_begins_at: Option<Timestamp>,
 }

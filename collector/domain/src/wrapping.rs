@@ -50,19 +50,60 @@ fn wrap_with(start: &str, text: &str, width: usize, is_command: bool) -> String 
 /// would become a part of it.
 fn words(text: &str, is_command: bool) -> Vec<String> {
     let mut words = vec![String::new()];
-    let mut is_quoted = false;
+    let mut quoting = Quoting::None;
+    let mut before = None;
     for c in text.chars() {
-        // In `$'…'`, a backslash may precede a quote: such a word is not told from what follows.
-        is_quoted |= is_command && words.last().is_some_and(|word| word.starts_with("$'"));
-        match c {
-            ' ' if !is_quoted => words.push(String::new()),
-            c => {
-                is_quoted ^= is_command && c == '\'';
-                words.last_mut().expect("there is always one").push(c);
-            }
+        let is_inside = is_command && quoting != Quoting::None;
+        if c == ' ' && !is_inside {
+            words.push(String::new());
+        } else {
+            words.last_mut().expect("there is always one").push(c);
         }
+        quoting = quoting.after(c, before);
+        before = Some(c);
     }
     words
+}
+
+/// Where in a word of a command a character stands (POSIX.1-2024, Shell Command Language, 2.2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quoting {
+    None,
+    /// `'…'`
+    Single,
+    /// `"…"`
+    Double,
+    /// `$'…'`
+    Escaped,
+    /// After a backslash outside of quotes, in `"…"` or in `$'…'`.
+    Backslash(QuotedBy),
+}
+
+/// Where a backslash stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum QuotedBy {
+    Nothing,
+    Double,
+    Escaped,
+}
+
+impl Quoting {
+    /// The state after `c`, which follows `before`.
+    fn after(self, c: char, before: Option<char>) -> Self {
+        match (self, c) {
+            (Self::None, '\'') if before == Some('$') => Self::Escaped,
+            (Self::None, '\'') => Self::Single,
+            (Self::None, '"') => Self::Double,
+            (Self::None, '\\') => Self::Backslash(QuotedBy::Nothing),
+            (Self::Double, '\\') => Self::Backslash(QuotedBy::Double),
+            (Self::Escaped, '\\') => Self::Backslash(QuotedBy::Escaped),
+            (Self::Single | Self::Escaped, '\'') | (Self::Double, '"') => Self::None,
+            (Self::Backslash(QuotedBy::Nothing), _) => Self::None,
+            (Self::Backslash(QuotedBy::Double), _) => Self::Double,
+            (Self::Backslash(QuotedBy::Escaped), _) => Self::Escaped,
+            (Self::None | Self::Single | Self::Double | Self::Escaped, _) => self,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -85,5 +126,22 @@ mod tests {
             wrap_command("", "exhibit timeline --contains 'one two three four'", 40),
             "exhibit timeline --contains \\\n'one two three four'\n"
         );
+    }
+
+    #[test]
+    fn command_is_never_broken_inside_a_quoted_word() {
+        for word in [
+            r"'o'\''hara and four more words'",
+            r#""a \" b c d e f g h i j k l m""#,
+            r"$'a \' b c d e f g h i j k l m'",
+            r"a\ b\ c\ d\ e\ f\ g\ h\ i\ j\ k\ l",
+            r"'$'\''a b c d e f g h i j k'",
+        ] {
+            let command = format!("exhibit timeline --contains {word} --all --json");
+            let wrapped = wrap_command("", &command, COLUMNS_MIN);
+            assert!(wrapped.contains(word), "{wrapped}");
+            // A shell joins lines that end with a backslash.
+            assert_eq!(wrapped.trim_end().replace(" \\\n", " "), command);
+        }
     }
 }

@@ -63,7 +63,7 @@ pub use capture::{CaptureError, PipelineParts};
 pub use comparison::comparable_windows;
 pub use config::{CaptureConfig, PipelineConfig};
 pub use declare::{DeclareError, DeclareRequest};
-pub use open::{OpenError, StoreAccess};
+pub use open::{OpenError, StoreAccess, may_be_store};
 pub use planning::SourcesReadiness;
 pub use play_files::{PlayFilesError, plays_of};
 pub use progress::{PassOutlook, PassProgress, ProgressBoard, TargetProgress};

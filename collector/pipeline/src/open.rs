@@ -77,6 +77,16 @@ pub enum StoreAccess {
     Command,
 }
 
+/// True unless `folder` is known to hold no store. One that cannot be looked at may.
+#[must_use]
+pub fn may_be_store(folder: &Path) -> bool {
+    let is_absent = |name: &str| {
+        let metadata = folder.join(name).symlink_metadata();
+        metadata.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    ![KEY, DATABASE].into_iter().all(is_absent)
+}
+
 impl Pipeline {
     /// Opens the store in `folder` for a service, and creates what is missing of it.
     ///

@@ -90,7 +90,8 @@ impl PassOutlook {
             .filter(|step| step.left_out == Some(LeftOutReason::Refused))
             .map(target_name);
         let mut targets: BTreeMap<String, TargetOutlook> = BTreeMap::new();
-        for step in taken() {
+        // A probe of a host is no target.
+        for step in taken().filter(|step| has_target(step)) {
             let target = targets.entry(target_name(step)).or_default();
             target.steps += 1;
             target.requests += step.requests_expected.unwrap_or(0);
@@ -129,6 +130,11 @@ impl PassOutlook {
             open: open.into_iter().map(|(name, _)| name.clone()).collect(),
         })
     }
+}
+
+/// True for steps that ask one of several regions, accounts or repositories.
+fn has_target(step: &CaptureStep) -> bool {
+    step.target.region.is_some() || step.target.name.is_some()
 }
 
 /// What people call the target of a step.

@@ -1,13 +1,15 @@
 //! What the captures of an incident should have got and did not: sources that could not be asked,
 //! passes that failed or were cut off, items that ended early, gaps in bundles.
 
+use std::collections::BTreeMap;
+
 use evidence_format::coverage::EndReason;
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 
 use api::{MissingEvidence, MissingKind};
 use domain::incident::{
-    BundleCoverage, CaptureRequest, IncidentEvent, JournalEntry, PassNumber, PivotKind,
+    BundleCoverage, CaptureRequest, IncidentEvent, JournalEntry, PassNumber, Pivot, PivotKind,
     UnavailableReason, UnavailableSource,
 };
 use domain::plan::CapturePlan;
@@ -25,10 +27,25 @@ struct JournalRequest<'e> {
     was_stopped: bool,
 }
 
+/// A pass with its plan, which may be large, and is read once.
+pub(crate) struct PlannedPass {
+    pub(crate) row: PassRow,
+    /// `None` before it is made, or if another version wrote it.
+    pub(crate) plan: Option<CapturePlan>,
+}
+
+impl From<PassRow> for PlannedPass {
+    fn from(row: PassRow) -> Self {
+        let plan = row.plan.as_deref();
+        let plan = plan.and_then(|plan| serde_json::from_str(plan).ok());
+        Self { row, plan }
+    }
+}
+
 /// What is missing, by capture request and source. What a later request over the whole source has
 /// made up for is left out.
 pub(crate) fn missing_evidence(
-    rows: &[PassRow],
+    passes: &[PlannedPass],
     entries: &[JournalEntry],
     bundles: &[BundleRow],
     now: Timestamp,
@@ -40,51 +57,64 @@ pub(crate) fn missing_evidence(
             missing.push(never_asked(number, request.request, unavailable, true));
         }
     }
-    for row in rows {
-        let number = PassNumber::of(row.key.pass);
+    for planned in passes {
+        let number = PassNumber::of(planned.row.key.pass);
         // Settle passes repeat what an earlier pass has covered.
-        if row.key.source == ATTACHMENT_SOURCE || number.settle > 0 {
+        if planned.row.key.source == ATTACHMENT_SOURCE || number.settle > 0 {
             continue;
         }
         let Some(request) = requests.get(number.request as usize) else {
             continue;
         };
         let pass = MissingOfPass {
-            row,
+            pass: planned,
             number: number.request + 1,
             request,
             entries,
         };
-        missing.extend(pass.list(rows, bundles, now));
-    }
-    for number in 1..=requests.len() {
-        missing.extend(not_searched(rows, number as u32));
+        missing.extend(pass.list(passes, bundles, now));
     }
     missing.retain(|missing| !is_made_up_for(missing, &requests));
+    missing.extend(not_searched(passes));
     missing.sort_by(|a, b| (a.request, a.kind, &a.source).cmp(&(b.request, b.kind, &b.source)));
     missing.dedup();
     missing
 }
 
-/// The pivots that no pass of a request can filter by. The wide steps have their events all the
-/// same, so far as a wide step exists.
-fn not_searched(rows: &[PassRow], number: u32) -> Vec<MissingEvidence> {
-    let plans = rows
-        .iter()
-        .filter(|row| row.key.source != ATTACHMENT_SOURCE)
-        .filter(|row| PassNumber::of(row.key.pass).request + 1 == number)
-        .filter_map(stored_plan);
-    // Each pass has a plan of its own: one that can filter by the pivot is enough.
-    let unused = plans.map(|plan| plan.pivots_unused);
-    let unused = unused.reduce(|mut all, own| {
-        all.retain(|pivot| own.contains(pivot));
-        all
-    });
-    let unused = unused.unwrap_or_default().into_iter();
+/// The pivots that no pass of any request can filter by, each once, with the last request that could
+/// not. The wide steps have their events all the same, so far as a wide step exists.
+fn not_searched(passes: &[PlannedPass]) -> Vec<MissingEvidence> {
+    let plans = || {
+        let captures = passes.iter();
+        let captures = captures.filter(|pass| pass.row.key.source != ATTACHMENT_SOURCE);
+        captures.filter_map(|pass| {
+            let number = PassNumber::of(pass.row.key.pass).request + 1;
+            Some((number, pass.plan.as_ref()?))
+        })
+    };
+    // The first and the last request that could not use each pivot.
+    let mut unused: BTreeMap<&Pivot, (u32, u32)> = BTreeMap::new();
+    for (number, plan) in plans() {
+        for pivot in &plan.pivots_unused {
+            let (first, last) = unused.entry(pivot).or_insert((number, number));
+            (*first, *last) = (number.min(*first), number.max(*last));
+        }
+    }
+    // Each pass has a plan of its own: one that can filter by the pivot is enough. An earlier request
+    // may not have known it.
+    let is_used = |pivot: &Pivot, first: u32| {
+        plans().any(|(number, plan)| {
+            let mut steps = plan.steps();
+            !plan.pivots_unused.contains(pivot)
+                && (number >= first || steps.any(|step| step.pivot.as_ref() == Some(pivot)))
+        })
+    };
+    let unused = unused.into_iter();
     unused
-        .map(|pivot| MissingEvidence {
+        .filter(|(pivot, (first, _))| !is_used(pivot, *first))
+        .map(|(pivot, (_, request))| MissingEvidence {
             source: pivot.to_string(),
-            request: number,
+            request,
             kind: MissingKind::NotSearched,
             reason: not_searched_reason(pivot.kind()),
             // What was captured is not less for it.
@@ -174,11 +204,6 @@ fn never_asked(
     }
 }
 
-/// The plan of a pass; `None` before it is made, or if another version wrote it.
-pub(crate) fn stored_plan(row: &PassRow) -> Option<CapturePlan> {
-    serde_json::from_str(row.plan.as_deref()?).ok()
-}
-
 /// The reason of a pass that people stopped before it began.
 pub(crate) const STOPPED: &str = "stopped";
 
@@ -194,13 +219,14 @@ pub(crate) enum PassFailure {
     NothingToAsk,
 }
 
-/// Why `row`, which has failed, has no bundle.
-pub(crate) fn pass_failure(row: &PassRow, entries: &[JournalEntry]) -> PassFailure {
-    if let Some(plan) = stored_plan(row)
+/// Why a pass that has failed has no bundle.
+pub(crate) fn pass_failure(pass: &PlannedPass, entries: &[JournalEntry]) -> PassFailure {
+    let row = &pass.row;
+    if let Some(plan) = &pass.plan
         && plan.passes.is_empty()
         && !plan.unavailable.is_empty()
     {
-        return PassFailure::NothingAsked(plan.unavailable);
+        return PassFailure::NothingAsked(plan.unavailable.clone());
     }
     if let Some(error) = last_error(row, entries) {
         return PassFailure::Error(error);
@@ -234,7 +260,7 @@ fn last_error(row: &PassRow, entries: &[JournalEntry]) -> Option<String> {
 
 /// A pass of a capture request.
 struct MissingOfPass<'p> {
-    row: &'p PassRow,
+    pass: &'p PlannedPass,
     /// The number of its request, from 1.
     number: u32,
     request: &'p JournalRequest<'p>,
@@ -244,30 +270,30 @@ struct MissingOfPass<'p> {
 impl MissingOfPass<'_> {
     fn list(
         &self,
-        rows: &[PassRow],
+        passes: &[PlannedPass],
         bundles: &[BundleRow],
         now: Timestamp,
     ) -> Vec<MissingEvidence> {
-        match self.row.state() {
+        let row = &self.pass.row;
+        match row.state() {
             PassState::Failed => self.failed(),
             PassState::Sealed => {
                 let mut missing = self.of_plan();
                 let bundle = bundles
                     .iter()
-                    .find(|bundle| bundle.pass == self.row.key && bundle.duplicate_of.is_none());
+                    .find(|bundle| bundle.pass == row.key && bundle.duplicate_of.is_none());
                 if let Some(bundle) = bundle {
-                    missing.extend(self.of_bundle(bundle, rows));
+                    missing.extend(self.of_bundle(bundle, passes));
                 }
                 missing
             }
-            PassState::Capturing if self.row.retry_at.is_some_and(|at| at > now) => {
+            PassState::Capturing if row.retry_at.is_some_and(|at| at > now) => {
                 // The journal has the failure; until it is tried again, nothing is captured.
-                let error =
-                    last_error(self.row, self.entries).unwrap_or_else(|| "failed".to_owned());
+                let error = last_error(row, self.entries).unwrap_or_else(|| "failed".to_owned());
                 let reason = format!("{error}; it is tried again");
                 vec![self.missing(MissingKind::Failed, reason, true)]
             }
-            PassState::Capturing => match self.row.cut_off_at(now) {
+            PassState::Capturing => match row.cut_off_at(now) {
                 Some(_) => vec![self.missing(
                     MissingKind::CutOff,
                     "its capture was cut off; what was stored is kept".to_owned(),
@@ -275,7 +301,7 @@ impl MissingOfPass<'_> {
                 )],
                 None => Vec::new(), // it is running
             },
-            PassState::Waiting if self.row.due_at <= now => {
+            PassState::Waiting if row.due_at <= now => {
                 vec![self.missing(
                     MissingKind::CutOff,
                     "its capture has not begun".to_owned(),
@@ -288,7 +314,7 @@ impl MissingOfPass<'_> {
 
     fn missing(&self, kind: MissingKind, reason: String, is_loss: bool) -> MissingEvidence {
         MissingEvidence {
-            source: self.row.key.source.clone(),
+            source: self.pass.row.key.source.clone(),
             request: self.number,
             kind,
             reason,
@@ -297,7 +323,7 @@ impl MissingOfPass<'_> {
     }
 
     fn failed(&self) -> Vec<MissingEvidence> {
-        match pass_failure(self.row, self.entries) {
+        match pass_failure(self.pass, self.entries) {
             PassFailure::NothingAsked(unavailable) => unavailable
                 .iter()
                 .map(|unavailable| {
@@ -317,10 +343,10 @@ impl MissingOfPass<'_> {
     /// Offers and accounts that the plan could not ask.
     fn of_plan(&self) -> Vec<MissingEvidence> {
         // A continuation has the plan of its first pass, which has said it.
-        let Some(plan) = stored_plan(self.row) else {
+        let Some(plan) = &self.pass.plan else {
             return Vec::new();
         };
-        if PassNumber::of(self.row.key.pass).continuation > 0 {
+        if PassNumber::of(self.pass.row.key.pass).continuation > 0 {
             return Vec::new();
         }
         let unavailable = plan.unavailable.iter();
@@ -332,13 +358,14 @@ impl MissingOfPass<'_> {
         unavailable.chain(notices).collect()
     }
 
-    fn of_bundle(&self, bundle: &BundleRow, rows: &[PassRow]) -> Vec<MissingEvidence> {
+    fn of_bundle(&self, bundle: &BundleRow, passes: &[PlannedPass]) -> Vec<MissingEvidence> {
         let coverage = BundleCoverage::from_json(&bundle.coverage);
-        let is_continued = PassNumber::of(self.row.key.pass)
+        let is_continued = PassNumber::of(self.pass.row.key.pass)
             .continuation()
             .is_some_and(|next| {
-                let mut rows = rows.iter();
-                rows.any(|row| row.key.source == self.row.key.source && row.key.pass == next)
+                let key = &self.pass.row.key;
+                let mut rows = passes.iter().map(|pass| &pass.row);
+                rows.any(|row| row.key.source == key.source && row.key.pass == next)
             });
         // What a continuation captures is not missing; what is left in the end is its own.
         let ended_early: Vec<_> = coverage
@@ -483,7 +510,8 @@ mod tests {
         events: Vec<IncidentEvent>,
         bundles: &[BundleRow],
     ) -> Vec<(MissingKind, String)> {
-        missing_evidence(rows, &journal(events), bundles, at(200))
+        let passes: Vec<PlannedPass> = rows.iter().cloned().map(PlannedPass::from).collect();
+        missing_evidence(&passes, &journal(events), bundles, at(200))
             .into_iter()
             .map(|missing| (missing.kind, missing.reason))
             .collect()

@@ -7,7 +7,7 @@ use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
-use crate::missing::{PassFailure, STOPPED, missing_evidence, pass_failure, stored_plan};
+use crate::missing::{PassFailure, PlannedPass, STOPPED, missing_evidence, pass_failure};
 use api::{
     BundleSummary, CaptureKind, CapturePass, CaptureProgress, CaptureState, IncidentDetails,
     IncidentListItem, OfferStatus, PlayDetails, SourceStatus, TokenInfo,
@@ -21,7 +21,7 @@ use domain::plan::{EvidenceLifetime, OfferReadiness, Readiness};
 use pipeline::{ATTACHMENT_SOURCE, PassProgress, Pipeline, PipelineError};
 use platform::clock;
 use sources::Source;
-use store::ledger::{BundleRow, PassKind, PassRow, PassState, TokenRow};
+use store::ledger::{BundleRow, PassKind, PassState, TokenRow};
 
 /// Open targets that a capture's progress names: the line has little room.
 const OPEN_TARGETS_MAX: usize = 4;
@@ -51,10 +51,11 @@ pub async fn incident_details(
     let rows = pipeline.parts.ledger.passes(&incident.id).await?;
     let entries = pipeline.entries(&incident.id).await?;
     let bundles = pipeline.parts.ledger.bundles(&incident.id).await?;
-    let missing = missing_evidence(&rows, &entries, &bundles, clock::now());
-    // Before the plans are dropped with their rows.
-    let window_begins_at = window_begin(&rows, incident);
-    let passes = rows.into_iter().map(|row| capture_pass(row, &entries));
+    let passes: Vec<PlannedPass> = rows.into_iter().map(PlannedPass::from).collect();
+    let missing = missing_evidence(&passes, &entries, &bundles, clock::now());
+    // Before the plans are dropped with their passes.
+    let window_begins_at = window_begin(&passes, incident);
+    let passes = passes.into_iter().map(|pass| capture_pass(pass, &entries));
     Ok(IncidentDetails {
         id: incident.id.clone(),
         view: IncidentView::of(incident, clock::now()),
@@ -65,19 +66,19 @@ pub async fn incident_details(
     })
 }
 
-/// When the incident's window begins: that of its earliest capture plan, or its own start, if that
-/// is earlier. `None` before the first plan.
-pub(crate) fn window_begin(rows: &[PassRow], incident: &Incident) -> Option<Timestamp> {
-    let plans = rows.iter().filter_map(stored_plan);
+/// When the incident's window begins: that of its earliest capture plan, or its start or its
+/// declaration, if that is earlier. `None` before the first plan.
+pub(crate) fn window_begin(passes: &[PlannedPass], incident: &Incident) -> Option<Timestamp> {
+    let plans = passes.iter().filter_map(|pass| pass.plan.as_ref());
     let begin = plans.map(|plan| plan.window.from).min()?;
-    Some(
-        incident
-            .started_at
-            .map_or(begin, |started| started.min(begin)),
-    )
+    // What people have entered is never hidden, also if the window begins after it.
+    let others = [incident.started_at, Some(incident.declared_at)];
+    Some(others.into_iter().flatten().fold(begin, Ord::min))
 }
 
-fn capture_pass(row: PassRow, entries: &[JournalEntry]) -> CapturePass {
+fn capture_pass(pass: PlannedPass, entries: &[JournalEntry]) -> CapturePass {
+    let why = (pass.row.state() == PassState::Failed).then(|| failure_reason(&pass, entries));
+    let row = pass.row;
     let state = match row.state() {
         PassState::Waiting => CaptureState::Waiting,
         PassState::Capturing => CaptureState::Capturing,
@@ -95,17 +96,17 @@ fn capture_pass(row: PassRow, entries: &[JournalEntry]) -> CapturePass {
         due_at: row.due_at,
         cut_off_at: row.cut_off_at(clock::now()),
         retry_at: row.retry_at.filter(|at| *at > clock::now()),
-        why: (state == CaptureState::Failed).then(|| failure_reason(&row, entries)),
+        why,
         source: row.key.source,
         pass: row.key.pass,
     }
 }
 
-fn failure_reason(row: &PassRow, entries: &[JournalEntry]) -> String {
-    if row.key.source == ATTACHMENT_SOURCE {
+fn failure_reason(pass: &PlannedPass, entries: &[JournalEntry]) -> String {
+    if pass.row.key.source == ATTACHMENT_SOURCE {
         return "the upload was interrupted: attach it again".to_owned();
     }
-    match pass_failure(row, entries) {
+    match pass_failure(pass, entries) {
         PassFailure::NothingAsked(unavailable) => {
             let reasons: Vec<_> = unavailable.iter().map(UnavailableSource::reason).collect();
             reasons.join("; ")

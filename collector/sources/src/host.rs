@@ -1,6 +1,7 @@
 //! The collector's own machine, captured by the agent's probes.
 
 use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
 
 use agent::capture::{self, CaptureOptions, CaptureProgress, Probe};
 use agent::doctor::Privileges;
@@ -107,8 +108,36 @@ impl LocalSource for HostSource {
             deadline_seconds: Some(cx.deadline.as_secs()),
             steps: steps.iter().map(CaptureStep::sealed).collect(),
         };
-        let mut progress = |now: CaptureProgress<'_>| cx.progress.set(now.step as u64, now.bytes);
+        let mut total = ProbeTotal::default();
+        let mut progress = |now: CaptureProgress<'_>| {
+            let step = now.step as u64;
+            let bytes = total.add(step, now.bytes);
+            cx.progress.set(step, bytes);
+            // The probe that runs has not ended.
+            let ended = step.saturating_sub(1);
+            cx.progress.steps_ended.store(ended, Ordering::Relaxed);
+        };
         capture::capture(draft, &plan, &options, cx.stop, &mut progress)
+    }
+}
+
+/// Adds up the bytes of all probes: the agent reports those of the probe that runs.
+#[derive(Default)]
+struct ProbeTotal {
+    step: u64,
+    /// Of the probes before.
+    before: u64,
+    current: u64,
+}
+
+impl ProbeTotal {
+    fn add(&mut self, step: u64, bytes: u64) -> u64 {
+        if step != self.step {
+            self.step = step;
+            self.before += self.current;
+        }
+        self.current = bytes;
+        self.before + self.current
     }
 }
 
@@ -125,6 +154,14 @@ mod tests {
 
     use super::*;
     use crate::SourcesConfig;
+
+    #[test]
+    fn bytes_of_all_probes_are_added_up() {
+        let mut total = ProbeTotal::default();
+        let reports = [(1, 10), (1, 30), (2, 0), (2, 5), (3, 1)];
+        let totals = reports.map(|(step, bytes)| total.add(step, bytes));
+        assert_eq!(totals, [10, 30, 30, 35, 36]);
+    }
 
     fn step(probe: &str, limits: StepLimits) -> CaptureStep {
         let item = format!("host-{probe}");

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use api::{BundleCoverage, BundleSummary, CaptureOptions, MissingEvidence};
 use clap::Args;
 use evidence_format::digest::Digest;
@@ -116,6 +116,19 @@ struct CaptureResult {
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Result<ExitCode> {
+    // Nothing that is given may be dropped: a severity or a pivot changes what happens next.
+    if let IncidentOptions {
+        incident: Some(id),
+        title: None,
+        ..
+    } = &arguments.incident
+        && let given @ [_, ..] = arguments.incident.of_declaration().as_slice()
+    {
+        bail!(
+            "nothing was done: only a declaration takes {}, and without --title, {id} is captured again; `exhibit change {id}` changes what is known of it",
+            given.join(", ")
+        )
+    }
     let backend = global.interruptible_backend().await?;
     // Invalid options fail before the incident is declared.
     let HostFlags {
@@ -294,6 +307,7 @@ fn summary(
     for BundleReceipt { bundle, id, .. } in &receipt.bundles {
         // A bundle on a server must be fetched before it can be verified.
         if bundle.starts_with('/') {
+            // In one line: a path that is cut would be useless.
             text.push_str(&format!(
                 "  exhibit-audit verify {} --key {}\n",
                 shell_word(bundle),

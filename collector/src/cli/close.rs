@@ -83,7 +83,10 @@ fn print_missing(global: &GlobalOptions, view: &IncidentView) -> Result<()> {
     } else {
         let lines: String = missing
             .iter()
-            .map(|missing| wrap("  ", missing, terminal_width()))
+            .map(|missing| match missing.split_once(": ") {
+                Some((item, what)) => wrap(&format!("  {item}: "), what, terminal_width()),
+                None => wrap("  ", missing, terminal_width()),
+            })
             .collect();
         print(&format!(
             "missing before {id} can be closed:\n{lines}\n{}",

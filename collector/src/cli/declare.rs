@@ -43,9 +43,9 @@ pub(super) struct IncidentOptions {
     /// Severity, 1 to 4 as in the runbook
     #[arg(long, value_name = "SEV", required_unless_present = "incident")]
     pub(super) sev: Option<Severity>,
-    /// Play, such as leaked-secret (`exhibit plays` lists all)
-    #[arg(long, value_name = "NAME", default_value = "general")]
-    play: PlayName,
+    /// Play, such as leaked-secret (`exhibit plays` lists all) [default: general]
+    #[arg(long, value_name = "NAME")]
+    play: Option<PlayName>,
     /// Incident id, such as INC-2026-042 [default: generated]
     #[arg(long, value_name = "ID")]
     pub(super) incident: Option<IncidentId>,
@@ -64,15 +64,15 @@ pub(super) struct IncidentOptions {
     /// What is known so far, such as an alert
     #[arg(long, value_name = "TEXT")]
     evidence: Option<Prose>,
-    /// Is customer data affected: yes, no, unknown
-    #[arg(long, value_name = "ANSWER", default_value = "unknown")]
-    customer_data: ImpactAnswer,
-    /// Is production availability affected: yes, no, unknown
-    #[arg(long, value_name = "ANSWER", default_value = "unknown")]
-    availability: ImpactAnswer,
-    /// Is privileged access affected: yes, no, unknown
-    #[arg(long, value_name = "ANSWER", default_value = "unknown")]
-    privileged_access: ImpactAnswer,
+    /// Is customer data affected: yes, no, unknown [default: unknown]
+    #[arg(long, value_name = "ANSWER")]
+    customer_data: Option<ImpactAnswer>,
+    /// Is production availability affected: yes, no, unknown [default: unknown]
+    #[arg(long, value_name = "ANSWER")]
+    availability: Option<ImpactAnswer>,
+    /// Is privileged access affected: yes, no, unknown [default: unknown]
+    #[arg(long, value_name = "ANSWER")]
+    privileged_access: Option<ImpactAnswer>,
     /// What to search for, such as access-key=AKIA… or user=alice; may be repeated
     #[arg(long, value_name = "KIND=VALUE")]
     pivot: Vec<Pivot>,
@@ -94,13 +94,13 @@ pub(super) struct CaptureFlags {
     #[arg(long, value_name = "NAME")]
     region: Vec<String>,
     /// Length of a window that ends now, such as 6h or 3d [default: the play's window]
-    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["from", "until"])]
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["since", "until"])]
     last: Option<Duration>,
     /// Start of the window, such as 2026-11-23T13:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true, requires = "until")]
-    from: Option<Timestamp>,
+    #[arg(long, alias = "from", value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true, requires = "until")]
+    since: Option<Timestamp>,
     /// End of the window, exclusive
-    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true, requires = "from")]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true, requires = "since")]
     until: Option<Timestamp>,
     /// When to seal what has been captured; the rest follows as a supplement [default: from
     /// exhibit.toml, else 15m]
@@ -109,6 +109,44 @@ pub(super) struct CaptureFlags {
 }
 
 impl IncidentOptions {
+    /// The given options that say something about an incident that is declared now.
+    pub(super) fn of_declaration(&self) -> Vec<&'static str> {
+        // All fields, so that a new one is not forgotten here.
+        let Self {
+            title,
+            sev,
+            play,
+            incident: _,
+            started,
+            reported_by,
+            affected,
+            suspected_impact,
+            evidence,
+            customer_data,
+            availability,
+            privileged_access,
+            pivot,
+            idempotency_key,
+        } = self;
+        let given = [
+            ("--title", title.is_some()),
+            ("--sev", sev.is_some()),
+            ("--play", play.is_some()),
+            ("--started", started.is_some()),
+            ("--reported-by", reported_by.is_some()),
+            ("--affected", !affected.is_empty()),
+            ("--suspected-impact", suspected_impact.is_some()),
+            ("--evidence", evidence.is_some()),
+            ("--customer-data", customer_data.is_some()),
+            ("--availability", availability.is_some()),
+            ("--privileged-access", privileged_access.is_some()),
+            ("--pivot", !pivot.is_empty()),
+            ("--idempotency-key", idempotency_key.is_some()),
+        ];
+        let given = given.into_iter().filter(|(_, is_given)| *is_given);
+        given.map(|(name, _)| name).collect()
+    }
+
     /// The declaration, with what to capture at once.
     pub(super) async fn request(
         self,
@@ -124,16 +162,16 @@ impl IncidentOptions {
             current_evidence: self.evidence,
         };
         let affects = PotentialImpact {
-            customer_data: self.customer_data,
-            production_availability: self.availability,
-            privileged_access: self.privileged_access,
+            customer_data: self.customer_data.unwrap_or_default(),
+            production_availability: self.availability.unwrap_or_default(),
+            privileged_access: self.privileged_access.unwrap_or_default(),
         };
         Ok(DeclareRequest {
             id: self.incident,
             // clap demands these two only without --incident, which also `exhibit declare` accepts.
             title: self.title.context("a new incident needs a --title")?,
             severity: self.sev.context("a new incident needs a --sev")?,
-            play: Some(self.play),
+            play: self.play,
             started_at: self.started,
             report,
             affects,
@@ -147,7 +185,7 @@ impl CaptureFlags {
     /// The options as the API takes them. `--last` ends now, by the backend's clock.
     pub(super) async fn options(&self, backend: &dyn Backend) -> Result<CaptureOptions> {
         let (from, until) = match self.last {
-            None => (self.from, self.until),
+            None => (self.since, self.until),
             Some(last) => {
                 // The backend's clock decides: this machine's may differ from the server's.
                 let until = backend.now().await?;
@@ -187,7 +225,7 @@ pub(super) async fn reported_at(
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: DeclareArgs) -> Result<()> {
-    let backend = global.backend().await?;
+    let backend = global.creating_backend().await?;
     let key = arguments.incident.idempotency_key.clone();
     let request = arguments.incident.request(&*backend, None).await?;
     let DeclareResponse { id: incident, new } = backend.declare(request, key).await?;

@@ -1,10 +1,11 @@
 //! `exhibit export`: everything about an incident in one folder or tar, for an auditor.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use api::BundleSummary;
@@ -17,9 +18,14 @@ use evidence_format::safe::safe;
 use platform::terminal::size;
 use platform::{clock, durable};
 use protocol::keyring::AgentKeyring;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+use tokio_util::sync::CancellationToken;
 
 use super::backend::Backend;
 use super::capture::gaps;
+use super::interrupt::{EXIT_INTERRUPTED, cancel_on_interrupt};
 use super::timeline::format_row;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
@@ -33,6 +39,25 @@ const KEYS: &str = "keys";
 const AGENTS: &str = "agents.json";
 const README: &str = "README.txt";
 const CHECKSUMS: &str = "SHA256SUMS";
+const TIMELINE_TEXT: &str = "timeline.txt";
+const TIMELINE: &str = "timeline.jsonl";
+const BRIEF: &str = "brief.txt";
+const INCIDENT: &str = "incident.json";
+/// The tar, until it is whole.
+const TAR: &str = "export.tar";
+/// What is in the folder of an export that is being made.
+const FILES: [&str; 10] = [
+    BUNDLES,
+    KEYS,
+    AGENTS,
+    README,
+    CHECKSUMS,
+    TIMELINE_TEXT,
+    TIMELINE,
+    BRIEF,
+    INCIDENT,
+    TAR,
+];
 /// Added to the name of an export that is being made: nobody takes half of it for the whole.
 const UNFINISHED: &str = ".unfinished";
 /// Hex digits of a key's id in its file name.
@@ -83,7 +108,7 @@ struct ExportedFile {
     sha256: Digest,
 }
 
-pub(super) async fn run(global: &GlobalOptions, arguments: &ExportArgs) -> Result<()> {
+pub(super) async fn run(global: &GlobalOptions, arguments: &ExportArgs) -> Result<ExitCode> {
     // without a slash at its end, behind which nothing can be appended to the name
     let to = &arguments.to.components().collect::<PathBuf>();
     if to.symlink_metadata().is_ok() {
@@ -97,39 +122,44 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &ExportArgs) -> Resul
     let export = Export {
         backend: &*backend,
         incident: &incident,
-        folder: &staging.0,
+        folder: &staging.path,
         to,
         quiet: global.quiet,
     };
-    let (bundles, keys) = export.write().await?;
-    let files = export.checksums()?;
-    let bytes = files.iter().map(|file| file.bytes).sum();
-    if is_tar(to) {
-        write_tar(&staging.0, &files, &incident, to)
-            .with_context(|| format!("cannot write {}", to.display()))?;
-    } else {
-        fs::rename(&staging.0, to)
-            .and_then(|()| durable::sync_folder_of(to))
-            .with_context(|| format!("cannot write {}", to.display()))?;
-    }
+    // From here on, Ctrl-C removes what is half made.
+    let interrupted = cancel_on_interrupt()?;
+    let written = tokio::select! {
+        written = export.write() => Some(written?),
+        () = interrupted.cancelled() => None,
+    };
+    let published = match &written {
+        Some(_) => export.publish(&interrupted)?,
+        None => None,
+    };
+    let (Some((bundles, keys)), Some(bytes)) = (written, published) else {
+        let _ = writeln!(io::stderr(), "\rexhibit: interrupted: nothing is exported");
+        return Ok(ExitCode::from(EXIT_INTERRUPTED as u8));
+    };
     if global.json {
-        return print_json(&ExportOutput {
+        let output = ExportOutput {
             incident: &incident,
             export: to,
             bundles,
             bytes,
             keys: keys.into_keys().collect(),
-        });
+        };
+        return print_json(&output).map(|()| ExitCode::SUCCESS);
     }
     print(&format!(
-        "exported {incident} to {}: {}, {}\n\n{README} in it says how to verify them; tell the auditor the fingerprints of the keys through another channel:\n{}",
+        "exported {incident} to {}: {}, {}\n\n{README} in it says how to verify them. Tell the auditor the fingerprints of the\nkeys through another channel:\n{}",
         safe(&to.to_string_lossy()),
         counted(bundles as u64, "bundle"),
         size(bytes),
         keys.keys()
             .map(|id| format!("  {id}\n"))
             .collect::<String>()
-    ))
+    ))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn is_tar(to: &Path) -> bool {
@@ -137,24 +167,55 @@ fn is_tar(to: &Path) -> bool {
 }
 
 /// A folder that is removed on drop, unless it has got its name.
-struct StagingFolder(PathBuf);
+struct StagingFolder {
+    path: PathBuf,
+    /// Locked while this process writes to the folder.
+    _lock: File,
+}
 
 impl StagingFolder {
     fn create(path: PathBuf) -> Result<Self> {
-        // Left by a process that was killed. Nothing in it is anybody's only copy.
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            // As private as the store: what is in it is evidence.
-            _ => private_folder(&path),
+        let failed = || format!("cannot create {}", path.display());
+        // As private as the store: what is in it is evidence.
+        match private_folder(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                remove_abandoned(&path)?;
+                private_folder(&path).with_context(failed)?;
+            }
+            created => created.with_context(failed)?,
         }
-        .with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self(path))
+        let lock = File::open(&path).with_context(failed)?;
+        // Without locks, as on some network disks, there is no protection against a second export.
+        let _ = lock.try_lock();
+        Ok(Self { path, _lock: lock })
     }
+}
+
+/// Removes what an export left that was killed: a folder of this user, that nobody is writing to,
+/// with nothing in it but the files of an export. Anything else is somebody's.
+fn remove_abandoned(path: &Path) -> Result<()> {
+    let shown = path.display();
+    let refused = || format!("{shown} is in the way: move it away, or export to another place");
+    let metadata = path.symlink_metadata().with_context(refused)?;
+    if !metadata.is_dir() || metadata.uid() != geteuid().as_raw() {
+        bail!(refused());
+    }
+    let lock = File::open(path).with_context(refused)?;
+    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        bail!("another export to {shown} is running");
+    }
+    for entry in fs::read_dir(path).with_context(refused)? {
+        let name = entry.with_context(refused)?.file_name();
+        if !FILES.iter().any(|ours| *ours == name) {
+            bail!(refused());
+        }
+    }
+    fs::remove_dir_all(path).with_context(refused)
 }
 
 impl Drop for StagingFolder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0); // the next export removes it
+        let _ = fs::remove_dir_all(&self.path); // the next export removes it
     }
 }
 
@@ -196,10 +257,10 @@ impl Export<'_> {
             self.write_file(AGENTS, (json + "\n").as_bytes())?;
         }
         let brief = self.backend.brief(self.incident, false).await?;
-        self.write_file("brief.txt", brief.as_bytes())?;
+        self.write_file(BRIEF, brief.as_bytes())?;
         let view = self.backend.incident(self.incident).await?.view;
         let view = serde_json::to_string_pretty(&view).context("cannot write JSON")?;
-        self.write_file("incident.json", (view + "\n").as_bytes())?;
+        self.write_file(INCIDENT, (view + "\n").as_bytes())?;
         let readme = self.readme(&exported, &keys, keyring.is_some());
         self.write_file(README, readme.as_bytes())?;
         Ok((bundles.len(), keys))
@@ -268,7 +329,7 @@ impl Export<'_> {
             file.map(BufWriter::new)
                 .with_context(|| format!("cannot create {}", path.display()))
         };
-        let (mut text, mut json) = (create("timeline.txt")?, create("timeline.jsonl")?);
+        let (mut text, mut json) = (create(TIMELINE_TEXT)?, create(TIMELINE)?);
         self.backend
             .read_timeline(self.incident, TimelineFilter::default(), &mut |row| {
                 text.write_all(format_row(&row, usize::MAX).as_bytes())?;
@@ -291,13 +352,34 @@ impl Export<'_> {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Hashes every file, and writes the list that `sha256sum -c` reads.
-    fn checksums(&self) -> Result<Vec<ExportedFile>> {
+    /// Gives the export its name. Returns its bytes; `None` if it was interrupted.
+    fn publish(&self, interrupted: &CancellationToken) -> Result<Option<u64>> {
+        let failed = || format!("cannot write {}", self.to.display());
+        let Some(files) = self.checksums(interrupted)? else {
+            return Ok(None);
+        };
+        let bytes = files.iter().map(|file| file.bytes).sum();
+        let is_whole = if is_tar(self.to) {
+            write_tar(self.folder, &files, self.incident, self.to, interrupted)
+                .with_context(failed)?
+        } else {
+            rename_new(self.folder, self.to).with_context(failed)?;
+            true
+        };
+        Ok(is_whole.then_some(bytes))
+    }
+
+    /// Hashes every file, and writes the list that `sha256sum -c` reads. `None` if it was
+    /// interrupted.
+    fn checksums(&self, interrupted: &CancellationToken) -> Result<Option<Vec<ExportedFile>>> {
         let mut files = Vec::new();
         for folder in ["", BUNDLES, KEYS] {
             let path = self.folder.join(folder);
             for entry in fs::read_dir(&path)? {
                 let entry = entry?;
+                if interrupted.is_cancelled() {
+                    return Ok(None);
+                }
                 if !entry.file_type()?.is_file() {
                     continue;
                 }
@@ -319,7 +401,7 @@ impl Export<'_> {
             &self.folder.join(CHECKSUMS),
             CHECKSUMS.to_owned(),
         )?);
-        Ok(files)
+        Ok(Some(files))
     }
 
     fn readme(
@@ -443,20 +525,20 @@ fn hash_file(path: &Path, name: String) -> Result<ExportedFile> {
     })
 }
 
-/// Packs the files below a folder named after the incident, as `tar` users expect.
+/// Packs the files below a folder named after the incident, as `tar` users expect. The tar is in the
+/// private folder until it is whole: in the folder of `to`, others might have put a link in its place.
+/// False if it was interrupted.
 fn write_tar(
     folder: &Path,
     files: &[ExportedFile],
     incident: &IncidentId,
     to: &Path,
-) -> io::Result<()> {
-    let mut unfinished = to.to_path_buf().into_os_string();
-    unfinished.push(".part");
-    let unfinished = PathBuf::from(unfinished);
+    interrupted: &CancellationToken,
+) -> io::Result<bool> {
+    let unfinished = folder.join(TAR);
     let file = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&unfinished)?;
     let mut tar = TarWriter::new(BufWriter::new(&file));
@@ -466,6 +548,9 @@ fn write_tar(
         _ => "incident",
     };
     for ExportedFile { name, bytes, .. } in files {
+        if interrupted.is_cancelled() {
+            return Ok(false);
+        }
         tar.file(
             &format!("{root}/{name}"),
             *bytes,
@@ -474,6 +559,22 @@ fn write_tar(
     }
     tar.finish()?.flush()?;
     file.sync_all()?;
-    fs::rename(&unfinished, to)?;
+    rename_new(&unfinished, to)?;
+    Ok(true)
+}
+
+/// Gives a finished export its name, which is not taken: nothing is overwritten. Durable when this
+/// returns.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some file systems, such as FAT on a stick, cannot do both at once.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            if to.symlink_metadata().is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            fs::rename(from, to)?;
+        }
+        renamed => renamed?,
+    }
     durable::sync_folder_of(to)
 }

@@ -60,8 +60,8 @@ use server::telemetry::Telemetry;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    success; single objects that could not be read are gaps in the bundles
-  1    failed or refused; of `capture`, nothing was sealed; of `sources check`,
-       no source is ready
+  1    failed or refused; of `capture` and `settle`, nothing could be sealed; of
+       `sources check`, no source is ready
   2    invalid command line
   4    incomplete: something that was named or configured was not captured, or
        is not ready; the output says what, why, and what helps
@@ -98,8 +98,8 @@ pub(crate) struct CommandLine {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalOptions {
-    /// Folder with incidents and evidence; created if absent [default: /var/lib/exhibit/store for
-    /// root, else ~/.local/state/exhibit/store]
+    /// Folder with incidents and evidence; `declare` and `capture` create it [default:
+    /// /var/lib/exhibit/store for root, else ~/.local/state/exhibit/store]
     #[arg(long, value_name = "DIR", global = true)]
     store: Option<PathBuf>,
     /// Server to use instead of a store
@@ -272,6 +272,7 @@ async fn dispatch(
         CliCommand::Settle(arguments) => return settle::run(global, &arguments).await,
         CliCommand::Sources(arguments) => return sources::run(global, &arguments).await,
         CliCommand::Watch(arguments) => return watch::run(global, &arguments).await,
+        CliCommand::Export(arguments) => return export::run(global, &arguments).await,
         CliCommand::Declare(arguments) => declare::run(global, arguments).await,
         CliCommand::Status(arguments) => status::run(global, &arguments).await,
         CliCommand::Change(arguments) => change::run(global, *arguments).await,
@@ -290,7 +291,6 @@ async fn dispatch(
         CliCommand::Stop(arguments) => stop::run(global, &arguments).await,
         CliCommand::Bundles(arguments) => bundles::run(global, &arguments).await,
         CliCommand::Fetch(arguments) => bundles::fetch(global, &arguments).await,
-        CliCommand::Export(arguments) => export::run(global, &arguments).await,
         CliCommand::Close(arguments) => close::run(global, &arguments).await,
         CliCommand::Plan(arguments) => plan::run(global, &arguments).await,
         CliCommand::Plays(arguments) => plays::run(global, &arguments).await,

@@ -39,7 +39,7 @@ pub(super) struct PlanArgs {
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &PlanArgs) -> Result<()> {
-    let backend = global.backend().await?;
+    let backend = global.creating_backend().await?;
     let target = match &arguments.incident {
         Some(id) => PlanTarget::Incident(find_incident(&*backend, id).await?),
         None => PlanTarget::Play(arguments.play.clone(), arguments.pivot.clone()),

@@ -39,7 +39,7 @@ struct PlayOutput<'a> {
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &PlaysArgs) -> Result<()> {
-    let plays = global.backend().await?.plays().await?;
+    let plays = global.creating_backend().await?.plays().await?;
     match &arguments.name {
         Some(name) if global.json => print_json(&play_output(find_play(&plays, name)?)),
         Some(name) => print(&format_play(find_play(&plays, name)?)),

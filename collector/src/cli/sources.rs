@@ -54,7 +54,7 @@ struct SourceOutput<'a> {
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &SourcesArgs) -> Result<ExitCode> {
     let SourcesCommand::Check(arguments) = &arguments.command;
-    let backend = global.backend().await?;
+    let backend = global.creating_backend().await?;
     let json = global.json;
     let mut readiness = ReadinessCount::default();
     // Each source is printed as soon as it is checked: some answer slowly.

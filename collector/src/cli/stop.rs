@@ -22,7 +22,9 @@ pub(super) struct StopArgs {
 pub(super) async fn run(global: &GlobalOptions, arguments: &StopArgs) -> Result<()> {
     let backend = global.backend().await?;
     let id = &incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
-    // Does not wait until they have sealed: they may run on another machine.
+    let was_under_way = backend.is_under_way(id).await?;
+    // Does not wait until they have sealed: they may run on another machine. Later passes, which are
+    // not due yet, end too.
     backend.stop_captures(id).await?;
     if global.json {
         return print_json(&serde_json::json!({"incident": id}));
@@ -30,8 +32,11 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StopArgs) -> Result<
     if global.quiet {
         Ok(())
     } else {
-        print(&format!(
-            "{id}: captures are ending and seal what they have\n"
-        ))
+        let done = if was_under_way {
+            "captures are ending and seal what they have"
+        } else {
+            "no capture was running; later passes are not captured"
+        };
+        print(&format!("{id}: {done}\n"))
     }
 }

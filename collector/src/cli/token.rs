@@ -79,7 +79,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TokenArgs) -> Result<
 }
 
 async fn create(global: &GlobalOptions, arguments: CreateTokenArgs) -> Result<()> {
-    let backend = global.backend().await?;
+    let backend = global.creating_backend().await?;
     let CreateTokenArgs {
         role,
         incident,

@@ -69,6 +69,7 @@ pub use text::{
     BoundedText, LINE_BYTES_MAX, Line, NAME_BYTES_MAX, Name, PROSE_BYTES_MAX, Prose, TextError,
 };
 pub use timeline::TimelineRow;
+pub(crate) use unavailable::by_reason;
 pub use unavailable::{UnavailableReason, UnavailableSource};
 
 /// The state of an incident after the last entry of its journal, made by [`Incident::replay`].

@@ -13,7 +13,7 @@ use super::names::{SourceName, StepId};
 use super::pass_number::PassNumber;
 use super::report::PotentialImpact;
 use super::text::or;
-use super::unavailable::UnavailableSource;
+use super::unavailable::{UnavailableSource, by_reason};
 use crate::spelling::{comma_separated, counted};
 
 /// Characters of a note that its summary shows; the entry has all of them.
@@ -322,28 +322,16 @@ fn cannot_ask(
     unavailable: &[SourceName],
     reasons: &[UnavailableSource],
 ) -> impl Iterator<Item = String> {
-    let mut by_reason: Vec<(String, Vec<String>)> = Vec::new();
-    let mut add = |reason: String, name: String| match by_reason
-        .iter_mut()
-        .find(|(known, _)| *known == reason)
-    {
-        Some((_, names)) => names.push(name),
-        None => by_reason.push((reason, vec![name])),
-    };
-    for reason in reasons {
-        let api = reason.api.as_ref().map(|api| format!(" ({})", safe(api)));
-        add(
-            reason.reason(),
-            format!("{}{}", reason.source, api.unwrap_or_default()),
-        );
-    }
+    let mut all = by_reason(reasons);
     // Entries of earlier versions have names without reasons.
-    for source in unavailable {
-        if reasons.iter().all(|reason| reason.source != *source) {
-            add(String::new(), source.to_string());
-        }
+    let unexplained = unavailable.iter();
+    let unexplained =
+        unexplained.filter(|source| reasons.iter().all(|reason| reason.source != **source));
+    let unexplained: Vec<String> = unexplained.map(ToString::to_string).collect();
+    if !unexplained.is_empty() {
+        all.push((String::new(), unexplained));
     }
-    by_reason.into_iter().map(|(reason, names)| {
+    all.into_iter().map(|(reason, names)| {
         let names = names.join(", ");
         if reason.is_empty() {
             format!("cannot ask {names}")

@@ -79,3 +79,19 @@ impl UnavailableSource {
         format!("{}: {}", self.why.as_str(), problems.join("; "))
     }
 }
+
+/// The sources that are not captured, those with the same reason together, in the order of their
+/// first: each reason with its sources.
+pub(crate) fn by_reason(sources: &[UnavailableSource]) -> Vec<(String, Vec<String>)> {
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    for source in sources {
+        let api = source.api.as_ref().map(|api| format!(" ({})", safe(api)));
+        let name = format!("{}{}", source.source, api.unwrap_or_default());
+        let reason = source.reason();
+        match groups.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((reason, vec![name])),
+        }
+    }
+    groups
+}

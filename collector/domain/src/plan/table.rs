@@ -9,7 +9,7 @@ use evidence_format::time::Timestamp;
 use super::capture_plan::{CapturePass, CapturePlan, CaptureStep};
 use super::duration::{format_duration, later, seconds_between};
 use super::offer::EvidenceLifetime;
-use crate::incident::UnavailableSource;
+use crate::incident::by_reason;
 use crate::spelling::counted;
 use crate::wrapping::wrap;
 
@@ -42,7 +42,8 @@ pub fn render_table(plan: &CapturePlan, width: usize) -> String {
         write_blocks(&mut text, &rows);
     }
     write_left_out(&mut text, &left_out, width);
-    let not_asked = plan.unavailable.iter().map(unavailable);
+    let not_asked = by_reason(&plan.unavailable).into_iter();
+    let not_asked = not_asked.map(|(reason, names)| format!("{}: {reason}", names.join(", ")));
     write_list(&mut text, "not asked", not_asked, width);
     write_list(&mut text, "note", notices(plan), width);
     text
@@ -167,15 +168,6 @@ fn left_out(pass: &CapturePass, step: &CaptureStep) -> String {
         "{}: {} ({why}{bytes}{clipped}){problem}",
         pass.source, step.item
     )
-}
-
-fn unavailable(unavailable: &UnavailableSource) -> String {
-    let api = unavailable
-        .api
-        .as_ref()
-        .map(|api| format!(" ({})", safe(api)))
-        .unwrap_or_default();
-    format!("{}{api} {}", unavailable.source, unavailable.reason())
 }
 
 fn notices(plan: &CapturePlan) -> impl Iterator<Item = String> {

@@ -6,7 +6,7 @@ use evidence_format::digest::Digest;
 use evidence_format::time::Timestamp;
 
 use super::AnswerBasis;
-use crate::missing::missing_evidence;
+use crate::missing::{PlannedPass, missing_evidence};
 use api::{MissingEvidence, MissingKind};
 use domain::answers::{
     CoverageAnswer, CoverageVerdict, EvidenceState, ItemState, UnaskedSource, UnknownKind,
@@ -49,7 +49,7 @@ pub async fn coverage(
 pub(super) async fn evidence_state(
     pipeline: &Pipeline,
     incident: &Incident,
-    passes: &[PassRow],
+    passes: &[PlannedPass],
     now: Timestamp,
 ) -> Result<EvidenceState, PipelineError> {
     let ledger = &pipeline.parts.ledger;
@@ -79,12 +79,11 @@ pub(super) async fn evidence_state(
         });
     }
     let of_source = |row: &&PassRow| row.key.source != ATTACHMENT_SOURCE;
-    let later = passes
-        .iter()
+    let rows = || passes.iter().map(|pass| &pass.row);
+    let later = rows()
         .filter(of_source)
         .filter(|row| row.state() == PassState::Waiting && row.due_at > now);
-    let not_derived = passes
-        .iter()
+    let not_derived = rows()
         .filter(of_source)
         .filter(|row| matches!(row.stage, PassStage::Signed | PassStage::Published));
     Ok(EvidenceState {

@@ -24,6 +24,7 @@ use pipeline::{Pipeline, PipelineError};
 use platform::clock;
 use store::ledger::EventCursor;
 
+use crate::missing::PlannedPass;
 use crate::responses::window_begin;
 
 /// Selects the events of an answer.
@@ -54,7 +55,8 @@ impl AnswerBasis {
         all: bool,
     ) -> Result<Self, PipelineError> {
         let ledger = &pipeline.parts.ledger;
-        let passes = ledger.passes(&incident.id).await?;
+        let rows = ledger.passes(&incident.id).await?;
+        let passes: Vec<PlannedPass> = rows.into_iter().map(PlannedPass::from).collect();
         let begin = || window_begin(&passes, incident).filter(|_| !all);
         let window = AnswerWindow {
             from: from.or_else(begin),

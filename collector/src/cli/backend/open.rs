@@ -12,14 +12,24 @@ use super::super::{GlobalOptions, interrupt};
 use super::selection::path_variable;
 use super::{Backend, BackendArguments, BackendChoice, LocalBackend, RemoteBackend};
 use crate::app::OpenStore;
+use crate::config::FILE_NAME;
 use client::config::{self, ClientConfig, Profile, ProfileName};
 use client::{ApiClient, BearerToken, ServerUrl};
 use domain::incident::Name;
-use pipeline::StoreAccess;
+use pipeline::{StoreAccess, may_be_store};
 
 impl GlobalOptions {
-    /// Opens the backend.
+    /// Opens the backend. A store must exist: most commands are about incidents that are in it.
     pub(in crate::cli) async fn backend(&self) -> Result<Box<dyn Backend>> {
+        if let Some(remote) = self.remote()? {
+            return Ok(Box::new(remote));
+        }
+        self.require_existing_store()?;
+        self.creating_backend().await
+    }
+
+    /// Opens the backend, and creates an absent store.
+    pub(in crate::cli) async fn creating_backend(&self) -> Result<Box<dyn Backend>> {
         Ok(match self.remote()? {
             Some(remote) => Box::new(remote),
             None => {
@@ -29,11 +39,24 @@ impl GlobalOptions {
         })
     }
 
+    /// Fails if there is no store: a misspelled path must not look like one without incidents.
+    pub(in crate::cli) fn require_existing_store(&self) -> Result<()> {
+        let folder = self.store_folder()?;
+        if may_be_store(&folder) || folder.join(FILE_NAME).exists() || folder.is_file() {
+            return Ok(());
+        }
+        bail!(
+            "there is no store in {}: `exhibit declare` and `exhibit capture` create one; --store names another one, --server or --profile a server",
+            folder.display()
+        )
+    }
+
     /// Opens the backend for an attachment: a store must be writable before a byte is read.
     pub(in crate::cli) async fn attaching_backend(&self) -> Result<Box<dyn Backend>> {
         Ok(match self.remote()? {
             Some(remote) => Box::new(remote),
             None => {
+                self.require_existing_store()?;
                 let stop = CancellationToken::new();
                 Box::new(self.open_local(StoreAccess::Attach, stop).await?)
             }
@@ -169,7 +192,7 @@ impl GlobalOptions {
         access: StoreAccess,
         stop: CancellationToken,
     ) -> Result<LocalBackend> {
-        let is_new = !self.store_folder()?.exists();
+        let is_new = !may_be_store(&self.store_folder()?);
         let app = self.open_store(access, stop.clone()).await?;
         if is_new && access == StoreAccess::Command && !self.quiet {
             // A misspelled path must not look like a store without incidents.

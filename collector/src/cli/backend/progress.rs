@@ -154,7 +154,7 @@ fn name(capture: &CaptureProgress) -> String {
     }
 }
 
-/// `29 of ~141 pages  1.4 MiB`, or `29 pages  1.4 MiB  3 of 17 steps`.
+/// `29 of ~141 pages  1.4 MiB`, or `29 pages  1.4 MiB  3 of 17 steps`; of a host, `3 of 17 probes`.
 fn amount(capture: &CaptureProgress) -> String {
     let unit = if capture.source == "host" {
         "probe"
@@ -167,7 +167,10 @@ fn amount(capture: &CaptureProgress) -> String {
         (Some(expected), ..) if expected >= capture.pages && expected > 0 => {
             format!("{} of ~{}  {bytes}", capture.pages, counted(expected, unit))
         }
-        (_, Some(steps), Some(ended)) if steps > 1 && unit == "page" => format!(
+        (_, Some(steps), _) if unit == "probe" && steps >= capture.pages => {
+            format!("{} of {}  {bytes}", capture.pages, counted(steps, unit))
+        }
+        (_, Some(steps), Some(ended)) if steps > 1 => format!(
             "{}  {bytes}  {ended} of {steps} steps",
             counted(capture.pages, unit)
         ),
@@ -254,8 +257,10 @@ mod tests {
         };
         let host = CaptureProgress {
             source: "host".to_owned(),
-            pages: 1,
+            pages: 3,
             bytes: 12,
+            steps: Some(17),
+            steps_ended: Some(2),
             ..CaptureProgress::default()
         };
         let text = |cloud: &CaptureProgress| {
@@ -268,7 +273,7 @@ mod tests {
         assert_eq!(
             text(&cloud),
             "\
-host             1 probe  12 B
+host             3 of 17 probes  12 B
 aws_cloudtrail   29 of ~141 pages  1.4 MiB  ~1 m left  sa-east-1 DENIED
                  3 of 17 regions done, longest us-east-1, eu-west-1
 deadline in 14 m · Ctrl-C seals what is there"

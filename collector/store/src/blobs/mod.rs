@@ -322,26 +322,21 @@ impl Blobs {
     async fn get_object(&self, key: &str, options: GetOptions) -> Result<GetResult, BlobError> {
         let path = object_path(key)?;
         let fail = |cause| BlobError::of_store("read", key, cause);
-        let reading = self.reader.get_opts(&path, options.clone());
-        let Some(cache) = &self.cache else {
+        // Opened before the bucket is asked: another process may remove it meanwhile.
+        let copy = match &self.cache {
+            Some(cache) => cache.open_copy(&path, options.clone()).await,
+            None => None,
+        };
+        let reading = self.reader.get_opts(&path, options);
+        let Some(copy) = copy else {
             return reading.await.map_err(fail);
         };
-        if !cache.has(&path).await {
-            return reading.await.map_err(fail);
-        }
         // The bucket comes first: what was removed or changed there shall be noticed.
-        let failed = match timeout(COPY_WAIT, reading).await {
-            Ok(Ok(object)) => return Ok(object),
-            Ok(Err(cause)) => Some(fail(cause)).filter(|error| !error.is_outage()),
-            Err(_) => None,
-        };
-        if let Some(error) = failed {
-            return Err(error);
+        match timeout(COPY_WAIT, reading).await {
+            Ok(Ok(object)) => Ok(object),
+            Ok(Err(cause)) if is_answer(&cause) => Err(fail(cause)),
+            Ok(Err(_)) | Err(_) => Ok(copy),
         }
-        let copy = cache.get(&path, options).await;
-        copy.ok_or_else(|| BlobError::NotFound {
-            key: key.to_owned(),
-        })
     }
 
     /// Keeps a copy of a bundle that the bucket has. Without one, nothing is lost but time.
@@ -529,6 +524,20 @@ impl Blobs {
             BlobBackend::S3(s3) => s3.locate(key),
         }
     }
+}
+
+/// True if the bucket has answered, and refused: then it is not away, and a copy would hide that.
+fn is_answer(error: &object_store::Error) -> bool {
+    use object_store::Error;
+    matches!(
+        error,
+        Error::NotFound { .. }
+            | Error::PermissionDenied { .. }
+            | Error::Unauthenticated { .. }
+            | Error::Precondition { .. }
+            | Error::NotModified { .. }
+            | Error::NotSupported { .. }
+    )
 }
 
 fn object_path(key: &str) -> Result<ObjectPath, BlobError> {

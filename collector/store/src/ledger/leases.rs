@@ -57,7 +57,7 @@ impl Ledger {
         &self,
         request: &LeaseRequest<'_>,
     ) -> Result<Option<PassRow>, LedgerError> {
-        let now = self.clock();
+        let (now, is_leased) = (self.clock(), self.is_leased());
         let skip = match self.db.engine() {
             DatabaseEngine::Sqlite => "", // has one writer at a time
             // Without this, workers that ask at once would wait for the same row, and then
@@ -73,7 +73,7 @@ impl Ledger {
                 SELECT incident, source, pass FROM passes
                 WHERE queue = $4 AND stage IN ('waiting', 'captured', 'signed', 'published')
                 AND due_at <= $3 AND (retry_at IS NULL OR retry_at <= $3)
-                AND (worker IS NULL OR leased_until <= {now})
+                AND NOT {is_leased}
                 AND ($5 = 0 OR fencing_token > 0)
                 ORDER BY due_at LIMIT 1 {skip})
             RETURNING *"
@@ -278,14 +278,14 @@ impl Ledger {
     /// # Errors
     /// Failures of the database.
     pub async fn is_busy(&self, now: Timestamp, only_begun: bool) -> Result<bool, LedgerError> {
+        let is_leased = self.is_leased();
         let select = format!(
             "SELECT 1 AS one FROM passes
             WHERE queue IN ('remote', 'local', 'agent')
             AND stage IN ('waiting', 'captured', 'signed', 'published') AND due_at <= $1
-            AND ((worker IS NOT NULL AND leased_until > {}) OR ((retry_at IS NULL OR retry_at <= $1)
+            AND ({is_leased} OR ((retry_at IS NULL OR retry_at <= $1)
                 AND ($2 = 0 OR fencing_token > 0)))
-            LIMIT 1",
-            self.clock()
+            LIMIT 1"
         );
         self.db
             .read("check for due passes", |mut db| {
@@ -379,14 +379,13 @@ impl Ledger {
     /// # Errors
     /// Failures of the database.
     pub async fn oldest_waiting(&self, now: Timestamp) -> Result<Option<Timestamp>, LedgerError> {
+        let is_leased = self.is_leased();
         // The redundant condition on `stage`: as in `next_due`.
         let select = format!(
             "SELECT due_at FROM passes
             WHERE queue = $1 AND stage IN ('waiting', 'captured', 'signed', 'published')
             AND stage <> 'published' AND due_at <= $2
-            AND (leased_until IS NULL OR leased_until <= {})
-            ORDER BY due_at LIMIT 1",
-            self.clock()
+            AND NOT {is_leased} ORDER BY due_at LIMIT 1"
         );
         let select = &select;
         self.db
@@ -409,12 +408,11 @@ impl Ledger {
     /// # Errors
     /// Failures of the database.
     pub async fn backlog(&self) -> Result<Backlog, LedgerError> {
+        let is_leased = self.is_leased();
         let select = format!(
             "SELECT COUNT(*) AS open,
-                CAST(COALESCE(SUM(CASE WHEN worker IS NOT NULL AND leased_until > {} THEN 1 ELSE 0 END), 0) AS BIGINT)
-                    AS leased
-            FROM passes WHERE stage IN ('waiting', 'captured', 'signed', 'published')",
-            self.clock()
+                CAST(COALESCE(SUM(CASE WHEN {is_leased} THEN 1 ELSE 0 END), 0) AS BIGINT) AS leased
+            FROM passes WHERE stage IN ('waiting', 'captured', 'signed', 'published')"
         );
         self.db
             .read("count the backlog", |mut db| {
@@ -432,6 +430,11 @@ impl Ledger {
                 }
             })
             .await
+    }
+
+    /// The condition that a worker has the pass.
+    fn is_leased(&self) -> String {
+        format!("(worker IS NOT NULL AND leased_until > {})", self.clock())
     }
 
     /// The columns of a lease that ends now, or has ended: nobody has the pass, and people see since

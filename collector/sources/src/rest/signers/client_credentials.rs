@@ -321,6 +321,7 @@ mod tests {
         grants: fn(&Form) -> bool,
         (status, error): (u16, &'static str),
     ) -> (Url, Arc<Mutex<Vec<Form>>>) {
+        crate::crypto::install_provider();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let url = format!("http://{}/token", listener.local_addr().expect("bound"));
         let asked = Arc::new(Mutex::new(Vec::new()));

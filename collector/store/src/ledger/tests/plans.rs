@@ -22,6 +22,7 @@ fn statements(source: &str, function: &str) -> Vec<String> {
     let sql = quoted.filter(|text| text.starts_with("SELECT ") || text.starts_with("UPDATE "));
     sql.map(|text| {
         text.replace("{now}", "7")
+            .replace("{is_leased}", "(worker IS NOT NULL AND leased_until > 7)")
             .replace("{skip}", "")
             .replace("{ended}", "worker = NULL")
             .replace("{}", "7")
