@@ -36,10 +36,17 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "evidence-format/audit",
         &[
-            &["error", "paths", "words", "carried_key", "incident_records"],
+            &[
+                "error",
+                "paths",
+                "words",
+                "carried_key",
+                "incident_records",
+                "published_hosts",
+            ],
             &["output", "progress"],
             &["trust"],
-            &["verdict"],
+            &["verdict", "servers"],
             &["bundle", "summary", "report", "never_asked"],
             &["bundle_set"],
             &[
