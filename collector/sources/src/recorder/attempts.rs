@@ -69,12 +69,13 @@ impl<'r> RequestAttempts<'r> {
             self.attempt += 1;
             let mut permit = self.wait_for_permit().await?;
             let sent_at = clock::now();
-            let sending = transport::send(&self.client, &self.request, &recorder.policy);
+            let certificates = &recorder.transport.certificates;
+            let policy = &recorder.policy;
+            let sending = transport::send(&self.client, &self.request, policy, certificates);
             match recorder.until_stopped(sending).await {
                 Some(Ok(body)) => {
                     permit.mark_answered();
                     let quotas = &recorder.transport.quotas;
-                    let policy = &recorder.policy;
                     let headers = &body.head.headers;
                     quotas.observe(
                         &policy.endpoint_key(),
