@@ -219,6 +219,43 @@ fn auditor_derives_the_facts_of_the_collector() {
     assert!(facts >= 2000, "{facts}");
 }
 
+/// An environment variable leads an honest collector to a server that is not the provider's.
+#[test]
+fn stand_in_is_not_shown_as_the_provider() {
+    let incident = IncidentFixture::new(Config::new(events(20)));
+    let receipt = incident.capture(ACCOUNT, &[]);
+    let config = config_of(&receipt);
+    for item in config
+        .items
+        .iter()
+        .filter(|item| item.source.provider == "aws")
+    {
+        let servers = &item.source.servers;
+        let responses: u64 = servers.iter().map(|server| server.responses).sum();
+        assert_eq!(
+            (responses, servers.len()),
+            (item.coverage.attempts, 1),
+            "{item:?}"
+        );
+        assert_eq!(
+            (&servers[0].origin, &servers[0].issuer),
+            (&incident.server.url(), &None)
+        );
+    }
+    let (bundle, key) = (&receipt["bundles"][0]["bundle"], &receipt["publicKey"]);
+    let [bundle, key] = [bundle, key].map(|value| value.as_str().expect("a path"));
+    let said = run(Command::new(program("exhibit-audit")).args(["verify", bundle, "--key", key]));
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let line = said.lines().find(|line| line.contains("answered by"));
+    let line = line.unwrap_or_else(|| panic!("no server is named: {said}"));
+    assert!(
+        line.contains(&incident.server.url())
+            && line.contains("plain HTTP")
+            && line.ends_with(", which is not AWS"),
+        "{line}"
+    );
+}
+
 #[test]
 fn provider_faults_lose_no_events() {
     let at = |fault, number| FaultRule::lookup(fault).region("us-east-1").at(number);

@@ -396,10 +396,7 @@ fn run_probe(probe: &Probe, mut recorder: ProbeRecorder<'_>) -> Result<(), Bundl
     recorder.finish(ItemSource {
         provider: "host".to_owned(),
         api: probe.api.to_owned(),
-        account: None,
-        region: None,
-        identity: None,
-        clock: None,
+        ..ItemSource::default()
     })
 }
 

@@ -12,7 +12,7 @@ use crate::id::{IncidentId, ItemName};
 use crate::item::FinishedItem;
 use crate::limits::{
     CLOCK_READINGS_MAX, CONFIG_BYTES_MAX, ITEM_BYTES_MAX, ITEMS_MAX, JSON_INTEGER_MAX,
-    REDACTIONS_MAX,
+    REDACTIONS_MAX, SERVERS_MAX,
 };
 use crate::plan::SealedPlan;
 use crate::time::Timestamp;
@@ -132,7 +132,7 @@ pub struct ItemEntry {
 }
 
 /// Where an item comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ItemSource {
     /// Who provided the data: `host`, `files`, `aws`.
@@ -147,6 +147,24 @@ pub struct ItemSource {
     pub identity: Option<String>,
     /// The source's clock compared with the collector's; `None` if it did not tell the time.
     pub clock: Option<SourceClock>,
+    /// The servers that answered over HTTP, by origin and issuer; empty where none was asked.
+    pub servers: Vec<AnsweringServer>,
+    /// Responses of servers that are not listed.
+    pub other_responses: u64,
+}
+
+/// A server that answered requests. Whether it is the provider's is for auditors: an environment
+/// variable or a proxy can lead an honest collector elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AnsweringServer {
+    /// Scheme, host and port, as they were asked: `https://api.github.com`.
+    pub origin: String,
+    /// Distinguished name (RFC 4514) of whoever issued the server's certificate; `None` for plain
+    /// HTTP, or if the name could not be read.
+    pub issuer: Option<String>,
+    /// Responses with any status; at least 1.
+    pub responses: u64,
 }
 
 /// The source's clock (HTTP's `Date`) minus the collector's, over all responses; negative where the
@@ -195,6 +213,8 @@ pub enum ConfigError {
 
 /// Bytes kept of a step's description if the config is too long.
 const SHORT_WHAT_BYTES: usize = 100;
+/// Servers kept of an item if the config is still too long.
+const SHORT_SERVERS: usize = 1;
 
 impl BundleConfig {
     /// Encodes the config canonically.
@@ -259,6 +279,11 @@ impl BundleConfig {
             coverages
                 .flat_map(|coverage| &mut coverage.gaps)
                 .for_each(|gap| gap.examples.clear());
+        }
+        if is_too_long(self) {
+            self.items
+                .iter_mut()
+                .for_each(|item| item.source.keep_servers(SHORT_SERVERS));
         }
     }
 
@@ -355,6 +380,7 @@ impl BundleConfig {
             return Err("a text is too long");
         }
         for item in &self.items {
+            item.source.check()?;
             item.coverage.check()?;
             let mut whats = BTreeSet::new();
             if item.redactions.len() > REDACTIONS_MAX
@@ -362,16 +388,6 @@ impl BundleConfig {
             {
                 return Err("too many redactions, an empty one, or one listed twice");
             }
-        }
-        if self
-            .items
-            .iter()
-            .filter_map(|item| item.source.clock)
-            .any(|clock| !clock.is_consistent())
-        {
-            return Err(
-                "a source's clock has no samples, or its smallest offset exceeds its largest",
-            );
         }
         Ok(())
     }
@@ -411,8 +427,12 @@ impl ItemEntry {
             region,
             identity,
             clock: _,
+            servers,
+            other_responses: _,
         } = &self.source;
         let optional = account.iter().chain(region).chain(identity);
+        let optional = optional.chain(servers.iter().map(|server| &server.origin));
+        let optional = optional.chain(servers.iter().filter_map(|server| server.issuer.as_ref()));
         let redactions = self.redactions.iter().map(|redaction| &redaction.what);
         [provider, api]
             .into_iter()
@@ -427,12 +447,64 @@ impl ItemEntry {
         texts.extend(&mut source.account);
         texts.extend(&mut source.region);
         texts.extend(&mut source.identity);
+        for server in &mut source.servers {
+            texts.push(&mut server.origin);
+            texts.extend(&mut server.issuer);
+        }
         texts.extend(
             self.redactions
                 .iter_mut()
                 .map(|redaction| &mut redaction.what),
         );
         texts
+    }
+}
+
+impl ItemSource {
+    /// Counts the responses of all but the first `count` servers with those of servers that are not
+    /// listed.
+    fn keep_servers(&mut self, count: usize) {
+        let rest = self.servers.drain(count.min(self.servers.len())..);
+        self.other_responses += rest.map(|server| server.responses).sum::<u64>();
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        if !self.clock.is_none_or(SourceClock::is_consistent) {
+            return Err(
+                "a source's clock has no samples, or its smallest offset exceeds its largest",
+            );
+        }
+        if self.servers.len() > SERVERS_MAX {
+            return Err("too many servers");
+        }
+        if !self.servers.iter().all(AnsweringServer::is_consistent) {
+            return Err("a server has a malformed address, an impossible issuer, or no responses");
+        }
+        if !{ self.servers.iter() }.is_sorted_by(|one, next| one.place() < next.place()) {
+            return Err("the servers are not in order, or one is listed twice");
+        }
+        Ok(())
+    }
+}
+
+impl AnsweringServer {
+    /// What servers differ in, and what orders them.
+    fn place(&self) -> (&str, Option<&str>) {
+        (&self.origin, self.issuer.as_deref())
+    }
+
+    fn is_consistent(&self) -> bool {
+        let plain = self.origin.strip_prefix("http://");
+        let host = plain.or(self.origin.strip_prefix("https://"));
+        let is_origin = host.is_some_and(|host| {
+            !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
+        });
+        // Plain HTTP has no certificate.
+        let has_possible_issuer = match &self.issuer {
+            Some(issuer) => plain.is_none() && !issuer.is_empty(),
+            None => true,
+        };
+        is_origin && has_possible_issuer && self.responses > 0
     }
 }
 

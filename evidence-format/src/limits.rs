@@ -89,6 +89,10 @@ pub const CLOCK_READINGS_MAX: usize = 64;
 /// Kinds of what was removed from one item.
 pub const REDACTIONS_MAX: usize = 64;
 
+/// Servers listed for one item, an endpoint for each region of a provider among them; responses of
+/// further ones are counted.
+pub const SERVERS_MAX: usize = 32;
+
 /// Examples listed under one gap; the count beside them is exact.
 pub const GAP_EXAMPLES_MAX: usize = 16;
 

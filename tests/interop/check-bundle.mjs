@@ -44,6 +44,7 @@ function time(value) {
 }
 const order = (...times) => times.every((t, i) => i === 0 || times[i - 1].slice(0, -1) <= t.slice(0, -1)), window0 = or0((w) => fits(w, { from: time, until: time }) && order(w.from, w.until));
 const ENDED = /^(complete|deadline|limit|forbidden|not_found|gone|throttled|cancelled|failed)$/, REASON = /^(permission_denied|vanished|too_large|shrank|hung|special_file|read_failed|deadline|over_budget|cancelled|unsupported|crashed|retention|rate_limited|unreachable|malformed|unauthenticated|refused|foreign_link|process_ended)$/;
+const ORIGIN = /^https?:\/\/[!-.0-~]+$/, place = ({ origin, issuer }) => Buffer.from(`${origin}\0${issuer ?? ""}`); // ordered by its bytes
 const DESCRIPTOR = { "annotations?": (a) => isObject(a) && Object.values(a).every(any) && Object.keys(a).length <= 16, "artifactType?": any, digest: DIGEST, mediaType: any, size: int }, MANIFEST_FORM = { artifactType: any, config: DESCRIPTOR, layers: [DESCRIPTOR], mediaType: is(MANIFEST), schemaVersion: is(2), "subject?": DESCRIPTOR };
 const CONFIG = { version: is(1), incident: INCIDENT, supplements: or0(DIGEST), window: window0, disclosureKey: DIGEST,
   plan: { deadlineSeconds: or0(int), steps: [{ item: ITEM, what: text, objectBytesMax: or0(int), itemBytesMax: or0(int) }] },
@@ -51,7 +52,9 @@ const CONFIG = { version: is(1), incident: INCIDENT, supplements: or0(DIGEST), w
   examined: or0({ root: text, os: or0(text), machineId: or0(text), host: or0(text) }), clock: [{ event: text, utc: time, bootNanoseconds: int }],
   items: [{ name: ITEM, layer: DIGEST, segments: DIGEST, bytes: int, records: int, leaves: int, root: HEX,
     source: { provider: text, api: text, account: or0(text), region: or0(text), identity: or0(text),
-      clock: or0((c) => fits(c, { samples: int, offsetMillisecondsMin: Number.isSafeInteger, offsetMillisecondsMax: Number.isSafeInteger }) && c.samples > 0 && c.offsetMillisecondsMin <= c.offsetMillisecondsMax) },
+      clock: or0((c) => fits(c, { samples: int, offsetMillisecondsMin: Number.isSafeInteger, offsetMillisecondsMax: Number.isSafeInteger }) && c.samples > 0 && c.offsetMillisecondsMin <= c.offsetMillisecondsMax),
+      servers: (list) => fits(list, [{ origin: ORIGIN, issuer: or0((i) => text(i) && i !== ""), responses: int }]) && list.length <= 32 && list.every((s, i) => text(s.origin) && s.responses > 0
+        && !(s.issuer !== null && s.origin.startsWith("http:")) && (i === 0 || Buffer.compare(place(list[i - 1]), place(s)) < 0)), otherResponses: int },
     coverage: { asked: window0, effective: window0, pages: int, attempts: int, events: or0(int), declared: or0(int), first: or0(time), last: or0(time),
       duplicates: int, ended: ENDED, gaps: [{ reason: REASON, count: int, examples: [text], bytesKept: int, bytesLost: int }], provisionalUntil: or0(time) },
     redactions: [{ what: text, count: int }] }] };

@@ -62,6 +62,7 @@ KEY_ID, SIGNATURE = re.compile("[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="), re.compi
 ENDED = re.compile("complete|deadline|limit|forbidden|not_found|gone|throttled|cancelled|failed")
 REASON = re.compile("permission_denied|vanished|too_large|shrank|hung|special_file|read_failed|deadline|over_budget|cancelled|unsupported|crashed"
                     "|retention|rate_limited|unreachable|malformed|unauthenticated|refused|foreign_link|process_ended")
+ORIGIN = re.compile("https?://[!-.0-~]+")
 TEXT0, INT0, TIME0, WINDOW = (None, text), (None, whole), (None, time), (None, {"from": time, "until": time})
 any_text = re.compile(".*", re.DOTALL)
 ANNOTATIONS = lambda value: isinstance(value, dict) and len(value) <= 16 and all(isinstance(member, str) for member in value.values())
@@ -76,7 +77,8 @@ CONFIG_FORM = {                                                                 
     "disclosureKey": DIGEST, "items": [{
         "name": ITEM, "layer": DIGEST, "segments": DIGEST, "bytes": whole, "records": whole, "leaves": whole, "root": HEX64,
         "source": {"provider": text, "api": text, "account": TEXT0, "region": TEXT0, "identity": TEXT0,
-                   "clock": (None, {"samples": whole, "offsetMillisecondsMin": signed, "offsetMillisecondsMax": signed})},
+                   "clock": (None, {"samples": whole, "offsetMillisecondsMin": signed, "offsetMillisecondsMax": signed}),
+                   "servers": [{"origin": ORIGIN, "issuer": TEXT0, "responses": whole}], "otherResponses": whole},
         "redactions": [{"what": text, "count": whole}], "coverage": {
             "asked": WINDOW, "effective": WINDOW, "pages": whole, "attempts": whole, "events": INT0, "declared": INT0, "first": TIME0, "last": TIME0, "duplicates": whole, "ended": ENDED,
             "gaps": [{"reason": REASON, "count": whole, "examples": [text], "bytesKept": whole, "bytesLost": whole}], "provisionalUntil": TIME0}}]}
@@ -92,6 +94,12 @@ def check_coverage(coverage, redactions):
     need(len({gap["reason"] for gap in gaps}) == len(gaps), "config", "a reason twice")
     need(all(gap["count"] and len(gap["examples"]) <= min(16, gap["count"]) for gap in gaps), "config", "count or examples of a gap")
     need(len({r["what"] for r in redactions}) == len(redactions) <= 64 and all(r["count"] for r in redactions), "config", "redactions")
+def check_source(source):
+    clock, servers = source["clock"], source["servers"]
+    need(not clock or clock["samples"] and clock["offsetMillisecondsMin"] <= clock["offsetMillisecondsMax"], "config", "clock of a source")
+    need(len(servers) <= 32 and all(text(s["origin"]) and s["responses"] and s["issuer"] != "" and not (s["issuer"] and s["origin"].startswith("http:")) for s in servers), "config", "a server")
+    places = [(s["origin"], s["issuer"] or "") for s in servers]
+    need(places == sorted(set(places)), "config", "order of servers")
 SIGSTORE_FORM = {                                                                                                        # §6
     "dsseEnvelope": {"payload": BASE64, "payloadType": "application/vnd.in-toto+json", "signatures": [{"keyid": KEY_ID, "sig": SIGNATURE}]},
     "verificationMaterial": {"publicKey": {"hint": KEY_ID}, "tlogEntries": lambda value: value == [],
@@ -407,10 +415,10 @@ class Verifier:
         uses = collections.Counter([key] + [i[name] for i in items for name in ("layer", "segments")])
         need(len({i["name"] for i in items}) == len(items) <= 1000 and len({step["item"] for step in steps}) == len(steps) <= 1000, "config", "number or names of items or steps")
         need(ordered(config["window"]) and 1 <= len(config["clock"]) <= 64, "config", "window or clock")
-        for i in items: check_coverage(i["coverage"], i["redactions"])
+        for i in items:
+            check_source(i["source"])
+            check_coverage(i["coverage"], i["redactions"])
         need(all(i["records"] <= i["leaves"] <= i["bytes"] <= 1 << 44 and uses[i["layer"]] == 1 and i["segments"] != key for i in items), "config", "sizes or digests")
-        clocks = [i["source"]["clock"] for i in items if i["source"]["clock"]]
-        need(all(c["samples"] and c["offsetMillisecondsMin"] <= c["offsetMillisecondsMax"] for c in clocks), "config", "clock of a source")
         self.config, wanted = config, [("disclosure-key.v1", "disclosure-key", key)]                                     # step 7
         for i in items:
             wanted += ("segments.v1+zstd", i["name"] + ".segments.zst", i["segments"]), ("item.v1+zstd", i["name"] + ".warc.zst", i["layer"])

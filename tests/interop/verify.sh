@@ -257,7 +257,10 @@ holds "$config" '
   and (.plan | keys == ["deadlineSeconds", "steps"]) and ([.plan.steps[].item] | length == (unique | length))
   and all(.items[]; keys == ["bytes", "coverage", "layer", "leaves", "name", "records", "redactions", "root", "segments", "source"]
     and (.name | test("\\A[a-z0-9][a-z0-9._-]{0,127}\\z")) and .records <= .leaves and .leaves <= .bytes and .bytes <= 17592186044416
-    and (.source | keys == ["account", "api", "clock", "identity", "provider", "region"]
+    and (.source | keys == ["account", "api", "clock", "identity", "otherResponses", "provider", "region", "servers"]
+      and (.servers | length <= 32 and ([.[] | [.origin, .issuer]] | . == unique)
+        and all(.[]; keys == ["issuer", "origin", "responses"] and (.origin | test("\\Ahttps?://[!-.0-~]+\\z")) and .responses >= 1
+          and (.issuer | . == null or (type == "string" and . != "")) and (.issuer == null or (.origin | startswith("https:")))))
       and (.clock | . == null or (.samples >= 1 and .offsetMillisecondsMin <= .offsetMillisecondsMax)))
     and (.redactions | length <= 64 and ([.[].what] | length == (unique | length)) and all(.[]; keys == ["count", "what"] and .count >= 1))
     and (.coverage | keys == ["asked", "attempts", "declared", "duplicates", "effective", "ended", "events", "first", "gaps", "last", "pages", "provisionalUntil"]
@@ -380,6 +383,7 @@ printf 'ok: '
 jq -ac --arg id "$id" '{bundle: $id} + (.predicate | {incident, role, signedAt, stream})' "$work/statement"
 jq -ac '{items: (.items | length), records: ([.items[].records] | add // 0), bytes: ([.items[].bytes] | add // 0), supplements}' "$config"
 jq -ac '.items[] | {item: .name} + (.coverage.gaps[]? | {gap: .reason, count, examples})' "$config"
+jq -ac '.items[] | {item: .name} + (.source.servers[] | {answeredBy: .origin, issuer, responses})' "$config"
 jq -ac '.items[] | {item: .name} + (.redactions[]? | {removed: .what, count})' "$config"
 jq -ac '([.items[].name]) as $items | .plan.steps[].item | select([.] | inside($items) | not) | {planned: ., missing: true}' "$config" >> "$work/missing"
 jq -ac '.items[] | {item: .name} + (.coverage

@@ -37,11 +37,18 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "evidence-format/audit",
         &[
-            &["error", "paths", "words", "found_file", "incident_records"],
+            &[
+                "error",
+                "paths",
+                "words",
+                "found_file",
+                "incident_records",
+                "published_hosts",
+            ],
             &["carried_key"],
             &["output", "progress"],
             &["trust"],
-            &["verdict"],
+            &["verdict", "servers"],
             &["bundle", "summary", "report", "never_asked"],
             &["bundle_set"],
             &[

@@ -203,10 +203,8 @@ fn seal_with(
     let source = ItemSource {
         provider: "files".to_owned(),
         api: "seal".to_owned(),
-        account: None,
-        region: None,
         identity: Some(identity::identity()),
-        clock: None,
+        ..ItemSource::default()
     };
     for target in targets {
         let mut walk = FileWalk::new(target.path.clone(), control.skip);

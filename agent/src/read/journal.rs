@@ -12,18 +12,9 @@ use evidence_format::coverage::GapReason;
 use rustix::io::Errno;
 
 use super::files::{FileReader, pread};
-use super::request::ReadStop;
+use super::request::{JournalQuery, ReadStop};
 use super::sink::ObjectSink;
 use super::{ReadOutcome, ReadRequest};
-
-/// What is wanted of a journal file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct JournalQuery {
-    /// The unit that wrote the entries, or that systemd wrote them about.
-    pub(crate) unit: String,
-    /// Microseconds since 1970; older entries are left out.
-    pub(crate) since: u64,
-}
 
 const SIGNATURE: &[u8; 8] = b"LPKSHHRH";
 /// Bytes of the header that every version has.

@@ -35,8 +35,8 @@ use std::time::{Duration, Instant};
 pub(crate) use facts::FileFacts;
 use hung::HungPlaces;
 pub(crate) use hung::MountTable;
-pub(crate) use journal::JournalQuery;
 pub(crate) use redact::RedactionRule;
+pub(crate) use request::JournalQuery;
 pub(crate) use request::{KeptPart, Presence, ReadMethod, ReadRequest};
 pub(crate) use request::{
     ObjectStart, ReadEvent, ReadOutcome, SparsePart, is_process_number, task_of,

@@ -8,7 +8,6 @@ use evidence_format::time::Timestamp;
 use rustix::io::Errno;
 
 use super::facts::FileFacts;
-use super::journal::JournalQuery;
 use super::redact::RedactionRule;
 
 /// One object to read.
@@ -73,6 +72,15 @@ pub(crate) enum ReadMethod {
     /// A file, a link's target, or the names in a folder as for [`Self::Names`], whichever it is.
     /// Nothing is followed, and its facts say what it is.
     AsIs,
+}
+
+/// What is wanted of a journal file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JournalQuery {
+    /// The unit that wrote the entries, or that systemd wrote them about.
+    pub(crate) unit: String,
+    /// Microseconds since 1970; older entries are left out.
+    pub(crate) since: u64,
 }
 
 /// Which part of a file to keep if a limit does not allow all of it.
@@ -196,8 +204,6 @@ pub(crate) struct ObjectStart {
     pub(crate) sparse: Option<SparsePart>,
     /// Where in the file the bytes begin.
     pub(crate) offset: u64,
-    /// The limit that applies where [`Self::stream_bytes`] is less than the file has.
-    pub(crate) limit: GapReason,
 }
 
 /// One run of data of a file with holes.

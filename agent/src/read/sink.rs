@@ -103,7 +103,6 @@ impl ObjectSink<'_> {
             stream_bytes,
             sparse,
             offset,
-            limit: self.limit,
         };
         self.queue.lock().events.push_back(ReadEvent::Start(start));
     }

@@ -395,10 +395,8 @@ impl<'a> ProbeRecorder<'a> {
         let stream_bytes = start.stream_bytes.unwrap_or(0);
         let cut =
             start.sparse.is_none() && start.facts.is_some_and(|facts| facts.size > stream_bytes);
-        let mut fields = RecordFields::of(&request, Some(&start), 0);
-        if cut {
-            fields.add("Exhibit-Gap", start.limit.as_str());
-        }
+        // The record after it states the gap, which may be a worse one by then.
+        let fields = RecordFields::of(&request, Some(&start), 0);
         let (uri, pairs) = (file_uri(&request.path), fields.pairs());
         let header = header(
             &request,

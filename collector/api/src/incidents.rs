@@ -73,7 +73,7 @@ fn play_defaults() -> Option<CaptureOptions> {
 }
 
 /// Changes to an incident, applied together or not at all. What is omitted stays unchanged.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Clone, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IncidentPatch {
     #[serde(default)]

@@ -46,8 +46,9 @@ impl EventWatcher {
     pub async fn poll(&mut self) -> Result<Vec<StreamEvent>, PipelineError> {
         let mut events = Vec::new();
         let entries = self.pipeline.entries_after(&self.incident, self.seq);
+        let mut seq = self.seq;
         for entry in entries.await? {
-            self.seq = entry.seq;
+            seq = entry.seq;
             events.push(StreamEvent::JournalEntry {
                 seq: entry.seq,
                 row: Box::new(TimelineRow::from(entry)),
@@ -57,6 +58,8 @@ impl EventWatcher {
             self.others = None; // an entry may say that one of them has ended
         }
         let progress = self.all_progress().await?;
+        // Only now: if that fails, the next poll returns these entries.
+        self.seq = seq;
         if progress != self.progress {
             self.progress.clone_from(&progress);
             events.push(StreamEvent::Progress(progress));

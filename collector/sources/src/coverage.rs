@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use evidence_format::config::{Redaction, SourceClock};
+use evidence_format::config::{AnsweringServer, Redaction, SourceClock};
 use evidence_format::coverage::{Coverage, GapReason};
 use evidence_format::digest::Digest;
 use evidence_format::limits::JSON_INTEGER_MAX;
@@ -22,6 +22,10 @@ use evidence_format::warc::{self, WarcFields};
 use super::RemoteSource;
 use super::recorder::RetryDecision;
 use super::recorder::render::{ENDPOINT_FIELD, OUTCOME_FIELD, REMOVED_FIELD, parse_removed};
+
+mod servers;
+
+use servers::ServerCounts;
 
 /// Separates the head of an HTTP message from its body.
 const HEAD_END: &[u8] = b"\r\n\r\n";
@@ -166,6 +170,7 @@ pub struct CoverageCounter {
     key: Vec<u8>,
     removed: BTreeMap<String, u64>,
     clock: Option<SourceClock>,
+    servers: ServerCounts,
     /// When the latest request was sent, until its response has been read.
     sent_at: Option<Timestamp>,
     /// The listings that declare how many records they have.
@@ -222,6 +227,7 @@ impl CoverageCounter {
             key: Vec::new(),
             removed: BTreeMap::new(),
             clock: None,
+            servers: ServerCounts::default(),
             sent_at: None,
             listings: HashMap::new(),
             failures: HashMap::new(),
@@ -267,7 +273,10 @@ impl CoverageCounter {
                     self.records.get_or_insert_default();
                 }
             }
-            Some("response") => self.add_response(source, exchange, fields, date, block),
+            Some("response") => {
+                self.servers.add(fields);
+                self.add_response(source, exchange, fields, date, block);
+            }
             // says why a request got no response
             Some("metadata") => {
                 if let Some(exchange) = exchange {
@@ -539,6 +548,12 @@ impl CoverageCounter {
     #[must_use]
     pub fn clock(&self) -> Option<SourceClock> {
         self.clock
+    }
+
+    /// Which servers answered, and how many responses came from servers that are not listed.
+    #[must_use]
+    pub fn servers(&self) -> (Vec<AnsweringServer>, u64) {
+        self.servers.listed()
     }
 }
 

@@ -14,13 +14,12 @@ use pipeline::timeline::{TimelineFilter, parse_category, parse_outcome};
 pub(super) struct EventFilterArgs {
     /// Only rows from this time on, such as 2026-11-23T13:00:00Z or -2h
     #[arg(
-        long = "since",
-        alias = "from",
+        long,
         value_name = "TIME",
         value_parser = parse_time,
         allow_hyphen_values = true
     )]
-    from: Option<Timestamp>,
+    since: Option<Timestamp>,
     /// Only rows before this time
     #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
     until: Option<Timestamp>,
@@ -58,9 +57,9 @@ impl EventFilterArgs {
     /// # Errors
     /// Nothing lies between the first time and the last.
     pub(super) fn into_filter(self) -> Result<TimelineFilter> {
-        check_window(self.from, self.until)?;
+        check_window(self.since, self.until)?;
         Ok(TimelineFilter {
-            from: self.from,
+            from: self.since,
             until: self.until,
             kinds: self.kind,
             contains: self.contains,
@@ -77,11 +76,13 @@ impl EventFilterArgs {
 
 /// # Errors
 /// Nothing lies between the two.
-pub(super) fn check_window(from: Option<Timestamp>, until: Option<Timestamp>) -> Result<()> {
-    if let (Some(from), Some(until)) = (from, until)
-        && until <= from
+pub(super) fn check_window(since: Option<Timestamp>, until: Option<Timestamp>) -> Result<()> {
+    if let (Some(since), Some(until)) = (since, until)
+        && until <= since
     {
-        bail!("nothing lies between --since {from} and --until {until}: the first must be earlier");
+        bail!(
+            "nothing lies between --since {since} and --until {until}: the first must be earlier"
+        );
     }
     Ok(())
 }

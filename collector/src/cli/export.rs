@@ -47,9 +47,9 @@ const INCIDENT: &str = "incident.json";
 const TAR: &str = "export.tar";
 /// What is in the folder of an export that is being made.
 const FILES: [&str; 10] = [
-    AGENTS,
     BUNDLES,
     KEYS,
+    AGENTS,
     README,
     CHECKSUMS,
     TIMELINE_TEXT,

@@ -48,7 +48,7 @@ pub(super) struct TimelineArgs {
     #[command(flatten)]
     filter: EventFilterArgs,
     /// Also show what is older than the window of the incident's captures
-    #[arg(long, conflicts_with = "from")]
+    #[arg(long, conflicts_with = "since")]
     all: bool,
     /// Only the last rows of those that remain, at most 100000; with --group-by, the largest groups
     #[arg(

@@ -18,7 +18,7 @@ use crate::report::report_json;
 use crate::summary::row;
 use crate::trust::AuditorTrust;
 use crate::words::end_reason;
-use crate::{output, summary};
+use crate::{output, servers, summary};
 
 /// Command line of `inspect`.
 #[derive(Debug, Args)]
@@ -176,6 +176,9 @@ fn push_item(text: &mut String, item: &ItemEntry) {
         .as_ref()
         .map_or(String::new(), |identity| format!(", as {}", safe(identity)));
     let _ = writeln!(text, "    from {}{identity}", parts.join(" "));
+    for line in servers::lines(source) {
+        let _ = writeln!(text, "    {line}");
+    }
     if let Some(clock) = &source.clock {
         let _ = writeln!(text, "    {}", source_clock(clock));
     }

@@ -3,6 +3,7 @@
 use evidence_format::verify::{Finding, VerificationReport};
 use serde_json::{Value, json};
 
+use crate::servers;
 use crate::trust::AuditorTrust;
 use crate::verdict::{VerdictWord, headline};
 
@@ -14,6 +15,7 @@ pub(crate) fn report_json(report: &VerificationReport, trust: &AuditorTrust) -> 
     let config = report.config.as_ref();
     value["collector"] = json!(config.map(|config| &config.collector));
     value["window"] = json!(config.and_then(|config| config.window));
+    value["servers"] = json!(config.map(servers::json));
     let signer = match &report.signer {
         Finding::Ok(proof) => trust.name_of(&proof.key_id()),
         Finding::Failed(_) | Finding::NotChecked(_) => None,

@@ -13,7 +13,7 @@ use crate::bundle_set::NamedBundles;
 use crate::error::AuditError;
 use crate::report::report_json;
 use crate::trust::{AuditorTrust, TrustArgs};
-use crate::{bundle_set, output, summary};
+use crate::{bundle_set, output, servers, summary};
 
 /// Command line of `verify`.
 #[derive(Debug, Args)]
@@ -62,6 +62,7 @@ fn text(report: &VerificationReport, trust: &AuditorTrust) -> String {
     if let Some(config) = &report.config {
         text += &format!("\n{}", summary::table(&config.items, |_| String::new()));
         text += summary::TABLE_LEGEND;
+        text += &servers::text(config);
         text += &summary::limits(report);
         let gaps = summary::gaps(&config.items);
         if !gaps.is_empty() {

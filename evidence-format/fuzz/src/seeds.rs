@@ -4,8 +4,8 @@
 use std::num::NonZeroUsize;
 
 use evidence_format::config::{
-    BundleConfig, ClockReading, CollectorInfo, ExaminedSystem, ItemEntry, ItemSource, Redaction,
-    SourceClock, VERSION,
+    AnsweringServer, BundleConfig, ClockReading, CollectorInfo, ExaminedSystem, ItemEntry,
+    ItemSource, Redaction, SourceClock, VERSION,
 };
 use evidence_format::container::OCI_LAYOUT_CONTENT;
 use evidence_format::coverage::{Coverage, GapReason, TimeWindow};
@@ -179,6 +179,12 @@ fn a_config() -> BundleConfig {
             offset_milliseconds_min: -250,
             offset_milliseconds_max: 1 << 40,
         }),
+        servers: vec![AnsweringServer {
+            origin: "https://h".to_owned(),
+            issuer: Some("CN=ca".to_owned()),
+            responses: 1,
+        }],
+        other_responses: 2,
     };
     let redactions = vec![Redaction {
         what: "values".to_owned(),
@@ -193,6 +199,7 @@ fn a_config() -> BundleConfig {
             &item,
             ItemSource {
                 clock: None,
+                servers: Vec::new(),
                 ..source
             },
             Coverage::new(),

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use evidence_format::coverage::{EndReason, TimeWindow};
-use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, ItemName};
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AnswerWindow, EvidenceState, UnknownPart};
-use crate::incident::{EvidenceRef, GapSummary, ItemCoverage, ended_text};
+use super::AnswerWindow;
+use super::state::{EvidenceState, ItemState, UnknownPart};
+use crate::incident::{EvidenceRef, GapSummary, ended_text};
 use crate::spelling::counted;
 
 /// How complete the evidence of an incident is, by source and target.
@@ -91,21 +91,6 @@ impl CoverageVerdict {
             Self::Nothing => "nothing",
         }
     }
-}
-
-/// An item of one bundle, with its coverage.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ItemState {
-    pub source: String,
-    pub bundle: Digest,
-    pub sealed_at: Timestamp,
-    pub item: ItemName,
-    pub is_complete: bool,
-    /// The requested window; `None` for state.
-    pub asked: Option<TimeWindow>,
-    pub unreadable: u64,
-    /// `None` if an earlier version derived the bundle.
-    pub coverage: Option<ItemCoverage>,
 }
 
 /// The coverage of each target within `window`.

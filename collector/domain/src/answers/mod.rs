@@ -12,11 +12,12 @@ mod identities;
 #[cfg(test)]
 mod samples;
 mod snapshots;
+mod state;
 mod trusts;
 mod unknown;
 
 pub use changes::{ChangeEvent, ChangesAnswer, PersistenceAnswer, WayInEvent, WayInSnapshot};
-pub use coverage::{CoverageAnswer, CoverageRow, CoverageVerdict, ItemState, coverage_rows};
+pub use coverage::{CoverageAnswer, CoverageRow, CoverageVerdict, coverage_rows};
 pub use exposure::{
     ActCollector, ActCount, ActEffect, ExposureAnswer, ReachableThing, reachable_things,
 };
@@ -28,8 +29,9 @@ pub use identities::{
     CredentialUse, IdentitiesAnswer, IdentityCollector, IdentityUse, ValueList, ValueUse,
 };
 pub use snapshots::{SnapshotChange, SnapshotChangeKind};
+pub use state::{EvidenceState, ItemState, UnaskedSource, UnknownKind, UnknownPart};
 pub use trusts::TrustsAnswer;
-pub use unknown::{EvidenceState, UnaskedSource, UnknownKind, UnknownPart, unknown_parts};
+pub use unknown::unknown_parts;
 
 use evidence_derive::ActivityEvent;
 use evidence_format::time::Timestamp;

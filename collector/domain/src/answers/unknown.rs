@@ -2,110 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evidence_format::time::Timestamp;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
 use super::AnswerWindow;
-use super::coverage::{CoverageRow, CoverageVerdict, ItemState, coverage_rows};
+use super::coverage::{CoverageRow, CoverageVerdict, coverage_rows};
+use super::state::{EvidenceState, UnknownKind, UnknownPart};
 use crate::spelling::{comma_separated, counted};
 
 /// Incomplete targets of one source that a line names; all are counted.
 const TARGETS_NAMED_MAX: usize = 3;
-
-/// Something that an answer does not know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct UnknownPart {
-    pub kind: UnknownKind,
-    /// The sources that it is about; empty if it is about all.
-    pub sources: Vec<String>,
-    /// In words; may quote a source.
-    pub text: String,
-}
-
-/// Why an answer does not know something.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum UnknownKind {
-    /// A source was to be asked, and could not be.
-    NotAsked,
-    /// A capture failed, was stopped or was cut off.
-    Failed,
-    /// A part of a source is missing.
-    Incomplete,
-    /// The source may deliver more.
-    Provisional,
-    /// A bundle whose records are not in the answer yet.
-    NotDerived,
-    /// The evidence has no facts of the kind that the answer is made of.
-    NoFacts,
-    /// The answer reached one of its limits.
-    Limit,
-    /// Nobody has configured the source.
-    NotConfigured,
-}
-
-/// A source, or a part of one, that gave no evidence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnaskedSource {
-    pub source: String,
-    pub kind: UnknownKind,
-    pub reason: String,
-}
-
-/// What the captures of an incident have and lack.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EvidenceState {
-    pub now: Timestamp,
-    /// The items of all bundles, in the order of their commits.
-    pub items: Vec<ItemState>,
-    pub unasked: Vec<UnaskedSource>,
-    /// Passes that are due later, by source.
-    pub later_passes: Vec<(String, Timestamp)>,
-    /// Sources of bundles whose records are not derived yet.
-    pub not_derived: Vec<String>,
-    /// The names of all sources that this version has.
-    pub known_sources: Vec<String>,
-}
-
-impl EvidenceState {
-    /// A state without evidence.
-    #[must_use]
-    pub fn at(now: Timestamp) -> Self {
-        Self {
-            now,
-            items: Vec::new(),
-            unasked: Vec::new(),
-            later_passes: Vec::new(),
-            not_derived: Vec::new(),
-            known_sources: Vec::new(),
-        }
-    }
-}
-
-impl UnknownPart {
-    #[must_use]
-    pub fn new(kind: UnknownKind, source: &str, text: String) -> Self {
-        Self {
-            kind,
-            sources: vec![source.to_owned()],
-            text,
-        }
-    }
-
-    /// A limit of the answer itself.
-    #[must_use]
-    pub fn limit(text: String) -> Self {
-        Self {
-            kind: UnknownKind::Limit,
-            sources: Vec::new(),
-            text,
-        }
-    }
-}
 
 /// What every answer about `window` does not know, worst first.
 #[must_use]
@@ -212,6 +115,7 @@ mod tests {
     use evidence_format::coverage::EndReason;
 
     use super::super::samples::{at, item_state};
+    use super::super::state::UnaskedSource;
     use super::*;
 
     #[test]

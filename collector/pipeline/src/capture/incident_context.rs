@@ -83,10 +83,8 @@ fn write_item(
     let source = ItemSource {
         provider: "exhibit".to_owned(),
         api: "journal".to_owned(),
-        account: None,
-        region: None,
         identity: Some(agent::identity::identity()),
-        clock: None,
+        ..ItemSource::default()
     };
     item.finish(source, Coverage::new(), Vec::new())
 }

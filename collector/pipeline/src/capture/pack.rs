@@ -8,7 +8,7 @@ use std::sync::{Arc, atomic::Ordering};
 use std::time::Duration;
 
 use evidence_format::bundle::{BundleError, DraftBundle};
-use evidence_format::config::{ItemSource as Origin, SourceClock};
+use evidence_format::config::ItemSource;
 use evidence_format::coverage::{Coverage, EndReason, GapReason};
 use evidence_format::item::CompressionPool;
 use evidence_format::time::Timestamp;
@@ -132,7 +132,13 @@ impl ItemPacker {
         let late =
             sources::offer_of(self.source, &self.step).and_then(|offer| offer.arrives_late_seconds);
         fill_windows(&self.step, late.map(Duration::from_secs), &mut coverage);
-        let origin = origin(&self.step, self.source, counter.clock());
+        let (servers, other_responses) = counter.servers();
+        let origin = ItemSource {
+            clock: counter.clock(),
+            servers,
+            other_responses,
+            ..origin(&self.step, self.source)
+        };
         item.finish(origin, coverage, counter.redactions())
     }
 }
@@ -206,13 +212,10 @@ pub(crate) async fn write_absence(
         if let Some(report) = left_out.as_ref().or(report.as_ref()) {
             report.fill(&mut coverage);
         }
-        let origin = Origin {
+        let origin = ItemSource {
             provider: "host".to_owned(),
             api: step.api.clone(),
-            account: None,
-            region: None,
-            identity: None,
-            clock: None,
+            ..ItemSource::default()
         };
         item.finish(origin, coverage, Vec::new())?;
     }
@@ -231,18 +234,18 @@ fn write_left_out(
         StepReport::left_out(reason, step.problem.as_deref()).fill(&mut coverage);
     }
     fill_windows(step, None, &mut coverage);
-    item.finish(origin(step, source, None), coverage, Vec::new())
+    item.finish(origin(step, source), coverage, Vec::new())
 }
 
-fn origin(step: &CaptureStep, source: &dyn Source, clock: Option<SourceClock>) -> Origin {
+fn origin(step: &CaptureStep, source: &dyn Source) -> ItemSource {
     let target = step.target.clone();
-    Origin {
+    ItemSource {
         provider: source.provider().to_owned(),
         api: step.api.clone(),
         account: target.account,
         region: target.region,
         identity: target.identity,
-        clock,
+        ..ItemSource::default()
     }
 }
 

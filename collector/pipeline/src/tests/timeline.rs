@@ -83,9 +83,7 @@ impl LocalSource for PagesSource {
                 provider: "okta".to_owned(),
                 api: endpoint.to_owned(),
                 account: Some("acme".to_owned()),
-                region: None,
-                identity: None,
-                clock: None,
+                ..ItemSource::default()
             };
             item.finish(source, coverage, Vec::new())?;
         }

@@ -92,13 +92,14 @@ impl From<DeliveryError> for Refused {
 /// A body that could not be read.
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
-        match problem.code() {
-            ProblemCode::TooLarge => Self::new(RefusalCode::TooLarge, "the body is too large"),
-            ProblemCode::Unavailable => Self::busy(),
-            _ => Self::new(
-                RefusalCode::Malformed,
-                "the body is not what the protocol allows",
-            ),
+        let code = problem.code();
+        if code == ProblemCode::Unavailable {
+            return Self::busy();
         }
+        if code == ProblemCode::TooLarge {
+            return Self::new(RefusalCode::TooLarge, "the body is too large");
+        }
+        let text = "the body is not what the protocol allows";
+        Self::new(RefusalCode::Malformed, text)
     }
 }

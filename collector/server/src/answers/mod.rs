@@ -55,8 +55,8 @@ impl AnswerBasis {
         all: bool,
     ) -> Result<Self, PipelineError> {
         let ledger = &pipeline.parts.ledger;
-        let rows = ledger.passes(&incident.id).await?.into_iter();
-        let passes: Vec<PlannedPass> = rows.map(PlannedPass::from).collect();
+        let rows = ledger.passes(&incident.id).await?;
+        let passes: Vec<PlannedPass> = rows.into_iter().map(PlannedPass::from).collect();
         let begin = || window_begin(&passes, incident).filter(|_| !all);
         let window = AnswerWindow {
             from: from.or_else(begin),

@@ -19,7 +19,8 @@ use api::{
 };
 use domain::incident::view::IncidentView;
 use domain::incident::{
-    CaptureRequest, Command, Incident, IncidentOverview, IncidentStatus, InitialReport, Line, brief,
+    CaptureRequest, Command, Incident, IncidentEvent, IncidentOverview, IncidentStatus,
+    InitialReport, JournalEntry, Line, brief,
 };
 use domain::token::TokenRole;
 use platform::clock;
@@ -216,8 +217,16 @@ pub(crate) async fn change(
     Extension(incident): Extension<Incident>,
     Json(patch): Json<IncidentPatch>,
 ) -> Result<Json<ChangeResponse>, Problem> {
-    let commands = commands(patch, &incident)?;
-    apply(&state, &caller, &incident.id, &commands).await
+    let first = commands(patch.clone(), &incident)?;
+    check_commands(&caller, &first)?;
+    // Merged with the incident as it is when it is written: two patches at once keep the members
+    // of each other. Whether a patch is valid does not depend on the incident.
+    let merged = |incident: &Incident, _: &[JournalEntry]| {
+        commands(patch.clone(), incident).unwrap_or_else(|_| first.clone())
+    };
+    let (pipeline, id) = (state.pipeline(), &incident.id);
+    let events = pipeline.apply_with(id, &caller.name, &[], merged).await?;
+    change_response(&state, id, &events).await
 }
 
 /// Applies commands, if the caller's role permits all of them.
@@ -227,6 +236,13 @@ pub(crate) async fn apply(
     id: &IncidentId,
     commands: &[Command],
 ) -> Result<Json<ChangeResponse>, Problem> {
+    check_commands(caller, commands)?;
+    let events = state.pipeline().apply(id, &caller.name, commands).await?;
+    change_response(state, id, &events).await
+}
+
+/// Checks that the caller's role permits all of the commands, and that there are not too many.
+fn check_commands(caller: &Caller, commands: &[Command]) -> Result<(), Problem> {
     if !caller.may_decide() && commands.iter().any(Command::is_decision) {
         return Err(Problem::new(
             ProblemCode::Forbidden,
@@ -245,7 +261,14 @@ pub(crate) async fn apply(
             ),
         ));
     }
-    let events = state.pipeline().apply(id, &caller.name, commands).await?;
+    Ok(())
+}
+
+async fn change_response(
+    state: &ServerState,
+    id: &IncidentId,
+    events: &[IncidentEvent],
+) -> Result<Json<ChangeResponse>, Problem> {
     let incident = state.pipeline().incident(id).await?;
     Ok(Json(ChangeResponse {
         changes: events.iter().map(EventSummary::from).collect(),

@@ -3,6 +3,38 @@
 use super::*;
 
 #[tokio::test]
+async fn patches_at_once_keep_each_others_members() {
+    let server = TestServer::new().await;
+    let admin = server.token(TokenRole::Admin).await;
+    let id = server.declare(&admin).await;
+    let path = format!("/v1/incidents/{id}");
+    let patches = [
+        serde_json::json!({"report": {"reportedBy": "Bob"}}),
+        serde_json::json!({"report": {"suspectedImpact": "customer data"}}),
+        serde_json::json!({"report": {"currentEvidence": "a log line"}}),
+        serde_json::json!({"report": {"affectedSystems": ["ci"]}}),
+        serde_json::json!({"affects": {"customerData": "yes"}}),
+        serde_json::json!({"affects": {"privilegedAccess": "no"}}),
+    ];
+    let sent = patches.map(|patch| server.patch(&admin, &path, patch));
+    for response in futures::future::join_all(sent).await {
+        assert_eq!(response.status, 200, "{response:?}");
+    }
+    let incident = server.pipeline.incident(&id.parse().expect("an id")).await;
+    let incident = incident.expect("declared");
+    let report = serde_json::to_value(&incident.report).expect("JSON");
+    for member in ["reportedBy", "suspectedImpact", "currentEvidence"] {
+        assert!(report[member].is_string(), "{member}: {report}");
+    }
+    assert_eq!(report["affectedSystems"], serde_json::json!(["ci"]));
+    let affects = serde_json::to_value(incident.affects).expect("JSON");
+    assert_eq!(
+        (&affects["customerData"], &affects["privilegedAccess"]),
+        (&"yes".into(), &"no".into())
+    );
+}
+
+#[tokio::test]
 async fn declares_one_incident_per_idempotency_key() {
     let server = TestServer::new().await;
     let token = server.token(TokenRole::Automation).await;

@@ -236,6 +236,91 @@ async fn metrics_count_without_naming_incidents() {
     assert!(!text.contains(&id) && text.ends_with("# EOF\n"), "{text}");
 }
 
+/// A metric with the names and values of its labels.
+type Selector = (String, Vec<(String, String)>);
+
+/// The selectors of our metrics, and of those of the process, in rules, a dashboard or a scrape.
+/// Labels that only Prometheus adds are left out.
+fn selectors(text: &str) -> Vec<Selector> {
+    let mut found = Vec::new();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut rest = text;
+    while let Some(at) = ["exhibit_", "process_"]
+        .iter()
+        .filter_map(|name| rest.find(name))
+        .min()
+    {
+        let name: String = rest[at..].chars().take_while(|c| is_name(*c)).collect();
+        rest = &rest[at + name.len()..];
+        let braces = rest.strip_prefix('{').and_then(|rest| {
+            let end = rest.match_indices('}').find(|(end, _)| {
+                // `route="/v1/hooks/{vendor}"` has braces too
+                rest[..*end].matches('"').count() % 2 == 0
+            })?;
+            Some(&rest[..end.0])
+        });
+        let matchers = braces.unwrap_or_default().split(',').filter_map(|matcher| {
+            let (label, value) = matcher.trim().split_once('=')?;
+            let label = label.trim_end_matches('!').to_owned();
+            let value = value.trim_matches(['~', '"']).to_owned();
+            (!["job", "instance", "le"].contains(&label.as_str())).then_some((label, value))
+        });
+        found.push((name, matchers.collect()));
+        rest = &rest[braces.map_or(0, str::len)..];
+    }
+    found
+}
+
+#[tokio::test]
+async fn alert_rules_and_dashboard_ask_for_metrics_that_exist() {
+    let hooks = "[hooks.alertmanager]\nsecrets = ['0123456789abcdef0123']\n";
+    let server = TestServer::with_config(hooks).await;
+    server
+        .post("wrong", "/v1/hooks/alertmanager", serde_json::json!({}))
+        .await;
+    let metrics = server.get("", "/metrics").await;
+    let text = String::from_utf8_lossy(&metrics.bytes).into_owned();
+    let scraped: Vec<Selector> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .flat_map(selectors)
+        .collect();
+    let names = |labels: &[(String, String)]| -> Vec<String> {
+        labels.iter().map(|(name, _)| name.clone()).collect()
+    };
+    let rules = include_str!("../../../../deploy/prometheus/alerts.yml");
+    let dashboard = include_str!("../../../../deploy/grafana/exhibit.json").replace("\\\"", "\"");
+    let mut asked = selectors(rules);
+    assert!(asked.len() > 10, "{asked:?}");
+    asked.extend(selectors(&dashboard));
+    for (name, labels) in asked {
+        let known = scraped.iter().any(|(other, has)| {
+            *other == name
+                && labels.iter().all(|(label, value)| {
+                    // These values depend on what has happened.
+                    let is_open = ["status", "route", "vendor", "reason"].contains(&label.as_str());
+                    has.iter()
+                        .any(|(other, has)| label == other && (is_open || value == has))
+                })
+        });
+        assert!(known, "no {name} {labels:?} in {text}");
+    }
+    // What the rules are tested with is what a scrape has.
+    let tests = include_str!("../../../../deploy/prometheus/alerts.test.yml");
+    for line in tests.lines().filter(|line| line.contains("series: '")) {
+        for (name, labels) in selectors(line) {
+            let mut labels = names(&labels);
+            labels.sort();
+            let known = scraped.iter().any(|(other, has)| {
+                let mut has = names(has);
+                has.sort();
+                *other == name && has == labels
+            });
+            assert!(known, "no {name} {labels:?} in {text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn source_that_is_switched_off_counts_as_no_failure() {
     let server = TestServer::new().await; // without CloudTrail

@@ -151,6 +151,8 @@ impl AccountAccess {
         config = config
             .into_builder()
             .time_source(transport.aws_clock.clone())
+            // It would be added to ours.
+            .disable_clock_skew_correction(true)
             .build();
         if config.region().is_none() {
             config = config

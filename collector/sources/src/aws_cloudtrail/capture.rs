@@ -211,6 +211,8 @@ impl<'c, 'a> Pager<'c, 'a> {
     async fn fetch(&mut self, mut slice: TimeSlice) -> Result<(PageInfo, TimeSlice), Incomplete> {
         let mut tries = 0;
         loop {
+            let clock = &self.recorder.transport().aws_clock;
+            let signed = clock.signing_offset();
             let error = match self.send(&slice).await {
                 Ok(page) => return Ok((page, slice)),
                 Err(error) => error,
@@ -218,9 +220,7 @@ impl<'c, 'a> Pager<'c, 'a> {
             tries += 1;
             let code = error.code();
             match code {
-                _ if tries < PAGE_TRIES_MAX
-                    && self.recorder.transport().aws_clock.corrects(&error) =>
-                {
+                _ if tries < PAGE_TRIES_MAX && clock.corrects(signed, &error) => {
                     self.client = self.capture.client(&self.recorder).await;
                 }
                 _ if tries >= PAGE_TRIES_MAX => {

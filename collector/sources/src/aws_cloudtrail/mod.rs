@@ -117,24 +117,44 @@ static AUXILIARY_POLICY: LazyLock<RequestPolicy> = LazyLock::new(|| {
     }
 });
 
-/// Recognises throttling. AWS answers it with status 400 or 503 and an error code in the body (list
-/// of codes: "standard" retry mode of the AWS SDKs).
-fn classify(status: StatusCode, _: &HeaderMap, body: &[u8]) -> Option<RetryDecision> {
-    const THROTTLING_CODES: &[&[u8]] = &[
-        b"Throttling", // also finds ThrottlingException
-        b"RequestLimitExceeded",
-        b"TooManyRequestsException",
-        b"RequestThrottled",
-        b"SlowDown",
+/// Recognises throttling. AWS answers it with status 400 or 503 and an error code in a header or the
+/// body (list of codes: "standard" retry mode of the AWS SDKs).
+fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<RetryDecision> {
+    const THROTTLING_CODES: &[&str] = &[
+        "Throttl", // Throttling, ThrottlingException, ThrottledException
+        "RequestLimitExceeded",
+        "TooManyRequestsException",
+        "RequestThrottled",
+        "SlowDown",
     ];
     if !status.is_client_error() && !status.is_server_error() {
         return None;
     }
-    let beginning = &body[..body.len().min(4096)]; // an error's body is short
+    let in_header = headers.get("x-amzn-errortype");
+    let in_header = in_header.and_then(|code| code.to_str().ok());
+    let beginning = String::from_utf8_lossy(&body[..body.len().min(4096)]); // an error's is short
+    let code = in_header.or_else(|| error_code(&beginning))?;
     THROTTLING_CODES
         .iter()
-        .any(|code| memchr::memmem::find(beginning, code).is_some())
+        .any(|known| code.contains(known))
         .then_some(RetryDecision::Throttled)
+}
+
+/// The error code in a body of JSON or XML. Not its message: that may name a role `ThrottlingTest`.
+fn error_code(body: &str) -> Option<&str> {
+    let members = [
+        ("\"__type\"", '"'),
+        ("\"code\"", '"'),
+        ("\"Code\"", '"'),
+        ("<Code>", '<'),
+    ];
+    for (name, end) in members {
+        if let Some((_, after)) = body.split_once(name) {
+            let value = after.trim_start_matches([':', ' ', '\n', '\r', '\t', '"']);
+            return value.split(end).next();
+        }
+    }
+    None
 }
 
 #[async_trait]
@@ -454,4 +474,40 @@ fn account_targets<'a>(
         identity: Some(account.identity.clone()),
         access: Some(access.to_string()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn throttling_is_told_by_code_and_not_by_message() {
+        let throttled = Some(RetryDecision::Throttled);
+        for (status, body, expected) in [
+            (
+                400,
+                r#"{"__type":"com.amazonaws.cloudtrail#ThrottlingException","message":"Rate"}"#,
+                throttled,
+            ),
+            (503, "<Error>\n<Code>SlowDown</Code></Error>", throttled),
+            (400, r#"{"Error": {"Code": "Throttling"}}"#, throttled),
+            (
+                400,
+                r#"{"__type":"AccessDeniedException","Message":"role/ThrottlingTest is not authorized"}"#,
+                None,
+            ),
+            (503, "Service Unavailable", None),
+            (200, r#"{"Events":[{"code":"ThrottlingException"}]}"#, None),
+        ] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            let found = classify(status, &HeaderMap::new(), body.as_bytes());
+            assert_eq!(found, expected, "{body}");
+        }
+        let headers = HeaderMap::from_iter([(
+            http::HeaderName::from_static("x-amzn-errortype"),
+            http::HeaderValue::from_static("ThrottlingException:"),
+        )]);
+        let status = StatusCode::BAD_REQUEST;
+        assert_eq!(classify(status, &headers, b""), throttled);
+    }
 }

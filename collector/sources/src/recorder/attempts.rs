@@ -1,7 +1,7 @@
 //! One request and its attempts: waits for the quota, sends, records, and decides whether to
 //! repeat.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use evidence_format::coverage::GapReason;
@@ -69,12 +69,13 @@ impl<'r> RequestAttempts<'r> {
             self.attempt += 1;
             let mut permit = self.wait_for_permit().await?;
             let sent_at = clock::now();
-            let sending = transport::send(&self.client, &self.request, &recorder.policy);
+            let certificates = &recorder.transport.certificates;
+            let policy = &recorder.policy;
+            let sending = transport::send(&self.client, &self.request, policy, certificates);
             match recorder.until_stopped(sending).await {
                 Some(Ok(body)) => {
                     permit.mark_answered();
                     let quotas = &recorder.transport.quotas;
-                    let policy = &recorder.policy;
                     let headers = &body.head.headers;
                     quotas.observe(
                         &policy.endpoint_key(),
@@ -135,7 +136,20 @@ impl<'r> RequestAttempts<'r> {
         let headers = exchange.response.as_ref().map(|response| &response.headers);
         let requested_wait =
             headers.and_then(|headers| quota::retry_after(headers, SystemTime::now()));
-        let delay = retry::delay(decision, self.attempt, requested_wait, random_fraction());
+        let is_exhausted = headers.is_some_and(quota::is_exhausted);
+        let unstated = if is_exhausted {
+            Duration::ZERO // the reset is stated, and the quota waits for it
+        } else {
+            self.recorder.policy.throttled_wait
+        };
+        let attempt = self.attempt;
+        let delay = retry::delay(
+            decision,
+            attempt,
+            requested_wait,
+            unstated,
+            random_fraction(),
+        );
         let Some(delay) = delay else {
             return into_result(self.request.uri(), exchange, decision, self.attempt).map(Some);
         };
@@ -145,8 +159,7 @@ impl<'r> RequestAttempts<'r> {
             self.recorder.bucket().pause(delay);
             // With requests left of its own limit, it was that of all requests to the account.
             let quotas = &self.recorder.transport.quotas;
-            if !headers.is_some_and(quota::is_exhausted)
-                && let Some(shared) = quotas.shared_bucket(&self.recorder.policy.quota)
+            if !is_exhausted && let Some(shared) = quotas.shared_bucket(&self.recorder.policy.quota)
             {
                 shared.pause(delay);
             }

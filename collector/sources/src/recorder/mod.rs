@@ -19,6 +19,7 @@ mod redirect;
 pub(super) mod render;
 mod retry;
 mod secrets;
+mod server_certificate;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,9 @@ pub struct RequestPolicy {
     pub rank: u32,
     /// Recognises the provider's own ways to say that a limit is exceeded.
     pub classify: ResponseClassifier,
+    /// Wait after a response that a limit is exceeded which does not say how long to wait, and
+    /// twice as long each time that the same request is refused again.
+    pub throttled_wait: Duration,
     /// Longest body that is recorded. [`super::Recorder::call`] fails if a body is longer;
     /// [`super::Recorder::stream`] ends there.
     pub body_bytes_max: u64,
@@ -58,6 +61,7 @@ impl RequestPolicy {
             rate,
             rank: 0,
             classify: |_, _, _| None,
+            throttled_wait: Duration::ZERO,
             body_bytes_max: BODY_BYTES_MAX,
             body_filter: None,
             head_timeout: HEAD_TIMEOUT,

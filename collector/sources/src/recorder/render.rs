@@ -31,6 +31,8 @@ pub(crate) const REMOVED_FIELD: &str = "Exhibit-Removed";
 pub(crate) const OUTCOME_FIELD: &str = "Exhibit-Outcome";
 /// Field of every record: [`super::RequestPolicy::endpoint`].
 pub(crate) const ENDPOINT_FIELD: &str = "Exhibit-Endpoint";
+/// Field of a response record: who issued the server's certificate.
+pub(crate) const ISSUER_FIELD: &str = "Exhibit-Tls-Issuer";
 const CONTINUED: (&str, &str) = ("Exhibit-Continued", "true");
 
 /// What the recorder says about an exchange.
@@ -179,7 +181,9 @@ pub(super) fn write_response(
     }
     let head = message_head(&start, &response.headers, info.secrets, &mut part.removed);
     let peer = response.peer.map(|peer| peer.ip().to_string());
-    let certificate = response.certificate.map(|digest| digest.hex());
+    let certificate = response.certificate.as_ref();
+    let digest_of_certificate = certificate.map(|certificate| certificate.digest.hex());
+    let issuer = certificate.and_then(|certificate| certificate.issuer.as_deref());
     let (size, removed) = (
         declared_size(response, &part),
         format_removed(&part.removed),
@@ -197,10 +201,11 @@ pub(super) fn write_response(
     fields.push(("WARC-Protocol", protocol(response.version)));
     fields.extend(peer.as_deref().map(|peer| ("WARC-IP-Address", peer)));
     fields.extend(
-        certificate
+        digest_of_certificate
             .as_deref()
-            .map(|certificate| ("Exhibit-Tls-Peer-Sha256", certificate)),
+            .map(|digest| ("Exhibit-Tls-Peer-Sha256", digest)),
     );
+    fields.extend(issuer.map(|issuer| (ISSUER_FIELD, issuer)));
     fields.extend(part.continues.then_some(CONTINUED));
     fields.extend(gap_field(&part));
     fields.extend(size.as_deref().map(|size| ("Exhibit-Size", size)));

@@ -10,6 +10,8 @@ use platform::backoff::Backoff;
 
 /// Attempts at a request that fails for transient reasons: with [`BACKOFF`], about two minutes.
 const TRANSIENT_ATTEMPTS_MAX: u32 = 8;
+/// Of a wait for a limit that states none; then it is an hour for a minute.
+const DOUBLINGS_MAX: u32 = 6;
 /// Waits between attempts.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(20));
 
@@ -52,7 +54,7 @@ pub(super) fn classify_by_status(status: StatusCode, headers: &HeaderMap) -> Ret
         429 => RetryDecision::Throttled,
         // GitHub: with `Retry-After` its secondary limits, with nothing remaining its primary ones
         403 if has_retry_after || is_exhausted => RetryDecision::Throttled,
-        503 if has_retry_after => RetryDecision::Throttled, // RFC 9110 §10.2.3
+        // Also with `Retry-After`: an endpoint that is down says nothing about the limits of others.
         408 | 425 | 500 | 502 | 503 | 504 => RetryDecision::Transient(GapReason::Refused),
         _ => RetryDecision::Answered,
     }
@@ -60,61 +62,64 @@ pub(super) fn classify_by_status(status: StatusCode, headers: &HeaderMap) -> Ret
 
 /// How long to wait before attempt `attempt + 1`; `None` if there is to be none.
 ///
-/// The wait that the provider requested is waited for in full. On top comes a backoff with full
-/// jitter by `random`, which is in [0, 1).
+/// The wait that the provider requested is waited for in full; where it has exceeded a limit and
+/// requests none, `unstated` holds, and twice as long after each further attempt. On top comes a
+/// backoff with full jitter by `random`, which is in [0, 1). A server that says when to come back is
+/// asked until the step is stopped.
 pub(super) fn delay(
     decision: RetryDecision,
     attempt: u32,
     requested_wait: Option<Duration>,
+    unstated: Duration,
     random: f64,
 ) -> Option<Duration> {
-    match decision {
-        RetryDecision::Answered | RetryDecision::Permanent(_) => None,
-        RetryDecision::Transient(_) if attempt >= TRANSIENT_ATTEMPTS_MAX => None,
-        RetryDecision::Throttled | RetryDecision::Transient(_) => {
-            Some(requested_wait.unwrap_or_default() + BACKOFF.full_jitter(attempt - 1, random))
+    let wait = match (decision, requested_wait) {
+        (RetryDecision::Answered | RetryDecision::Permanent(_), _) => return None,
+        (RetryDecision::Transient(_), None) if attempt >= TRANSIENT_ATTEMPTS_MAX => return None,
+        (RetryDecision::Throttled | RetryDecision::Transient(_), Some(wait)) => wait,
+        (RetryDecision::Throttled, None) => {
+            let factor = 1 << (attempt - 1).min(DOUBLINGS_MAX);
+            unstated.saturating_mul(factor).min(quota::PAUSE_MAX)
         }
-    }
+        (RetryDecision::Transient(_), None) => Duration::ZERO,
+    };
+    Some(wait + BACKOFF.full_jitter(attempt - 1, random))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NONE: Duration = Duration::ZERO;
+
     #[test]
     fn repeats_only_transient_failures() {
         let transient = RetryDecision::Transient(GapReason::Unreachable);
-        assert_eq!(delay(RetryDecision::Answered, 1, None, 0.5), None);
-        assert_eq!(
-            delay(RetryDecision::Permanent(GapReason::TooLarge), 1, None, 0.5),
-            None
-        );
-        assert_eq!(
-            delay(transient, 1, None, 0.5),
-            Some(Duration::from_millis(250))
-        );
-        assert_eq!(
-            delay(transient, 7, None, 0.5),
-            Some(Duration::from_secs(10))
-        );
-        assert_eq!(delay(transient, TRANSIENT_ATTEMPTS_MAX, None, 0.5), None);
+        let permanent = RetryDecision::Permanent(GapReason::TooLarge);
+        assert_eq!(delay(RetryDecision::Answered, 1, None, NONE, 0.5), None);
+        assert_eq!(delay(permanent, 1, None, NONE, 0.5), None);
+        let last = TRANSIENT_ATTEMPTS_MAX;
+        for (attempt, milliseconds) in [(1, Some(250)), (7, Some(10_000)), (last, None)] {
+            let waited = delay(transient, attempt, None, Duration::from_secs(60), 0.5);
+            assert_eq!(waited, milliseconds.map(Duration::from_millis));
+        }
+        let requested = Some(Duration::from_secs(30));
+        assert_eq!(delay(transient, last, requested, NONE, 0.0), requested);
     }
 
     #[test]
     fn repeats_throttled_requests_without_limit() {
-        assert_eq!(
-            delay(
-                RetryDecision::Throttled,
-                1,
-                Some(Duration::from_secs(30)),
-                0.0
-            ),
-            Some(Duration::from_secs(30))
-        );
-        assert_eq!(
-            delay(RetryDecision::Throttled, 1000, None, 0.5),
-            Some(Duration::from_secs(10))
-        );
+        let waited = |attempt, requested, unstated| {
+            let unstated = Duration::from_secs(unstated);
+            let requested: Option<u64> = requested;
+            let requested = requested.map(Duration::from_secs);
+            let waited = delay(RetryDecision::Throttled, attempt, requested, unstated, 0.0);
+            waited.expect("it is repeated").as_secs()
+        };
+        assert_eq!(waited(1, Some(30), 60), 30, "as requested");
+        assert_eq!(waited(1000, None, 0), 0);
+        let unstated = [1, 2, 3, 7, 1000].map(|attempt| waited(attempt, None, 60));
+        assert_eq!(unstated, [60, 120, 240, 3600, 3600]);
     }
 
     #[test]
@@ -145,7 +150,8 @@ mod tests {
         );
         assert_eq!(
             classify_by_status(StatusCode::SERVICE_UNAVAILABLE, &headers),
-            RetryDecision::Throttled
+            RetryDecision::Transient(GapReason::Refused),
+            "others may be served"
         );
         assert_eq!(
             classify_by_status(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new()),

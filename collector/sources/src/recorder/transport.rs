@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use evidence_format::digest::Digest;
 use evidence_format::time::Timestamp;
 use evidence_format::warc::TruncationReason;
 use http::{HeaderMap, Request, StatusCode, Version};
@@ -16,6 +15,7 @@ use url::Url;
 use super::aws_clock::ClockCorrection;
 use super::quota::Quotas;
 use super::secrets::Secrets;
+use super::server_certificate::{CertificateCache, ServerCertificate};
 use super::trust::{self, ClientCache, TransportError};
 use super::{RequestPolicy, TlsTrust, TruncatedBody};
 use platform::clock;
@@ -29,6 +29,7 @@ const CAPACITY_BYTES_MAX: u64 = 1 << 20;
 pub struct Transport {
     clients: ClientCache,
     pub(super) quotas: Quotas,
+    pub(super) certificates: CertificateCache,
     /// Our own credentials, which are removed from all records.
     pub(crate) secrets: Secrets,
     /// AWS' clock, as far as it is known.
@@ -45,6 +46,7 @@ impl Transport {
         let transport = Self {
             clients: ClientCache::default(),
             quotas: Quotas::default(),
+            certificates: CertificateCache::default(),
             secrets: Secrets::default(),
             aws_clock: ClockCorrection::default(),
         };
@@ -74,12 +76,13 @@ pub(super) async fn send(
     client: &reqwest::Client,
     request: &Request<Bytes>,
     policy: &RequestPolicy,
+    certificates: &CertificateCache,
 ) -> Result<ResponseBody, String> {
     let describe = |cause: reqwest::Error| platform::chain(&cause.without_url());
     let mut request = reqwest::Request::try_from(request.clone()).map_err(describe)?;
     trust::apply_server_name(&policy.trust, &mut request);
     match timeout(policy.head_timeout, client.execute(request)).await {
-        Ok(Ok(response)) => Ok(ResponseBody::new(response)),
+        Ok(Ok(response)) => Ok(ResponseBody::new(response, certificates)),
         Ok(Err(cause)) => Err(describe(cause)),
         Err(_) => {
             let seconds = policy.head_timeout.as_secs();
@@ -98,12 +101,12 @@ pub(super) struct ResponseBody {
 }
 
 impl ResponseBody {
-    fn new(response: reqwest::Response) -> Self {
+    fn new(response: reqwest::Response, certificates: &CertificateCache) -> Self {
         let certificate = response
             .extensions()
             .get::<TlsInfo>()
             .and_then(TlsInfo::peer_certificate)
-            .map(Digest::of);
+            .map(|der| certificates.read(der));
         let head = ReceivedResponse {
             received_at: clock::now(),
             status: response.status(),
@@ -231,8 +234,8 @@ pub(super) struct ReceivedResponse {
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
     pub(super) peer: Option<SocketAddr>,
-    /// SHA-256 of the server's certificate in DER.
-    pub(super) certificate: Option<Digest>,
+    /// The server's certificate; `None` for plain HTTP.
+    pub(super) certificate: Option<ServerCertificate>,
     pub(super) body: Bytes,
     /// Bytes of the whole body, if the server stated it.
     pub(super) body_bytes_declared: Option<u64>,

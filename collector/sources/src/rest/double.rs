@@ -366,11 +366,10 @@ impl Shared {
                 row.window,
             ),
             (Fault::ObeysWindow, _) => (few(PAGES * PAGE_RECORDS, PAGE_RECORDS), row.window),
-            // numbered pages end with one that is not full
-            (_, Paging::PageNumber { size, .. } | Paging::Offset { size, .. }) => (
-                few((PAGES - 1) * size + PAGE_RECORDS.min(size - 1).max(1), size),
-                None,
-            ),
+            // numbered pages end with one that is not full; two, since each has a hundred records
+            (_, Paging::PageNumber { size, .. } | Paging::Offset { size, .. }) => {
+                (few(size + PAGE_RECORDS.min(size - 1).max(1), size), None)
+            }
             _ => (few(PAGES * PAGE_RECORDS, PAGE_RECORDS), None),
         };
         if let Some(query) = query {

@@ -59,7 +59,8 @@ pub(crate) use signers::{
 pub use signers::{ClientCredentials, ClientProof, PrivateKey, PrivateKeyError, token_in_header};
 pub use source::{RestSource, WalkRoot};
 pub use table_source::{
-    ConfiguredInstance, LIMITED_BY_403, PLAIN_HTTP, TableSource, grants_of, list_if_named,
+    ConfiguredInstance, LIMITED_BY_403, LimitDialect, PLAIN_HTTP, TableSource, grants_of,
+    list_if_named,
 };
 pub(crate) use walk::worst_of;
 

@@ -1,6 +1,7 @@
 //! Builds, signs and sends the requests of a walk.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -25,6 +26,7 @@ pub(crate) struct Requester<'a> {
     pub(crate) provider: &'static str,
     pub(crate) access: &'a ProviderAccess,
     pub(crate) classify: ResponseClassifier,
+    throttled_wait: Duration,
     /// See [`RequestPolicy::rank`].
     pub(crate) rank: u32,
     /// Longest body of lines or opaque bytes, unless the endpoint says otherwise.
@@ -108,6 +110,7 @@ impl<'a> Requester<'a> {
             provider: source.provider(),
             access,
             classify: source.classifier(),
+            throttled_wait: source.throttled_wait(),
             rank: 0,
             object_bytes_max: PAGE_BYTES_MAX,
             config,
@@ -302,6 +305,7 @@ impl<'a> Requester<'a> {
             endpoint: endpoint.id,
             rank: self.rank,
             classify: self.classify,
+            throttled_wait: self.throttled_wait,
             body_bytes_max: endpoint.body_bytes_max.unwrap_or(default_bytes_max),
             body_filter: endpoint.body_filter.filter(|_| !shows_values),
             idle_timeout: endpoint.idle_timeout,

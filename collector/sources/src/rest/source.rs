@@ -1,5 +1,7 @@
 //! What a source gives beside its table: how to get in, and what there is to ask.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use domain::incident::Pivot;
 use domain::plan::{CaptureStep, CaptureTarget};
@@ -41,6 +43,11 @@ pub trait RestSource: Send + Sync {
     /// HTTP's.
     fn classifier(&self) -> ResponseClassifier {
         |_, _, _| None
+    }
+
+    /// See [`RequestPolicy::throttled_wait`](crate::recorder::RequestPolicy::throttled_wait).
+    fn throttled_wait(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Why the source is not set up; `None` if it is.

@@ -2,6 +2,7 @@
 //! of endpoints, and a function that says how to get into each instance.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::incident::Pivot;
@@ -30,9 +31,8 @@ pub struct TableSource<C> {
     /// Where the answer of `me` has the name of the identity, and what is appended to it: the first
     /// of these pointers that leads to a text.
     pub identity: &'static [(&'static str, &'static str)],
-    /// Recognises the provider's own ways to say that a limit is exceeded; [`PLAIN_HTTP`] if it uses
-    /// HTTP's.
-    pub classifier: ResponseClassifier,
+    /// How the provider says that a limit is exceeded; [`PLAIN_HTTP`] if it uses HTTP's ways.
+    pub classifier: LimitDialect,
     /// How to get into each instance that the section names. Reads no file and sends nothing.
     pub instances: fn(&C) -> Vec<ConfiguredInstance>,
     /// The section with every key and what it means, commented out: `include_str!("example.toml")`.
@@ -40,17 +40,29 @@ pub struct TableSource<C> {
     pub example: &'static str,
 }
 
-/// For [`TableSource::classifier`]: a limit is exceeded if the status is 429, or if HTTP's header
-/// fields say so.
-pub const PLAIN_HTTP: ResponseClassifier = plain_http;
-
-fn plain_http(_: http::StatusCode, _: &http::HeaderMap, _: &[u8]) -> Option<RetryDecision> {
-    None
+/// How a provider says that a limit is exceeded.
+#[derive(Clone, Copy)]
+pub struct LimitDialect {
+    /// Recognises the provider's own ways.
+    classify: ResponseClassifier,
+    /// See [`RequestPolicy::throttled_wait`](crate::recorder::RequestPolicy::throttled_wait).
+    throttled_wait: Duration,
 }
 
-/// For [`TableSource::classifier`], of providers that answer 403 as well if a limit is exceeded. Only
-/// the number of requests that are left, or the text, tells that from a missing permission.
-pub const LIMITED_BY_403: ResponseClassifier = limited_by_403;
+/// A limit is exceeded if the status is 429, or if HTTP's header fields say so.
+pub const PLAIN_HTTP: LimitDialect = LimitDialect {
+    classify: |_, _, _| None,
+    throttled_wait: Duration::ZERO,
+};
+
+/// Of providers that answer 403 as well if a limit is exceeded. Only the number of requests that are
+/// left, or the text, tells that from a missing permission. Without a stated wait: "wait for at
+/// least one minute before retrying", then "an exponentially increasing amount of time" (GitHub Docs,
+/// "Rate limits for the REST API", "Exceeding the rate limit").
+pub const LIMITED_BY_403: LimitDialect = LimitDialect {
+    classify: limited_by_403,
+    throttled_wait: Duration::from_secs(60),
+};
 
 fn limited_by_403(
     status: http::StatusCode,
@@ -186,7 +198,11 @@ impl<C: DeserializeOwned> RestSource for TableSource<C> {
     }
 
     fn classifier(&self) -> ResponseClassifier {
-        self.classifier
+        self.classifier.classify
+    }
+
+    fn throttled_wait(&self) -> Duration {
+        self.classifier.throttled_wait
     }
 
     fn not_configured(&self, config: &SourcesConfig) -> Option<&'static str> {
@@ -436,7 +452,7 @@ mod tests {
                 headers.insert(name, value.parse().expect("a value"));
             }
             let status = http::StatusCode::from_u16(status).expect("a status");
-            LIMITED_BY_403(status, &headers, body.as_bytes())
+            (LIMITED_BY_403.classify)(status, &headers, body.as_bytes())
         };
         let throttled = Some(RetryDecision::Throttled);
         let secondary = r#"{"message":"You have exceeded a secondary rate limit."}"#;

@@ -34,7 +34,6 @@ pub(in super::super) struct CoverageArgs {
     /// The timeline has to begin here [default: the window of the incident's captures]
     #[arg(
         long = "since",
-        alias = "from",
         value_name = "TIME",
         value_parser = parse_time,
         allow_hyphen_values = true

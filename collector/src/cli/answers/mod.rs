@@ -31,7 +31,7 @@ pub(super) struct EventQuestionArgs {
     #[command(flatten)]
     filter: EventFilterArgs,
     /// Also read what is older than the window of the incident's captures
-    #[arg(long, conflicts_with = "from")]
+    #[arg(long, conflicts_with = "since")]
     all: bool,
     /// Most lines of the answer, which says how many there are
     #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(1..=5000))]

@@ -76,7 +76,6 @@ pub(in super::super) struct ExposureArgs {
     /// Only what it did from this time on, such as 2026-11-23T13:00:00Z or -2h
     #[arg(
         long = "since",
-        alias = "from",
         value_name = "TIME",
         value_parser = parse_time,
         allow_hyphen_values = true

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use evidence_format::bundle::{BundleMetadata, DraftBundle, DraftItem, SealedBundle};
 use evidence_format::config::{
-    ClockReading, CollectorInfo, ExaminedSystem, ItemSource, Redaction, SourceClock,
+    AnsweringServer, ClockReading, CollectorInfo, ExaminedSystem, ItemSource, Redaction,
+    SourceClock,
 };
 use evidence_format::coverage::{Coverage, GapReason};
 use evidence_format::digest::Digest;
@@ -81,16 +82,30 @@ impl BundleFixture {
             provider: provider.to_owned(),
             api: api.to_owned(),
             account: Some("111122223333".to_owned()),
-            region: None,
-            identity: None,
-            clock: None,
+            ..ItemSource::default()
         };
         let mut item = draft
             .item(&"log".parse().expect("a name"))
             .expect("scratch");
         log(&mut item);
-        item.finish(source("aws", "other"), Coverage::new(), vec![])
-            .expect("scratch");
+        let server = |origin: &str, issuer: Option<&str>, responses| AnsweringServer {
+            origin: origin.to_owned(),
+            issuer: issuer.map(str::to_owned),
+            responses,
+        };
+        let aws = ItemSource {
+            servers: vec![
+                server("http://127.0.0.1:18765", None, 1),
+                server(
+                    "https://cloudtrail.eu-west-1.amazonaws.com",
+                    Some("CN=Amazon RSA 2048 M01,O=Amazon,C=US"),
+                    37,
+                ),
+            ],
+            other_responses: 5,
+            ..source("aws", "other")
+        };
+        item.finish(aws, Coverage::new(), vec![]).expect("scratch");
         let mut item = draft
             .item(&"host-logs".parse().expect("a name"))
             .expect("scratch");
@@ -191,6 +206,12 @@ fn add(draft: &mut DraftBundle, name: &str, gaps: bool, fill: fn(&mut DraftItem<
         region: Some(text()),
         identity: Some(text()),
         clock: Some(SourceClock::new(-250)),
+        servers: vec![AnsweringServer {
+            origin: "https://example.com".to_owned(),
+            issuer: Some(text()),
+            responses: 1,
+        }],
+        other_responses: 0,
     };
     item.finish(
         source,

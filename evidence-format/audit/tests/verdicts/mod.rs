@@ -10,7 +10,7 @@ use evidence_format::keyring::Signer as _;
 use evidence_format::manifest::{Descriptor, ImageIndex, MANIFEST, Manifest};
 use serde_json::Value;
 
-use crate::bundle::key;
+use crate::bundle::{BundleFixture, key};
 use crate::{AuditCase, audit, program, text};
 
 #[test]
@@ -168,6 +168,35 @@ fn inspect_items_and_extract_answer_in_json() {
     let extracted = audit(&[&["extract", &case.tar, &case.out()], &keys[..]].concat()).json();
     assert_eq!(extracted["folder"], case.out().as_str());
     assert!(extracted["files"].as_u64() > Some(0), "{extracted}");
+}
+
+#[test]
+fn servers_that_answered_are_named_and_strangers_marked() {
+    let fixture = BundleFixture::new();
+    let tar = text(&fixture.publish_events());
+    let alice = text(&fixture.path("alice.pub"));
+    let lines = [
+        "answered by http://127.0.0.1:18765 (plain HTTP, so anybody on the way can have answered), 1 response, which is not AWS\n",
+        "answered by https://cloudtrail.eu-west-1.amazonaws.com (certificate issued by CN=Amazon RSA 2048 M01,O=Amazon,C=US), 37 responses\n",
+        "answered by other servers, which are not listed: 5 responses\n",
+    ];
+    for command in ["verify", "inspect"] {
+        let said = audit(&[command, &tar, "--key", &alice]).text();
+        for line in lines {
+            assert!(said.contains(line), "{line}{said}");
+        }
+    }
+    let report = audit(&["verify", &tar, "--key", &alice, "--json"]).json();
+    let published: Vec<_> = { report["servers"].as_array().expect("servers").iter() }
+        .map(|server| (&server["origin"], &server["published"]))
+        .collect();
+    assert_eq!(
+        serde_json::json!(published),
+        serde_json::json!([
+            ["http://127.0.0.1:18765", false],
+            ["https://cloudtrail.eu-west-1.amazonaws.com", true]
+        ])
+    );
 }
 
 #[test]

@@ -154,34 +154,32 @@ fn class_of(
     description: &str,
     element: &JsonElement<'_>,
 ) -> (u16, u8) {
-    match category {
-        ActivityCategory::Finding => (ocsf::DETECTION_FINDING, 1),
-        ActivityCategory::Authentication => (
-            ocsf::AUTHENTICATION,
-            if matches!(code, "slo" | "flo") { 2 } else { 1 },
-        ),
-        _ if is_api_call(code) => {
-            let activity = match element.text("/details/request/method") {
-                Some("post") => ocsf::CREATE,
-                Some("put" | "patch") => ocsf::UPDATE,
-                Some("delete") => ocsf::DELETE,
-                Some("get") => ocsf::READ,
-                _ => activity_of(description),
-            };
-            (ocsf::API_ACTIVITY, activity)
-        }
-        _ => {
-            let activity = match code {
-                "ss" => 1,
-                "scp" | "fcp" => 3,
-                "scpr" | "fcpr" => 4,
-                "sdu" | "fdu" | "du" => 6,
-                _ if code.contains("enroll") => 10,
-                _ => ocsf::OTHER,
-            };
-            (ocsf::ACCOUNT_CHANGE, activity)
-        }
+    if category == ActivityCategory::Finding {
+        return (ocsf::DETECTION_FINDING, 1);
     }
+    if category == ActivityCategory::Authentication {
+        let is_logout = matches!(code, "slo" | "flo");
+        return (ocsf::AUTHENTICATION, if is_logout { 2 } else { 1 });
+    }
+    if is_api_call(code) {
+        let activity = match element.text("/details/request/method") {
+            Some("post") => ocsf::CREATE,
+            Some("put" | "patch") => ocsf::UPDATE,
+            Some("delete") => ocsf::DELETE,
+            Some("get") => ocsf::READ,
+            _ => activity_of(description),
+        };
+        return (ocsf::API_ACTIVITY, activity);
+    }
+    let activity = match code {
+        "ss" => 1,
+        "scp" | "fcp" => 3,
+        "scpr" | "fcpr" => 4,
+        "sdu" | "fdu" | "du" => 6,
+        _ if code.contains("enroll") => 10,
+        _ => ocsf::OTHER,
+    };
+    (ocsf::ACCOUNT_CHANGE, activity)
 }
 
 /// Codes begin with `s` if it succeeded and with `f` if it failed; a few are words.

@@ -62,13 +62,13 @@ pub(super) fn activity(element: &JsonElement<'_>) -> ActivityEvent {
         ActivityCategory::Change
     };
     let mut event = element.event(TIMES, category, operation);
-    (event.class, event.activity) = match category {
-        ActivityCategory::Finding => (ocsf::DETECTION_FINDING, 1),
-        _ if lower.contains("roleassignments") => (
-            ocsf::USER_ACCESS_MANAGEMENT,
-            if lower.ends_with("/delete") { 2 } else { 1 },
-        ),
-        _ => (ocsf::API_ACTIVITY, verb_of(&lower)),
+    (event.class, event.activity) = if category == ActivityCategory::Finding {
+        (ocsf::DETECTION_FINDING, 1)
+    } else if lower.contains("roleassignments") {
+        let activity = if lower.ends_with("/delete") { 2 } else { 1 };
+        (ocsf::USER_ACCESS_MANAGEMENT, activity)
+    } else {
+        (ocsf::API_ACTIVITY, verb_of(&lower))
     };
     let status = element.text("/status/value");
     event.outcome = match status {

@@ -60,19 +60,19 @@ pub(super) fn audit_entry(element: &JsonElement<'_>) -> ActivityEvent {
     let category = category_of(element, log, method);
     let mut event = element.event(TIMES, category, method);
     let verb = activity_of(last_word(method));
-    (event.class, event.activity) = match category {
-        ActivityCategory::Authentication => {
-            let is_logout = method.to_lowercase().contains("logout");
-            (ocsf::AUTHENTICATION, if is_logout { 2 } else { 1 })
-        }
-        ActivityCategory::Finding => (ocsf::DETECTION_FINDING, 1),
-        ActivityCategory::Access if method.to_lowercase().contains("setiam") => {
-            let takes = deltas(element)
-                .iter()
-                .all(|delta| delta.starts_with("REMOVE"));
-            (ocsf::USER_ACCESS_MANAGEMENT, if takes { 2 } else { 1 })
-        }
-        _ => (ocsf::API_ACTIVITY, verb),
+    let lower = method.to_lowercase();
+    (event.class, event.activity) = if category == ActivityCategory::Authentication {
+        let activity = if lower.contains("logout") { 2 } else { 1 };
+        (ocsf::AUTHENTICATION, activity)
+    } else if category == ActivityCategory::Finding {
+        (ocsf::DETECTION_FINDING, 1)
+    } else if category == ActivityCategory::Access && lower.contains("setiam") {
+        let takes = deltas(element)
+            .iter()
+            .all(|delta| delta.starts_with("REMOVE"));
+        (ocsf::USER_ACCESS_MANAGEMENT, if takes { 2 } else { 1 })
+    } else {
+        (ocsf::API_ACTIVITY, verb)
     };
     describe(&mut event, element);
     let mut what = method.to_owned();

@@ -206,7 +206,33 @@ fn kind_of(
         EntityKind::Node | EntityKind::Pod | EntityKind::Workload | EntityKind::Host => {
             IdentityKind::WorkloadIdentity
         }
-        _ => IdentityKind::Unknown,
+        EntityKind::Group
+        | EntityKind::Policy
+        | EntityKind::Account
+        | EntityKind::Organization
+        | EntityKind::Repository
+        | EntityKind::Branch
+        | EntityKind::Commit
+        | EntityKind::Workflow
+        | EntityKind::WorkflowRun
+        | EntityKind::Deployment
+        | EntityKind::Environment
+        | EntityKind::Artifact
+        | EntityKind::Runner
+        | EntityKind::Webhook
+        | EntityKind::Secret
+        | EntityKind::Cluster
+        | EntityKind::Namespace
+        | EntityKind::Container
+        | EntityKind::Process
+        | EntityKind::File
+        | EntityKind::Bucket
+        | EntityKind::Database
+        | EntityKind::Network
+        | EntityKind::Domain
+        | EntityKind::IdentityProvider
+        | EntityKind::AuditLog
+        | EntityKind::Other => IdentityKind::Unknown,
     };
     (kind, None)
 }

@@ -18,7 +18,40 @@ impl EntityRef {
             EntityKind::User => "user",
             EntityKind::Role => "role",
             EntityKind::Group => "group",
-            _ => return Cow::Borrowed(&self.id),
+            EntityKind::Policy
+            | EntityKind::Service
+            | EntityKind::Application
+            | EntityKind::Credential
+            | EntityKind::Session
+            | EntityKind::Account
+            | EntityKind::Organization
+            | EntityKind::Repository
+            | EntityKind::Branch
+            | EntityKind::Commit
+            | EntityKind::Workflow
+            | EntityKind::WorkflowRun
+            | EntityKind::Deployment
+            | EntityKind::Environment
+            | EntityKind::Artifact
+            | EntityKind::Runner
+            | EntityKind::Webhook
+            | EntityKind::Secret
+            | EntityKind::Cluster
+            | EntityKind::Node
+            | EntityKind::Namespace
+            | EntityKind::Workload
+            | EntityKind::Pod
+            | EntityKind::Container
+            | EntityKind::Host
+            | EntityKind::Process
+            | EntityKind::File
+            | EntityKind::Bucket
+            | EntityKind::Database
+            | EntityKind::Network
+            | EntityKind::Domain
+            | EntityKind::IdentityProvider
+            | EntityKind::AuditLog
+            | EntityKind::Other => return Cow::Borrowed(&self.id),
         };
         match self.scope.as_deref() {
             Some(account) if is_account(account) => {

@@ -104,7 +104,32 @@ impl WayIn {
             EntityKind::Runner => Some(Self::Runner),
             EntityKind::Secret => Some(Self::Secret),
             EntityKind::Workload => Self::of_workload(&entity.id),
-            _ => None,
+            EntityKind::Group
+            | EntityKind::Session
+            | EntityKind::Account
+            | EntityKind::Organization
+            | EntityKind::Repository
+            | EntityKind::Branch
+            | EntityKind::Commit
+            | EntityKind::Workflow
+            | EntityKind::WorkflowRun
+            | EntityKind::Deployment
+            | EntityKind::Environment
+            | EntityKind::Artifact
+            | EntityKind::Cluster
+            | EntityKind::Node
+            | EntityKind::Namespace
+            | EntityKind::Pod
+            | EntityKind::Container
+            | EntityKind::Host
+            | EntityKind::Process
+            | EntityKind::File
+            | EntityKind::Bucket
+            | EntityKind::Database
+            | EntityKind::Network
+            | EntityKind::Domain
+            | EntityKind::AuditLog
+            | EntityKind::Other => None,
         }
     }
 
@@ -138,11 +163,9 @@ impl WayIn {
             EdgeRelation::MemberOf | EdgeRelation::CanAssume | EdgeRelation::CanAccess => {
                 Some(Self::Grant)
             }
-            EdgeRelation::Holds => Some(match edge.to.kind {
-                EntityKind::Credential => Self::Key,
-                EntityKind::Secret => Self::Secret,
-                _ => Self::Grant,
-            }),
+            EdgeRelation::Holds if edge.to.kind == EntityKind::Credential => Some(Self::Key),
+            EdgeRelation::Holds if edge.to.kind == EntityKind::Secret => Some(Self::Secret),
+            EdgeRelation::Holds => Some(Self::Grant),
             EdgeRelation::Trusts if edge.to.kind == EntityKind::Credential => Some(Self::Key),
             EdgeRelation::Trusts => Some(Self::Federation),
             EdgeRelation::CanReach | EdgeRelation::Deploys | EdgeRelation::PartOf => None,

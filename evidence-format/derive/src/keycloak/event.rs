@@ -38,11 +38,17 @@ pub(super) fn sign_in_event(element: &JsonElement<'_>) -> ActivityEvent {
         ActivityCategory::Authentication
     };
     let mut event = element.event(&["/time"], category, event_type);
-    (event.class, event.activity) = match category {
-        ActivityCategory::Finding => (ocsf::DETECTION_FINDING, 1),
-        ActivityCategory::Access => (ocsf::ACCOUNT_CHANGE, account_activity(event_type)),
-        _ if event_type.starts_with("LOGOUT") => (ocsf::AUTHENTICATION, 2),
-        _ => (ocsf::AUTHENTICATION, 1),
+    (event.class, event.activity) = if category == ActivityCategory::Finding {
+        (ocsf::DETECTION_FINDING, 1)
+    } else if category == ActivityCategory::Access {
+        (ocsf::ACCOUNT_CHANGE, account_activity(event_type))
+    } else {
+        let activity = if event_type.starts_with("LOGOUT") {
+            2
+        } else {
+            1
+        };
+        (ocsf::AUTHENTICATION, activity)
     };
     let error = element.text("/error");
     event.outcome = if error.is_some() || event_type.ends_with("_ERROR") {

@@ -15,6 +15,7 @@ use evidence_format::statement::{CapturePredicate, SignerRole, StreamLink};
 use evidence_format::warc::{RecordIds, RecordType, WarcHeader, write_record};
 use serde_json::{Value, json};
 
+use super::configs::servers_in_order;
 use super::items::{TestItem, source_clock, warc_header};
 use super::parts::{BundleParts, DocumentKind, KEY_A, KEY_B, Referrer, attestation, secret_key};
 use super::{HOLDS, TestVector, VectorContainer, incomplete, layers};
@@ -147,10 +148,7 @@ fn draft(items: &[(&str, &ItemFill<'_>)]) -> anyhow::Result<VectorContainer> {
         let source = ItemSource {
             provider: "files".to_owned(),
             api: "open".to_owned(),
-            account: None,
-            region: None,
-            identity: None,
-            clock: None,
+            ..ItemSource::default()
         };
         item.finish(source, Coverage::new(), Vec::new())?;
     }
@@ -412,6 +410,11 @@ fn texts() -> Vec<TestVector> {
             "§4: what may be null may have a value",
             every_value().tar(),
             incomplete("failed provisional"),
+        ),
+        accepted(
+            "045-servers-that-answered",
+            "§4: up to 32 servers, by origin and issuer",
+            servers_in_order(),
         ),
     ]
 }

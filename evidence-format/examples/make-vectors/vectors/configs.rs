@@ -3,7 +3,7 @@
 use evidence_format::digest::Digest;
 use serde_json::{Value, json};
 
-use super::items::{TestItem, source_clock};
+use super::items::{TestItem, server, source_clock};
 use super::parts::BundleParts;
 use super::parts::DocumentKind::{Config, Statement};
 use super::{ExpectedFindings, HOLDS, TestVector, late, layers};
@@ -16,6 +16,7 @@ pub(super) fn vectors() -> Vec<TestVector> {
     all.extend(keys());
     all.extend(windows());
     all.extend(counts());
+    all.extend(servers());
     all
 }
 
@@ -360,6 +361,87 @@ fn counts() -> Vec<TestVector> {
             "4: each `what` stands once",
             redactions(json!([{"what": "tokens", "count": 1}, {"what": "tokens", "count": 2}])),
             CONFIG,
+        ),
+    ]
+}
+
+/// 32 servers in the order of SPEC.md, in which an order of UTF-16 would put two others.
+pub(super) fn servers_in_order() -> BundleParts {
+    let place = |origin, issuer| server(origin, issuer, 1);
+    let mut servers = vec![
+        place("http://127.0.0.1:8080", None),
+        place("https://[::1]:8443", None),
+        place("https://a.test", None),
+        place("https://a.test", Some("CN=\u{e000}")),
+        place("https://a.test", Some("CN=\u{1f600}")),
+    ];
+    servers.extend((0..27).map(|n| server(&format!("https://b{n:02}.test"), Some("CN=b"), 1 << n)));
+    base("/items/0/source/servers", Value::from(servers)).set(
+        Config,
+        "/items/0/source/otherResponses",
+        json!(7),
+    )
+}
+
+fn servers() -> Vec<TestVector> {
+    let vector = |name, rule: &str, servers: Vec<Value>| {
+        let parts = base("/items/0/source/servers", Value::from(servers));
+        vector(name, rule, parts, CONFIG)
+    };
+    let issuer = Some("CN=Example CA");
+    let (one, two) = (
+        server("https://a.test", issuer, 1),
+        server("https://b.test", issuer, 1),
+    );
+    let numbered = |n: usize| server(&format!("https://{n:02}.test"), None, 1);
+    let (order, origin) = (
+        "4: servers stand in order, each once",
+        "4: an origin is `http://` or `https://`, and host and port",
+    );
+    vec![
+        vector(
+            "480-servers-in-another-order",
+            order,
+            vec![two, one.clone()],
+        ),
+        vector("481-server-twice", order, vec![one.clone(), one]),
+        vector(
+            "482-server-with-an-issuer-before-the-same-without",
+            order,
+            vec![
+                server("https://a.test", issuer, 1),
+                server("https://a.test", None, 1),
+            ],
+        ),
+        vector(
+            "483-33-servers",
+            "4: at most 32 servers",
+            (0..33).map(numbered).collect(),
+        ),
+        vector(
+            "484-server-without-origin",
+            origin,
+            vec![server("", None, 1)],
+        ),
+        vector(
+            "485-origin-with-a-path",
+            origin,
+            vec![server("https://a.test/", None, 1)],
+        ),
+        vector(
+            "486-server-of-no-responses",
+            "4: `responses` is at least 1",
+            vec![server("https://a.test", issuer, 0)],
+        ),
+        vector(
+            "487-plain-http-with-an-issuer",
+            "4: an origin of `http://` has no issuer",
+            vec![server("http://a.test", issuer, 1)],
+        ),
+        vector(
+            "488-server-with-an-empty-issuer",
+            "4: an issuer is `null` or not empty",
+            vec![server("https://a.test", Some(""), 1)],
         ),
     ]
 }

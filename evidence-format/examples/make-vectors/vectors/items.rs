@@ -102,7 +102,8 @@ impl TestItem {
         json!({
             "name": self.name, "layer": Digest::of(&self.layer), "segments": Digest::of(&self.list), "bytes": self.plain.len(),
             "records": records, "leaves": self.segments.len(), "root": self.root(key).hex(),
-            "source": {"provider": "host", "api": "procfs", "account": null, "region": null, "identity": null, "clock": null},
+            "source": {"provider": "host", "api": "procfs", "account": null, "region": null, "identity": null, "clock": null,
+                "servers": [], "otherResponses": 0},
             "coverage": {
                 "asked": null, "effective": null, "pages": 1, "attempts": 0, "events": null, "declared": null, "first": null,
                 "last": null, "duplicates": 0, "ended": "complete", "gaps": [], "provisionalUntil": null,
@@ -135,6 +136,11 @@ impl TestItem {
 /// The clock of a source, with offsets in milliseconds.
 pub(crate) fn source_clock(samples: u64, min: i64, max: i64) -> Value {
     json!({"samples": samples, "offsetMillisecondsMin": min, "offsetMillisecondsMax": max})
+}
+
+/// A server that answered.
+pub(crate) fn server(origin: &str, issuer: Option<&str>, responses: u64) -> Value {
+    json!({"origin": origin, "issuer": issuer, "responses": responses})
 }
 
 /// The header block of a record whose block has `block_bytes` bytes.

@@ -8,7 +8,7 @@ use super::RequestRate;
 
 /// Longest pause that a response can impose; after it, one request finds out whether the limit
 /// still holds. GitHub's limits are hourly.
-pub(super) const PAUSE_MAX: Duration = Duration::from_secs(3600);
+pub(in crate::recorder) const PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// Providers give the reset as a time or as a duration. Numbers from here on are seconds since
 /// 1970, smaller ones are seconds from now.
 const EPOCH_SECONDS_MIN: u64 = 1_000_000_000;

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use http::HeaderMap;
 
 pub(super) use bucket::{SendPermit, TokenBucket};
-pub(super) use limits::{is_exhausted, retry_after};
+pub(super) use limits::{PAUSE_MAX, is_exhausted, retry_after};
 
 /// GitHub allows 100 concurrent requests, Okta 75 for the whole organisation.
 const CONCURRENT_MAX: u32 = 50;

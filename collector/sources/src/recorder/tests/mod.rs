@@ -341,7 +341,7 @@ async fn repeats_transient_failures_and_records_every_attempt() {
     let records = recorded(&recorder);
     let expected = [
         "request",
-        "response throttled",
+        "response transient-failure",
         "request",
         "response transient-failure",
         "request",
@@ -354,6 +354,32 @@ async fn repeats_transient_failures_and_records_every_attempt() {
         records[3].2.ends_with("\r\n\r\ncut"),
         "the truncated response is recorded"
     );
+}
+
+/// An endpoint that is down says nothing about the limits of the account.
+#[tokio::test]
+async fn unavailable_endpoint_delays_only_its_own_request() {
+    let server = serve(|_, request| {
+        if request.starts_with("GET /down") {
+            http("503 Service Unavailable", "retry-after: 3600\r\n", "")
+        } else {
+            http("200 OK", "", "whole")
+        }
+    });
+    let recorder = recorder();
+    let down = Request::get(format!("http://{server}/down")).body(Bytes::new());
+    let down = recorder.call(down.expect("a request"));
+    let other = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let answer = get(&recorder, server);
+        let answer = tokio::time::timeout(Duration::from_secs(5), answer).await;
+        let answer = answer.expect("the quota is not paused");
+        assert_eq!(answer.expect("an answer").into_body(), "whole");
+        recorder.stop.cancel();
+    };
+    let (down, ()) = tokio::join!(down, other);
+    let error = down.expect_err("stopped");
+    assert!(matches!(error, CallError::Stopped { throttled: false }));
 }
 
 #[tokio::test]

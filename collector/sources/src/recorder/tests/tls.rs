@@ -143,7 +143,9 @@ async fn private_authority_is_trusted_where_it_is_named() {
     let url = format!("https://{server}/");
     let answer = get_as(&recorder, url.clone(), certificates.trust()).await;
     assert!(answer.expect("trusted").starts_with("- 0 GET / "));
-    assert!(recorded_text(&recorder).contains("Exhibit-Tls-Peer-Sha256: "));
+    let recorded = recorded_text(&recorder);
+    assert!(recorded.contains("Exhibit-Tls-Peer-Sha256: "));
+    assert!(recorded.contains("Exhibit-Tls-Issuer: CN=ca\r\n"));
     let also = TlsTrust {
         roots: TrustedRoots::SystemAnd(certificates.pem("ca.pem")),
         ..TlsTrust::default()

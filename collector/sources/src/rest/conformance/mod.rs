@@ -7,6 +7,7 @@ mod faults;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -76,6 +77,10 @@ impl RestSource for DoubledSource {
 
     fn classifier(&self) -> ResponseClassifier {
         self.table.classifier()
+    }
+
+    fn throttled_wait(&self) -> Duration {
+        self.table.throttled_wait()
     }
 
     fn not_configured(&self, _: &SourcesConfig) -> Option<&'static str> {

@@ -321,6 +321,7 @@ mod tests {
         grants: fn(&Form) -> bool,
         (status, error): (u16, &'static str),
     ) -> (Url, Arc<Mutex<Vec<Form>>>) {
+        crate::crypto::install_provider();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let url = format!("http://{}/token", listener.local_addr().expect("bound"));
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -467,6 +468,7 @@ mod tests {
 
     #[tokio::test]
     async fn key_file_that_is_none_is_refused_without_repeating_it() {
+        crate::crypto::install_provider();
         for text in ["s3cret", r#"{"client_email":"s3cret"}"#] {
             let url = Url::parse("http://127.0.0.1:1/token").expect("a URL");
             let proof = ClientProof::ServiceAccount {
