@@ -199,14 +199,20 @@ mod tests {
         spool.announce(&first).expect("own folder");
         assert!(spool.entries().expect("readable").is_empty());
         fs::write(spool.tar(&first), "abc").expect("own folder");
-        assert_eq!(spool.entries().expect("readable"), [first.clone()]);
+        assert_eq!(
+            spool.entries().expect("readable"),
+            std::slice::from_ref(&first)
+        );
         let state = spool.state().expect("readable");
         assert_eq!((state.bundles, state.bytes, state.bytes_max), (1, 3, 1000));
 
         spool.announce(&second).expect("own folder"); // and then the process is killed
         fs::create_dir(spool.folder().join("x.unfinished")).expect("own folder");
         spool.clean().expect("own folder");
-        assert_eq!(spool.entries().expect("readable"), [first.clone()]);
+        assert_eq!(
+            spool.entries().expect("readable"),
+            std::slice::from_ref(&first)
+        );
         assert!(!spool.folder().join("x.unfinished").exists());
 
         let kept = spool.reject(&first).expect("own folder");

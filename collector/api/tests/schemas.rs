@@ -97,9 +97,11 @@ fn sample(schema: &Value, schemas: &Schemas) -> Value {
         Some("array") => json!([sample(&schema["items"], schemas)]),
         Some("object") => {
             let members = schema["properties"].as_object().expect("members");
-            let members = members
-                .iter()
-                .map(|(name, member)| (name.clone(), sample(member, schemas)));
+            let members = members.iter().map(|(name, member)| match name.as_str() {
+                // Their form is in words only.
+                "hostLabels" => (name.clone(), json!(["role=web"])),
+                _ => (name.clone(), sample(member, schemas)),
+            });
             Value::Object(members.collect())
         }
         _ => panic!("no sample for {schema}"),

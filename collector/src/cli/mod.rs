@@ -127,7 +127,7 @@ pub(crate) struct GlobalOptions {
 
 #[derive(Subcommand)]
 enum CliCommand {
-    Capture(capture::CaptureArgs),
+    Capture(Box<capture::CaptureArgs>),
     Declare(declare::DeclareArgs),
     #[command(aliases = ["ls", "list", "incidents"])]
     Status(status::StatusArgs),
@@ -268,7 +268,7 @@ async fn dispatch(
 ) -> Result<ExitCode> {
     let done = match command {
         // These have results between success and failure.
-        CliCommand::Capture(arguments) => return capture::run(global, arguments).await,
+        CliCommand::Capture(arguments) => return capture::run(global, *arguments).await,
         CliCommand::Settle(arguments) => return settle::run(global, &arguments).await,
         CliCommand::Sources(arguments) => return sources::run(global, &arguments).await,
         CliCommand::Watch(arguments) => return watch::run(global, &arguments).await,

@@ -267,7 +267,7 @@ fn json_report_has_its_documented_members() {
     };
     assert_eq!(
         keys(&report),
-        "attestations bundle collector examined exit findings headline incident items \
+        "attestations bundle collector examined exit findings headline incident items servers \
          signedAtClaimed signedBy signedByName stream supplements unsigned verdict window"
     );
     assert_eq!(

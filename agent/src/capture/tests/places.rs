@@ -182,7 +182,7 @@ fn what_a_number_cuts_off_is_a_gap() {
     }
     let patterns: Vec<_> = (0..20).map(|number| format!("/keys/{number}/%u")).collect();
     let line = format!("AuthorizedKeysFile {}\n", patterns.join(" "));
-    root.file("etc/ssh/sshd_config", &line.repeat(2));
+    root.file("etc/ssh/sshd_config", line.repeat(2));
     for (probe, path, count) in [
         ("histories", "/tmp", 70 - 64),
         ("authorized-keys", "/etc/ssh/sshd_config", 20 - 16),

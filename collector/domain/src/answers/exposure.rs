@@ -211,7 +211,7 @@ impl ActCollector {
         }
         let total = self.acts.len() as u64;
         let mut acts: Vec<ActCount> = self.acts.into_values().collect();
-        acts.sort_by(|a, b| (a.effect, a.first.time).cmp(&(b.effect, b.first.time)));
+        acts.sort_by_key(|act| (act.effect, act.first.time));
         acts.truncate(limit);
         (acts, total)
     }

@@ -23,7 +23,7 @@ pub(super) struct TimePart {
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub(super) results_expected: Option<u64>,
     /// The second half of a part, so that the first has been listed.
-    #[serde(rename = "l", default, skip_serializing_if = "crate::rest::is_default")]
+    #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_later_half: bool,
 }
 
