@@ -452,8 +452,9 @@ impl Ledger {
     pub(super) fn clock(&self) -> &'static str {
         match self.db.engine() {
             DatabaseEngine::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+            // Rounded down: a lease that ends now must not end in the future.
             DatabaseEngine::Postgres => {
-                "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+                "CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)"
             }
         }
     }
