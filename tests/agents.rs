@@ -2,13 +2,13 @@
 //! pins, clones and revocations decide who may.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::api::{ApiServer, token};
+use tests::peer::free_port;
 use tests::{program, run, run_ok, scratch, wait_until};
 
 /// A store whose collector listens for agents.
@@ -31,9 +31,7 @@ impl Drop for RunningAgent {
 impl AgentStore {
     fn new() -> Self {
         let folder = scratch();
-        // Free a moment ago: agents must find the same port after a restart.
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let address = port.expect("a free port");
+        let address = format!("127.0.0.1:{}", free_port()); // the same after a restart
         let url = format!("https://{address}");
         let config = format!("[agents]\nlisten = \"{address}\"\nurl = \"{url}\"\n");
         fs::write(folder.path().join("exhibit.toml"), config).expect("own folder");
