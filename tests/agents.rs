@@ -120,6 +120,19 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// What an agent knows of itself and of its collector.
+fn identity(state: &Path) -> Value {
+    let text = fs::read_to_string(state.join("identity.json")).expect("own file");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Makes an agent renew its certificate when it starts.
+fn make_due(state: &Path) {
+    let mut identity = identity(state);
+    identity["renewAt"] = json!("2020-01-01T00:00:00Z");
+    fs::write(state.join("identity.json"), identity.to_string()).expect("own file");
+}
+
 #[test]
 fn declared_host_is_captured_by_its_agent_and_vouched_for_in_the_export() {
     let store = AgentStore::new();
@@ -215,22 +228,13 @@ fn second_user_of_a_key_locks_the_agent_and_revocation_ends_it() {
     let state = store.state("agent");
     assert!(store.enroll(&state, &store.token()).status.success());
     // A copy of the state, as of a cloned disk: both are due for a renewal.
-    let due = |folder: &Path| {
-        let path = folder.join("identity.json");
-        let text = fs::read_to_string(&path).expect("own file");
-        let mut identity: Value = serde_json::from_str(&text).expect("JSON");
-        identity["renewAt"] = json!("2020-01-01T00:00:00Z");
-        fs::write(&path, identity.to_string()).expect("own file");
-    };
-    due(&state);
+    make_due(&state);
     let copy = store.state("copy");
     run_ok(Command::new("cp").arg("-a").arg(&state).arg(&copy));
     let _first = store.start(&state);
-    let renewed = |folder: &Path| {
-        let text = fs::read_to_string(folder.join("identity.json")).expect("own file");
-        text.contains("\"generation\":2")
-    };
-    wait_until("the first one renews", || renewed(&state));
+    wait_until("the first one renews", || {
+        identity(&state)["credentials"]["generation"] == 2
+    });
     let _second = store.start(&copy);
     wait_until("both are locked", || store.agent()["standing"] == "locked");
     let id = store.agent_id();
@@ -242,6 +246,47 @@ fn second_user_of_a_key_locks_the_agent_and_revocation_ends_it() {
     );
     store.json(&["agents", "revoke", &id, "--reason", "copied"]);
     assert_eq!(store.agent()["standing"], "revoked");
+}
+
+#[test]
+fn agents_learn_of_a_rotated_authority_and_none_enrols_anew() {
+    let store = AgentStore::new();
+    let admin = token(store.folder.path(), "admin");
+    let serve = ApiServer::start(&mut store.exhibit());
+    let (early, late) = (store.token(), store.token());
+    let state = store.state("agent");
+    assert!(store.enroll(&state, &early).status.success());
+    let agent = store.agent_id();
+    let rotated = run_ok(
+        store
+            .exhibit()
+            .args(["agents", "authority", "rotate", "--json"]),
+    );
+    let standings: Vec<Value> = { rotated.lines() }
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["standing"].clone())
+        .collect();
+    assert_eq!(standings, ["issuing", "believed"]);
+
+    // The collector takes it over while it runs: a token that names the new authority admits.
+    let new = store.token();
+    let enroll = |name, token| store.enroll(&store.state(name), token).status.success();
+    wait_until("the new authority is in use", || enroll("new", &new));
+    assert!(enroll("late", &late), "a token names the old authority");
+    // An agent that knows only the old one is told of an incident, renews, and knows both.
+    let told = |state: &Path| {
+        let identity = identity(state);
+        identity["credentials"]["authorities"]
+            .as_array()
+            .map(Vec::len)
+    };
+    assert_eq!(told(&state), Some(1));
+    let running = store.start(&state);
+    let incident = declare(&serve, &admin, &[&agent], 60);
+    wait_for_bundle(&serve, &admin, &incident, "agent_");
+    drop(running);
+    make_due(&state);
+    let _running = store.start(&state);
+    wait_until("it renews", || told(&state) == Some(2));
 }
 
 #[test]

@@ -140,7 +140,11 @@ impl AgentsListener {
 
     async fn serve(this: Option<Self>, drain: CancellationToken) {
         if let Some(Self { gateway, listener }) = this {
-            tokio::join!(listener.serve(gateway.router(), drain), gateway.run());
+            let settings = listener.settings();
+            tokio::join!(
+                listener.serve(gateway.router(), drain),
+                gateway.run(settings)
+            );
         }
     }
 }

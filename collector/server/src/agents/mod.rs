@@ -11,7 +11,7 @@
 
 pub mod admin;
 mod admissions;
-mod authority;
+pub mod authority;
 mod background;
 mod config;
 mod enrollment;
