@@ -35,6 +35,10 @@ impl AgentStore {
         let url = format!("https://{address}");
         let config = format!("[agents]\nlisten = \"{address}\"\nurl = \"{url}\"\n");
         fs::write(folder.path().join("exhibit.toml"), config).expect("own folder");
+        let log = folder.path().join("checkout.log");
+        fs::write(&log, "a line of the checkout\n").expect("own folder");
+        let logs = format!("[[logs]]\nname = \"checkout\"\npaths = [{log:?}]\n");
+        fs::write(folder.path().join("agent.toml"), logs).expect("own folder");
         Self { folder, url }
     }
 
@@ -75,6 +79,7 @@ impl AgentStore {
     fn start(&self, state: &Path) -> RunningAgent {
         let mut command = Command::new(program("exhibit-agent"));
         command.arg("run").arg("--state").arg(state);
+        command.arg("--config").arg(self.state("agent.toml"));
         let child = command.stderr(Stdio::null()).spawn();
         RunningAgent(child.expect("the program starts"))
     }
@@ -118,6 +123,22 @@ fn wait_for_bundle(serve: &ApiServer, admin: &str, incident: &str, source: &str)
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What a bundle says, without a key.
+fn inspect(bundle: &Path) -> Value {
+    let mut audit = Command::new(program("exhibit-audit"));
+    let output = run(audit.args(["inspect", "--json"]).arg(bundle));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// The names of the items of a bundle that was inspected.
+fn items(inspected: &Value) -> Vec<String> {
+    let items = inspected["items"].as_array().expect("a list");
+    let names = items
+        .iter()
+        .map(|item| item["name"].as_str().expect("a name"));
+    names.map(str::to_owned).collect()
 }
 
 /// What an agent knows of itself and of its collector.
@@ -171,12 +192,45 @@ fn declared_host_is_captured_by_its_agent_and_vouched_for_in_the_export() {
         run(audit.arg("--agents").arg(&keyring)).status.code()
     };
     assert!(matches!(verify(), Some(0 | 4)), "{:?}", verify());
+    // Logs that the owner of the host has named, and the time that the incident is about.
+    let inspected = inspect(&export.join(format!("bundles/{hex}.tar")));
+    assert!(items(&inspected).contains(&"host-applications".to_owned()));
+    assert!(inspected["window"]["from"].is_string());
     // The same key vouches for no other machine.
     let text = fs::read_to_string(&keyring).expect("the keyring");
     let mut other: Value = serde_json::from_str(&text).expect("JSON");
     other["agents"][0]["host"] = json!({"name": "db-1", "machineId": "0123"});
     fs::write(&keyring, other.to_string()).expect("own folder");
     assert_eq!(verify(), Some(1));
+}
+
+#[test]
+fn capture_of_one_pod_has_only_what_belongs_to_pods() {
+    let store = AgentStore::new();
+    let admin = token(store.folder.path(), "admin");
+    let serve = ApiServer::start(&mut store.exhibit());
+    let state = store.state("agent");
+    assert!(store.enroll(&state, &store.token()).status.success());
+    let _agent = store.start(&state);
+    let capture = json!({
+        "sources": ["okta"], "hosts": [store.agent_id()], "pods": ["shop/absent-1"],
+        "deadlineSeconds": 60
+    });
+    let declaration =
+        json!({"title": "Odd pod", "severity": 2, "play": "general", "capture": capture});
+    let answer = serve.call(&admin, "POST", "/v1/incidents", Some(&declaration));
+    let incident = answer.json()["id"].as_str().expect("an id").to_owned();
+    let bundle = wait_for_bundle(&serve, &admin, &incident, "agent_");
+    let export = store.state("export");
+    run_ok(store.exhibit().args(["export", &incident]).arg(&export));
+    let hex = bundle["id"].as_str().expect("an id");
+    let hex = hex.trim_start_matches("sha256:");
+    assert_eq!(
+        items(&inspect(&export.join(format!("bundles/{hex}.tar")))),
+        ["host-sockets", "host-processes", "host-pods", "host-logs"]
+    );
+    // The pod is not on this host: that is a gap, and not an empty capture.
+    assert!(bundle["coverage"]["missing"].as_u64() > Some(0), "{bundle}");
 }
 
 #[test]

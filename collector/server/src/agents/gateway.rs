@@ -21,6 +21,7 @@ use super::authority::CertificateAuthority;
 use super::config::AgentsConfig;
 use super::refused::Refused;
 use super::roster::{Roster, RosterEntry};
+use super::stops::OrderStops;
 use crate::listener::PeerCertificate;
 use crate::request_body::BodyBudget;
 
@@ -35,6 +36,7 @@ pub(super) struct GatewayState {
     pub(super) roster: Roster,
     pub(super) bodies: BodyBudget,
     pub(super) admissions: Admissions,
+    pub(super) stops: OrderStops,
     /// Holds parts of bundles that are being uploaded.
     pub(super) uploads: PathBuf,
     pub(super) drain: CancellationToken,

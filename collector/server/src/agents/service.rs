@@ -17,6 +17,7 @@ use super::config::AgentsConfig;
 use super::gateway::{AgentsGateway, GatewayState};
 use super::refused::Refused;
 use super::roster::Roster;
+use super::stops::OrderStops;
 use super::{background, enrollment, poll, upload};
 use crate::listener::{Listener, ListenerSettings, ServeError};
 use crate::request_body::BodyBudget;
@@ -50,6 +51,7 @@ impl AgentsGateway {
             roster: Roster::default(),
             bodies: BodyBudget::default(),
             admissions: Admissions::new(config.per_second),
+            stops: OrderStops::default(),
             uploads: pipeline.work_folder().join("uploads"),
             pipeline,
             config,

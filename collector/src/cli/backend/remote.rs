@@ -557,6 +557,8 @@ impl Backend for RemoteBackend {
             hosts: _,
             host_labels: _,
             nodes: _,
+            pods: _,
+            images: _,
         } = capture;
         let call = call
             .query("from", from)
