@@ -32,7 +32,7 @@ static OFFERS: LazyLock<Vec<Offer>> = LazyLock::new(|| {
     // Only `exhibit-agent` has a file in which applications' logs are named.
     let offers = capture::probes().zip(&*AGENT_OFFERS);
     let known = offers.filter(|(probe, _)| !probe.needs_configuration());
-    known.map(|(_, offer)| offer.clone()).collect()
+    known.map(|(_, offer)| *offer).collect()
 });
 
 /// What agents capture on their hosts: the offers of the source `host`, and logs of applications.
