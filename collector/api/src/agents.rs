@@ -100,7 +100,6 @@ pub struct AgentFindingInfo {
 pub struct AgentPatch {
     /// All labels of the agent from now on, such as `role=web`.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
     pub labels: Option<Vec<HostLabel>>,
     /// `false` unlocks it. Only the collector locks agents.
     #[serde(default)]
@@ -116,7 +115,6 @@ pub struct AgentPatch {
 pub struct EnrollmentTokenRequest {
     /// The labels of the agents that it admits, such as `role=web`.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
     pub labels: Vec<HostLabel>,
     /// Agents that it admits: 1 if absent.
     #[serde(default)]

@@ -47,7 +47,6 @@ pub struct CaptureOptions {
     pub hosts: Vec<String>,
     /// Every host with one of these labels, such as `role=web`.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
     pub host_labels: Vec<HostLabel>,
     /// Nodes of Kubernetes that their agents capture.
     #[serde(default)]

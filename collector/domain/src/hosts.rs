@@ -11,7 +11,7 @@ use protocol::selection::PodSelection;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of a label's key, and of its value.
-const LABEL_BYTES_MAX: usize = 63;
+pub(crate) const LABEL_BYTES_MAX: usize = 63;
 /// Hosts, labels and nodes that one request may name. Those without an agent are the items of one
 /// bundle; a label names any number of hosts.
 pub const SELECTORS_MAX: usize = 500;

@@ -354,7 +354,7 @@ pub(crate) static ROUTES: &[Route] = &[
     .request_headers(&[param(
         "Idempotency-Key",
         idempotency_key,
-        "Repeating a key returns the incident that it declared first",
+        "Repeating a key with the same request returns the incident that it declared; with another request, it is refused (422)",
     )])
     .request(JsonRequest(schema_of::<DeclareRequest>))
     .responses(&[

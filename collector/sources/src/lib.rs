@@ -25,6 +25,7 @@ mod google_workspace;
 mod host;
 mod keycloak;
 mod kubernetes;
+mod loop_guard;
 mod okta;
 pub mod recorder;
 pub mod rest;
