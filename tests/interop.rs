@@ -307,6 +307,23 @@ fn javascript_checker_agrees_on_vectors_in_its_scope() {
     agrees_on_vectors(Command::new("node").arg(interop("run_check_bundle.mjs")));
 }
 
+/// Real timestamps, log proofs, custody statements, disclosures and encrypted bundles, which later
+/// versions check (SPEC.md §9), get the findings that SPEC.md gives them.
+#[test]
+fn examples_of_later_versions_get_their_findings() {
+    if quick() {
+        return;
+    }
+    let said = run_ok(
+        Command::new(python())
+            .arg("-B")
+            .arg(interop("later_examples.py"))
+            .arg("--audit")
+            .arg(tests::program("exhibit-audit")),
+    );
+    assert!(said.trim_end().ends_with("6 examples, 0 failed"), "{said}");
+}
+
 /// Re-signs, grafts, reorders, smuggles and lies about counts, for some two minutes. The seed is
 /// fixed, so that every run tests the same; `tests/run.sh --mutants` looks for new mutants.
 #[test]

@@ -16,7 +16,7 @@ ITEM_CODES = {"failed frames", "failed segment-list", "failed item-size", "faile
 SHELL = {("index spelt", "failed index"), ("item frames", "failed frames"), ("item warc", "failed segment-list")}
 SECRETS = {name: Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32) for name, seed in (("a", 0xa1), ("b", 0xb2))}
 VALUES = [0, 1, 2, -1, 2**53 - 1, 2**53, None, True, "", "x", "complete", "failed", "permission_denied", "process_ended", [], {}, 1.5, "\u007f\u202e\U0001f600", "2026-11-23T13:40:17.25Z",
-          "0001-01-01T00:00:00Z", "9998-12-31T23:59:59.999999999Z", "2026-02-29T00:00:00Z", "sha256:" + "ab" * 32, {"from": "2026-11-23T13:40:17Z", "until": "2026-11-23T13:40:18Z"}, "../../x", "INC-2"]
+          "0001-01-01T00:00:00Z", "9998-12-31T23:59:59.999999999Z", "2026-02-29T00:00:00Z", "sha256:" + "ab" * 32, {"from": "2026-11-23T13:40:17Z", "until": "2026-11-23T13:40:18Z"}, "../../x", "INC-2", "witness", [{}], [{"x": -1}]]
 encode = lambda value: spec.jcs(value).encode("utf-8", "surrogatepass")
 digest = lambda blob: "sha256:" + hashlib.sha256(blob).hexdigest()
 
@@ -66,7 +66,7 @@ def change(random, document):
         del holder[last]
         return "removed"
     if kind == 1 and isinstance(holder, dict):
-        holder[random.choice(["x", "", "Name", "\u00e9"])] = random.choice(VALUES)
+        holder[random.choice(["x", "", "Name", "\u00e9", "notBefore", "subject", "artifactType"])] = random.choice(VALUES)
         return "added"
     if kind == 2 and isinstance(holder, list):
         holder.append(copy.deepcopy(holder[last]))
