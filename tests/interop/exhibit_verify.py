@@ -385,7 +385,7 @@ class Verifier:
             need(kind != SIGSTORE or blobs[0] == EMPTY and [(blob["mediaType"], len(blob)) for blob in blobs[1:]] == [(SIGSTORE, 3)],
                  "manifest", "not that of an attestation")                     # §3.3; vectors: of a manifest's form
             need(descriptor.get("artifactType", kind) == kind, "index", "artifactType")
-            need(name in (None, {EXHIBIT + "bundle.v1": "bundle", SIGSTORE: "attestation"}.get(kind, name)), "index", "name")
+            need(name in (None, {EXHIBIT + "bundle.v1": "bundle", SIGSTORE: "attestation", EXHIBIT + "public-key.v1": "public-key"}.get(kind, name)), "index", "name")
             manifests.append((descriptor, manifest, blobs))
         bundles = [found for found in manifests if found[1]["artifactType"] == EXHIBIT + "bundle.v1"]                    # step 4
         need(bundles or not any(found[1]["artifactType"].startswith(EXHIBIT) and "subject" not in found[1] for found in manifests), "other-kind")

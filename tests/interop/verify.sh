@@ -110,6 +110,7 @@ holds index.json '(keys - ["mediaType"]) == ["manifests", "schemaVersion"] and .
   and ((has("mediaType") | not) or .mediaType == "application/vnd.oci.image.index.v1+json")
   and ([.manifests[].digest] | length == (unique | length))' && [[ $(tail -c 1 index.json) == "}" ]] || die "index.json is not an OCI index"
 bundles=() attestations=()
+jq -r '.manifests[] | "\(.digest) \(.size)"' index.json > "$work/descriptors"
 jq -r '.manifests[].digest' index.json > "$work/manifests"
 while read -r digest; do
   file=$(blob "$digest")
@@ -124,10 +125,8 @@ while read -r digest; do
   case $kind in
     application/vnd.exhibit.bundle.v1) bundles+=("$digest") called=bundle ;;
     application/vnd.dev.sigstore.bundle.v0.3+json) attestations+=("$digest") called=attestation ;;
-    *) # Its blobs must be there, with their sizes. What is in them counts for nothing: a public key counts only if you gave it.
-      jq -r '.config, .layers[] | "\(.digest) \(.size)"' "$file" >> "$work/descriptors"
-      [[ $kind == application/vnd.exhibit.public-key.v1 ]] ||
-        note "manifest $digest is of a kind that is not checked here, and nobody has signed it" ;;
+    application/vnd.exhibit.public-key.v1) called=public-key ;; # counts only if you gave it
+    *) note "manifest $digest is of a kind that is not checked here, and nobody has signed it" ;;
   esac
   holds index.json '.manifests[] | select(.digest == $digest) | ((has("artifactType") | not) or .artifactType == $kind)
     and ($called == "" or (has("annotations") | not) or .annotations["org.opencontainers.image.ref.name"] == $called)' \

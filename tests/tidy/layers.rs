@@ -37,14 +37,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "evidence-format/audit",
         &[
-            &[
-                "error",
-                "paths",
-                "words",
-                "found_file",
-                "incident_records",
-                "published_hosts",
-            ],
+            &["error", "paths", "words", "found_file", "incident_records"],
             &["carried_key"],
             &["output", "progress"],
             &["trust"],
@@ -60,7 +53,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "agent",
         &[
-            &["os", "identity", "config", "selection"],
+            &["os", "identity", "config"],
             &["read", "key", "stream"],
             &["recorder"],
             &["probes"],

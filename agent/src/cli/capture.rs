@@ -7,13 +7,13 @@ use std::time::Duration;
 use agent::capture::{self, CaptureOptions, CaptureProgress};
 use agent::config::AgentConfig;
 use agent::os::lower_priority;
-use agent::selection::{PodName, PodSelection};
 use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use evidence_format::item::CompressionPool;
 use evidence_format::time::Timestamp;
 use platform::terminal::{ProgressLine, duration, size};
+use protocol::selection::{PodName, PodSelection};
 
 use super::OutputArguments;
 use super::bundle::BundleInProgress;

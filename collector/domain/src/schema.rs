@@ -8,6 +8,7 @@ use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::hosts::{HostLabel, LABEL_BYTES_MAX};
 use crate::incident::{
     BoundedText, ClosureItem, Day, IncidentRole, IncidentStatus, LINE_BYTES_MAX, NAME_BYTES_MAX,
     PROSE_BYTES_MAX, Pivot, PivotKind, PlayName, ReviewPrompt, Severity, SourceName, StepId,
@@ -138,6 +139,18 @@ impl PartialSchema for PlayName {
 }
 
 impl ToSchema for PlayName {}
+
+impl PartialSchema for HostLabel {
+    fn schema() -> RefOr<Schema> {
+        let word = format!("[A-Za-z0-9._/-]{{1,{LABEL_BYTES_MAX}}}");
+        pattern(
+            &format!("^{word}={word}$"),
+            "A label of a host, such as role=web",
+        )
+    }
+}
+
+impl ToSchema for HostLabel {}
 
 impl PartialSchema for SourceName {
     fn schema() -> RefOr<Schema> {

@@ -25,12 +25,15 @@ mod google_workspace;
 mod host;
 mod keycloak;
 mod kubernetes;
+mod loop_guard;
 mod okta;
 pub mod recorder;
 pub mod rest;
 mod secret_source;
 #[cfg(test)]
 mod tests;
+
+pub use host::{agent_captures, agent_offers};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -296,7 +296,7 @@ async fn dispatch(
         CliCommand::Plan(arguments) => plan::run(global, &arguments).await,
         CliCommand::Plays(arguments) => plays::run(global, &arguments).await,
         CliCommand::Serve(arguments) => serve::run(global, &arguments, telemetry).await,
-        CliCommand::Config(arguments) => config::run(global, &arguments),
+        CliCommand::Config(arguments) => config::run(global, &arguments).await,
         CliCommand::Token(arguments) => token::run(global, arguments).await,
         CliCommand::Agents(arguments) => agents::run(global, arguments).await,
         CliCommand::Login(arguments) => login::run(global, &arguments).await,

@@ -21,6 +21,7 @@ use server::{Listener, ListenerSettings, ServerState};
 
 use crate::app::OpenStore;
 use crate::config::CollectorConfig;
+use crate::config_check::CheckedConfig;
 
 /// Runs the collector as a service: captures what is due, and serves the API
 ///
@@ -78,8 +79,13 @@ pub(super) async fn run(
         Err(error) => warn!(%error, "traces are not exported"), // not a reason to capture nothing
     }
     // A mistake fails before the socket opens: no webhook is refused for it later.
-    app.config.check(&app.pipeline.plays)?;
-    let hooks = app.config.hooks_with_secrets()?;
+    let effective = CollectorConfig {
+        serve: config.clone(),
+        ..app.config.clone()
+    };
+    let checked = effective.check(&app.pipeline.plays, arguments.insecure_listen);
+    let CheckedConfig { hooks, warnings } = checked.await?;
+    log_warnings(&warnings);
     let listener = Listener::bind(&config, arguments.insecure_listen).await?;
     let url = listener.url();
     info!(%url, version = env!("CARGO_PKG_VERSION"), "listening");
@@ -101,6 +107,7 @@ pub(super) async fn run(
         plays: Arc::clone(&app.pipeline.plays),
         at_start: app.config.clone(),
         listen: arguments.listen,
+        insecure_listen: arguments.insecure_listen,
         state,
         listener: listener.settings(),
     };
@@ -141,7 +148,11 @@ impl AgentsListener {
 
     async fn serve(this: Option<Self>, drain: CancellationToken) {
         if let Some(Self { gateway, listener }) = this {
-            tokio::join!(listener.serve(gateway.router(), drain), gateway.run());
+            let settings = listener.settings();
+            tokio::join!(
+                listener.serve(gateway.router(), drain),
+                gateway.run(settings)
+            );
         }
     }
 }
@@ -154,6 +165,12 @@ fn one_line(text: &str) -> String {
     lines.collect::<Vec<_>>().join("; ")
 }
 
+fn log_warnings(warnings: &[String]) {
+    for warning in warnings {
+        warn!(warning, "the configuration may not mean what it says");
+    }
+}
+
 /// Reads the configuration anew while the daemon runs.
 struct Reload {
     store: PathBuf,
@@ -161,6 +178,7 @@ struct Reload {
     at_start: CollectorConfig,
     /// The address of the command line.
     listen: Option<SocketAddr>,
+    insecure_listen: bool,
     state: ServerState,
     listener: ListenerSettings,
 }
@@ -168,7 +186,7 @@ struct Reload {
 impl Reload {
     async fn on_each_hangup(self, mut hangup: Signal) {
         while hangup.recv().await.is_some() {
-            match self.run() {
+            match self.run().await {
                 Ok(needs_restart) if needs_restart.is_empty() => {
                     info!("reloaded the configuration")
                 }
@@ -186,12 +204,12 @@ impl Reload {
 
     /// Takes over `[serve]` and `[hooks]`, with certificates and secrets. Returns the names of the
     /// other sections that have changed.
-    fn run(&self) -> Result<Vec<&'static str>> {
-        let new = CollectorConfig::read(&self.store)?;
-        new.check(&self.plays)?;
-        let hooks = new.hooks_with_secrets()?;
-        let mut serve = new.serve.clone();
-        serve.listen = self.listen.unwrap_or(serve.listen);
+    async fn run(&self) -> Result<Vec<&'static str>> {
+        let mut new = CollectorConfig::read(&self.store)?;
+        new.serve.listen = self.listen.unwrap_or(new.serve.listen);
+        let checked = new.check(&self.plays, self.insecure_listen).await?;
+        log_warnings(&checked.warnings);
+        let (serve, hooks) = (new.serve.clone(), checked.hooks);
         let old = &self.at_start;
         let mut needs_restart = Vec::new();
         if serve.listen != self.listen.unwrap_or(old.serve.listen) {

@@ -22,7 +22,6 @@ mod never_asked;
 mod output;
 mod paths;
 mod progress;
-mod published_hosts;
 mod records;
 mod report;
 mod servers;

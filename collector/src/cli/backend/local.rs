@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::{
-    AgentDetails, AgentInfo, AgentPatch, BundleSummary, CaptureOptions, CaptureProgress,
-    DeclareRequest, DeclareResponse, EnrollmentTokenInfo, EnrollmentTokenRequest,
-    EnrollmentTokenWithSecret, EventSummary, IncidentDetails, IncidentListItem, PlayDetails,
-    SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo, TokenRequest, TokenWithSecret,
+    AgentAuthorityInfo, AgentAuthorityRequest, AgentDetails, AgentInfo, AgentPatch, BundleSummary,
+    CaptureOptions, CaptureProgress, DeclareRequest, DeclareResponse, EnrollmentTokenInfo,
+    EnrollmentTokenRequest, EnrollmentTokenWithSecret, EventSummary, IncidentDetails,
+    IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
+    TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
@@ -41,7 +42,7 @@ use pipeline::timeline::{LineName, TimelineFilter, TimelineReader};
 use pipeline::{self, DeclareError, NotAttached, PipelineError, WorkUntil};
 use platform::clock;
 use platform::progress::ProgressCounter;
-use server::agents::admin;
+use server::agents::{admin, authority};
 use server::answers::{self, EventQuestion};
 use server::events::EventWatcher;
 use server::responses;
@@ -570,6 +571,18 @@ impl Backend for LocalBackend {
     async fn agent_keyring(&self) -> Result<Option<AgentKeyring>> {
         let keyring = admin::keyring(&self.app.pipeline.parts.ledger).await?;
         Ok(Some(keyring))
+    }
+
+    async fn agent_authorities(&self) -> Result<Vec<AgentAuthorityInfo>> {
+        Ok(authority::list(&self.app.pipeline.parts.ledger).await?)
+    }
+
+    async fn rotate_agent_authority(&self, generation: u64) -> Result<Vec<AgentAuthorityInfo>> {
+        let request = AgentAuthorityRequest {
+            replaces: generation,
+        };
+        authority::rotate(&self.app.pipeline.parts.ledger, request).await?;
+        self.agent_authorities().await
     }
 
     async fn create_enrollment_token(

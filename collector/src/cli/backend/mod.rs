@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use api::{
-    AgentDetails, AgentInfo, AgentPatch, BundleSummary, CaptureOptions, DeclareRequest,
-    DeclareResponse, EnrollmentTokenInfo, EnrollmentTokenRequest, EnrollmentTokenWithSecret,
-    EventSummary, IncidentDetails, IncidentListItem, PlayDetails, SourceStatus, StreamEvent,
-    TimelineRow, TokenId, TokenInfo, TokenRequest, TokenWithSecret,
+    AgentAuthorityInfo, AgentDetails, AgentInfo, AgentPatch, BundleSummary, CaptureOptions,
+    DeclareRequest, DeclareResponse, EnrollmentTokenInfo, EnrollmentTokenRequest,
+    EnrollmentTokenWithSecret, EventSummary, IncidentDetails, IncidentListItem, PlayDetails,
+    SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo, TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
@@ -224,6 +224,12 @@ pub(super) trait Backend: Send + Sync {
 
     /// Which agent's key vouches for which host, and when; `None` if the token may not know.
     async fn agent_keyring(&self) -> Result<Option<AgentKeyring>>;
+
+    /// The authorities that issue the agents' certificates, the newest first.
+    async fn agent_authorities(&self) -> Result<Vec<AgentAuthorityInfo>>;
+
+    /// Replaces the authority that issues, if it is of this generation; returns all.
+    async fn rotate_agent_authority(&self, generation: u64) -> Result<Vec<AgentAuthorityInfo>>;
 
     async fn create_enrollment_token(
         &self,

@@ -9,12 +9,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use api::timeline::EVIDENCE_HEADER;
 use api::{
-    AgentDetails, AgentInfo, AgentList, AgentPatch, BundleList, BundleSummary, CaptureOptions,
-    ChangeResponse, CloseRequest, DeclareRequest, DeclareResponse, EnrollmentTokenInfo,
-    EnrollmentTokenList, EnrollmentTokenRequest, EnrollmentTokenWithSecret, EventSummary,
-    IncidentDetails, IncidentListItem, IncidentPage, PlayDetails, PlayList, ProblemCode,
-    SourceList, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo, TokenList,
-    TokenRequest, TokenWithSecret,
+    AgentAuthorityInfo, AgentAuthorityList, AgentAuthorityRequest, AgentDetails, AgentInfo,
+    AgentList, AgentPatch, BundleList, BundleSummary, CaptureOptions, ChangeResponse, CloseRequest,
+    DeclareRequest, DeclareResponse, EnrollmentTokenInfo, EnrollmentTokenList,
+    EnrollmentTokenRequest, EnrollmentTokenWithSecret, EventSummary, IncidentDetails,
+    IncidentListItem, IncidentPage, PlayDetails, PlayList, ProblemCode, SourceList, SourceStatus,
+    StreamEvent, TimelineRow, TokenId, TokenInfo, TokenList, TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
@@ -543,6 +543,8 @@ impl Backend for RemoteBackend {
             hosts: _,
             host_labels: _,
             nodes: _,
+            pods: _,
+            images: _,
         } = capture;
         let call = call
             .query("from", from)
@@ -626,6 +628,21 @@ impl Backend for RemoteBackend {
             Err(error) if error.code() == Some(ProblemCode::Forbidden) => Ok(None),
             keyring => Ok(Some(keyring?)),
         }
+    }
+
+    async fn agent_authorities(&self) -> Result<Vec<AgentAuthorityInfo>> {
+        let call = ApiCall::get("v1/agent-authorities");
+        let AgentAuthorityList { authorities } = self.client.json(&call).await?;
+        Ok(authorities)
+    }
+
+    async fn rotate_agent_authority(&self, generation: u64) -> Result<Vec<AgentAuthorityInfo>> {
+        let request = AgentAuthorityRequest {
+            replaces: generation,
+        };
+        let call = ApiCall::post("v1/agent-authorities", &request);
+        let AgentAuthorityList { authorities } = self.client.json(&call).await?;
+        Ok(authorities)
     }
 
     async fn create_enrollment_token(

@@ -147,8 +147,7 @@ impl Blobs {
     /// # Errors
     /// As for [`Blobs::open`].
     pub async fn open_with(config: &BlobsConfig, access: BlobsAccess) -> Result<Self, BlobError> {
-        if config.location.starts_with("s3://") {
-            let s3 = S3Bucket::open(config, access.patience)?;
+        if let Some(s3) = Self::bucket_of(config, access.patience)? {
             return Ok(Self {
                 reader: s3.reader(),
                 backend: BlobBackend::S3(s3),
@@ -157,17 +156,6 @@ impl Blobs {
             });
         }
         let root = PathBuf::from(&config.location);
-        if !root.is_absolute() {
-            return Err(BlobError::Config(format!(
-                "{:?} is neither an absolute path nor an s3:// URL",
-                config.location
-            )));
-        }
-        if config.lock.is_some() {
-            return Err(BlobError::Config(
-                "blobs.lock needs a bucket: a folder cannot be locked".to_owned(),
-            ));
-        }
         let folder = blocking(move || {
             if access.read_only {
                 BlobFolder::open_to_read(&root)
@@ -188,6 +176,33 @@ impl Blobs {
             cache: None,
             reader: Arc::new(reader),
         })
+    }
+
+    /// Checks that `config` can be used. Opens no folder, and sends nothing.
+    ///
+    /// # Errors
+    /// [`BlobError::Config`], for instance.
+    pub fn check_config(config: &BlobsConfig) -> Result<(), BlobError> {
+        Self::bucket_of(config, BlobsAccess::default().patience).map(drop)
+    }
+
+    /// The bucket, unless `config` names a folder.
+    fn bucket_of(config: &BlobsConfig, patience: Duration) -> Result<Option<S3Bucket>, BlobError> {
+        if config.location.starts_with("s3://") {
+            return S3Bucket::open(config, patience).map(Some);
+        }
+        if !Path::new(&config.location).is_absolute() {
+            return Err(BlobError::Config(format!(
+                "{:?} is neither an absolute path nor an s3:// URL",
+                config.location
+            )));
+        }
+        if config.lock.is_some() {
+            return Err(BlobError::Config(
+                "blobs.lock needs a bucket: a folder cannot be locked".to_owned(),
+            ));
+        }
+        Ok(None)
     }
 
     /// The same store, with copies of bundles in the folder `root` of this machine, if it is a
