@@ -332,10 +332,16 @@ fn summary(
         "\nsee\n  exhibit timeline {incident}\n  exhibit status {incident}\n"
     ));
     if result.interrupted {
-        text.push_str(&format!(
-            "\nstopped by Ctrl-C: what had arrived is sealed, and the rest is not asked for again\n\
-             unless you run: exhibit capture --incident {incident}\n"
-        ));
+        text.push_str("\nstopped by Ctrl-C: what had arrived is sealed");
+        // One hint: the list below has a command for each loss, and they differ.
+        text.push_str(&if result.losses() > 0 {
+            ", the rest is listed below\n".to_owned()
+        } else {
+            format!(
+                ", and the rest is not asked for again\n\
+                 unless you run: exhibit capture --incident {incident}\n"
+            )
+        });
     }
     // Last, where nobody overlooks it.
     text + &format_missing(incident, &result.missing, resume_command)

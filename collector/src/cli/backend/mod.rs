@@ -7,10 +7,12 @@ mod progress;
 mod remote;
 mod selection;
 
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use api::{
     AgentAuthorityInfo, AgentDetails, AgentInfo, AgentPatch, BundleSummary, CaptureOptions,
     DeclareRequest, DeclareResponse, EnrollmentTokenInfo, EnrollmentTokenRequest,
@@ -33,9 +35,10 @@ use domain::incident::{Command, Line, Name, Pivot, PlayName};
 use domain::plan::CapturePlan;
 use local::LocalBackend;
 pub(super) use open::config_path;
-use pipeline::AttachmentContent;
 use pipeline::timeline::{LineName, TimelineFilter};
+use pipeline::{AttachmentContent, NotAttached};
 use platform::progress::ProgressCounter;
+use progress::draw_bytes;
 pub(super) use progress::{CaptureDisplay, describe_progress};
 pub(super) use remote::RemoteBackend;
 use selection::{BackendArguments, BackendChoice};
@@ -55,6 +58,11 @@ pub(super) trait Backend: Send + Sync {
 
     /// Where the incidents are, for people: after `in` or `on`, with that word.
     fn location(&self) -> String;
+
+    /// Input on this machine that was read to its end and never attached.
+    fn not_attached(&self) -> Vec<NotAttached> {
+        Vec::new()
+    }
 
     /// True if captures run in this process, and Ctrl-C has stopped them.
     fn is_interrupted(&self) -> bool;
@@ -266,12 +274,18 @@ pub(super) enum PlanTarget {
     Play(PlayName, Vec<Pivot>),
 }
 
-/// The file for a bundle: `to`, or a file named after the bundle in the folder `to`.
-fn bundle_file(to: Option<&Path>, id: &Digest) -> PathBuf {
+/// The file for a bundle: `to`, or a file named after the bundle in the folder `to`. A name with a
+/// slash at its end is that of a folder, which is made if there is none.
+fn bundle_file(to: Option<&Path>, id: &Digest) -> Result<PathBuf> {
     let name = format!("{}.tar", id.hex());
-    match to {
+    Ok(match to {
         None => name.into(),
+        Some(folder) if folder.as_os_str().as_bytes().ends_with(b"/") => {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            folder.join(name)
+        }
         Some(folder) if folder.is_dir() => folder.join(name),
         Some(file) => file.to_owned(),
-    }
+    })
 }
