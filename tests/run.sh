@@ -3,9 +3,16 @@
 #
 #   tests/run.sh            all tests
 #   tests/run.sh --quick    only what needs no installation: formatting, lints, documentation, Rust tests
+#   tests/run.sh --mutants N [--seed N]    compares all verifiers on N changed bundles, some 15 in a second
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; }
+
+if [[ ${1:-} == --mutants ]]; then
+  tests/interop/install.sh
+  cargo build --workspace --locked --quiet
+  exec target/interop/venv/bin/python -B tests/interop/mutate.py --audit target/debug/exhibit-audit --count "${@:2}"
+fi
 
 step "formatting, lints, documentation"
 cargo fmt --all --check

@@ -247,6 +247,31 @@ fn detects_2000_random_bit_flips() {
     assert!(auditor.tar(&tar).is_vouched_for(), "every flip was undone");
 }
 
+/// Nothing signs `index.json`, so only the rules about its form protect it.
+#[test]
+fn detects_every_bit_flip_of_the_index() {
+    let folder = scratch();
+    let bundle = capture(folder.path(), &[]);
+    let mut auditor = Auditor::new(&bundle);
+    let mut tar = fs::read(&bundle.path).expect("the receipt names the bundle");
+    let all = entries(&tar);
+    let index = all.iter().find(|entry| entry.name == "index.json");
+    let content = index.expect("a file of each bundle").content();
+    let text = String::from_utf8_lossy(&tar[content.clone()]).into_owned();
+    for kind in ["bundle", "attestation", "public-key"] {
+        assert!(text.contains(&format!("\"{kind}\"")), "{text}");
+    }
+    for at in content.clone() {
+        for bit in (0..8).map(|bit| 1 << bit) {
+            tar[at] ^= bit;
+            let edit = format!("bit {bit} of byte {} of {text}", at - content.start);
+            assert_found(&auditor.tar(&tar), content_codes("index.json"), &edit);
+            tar[at] ^= bit;
+        }
+    }
+    assert!(auditor.tar(&tar).is_vouched_for(), "every flip was undone");
+}
+
 #[test]
 fn detects_every_edit_of_a_folder() {
     let folder = scratch();

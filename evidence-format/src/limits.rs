@@ -59,6 +59,9 @@ pub const SIGSTORE_BUNDLE_BYTES_MAX: u64 = 64 * 1024;
 /// Timestamp tokens in one sigstore bundle: one or two, renewed now and then.
 pub const TIMESTAMPS_MAX: usize = 16;
 
+/// Log entries in one sigstore bundle, which version 1 does not check.
+pub const LOG_ENTRIES_MAX: usize = 16;
+
 /// Bytes to sign (the DSSE pre-authentication encoding, PAE). AWS KMS signs at most 4096 bytes with
 /// Ed25519 in one call, and the PAE stays below that.
 pub const PAE_BYTES_MAX: u64 = 4095;

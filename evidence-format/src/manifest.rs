@@ -360,6 +360,7 @@ impl ImageIndex {
         let name = match manifest.artifact_type.as_str() {
             BUNDLE => Some(BUNDLE_REF),
             SIGSTORE_BUNDLE => Some(ATTESTATION_REF),
+            PUBLIC_KEY => Some(PUBLIC_KEY_REF),
             _ => None, // referrers of later versions may have any name
         };
         let name_ok = entry

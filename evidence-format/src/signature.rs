@@ -1,17 +1,21 @@
 //! Signed statements: DSSE inside a sigstore bundle v0.3.
 
+use std::collections::BTreeMap;
+
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, DecodeError};
 use crate::id::{KeyId, decode_base64};
 use crate::keyring::{PublicKey, SignError, Signer};
-use crate::limits::{PAE_BYTES_MAX, SIGSTORE_BUNDLE_BYTES_MAX, TIMESTAMPS_MAX};
+use crate::limits::{LOG_ENTRIES_MAX, PAE_BYTES_MAX, SIGSTORE_BUNDLE_BYTES_MAX, TIMESTAMPS_MAX};
 use crate::manifest::SIGSTORE_BUNDLE;
 use crate::statement::{Statement, StatementError};
 
 /// `payloadType` of in-toto statements (in-toto/attestation, envelope v1).
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+/// An empty list.
+const NO_LOG_ENTRIES: &[u8] = b"[]";
 
 /// A sigstore bundle with one DSSE signature by a managed key. Only its form has been checked, not
 /// the signature.
@@ -21,6 +25,9 @@ pub struct Attestation {
     key_id: KeyId,
     signature: [u8; 64],
     timestamps: Option<TimestampData>,
+    /// Entries of a transparency log, which are reserved: a canonical list. Parsed, they would take
+    /// eighty times as much memory.
+    log_entries: Vec<u8>,
 }
 
 /// Proof that a statement's signature was verified with a key that the caller trusts. Only
@@ -105,6 +112,7 @@ impl Attestation {
             key_id: signer.public_key().id(),
             signature,
             timestamps: None,
+            log_entries: NO_LOG_ENTRIES.to_vec(),
         })
     }
 
@@ -126,7 +134,8 @@ impl Attestation {
     /// Returns `None` if `key` did not make the signature.
     ///
     /// # Errors
-    /// The signature is valid, but the payload is not a statement about a capture.
+    /// The signature is valid, but the payload is not a statement about a capture, or the attestation
+    /// has what is reserved for later versions.
     pub fn verify(&self, key: &PublicKey) -> Result<Option<SignatureChecked>, StatementError> {
         // SPEC.md §7.2: the key counts only if its id is the one that the attestation names.
         if self.key_id != key.id()
@@ -135,6 +144,12 @@ impl Attestation {
             return Ok(None);
         }
         let statement = Statement::decode(&self.payload)?;
+        if self.log_entries != NO_LOG_ENTRIES {
+            return Err(StatementError::Reserved {
+                bundle: statement.bundle,
+                incident: statement.predicate.incident,
+            });
+        }
         Ok(Some(SignatureChecked {
             key_id: key.id(),
             statement,
@@ -165,7 +180,8 @@ impl Attestation {
             verification_material: VerificationMaterial {
                 public_key: PublicKeyHint { hint: self.key_id },
                 timestamp_verification_data: self.timestamps.clone(),
-                tlog_entries: [],
+                tlog_entries: serde_json::from_slice(&self.log_entries)
+                    .expect("a list that was encoded from log entries"),
             },
         })
     }
@@ -201,13 +217,33 @@ impl Attestation {
         {
             return Err(Invalid("too many timestamps"));
         }
+        let log_entries = wire.verification_material.tlog_entries;
+        if log_entries.len() > LOG_ENTRIES_MAX {
+            return Err(Invalid("too many log entries"));
+        }
         Ok(Self {
             payload,
             key_id: signature.keyid,
             signature: sig,
             timestamps,
+            log_entries: canonical::encode(&log_entries),
         })
     }
+}
+
+/// An entry of a transparency log, of which version 1 knows only that it is an object.
+type LogEntry = BTreeMap<String, LogEntryValue>;
+
+/// Any JSON value whose numbers are of the kind that documents of the format have.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum LogEntryValue {
+    Null(()),
+    Flag(bool),
+    Integer(u64),
+    Text(String),
+    List(Vec<LogEntryValue>),
+    Object(LogEntry),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -239,7 +275,7 @@ struct VerificationMaterial {
     public_key: PublicKeyHint,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timestamp_verification_data: Option<TimestampData>,
-    tlog_entries: [(); 0],
+    tlog_entries: Vec<LogEntry>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -65,9 +65,31 @@ pub struct StreamLink {
 struct InTotoDocument {
     #[serde(rename = "_type")]
     kind: String,
-    predicate: CapturePredicate,
+    predicate: PredicateDocument,
     predicate_type: String,
     subject: [StatementSubject; 1],
+}
+
+/// A predicate with what is reserved for later versions.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PredicateDocument {
+    incident: IncidentId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before: Option<String>,
+    role: RoleDocument,
+    signed_at: Timestamp,
+    stream: StreamLink,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RoleDocument {
+    Collector,
+    Witness,
+    Custodian,
+    Auditor,
+    Counsel,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,6 +117,14 @@ pub enum StatementError {
     /// The first bundle of the stream names a predecessor, or a later one does not.
     #[error("statement's stream position contradicts itself")]
     Stream,
+    /// A well-formed statement that has what is reserved for later versions.
+    #[error("statement has a role, a member or log entries that this version does not know")]
+    Reserved {
+        /// The bundle that it is about.
+        bundle: Digest,
+        /// The incident that it names.
+        incident: IncidentId,
+    },
 }
 
 impl Statement {
@@ -103,7 +133,7 @@ impl Statement {
     pub fn encode(&self) -> Vec<u8> {
         canonical::encode(&InTotoDocument {
             kind: STATEMENT_TYPE.to_owned(),
-            predicate: self.predicate.clone(),
+            predicate: PredicateDocument::from(self.predicate.clone()),
             predicate_type: CAPTURE.to_owned(),
             subject: [StatementSubject {
                 digest: SubjectDigest {
@@ -131,9 +161,43 @@ impl Statement {
         if (stream.seq == 0) != stream.prev.is_none() {
             return Err(StatementError::Stream);
         }
-        Ok(Self {
-            bundle: subject.digest.sha256.0,
-            predicate: wire.predicate,
-        })
+        let (bundle, predicate) = (subject.digest.sha256.0, wire.predicate);
+        match (predicate.role, predicate.not_before) {
+            (RoleDocument::Collector, None) => Ok(Self {
+                bundle,
+                predicate: CapturePredicate {
+                    incident: predicate.incident,
+                    role: SignerRole::Collector,
+                    signed_at: predicate.signed_at,
+                    stream: predicate.stream,
+                },
+            }),
+            (
+                RoleDocument::Collector
+                | RoleDocument::Witness
+                | RoleDocument::Custodian
+                | RoleDocument::Auditor
+                | RoleDocument::Counsel,
+                _,
+            ) => Err(StatementError::Reserved {
+                bundle,
+                incident: predicate.incident,
+            }),
+        }
+    }
+}
+
+impl From<CapturePredicate> for PredicateDocument {
+    fn from(predicate: CapturePredicate) -> Self {
+        let role = match predicate.role {
+            SignerRole::Collector => RoleDocument::Collector,
+        };
+        Self {
+            incident: predicate.incident,
+            not_before: None,
+            role,
+            signed_at: predicate.signed_at,
+            stream: predicate.stream,
+        }
     }
 }

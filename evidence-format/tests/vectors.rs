@@ -25,7 +25,7 @@ const VECTORS_MIN: usize = 80;
 /// A vector is small enough to read as a whole. Limits of 64 KiB and more are tested beside the
 /// code that reads the bytes, unless they compress well.
 const VECTOR_BYTES_MAX: usize = 25 * 1024;
-const ALL_BYTES_MAX: usize = 4 << 20;
+const ALL_BYTES_MAX: usize = 5 << 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

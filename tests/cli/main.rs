@@ -11,6 +11,7 @@ mod output;
 mod processes;
 mod screen;
 mod tokens;
+mod transfers;
 mod unwritable;
 
 use std::fs;

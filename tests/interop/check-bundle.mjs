@@ -75,9 +75,10 @@ function statementOf(attestation, keys, id, config) {
   need(message.length <= 4095, "statement");
   const statement = parse(bytes, "statement");
   need(fits(statement, { _type: is("https://in-toto.io/Statement/v1"), predicateType: is("urn:exhibit:capture:v1"), subject: [{ digest: { sha256: HEX }, name: is("bundle") }],
-    predicate: { incident: INCIDENT, role: is("collector"), signedAt: time, stream: { id: /^[0-9a-f]{32}$/, prev: or0(DIGEST), seq: int } } })
+    predicate: { incident: INCIDENT, role: /^(collector|witness|custodian|auditor|counsel)$/, "notBefore?": any, signedAt: time, stream: { id: /^[0-9a-f]{32}$/, prev: or0(DIGEST), seq: int } } })
     && statement.subject.length === 1 && (statement.predicate.stream.prev === null) === (statement.predicate.stream.seq === 0), "statement");
   need(`sha256:${statement.subject[0].digest.sha256}` === id && (!config || statement.predicate.incident === config.incident), "statement-subject");
+  need(statement.predicate.role === "collector" && !("notBefore" in statement.predicate) && !attestation.verificationMaterial.tlogEntries.length, "reserved"); // §9
   return `${keyid} ${payload}`;
 }
 function unzstd(bytes, code) {
@@ -122,7 +123,7 @@ export function check(all, pems) {
     const blobs = manifest === bundle ? [] : [manifest.config, ...manifest.layers].map((blob) => find(all, blob));
     if (manifest.artifactType === SIGSTORE) attestations.push(parse(blobs[1] ?? Buffer.of(), "attestation"));
   }
-  const material = (m) => fits(m, { publicKey: { hint: KEY_ID }, tlogEntries: (t) => Array.isArray(t) && !t.length,
+  const material = (m) => fits(m, { publicKey: { hint: KEY_ID }, tlogEntries: (t) => fits(t, [isObject]) && t.length <= 16,
     "timestampVerificationData?": { rfc3161Timestamps: (t) => fits(t, [{ signedTimestamp: any }]) && t.length <= 16 } });
   need(attestations.every((a) => fits(a, { dsseEnvelope: { payload: BASE64, payloadType: is("application/vnd.in-toto+json"), signatures: [{ keyid: KEY_ID, sig: (s) => fits(s, BASE64) && s.length === 88 && s[86] === "=" }] },
     mediaType: is(SIGSTORE), verificationMaterial: material }) && a.dsseEnvelope.signatures.length === 1 && a.dsseEnvelope.signatures[0].keyid === a.verificationMaterial.publicKey.hint), "attestation");
@@ -143,6 +144,6 @@ export function check(all, pems) {
   const [good, bad] = [[], ["unsigned"]];
   for (const attestation of attestations) try { good.push(statementOf(attestation, keys, id, config)); } catch (fault) { if (!(fault instanceof Fault)) throw fault; bad.push(fault.message); }
   need(unique([...new Set(good)].map((statement) => statement.split(" ")[0])), "statements-differ");
-  need(good.length, ["statement-subject", "statement", "other-signer", "unsigned"].find((code) => bad.includes(code)));
+  need(good.length, ["statement-subject", "statement", "reserved", "other-signer", "unsigned"].find((code) => bad.includes(code)));
   return "ok";
 }

@@ -100,13 +100,15 @@ def check_source(source):
     need(len(servers) <= 32 and all(text(s["origin"]) and s["responses"] and s["issuer"] != "" and not (s["issuer"] and s["origin"].startswith("http:")) for s in servers), "config", "a server")
     places = [(s["origin"], s["issuer"] or "") for s in servers]
     need(places == sorted(set(places)), "config", "order of servers")
+def plain(value):  # no negative numbers
+    return not isinstance(value, int) or value >= 0 if not isinstance(value, (dict, list)) else all(map(plain, value.values() if isinstance(value, dict) else value))
 SIGSTORE_FORM = {                                                                                                        # §6
     "dsseEnvelope": {"payload": BASE64, "payloadType": "application/vnd.in-toto+json", "signatures": [{"keyid": KEY_ID, "sig": SIGNATURE}]},
-    "verificationMaterial": {"publicKey": {"hint": KEY_ID}, "tlogEntries": lambda value: value == [],
+    "verificationMaterial": {"publicKey": {"hint": KEY_ID}, "tlogEntries": lambda value: fits(value, [lambda entry: isinstance(entry, dict) and plain(entry)]) and len(value) <= 16,
                              "timestampVerificationData?": {"rfc3161Timestamps": lambda value: fits(value, [{"signedTimestamp": any_text}]) and len(value) <= 16}}, "mediaType": SIGSTORE}
 STATEMENT_FORM = {
     "_type": "https://in-toto.io/Statement/v1", "predicateType": "urn:exhibit:capture:v1", "subject": [{"digest": {"sha256": HEX64}, "name": "bundle"}],
-    "predicate": {"incident": INCIDENT, "role": "collector", "signedAt": time, "stream": {"id": STREAM, "prev": (None, DIGEST), "seq": whole}}}
+    "predicate": {"incident": INCIDENT, "role": re.compile("collector|witness|custodian|auditor|counsel"), "notBefore?": any_text, "signedAt": time, "stream": {"id": STREAM, "prev": (None, DIGEST), "seq": whole}}}
 
 # ------------------------------------------------------------------------------------------------------ §3 containers
 class Folder:  # take(name) begins a file and gives its size, or None if it is not there; read(n) reads on; rest() is step 10.
@@ -385,7 +387,7 @@ class Verifier:
             need(kind != SIGSTORE or blobs[0] == EMPTY and [(blob["mediaType"], len(blob)) for blob in blobs[1:]] == [(SIGSTORE, 3)],
                  "manifest", "not that of an attestation")                     # §3.3; vectors: of a manifest's form
             need(descriptor.get("artifactType", kind) == kind, "index", "artifactType")
-            need(name in (None, {EXHIBIT + "bundle.v1": "bundle", SIGSTORE: "attestation"}.get(kind, name)), "index", "name")
+            need(name in (None, {EXHIBIT + "bundle.v1": "bundle", SIGSTORE: "attestation", EXHIBIT + "public-key.v1": "public-key"}.get(kind, name)), "index", "name")
             manifests.append((descriptor, manifest, blobs))
         bundles = [found for found in manifests if found[1]["artifactType"] == EXHIBIT + "bundle.v1"]                    # step 4
         need(bundles or not any(found[1]["artifactType"].startswith(EXHIBIT) and "subject" not in found[1] for found in manifests), "other-kind")
@@ -405,7 +407,9 @@ class Verifier:
             if attests:
                 found = document(read, SIGSTORE_FORM, "attestation")
                 key_ids = [signature["keyid"] for signature in found["dsseEnvelope"]["signatures"]]
-                need(key_ids == [found["verificationMaterial"]["publicKey"]["hint"]], "attestation", "key ids")
+                material = found["verificationMaterial"]
+                need(key_ids == [material["publicKey"]["hint"]], "attestation", "key ids")
+                material["tlogEntries"] = bool(material["tlogEntries"])        # takes little memory
                 self.attestations.append(found)
         raw = self.read_blob(bundle["config"], 2 * MIB)                                                                            # step 6
         loose = document(raw, lambda value: True, "config", False)             # vectors: `version` counts if it is an integer, and within §2's nesting
@@ -450,6 +454,8 @@ class Verifier:
             need(len(subjects) == 1 and (predicate["stream"]["prev"] is None) == (predicate["stream"]["seq"] == 0), "statement")
             incident = self.config["incident"] if self.config else predicate["incident"]
             need(("sha256:" + subjects[0], predicate["incident"]) == (self.id, incident), "statement-subject")
+            reserved = predicate["role"] != "collector" or "notBefore" in predicate or attestation["verificationMaterial"]["tlogEntries"]
+            need(not reserved, "reserved")                                     # §9
             self.statements.add((key_id, payload))
             return "ok"
         except Fault as fault: return fault.code
@@ -458,7 +464,7 @@ class Verifier:
         if not (self.attestations and self.keys): return ("not checked", "no key was given") if self.attestations else ("failed", "unsigned")
         found = [self.statement(attestation) for attestation in self.attestations]
         differ = len({key_id for key_id, _ in self.statements}) < len(self.statements)
-        order = ["statements-differ"] * differ + ["ok", "statement-subject", "statement", "other-signer"]
+        order = ["statements-differ"] * differ + ["ok", "statement-subject", "statement", "reserved", "other-signer"]
         code = next(code for code in order if code in found or code == "statements-differ")
         return ("ok",) if code == "ok" else ("failed", code)
     def run(self):  # -> ({name: ("ok",) | ("failed", code, detail) | ("not checked", reason)}, exit code)
@@ -476,7 +482,7 @@ class Verifier:
         except (Fault, OSError) as error:
             integrity = ("failed", error.code, error.detail) if isinstance(error, Fault) else ("failed", "unreadable", str(error))
         findings = {"integrity": integrity, "signer": self.signer(integrity), "time": later, "log": later, "completeness": completeness}
-        if any(finding[0] == "failed" and finding[1] not in ("unreadable", "other-kind", "version") for finding in (integrity, findings["signer"])):    # §7.5
+        if any(finding[0] == "failed" and finding[1] not in ("unreadable", "other-kind", "version", "reserved") for finding in (integrity, findings["signer"])):    # §7.5
             return findings, 1
         return findings, 3 if not integrity == findings["signer"] == ("ok",) else 4 if completeness[0] == "failed" else 0
 summary = lambda finding: " ".join(finding[:2]) if finding[0] == "failed" else finding[0]

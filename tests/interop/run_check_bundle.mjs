@@ -19,7 +19,7 @@ function files(path) {
   return found;
 }
 const SCOPE = ["blob-missing", "blob-digest", "other-kind", "bundle-count", "attestation", "version", "config", "manifest-config", "disclosure-key", "item-size",
-  "item-root", "unsigned", "other-signer", "statement", "statement-subject", "statements-differ"];
+  "item-root", "unsigned", "other-signer", "statement", "statement-subject", "statements-differ", "reserved"];
 const folder = process.argv[2];
 let [run, bad, refused] = [0, 0, 0];
 for (const name of readdirSync(folder).filter((name) => /^[0-9]{3}-.*\.json$/.test(name))) {

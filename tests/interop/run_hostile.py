@@ -17,7 +17,7 @@ def main():
         os.close(output)
         peak, over = usage.ru_maxrss / 1024, over + (usage.ru_maxrss / 1024 >= MEBIBYTES_MAX)
         print(f"{peak:6.1f} MiB {usage.ru_utime + usage.ru_stime:6.1f} CPU s {time.monotonic() - begin:6.1f} s  exit {os.waitstatus_to_exitcode(status)}  {bundle.stem}")
-    sys.exit(f"{over} above {MEBIBYTES_MAX} MiB" if over else 0 if len(bundles) >= 17 else "too few bundles")
+    sys.exit(f"{over} above {MEBIBYTES_MAX} MiB" if over else 0 if len(bundles) >= 18 else "too few bundles")
 
 if __name__ == "__main__":
     main()

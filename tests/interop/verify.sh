@@ -4,7 +4,8 @@
 #   verify.sh BUNDLE PUB.pem
 #
 # Needs bash, coreutils, awk, find, tar, jq, zstd and openssl 3. Exit code 0: all checks pass; 1: a check fails, and standard error has
-# the reason; 4: all is sound, and the bundle itself says that something is missing or may be. Get PUB.pem from a source other than the bundle: a bundle cannot vouch for itself.
+# the reason; 3: undecided, since the file has what only a later version of the format knows (a container of another kind, another version, a
+# statement by a witness, log entries); 4: all is sound, and the bundle itself says that something is missing or may be. Get PUB.pem from a source other than the bundle: a bundle cannot vouch for itself.
 # Where it says ok to what SPEC.md calls invalid is listed in verify-sh-accepts.txt: mostly the form of zstd frames and of segment lists.
 # Large bundles take time, so standard error names each item when its check begins.
 # Not checked: the time of signing, the log, earlier bundles of the stream, and the meaning of the WARC records in an item.
@@ -14,6 +15,7 @@ export LC_ALL=C TZ=UTC # counts bytes, not characters, and prints names without 
 leaves_max=100 # the record trees of larger items are not recomputed: a shell needs about 20 ms for each segment
 
 die() { printf 'verify.sh: %s\n' "$*" >&2; exit 1; }
+undecided() { printf 'verify.sh: undecided: %s\n' "$*" >&2; verdict=3; exit 3; }
 note() { printf 'verify.sh: note: %s\n' "$*" >&2; }
 # The SHA-256 of standard input, as 64 hex digits.
 sha256() { sha256sum | cut -c -64; }
@@ -35,9 +37,26 @@ blob() {
   printf 'blobs/sha256/%s' "${1#sha256:}"
 }
 
+# Forms of SPEC.md §2 and §4, for jq. Times compare as texts do, without the Z.
+forms='
+  def time: type == "string" and test("\\A(?!0000|9999)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\\.[0-9]{0,8}[1-9])?Z\\z")
+    and (.[5:10] | . != "02-30" and . != "02-31" and . != "04-31" and . != "06-31" and . != "09-31" and . != "11-31")
+    and (.[5:10] != "02-29" or (.[0:4] | tonumber | . % 4 == 0 and (. % 100 != 0 or . % 400 == 0)));
+  def at: rtrimstr("Z");
+  def window: . == null or (keys == ["from", "until"] and all(.[]; time) and (.from | at) <= (.until | at));
+  def digest: type == "string" and test("\\Asha256:[0-9a-f]{64}\\z");
+  def incident: type == "string" and test("\\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\\z");
+  def name: type == "string" and test("\\A[a-z0-9][a-z0-9._-]{0,127}\\z");
+  def text: type == "string";
+  def text0: . == null or type == "string";
+  def int: type == "number";
+  def int0: . == null or type == "number";
+  '
+
 [[ $# -eq 2 ]] || die "usage: verify.sh BUNDLE PUB.pem"
 work=$(mktemp -d)
-trap 'status=$?; rm -rf "$work"; exit $((status == 4 ? 4 : status != 0))' EXIT # if a tool fails, it has printed the reason; the exit code is still 1
+verdict=1 # what a failure means; if a tool fails, it has printed the reason
+trap 'status=$?; rm -rf "$work"; exit $((status ? verdict : 0))' EXIT
 
 # 1. The key must be Ed25519: these 12 bytes, then 32 bytes of key. Its id is the base64 of the SHA-256 of its DER form.
 openssl pkey -pubin -in "$2" -outform DER -out "$work/key.der" 2> /dev/null || die "$2 is not a public key in PEM"
@@ -108,36 +127,42 @@ holds index.json '(keys - ["mediaType"]) == ["manifests", "schemaVersion"] and .
     and .mediaType == "application/vnd.oci.image.manifest.v1+json"
     and ((has("annotations") | not) or (.annotations | keys == ["org.opencontainers.image.ref.name"] and all(.[]; type == "string"))))
   and ((has("mediaType") | not) or .mediaType == "application/vnd.oci.image.index.v1+json")
+  and all(.manifests[]; (.size | type == "number") and ((has("artifactType") | not) or (.artifactType | type == "string")))
   and ([.manifests[].digest] | length == (unique | length))' && [[ $(tail -c 1 index.json) == "}" ]] || die "index.json is not an OCI index"
+# jq reads the last of two members of one name, and 2.0 as 2.
+! jq -c --stream 'select(length == 2)[0]' index.json | sort | uniq -d | grep -q . || die "index.json has a member twice"
+! tr '\n' ' ' < index.json | sed 's/"\([^"\\]\|\\.\)*"//g' | grep -qE '[0-9][.eE]|-|[[:space:]]' || die "index.json has a number that is no integer, or white space"
 bundles=() attestations=()
+jq -r '.manifests[] | "\(.digest) \(.size)"' index.json > "$work/descriptors"
 jq -r '.manifests[].digest' index.json > "$work/manifests"
 while read -r digest; do
   file=$(blob "$digest")
+  canonical "$file" "the manifest $digest"
   holds "$file" '
     def descriptor: keys - ["annotations", "artifactType"] == ["digest", "mediaType", "size"] and all(.digest, .mediaType; type == "string")
+      and (.size | type == "number" and . >= 0 and . == floor) and ((has("artifactType") | not) or (.artifactType | type == "string"))
       and (.annotations | . == null or (type == "object" and length <= 16 and all(.[]; type == "string")));
     keys - ["subject"] == ["artifactType", "config", "layers", "mediaType", "schemaVersion"] and .schemaVersion == 2
-    and .mediaType == "application/vnd.oci.image.manifest.v1+json" and all(.config, .layers[]; descriptor)' || die "$digest is not an OCI manifest"
+    and (.artifactType | type == "string") and .mediaType == "application/vnd.oci.image.manifest.v1+json" and all(.config, .layers[]; descriptor)' || die "$digest is not an OCI manifest"
   # Everything that a listed manifest refers to is expected; see step 5.
   jq -r --arg self "$digest" '$self, .config.digest, .layers[].digest' "$file" >> "$work/listed"
   kind=$(jq -r .artifactType "$file") called=
   case $kind in
     application/vnd.exhibit.bundle.v1) bundles+=("$digest") called=bundle ;;
     application/vnd.dev.sigstore.bundle.v0.3+json) attestations+=("$digest") called=attestation ;;
-    *) # Its blobs must be there, with their sizes. What is in them counts for nothing: a public key counts only if you gave it.
-      jq -r '.config, .layers[] | "\(.digest) \(.size)"' "$file" >> "$work/descriptors"
-      [[ $kind == application/vnd.exhibit.public-key.v1 ]] ||
-        note "manifest $digest is of a kind that is not checked here, and nobody has signed it" ;;
+    application/vnd.exhibit.public-key.v1) called=public-key ;; # counts only if you gave it
+    *) ! holds "$file" 'has("subject") | not' || [[ $kind != application/vnd.exhibit.* ]] || touch "$work/other-kind"
+      note "manifest $digest is of a kind that is not checked here, and nobody has signed it" ;;
   esac
   holds index.json '.manifests[] | select(.digest == $digest) | ((has("artifactType") | not) or .artifactType == $kind)
     and ($called == "" or (has("annotations") | not) or .annotations["org.opencontainers.image.ref.name"] == $called)' \
     --arg digest "$digest" --arg kind "$kind" --arg called "$called" || die "index.json does not say what $digest is"
 done < "$work/manifests"
+[[ ${#bundles[@]} -gt 0 || ! -f $work/other-kind ]] || undecided "a container of a kind that is not checked here"
 [[ ${#bundles[@]} -eq 1 ]] || die "${#bundles[@]} bundles in index.json instead of one"
 [[ ${#attestations[@]} -ge 1 ]] || die "no attestation in index.json"
 id=${bundles[0]}
 manifest=$(blob "$id")
-canonical "$manifest" "the bundle's manifest"
 holds "$manifest" 'has("subject") | not' || die "the bundle's manifest refers to another"
 jq -r '.config.digest, .layers[].digest' "$manifest" > "$work/own"
 cat "$work/manifests" "$work/own" > "$work/taken"
@@ -166,13 +191,22 @@ find blobs/sha256 -type f -printf '%f\n' | sort | comm -23 - "$work/expected" > 
 verify_attestation() {
   local attestation sigstore part type=application/vnd.in-toto+json
   attestation=$(blob "$1")
-  canonical "$attestation" "the attestation's manifest"
-  holds "$attestation" '.layers | length == 1 and (.[0] | keys == ["digest", "mediaType", "size"])' || die "the attestation has not one layer"
+  holds "$attestation" '.layers | length == 1 and (.[0] | keys == ["digest", "mediaType", "size"] and .mediaType == "application/vnd.dev.sigstore.bundle.v0.3+json")' \
+    || die "the attestation has not one layer"
+  holds "$attestation" '.config == {"digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "mediaType": "application/vnd.oci.empty.v1+json", "size": 2}' \
+    || die "the attestation has a config"
   sigstore=$(blob "$(json "$attestation" '.layers[0].digest')")
   canonical "$sigstore" "the sigstore bundle"
-  holds "$sigstore" '.mediaType == "application/vnd.dev.sigstore.bundle.v0.3+json" and .verificationMaterial.tlogEntries == []
-    and (.verificationMaterial.timestampVerificationData.rfc3161Timestamps | length <= 16)' \
-    || die "not a sigstore bundle v0.3 without log entries"
+  holds "$sigstore" 'keys == ["dsseEnvelope", "mediaType", "verificationMaterial"] and .mediaType == "application/vnd.dev.sigstore.bundle.v0.3+json"
+    and all(.. | numbers; . >= 0 and . == floor and . < 9007199254740992)
+    and (.dsseEnvelope | keys == ["payload", "payloadType", "signatures"] and (.payload | type == "string" and test("\\A[A-Za-z0-9+/]*={0,2}\\z") and length % 4 == 0)
+      and all(.signatures[]; keys == ["keyid", "sig"] and (.keyid | type == "string" and test("\\A[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=\\z"))
+        and (.sig | type == "string" and test("\\A[A-Za-z0-9+/]{85}[AQgw]==\\z"))))
+    and (.verificationMaterial | keys - ["timestampVerificationData"] == ["publicKey", "tlogEntries"] and (.publicKey | keys == ["hint"])
+      and (.tlogEntries | type == "array" and length <= 16 and all(.[]; type == "object"))
+      and ((has("timestampVerificationData") | not) or (.timestampVerificationData | keys == ["rfc3161Timestamps"]
+        and (.rfc3161Timestamps | type == "array" and length <= 16 and all(.[]; keys == ["signedTimestamp"] and (.signedTimestamp | type == "string"))))))' \
+    || die "not a sigstore bundle v0.3"
   holds "$sigstore" '.dsseEnvelope.payloadType == "application/vnd.in-toto+json" and (.dsseEnvelope.signatures | length == 1)' \
     || die "not one signature over an in-toto statement"
   holds "$sigstore" '.dsseEnvelope.signatures[0].keyid == .verificationMaterial.publicKey.hint' || die "the attestation names two keys"
@@ -208,25 +242,35 @@ check_statement() {
   canonical "$work/payload" "the statement"
   holds "$work/payload" '._type == "https://in-toto.io/Statement/v1" and .predicateType == "urn:exhibit:capture:v1"
     and keys == ["_type", "predicate", "predicateType", "subject"]' || die "the statement is not that of a capture"
-  holds "$work/payload" '.predicate | keys == ["incident", "role", "signedAt", "stream"] and .role == "collector"
-    and (.stream | keys == ["id", "prev", "seq"] and (.prev == null) == (.seq == 0))' || die "the statement is malformed"
+  holds "$work/payload" "$forms"'.predicate | keys - ["notBefore"] == ["incident", "role", "signedAt", "stream"] and (.incident | incident)
+    and (.role | . == "collector" or . == "witness" or . == "custodian" or . == "auditor" or . == "counsel")
+    and ((has("notBefore") | not) or (.notBefore | type == "string")) and (.signedAt | time)
+    and (.stream | keys == ["id", "prev", "seq"] and (.id | type == "string" and test("\\A[0-9a-f]{32}\\z")) and (.prev | . == null or digest)
+      and (.seq | type == "number" and . >= 0 and . == floor and . < 9007199254740992) and (.prev == null) == (.seq == 0))' || die "the statement is malformed"
   holds "$work/payload" '.subject == [{"digest": {"sha256": $hex}, "name": "bundle"}]' --arg hex "${id#sha256:}" \
     || die "the statement is about another bundle"
-  holds "$work/payload" '.predicate.incident == $c[0].incident' --slurpfile c "$(blob "$(json "$manifest" .config.digest)")" \
+  holds "$work/payload" '.predicate.incident == $c[0].incident or $c[0].version != 1' --slurpfile c "$(blob "$(json "$manifest" .config.digest)")" \
     || die "statement and config name different incidents"
+  holds "$work/payload" '.predicate.role == "collector" and (.predicate | has("notBefore") | not)' \
+    || undecided "the statement is one that only later versions know: by a witness, or with the head of a log"
+  holds "$1" '.verificationMaterial.tlogEntries == []' || undecided "the attestation has log entries, which only later versions know"
 }
 rm -f "$work/statement"
-wrong="no signature by the given key, $key_id"
+faulty= reserved= wrong="no signature by the given key, $key_id"
 for attestation in "${attestations[@]}"; do
   verify_attestation "$attestation" || continue
-  if ! said=$(check_statement 2>&1); then
-    wrong=${said#verify.sh: }
-    continue
-  fi
+  said=$(check_statement "$(blob "$(json "$(blob "$attestation")" '.layers[0].digest')")" 2>&1) && status=0 || status=$?
+  case $status in
+    0) ;;
+    3) reserved=${said#verify.sh: undecided: } && continue ;;
+    *) faulty=${said#verify.sh: } && continue ;;
+  esac
   # Whoever passes the bundle on could leave out one of two statements: neither can be believed.
   [[ ! -f $work/statement ]] || cmp -s "$work/payload" "$work/statement" || die "the key has signed two different statements about this bundle"
   mv "$work/payload" "$work/statement"
 done
+[[ -f $work/statement || -z $faulty ]] || die "$faulty"
+[[ -f $work/statement || -z $reserved ]] || undecided "$reserved"
 [[ -f $work/statement ]] || die "$wrong"
 
 # 8. Every blob that these manifests name exists and has the stated size.
@@ -237,46 +281,53 @@ while read -r digest size; do
 done < "$work/descriptors"
 
 # 9. The config describes what was captured. The manifest's layers are exactly its items, their segment lists and the disclosure key.
-holds "$manifest" '.config.mediaType == "application/vnd.exhibit.config.v1+json"' || die "the manifest has no config of an Exhibit bundle"
 config=$(blob "$(json "$manifest" .config.digest)")
+holds "$config" 'type == "object" and all(paths(type == "object" or type == "array"); length < 16) and (.version | type == "number" and . >= 0 and . == floor and . < 9007199254740992)' \
+  && [[ $(jq -c --stream 'select(length == 2 and .[0] == ["version"])' "$config" | wc -l) -eq 1 ]] \
+  && tr '\n' ' ' < "$config" | grep -qE '"version"[[:space:]]*:[[:space:]]*[0-9]+[[:space:]]*[,}]' || die "the config has no version"
+holds "$config" '.version == 1' || undecided "the config is of another version"
+holds "$manifest" '.config.mediaType == "application/vnd.exhibit.config.v1+json"' || die "the manifest has no config of an Exhibit bundle"
 canonical "$config" "the config"
-holds "$config" '.version == 1' || die "the config is of another version"
-holds "$config" '
-  def time: type == "string" and test("\\A(?!0000|9999)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\\.[0-9]{0,8}[1-9])?Z\\z");
-  def at: rtrimstr("Z"); # times compare as texts do, without the Z
-  def window: . == null or (keys == ["from", "until"] and all(.[]; time) and (.from | at) <= (.until | at));
-  def digest: type == "string" and test("\\Asha256:[0-9a-f]{64}\\z");
+holds "$config" "$forms"'
   all(.. | strings; utf8bytelength <= 4096)
   and all(paths(numbers) as $p | {value: getpath($p), name: ($p[-1] | tostring)}; .value == (.value | floor) and (.value | fabs) < 9007199254740992
     and (.value >= 0 or (.name | startswith("offsetMilliseconds"))))
   and keys == ["clock", "collector", "disclosureKey", "examined", "incident", "items", "plan", "supplements", "version", "window"]
-  and (.window | window) and (.supplements | . == null or digest)
-  and (.clock | length >= 1 and length <= 64 and all(.[]; keys == ["bootNanoseconds", "event", "utc"] and (.utc | time)))
-  and (.collector | keys == ["binary", "boot", "commit", "host", "identity", "kernel", "name", "version"] and (.binary | . == null or digest))
-  and (.examined | . == null or (keys == ["host", "machineId", "os", "root"] and (.root | type == "string")))
-  and (.plan | keys == ["deadlineSeconds", "steps"]) and ([.plan.steps[].item] | length == (unique | length))
+  and (.incident | incident) and (.disclosureKey | digest) and (.window | window) and (.supplements | . == null or digest)
+  and (.clock | length >= 1 and length <= 64 and all(.[]; keys == ["bootNanoseconds", "event", "utc"] and (.utc | time) and (.event | text) and (.bootNanoseconds | int)))
+  and (.collector | keys == ["binary", "boot", "commit", "host", "identity", "kernel", "name", "version"] and (.binary | . == null or digest)
+    and all(.host, .identity, .kernel, .name, .version; text) and all(.boot, .commit; text0))
+  and (.examined | . == null or (keys == ["host", "machineId", "os", "root"] and (.root | text) and all(.host, .machineId, .os; text0)))
+  and (.plan | keys == ["deadlineSeconds", "steps"] and (.deadlineSeconds | int0) and (.steps | type == "array" and length <= 1000)
+    and all(.steps[]; keys == ["item", "itemBytesMax", "objectBytesMax", "what"] and (.item | name) and (.what | text) and all(.itemBytesMax, .objectBytesMax; int0)))
+  and ([.plan.steps[].item] | length == (unique | length)) and (.items | type == "array" and length <= 1000)
   and all(.items[]; keys == ["bytes", "coverage", "layer", "leaves", "name", "records", "redactions", "root", "segments", "source"]
-    and (.name | test("\\A[a-z0-9][a-z0-9._-]{0,127}\\z")) and .records <= .leaves and .leaves <= .bytes and .bytes <= 17592186044416
+    and (.name | name) and all(.layer, .segments; digest) and (.root | type == "string" and test("\\A[0-9a-f]{64}\\z"))
+    and all(.bytes, .records, .leaves; int) and .records <= .leaves and .leaves <= .bytes and .bytes <= 17592186044416
     and (.source | keys == ["account", "api", "clock", "identity", "otherResponses", "provider", "region", "servers"]
-      and (.servers | length <= 32 and ([.[] | [.origin, .issuer]] | . == unique)
-        and all(.[]; keys == ["issuer", "origin", "responses"] and (.origin | test("\\Ahttps?://[!-.0-~]+\\z")) and .responses >= 1
-          and (.issuer | . == null or (type == "string" and . != "")) and (.issuer == null or (.origin | startswith("https:")))))
-      and (.clock | . == null or (.samples >= 1 and .offsetMillisecondsMin <= .offsetMillisecondsMax)))
-    and (.redactions | length <= 64 and ([.[].what] | length == (unique | length)) and all(.[]; keys == ["count", "what"] and .count >= 1))
+      and all(.api, .provider; text) and all(.account, .identity, .region; text0) and (.otherResponses | int)
+      and (.servers | type == "array" and length <= 32 and ([.[] | [.origin, .issuer]] | . == unique)
+        and all(.[]; keys == ["issuer", "origin", "responses"] and (.origin | text and test("\\Ahttps?://[!-.0-~]+\\z")) and (.responses | int) and .responses >= 1
+          and (.issuer | text0 and . != "") and (.issuer == null or (.origin | startswith("https:")))))
+      and (.clock | . == null or (keys == ["offsetMillisecondsMax", "offsetMillisecondsMin", "samples"] and all(.[]; int)
+        and .samples >= 1 and .offsetMillisecondsMin <= .offsetMillisecondsMax)))
+    and (.redactions | type == "array" and length <= 64 and ([.[].what] | length == (unique | length))
+      and all(.[]; keys == ["count", "what"] and (.what | text) and (.count | int) and .count >= 1))
     and (.coverage | keys == ["asked", "attempts", "declared", "duplicates", "effective", "ended", "events", "first", "gaps", "last", "pages", "provisionalUntil"]
       and (.asked | window) and (.effective | window) and all(.first, .last, .provisionalUntil; . == null or time)
+      and all(.attempts, .duplicates, .pages; int) and all(.declared, .events; int0)
+      and (.ended | text and test("\\A(complete|deadline|limit|forbidden|not_found|gone|throttled|cancelled|failed)\\z"))
       and (.effective == null or (.asked != null and (.asked.from | at) <= (.effective.from | at) and (.effective.until | at) <= (.asked.until | at)))
       and (.first == null or .last == null or (.first | at) <= (.last | at))
       and (.events == null or (.duplicates <= .events and (.pages > 0 or .events == 0))) and (.attempts == 0 or .pages <= .attempts)
-      and ([.gaps[].reason] | length == (unique | length))
-      and all(.gaps[]; .count >= 1 and (.examples | length <= 16) and (.examples | length) <= .count)))' || die "the config is malformed"
+      and (.gaps | type == "array" and ([.[].reason] | length == (unique | length)))
+      and all(.gaps[]; keys == ["bytesKept", "bytesLost", "count", "examples", "reason"] and all(.bytesKept, .bytesLost, .count; int) and .count >= 1
+        and (.reason | text and test("\\A(permission_denied|vanished|too_large|shrank|hung|special_file|read_failed|deadline|over_budget|cancelled|unsupported|crashed|retention|rate_limited|unreachable|malformed|unauthenticated|refused|foreign_link|process_ended)\\z"))
+        and (.examples | type == "array" and length <= 16 and all(.[]; text)) and (.examples | length) <= .count)))' || die "the config is malformed"
 holds "$config" '[$m[0].layers[] | .annotations["org.opencontainers.image.title"] + " " + .mediaType]
   == ["disclosure-key application/vnd.exhibit.disclosure-key.v1"] + [.items[].name
     | . + ".segments.zst application/vnd.exhibit.segments.v1+zstd", . + ".warc.zst application/vnd.exhibit.item.v1+zstd"]' \
   --slurpfile m "$manifest" || die "the manifest does not follow from the config"
-holds "$config" 'all(.items[]; (.name | type == "string")
-  and all(.bytes, .records, .leaves; type == "number" and . >= 0 and . == floor and . < 9007199254740992))' \
-  || die "the config describes its items badly"
 holds "$config" '[.items[].name] | length == (unique | length)' || die "two items have one name"
 holds "$config" '([.disclosureKey, .items[].segments, .items[].layer] | unique) == ($m[0].layers | map(.digest) | unique)' --slurpfile m "$manifest" \
   || die "the manifest's layers are not what the config names"
@@ -317,11 +368,14 @@ record_tree() {
   printf %s "${level[0]-$(sha256 < /dev/null)}"
 }
 
-# Walks the WARC records on standard input, and prints the value of each Exhibit-Gap. Lines end in LF here, so a block of n bytes is as
+# Walks the WARC records on standard input, and prints the value of each Exhibit-Gap. Writes where each block begins and ends into the file
+# BLOCKS: gaps_of BLOCKS. Lines end in LF here, so a block of n bytes is as
 # many lines as take n bytes; the last of them has, behind the block, the CR of the first of two empty lines.
 gaps_of() {
-  awk '
+  awk -v blocks="$1" '
     function bad(what) { print what > "/dev/stderr"; failed = 1; exit 1 }
+    BEGIN { printf "" > blocks }
+    { at += length($0) + 1 }
     state == "block" && length($0) + 1 <= left { left -= length($0) + 1; next }
     state == "block" { if (length($0) != left + 1 || substr($0, left + 1) != "\r") bad("a block does not end where it says"); state = "end"; next }
     state == "end" { if ($0 != "\r") bad("a record does not end in two empty lines"); state = ""; next }
@@ -332,6 +386,7 @@ gaps_of() {
       left = fields["content-length"]
       if (left !~ /^(0|[1-9][0-9]*)$/ || length(left) > 15) bad("the length of a block is malformed")
       left += 0 # a number, so that it is not compared as text
+      printf "%.0f %.0f\n", at, at + left > blocks
       if ("exhibit-gap" in fields) print fields["exhibit-gap"]
       state = "block"; next }
     { colon = index($0, ": "); name = tolower(substr($0, 1, colon - 1)); value = substr($0, colon + 2, length($0) - colon - 2)
@@ -354,7 +409,7 @@ for ((n = 0; n < item_count; n++)); do
   found=$(zstd -dcq "$item" 2> /dev/null | head -c $((bytes + 1)) | wc -c) || die "item ${name@Q} is damaged, or larger than $bytes bytes"
   [[ $found -eq $bytes ]] || die "item ${name@Q} decompresses to $found bytes, not to $bytes"
   # It is a WARC file, and its coverage counts what its records say is missing.
-  zstd -dcq "$item" | gaps_of > "$work/gaps" 2> "$work/bad" || die "item ${name@Q} is not a WARC file: $(head -n 1 "$work/bad")"
+  zstd -dcq "$item" | gaps_of "$work/blocks" > "$work/gaps" 2> "$work/bad" || die "item ${name@Q} is not a WARC file: $(head -n 1 "$work/bad")"
   jq -Rac --slurpfile c "$config" --argjson n "$n" -n '[inputs] | group_by(.)[] | {reason: .[0], found: length} as $gap | $c[0].items[$n]
     | select(([.coverage.gaps[] | select(.reason == $gap.reason) | .count][0] // 0) < $gap.found)
     | {item: .name, gapRecords: $gap.found, reason: $gap.reason}' "$work/gaps" >> "$work/missing"
@@ -368,6 +423,11 @@ for ((n = 0; n < item_count; n++)); do
     || die "the segment list of ${name@Q} does not give $records records and $bytes bytes"
   leaves=$(wc -l < "$work/segments")
   [[ $leaves == "$(json "$config" ".items[$n].leaves")" ]] || die "the segment list of ${name@Q} has $leaves segments"
+  # Each record lies inside of the block of one WARC record.
+  awk 'NR == FNR { begin[NR] = $1; end[NR] = $2; count = NR; next }
+    FNR == 1 { block = 1 }
+    { from = to; to += $1; while (block <= count && end[block] < to) block++
+      if ($2 && (block > count || from < begin[block])) exit 1 }' "$work/blocks" "$work/segments" || die "a record of ${name@Q} is not inside of a block"
   # The record tree has the root in the config. The item's digest already covers the same bytes; the tree makes it possible to disclose
   # one record without the others.
   if [[ $leaves -le $leaves_max ]]; then
@@ -392,4 +452,4 @@ jq -ac '.items[] | {item: .name} + (.coverage
     (select(.asked != null and .asked != .effective) | {asked, effective}), (select(.provisionalUntil != null) | {provisionalUntil}))' \
   "$config" >> "$work/missing"
 cat "$work/missing"
-[[ ! -s $work/missing ]] || exit 4
+[[ ! -s $work/missing ]] || { verdict=4; exit 4; }

@@ -91,7 +91,8 @@ const NAMESPACES_MAX: usize = 4096;
 
 impl Probe {
     /// True if it can capture some pods alone.
-    pub(crate) fn knows_pods(&self) -> bool {
+    #[must_use]
+    pub fn knows_pods(&self) -> bool {
         [
             &sockets::PROBE,
             &processes::PROBE,

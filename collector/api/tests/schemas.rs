@@ -15,8 +15,8 @@ use api::{
 use domain::incident::view::IncidentView;
 use domain::incident::{
     Checklist, ClosureItem, Command, Declaration, ImpactAnswer, Incident, IncidentRole,
-    IncidentStatus, JournalEntry, Name, PassKind, PivotKind, Plays, Severity, StatementStanding,
-    StatementTopic, StepState, declare,
+    IncidentStatus, JournalEntry, Name, PassKind, PivotKind, Plays, ReviewPrompt, Severity,
+    StatementStanding, StatementTopic, StepState, declare,
 };
 use domain::plan::{CapturePlan, EvidenceLifetime, LeftOutReason, UnavailableReason};
 use domain::token::TokenRole;
@@ -53,6 +53,7 @@ fn schema_enum_values_match_serde() {
     assert_enum::<PassKind>();
     assert_enum::<PivotKind>();
     assert_enum::<ProblemCode>();
+    assert_enum::<ReviewPrompt>();
     assert_enum::<Severity>();
     assert_enum::<StatementStanding>();
     assert_enum::<StatementTopic>();

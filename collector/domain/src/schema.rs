@@ -11,7 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::hosts::{HostLabel, LABEL_BYTES_MAX};
 use crate::incident::{
     BoundedText, ClosureItem, Day, IncidentRole, IncidentStatus, LINE_BYTES_MAX, NAME_BYTES_MAX,
-    PROSE_BYTES_MAX, Pivot, PivotKind, PlayName, Severity, SourceName, StepId,
+    PROSE_BYTES_MAX, Pivot, PivotKind, PlayName, ReviewPrompt, Severity, SourceName, StepId,
 };
 use crate::token::TokenId;
 
@@ -72,6 +72,14 @@ impl PartialSchema for Severity {
 }
 
 impl ToSchema for Severity {}
+
+impl PartialSchema for ReviewPrompt {
+    fn schema() -> RefOr<Schema> {
+        keywords(Self::ALL, "A prompt of the post-incident review")
+    }
+}
+
+impl ToSchema for ReviewPrompt {}
 
 impl PartialSchema for IncidentStatus {
     fn schema() -> RefOr<Schema> {

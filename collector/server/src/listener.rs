@@ -258,6 +258,11 @@ impl ListenerSettings {
         Ok(())
     }
 
+    /// Takes over a new certificate.
+    pub(crate) fn set_tls(&self, tls: TlsAcceptor) {
+        *self.0.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(tls);
+    }
+
     fn tls(&self) -> Option<TlsAcceptor> {
         let tls = self.0.tls.read().unwrap_or_else(PoisonError::into_inner);
         tls.clone()

@@ -181,9 +181,10 @@ impl From<CommandError> for Problem {
             }
             CommandError::Transition { .. }
             | CommandError::Closed { .. }
-            | CommandError::NotAnswered { .. } => ProblemCode::Refused,
+            | CommandError::NotAnswered { .. }
+            | CommandError::Withdrawn { .. } => ProblemCode::Refused,
             CommandError::ReasonMissing { .. }
-            | CommandError::UnknownStep { .. }
+            | CommandError::UnknownStep(_)
             | CommandError::UnknownNumber { .. }
             | CommandError::Past { .. }
             | CommandError::Future { .. }

@@ -34,6 +34,8 @@ mod secret_source;
 #[cfg(test)]
 mod tests;
 
+pub use host::{agent_captures, agent_offers};
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;

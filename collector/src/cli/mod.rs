@@ -16,6 +16,7 @@ mod config;
 mod declare;
 mod event_filter;
 mod export;
+mod handoff;
 mod interrupt;
 mod login;
 mod missing;

@@ -15,6 +15,7 @@ use super::interrupt::cancel_on_signal;
 use super::{GlobalOptions, print, print_json};
 use pipeline::{StoreAccess, WorkUntil};
 use server::agents::AgentsGateway;
+use server::config::listen_address;
 use server::telemetry::{OtlpEndpoint, Telemetry};
 use server::{Listener, ListenerSettings, ServerState};
 
@@ -39,7 +40,7 @@ Examples:
 pub(super) struct ServeArgs {
     /// Address to listen on; port 0 takes any free port [default: from exhibit.toml, else
     /// 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address)]
     listen: Option<SocketAddr>,
     /// Listen beyond this machine without TLS, behind a proxy that terminates TLS
     #[arg(long)]
@@ -147,9 +148,21 @@ impl AgentsListener {
 
     async fn serve(this: Option<Self>, drain: CancellationToken) {
         if let Some(Self { gateway, listener }) = this {
-            tokio::join!(listener.serve(gateway.router(), drain), gateway.run());
+            let settings = listener.settings();
+            tokio::join!(
+                listener.serve(gateway.router(), drain),
+                gateway.run(settings)
+            );
         }
     }
+}
+
+/// A text of several lines as one line of the log: without the drawing of an excerpt, which needs
+/// lines.
+fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim);
+    let lines = lines.filter(|line| line.contains(|c| !"|^ ".contains(c)));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 fn log_warnings(warnings: &[String]) {
@@ -182,7 +195,7 @@ impl Reload {
                     "reloaded the configuration; some changes take effect at the next start"
                 ),
                 Err(error) => error!(
-                    error = platform::chain(error.as_ref()),
+                    error = one_line(&platform::chain(error.as_ref())),
                     "the new configuration is wrong: the old one stays"
                 ),
             }

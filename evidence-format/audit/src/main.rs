@@ -210,7 +210,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             output::note(&format!(
-                "error: {}",
+                "exhibit-audit: {}",
                 // Faults quote names of the bundle, which an attacker may have chosen.
                 evidence_format::safe::safe(&failure.chain())
             ));
@@ -239,6 +239,8 @@ fn run(command: &AuditCommand) -> Result<ExitCode, AuditError> {
 fn print_usage_error(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     if error.use_stderr() {
+        // One prefix for all errors of this program.
+        let text = text.replacen("error: ", "exhibit-audit: ", 1);
         let lines: Vec<_> = text
             .trim_end()
             .lines()

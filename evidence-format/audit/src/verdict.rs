@@ -93,6 +93,9 @@ fn why_undecided(report: &VerificationReport) -> &'static str {
             Finding::NotChecked(_) => {
                 "it is not known who made this file, though it is consistent in itself"
             }
+            Finding::Failed(fault) if fault.code == FaultCode::Reserved => {
+                "a key that you gave signed it in a way that this program does not know"
+            }
             Finding::Ok(_) | Finding::Failed(_) => "not everything could be checked",
         },
     }
@@ -160,6 +163,9 @@ fn signer(report: &VerificationReport, trust: &AuditorTrust) -> String {
         },
         Finding::Failed(fault) if fault.code == FaultCode::OtherSigner => {
             format!("failed (other-signer): {}", safe(&fault.detail))
+        }
+        Finding::Failed(fault) if fault.code == FaultCode::Reserved => {
+            format!("undecided (reserved): {}", safe(&fault.detail))
         }
         Finding::Failed(_) | Finding::NotChecked(_) => finding(&report.signer),
     }

@@ -56,6 +56,9 @@ pub(crate) fn explain(code: FaultCode) -> &'static str {
         FaultCode::StatementSubject => {
             "A key that you gave signed a statement about another bundle or incident, and it was put here."
         }
+        FaultCode::Reserved => {
+            "A key that you gave signed this in a way that a later version of the format defines, such as by a witness. Use a newer version."
+        }
         FaultCode::StatementsDiffer => {
             "The owner of the key, or somebody who has stolen it, stated two different times or places in the stream for this bundle. Neither can be believed without an explanation."
         }

@@ -17,6 +17,8 @@ const PAX_NAME: &str = "PaxHeaders/size";
 /// Bytes of a pax header's content; the longest is `28 size=18446744073709551615\n`.
 const PAX_BYTES_MAX: u64 = 64;
 
+const BAD_PADDING: &str = "after a file, zero bytes up to the next block are missing";
+
 type TarBlock = [u8; BLOCK_BYTES];
 
 /// Writes the files of a bundle as a tar.
@@ -59,8 +61,9 @@ pub struct TarReader<R: Read> {
     inner: R,
     /// Unread bytes of the open file.
     left: u64,
-    /// Padding bytes after the open file.
+    /// Padding bytes after the open file that have not been checked.
     padding: usize,
+    has_bad_padding: bool,
     /// Name and size of the next entry, once its header has been read.
     next: Option<(String, u64)>,
     ended: bool,
@@ -73,6 +76,7 @@ impl<R: Read> TarReader<R> {
             inner,
             left: 0,
             padding: 0,
+            has_bad_padding: false,
             next: None,
             ended: false,
         }
@@ -95,15 +99,29 @@ impl<R: Read> TarReader<R> {
         if skipped != left {
             return Err(ContainerError::Tar("ends inside a file"));
         }
+        self.check_padding().map_err(|e| {
+            if is_malformed(&e) {
+                ContainerError::Tar(BAD_PADDING)
+            } else {
+                read_failed(e)
+            }
+        })
+    }
+
+    /// Reads the padding after the open file, once. If it is bad, all further calls fail, too.
+    fn check_padding(&mut self) -> io::Result<()> {
+        if self.has_bad_padding {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, BAD_PADDING));
+        }
         let mut padding = [0; BLOCK_BYTES];
         let padding = &mut padding[..std::mem::take(&mut self.padding)];
-        self.inner
-            .read_exact(padding)
-            .map_err(|e| cut_or_failed(e, "ends inside a file"))?;
-        if padding.iter().any(|&b| b != 0) {
-            return Err(ContainerError::Tar("padding after a file is not zero"));
+        let read = self.inner.read_exact(padding);
+        let is_cut = { read.as_ref() }.is_err_and(is_malformed);
+        if is_cut || padding.iter().any(|&b| b != 0) {
+            self.has_bad_padding = true;
+            return self.check_padding();
         }
-        Ok(())
+        read
     }
 
     /// Reads the header of the next entry, or the two blocks that end a tar.
@@ -197,6 +215,10 @@ impl<R: Read> Read for EntryContent<'_, R> {
             ));
         }
         self.0.left -= n as u64;
+        // A file counts as read only if what follows it is right, so that all readers blame the same.
+        if self.0.left == 0 {
+            self.0.check_padding()?;
+        }
         Ok(n)
     }
 }
@@ -206,6 +228,14 @@ fn read_failed(cause: io::Error) -> ContainerError {
         name: "the tar".to_owned(),
         cause,
     }
+}
+
+/// True if the bundle is at fault, and not the machine.
+pub(crate) fn is_malformed(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
+    )
 }
 
 fn cut_or_failed(cause: io::Error, cut: &'static str) -> ContainerError {
@@ -339,6 +369,28 @@ mod tests {
             assert!(read(&whole[..n]).is_err(), "cut at {n}");
         }
         assert!(read(&[&whole[..], &[0]].concat()).is_err(), "trailing byte");
+    }
+
+    #[test]
+    fn bad_padding_is_a_fault_of_the_file_before_it() {
+        let mut bad = two_files();
+        bad[512 + 3] = 1;
+        let mut reader = TarReader::new(&bad[..]);
+        let mut file = reader
+            .open("oci-layout")
+            .expect("a header")
+            .expect("a file");
+        let mut content = [0; 2];
+        file.content.read_exact(&mut content).expect("not the end");
+        for _ in 0..2 {
+            let error = file.content.read(&mut content).expect_err("the end");
+            assert!(is_malformed(&error), "{error}");
+        }
+        drop(file);
+        assert!(matches!(
+            reader.finish(),
+            Err(ContainerError::Tar(BAD_PADDING))
+        ));
     }
 
     #[test]

@@ -119,6 +119,9 @@ codes! {
     Statement = "statement",
     /// The signed statement is about another bundle or another incident.
     StatementSubject = "statement-subject",
+    /// One of the given keys has signed, with something that is reserved for later versions. This
+    /// says nothing about the bundle.
+    Reserved = "reserved",
     /// One of the given keys has signed two different statements about this bundle.
     StatementsDiffer = "statements-differ",
     /// The config states gaps.
@@ -140,7 +143,13 @@ impl FaultCode {
     /// judge it.
     #[must_use]
     pub fn is_of_bundle(self) -> bool {
-        ![Self::Unreadable, Self::OtherKind, Self::Version].contains(&self)
+        ![
+            Self::Unreadable,
+            Self::OtherKind,
+            Self::Version,
+            Self::Reserved,
+        ]
+        .contains(&self)
     }
 }
 

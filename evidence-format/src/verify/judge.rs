@@ -6,9 +6,10 @@ use super::report::{AttestationFound, CompletenessChecked, Finding, IntegrityChe
 use super::trust::TrustPolicy;
 use crate::coverage::Coverage;
 use crate::digest::Digest;
+use crate::id::IncidentId;
 use crate::manifest::Descriptor;
 use crate::signature::{Attestation, SignatureChecked};
-use crate::statement::Statement;
+use crate::statement::{Statement, StatementError};
 
 /// Checks each attestation with the auditor's keys.
 pub(super) fn judged_attestations(
@@ -28,10 +29,23 @@ pub(super) fn judged_attestations(
             match attestation.verify(key) {
                 Ok(None) => {}
                 Ok(Some(checked)) => {
-                    finding = match about_this_bundle(&checked, found, bundle) {
+                    let statement = checked.statement();
+                    let (of, incident) = (&statement.bundle, &statement.predicate.incident);
+                    finding = match about_this_bundle(of, incident, found, bundle) {
                         Ok(()) => Finding::Ok(checked),
                         Err(other) => Finding::Failed(other),
                     };
+                }
+                Err(
+                    ref error @ StatementError::Reserved {
+                        bundle: ref of,
+                        ref incident,
+                    },
+                ) => {
+                    let reserved =
+                        || BundleFault::caused(FaultCode::Reserved, bundle.digest, error);
+                    let about = about_this_bundle(of, incident, found, bundle);
+                    finding = Finding::Failed(about.err().unwrap_or_else(reserved));
                 }
                 Err(error) => {
                     let code = FaultCode::Statement;
@@ -101,6 +115,7 @@ pub(super) fn signer(
     let fault = faults()
         .find(|fault| fault.code == FaultCode::StatementSubject)
         .or_else(|| faults().find(|fault| fault.code == FaultCode::Statement))
+        .or_else(|| faults().find(|fault| fault.code == FaultCode::Reserved))
         .or_else(|| faults().next())
         .expect("there are attestations, and none is ok");
     Finding::Failed(fault.clone())
@@ -122,12 +137,12 @@ pub(super) fn claim(
 }
 
 fn about_this_bundle(
-    checked: &SignatureChecked,
+    of: &Digest,
+    incident: &IncidentId,
     found: &BundleContents,
     bundle: &Descriptor,
 ) -> Result<(), BundleFault> {
-    let statement = checked.statement();
-    if statement.bundle != bundle.digest {
+    if *of != bundle.digest {
         return Err(BundleFault::new(
             FaultCode::StatementSubject,
             bundle.digest,
@@ -138,7 +153,7 @@ fn about_this_bundle(
     if found
         .config
         .as_ref()
-        .is_some_and(|config| config.incident != statement.predicate.incident)
+        .is_some_and(|config| config.incident != *incident)
     {
         return Err(BundleFault::new(
             FaultCode::StatementSubject,

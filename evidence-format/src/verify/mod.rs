@@ -24,6 +24,7 @@ use std::io::{self, Read};
 use std::rc::Rc;
 
 use crate::config::{BundleConfig, ConfigError, ItemEntry};
+use crate::container::tar::is_malformed;
 use crate::container::{BundleFiles, ContainerError, INDEX, OCI_LAYOUT, blob_name};
 use crate::digest::{Digest, HashingStream};
 use crate::item::{ItemError, PieceVisitor, WorkerPool, read_item};
@@ -282,8 +283,8 @@ impl BundleReader<'_> {
         Ok(bundle)
     }
 
-    /// Reads the blobs of the referrers, each once even if several list it. Attestations are
-    /// decoded; of other blobs only the digest is checked.
+    /// Reads the blobs of each referrer, each once even if several list it, and then decodes it if it
+    /// is an attestation. Of other blobs only the digest is checked.
     fn read_referrers(&mut self, manifests: &[Manifest]) -> Result<(), BundleFault> {
         // The same blob may be listed by several referrers, but a tar holds it once, so it is read
         // at its first mention and later mentions only have to agree about its size.
@@ -294,31 +295,35 @@ impl BundleReader<'_> {
             .flat_map(|m| &m.layers)
             .map(|layer| layer.digest)
             .collect();
-        let mut sizes_read = BTreeMap::new();
-        for descriptor in manifests
-            .iter()
-            .filter(|m| m.artifact_type != BUNDLE)
-            .flat_map(Manifest::blobs)
-        {
-            match sizes_read.insert(descriptor.digest, descriptor.size) {
-                Some(size) if size == descriptor.size => {}
-                Some(size) => return Err(size_fault(descriptor, size)),
-                None if attestations.contains(&descriptor.digest) => {
-                    self.read_attestation(descriptor)?
+        let (mut sizes_read, mut sigstore_bundles) = (BTreeMap::new(), BTreeMap::new());
+        for referrer in manifests.iter().filter(|m| m.artifact_type != BUNDLE) {
+            for descriptor in referrer.blobs() {
+                match sizes_read.insert(descriptor.digest, descriptor.size) {
+                    Some(size) if size == descriptor.size => {}
+                    Some(size) => return Err(size_fault(descriptor, size)),
+                    None if attestations.contains(&descriptor.digest) => {
+                        let blob = self.read_blob(descriptor, SIGSTORE_BUNDLE_BYTES_MAX)?;
+                        sigstore_bundles.insert(descriptor.digest, blob);
+                    }
+                    None => self.check_blob(descriptor)?,
                 }
-                None => self.check_blob(descriptor)?,
+            }
+            if referrer.artifact_type == SIGSTORE_BUNDLE {
+                // Another attestation's manifest may have had the same layer.
+                for layer in &referrer.layers {
+                    if let Some(blob) = sigstore_bundles.remove(&layer.digest) {
+                        self.decode_attestation(layer.digest, &blob)?;
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    fn read_attestation(&mut self, descriptor: &Descriptor) -> Result<(), BundleFault> {
-        let blob = self.read_blob(descriptor, SIGSTORE_BUNDLE_BYTES_MAX)?;
-        let decoded = Attestation::decode(&blob);
-        let decoded = decoded.map_err(|e| {
-            BundleFault::caused(FaultCode::Attestation, blob_name(&descriptor.digest), &e)
-        })?;
-        self.found.attestations.push((descriptor.digest, decoded));
+    fn decode_attestation(&mut self, digest: Digest, blob: &[u8]) -> Result<(), BundleFault> {
+        let decoded = Attestation::decode(blob)
+            .map_err(|e| BundleFault::caused(FaultCode::Attestation, blob_name(&digest), &e))?;
+        self.found.attestations.push((digest, decoded));
         Ok(())
     }
 
@@ -454,6 +459,8 @@ impl BundleReader<'_> {
         bytes_max: u64,
     ) -> Result<Vec<u8>, BundleFault> {
         let name = blob_name(&descriptor.digest);
+        let file = open_blob(self.files, descriptor)?;
+        // The stated size is checked before anything is read into memory.
         if descriptor.size > bytes_max {
             return Err(BundleFault::new(
                 FaultCode::BlobSize,
@@ -461,7 +468,7 @@ impl BundleReader<'_> {
                 format!("has {} bytes, limit is {bytes_max}", descriptor.size),
             ));
         }
-        let mut file = HashingStream::new(open_blob(self.files, descriptor)?);
+        let mut file = HashingStream::new(file);
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)
             .map_err(|e| read_fault(&name, &e))?;
@@ -553,9 +560,10 @@ fn check_digest<R: Read>(
     Ok(())
 }
 
-/// A file that ends early is a fault of the tar; any other error is one of the machine.
+/// A file that ends early or is padded badly is a fault of the tar; any other error is one of the
+/// machine.
 fn read_fault(name: &str, error: &io::Error) -> BundleFault {
-    let code = if error.kind() == io::ErrorKind::UnexpectedEof {
+    let code = if is_malformed(error) {
         FaultCode::Tar
     } else {
         FaultCode::Unreadable

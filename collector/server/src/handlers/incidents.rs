@@ -428,10 +428,10 @@ pub(crate) async fn brief(
 ) -> Result<Response, Problem> {
     let audience = query.one::<String>("audience")?;
     query.finish()?;
-    let incident = brief::truncate_to_seconds(incident);
+    let now = clock::now();
     let text = match audience.as_deref().unwrap_or("internal") {
-        "internal" => brief::internal(&incident),
-        "external" => brief::external(&incident),
+        "internal" => brief::internal(&incident, now),
+        "external" => brief::external(&incident, now),
         _ => {
             return Err(Problem::new(
                 ProblemCode::Invalid,

@@ -241,7 +241,9 @@ impl GlobalOptions {
             // SUDO_USER first: the journal should name the person and not root.
             let login = ["SUDO_USER", "USER", "LOGNAME"]
                 .into_iter()
-                .find_map(|name| std::env::var(name).ok());
+                .filter_map(|name| std::env::var(name).ok())
+                // Cron jobs and containers set it to nothing.
+                .find(|login| !login.trim().is_empty());
             Name::escaped(&login.unwrap_or_else(account_on_host))
         })
     }

@@ -132,6 +132,15 @@ fn tar_structure() -> Vec<TestVector> {
             changed(&|t| t.entry(BlobRole::OciLayout).padding[0] = 1),
             "failed tar",
         ),
+        failed(
+            "133-tar-padding-of-a-malformed-file",
+            "padding is met with a file's last byte (§7.1), before what is wrong with the file",
+            changed(&|t| {
+                t.entry(BlobRole::OciLayout).content[0] = b'[';
+                t.entry(BlobRole::OciLayout).padding[0] = 1;
+            }),
+            "failed tar",
+        ),
     ]
 }
 

@@ -24,6 +24,7 @@ pub(super) fn bundles() -> Vec<(&'static str, VectorContainer)> {
         ("manifests-of-annotations", referrers()),
         ("manifest-of-descriptors", descriptors()),
         ("attestations-of-64-kib", attestations()),
+        ("attestations-of-log-entries", log_entries()),
         ("referrers-of-many-blobs", blobs()),
         ("list-of-16-mib", long_list()),
         ("list-that-is-a-bomb", list_bomb()),
@@ -120,6 +121,20 @@ fn attestations() -> VectorContainer {
             let token = "M".repeat(3500 + n);
             bundle["verificationMaterial"]["timestampVerificationData"] =
                 json!({"rfc3161Timestamps": vec![json!({"signedTimestamp": token}); 16]});
+        });
+    }
+    parts.tar()
+}
+
+/// Objects of one member, of which each takes eight bytes.
+fn log_entries() -> VectorContainer {
+    let mut parts = BundleParts::empty();
+    parts.referrers.clear();
+    for n in 0..60 {
+        parts.referrers.push(attestation(KEY_A));
+        parts = parts.edit(Sigstore(n), move |bundle| {
+            let values = vec![json!({"a": n}); 7_000];
+            bundle["verificationMaterial"]["tlogEntries"] = json!([{ "list": values }]);
         });
     }
     parts.tar()

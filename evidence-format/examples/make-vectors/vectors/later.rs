@@ -6,7 +6,9 @@ use evidence_format::canonical;
 use evidence_format::container::{OCI_LAYOUT_CONTENT, blob_name};
 use evidence_format::digest::Digest;
 use evidence_format::keyring::Signer as _;
-use evidence_format::manifest::{EMPTY, EMPTY_BLOB, INDEX, MANIFEST, REF_NAME, SIGSTORE_BUNDLE};
+use evidence_format::manifest::{
+    EMPTY, EMPTY_BLOB, INDEX, MANIFEST, REF_NAME, SIGSTORE_BUNDLE, TITLE,
+};
 use evidence_format::signature::pae;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
@@ -18,7 +20,11 @@ use super::parts::{
     BlobRole, BundleFileList, BundleParts, KEY_A, KEY_B, PAYLOAD_TYPE, Referrer, attestation,
     descriptor, secret_key, sigstore_bundle,
 };
-use super::{ExpectedFindings, HOLDS, TestVector, early};
+use super::{ExpectedFindings, HOLDS, TestVector, early, signer};
+
+const DISCLOSURE: &str = "application/vnd.exhibit.disclosure.v1";
+
+const RESERVED: &str = "failed reserved";
 
 const UNDECIDED: ExpectedFindings = ExpectedFindings {
     exit: 3,
@@ -75,6 +81,91 @@ pub(super) fn vectors() -> Vec<TestVector> {
         vector_of("906-disclosure", disclosure()),
         vector_of("907-encrypted-bundle", encrypted()),
     ]
+    .into_iter()
+    .chain(reserved())
+    .collect()
+}
+
+/// What is reserved, alone: nobody vouches for the bundle in a way that version 1 knows.
+fn reserved() -> Vec<TestVector> {
+    let vector = |name, rule: &str, parts: BundleParts, code| {
+        let expect = ExpectedFindings {
+            exit: if code == "failed reserved" { 3 } else { 1 },
+            ..signer(code)
+        };
+        TestVector::new(name, format!("§9: {rule}"), parts.tar(), expect)
+    };
+    let role = |role: &str| BundleParts::base().set(Statement(0), "/predicate/role", json!(role));
+    let head = |head: Value| {
+        BundleParts::base().edit(Statement(0), move |statement| {
+            statement["predicate"]["notBefore"] = head.clone();
+        })
+    };
+    let logged = || {
+        BundleParts::base().set(
+            Sigstore(0),
+            "/verificationMaterial/tlogEntries",
+            json!([{"logIndex": "7", "inclusionProof": {"hashes": []}}]),
+        )
+    };
+    let undecided = "a statement with what is reserved is undecided";
+    let text = "example.org/log\n7\n";
+    vec![
+        vector("910-witness-alone", undecided, role("witness"), RESERVED),
+        vector(
+            "911-custodian-alone",
+            undecided,
+            role("custodian"),
+            RESERVED,
+        ),
+        vector("912-auditor-alone", undecided, role("auditor"), RESERVED),
+        vector("913-counsel-alone", undecided, role("counsel"), RESERVED),
+        vector(
+            "914-head-of-a-log-alone",
+            undecided,
+            head(json!(text)),
+            RESERVED,
+        ),
+        vector("915-log-entry-alone", undecided, logged(), RESERVED),
+        vector(
+            "916-role-that-nobody-reserved",
+            "other roles are malformed",
+            role("judge"),
+            "failed statement",
+        ),
+        vector(
+            "917-head-of-a-log-that-is-no-text",
+            "`notBefore` is a text",
+            head(json!(7)),
+            "failed statement",
+        ),
+        vector(
+            "918-witness-of-another-bundle",
+            "a statement with what is reserved is about this bundle",
+            role("witness").set(
+                Statement(0),
+                "/subject/0/digest/sha256",
+                json!("ab".repeat(32)),
+            ),
+            "failed statement-subject",
+        ),
+        vector(
+            "919-malformed-statement-and-a-log-entry",
+            "a statement with what is reserved is well formed",
+            logged().set(Statement(0), "/predicate/role", json!("judge")),
+            "failed statement",
+        ),
+        vector(
+            "920-witness-and-a-stranger",
+            "what is reserved goes before another signer",
+            BundleParts {
+                referrers: vec![attestation(KEY_A), attestation(KEY_B)],
+                ..BundleParts::base()
+            }
+            .set(Statement(0), "/predicate/role", json!("witness")),
+            RESERVED,
+        ),
+    ]
 }
 
 fn vector_of(name: &'static str, container: BundleFileList) -> TestVector {
@@ -96,20 +187,28 @@ fn twice_signed() -> BundleParts {
     }
 }
 
-/// What a log gives for one entry: SHA-256 of the pre-authentication encoding, then the signature.
-/// The log's own signature is made up.
+/// What a log of one entry gives: SHA-256 of the pre-authentication encoding, then the signature.
+/// The checkpoint is a signed note (C2SP signed-note), whose key id has 4 bytes.
 fn log_proof() -> Vec<u8> {
-    let payload = b"the statement";
-    let message = pae(PAYLOAD_TYPE, payload);
-    let signature = sign(KEY_A, &message);
+    const LOG: &str = "example.org/log";
+    let files = BundleParts::base().files();
+    let sigstore = &files.list[files.position(BlobRole::Content(0))].2;
+    let sigstore: Value = serde_json::from_slice(sigstore).expect("a sigstore bundle");
+    let decode = |pointer: &str| {
+        let text = sigstore.pointer(pointer).and_then(Value::as_str);
+        let bytes = BASE64.decode(text.expect("a text").as_bytes());
+        bytes.expect("base64")
+    };
+    let message = pae(PAYLOAD_TYPE, &decode("/dsseEnvelope/payload"));
+    let signature = decode("/dsseEnvelope/signatures/0/sig");
     let entry = [&Digest::of(&message).as_bytes()[..], &signature].concat();
     let root = Digest::of(&[&[0], &entry[..]].concat());
-    format!(
-        "c2sp.org/tlog-proof@v1\nindex 0\n\nexample.org/log\n1\n{}\n\n\u{2014} example.org/log {}\n",
-        BASE64.encode(root.as_bytes()),
-        BASE64.encode(&[7; 68]),
-    )
-    .into_bytes()
+    let text = format!("{LOG}\n1\n{}\n", BASE64.encode(root.as_bytes()));
+    let public = &secret_key(KEY_B).public_key().to_spki()[12..]; // without the DER around it
+    let key = Digest::of(&[LOG.as_bytes(), b"\n\x01", public].concat());
+    let seal = [&key.as_bytes()[..4], &sign(KEY_B, text.as_bytes())].concat();
+    let seal = BASE64.encode(&seal);
+    format!("c2sp.org/tlog-proof@v1\nindex 0\n\n{text}\n\u{2014} {LOG} {seal}\n").into_bytes()
 }
 
 /// The shortest TimeStampResp of RFC 3161: a status (rejection), and no token.
@@ -167,12 +266,7 @@ fn disclosure() -> BundleFileList {
         BlobRole::Content(0),
         BlobRole::Segments(0),
     ];
-    container(
-        "application/vnd.exhibit.disclosure.v1",
-        parts,
-        &kept,
-        &lines,
-    )
+    container(DISCLOSURE, parts, &kept, &lines)
 }
 
 /// Plaintext blobs are absent; a document maps their digests to those of the ciphertexts. The
@@ -220,6 +314,13 @@ fn container(
     let layers: Vec<Value> = blobs
         .iter()
         .map(|(role, blob)| match role {
+            BlobRole::Content(1) => {
+                let mut document = descriptor(kind, blob);
+                if kind == DISCLOSURE {
+                    document["annotations"] = json!({TITLE: TestItem::uptime().name});
+                }
+                document
+            }
             BlobRole::Bundle => descriptor(MANIFEST, blob),
             BlobRole::Content(0) => descriptor(SIGSTORE_BUNDLE, blob),
             _ => descriptor("application/octet-stream", blob),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::items::TestItem;
 use super::parts::DocumentKind::{self, Bundle, Index};
-use super::parts::{BlobRole, BundleParts, KEY_A, Referrer, attestation, descriptor};
+use super::parts::{BlobRole, BundleParts, KEY_A, Referrer, attestation, descriptor, public_key};
 use super::{ExpectedFindings, HOLDS, TestVector, VectorContainer, early, late};
 
 const OTHER: &str = "sha256:abababababababababababababababababababababababababababababababab";
@@ -80,12 +80,57 @@ fn indexes() -> Vec<TestVector> {
             index,
         ),
         vector(
+            "307-attestation-called-bundle",
+            ".2: the name is `attestation` for an attestation",
+            set(
+                Index,
+                "/manifests/1/annotations",
+                json!({REF_NAME: "bundle"}),
+            ),
+            index,
+        ),
+        vector(
             "308-index-with-another-annotation",
             ".2: `annotations` has the one member",
             annotations(json!({REF_NAME: "bundle", "x": "y"})),
             index,
         ),
+        vector(
+            "309-public-key-called-otherwise",
+            ".2: the name is `public-key` for a public key",
+            with_public_key().set(
+                Index,
+                "/manifests/2/annotations",
+                json!({REF_NAME: "public-kex"}),
+            ),
+            index,
+        ),
+        vector(
+            "310-public-key",
+            ".2: the name is `public-key` for a public key",
+            with_public_key(),
+            HOLDS,
+        ),
+        vector(
+            "311-public-key-without-a-name",
+            ".2: `annotations` is optional",
+            with_public_key().remove(Index, "/manifests/2", "annotations"),
+            HOLDS,
+        ),
+        vector(
+            "312-index-with-another-size",
+            ".2: a descriptor's size",
+            set(Index, "/manifests/1/size", json!(1)),
+            early("failed blob-size"),
+        ),
     ]
+}
+
+fn with_public_key() -> BundleParts {
+    BundleParts {
+        referrers: vec![attestation(KEY_A), public_key()],
+        ..BundleParts::empty()
+    }
 }
 
 fn digests() -> Vec<TestVector> {
@@ -362,6 +407,16 @@ fn attestation_manifests() -> Vec<TestVector> {
                 json!({"digest": descriptor("", EMPTY_BLOB)["digest"], "mediaType": SIGSTORE_BUNDLE, "size": 2}),
             ),
             early("failed attestation"),
+        ),
+        vector(
+            "377-attestation-that-is-empty-and-of-another-size",
+            ".3: a blob has the size of each descriptor that points to it (§7.1 step 5: before its form)",
+            set(
+                doc,
+                "/layers/0",
+                json!({"digest": descriptor("", EMPTY_BLOB)["digest"], "mediaType": SIGSTORE_BUNDLE, "size": 3}),
+            ),
+            early("failed blob-size"),
         ),
     ]
 }

@@ -9,8 +9,8 @@ use evidence_format::container::{OCI_LAYOUT_CONTENT, blob_name};
 use evidence_format::digest::Digest;
 use evidence_format::keyring::{SecretKey, Signer as _};
 use evidence_format::manifest::{
-    BUNDLE, CONFIG, DISCLOSURE_KEY, EMPTY, EMPTY_BLOB, INDEX, ITEM, MANIFEST, REF_NAME, SEGMENTS,
-    SIGSTORE_BUNDLE, TITLE,
+    BUNDLE, CONFIG, DISCLOSURE_KEY, EMPTY, EMPTY_BLOB, INDEX, ITEM, MANIFEST, PUBLIC_KEY, REF_NAME,
+    SEGMENTS, SIGSTORE_BUNDLE, TITLE,
 };
 use evidence_format::signature::pae;
 use serde_json::{Value, json};
@@ -63,6 +63,14 @@ pub(crate) fn attestation(key: u8) -> Referrer {
                 .sign(message)
                 .expect("a key in memory signs")
         },
+    }
+}
+
+/// Carries the public key of key A.
+pub(crate) fn public_key() -> Referrer {
+    Referrer::Other {
+        kind: PUBLIC_KEY,
+        blob: secret_key(KEY_A).public_key().to_spki(),
     }
 }
 
@@ -274,6 +282,7 @@ impl BundleParts {
         bundle: &[u8],
     ) -> (Value, Vec<u8>, Vec<u8>) {
         let (kind, media_type, blob) = match referrer {
+            Referrer::Other { kind, blob } if *kind == PUBLIC_KEY => (*kind, *kind, blob.clone()),
             Referrer::Other { kind, blob } => (*kind, "application/octet-stream", blob.clone()),
             Referrer::Attestation { key, sign } => {
                 let statement = statement(&Digest::of(bundle), config);
@@ -400,6 +409,7 @@ fn index(manifests: &[(BlobRole, Value, Vec<u8>)]) -> Value {
         let name = match kind.as_str() {
             Some(BUNDLE) => "bundle",
             Some(SIGSTORE_BUNDLE) => "attestation",
+            Some(PUBLIC_KEY) => "public-key",
             _ => "other",
         };
         let mut entry = descriptor(MANIFEST, blob);
