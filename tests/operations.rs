@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -166,4 +167,38 @@ fn config_check_and_serve_refuse_the_same() {
             );
         }
     }
+}
+
+#[test]
+fn reload_takes_over_a_sound_configuration_and_keeps_the_old_one_otherwise() {
+    let store = scratch();
+    let configure = |text: &str| {
+        let aws_off = "[sources.aws_cloudtrail]\nenabled = false\n";
+        let path = store.path().join("exhibit.toml");
+        fs::write(path, format!("{text}{aws_off}")).expect("ours");
+    };
+    configure("");
+    let serve =
+        ApiServer::start(Command::new(program("exhibit")).env("EXHIBIT_STORE", store.path()));
+    let hook = || serve.call("0123456789abcdef", "POST", "/v1/hooks/alertmanager", None);
+    assert_eq!(hook().status, 404, "not configured");
+    let section = "[hooks.alertmanager]\nsecrets = ['0123456789abcdef']\n";
+    // Until the signal has been handled, the old configuration answers.
+    let wait_for = |status: u16| {
+        (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            hook().status == status
+        })
+    };
+    configure(section);
+    serve.reload();
+    assert!(wait_for(400), "{:?}", hook());
+    configure(&format!("{section}play = 'no-such-play'\n"));
+    serve.reload();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_ne!(hook().status, 404, "the old configuration stays");
+    assert_eq!(serve.call("", "GET", "/livez", None).status, 200);
+    configure("");
+    serve.reload();
+    assert!(wait_for(404), "{:?}", hook());
 }

@@ -52,7 +52,7 @@ impl CollectorConfig {
         if let Err(error) = OtlpEndpoint::resolve(&self.telemetry, |_| None) {
             faults.push(format!("[telemetry] endpoint: {error}"));
         }
-        let sources = self.sources.check().await;
+        let sources = sources::config_check::check(&self.sources).await;
         faults.extend(sources.faults);
         match hooks {
             Ok(hooks) if faults.is_empty() => Ok(CheckedConfig {

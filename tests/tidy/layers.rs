@@ -72,7 +72,10 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["schema"],
         ],
     ),
-    ("collector", &[&["config"], &["app"], &["cli"]]),
+    (
+        "collector",
+        &[&["config"], &["app", "config_check"], &["cli"]],
+    ),
 ];
 
 /// Our packages, lowest first, each with the packages that it may use. Cargo enforces what a

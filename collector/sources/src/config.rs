@@ -32,16 +32,6 @@ pub struct SourcesConfig {
 }
 
 impl SourcesConfig {
-    /// What is wrong beyond the form of the sections. Reads the files that they name, and sends
-    /// nothing.
-    pub async fn check(&self) -> ConfigFindings {
-        let mut findings = crate::aws_cloudtrail::settings::check(&self.aws_cloudtrail).await;
-        for table in crate::ALL.iter().filter_map(|source| source.table()) {
-            findings.add(table.check_instances(self));
-        }
-        findings
-    }
-
     /// The section of a source that reads it itself.
     pub(crate) fn section(&self, name: &str) -> Option<&Value> {
         self.tables.0.get(name)
@@ -55,13 +45,6 @@ pub struct ConfigFindings {
     pub faults: Vec<String>,
     /// What may be meant so, or may still be mended without a restart.
     pub warnings: Vec<String>,
-}
-
-impl ConfigFindings {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.faults.extend(other.faults);
-        self.warnings.extend(other.warnings);
-    }
 }
 
 /// Reads names such as `owner/name`.

@@ -11,6 +11,7 @@ mod auth0;
 mod aws_cloudtrail;
 mod azure_activity;
 pub mod config;
+pub mod config_check;
 mod connection;
 pub mod context;
 pub mod coverage;

@@ -18,7 +18,7 @@ pub(crate) async fn check(config: &AwsConfig) -> ConfigFindings {
         let fault = format!("{}: the list is empty", key("regions"));
         findings.faults.push(fault);
     }
-    let mut has_unknown = false;
+    let mut unknown = None;
     for region in config.regions.iter().flatten() {
         let region_key = key("regions");
         match RegionName::of(region) {
@@ -28,7 +28,7 @@ pub(crate) async fn check(config: &AwsConfig) -> ConfigFindings {
                  events are not captured"
             )),
             RegionName::Unknown(nearest) => {
-                has_unknown = true;
+                unknown = Some(findings.faults.len());
                 findings.faults.push(format!(
                     "{region_key}: {region:?} is not a region{}",
                     did_you_mean(nearest)
@@ -36,9 +36,9 @@ pub(crate) async fn check(config: &AwsConfig) -> ConfigFindings {
             }
         }
     }
-    if has_unknown {
-        let known = KNOWN_REGIONS.join(", ");
-        findings.faults.push(format!("known regions are {known}"));
+    // Once, after the last one.
+    if let Some(last) = unknown.and_then(|index| findings.faults.get_mut(index)) {
+        last.push_str(&format!("; known are {}", KNOWN_REGIONS.join(", ")));
     }
     for role in &config.roles {
         if !role.starts_with("arn:aws") || !role.contains(":role/") {
