@@ -3,6 +3,7 @@
 
 mod attach;
 mod cases;
+mod dead_mounts;
 mod endings;
 mod examples;
 mod incident;

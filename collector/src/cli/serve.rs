@@ -55,11 +55,12 @@ pub(super) async fn run(
     arguments: &ServeArgs,
     telemetry: &Telemetry,
 ) -> Result<()> {
-    let drain = cancel_on_signal(
+    let end = cancel_on_signal(
         || info!("stopping: no new requests, running ones are finished"),
         "exhibit: interrupted; captured data is kept, the next `exhibit serve` continues",
     )
     .context("cannot wait for signals")?;
+    let drain = end.stop.clone();
     // Registered early: by default, the signal ends the process without draining.
     let hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     // `drain` does not make captures seal what they have: another `exhibit serve` resumes them.
@@ -87,6 +88,7 @@ pub(super) async fn run(
     let CheckedConfig { hooks, warnings } = checked.await?;
     log_warnings(&warnings);
     let listener = Listener::bind(&config, arguments.insecure_listen).await?;
+    end.begin();
     let url = listener.url();
     info!(%url, version = env!("CARGO_PKG_VERSION"), "listening");
     let agents = AgentsListener::open(&app, &drain).await?;
