@@ -2,13 +2,13 @@
 //! pins, clones and revocations decide who may.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::api::{ApiServer, token};
+use tests::peer::free_port;
 use tests::{program, run, run_ok, scratch, wait_until};
 
 /// A store whose collector listens for agents.
@@ -31,12 +31,14 @@ impl Drop for RunningAgent {
 impl AgentStore {
     fn new() -> Self {
         let folder = scratch();
-        // Free a moment ago: agents must find the same port after a restart.
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let address = port.expect("a free port");
+        let address = format!("127.0.0.1:{}", free_port()); // the same after a restart
         let url = format!("https://{address}");
         let config = format!("[agents]\nlisten = \"{address}\"\nurl = \"{url}\"\n");
         fs::write(folder.path().join("exhibit.toml"), config).expect("own folder");
+        let log = folder.path().join("checkout.log");
+        fs::write(&log, "a line of the checkout\n").expect("own folder");
+        let logs = format!("[[logs]]\nname = \"checkout\"\npaths = [{log:?}]\n");
+        fs::write(folder.path().join("agent.toml"), logs).expect("own folder");
         Self { folder, url }
     }
 
@@ -77,6 +79,7 @@ impl AgentStore {
     fn start(&self, state: &Path) -> RunningAgent {
         let mut command = Command::new(program("exhibit-agent"));
         command.arg("run").arg("--state").arg(state);
+        command.arg("--config").arg(self.state("agent.toml"));
         let child = command.stderr(Stdio::null()).spawn();
         RunningAgent(child.expect("the program starts"))
     }
@@ -122,6 +125,35 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// What a bundle says, without a key.
+fn inspect(bundle: &Path) -> Value {
+    let mut audit = Command::new(program("exhibit-audit"));
+    let output = run(audit.args(["inspect", "--json"]).arg(bundle));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// The names of the items of a bundle that was inspected.
+fn items(inspected: &Value) -> Vec<String> {
+    let items = inspected["items"].as_array().expect("a list");
+    let names = items
+        .iter()
+        .map(|item| item["name"].as_str().expect("a name"));
+    names.map(str::to_owned).collect()
+}
+
+/// What an agent knows of itself and of its collector.
+fn identity(state: &Path) -> Value {
+    let text = fs::read_to_string(state.join("identity.json")).expect("own file");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Makes an agent renew its certificate when it starts.
+fn make_due(state: &Path) {
+    let mut identity = identity(state);
+    identity["renewAt"] = json!("2020-01-01T00:00:00Z");
+    fs::write(state.join("identity.json"), identity.to_string()).expect("own file");
+}
+
 #[test]
 fn declared_host_is_captured_by_its_agent_and_vouched_for_in_the_export() {
     let store = AgentStore::new();
@@ -160,12 +192,45 @@ fn declared_host_is_captured_by_its_agent_and_vouched_for_in_the_export() {
         run(audit.arg("--agents").arg(&keyring)).status.code()
     };
     assert!(matches!(verify(), Some(0 | 4)), "{:?}", verify());
+    // Logs that the owner of the host has named, and the time that the incident is about.
+    let inspected = inspect(&export.join(format!("bundles/{hex}.tar")));
+    assert!(items(&inspected).contains(&"host-applications".to_owned()));
+    assert!(inspected["window"]["from"].is_string());
     // The same key vouches for no other machine.
     let text = fs::read_to_string(&keyring).expect("the keyring");
     let mut other: Value = serde_json::from_str(&text).expect("JSON");
     other["agents"][0]["host"] = json!({"name": "db-1", "machineId": "0123"});
     fs::write(&keyring, other.to_string()).expect("own folder");
     assert_eq!(verify(), Some(1));
+}
+
+#[test]
+fn capture_of_one_pod_has_only_what_belongs_to_pods() {
+    let store = AgentStore::new();
+    let admin = token(store.folder.path(), "admin");
+    let serve = ApiServer::start(&mut store.exhibit());
+    let state = store.state("agent");
+    assert!(store.enroll(&state, &store.token()).status.success());
+    let _agent = store.start(&state);
+    let capture = json!({
+        "sources": ["okta"], "hosts": [store.agent_id()], "pods": ["shop/absent-1"],
+        "deadlineSeconds": 60
+    });
+    let declaration =
+        json!({"title": "Odd pod", "severity": 2, "play": "general", "capture": capture});
+    let answer = serve.call(&admin, "POST", "/v1/incidents", Some(&declaration));
+    let incident = answer.json()["id"].as_str().expect("an id").to_owned();
+    let bundle = wait_for_bundle(&serve, &admin, &incident, "agent_");
+    let export = store.state("export");
+    run_ok(store.exhibit().args(["export", &incident]).arg(&export));
+    let hex = bundle["id"].as_str().expect("an id");
+    let hex = hex.trim_start_matches("sha256:");
+    assert_eq!(
+        items(&inspect(&export.join(format!("bundles/{hex}.tar")))),
+        ["host-sockets", "host-processes", "host-pods", "host-logs"]
+    );
+    // The pod is not on this host: that is a gap, and not an empty capture.
+    assert!(bundle["coverage"]["missing"].as_u64() > Some(0), "{bundle}");
 }
 
 #[test]
@@ -217,22 +282,13 @@ fn second_user_of_a_key_locks_the_agent_and_revocation_ends_it() {
     let state = store.state("agent");
     assert!(store.enroll(&state, &store.token()).status.success());
     // A copy of the state, as of a cloned disk: both are due for a renewal.
-    let due = |folder: &Path| {
-        let path = folder.join("identity.json");
-        let text = fs::read_to_string(&path).expect("own file");
-        let mut identity: Value = serde_json::from_str(&text).expect("JSON");
-        identity["renewAt"] = json!("2020-01-01T00:00:00Z");
-        fs::write(&path, identity.to_string()).expect("own file");
-    };
-    due(&state);
+    make_due(&state);
     let copy = store.state("copy");
     run_ok(Command::new("cp").arg("-a").arg(&state).arg(&copy));
     let _first = store.start(&state);
-    let renewed = |folder: &Path| {
-        let text = fs::read_to_string(folder.join("identity.json")).expect("own file");
-        text.contains("\"generation\":2")
-    };
-    wait_until("the first one renews", || renewed(&state));
+    wait_until("the first one renews", || {
+        identity(&state)["credentials"]["generation"] == 2
+    });
     let _second = store.start(&copy);
     wait_until("both are locked", || store.agent()["standing"] == "locked");
     let id = store.agent_id();
@@ -244,6 +300,47 @@ fn second_user_of_a_key_locks_the_agent_and_revocation_ends_it() {
     );
     store.json(&["agents", "revoke", &id, "--reason", "copied"]);
     assert_eq!(store.agent()["standing"], "revoked");
+}
+
+#[test]
+fn agents_learn_of_a_rotated_authority_and_none_enrols_anew() {
+    let store = AgentStore::new();
+    let admin = token(store.folder.path(), "admin");
+    let serve = ApiServer::start(&mut store.exhibit());
+    let (early, late) = (store.token(), store.token());
+    let state = store.state("agent");
+    assert!(store.enroll(&state, &early).status.success());
+    let agent = store.agent_id();
+    let rotated = run_ok(
+        store
+            .exhibit()
+            .args(["agents", "authority", "rotate", "--json"]),
+    );
+    let standings: Vec<Value> = { rotated.lines() }
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["standing"].clone())
+        .collect();
+    assert_eq!(standings, ["issuing", "believed"]);
+
+    // The collector takes it over while it runs: a token that names the new authority admits.
+    let new = store.token();
+    let enroll = |name, token| store.enroll(&store.state(name), token).status.success();
+    wait_until("the new authority is in use", || enroll("new", &new));
+    assert!(enroll("late", &late), "a token names the old authority");
+    // An agent that knows only the old one is told of an incident, renews, and knows both.
+    let told = |state: &Path| {
+        let identity = identity(state);
+        identity["credentials"]["authorities"]
+            .as_array()
+            .map(Vec::len)
+    };
+    assert_eq!(told(&state), Some(1));
+    let running = store.start(&state);
+    let incident = declare(&serve, &admin, &[&agent], 60);
+    wait_for_bundle(&serve, &admin, &incident, "agent_");
+    drop(running);
+    make_due(&state);
+    let _running = store.start(&state);
+    wait_until("it renews", || told(&state) == Some(2));
 }
 
 #[test]

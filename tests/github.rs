@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::derived::assert_same_facts;
+use tests::peer::free_port;
 use tests::{BundleContent, program, run, run_ok, scratch};
 
 const TOKEN: &str = "ghp_do-not-write-this-token";
@@ -375,11 +376,6 @@ impl BlobStore {
             hosts,
         }
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
-    listener.local_addr().expect("bound").port()
 }
 
 /// A private authority, and a server's certificate for [`BLOB_HOST`].

@@ -171,3 +171,33 @@ fn clients_that_hang_up_lose_no_incident_and_no_bundle() {
         );
     }
 }
+
+#[test]
+fn readiness_does_not_suffer_from_clients_that_hang_up() {
+    let store = scratch();
+    let serve = ApiServer::start(&mut exhibit(store.path()));
+    let end = Instant::now() + Duration::from_secs(3);
+    let hang_up = || {
+        while Instant::now() < end {
+            let mut stream = TcpStream::connect(&serve.address).expect("the server listens");
+            let _ = stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: exhibit\r\n\r\n");
+            thread::sleep(Duration::from_micros(300));
+        }
+    };
+    let probes = thread::scope(|scope| {
+        (0..4).for_each(|_| drop(scope.spawn(hang_up)));
+        let mut probes = 0;
+        while Instant::now() < end {
+            let answer = serve.send("GET /readyz HTTP/1.1\r\n", b"");
+            assert_eq!(
+                answer.status,
+                200,
+                "{}",
+                String::from_utf8_lossy(&answer.body)
+            );
+            probes += 1;
+        }
+        probes
+    });
+    assert!(probes > 10, "only {probes} probes");
+}

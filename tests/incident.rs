@@ -1,6 +1,8 @@
 //! Whole incidents: declared on the command line, captured from good and faulty servers, sealed and
 //! verified.
 
+mod incident_gaps;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};

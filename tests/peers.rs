@@ -101,9 +101,9 @@ fn operations() -> BTreeSet<String> {
     named.collect()
 }
 
-/// The configuration of the fuzzer: an existing incident and bundle, and the error responses that
+/// The configuration of the fuzzer: an existing incident, agent and bundle, and the error responses that
 /// are allowed for valid data.
-fn settings(incident: &str, bundle: &str, item: &str) -> String {
+fn settings(incident: &str, agent: &str, bundle: &str, item: &str) -> String {
     format!(
         r#"
 [checks.positive_data_acceptance]
@@ -117,6 +117,10 @@ parameters = {{ "path.id" = "{incident}", "query.line" = "{bundle}/{item}/0" }}
 [[operations]]
 include-path-regex = "^/v1/incidents/.id"
 parameters = {{ "path.id" = "{incident}" }}
+
+[[operations]]
+include-path = "/v1/agents/{{id}}"
+parameters = {{ "path.id" = "{agent}" }}
 
 [[operations]]
 include-path = "/v1/incidents/{{id}}/events"
@@ -138,6 +142,20 @@ checks.positive_data_acceptance.enabled = false # what a vendor sends is the ven
     )
 }
 
+/// Enrols an agent at `url`, and returns its id.
+fn enroll_agent(store: &Path, url: &str) -> String {
+    let json = |arguments: &[&str]| -> Value {
+        let said = run_ok(exhibit(store).args(arguments).arg("--json"));
+        serde_json::from_str(&said).expect("JSON")
+    };
+    let created = json(&["agents", "token", "create"]);
+    let token = created["token"].as_str().expect("a text");
+    let mut agent = Command::new(program("exhibit-agent"));
+    agent.args(["enroll", "--server", url, "--token", token]);
+    run_ok(agent.arg("--state").arg(store.join("agent")));
+    json(&["agents"])["id"].as_str().expect("an id").to_owned()
+}
+
 #[test]
 fn fuzzer_finds_no_undocumented_response() {
     let Some(schemathesis) = installed("venv/bin/schemathesis") else {
@@ -153,12 +171,17 @@ fn fuzzer_finds_no_undocumented_response() {
         made["token"].as_str().expect("a text"),
         made["id"].as_str().expect("a text"),
     );
+    let agents = format!("127.0.0.1:{}", free_port());
+    let url = format!("https://{agents}");
     let sources = "[sources.host]\nenabled = false\n[sources.aws_cloudtrail]\nenabled = false\n"; // fast captures
     configure(
         store.path(),
-        &format!("{sources}[hooks.alertmanager]\nsecrets = ['{admin}']\n"),
+        &format!(
+            "{sources}[hooks.alertmanager]\nsecrets = ['{admin}']\n[agents]\nlisten = '{agents}'\nurl = '{url}'\n"
+        ),
     );
     let serve = ApiServer::start(&mut exhibit(store.path()));
+    let agent = enroll_agent(store.path(), &url);
     let declaration =
         json!({"title": "t", "severity": 4, "capture": null, "report": "seen by a scanner"});
     let incident = serve
@@ -178,6 +201,7 @@ fn fuzzer_finds_no_undocumented_response() {
         &config,
         settings(
             incident,
+            &agent,
             attached["id"].as_str().expect("an id"),
             attached["name"].as_str().expect("a name"),
         ),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::api::{ApiServer, token};
 use tests::aws::{Config, RateLimit, Server, SyntheticEvents, yesterday, yesterday_options};
-use tests::{audit, program, run, run_ok, scratch};
+use tests::{audit, program, run, run_ok, scratch, wait_until};
 
 /// The size of an attachment that is larger than the memory limit.
 const LARGE_BYTES: usize = 200 << 20;
@@ -479,4 +479,83 @@ fn json_log_has_ids_but_no_content() {
     for content in ["Secret of ours", "needle", &owner[21..]] {
         assert!(!text.contains(content), "{content} is in the log");
     }
+}
+
+/// `exhibit serve` with this log, and its configuration.
+fn serve_with_secret(store: &Path, secret: &str, log: &Path) -> ApiServer {
+    write_secret(store, secret);
+    let mut command = exhibit(store);
+    let log = std::fs::File::create(log).expect("the scratch folder is writable");
+    ApiServer::start(command.stderr(log))
+}
+
+fn write_secret(store: &Path, secret: &str) {
+    let config = format!("[hooks.alertmanager]\nsecrets = ['{secret}']\n");
+    std::fs::write(store.join("exhibit.toml"), config).expect("the scratch folder is writable");
+}
+
+/// Sends SIGHUP, and waits until the log has another line with `said`.
+fn reload(serve: &ApiServer, log: &Path, said: &str) -> String {
+    let read = || std::fs::read_to_string(log).expect("the log");
+    let before = read().matches(said).count();
+    run_ok(Command::new("kill").args(["-HUP", &serve.child.id().to_string()]));
+    wait_until(said, || read().matches(said).count() > before);
+    read()
+}
+
+#[test]
+fn hangup_takes_a_good_configuration_and_keeps_it_when_the_next_is_wrong() {
+    let (store, [one, two]) = (scratch(), ["1", "2"].map(|digit| digit.repeat(32)));
+    let (store, log) = (store.path(), store.path().join("serve.log"));
+    let serve = serve_with_secret(store, &one, &log);
+    let status = |secret: &str| {
+        let body = json!({"version": "4", "status": "firing", "alerts": []});
+        serve
+            .call(secret, "POST", "/v1/hooks/alertmanager", Some(&body))
+            .status
+    };
+    let (known, unknown) = (status(&one), status(&two));
+    assert_eq!(unknown, 401);
+    assert_ne!(known, 401);
+    write_secret(store, &two);
+    reload(&serve, &log, "reloaded the configuration");
+    assert_eq!((status(&one), status(&two)), (unknown, known));
+    for (wrong, said) in [
+        (
+            "[hooks.alertmanager]\nsecrets = [\n",
+            "TOML parse error at line 2",
+        ),
+        (
+            "[serve]\nlisten = 'nowhere.invalid:80'\n",
+            "nowhere.invalid:80",
+        ),
+        ("[hooks.alertmanager]\nsecrets = ['1']\n", "secret 1 is not"),
+    ] {
+        std::fs::write(store.join("exhibit.toml"), wrong).expect("the scratch folder is writable");
+        let text = reload(&serve, &log, "the old one stays");
+        let line = text.lines().last().expect("a line");
+        assert!(line.contains(said), "{line}");
+        assert!(!line.contains(r"\n"), "{line}");
+        assert_eq!((status(&one), status(&two)), (unknown, known), "{wrong}");
+    }
+}
+
+#[test]
+fn listens_on_a_name_of_this_machine() {
+    let store = scratch();
+    let mut command = exhibit(store.path());
+    command.args(["serve", "--listen", "localhost:0"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("a pipe");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("a line");
+    child.kill().and_then(|()| child.wait()).expect("our child");
+    let port = line.trim().strip_prefix("listening on http://127.0.0.1:");
+    assert!(
+        port.is_some_and(|port| port.parse() != Ok(0_u16)),
+        "{line:?}"
+    );
 }

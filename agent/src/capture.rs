@@ -18,7 +18,7 @@ use crate::probes::{self, PodMap};
 use crate::read::{ItemLimits, MountTable, Reader, ReaderOptions};
 pub use crate::recorder::CaptureProgress;
 use crate::recorder::{CaptureControl, MissingObject, ProbeOptions, ProbeRecorder, RecordOutput};
-use crate::selection::PodSelection;
+use protocol::selection::PodSelection;
 
 /// Longest time without progress in one object: far above a slow disk's wait, far below a person's
 /// patience.

@@ -19,5 +19,4 @@ mod probes;
 mod read;
 mod recorder;
 pub mod remote;
-pub mod selection;
 pub mod stream;

@@ -556,49 +556,69 @@ if ctypes.CDLL(None).mount(b"dead", sys.argv[1].encode(), b"fuse.dead", 0, optio
 time.sleep(30)
 "#;
 
-/// Begins to seal the folder `in`, in which a FUSE file system never answers; `None` where none can
-/// be mounted. Returns once the program hangs in it.
-fn seal_with_dead_mount(workspace: &Workspace) -> Option<Child> {
-    let dead = workspace.path("in/dead");
-    fs::create_dir_all(&dead).expect("own folder");
-    workspace.write("in/a.txt", b"before");
-    workspace.write("in/z.txt", b"after");
-    let program = workspace.command(&["seal", "--dir", "--json"], &[&workspace.path("in")]);
+/// Starts `program` where a FUSE file system in the folder `dead` never answers; `None` where none
+/// can be mounted. Returns once the program hangs in it: its thread `hangs` is there.
+fn start_with_dead_mount(dead: &Path, program: &Command, hangs: &str) -> Option<Child> {
+    fs::create_dir_all(dead).expect("own folder");
     // the mount is seen by this process alone, and goes with it
     let script = r#"python3 -c "$DEAD_MOUNT" "$0" >/dev/null 2>&1 & MOUNT=$!
         for i in $(seq 100); do grep -q fuse.dead /proc/self/mounts && exec "$@"; sleep 0.05; done
         kill $MOUNT; exit 77"#;
     let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", script]).arg(&dead);
+    command.args(["-m", "sh", "-c", script]).arg(dead);
     command.arg(program.get_program()).args(program.get_args());
     for (name, value) in program.get_envs() {
         command.env(name, value.unwrap_or_default());
     }
     command.env("DEAD_MOUNT", DEAD_MOUNT).stdout(Stdio::piped());
-    let Ok(mut child) = command.spawn() else {
+    let Ok(mut child) = command.stderr(Stdio::piped()).spawn() else {
         skip("no unshare");
         return None;
     };
     let tasks = format!("/proc/{}/task", child.id());
-    let hangs = || {
+    let is_there = || {
         let tasks = fs::read_dir(&tasks).into_iter().flatten().flatten();
-        let stat = |task: fs::DirEntry| fs::read_to_string(task.path().join("stat"));
+        let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm"));
         tasks
-            .map(stat)
-            .any(|stat| stat.is_ok_and(|stat| stat.contains("(reader)")))
+            .map(name)
+            .any(|name| name.is_ok_and(|name| name.trim() == hangs))
     };
     let begin = Instant::now();
-    while !hangs() && begin.elapsed() < Duration::from_secs(8) {
+    while !is_there() && begin.elapsed() < Duration::from_secs(8) {
         thread::sleep(Duration::from_millis(20));
     }
-    if hangs() {
-        // all else in the folder is read within milliseconds
+    if is_there() {
+        // all that does not hang is done within milliseconds
         thread::sleep(Duration::from_millis(300));
         return Some(child);
     }
     let _ = child.kill().and_then(|()| child.wait());
     skip("a FUSE file system cannot be mounted here");
     None
+}
+
+/// Begins to seal the folder `in`, in which a mount is dead.
+fn seal_with_dead_mount(workspace: &Workspace) -> Option<Child> {
+    workspace.write("in/a.txt", b"before");
+    workspace.write("in/z.txt", b"after");
+    let program = workspace.command(&["seal", "--dir", "--json"], &[&workspace.path("in")]);
+    start_with_dead_mount(&workspace.path("in/dead"), &program, "reader")
+}
+
+/// Interrupts `child`, which must end within 20 s, and returns its exit code.
+fn code_after_interrupt(mut child: Child) -> Option<i32> {
+    interrupt(&child);
+    let begin = Instant::now();
+    loop {
+        match child.try_wait().expect("our own child") {
+            Some(status) => return status.code(),
+            None => thread::sleep(Duration::from_millis(20)),
+        }
+        if begin.elapsed() > Duration::from_secs(20) {
+            let _ = child.kill();
+            panic!("Ctrl-C does not end it");
+        }
+    }
 }
 
 #[test]
@@ -623,23 +643,56 @@ fn dead_mount_below_a_sealed_folder_is_a_gap() {
 #[test]
 fn interrupt_ends_a_seal_that_hangs() {
     let workspace = Workspace::new();
-    let Some(mut child) = seal_with_dead_mount(&workspace) else {
+    let Some(child) = seal_with_dead_mount(&workspace) else {
         return;
     };
-    interrupt(&child);
-    let begin = Instant::now();
-    let status = loop {
-        match child.try_wait().expect("our own child") {
-            Some(status) => break status,
-            None => thread::sleep(Duration::from_millis(20)),
-        }
-        if begin.elapsed() > Duration::from_secs(20) {
-            let _ = child.kill();
-            panic!("Ctrl-C does not end it");
-        }
-    };
-    assert_eq!(status.code(), Some(130));
+    assert_eq!(code_after_interrupt(child), Some(130));
     assert_eq!(workspace.output_names(), [""; 0], "no draft is left");
+}
+
+#[test]
+fn interrupt_ends_whatever_hangs_on_a_named_path() {
+    let workspace = Workspace::new();
+    let (dead, file) = (workspace.path("dead"), workspace.write("a.txt", b"a"));
+    let path = |name: &str| dead.join(name).to_str().expect("UTF-8").to_owned();
+    let file = file.to_str().expect("UTF-8");
+    let (key, folder) = (path("agent.key"), path("evidence"));
+    let (own_key, own_folder) = (workspace.path("key/agent.key"), workspace.path("out"));
+    let own_key = own_key.to_str().expect("UTF-8");
+    let own_folder = own_folder.to_str().expect("UTF-8");
+    let seal = |out, key| {
+        vec![
+            "seal",
+            file,
+            "--incident",
+            "INC-1",
+            "--out",
+            out,
+            "--key",
+            key,
+        ]
+    };
+    let capture = |out, key| vec!["capture", "--incident", "INC-1", "--out", out, "--key", key];
+    let config = path("agent.toml");
+    let mut with_config = capture(own_folder, own_key);
+    with_config.extend(["--config", &config]);
+    let cases = [
+        seal(&folder, own_key),
+        seal(own_folder, &key),
+        capture(&folder, own_key),
+        capture(own_folder, &key),
+        with_config,
+        vec!["doctor", "--config", &config],
+    ];
+    for arguments in cases {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_exhibit-agent"));
+        program.args(&arguments);
+        let Some(child) = start_with_dead_mount(&dead, &program, "exhibit-agent") else {
+            return;
+        };
+        assert_eq!(code_after_interrupt(child), Some(130), "{arguments:?}");
+        assert_eq!(workspace.output_names(), [""; 0], "no draft is left");
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "says why nothing is tested")]
@@ -689,5 +742,17 @@ fn prints_completions_manual_pages_and_probes() {
             .success()
     );
     assert!(pages.join("exhibit-agent-seal.1").exists());
-    assert_eq!(run(&["seal", "x"]).status.code(), Some(2));
+    for (arguments, code) in [
+        (&["seal", "x"][..], 2),
+        (&["seal", "--nonsense\u{1b}"], 2),
+        (&["spool", "--state", "/dev/null/x"], 1),
+    ] {
+        let output = run(arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(
+            text.starts_with("exhibit-agent: ") && !text.contains('\u{1b}'),
+            "{text}"
+        );
+    }
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use domain::incident::Plays;
 use domain::spelling::suggested_key;
 use domain::trigger::{HookConfigError, HookSecret, HooksConfig, Vendor};
 use pipeline::{CaptureConfig, PipelineConfig};
@@ -20,9 +19,6 @@ pub const FILE_NAME: &str = "exhibit.toml";
 /// Limit of a file with one secret. Vendors' secrets have some dozens of bytes, and a large file at
 /// a wrong path must not be taken for one.
 const SECRET_FILE_BYTES_MAX: usize = 4096;
-
-/// A capture that runs longer than a day has most probably a wrong deadline, such as milliseconds.
-const DEADLINE_SECONDS_MAX: u64 = 24 * 60 * 60;
 
 /// The whole file. Trusted: an attacker who can write it decides what evidence is captured and
 /// where it is kept.
@@ -117,67 +113,6 @@ impl CollectorConfig {
         Ok(config)
     }
 
-    /// Checks what the form of the file does not show: that the plays of webhooks exist, that regions
-    /// and roles are written as AWS writes them, and that times and limits are not 0.
-    ///
-    /// # Errors
-    /// [`CollectorConfigError::Faults`] with all faults.
-    pub fn check(&self, plays: &Plays) -> Result<(), CollectorConfigError> {
-        let mut faults = Vec::new();
-        for vendor in Vendor::ALL {
-            if let Some(hook) = self.hooks.section(vendor)
-                && let Err(unknown) = plays.get(&hook.play)
-            {
-                faults.push(format!("[hooks.{}] play: {unknown}", vendor.name()));
-            }
-        }
-        let aws = &self.sources.aws_cloudtrail;
-        for region in aws.regions.iter().flatten() {
-            if !is_region(region) {
-                faults.push(format!(
-                    "[sources.aws_cloudtrail] regions: {region:?} is not a region such as eu-west-1"
-                ));
-            }
-        }
-        if aws.regions.as_ref().is_some_and(Vec::is_empty) {
-            faults.push("[sources.aws_cloudtrail] regions: the list is empty".to_owned());
-        }
-        for role in &aws.roles {
-            if !role.starts_with("arn:aws") || !role.contains(":role/") {
-                faults.push(format!(
-                    "[sources.aws_cloudtrail] roles: {role:?} is not the ARN of a role"
-                ));
-            }
-        }
-        for (key, value) in [
-            ("[capture] deadline-seconds", self.capture.deadline_seconds),
-            ("[capture] bytes-max", self.capture.bytes_max),
-            ("[capture] object-bytes-max", self.capture.object_bytes_max),
-            ("[serve] connections-max", self.serve.connections_max.into()),
-            (
-                "[serve] connections-per-address-max",
-                self.serve.connections_per_address_max.into(),
-            ),
-            ("[serve] body-bytes-max", self.serve.body_bytes_max),
-            ("[serve] idle-seconds-max", self.serve.idle_seconds_max),
-        ] {
-            if value == 0 {
-                faults.push(format!("{key} is 0, so nothing would ever succeed"));
-            }
-        }
-        if self.capture.deadline_seconds > DEADLINE_SECONDS_MAX {
-            faults.push(format!(
-                "[capture] deadline-seconds is {}, limit is {DEADLINE_SECONDS_MAX} (a day)",
-                self.capture.deadline_seconds
-            ));
-        }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(CollectorConfigError::Faults { faults })
-        }
-    }
-
     /// The webhooks with all secrets, including those in files. Only `exhibit serve` needs them;
     /// the users of other commands may not be allowed to read the files.
     ///
@@ -198,20 +133,6 @@ impl CollectorConfig {
         hooks.check_secrets()?;
         Ok(hooks)
     }
-}
-
-/// True for a name such as `eu-west-1` or `us-gov-east-1`. Which of them exist, AWS knows.
-fn is_region(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
-        return false;
-    };
-    let is_word = |word: &&str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
-    (3..=4).contains(&parts.len())
-        && first.len() >= 2
-        && parts[..parts.len() - 1].iter().all(is_word)
-        && !last.is_empty()
-        && last.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn read_secret(path: &Path) -> Result<HookSecret, CollectorConfigError> {
@@ -278,36 +199,6 @@ mod tests {
             "{error}"
         );
         assert!(error.ends_with("Did you mean `regions`?"), "{error}");
-    }
-
-    #[test]
-    fn finds_every_value_that_cannot_work() {
-        let plays = Plays::built_in();
-        let config = read("").expect("defaults");
-        assert!(config.check(&plays).is_ok());
-        let regions = read(
-            "[sources.aws_cloudtrail]\nregions = ['us-gov-west-1', 'cn-north-1', 'eu-west-1', 'ap-southeast-2']\n",
-        );
-        assert!(regions.expect("valid").check(&plays).is_ok());
-        let wrong = read(
-            "[hooks.pagerduty]\nsecrets = ['0123456789abcdef']\nplay = 'leaked-secrets'\n\
-            [capture]\ndeadline-seconds = 0\n[serve]\nconnections-max = 0\n\
-            [sources.aws_cloudtrail]\nregions = ['eu-west-1a', 'Frankfurt', 'eu-west']\nroles = ['auditor']\n",
-        )
-        .expect("well-formed");
-        let error = wrong.check(&plays).expect_err("faults").to_string();
-        for fault in [
-            "[hooks.pagerduty] play",
-            "did you mean \"leaked-secret\"",
-            "deadline-seconds is 0",
-            "connections-max is 0",
-            "\"eu-west-1a\"",
-            "\"Frankfurt\"",
-            "\"eu-west\"",
-            "\"auditor\"",
-        ] {
-            assert!(error.contains(fault), "no {fault} in {error}");
-        }
     }
 
     /// They are commented out in `deploy/exhibit.toml`.

@@ -418,9 +418,7 @@ impl SealedBundle {
     /// # Errors
     /// The file cannot be written.
     pub fn publish_tar(mut self, to: &Path) -> Result<(), BundleError> {
-        let mut unfinished = to.as_os_str().to_owned();
-        unfinished.push(".unfinished");
-        let unfinished = PathBuf::from(unfinished);
+        let unfinished = unfinished(to);
         let published = self.write_tar_file(&unfinished, to);
         if published.is_err() {
             let _ = fs::remove_file(&unfinished); // the first error is the one to report
@@ -477,6 +475,14 @@ impl Drop for SealedBundle {
     fn drop(&mut self) {
         remove(self.folder.take());
     }
+}
+
+/// The name of the tar file `to` while it is written.
+#[must_use]
+pub fn unfinished(to: &Path) -> PathBuf {
+    let mut unfinished = to.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    unfinished.into()
 }
 
 /// Removes a draft's folder. If that fails, the folder stays marked as unfinished.

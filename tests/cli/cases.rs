@@ -396,7 +396,10 @@ fn timeline_is_limited_to_what_is_asked_for() {
     assert_eq!(store.lines(&["timeline", "--since", "-1h"]).len(), 4);
     assert_eq!(store.lines(&["timeline", "--until", "1 hour ago"]).len(), 0);
     store.fails(2, &["timeline", "--limit", "0"]);
-    store.fails(2, &["timeline", "--since", "2h"]);
+    assert_eq!(store.lines(&["timeline", "--since", "2h"]).len(), 4);
+    assert_eq!(store.lines(&["timeline", "--since", "1999-12-31"]).len(), 4);
+    let text = store.fails(2, &["timeline", "--since", "yesterday"]);
+    assert!(text.contains("such as 2h or '2 hours ago'"), "{text}");
 }
 
 #[test]

@@ -168,6 +168,9 @@ impl World {
             "change {id} --hypothesis 'a' --doing 'b' --owner bob"
         ));
         exhibit(&format!("change {id} --hypothesis 'c'"));
+        exhibit(&format!(
+            "checklist {id} --action 'd' --owner bob --due 2099-01-01"
+        ));
         for item in CLOSURE_ITEMS {
             exhibit(&format!("checklist {id} --waive {item} --reason 'a drill'"));
         }

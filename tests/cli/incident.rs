@@ -13,11 +13,11 @@ fn incident_from_declaration_to_closure() {
 Incident: Leaked deploy key (INC)
 Severity: SEV-2
 Status: Investigating
-Started: 2026-11-20T08:00:00Z (UTC)
+Started: 2026-11-20 08:00 UTC
 Commander: alice
 Known impact: Builds of 20 November were readable
 Current actions: bob: Rotate the deploy key
-Next update: 2099-01-01T12:00:00Z (UTC)
+Next update: 2099-01-01 12:00 UTC
 ";
     on_incident(&[
         "change",
@@ -123,7 +123,7 @@ Investigation hypotheses (not confirmed)
 - Artifacts were replaced
 - Privileged access may be affected.
 
-Next update: 2099-01-01T12:00:00Z (UTC)
+Next update: 2099-01-01 12:00 UTC
 ";
     assert_eq!(exact(on_incident(&["brief", "--external"])), external);
     for step in (1..=7)
@@ -169,6 +169,9 @@ missing before {id} can be closed:
 complete or waive each item
   exhibit checklist {id} --give ITEM --note NOTE
   exhibit checklist {id} --waive ITEM --reason REASON
+or answer the prompts of the review, next
+  What signal first identified the incident?
+  exhibit checklist {id} --review first-signal --note ANSWER
 exhibit: {id} stays open: 8 things are missing
 "
     );

@@ -3,6 +3,7 @@
 
 mod attach;
 mod cases;
+mod dead_mounts;
 mod endings;
 mod examples;
 mod incident;
@@ -11,6 +12,7 @@ mod output;
 mod processes;
 mod screen;
 mod tokens;
+mod transfers;
 mod unwritable;
 
 use std::fs;

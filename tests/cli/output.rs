@@ -75,7 +75,7 @@ fn output_contains_no_terminal_escapes() {
             2,
             &["change", &id, "--role", &format!("commander={hostile}")],
         ),
-        store.fails(2, &["checklist", &id, hostile]),
+        store.fails(1, &["checklist", &id, hostile]),
         store.fails(2, &[hostile]),
         store.fails(1, &["note", &id, hostile]),
         store.fails(1, &["attach", &id, &format!("/{hostile}")]),

@@ -361,3 +361,177 @@ fn output_for_people_fits_80_columns() {
         "{bundles}"
     );
 }
+
+#[test]
+fn step_is_addressed_by_its_place() {
+    let store = TestStore::new();
+    let id = store.declare();
+    assert_eq!(
+        store.ok(&["checklist", "1", "1-4", "done"]),
+        format!("{id}: step first-15-4 from open to done, owner not set\n")
+    );
+    // Of the only open incident; the last word is the state.
+    let text = store.ok(&["checklist", "2-1", "3-2", "doing", "--owner", "bob"]);
+    assert!(
+        text.contains("step investigation-1 from open to doing, owner bob")
+            && text.contains("step leaked-secret-2 from open to doing, owner bob"),
+        "{text}"
+    );
+    let text = store.ok(&["checklist"]);
+    assert!(
+        text.contains("\nFirst 15 minutes: 1 of 6 (steps 1-1 to 1-6)\n"),
+        "{text}"
+    );
+    for (word, said) in [
+        ("first", "there are: first-15-1, first-15-2"),
+        ("frist-15-4", "did you mean \"first-15-4\"?"),
+        ("1-7", "short ids are 1-1 to 1-6, 2-1 to 2-7, 3-1 to 3-6"),
+    ] {
+        let text = store.fails(1, &["checklist", &id, word, "done"]);
+        assert!(text.contains(said), "{text}");
+    }
+    let text = store.fails(1, &["checklist", &id, "--state", "done"]);
+    assert!(text.contains("say which step to update"), "{text}");
+}
+
+#[test]
+fn corrective_action_that_was_a_mistake_is_withdrawn() {
+    let store = TestStore::new();
+    let id = store.declare();
+    store.ok(&["checklist", &id, "--action", "Scan the wrong thing"]);
+    store.fails(2, &["checklist", &id, "--action-withdraw", "1"]);
+    store.ok(&[
+        "checklist",
+        &id,
+        "--action-withdraw",
+        "1",
+        "--reason",
+        "Entered twice",
+    ]);
+    let text = store.ok(&["checklist", &id]);
+    assert!(
+        text.contains("  withdrawn    1  Scan the wrong thing"),
+        "{text}"
+    );
+    assert!(
+        !store
+            .fails(1, &["close", &id])
+            .contains("corrective action 1")
+    );
+    let text = store.ok(&["timeline", &id]);
+    assert!(
+        text.contains("corrective action 1 withdrawn: Entered twice"),
+        "{text}"
+    );
+}
+
+#[test]
+fn freeze_of_changes_is_shown_until_it_is_lifted() {
+    let store = TestStore::new();
+    let declare = ["declare", "--title", "x", "--sev", "2"];
+    let declared = store.json(&[&declare[..], &["--freeze", "Deployments"]].concat());
+    let id = text_of(&declared["incident"]);
+    let (_, status) = screen(&store, &["status", &id]);
+    assert!(
+        unwrapped(&status).contains("changes frozen since 2"),
+        "{status}"
+    );
+    assert!(
+        unwrapped(&status).contains("by tester: Deployments"),
+        "{status}"
+    );
+    let text = store.ok(&["checklist", &id]);
+    assert!(
+        unwrapped(&text).contains("entry 2: Deployments frozen by tester"),
+        "{text}"
+    );
+    let text = store.ok(&["change", &id, "--unfreeze"]);
+    assert_eq!(text, format!("{id}: changes allowed again: Deployments\n"));
+    let (_, status) = screen(&store, &["status", &id]);
+    assert!(
+        unwrapped(&status).contains("changes not frozen"),
+        "{status}"
+    );
+}
+
+#[test]
+fn review_asks_the_prompts_of_the_runbook_one_by_one() {
+    let store = TestStore::new();
+    let id = store.declare();
+    for prompt in [
+        "first-signal",
+        "triage",
+        "controls",
+        "assumptions",
+        "missing-evidence",
+        "platform-defaults",
+    ] {
+        let next = format!("exhibit checklist {id} --review {prompt} --note ANSWER");
+        let text = store.fails(1, &["close", &id]);
+        assert!(text.contains(&next), "{text}");
+        store.ok(&["checklist", &id, "--review", prompt, "--note", "so"]);
+    }
+    assert!(!store.fails(1, &["close", &id]).contains("review"));
+    let text = store.ok(&["checklist", &id]);
+    assert!(
+        text.contains("\nReview: 6 of 6\n") && text.contains("  given      review"),
+        "{text}"
+    );
+}
+
+#[test]
+fn handoff_has_what_the_next_shift_needs() {
+    let store = TestStore::new();
+    let declare = [
+        "declare",
+        "--title",
+        "Leaked key",
+        "--sev",
+        "2",
+        "--commander",
+        "ann",
+        "--channel",
+        "#inc",
+        "--freeze",
+        "Deployments",
+        "--contain",
+        "Revoke the key",
+        "--owner",
+        "bob",
+        "--next-update",
+        "2099-01-01T12:00:00Z",
+    ];
+    let id = text_of(&store.json(&declare)["incident"]);
+    store.ok(&[
+        "change",
+        &id,
+        "--done",
+        "1",
+        "--outcome",
+        "Revoked at the provider",
+    ]);
+    store.ok(&["change", &id, "--doing", "Read the logs", "--owner", "eve"]);
+    store.ok(&["note", &id, "The key was in a fork"]);
+    let (code, text) = screen(&store, &["brief", "--handoff"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    let text = unwrapped(&text);
+    for expected in [
+        format!("Handoff of {id} Leaked key"),
+        "SEV-2, Investigating, declared 2".to_owned(),
+        "by tester: Deployments".to_owned(),
+        "next update 2099-01-01 12:00 UTC".to_owned(),
+        "- Incident commander: ann - Technical lead: unassigned".to_owned(),
+        "in progress - 2 eve: Read the logs".to_owned(),
+        "what was tried - Revoke the key: Revoked at the provider".to_owned(),
+        "open steps - 1-2 Record".to_owned(),
+        "tester: The key was in a fork".to_owned(),
+        "no capture is running or scheduled".to_owned(),
+    ] {
+        assert!(text.contains(&expected), "{expected}: {text}");
+    }
+    assert!(!text.contains("1-4 Freeze"), "it is done: {text}");
+}

@@ -147,6 +147,14 @@ impl ApiServer {
         run_ok(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
     }
 
+    /// Sends SIGHUP, as `systemctl reload` does.
+    ///
+    /// # Panics
+    /// If the process is gone.
+    pub fn reload(&self) {
+        let _ = run_ok(Command::new("kill").args(["-HUP", &self.child.id().to_string()]));
+    }
+
     /// Waits for the process to exit, and returns its exit code.
     ///
     /// # Panics

@@ -87,26 +87,43 @@ impl Postgres {
     /// # Panics
     /// If the statement fails.
     pub fn run_sql(&self, database: &str, sql: &str) {
-        assert!(self.try_sql(database, sql), "{sql}");
+        assert!(self.try_sql("postgres", database, sql), "{sql}");
     }
 
-    fn try_sql(&self, database: &str, sql: &str) -> bool {
-        let mut psql = self.command("psql");
-        psql.args([
-            "--no-psqlrc",
-            "--quiet",
-            "-h",
-            "127.0.0.1",
-            "-U",
-            "postgres",
-            "-p",
-            &self.port.to_string(),
-        ]);
-        psql.args(["-d", database, "-c", sql]);
-        psql.stderr(Stdio::null())
+    /// True if `user` may run `sql` in a database.
+    #[must_use]
+    pub fn try_sql(&self, user: &str, database: &str, sql: &str) -> bool {
+        let mut psql = self.psql(user, database);
+        psql.args(["-c", sql])
+            .stderr(Stdio::null())
             .stdout(Stdio::null())
             .status()
             .is_ok_and(|status| status.success())
+    }
+
+    /// Runs the statements in `file` as a superuser, up to the first that fails. They use `variables`
+    /// as `:name`.
+    ///
+    /// # Panics
+    /// If one fails.
+    pub fn run_file(&self, file: &Path, variables: &[&str]) {
+        let mut psql = self.psql("postgres", "postgres");
+        psql.args(["-v", "ON_ERROR_STOP=1"]);
+        variables.iter().for_each(|variable| {
+            psql.args(["-v", variable]);
+        });
+        // On standard input, since the user that runs psql may not read the file.
+        let file = fs::File::open(file).expect("the file is there");
+        let output = psql.args(["-f", "-"]).stdin(file).output().expect("psql");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+    }
+
+    fn psql(&self, user: &str, database: &str) -> Command {
+        let mut psql = self.command("psql");
+        psql.args(["--no-psqlrc", "--quiet", "-h", "127.0.0.1", "-U", user]);
+        psql.args(["-p", &self.port.to_string(), "-d", database]);
+        psql
     }
 
     /// Starts the server again, and returns once it accepts connections.
@@ -137,7 +154,7 @@ impl Postgres {
                 .expect("the program starts"),
         );
         let begun = Instant::now();
-        while !self.try_sql("postgres", "SELECT 1") {
+        while !self.try_sql("postgres", "postgres", "SELECT 1") {
             assert!(
                 begun.elapsed() < Duration::from_secs(30),
                 "PostgreSQL does not start: {}",

@@ -7,8 +7,8 @@ prefix=$here/../../target/interop
 mkdir -p "$prefix/node"
 
 # Versions in Debian 12: skopeo 1.9, umoci 0.4, docker-registry 2.8, borg 1.2, restic 0.14, openssl 3.0, zstd 1.5, jq 1.6, PostgreSQL 15,
-# Alertmanager 0.25.
-packages=(openssl jq tar zstd strace skopeo umoci docker-registry borgbackup restic postgresql-15 prometheus-alertmanager)
+# Alertmanager 0.25, Prometheus 2.42 (for promtool).
+packages=(openssl jq tar zstd strace skopeo umoci docker-registry borgbackup restic postgresql-15 prometheus prometheus-alertmanager)
 # dpkg-query fails for unknown packages, so this counts the lines that it prints.
 installed=$(dpkg-query --show --showformat='${db:Status-Status}\n' "${packages[@]}" 2> /dev/null | grep -cx installed || true)
 if [[ $installed -lt ${#packages[@]} ]]; then

@@ -37,14 +37,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "evidence-format/audit",
         &[
-            &[
-                "error",
-                "paths",
-                "words",
-                "found_file",
-                "incident_records",
-                "published_hosts",
-            ],
+            &["error", "paths", "words", "found_file", "incident_records"],
             &["carried_key"],
             &["output", "progress"],
             &["trust"],
@@ -60,7 +53,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "agent",
         &[
-            &["os", "identity", "config", "selection"],
+            &["os", "identity", "config"],
             &["read", "key", "stream"],
             &["recorder"],
             &["probes"],
@@ -79,7 +72,10 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["schema"],
         ],
     ),
-    ("collector", &[&["config"], &["app"], &["cli"]]),
+    (
+        "collector",
+        &[&["config"], &["app", "config_check"], &["cli"]],
+    ),
 ];
 
 /// Our packages, lowest first, each with the packages that it may use. Cargo enforces what a

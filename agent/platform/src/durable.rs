@@ -5,6 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 use crate::random_hex;
 
 /// Replaces `path` by a file with `content`. Durable when this returns.
@@ -60,6 +63,23 @@ pub fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBu
     Ok(unfinished)
 }
 
+/// Renames a file, unless the new name exists.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`], and failures of the folder.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some file systems, such as those of USB sticks, cannot do both in one step.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            if to.symlink_metadata().is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            fs::rename(from, to)
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
 /// Makes a new name in the folder of `path` durable.
 ///
 /// # Errors
@@ -103,6 +123,19 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).expect("own file"), "one");
         assert_eq!(fs::metadata(&path).expect("own file").mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).expect("own folder").count(), 1);
+    }
+
+    #[test]
+    fn renames_to_no_name_that_is_taken() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::write(&from, "new").expect("own folder");
+        fs::write(&to, "old").expect("own folder");
+        let error = rename_new(&from, &to).expect_err("it is taken");
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        fs::remove_file(&to).expect("own file");
+        rename_new(&from, &to).expect("it is free");
+        assert_eq!(fs::read_to_string(&to).expect("own file"), "new");
     }
 
     #[test]

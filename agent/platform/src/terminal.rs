@@ -49,7 +49,7 @@ impl ProgressLine {
             .lines()
             // Lines that have left the screen could not be redrawn either.
             .take(rows.saturating_sub(1).max(1))
-            .map(|line| safe(line).chars().take(columns).collect())
+            .map(|line| cut(&safe(line), columns))
             .collect();
         let _ = write!(
             io::stderr(),
@@ -77,6 +77,23 @@ impl ProgressLine {
             lines => format!("\r\x1b[{}A\x1b[J", lines - 1),
         }
     }
+}
+
+/// The words of `text` that fit, with `…` in place of the others.
+fn cut(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(columns.saturating_sub(1)).collect();
+    // A name that is cut reads like another name.
+    let words = match start.rfind(' ') {
+        _ if text[start.len()..].starts_with(' ') => start.as_str(),
+        Some(end) => &start[..end],
+        None => "",
+    };
+    // A single word, such as a path, has no better place.
+    let words = Some(words.trim_end()).filter(|words| !words.is_empty());
+    format!("{}…", words.unwrap_or(&start))
 }
 
 impl Drop for ProgressLine {
@@ -148,6 +165,25 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn line_is_cut_between_words() {
+        for (text, columns, expected) in [
+            ("12 of 17 done", 13, "12 of 17 done"),
+            (
+                "12 of 17 done, longest us-east-1",
+                31,
+                "12 of 17 done, longest…",
+            ),
+            ("read eu-west-1 now", 15, "read eu-west-1…"),
+            ("read eu-west-1 now", 14, "read…"),
+            ("  /a/long/path", 6, "  /a/…"),
+            ("länger", 4, "län…"),
+            ("x", 0, "…"),
+        ] {
+            assert_eq!(cut(text, columns), expected, "{text}");
+        }
+    }
 
     #[test]
     fn parses_durations_with_unit() {

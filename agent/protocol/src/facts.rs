@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{ADDRESSES_MAX, FACT_BYTES_MAX};
+use crate::limits::{ADDRESSES_MAX, FACT_BYTES_MAX, LOG_SOURCES_MAX};
 
 /// What an agent says about its host. `None` is what it does not know.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct HostFacts {
     /// Name of the node in Kubernetes.
     #[serde(default)]
     pub kubernetes_node: Option<String>,
+    /// Names of the logs of applications that `agent.toml` names.
+    #[serde(default)]
+    pub logs: Vec<String>,
 }
 
 impl HostFacts {
@@ -42,15 +45,18 @@ impl HostFacts {
             version,
             cloud_instance,
             kubernetes_node,
+            logs,
         } = self;
         let optional = [machine_id, os, cloud_instance, kubernetes_node];
         let mut texts = [host, kernel, version]
             .into_iter()
             .chain(addresses)
+            .chain(logs)
             .chain(optional.into_iter().flatten());
         let is_plain =
             |text: &String| text.len() <= FACT_BYTES_MAX && !text.contains(char::is_control);
-        !host.is_empty() && addresses.len() <= ADDRESSES_MAX && texts.all(is_plain)
+        let is_short = addresses.len() <= ADDRESSES_MAX && logs.len() <= LOG_SOURCES_MAX;
+        !host.is_empty() && is_short && texts.all(is_plain)
     }
 }
 

@@ -16,6 +16,7 @@ pub mod keyring;
 pub mod limits;
 pub mod poll;
 pub mod refusal;
+pub mod selection;
 pub mod token;
 pub mod upload;
 

@@ -9,6 +9,8 @@ pub const CHUNK_BYTES_MAX: u64 = 4 << 20;
 pub const FACT_BYTES_MAX: usize = 256;
 /// Addresses in [`HostFacts`](crate::facts::HostFacts). A node of Kubernetes has some hundred.
 pub const ADDRESSES_MAX: usize = 64;
+/// Names in [`HostFacts::logs`](crate::facts::HostFacts::logs).
+pub const LOG_SOURCES_MAX: usize = 256;
 /// Bundles in [`PollRequest::holding`](crate::poll::PollRequest::holding).
 pub const HOLDING_MAX: usize = 256;
 /// The longest that a collector may tell an agent to wait before its next request: longer, and

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use evidence_format::coverage::TimeWindow;
 use evidence_format::id::IncidentId;
 use evidence_format::plan::SealedPlan;
 use evidence_format::serde_as_text;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::HostFacts;
 use crate::identity::ParseIdentityError;
+use crate::selection::PodSelection;
 
 /// Waits for an order. The collector answers as soon as there is one, at the latest after its own
 /// time.
@@ -24,6 +26,10 @@ pub struct PollRequest {
     /// Orders whose bundles are sealed and not delivered: they are not given again.
     #[serde(default)]
     pub holding: Vec<OrderId>,
+    /// The order that the agent is carrying out. Then it gets no other one, and only waits to be
+    /// told that people have stopped this one.
+    #[serde(default)]
+    pub capturing: Option<OrderId>,
 }
 
 /// Bundles that the agent keeps until the collector has acknowledged them.
@@ -40,6 +46,9 @@ pub struct SpoolState {
 pub struct PollAnswer {
     #[serde(default)]
     pub order: Option<CaptureOrder>,
+    /// True if [`PollRequest::capturing`] was stopped: the agent seals what it has.
+    #[serde(default)]
+    pub is_stopped: bool,
     /// When the agent should poll again. Spread by the collector, so that many agents do not come
     /// at once.
     pub pause_milliseconds: u64,
@@ -53,6 +62,12 @@ pub struct CaptureOrder {
     pub id: OrderId,
     /// Sealed into the bundle as it is.
     pub plan: SealedPlan,
+    /// The time that the incident is about: older logs of applications are left out.
+    #[serde(default)]
+    pub window: Option<TimeWindow>,
+    /// The pods that the capture is about; none for all of the host.
+    #[serde(default)]
+    pub selection: PodSelection,
     /// Seconds until the collector seals the absence of the bundle. Relative, since the agent's
     /// clock may be wrong.
     pub seconds_left: u64,

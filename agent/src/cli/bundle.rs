@@ -3,13 +3,12 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{self, Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use agent::identity;
 use agent::key::KeyFile;
 use agent::stream::StreamFile;
 use anyhow::{Context, Result};
-use evidence_format::bundle::{BundleMetadata, DraftBundle, SealedBundle};
+use evidence_format::bundle::{BundleMetadata, DraftBundle, SealedBundle, unfinished};
 use evidence_format::config::ClockReading;
 use evidence_format::coverage::TimeWindow;
 use evidence_format::id::IncidentId;
@@ -19,8 +18,9 @@ use evidence_format::statement::{CapturePredicate, SignerRole};
 use evidence_format::time::Timestamp;
 use rustix::fs::Mode;
 
+use super::OutputArguments;
+use super::interrupt::{self, InterruptFlags};
 use super::print::PublishedBundle;
-use super::{OutputArguments, interrupt};
 
 /// Hex digits of a bundle's id in its file name: enough to tell bundles apart, and not taken for
 /// the whole id.
@@ -41,7 +41,11 @@ pub(super) struct BundleInProgress {
 impl BundleInProgress {
     /// Opens the key and the stream, and creates the draft: errors of these show before a capture
     /// and not after it.
-    pub(super) fn begin(target: &OutputArguments, pack: CompressionPool) -> Result<Self> {
+    pub(super) fn begin(
+        target: &OutputArguments,
+        pack: CompressionPool,
+        interrupt: &InterruptFlags,
+    ) -> Result<Self> {
         // Evidence holds what other users may not read at its source: they get neither bundle nor
         // draft.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
@@ -60,6 +64,8 @@ impl BundleInProgress {
             target.incident,
             begin.utc.compact()
         ));
+        interrupt::check(interrupt.first())?;
+        interrupt.add_draft(folder.clone());
         let draft = DraftBundle::create(&folder, &platform::random()?, pack)?;
         Ok(Self {
             draft,
@@ -72,15 +78,16 @@ impl BundleInProgress {
         })
     }
 
-    /// Signs the draft and publishes it beside its folder. `stop` is checked until publishing
+    /// Signs the draft and publishes it beside its folder. `interrupt` is checked until publishing
     /// begins; publishing is short, and leaves a whole bundle or none.
     pub(super) fn finish(
         self,
         plan: SealedPlan,
         window_start: Option<Timestamp>,
-        stop: &AtomicBool,
+        interrupt: &InterruptFlags,
     ) -> Result<PublishedBundle> {
         let end = platform::clock::reading("end");
+        let stop = interrupt.end();
         // Held until the bundle is committed: its number belongs to nobody else meanwhile.
         let lock = self.stream.acquire_seal_lock(stop)?;
         let predicate = CapturePredicate {
@@ -119,6 +126,8 @@ impl BundleInProgress {
             public_key: self.key.public_path(),
             config: sealed.config().clone(),
         };
+        interrupt.add_draft(unfinished(&published.path));
+        interrupt.end_at_second();
         let prepared = lock.prepare(published.id, &published.path)?;
         publish(sealed, &published.path, self.as_folder)?;
         // The bundle is published. If its number cannot be committed now, whoever next acquires the

@@ -7,18 +7,18 @@ use std::time::Duration;
 use agent::capture::{self, CaptureOptions, CaptureProgress};
 use agent::config::AgentConfig;
 use agent::os::lower_priority;
-use agent::selection::{PodName, PodSelection};
 use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use evidence_format::item::CompressionPool;
 use evidence_format::time::Timestamp;
 use platform::terminal::{ProgressLine, duration, size};
+use protocol::selection::{PodName, PodSelection};
 
 use super::OutputArguments;
 use super::bundle::BundleInProgress;
 use super::interrupt::InterruptFlags;
-use super::print;
+use super::print::{self, PublishedBundle};
 
 /// Bytes of one frame before compression. A capture shares the machine with what it examines: one
 /// thread and small frames keep it below 20 MiB, and it reads too little for compression to take
@@ -111,7 +111,14 @@ pub(super) fn run(arguments: CaptureArguments) -> Result<()> {
     if !arguments.no_nice {
         lower_priority(); // before the first thread, so that all inherit it
     }
-    let interrupt = InterruptFlags::listen()?;
+    let (published, target) = InterruptFlags::run(move |interrupt| {
+        let published = capture(&arguments, interrupt)?;
+        Ok((published, arguments.target))
+    })?;
+    print::print_published(&published, &target)
+}
+
+fn capture(arguments: &CaptureArguments, interrupt: &InterruptFlags) -> Result<PublishedBundle> {
     let options = arguments.options()?;
     // Before the draft exists: a mistyped probe leaves no folder behind.
     let plan = capture::plan(&options)?;
@@ -119,7 +126,10 @@ pub(super) fn run(arguments: CaptureArguments) -> Result<()> {
     let mut work = BundleInProgress::begin(
         &arguments.target,
         CompressionPool::new(NonZeroUsize::MIN, FRAME_BYTES),
+        interrupt,
     )?;
+    // The first Ctrl-C ends the capture, and what it has must still be sealed.
+    interrupt.end_at_second();
     {
         let mut line = ProgressLine::new(arguments.target.quiet);
         capture::capture(
@@ -130,9 +140,7 @@ pub(super) fn run(arguments: CaptureArguments) -> Result<()> {
             &mut |now| line.draw(|| describe(&now)),
         )?;
     }
-    // The first Ctrl-C has ended the capture, and what it has must still be sealed.
-    let published = work.finish(plan, options.window_start, interrupt.second())?;
-    print::print_published(&published, &arguments.target)
+    work.finish(plan, options.window_start, interrupt)
 }
 
 fn describe(now: &CaptureProgress<'_>) -> String {

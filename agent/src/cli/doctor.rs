@@ -74,9 +74,12 @@ struct DoctorOutput<'r> {
     report: &'r DoctorReport,
 }
 
-pub(super) fn run(arguments: &DoctorArguments) -> Result<ExitCode> {
+pub(super) fn run(arguments: DoctorArguments) -> Result<ExitCode> {
     lower_priority(); // before the first thread, so that all inherit it
-    let interrupt = InterruptFlags::listen()?;
+    InterruptFlags::run(move |interrupt| examine(&arguments, interrupt))
+}
+
+fn examine(arguments: &DoctorArguments, interrupt: &InterruptFlags) -> Result<ExitCode> {
     let options = CaptureOptions {
         root: arguments.root.clone(),
         only: arguments.only.clone(),

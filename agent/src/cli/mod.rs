@@ -12,12 +12,13 @@ mod seal;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
 use agent::{files, stream};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use evidence_format::id::IncidentId;
+use evidence_format::safe::safe;
 
 /// Exit code after Ctrl-C: 128 plus the number of SIGINT, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -75,8 +76,9 @@ struct OutputArguments {
 }
 
 pub(crate) fn run() -> Result<ExitCode> {
-    match Cli::parse().command {
-        AgentCommand::Doctor(arguments) => return doctor::run(&arguments),
+    let Cli { command } = Cli::try_parse().unwrap_or_else(|error| exit_with_usage(&error));
+    match command {
+        AgentCommand::Doctor(arguments) => return doctor::run(arguments),
         AgentCommand::Capture(arguments) => capture::run(arguments),
         AgentCommand::Seal(arguments) => seal::run(arguments),
         AgentCommand::Enroll(arguments) => remote::enroll(arguments),
@@ -88,6 +90,20 @@ pub(crate) fn run() -> Result<ExitCode> {
         AgentCommand::Man(arguments) => reference::man(&arguments),
     }?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints help, or what is wrong with the command line. Arguments may be hostile file names, so
+/// they are escaped.
+fn exit_with_usage(error: &clap::Error) -> ! {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    // One prefix for all errors of this program.
+    let text = text.replacen("error: ", "exhibit-agent: ", 1);
+    let lines: String = text.lines().map(|line| safe(line) + "\n").collect();
+    let _ = io::stderr().write_all(lines.as_bytes());
+    process::exit(error.exit_code())
 }
 
 /// True if `error` is the effect of Ctrl-C or SIGTERM.

@@ -14,7 +14,7 @@ use platform::terminal::{ProgressLine, size};
 use super::OutputArguments;
 use super::bundle::BundleInProgress;
 use super::interrupt::InterruptFlags;
-use super::print;
+use super::print::{self, PublishedBundle};
 
 /// Seals files as they are: a screenshot, a ticket's export, a folder of logs
 ///
@@ -36,38 +36,35 @@ pub(super) struct SealArguments {
 }
 
 pub(super) fn run(arguments: SealArguments) -> Result<()> {
-    // Signals end the process until there is something to clean up, even where a PATH hangs.
+    let (published, target) = InterruptFlags::run(move |interrupt| {
+        let published = seal(&arguments, interrupt)?;
+        Ok((published, arguments.target))
+    })?;
+    print::print_published(&published, &target)
+}
+
+fn seal(arguments: &SealArguments, interrupt: &InterruptFlags) -> Result<PublishedBundle> {
     let targets = files::targets(&arguments.paths)?;
-    let interrupt = InterruptFlags::listen()?;
     // All processors: unlike a capture, this need not spare an examined machine.
     let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let mut work = BundleInProgress::begin(
         &arguments.target,
         CompressionPool::new(threads, FRAME_BYTES_MAX as usize),
+        interrupt,
     )?;
     {
-        let _guard = interrupt.end_hanging_work(&work.folder)?;
-        let read = || {
-            let mut line = ProgressLine::new(arguments.target.quiet);
-            let mut bytes = 0;
-            let mut control = SealControl {
-                stop: interrupt.first(),
-                skip: &work.folder,
-                progress: &mut |path, read| {
-                    bytes += read.len() as u64;
-                    line.draw(|| {
-                        format!("sealing {:>10}  {}", size(bytes), print::path_text(path))
-                    });
-                },
-            };
-            files::seal(&mut work.draft, &targets, &mut control)
+        let mut line = ProgressLine::new(arguments.target.quiet);
+        let mut bytes = 0;
+        let mut control = SealControl {
+            stop: interrupt.first(),
+            skip: &work.folder,
+            progress: &mut |path, read| {
+                bytes += read.len() as u64;
+                line.draw(|| format!("sealing {:>10}  {}", size(bytes), print::path_text(path)));
+            },
         };
-        // In a thread of its own: the kernel hands signals to the first one, and would wait until a
-        // dead mount lets go of it.
-        let sealed = thread::scope(|scope| scope.spawn(read).join());
-        sealed.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        files::seal(&mut work.draft, &targets, &mut control)?;
     }
     // Unlike a capture, files can be sealed again, so the first Ctrl-C gives up.
-    let published = work.finish(files::plan(&targets), None, interrupt.first())?;
-    print::print_published(&published, &arguments.target)
+    work.finish(files::plan(&targets), None, interrupt)
 }

@@ -1,4 +1,5 @@
-//! What no safe crate offers: scheduling classes, and the machine's time zone. The only `unsafe` of this crate.
+//! What no safe crate offers: scheduling classes, the machine's time zone, and whether two threads
+//! share their descriptors. The only `unsafe` of this crate.
 #![allow(unsafe_code)]
 
 /// Added to the caller's niceness: after ordinary processes, before those at the lowest priority
@@ -9,6 +10,19 @@ const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 /// `IOPRIO_CLASS_BE` at its last level (linux/ioprio.h). Not the idle class: on a machine whose
 /// disk is never idle, as in an incident, that class reads nothing at all.
 const IOPRIO_BEST_EFFORT_LAST: libc::c_int = 2 << 13 | 7;
+
+/// `KCMP_FILES` of linux/kcmp.h.
+const KCMP_FILES: libc::c_int = 2;
+
+/// Whether two threads have one table of descriptors (kcmp(2)). `None` if the kernel does not say: it
+/// is built without that, one of them has ended, or we may not trace them.
+#[must_use]
+pub fn share_descriptors(first: i32, second: i32) -> Option<bool> {
+    // SAFETY: kcmp(2) takes five integers and touches no memory of ours.
+    let compared = unsafe { libc::syscall(libc::SYS_kcmp, first, second, KCMP_FILES, 0, 0) };
+    // 0 for the same; 1, 2 and 3 for different ones; -1 for an error
+    (compared >= 0).then_some(compared == 0)
+}
 
 /// Gives the machine's own work priority over the calling thread and every thread that it starts
 /// from now on.

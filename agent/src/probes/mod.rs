@@ -91,7 +91,8 @@ const NAMESPACES_MAX: usize = 4096;
 
 impl Probe {
     /// True if it can capture some pods alone.
-    pub(crate) fn knows_pods(&self) -> bool {
+    #[must_use]
+    pub fn knows_pods(&self) -> bool {
         [
             &sockets::PROBE,
             &processes::PROBE,
@@ -271,23 +272,36 @@ fn leave_out_dead(
     Ok(())
 }
 
-/// The homes in `folder`, if it is that of a domain (`/home/EXAMPLE.COM/jdoe`): nothing in it is
-/// hidden, as something in each home is.
+/// The homes in `folder`, if it may be that of a domain (`/home/EXAMPLE.COM/jdoe`). Something in each
+/// home is hidden, and in such a folder mostly nothing. Where something is (`.snapshot`, `.DS_Store`),
+/// each folder counts that has something hidden itself: a look for the files of a home costs little
+/// where there are none.
 fn homes_of_domain(
     recorder: &mut ProbeRecorder<'_>,
     folder: &[u8],
 ) -> Result<Vec<HomeFolder>, BundleError> {
     let listing = recorder.fetch(ReadRequest::bytes(folder, ReadMethod::Names).unrecorded())?;
     let listing = FolderListing::from(listing);
-    if listing.entries().any(|entry| entry.name.starts_with(b".")) {
-        return Ok(Vec::new());
+    let is_hidden = |entry: &FolderEntry<'_>| entry.name.starts_with(b".");
+    let has_hidden = listing.entries().any(|entry| is_hidden(&entry));
+    let mut homes = Vec::new();
+    let folders = listing.entries().filter(FolderEntry::may_be_folder);
+    for entry in folders.filter(|entry| !is_hidden(entry)) {
+        let path = join(folder, entry.name);
+        if has_hidden {
+            let inside = ReadRequest::bytes(path.clone(), ReadMethod::Names).unrecorded();
+            let inside = FolderListing::from(recorder.fetch(inside)?);
+            // One that hangs is stated as a gap with the other homes.
+            if !inside.entries().any(|entry| is_hidden(&entry)) && !recorder.is_hung(&path) {
+                continue;
+            }
+        }
+        homes.push(HomeFolder {
+            path,
+            user: entry.name.to_vec(),
+        });
     }
-    let homes = listing.entries().filter(FolderEntry::may_be_folder);
-    let homes = homes.map(|entry| HomeFolder {
-        path: join(folder, entry.name),
-        user: entry.name.to_vec(),
-    });
-    Ok(homes.collect())
+    Ok(homes)
 }
 
 /// The home in a line of passwd (passwd(5)).

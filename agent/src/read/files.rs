@@ -64,6 +64,8 @@ struct ThreadListing {
     path: Vec<u8>,
     at: Instant,
     lines: Vec<u8>,
+    /// Processes of which not all threads could be compared.
+    partial: u64,
 }
 
 /// Reads objects below a root.
@@ -585,16 +587,19 @@ impl FileReader {
         sink.start(None, 0, None);
         let last = self.threads.take().filter(|last| last.path == path);
         if let Some(last) = last.filter(|last| last.at.elapsed() < THREADS_AGE_MAX) {
-            let lines = self.threads.insert(last).lines.chunks(READ_BYTES);
-            return lines.into_iter().try_for_each(|lines| sink.bytes(lines));
+            let last = self.threads.insert(last);
+            let mut lines = last.lines.chunks(READ_BYTES);
+            lines.try_for_each(|lines| sink.bytes(lines))?;
+            return without_partial(last.partial);
         }
-        let (at, mut all) = (Instant::now(), Vec::new());
+        let (at, mut all, mut partial) = (Instant::now(), Vec::new(), 0);
         self.for_each_entry(&folder, sink, |name, _, line, sink| {
             let Some(process) = process_number(name) else {
                 return Ok(());
             };
             let found = threads::differing_threads(&folder, process, &mut || sink.progress())?;
-            for (thread, difference) in found {
+            partial += u64::from(found.is_partial);
+            for (thread, difference) in found.differing {
                 line.clear();
                 push_pair(line, thread.as_bytes(), difference.as_str().as_bytes());
                 all.extend_from_slice(line);
@@ -606,8 +611,9 @@ impl FileReader {
             path: path.to_vec(),
             at,
             lines: all,
+            partial,
         });
-        Ok(())
+        without_partial(partial)
     }
 
     fn read_ring_buffer(&mut self, path: &[u8], sink: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
@@ -732,6 +738,14 @@ impl FileReader {
             }
         }
         MountTable::parse(&text)
+    }
+}
+
+/// The end of a list of threads without those of `partial` processes.
+fn without_partial(partial: u64) -> Result<(), ReadStop> {
+    match partial {
+        0 => Ok(()),
+        left_out => Err(ReadStop::Ended(ReadOutcome::Shortened { left_out })),
     }
 }
 

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::request::is_process_number;
 use super::root::READ_FLAGS;
+use crate::os::share_descriptors;
 
 /// Why a thread is to be read by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +28,10 @@ pub(super) enum ThreadDifference {
 pub(crate) const LEADER_ENDED: &str = "leader ended";
 /// Namespaces in which a thread can hide sockets and files.
 const NAMESPACES: &[&str] = &["net", "mnt"];
-/// Descriptors whose targets are compared for one process, over all its threads. Of processes with
-/// more, only the numbers are compared.
-const TARGETS_MAX: usize = 4096;
+/// Where the kernel does not say whether threads share their descriptors: descriptors whose targets
+/// are compared for one process, over all its threads, which takes a fraction of a second. Of
+/// processes with more, only the numbers are compared, and the caller is told.
+const TARGETS_MAX: usize = 128 * 1024;
 /// Links to a folder that has no subfolder: its name and `.`.
 const OWN_LINKS: u64 = 2;
 
@@ -56,8 +58,16 @@ pub(super) fn other_threads(proc: impl AsFd, process: &str) -> Vec<String> {
     threads
 }
 
-/// The threads of `process` that differ from what `/proc/PID` shows: those that differ in the same
-/// way once.
+/// What was found out about the threads of a process.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ComparedThreads {
+    /// Those that differ from what `/proc/PID` shows: those that differ in the same way once.
+    pub(super) differing: Vec<(String, ThreadDifference)>,
+    /// Not all descriptors could be compared: there are too many, and the kernel does not help.
+    pub(super) is_partial: bool,
+}
+
+/// Compares the threads of `process` with what `/proc/PID` shows.
 ///
 /// `progress` is called for each thread, since a process may have thousands.
 ///
@@ -67,10 +77,10 @@ pub(super) fn differing_threads<E>(
     proc: impl AsFd,
     process: &str,
     progress: &mut dyn FnMut() -> Result<(), E>,
-) -> Result<Vec<(String, ThreadDifference)>, E> {
+) -> Result<ComparedThreads, E> {
     let threads = other_threads(&proc, process);
     if threads.is_empty() {
-        return Ok(Vec::new());
+        return Ok(ComparedThreads::default());
     }
     let path = |thread: &str| format!("{process}/task/{thread}");
     let mut found = Vec::new();
@@ -80,7 +90,7 @@ pub(super) fn differing_threads<E>(
             .iter()
             .find(|thread| !has_ended(&proc, &path(thread)));
         let Some(living) = living else {
-            return Ok(Vec::new());
+            return Ok(ComparedThreads::default());
         };
         reference = path(living);
         found.push((reference.clone(), ThreadDifference::LeaderEnded));
@@ -88,7 +98,8 @@ pub(super) fn differing_threads<E>(
     let mut seen = HashSet::from([namespaces(&proc, &reference)]);
     let descriptors = names(&proc, &format!("{reference}/fd"));
     let is_few = descriptors.len().saturating_mul(threads.len()) <= TARGETS_MAX;
-    let mut seen_descriptors = HashSet::from([descriptors_of(&proc, &reference, is_few)]);
+    let mut seen_descriptors = HashSet::new();
+    let (can_ask, mut is_partial) = (is_our_procfs(&proc), false);
     for thread in threads.iter().map(|thread| path(thread)) {
         progress()?;
         if thread == reference || has_ended(&proc, &thread) {
@@ -96,11 +107,43 @@ pub(super) fn differing_threads<E>(
         }
         if seen.insert(namespaces(&proc, &thread)) {
             found.push((thread, ThreadDifference::Namespaces));
-        } else if seen_descriptors.insert(descriptors_of(&proc, &thread, is_few)) {
+            continue;
+        }
+        let is_shared = if can_ask {
+            share_descriptors(number_of(&reference), number_of(&thread))
+        } else {
+            None
+        };
+        if is_shared == Some(true) {
+            continue;
+        }
+        let with_targets = is_few || is_shared == Some(false);
+        is_partial |= !with_targets;
+        if seen_descriptors.is_empty() {
+            seen_descriptors.insert(descriptors_of(&proc, &reference, with_targets));
+        }
+        if seen_descriptors.insert(descriptors_of(&proc, &thread, with_targets)) {
             found.push((thread, ThreadDifference::Descriptors));
         }
     }
-    Ok(found)
+    Ok(ComparedThreads {
+        differing: found,
+        is_partial,
+    })
+}
+
+/// True if the numbers in this procfs are those by which the kernel knows processes when we ask. Below
+/// a root that is not `/`, they may be those of a container.
+fn is_our_procfs(proc: impl AsFd) -> bool {
+    let own = rustix::fs::readlinkat(proc, "self", Vec::new());
+    let own = own.ok().and_then(|own| own.into_string().ok());
+    own.and_then(|own| own.parse().ok()) == Some(std::process::id())
+}
+
+/// The number of the thread in `812` or `812/task/815`; 0, which no thread has, if it is none.
+fn number_of(task: &str) -> i32 {
+    let last = task.rsplit('/').next().unwrap_or_default();
+    last.parse().unwrap_or(0)
 }
 
 /// True if the process or thread is a zombie, or gone.

@@ -31,12 +31,12 @@ use crate::read::{
     ObjectStart, Presence, ReadEvent, ReadMethod, ReadOutcome, ReadRequest, Reader, ReaderPoll,
     task_of,
 };
-use crate::selection::PodSelection;
 pub(crate) use control::CaptureControl;
 pub use control::CaptureProgress;
 use fields::RecordFields;
 pub(crate) use fields::{errno_text, truncation};
 pub(crate) use output::{MissingObject, RecordOutput};
+use protocol::selection::PodSelection;
 pub(crate) use tree::{
     FolderEntry, FolderListing, FoundFile, Subtree, TreeShares, as_one_share, join, name_of,
 };

@@ -72,7 +72,7 @@ pub async fn enroll(options: EnrollOptions) -> Result<AgentId, EnrollError> {
         nonce: nonce.clone(),
     };
     let (tls, bundle) = (state.tls_key.signer(), state.bundle_key.signer());
-    let facts = facts(&options.root);
+    let facts = facts(&options.root, &[]); // the service tells the rest
     let machine_id = facts.machine_id.clone();
     let request = EnrollmentRequest {
         token: id,

@@ -7,6 +7,7 @@ use std::path::Path;
 use protocol::facts::HostFacts;
 use protocol::limits::FACT_BYTES_MAX;
 
+use crate::config::LogSource;
 use crate::identity::collector;
 
 /// Where a cloud's own tools leave the instance's id (cloud-init, instance-data).
@@ -14,8 +15,8 @@ const INSTANCE_ID: &str = "var/lib/cloud/data/instance-id";
 /// Set by a DaemonSet from `spec.nodeName`.
 const NODE_NAME: &str = "NODE_NAME";
 
-/// The facts of the host whose root folder is `root`.
-pub(super) fn facts(root: &Path) -> HostFacts {
+/// The facts of the host whose root folder is `root`, and what `agent.toml` names on it.
+pub(super) fn facts(root: &Path, logs: &[LogSource]) -> HostFacts {
     let own = collector();
     // In a container, the kernel's host name is the container's.
     let host = if root == Path::new("/") {
@@ -35,6 +36,7 @@ pub(super) fn facts(root: &Path) -> HostFacts {
         version: own.version,
         cloud_instance: line(root, INSTANCE_ID).filter(|id| !id.starts_with("iid-")),
         kubernetes_node: std::env::var(NODE_NAME).ok().map(bounded),
+        logs: logs.iter().map(|source| source.name.clone()).collect(),
     }
 }
 
@@ -94,7 +96,7 @@ mod tests {
             "NAME=x\nPRETTY_NAME=\"Debian 13\"\n",
         )
         .expect("own folder");
-        let found = facts(folder.path());
+        let found = facts(folder.path(), &[]);
         assert_eq!(
             (
                 found.host.as_str(),
@@ -104,6 +106,6 @@ mod tests {
             ("web-1", Some("0123"), Some("Debian 13"))
         );
         assert!(found.is_within_limits());
-        assert!(facts(Path::new("/")).is_within_limits());
+        assert!(facts(Path::new("/"), &[]).is_within_limits());
     }
 }

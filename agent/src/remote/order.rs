@@ -42,12 +42,13 @@ pub enum OrderError {
 }
 
 /// Captures what `order` asks for, within the limits of `options`, and leaves the sealed bundle in
-/// the spool. Durable when this returns. Reads the machine: only for a thread that may block.
+/// the spool. Durable when this returns. After `stop`, what was read is sealed. Reads the machine: only for a thread that may block.
 pub(super) fn carry_out(
     order: &CaptureOrder,
     options: &CaptureOptions,
     state: &AgentState,
     spool: &Spool,
+    stop: &AtomicBool,
 ) -> Result<SpoolEntry, OrderError> {
     check_plan(&order.plan)?;
     let room = spool.state()?;
@@ -65,16 +66,18 @@ pub(super) fn carry_out(
     let seed = platform::random().map_err(OrderError::Random)?;
     let pool = CompressionPool::new(NonZeroUsize::MIN, FRAME_BYTES);
     let mut draft = DraftBundle::create(&folder, &seed, pool)?;
-    let never_stopped = AtomicBool::new(false);
     let own = CaptureOptions {
         deadline: deadline(order, options.deadline),
+        window_start: order.window.map(|window| window.from),
+        selection: order.selection.clone(),
         ..options.clone()
     };
     let plan = within(&order.plan, &own, room.bytes_max - room.bytes);
-    capture::capture(&mut draft, &plan, &own, &never_stopped, &mut |_| {})?;
+    capture::capture(&mut draft, &plan, &own, stop, &mut |_| {})?;
 
     let end = clock::reading("end");
-    let lock = stream.acquire_seal_lock(&never_stopped)?;
+    // Sealing is not stopped.
+    let lock = stream.acquire_seal_lock(&AtomicBool::new(false))?;
     let predicate = CapturePredicate {
         incident: order.id.incident.clone(),
         role: SignerRole::Collector,
@@ -84,7 +87,7 @@ pub(super) fn carry_out(
     let facts = BundleMetadata {
         incident: order.id.incident.clone(),
         supplements: None,
-        window: None,
+        window: order.window,
         // As it was ordered. What this agent's own limits cut off is in the gaps.
         plan: order.plan.clone(),
         collector: identity::collector(),
@@ -143,6 +146,15 @@ fn smaller(ordered: Option<u64>, own: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use evidence_format::container::tar::TarReader;
+    use evidence_format::coverage::{EndReason, TimeWindow};
+    use evidence_format::item::WorkerPool;
+    use evidence_format::time::Timestamp;
+    use evidence_format::verify::{TrustPolicy, verify};
+    use protocol::selection::PodSelection;
+
     use super::*;
 
     fn order(seconds_left: u64) -> CaptureOrder {
@@ -151,6 +163,8 @@ mod tests {
         CaptureOrder {
             id: "INC-1/0/1".parse().expect("an order"),
             plan,
+            window: None,
+            selection: PodSelection::default(),
             seconds_left,
         }
     }
@@ -182,6 +196,36 @@ mod tests {
     }
 
     #[test]
+    fn stopped_order_leaves_a_bundle_that_says_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = AgentState::open_or_create(&folder.path().join("state")).expect("own folder");
+        let spool = Spool::open(state.spool_folder(), 1 << 30).expect("own folder");
+        let options = CaptureOptions::default();
+        let stop = AtomicBool::new(true);
+        let ordered = CaptureOrder {
+            window: Some(TimeWindow {
+                from: Timestamp::parse_lenient("2026-11-28T06:00:00Z").expect("a time"),
+                until: Timestamp::parse_lenient("2026-11-28T07:00:00Z").expect("a time"),
+            }),
+            ..order(900)
+        };
+        let entry = carry_out(&ordered, &options, &state, &spool, &stop).expect("own folder");
+        let tar = fs::read(spool.tar(&entry)).expect("it is there");
+        let trust = TrustPolicy {
+            keys: vec![state.bundle_key.public().clone()],
+            bundle: None,
+        };
+        let mut workers = WorkerPool::for_reading(NonZeroUsize::MIN);
+        let report = verify(&mut TarReader::new(&tar[..]), &trust, &mut workers);
+        let config = report.config.expect("it is sound");
+        assert_eq!(config.window, ordered.window);
+        assert_eq!(config.items.len(), ordered.plan.steps.len());
+        for item in &config.items {
+            assert_eq!(item.coverage.ended, EndReason::Cancelled, "{}", item.name);
+        }
+    }
+
+    #[test]
     fn order_leaves_a_sealed_bundle_with_the_plan_as_ordered() {
         let folder = tempfile::tempdir().expect("a folder");
         let state = AgentState::open_or_create(&folder.path().join("state")).expect("own folder");
@@ -192,11 +236,12 @@ mod tests {
             .steps
             .retain(|step| step.item.as_str() == "host-mounts");
         let options = CaptureOptions::default();
-        let entry = carry_out(&small, &options, &state, &spool).expect("own folder");
+        let go_on = AtomicBool::new(false);
+        let entry = carry_out(&small, &options, &state, &spool, &go_on).expect("own folder");
         assert_eq!(spool.entries().expect("readable"), [entry]);
         let full = Spool::open(state.spool_folder(), 1).expect("own folder");
         assert!(matches!(
-            carry_out(&small, &options, &state, &full),
+            carry_out(&small, &options, &state, &full, &go_on),
             Err(OrderError::SpoolFull { .. })
         ));
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use platform::{chain, clock, random_fraction};
 use protocol::facts::HostFacts;
 use protocol::limits::PAUSE_SECONDS_MAX;
 use protocol::path;
-use protocol::poll::{CaptureOrder, PollAnswer, PollRequest};
+use protocol::poll::{CaptureOrder, OrderId, PollAnswer, PollRequest};
 use protocol::refusal::RefusalCode;
 use protocol::upload::{UploadOffer, UploadState};
 use tokio::sync::Notify;
@@ -127,7 +128,7 @@ impl Agent {
 
     /// Polls once, and carries out the order if there is one. Returns how long to wait.
     async fn poll(self: &Arc<Self>, told: &mut Option<HostFacts>) -> Result<Duration, RunError> {
-        let facts = facts(&self.options.capture.root);
+        let facts = self.facts();
         if self.is_renewal_due() {
             self.renew(&facts).await?;
         }
@@ -136,6 +137,7 @@ impl Agent {
             facts: (told.as_ref() != Some(&facts)).then(|| facts.clone()),
             spool: self.spool.state()?,
             holding: entries.into_iter().map(|entry| entry.order).collect(),
+            capturing: None,
         };
         let answer: PollAnswer = self.client().poll(path::POLL, &request).await?;
         *told = Some(facts);
@@ -149,13 +151,56 @@ impl Agent {
     async fn carry_out(self: &Arc<Self>, order: CaptureOrder) -> Result<(), RunError> {
         let agent = Arc::clone(self);
         let id = order.id.clone();
-        let captured = tokio::task::spawn_blocking(move || {
-            order::carry_out(&order, &agent.options.capture, &agent.state, &agent.spool)
+        let stop = Arc::new(AtomicBool::new(false));
+        let is_stopped = Arc::clone(&stop);
+        let mut captured = tokio::task::spawn_blocking(move || {
+            let Self {
+                options,
+                state,
+                spool,
+                ..
+            } = &*agent;
+            order::carry_out(&order, &options.capture, state, spool, &is_stopped)
         });
-        let entry = captured.await.map_err(|_| RunError::Crashed)??;
+        let captured = tokio::select! {
+            captured = &mut captured => captured,
+            () = self.wait_for_stop(&id) => {
+                stop.store(true, Ordering::Relaxed);
+                captured.await // it seals what it has
+            }
+        };
+        let entry = captured.map_err(|_| RunError::Crashed)??;
         say(&format!("captured for {}: {}", id.incident, entry.bundle));
         self.deliver.notify_one();
         Ok(())
+    }
+
+    /// Returns when the collector says that people have stopped the order. Without a collector, it
+    /// is carried out.
+    async fn wait_for_stop(&self, order: &OrderId) {
+        let request = PollRequest {
+            capturing: Some(order.clone()),
+            ..PollRequest::default()
+        };
+        let mut failures = 0;
+        loop {
+            let answer = self.client().poll(path::POLL, &request).await;
+            let pause = match answer {
+                Ok(PollAnswer {
+                    is_stopped: true, ..
+                }) => return,
+                Ok(answer) => Duration::from_millis(answer.pause_milliseconds),
+                Err(_) => {
+                    failures += 1;
+                    RETRY.equal_jitter(failures, random_fraction())
+                }
+            };
+            sleep(pause).await;
+        }
+    }
+
+    fn facts(&self) -> HostFacts {
+        facts(&self.options.capture.root, &self.options.capture.logs)
     }
 
     async fn deliver_forever(&self) {
@@ -242,7 +287,7 @@ impl Agent {
     async fn pause_after(&self, error: &RunError, failures: u32) -> Duration {
         match error.code() {
             Some(RefusalCode::CertificateNeeded) => {
-                let facts = facts(&self.options.capture.root);
+                let facts = self.facts();
                 match self.renew(&facts).await {
                     Ok(()) => return Duration::ZERO,
                     Err(error) => report(&error),
@@ -253,7 +298,7 @@ impl Agent {
             }
             // TLS refuses a certificate that has expired before any request is read.
             None if self.is_certificate_old() => {
-                let facts = facts(&self.options.capture.root);
+                let facts = self.facts();
                 if self.renew(&facts).await.is_ok() {
                     return Duration::ZERO;
                 }

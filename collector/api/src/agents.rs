@@ -100,7 +100,6 @@ pub struct AgentFindingInfo {
 pub struct AgentPatch {
     /// All labels of the agent from now on, such as `role=web`.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
     pub labels: Option<Vec<HostLabel>>,
     /// `false` unlocks it. Only the collector locks agents.
     #[serde(default)]
@@ -116,7 +115,6 @@ pub struct AgentPatch {
 pub struct EnrollmentTokenRequest {
     /// The labels of the agents that it admits, such as `role=web`.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
     pub labels: Vec<HostLabel>,
     /// Agents that it admits: 1 if absent.
     #[serde(default)]
@@ -159,4 +157,45 @@ pub struct EnrollmentTokenInfo {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct EnrollmentTokenList {
     pub tokens: Vec<EnrollmentTokenInfo>,
+}
+
+/// An authority that issues the certificates of agents and collectors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentAuthorityInfo {
+    /// Counts the authorities, from 1.
+    pub generation: u64,
+    pub standing: AuthorityStanding,
+    pub created_at: Timestamp,
+    /// When its certificate ends. It is replaced a year before.
+    pub ends_at: Timestamp,
+    /// SHA-256 of its SubjectPublicKeyInfo, by which agents that enrol know it.
+    #[schema(value_type = String)]
+    pub pin: Digest,
+}
+
+/// What an authority is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthorityStanding {
+    /// It issues all certificates.
+    Issuing,
+    /// It was replaced within the last two days: what it has issued is still in use.
+    Believed,
+    /// It only vouches for its successors, towards agents that were off since.
+    Replaced,
+}
+
+/// The authorities, the newest first. None before the first enrolment token is created.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct AgentAuthorityList {
+    pub authorities: Vec<AgentAuthorityInfo>,
+}
+
+/// Replaces the authority that issues.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentAuthorityRequest {
+    /// The generation of the authority that issues. If it does no more, nothing happens.
+    pub replaces: u64,
 }

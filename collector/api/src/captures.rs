@@ -11,6 +11,11 @@ use utoipa::ToSchema;
 
 use domain::hosts::{HostLabel, HostSelection, SELECTORS_MAX};
 use domain::incident::{CaptureRequest, SourceName};
+use protocol::selection::{PodName, PodSelection};
+
+/// Bytes of an image's name: the OCI distribution specification allows 255 for a name, and a digest
+/// has 71.
+const IMAGE_BYTES_MAX: usize = 512;
 
 /// What to capture. The incident's play supplies what is omitted.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -42,11 +47,17 @@ pub struct CaptureOptions {
     pub hosts: Vec<String>,
     /// Every host with one of these labels, such as `role=web`.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
     pub host_labels: Vec<HostLabel>,
     /// Nodes of Kubernetes that their agents capture.
     #[serde(default)]
     pub nodes: Vec<String>,
+    /// On these hosts and nodes, only what belongs to these pods, such as `shop/checkout-7d9f`.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub pods: Vec<PodName>,
+    /// The same for containers of these images: a digest (`sha256:…`), or how a name begins.
+    #[serde(default)]
+    pub images: Vec<String>,
 }
 
 /// The options contradict each other or are out of range.
@@ -58,8 +69,14 @@ pub enum CaptureOptionsError {
     EmptyWindow,
     #[error("deadlineSeconds is {seconds}, limit is {JSON_INTEGER_MAX}")]
     Deadline { seconds: u64 },
-    #[error("hosts, labels and nodes are {count}, limit is {SELECTORS_MAX}")]
+    #[error("hosts, labels, nodes, pods and images are {count}, limit is {SELECTORS_MAX}")]
     TooManyHosts { count: usize },
+    #[error(
+        "pods and images narrow down what is captured of hosts: name hosts, host labels or nodes too"
+    )]
+    PodsWithoutHosts,
+    #[error("an image has 1 to {IMAGE_BYTES_MAX} bytes, without control characters")]
+    Image,
 }
 
 impl CaptureOptions {
@@ -87,9 +104,24 @@ impl CaptureOptions {
             hosts: self.hosts,
             labels: self.host_labels,
             nodes: self.nodes,
+            only: PodSelection {
+                pods: self.pods,
+                images: self.images,
+            },
         };
-        if hosts.len() > SELECTORS_MAX {
-            return Err(CaptureOptionsError::TooManyHosts { count: hosts.len() });
+        let PodSelection { pods, images } = &hosts.only;
+        let count = hosts.len() + pods.len() + images.len();
+        if count > SELECTORS_MAX {
+            return Err(CaptureOptionsError::TooManyHosts { count });
+        }
+        if hosts.is_empty() && !hosts.only.is_empty() {
+            return Err(CaptureOptionsError::PodsWithoutHosts);
+        }
+        let is_image = |image: &String| {
+            (1..=IMAGE_BYTES_MAX).contains(&image.len()) && !image.contains(char::is_control)
+        };
+        if !images.iter().all(is_image) {
+            return Err(CaptureOptionsError::Image);
         }
         Ok(CaptureRequest {
             hosts,
@@ -252,6 +284,28 @@ mod tests {
         assert_eq!(read(None, late), Err(CaptureOptionsError::HalfWindow));
         assert_eq!(read(late, early), Err(CaptureOptionsError::EmptyWindow));
         assert_eq!(read(early, early), Err(CaptureOptionsError::EmptyWindow));
+    }
+
+    #[test]
+    fn pods_are_of_hosts_that_are_named() {
+        let of = |hosts: &[&str], images: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+            let options = CaptureOptions {
+                hosts: names(hosts),
+                images: names(images),
+                pods: vec!["shop/checkout-7d9f".parse().expect("a pod")],
+                ..CaptureOptions::default()
+            };
+            options
+                .into_request(60)
+                .map(|request| request.hosts.to_string())
+        };
+        assert_eq!(
+            of(&["web-1"], &["sha256:3f"]),
+            Ok("host web-1; only of pod shop/checkout-7d9f, image sha256:3f".to_owned())
+        );
+        assert_eq!(of(&[], &[]), Err(CaptureOptionsError::PodsWithoutHosts));
+        assert_eq!(of(&["web-1"], &[""]), Err(CaptureOptionsError::Image));
     }
 
     #[test]

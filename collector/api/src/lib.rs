@@ -18,8 +18,9 @@ pub mod tokens;
 pub mod webhooks;
 
 pub use agents::{
-    AgentDetails, AgentFindingInfo, AgentInfo, AgentList, AgentPatch, AgentStanding,
-    EnrollmentTokenInfo, EnrollmentTokenList, EnrollmentTokenRequest, EnrollmentTokenWithSecret,
+    AgentAuthorityInfo, AgentAuthorityList, AgentAuthorityRequest, AgentDetails, AgentFindingInfo,
+    AgentInfo, AgentList, AgentPatch, AgentStanding, AuthorityStanding, EnrollmentTokenInfo,
+    EnrollmentTokenList, EnrollmentTokenRequest, EnrollmentTokenWithSecret,
 };
 pub use bundles::{AttachmentReceipt, BundleList, BundleSummary};
 pub use captures::{

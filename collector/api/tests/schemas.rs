@@ -15,8 +15,8 @@ use api::{
 use domain::incident::view::IncidentView;
 use domain::incident::{
     Checklist, ClosureItem, Command, Declaration, ImpactAnswer, Incident, IncidentRole,
-    IncidentStatus, JournalEntry, Name, PassKind, PivotKind, Plays, Severity, StatementStanding,
-    StatementTopic, StepState, declare,
+    IncidentStatus, JournalEntry, Name, PassKind, PivotKind, Plays, ReviewPrompt, Severity,
+    StatementStanding, StatementTopic, StepState, declare,
 };
 use domain::plan::{CapturePlan, EvidenceLifetime, LeftOutReason, UnavailableReason};
 use domain::token::TokenRole;
@@ -53,6 +53,7 @@ fn schema_enum_values_match_serde() {
     assert_enum::<PassKind>();
     assert_enum::<PivotKind>();
     assert_enum::<ProblemCode>();
+    assert_enum::<ReviewPrompt>();
     assert_enum::<Severity>();
     assert_enum::<StatementStanding>();
     assert_enum::<StatementTopic>();
@@ -71,6 +72,7 @@ fn sample(schema: &Value, schemas: &Schemas) -> Value {
             "Timestamp" => json!("2026-11-23T13:40:17Z"),
             "Day" => json!("2026-11-23"),
             "Pivot" => json!("user=mallory"),
+            "HostLabel" => json!("role=web"),
             "IncidentId" => json!("INC-2026-042"),
             "StepId" => json!("first-15-1"),
             "PlayName" | "SourceName" => json!("general"),
@@ -97,11 +99,9 @@ fn sample(schema: &Value, schemas: &Schemas) -> Value {
         Some("array") => json!([sample(&schema["items"], schemas)]),
         Some("object") => {
             let members = schema["properties"].as_object().expect("members");
-            let members = members.iter().map(|(name, member)| match name.as_str() {
-                // Their form is in words only.
-                "hostLabels" => (name.clone(), json!(["role=web"])),
-                _ => (name.clone(), sample(member, schemas)),
-            });
+            let members = members
+                .iter()
+                .map(|(name, member)| (name.clone(), sample(member, schemas)));
             Value::Object(members.collect())
         }
         _ => panic!("no sample for {schema}"),

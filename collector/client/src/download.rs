@@ -17,7 +17,7 @@ use platform::durable;
 use platform::random_fraction;
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
-use rustix::fs::{AtFlags, CWD, OFlags, RenameFlags, accessat, renameat_with};
+use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use tokio::time::sleep;
 use tracing::debug;
@@ -241,7 +241,7 @@ impl BundleDownload<'_> {
             });
         }
         file.sync_all().map_err(file_error(&partial))?;
-        rename_without_replacing(&partial, to).map_err(file_error(to))?;
+        durable::rename_new(&partial, to).map_err(file_error(to))?;
         durable::sync_folder_of(to).map_err(file_error(to))
     }
 }
@@ -259,20 +259,6 @@ fn partial_path(to: &Path, bundle: &Digest) -> PathBuf {
 
 fn ascii_header(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("digits and ids are ASCII")
-}
-
-/// Renames a file, unless the new name exists.
-fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some file systems, such as those of USB sticks, cannot do both in one step.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            match accessat(CWD, to, rustix::fs::Access::EXISTS, AtFlags::empty()) {
-                Ok(()) => Err(io::ErrorKind::AlreadyExists.into()),
-                Err(_) => std::fs::rename(from, to),
-            }
-        }
-        renamed => Ok(renamed?),
-    }
 }
 
 /// The offset of a partial answer (RFC 9110 §14.4): 512 for `bytes 512-1023/1024`.
@@ -323,7 +309,7 @@ mod tests {
             io::ErrorKind::PermissionDenied
         );
         std::fs::remove_file(&name).expect("own folder");
-        rustix::fs::mkfifoat(CWD, &name, 0o600.into()).expect("own folder");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &name, 0o600.into()).expect("own folder");
         assert_eq!(
             open_partial(&name).expect_err("a pipe").kind(),
             io::ErrorKind::PermissionDenied
@@ -343,21 +329,5 @@ mod tests {
             0o600
         );
         assert_eq!(std::fs::read_to_string(&theirs).expect("own file"), "1");
-    }
-
-    #[test]
-    fn rename_never_replaces_a_file() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (from, to) = (folder.path().join("a"), folder.path().join("b"));
-        std::fs::write(&from, "1").expect("own folder");
-        rename_without_replacing(&from, &to).expect("a new name");
-        std::fs::write(&from, "2").expect("own folder");
-        assert_eq!(
-            rename_without_replacing(&from, &to)
-                .expect_err("it is taken")
-                .kind(),
-            io::ErrorKind::AlreadyExists
-        );
-        assert_eq!(std::fs::read_to_string(&to).expect("own file"), "1");
     }
 }

@@ -7,10 +7,11 @@ use std::str::FromStr;
 use evidence_format::serde_as_text;
 use protocol::facts::HostFacts;
 use protocol::identity::AgentId;
+use protocol::selection::PodSelection;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of a label's key, and of its value.
-const LABEL_BYTES_MAX: usize = 63;
+pub(crate) const LABEL_BYTES_MAX: usize = 63;
 /// Hosts, labels and nodes that one request may name. Those without an agent are the items of one
 /// bundle; a label names any number of hosts.
 pub const SELECTORS_MAX: usize = 500;
@@ -78,6 +79,9 @@ pub struct HostSelection {
     /// Names of nodes in Kubernetes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
+    /// On these hosts, only what belongs to these pods.
+    #[serde(default, skip_serializing_if = "PodSelection::is_empty")]
+    pub only: PodSelection,
 }
 
 /// An agent among which hosts are selected.
@@ -151,6 +155,9 @@ impl fmt::Display for HostSelection {
         for (index, selector) in self.selectors().iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
             write!(f, "{separator}{}", selector.kind)?;
+        }
+        if !self.only.is_empty() {
+            write!(f, "; only of {}", self.only)?;
         }
         Ok(())
     }

@@ -8,9 +8,10 @@ use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::hosts::{HostLabel, LABEL_BYTES_MAX};
 use crate::incident::{
     BoundedText, ClosureItem, Day, IncidentRole, IncidentStatus, LINE_BYTES_MAX, NAME_BYTES_MAX,
-    PROSE_BYTES_MAX, Pivot, PivotKind, PlayName, Severity, SourceName, StepId,
+    PROSE_BYTES_MAX, Pivot, PivotKind, PlayName, ReviewPrompt, Severity, SourceName, StepId,
 };
 use crate::token::TokenId;
 
@@ -72,6 +73,14 @@ impl PartialSchema for Severity {
 
 impl ToSchema for Severity {}
 
+impl PartialSchema for ReviewPrompt {
+    fn schema() -> RefOr<Schema> {
+        keywords(Self::ALL, "A prompt of the post-incident review")
+    }
+}
+
+impl ToSchema for ReviewPrompt {}
+
 impl PartialSchema for IncidentStatus {
     fn schema() -> RefOr<Schema> {
         keywords(Self::ALL, "The stage of the response")
@@ -130,6 +139,18 @@ impl PartialSchema for PlayName {
 }
 
 impl ToSchema for PlayName {}
+
+impl PartialSchema for HostLabel {
+    fn schema() -> RefOr<Schema> {
+        let word = format!("[A-Za-z0-9._/-]{{1,{LABEL_BYTES_MAX}}}");
+        pattern(
+            &format!("^{word}={word}$"),
+            "A label of a host, such as role=web",
+        )
+    }
+}
+
+impl ToSchema for HostLabel {}
 
 impl PartialSchema for SourceName {
     fn schema() -> RefOr<Schema> {

@@ -25,7 +25,9 @@ use serde::{Deserialize, Serialize};
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::events::new_entry;
-use super::scratch::{INPUT, ScratchFolder, work_folder_failed};
+use super::scratch::{
+    INPUT, NotAttached, ScratchFolder, not_attached, remove_attached, work_folder_failed,
+};
 use super::{Pipeline, PipelineError};
 use crate::capture::AttachmentContext;
 use crate::seal::BundleContext;
@@ -170,9 +172,16 @@ impl Pipeline {
         let journal = self.journal_text(&incident).await?;
         let began = clock::reading("begin");
         let work = self.parts.work_folder.clone();
+        let (scratch_incident, file) = (
+            incident.clone(),
+            match &request.content {
+                AttachmentContent::File(path) => Some(path.clone()),
+                AttachmentContent::Stream(_) => None,
+            },
+        );
         // The scratch folder comes back even if drafting failed: it may hold a stream's bytes.
         let (scratch, drafted) = spawn_blocking(move || {
-            let scratch = ScratchFolder::create(&work)?;
+            let scratch = ScratchFolder::create(&work, &scratch_incident)?;
             let drafted = draft_attachment(&scratch, request, journal);
             Ok::<_, AttachError>((scratch, drafted))
         })
@@ -207,6 +216,11 @@ impl Pipeline {
             }
             Err(error) => Err(error),
         };
+        if let (Ok(attached), Some(file)) = (&attached, file)
+            && attached.gaps == 0
+        {
+            remove_attached(&self.parts.work_folder, &file);
+        }
         // Whatever failed, a stream that was read to its end must not be lost with it.
         attached.map_err(|cause| match scratch.preserve_input() {
             Some(path) => AttachError::Kept {
@@ -215,6 +229,12 @@ impl Pipeline {
             },
             None => cause,
         })
+    }
+
+    /// Input that was read to its end and never sealed, on this machine.
+    #[must_use]
+    pub fn not_attached(&self) -> Vec<NotAttached> {
+        not_attached(&self.parts.work_folder)
     }
 
     /// Seals the journal of an incident: what was decided until now, and by whom.
@@ -234,7 +254,11 @@ impl Pipeline {
         // A bucket that is away must not keep the caller waiting.
         let mut pipeline = self.clone();
         pipeline.parts.blobs = self.parts.blobs.with_write_patience(JOURNAL_PATIENCE);
-        pipeline.attach(request).await.map(drop)
+        let sealed = pipeline.attach(request).await;
+        if let Err(AttachError::Kept { path, .. }) = &sealed {
+            remove_attached(&self.parts.work_folder, path); // the ledger has all of it
+        }
+        sealed.map(drop)
     }
 
     async fn seal_attachment(

@@ -68,6 +68,7 @@ pub use planning::SourcesReadiness;
 pub use play_files::{PlayFilesError, plays_of};
 pub use progress::{PassOutlook, PassProgress, ProgressBoard, TargetProgress};
 pub use room::is_storage_full;
+pub use scratch::NotAttached;
 pub use work::WorkUntil;
 
 use planning::ReadinessCache;

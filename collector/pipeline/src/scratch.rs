@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use evidence_format::id::IncidentId;
 use tracing::warn;
 
 use super::PipelineError;
@@ -26,15 +27,15 @@ pub(super) struct ScratchFolder {
 }
 
 impl ScratchFolder {
-    /// Creates one in `work`, and removes those of dead processes. Input of theirs that cannot be
-    /// read again is preserved, and the log says where.
-    pub(super) fn create(work: &Path) -> Result<Self, PipelineError> {
+    /// Creates one in `work` for an attachment of `incident`, and removes those of dead processes.
+    /// Input of theirs that cannot be read again is preserved, and the log says where.
+    pub(super) fn create(work: &Path, incident: &IncidentId) -> Result<Self, PipelineError> {
         fs::create_dir_all(work)
             .and_then(|()| remove_dead(work))
             .map_err(work_folder_failed(work))?;
         loop {
             let random = platform::random_hex::<8>().map_err(work_folder_failed(work))?;
-            let folder = work.join(format!("{PREFIX}{random}"));
+            let folder = work.join(format!("{PREFIX}{incident}-{random}"));
             fs::create_dir(&folder).map_err(work_folder_failed(work))?;
             match try_lock(&folder) {
                 Some(lock) => return Ok(Self { folder, lock }),
@@ -124,20 +125,93 @@ fn preserve_input(folder: &Path) -> Option<PathBuf> {
     Some(path)
 }
 
+/// Input that was read to its end and never sealed. It waits until somebody attaches it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotAttached {
+    pub path: PathBuf,
+    pub bytes: u64,
+    /// What it was for; `None` if the folder was made by a version that did not note it.
+    pub incident: Option<IncidentId>,
+}
+
+/// The input in `work` that was never sealed, by path.
+pub(super) fn not_attached(work: &Path) -> Vec<NotAttached> {
+    // What a dead process left counts too. A store that cannot be written shows what it has.
+    let _ = remove_dead(work);
+    let folders = fs::read_dir(work).into_iter().flatten().flatten();
+    let mut found: Vec<_> = folders
+        .filter_map(|folder| {
+            let name = folder.file_name().to_string_lossy().into_owned();
+            let name = name.strip_prefix(PRESERVED_PREFIX)?;
+            let file = fs::read_dir(folder.path()).ok()?.flatten().next()?;
+            Some(NotAttached {
+                path: file.path(),
+                bytes: file.metadata().ok()?.len(),
+                incident: name
+                    .rsplit_once('-')
+                    .and_then(|(incident, _)| incident.parse().ok()),
+            })
+        })
+        .collect();
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+/// Removes the preserved input `path` from `work`, since it is attached now. Other files stay.
+pub(super) fn remove_attached(work: &Path, path: &Path) {
+    let (Ok(work), Ok(path)) = (work.canonicalize(), path.canonicalize()) else {
+        return;
+    };
+    let Some(folder) = path.parent() else { return };
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    if folder.parent() == Some(&work) && name.starts_with(PRESERVED_PREFIX) {
+        let _ = fs::remove_dir_all(folder); // if it stays, it is listed and can be removed by hand
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn create(work: &Path) -> ScratchFolder {
+        ScratchFolder::create(work, &"INC-1".parse().expect("an id")).expect("own folder")
+    }
+
+    #[test]
+    fn preserved_input_is_listed_until_it_is_attached() {
+        let work = tempfile::tempdir().expect("a folder");
+        let dead = work.path().join("attaching-INC-2026-7-00ff");
+        fs::create_dir_all(dead.join(DRAFT)).expect("own folder");
+        fs::write(dead.join("ticket.json"), "bytes").expect("own folder");
+        let old = work.path().join("not-attached-00ff");
+        fs::create_dir(&old).expect("own folder");
+        fs::write(old.join("a.txt"), "a").expect("own folder");
+        let found = not_attached(work.path());
+        let ids: Vec<_> = found
+            .iter()
+            .map(|one| (one.bytes, one.incident.as_ref().map(IncidentId::as_str)))
+            .collect();
+        assert_eq!(ids, [(1, None), (5, Some("INC-2026-7"))]);
+        let other = work.path().join("other");
+        fs::write(&other, "x").expect("own folder");
+        remove_attached(work.path(), &other);
+        assert!(other.exists());
+        for one in found {
+            remove_attached(work.path(), &one.path);
+        }
+        assert_eq!(not_attached(work.path()), []);
+    }
+
     #[test]
     fn folder_of_a_dead_process_is_removed_but_for_whole_input() {
         let work = tempfile::tempdir().expect("a folder");
-        let living = ScratchFolder::create(work.path()).expect("own folder");
+        let living = create(work.path());
         fs::write(living.path(INPUT), "half").expect("own folder");
         for (folder, file) in [("attaching-1", INPUT), ("attaching-2", "ticket.json")] {
             fs::create_dir_all(work.path().join(folder).join(DRAFT)).expect("own folder");
             fs::write(work.path().join(folder).join(file), "bytes").expect("own folder");
         }
-        drop(ScratchFolder::create(work.path()).expect("own folder"));
+        drop(create(work.path()));
         assert!(living.path(INPUT).exists());
         assert_eq!(
             fs::read(work.path().join("not-attached-2/ticket.json")).expect("it is kept"),
@@ -149,7 +223,7 @@ mod tests {
     #[test]
     fn only_input_that_was_read_to_its_end_is_preserved() {
         let work = tempfile::tempdir().expect("a folder");
-        let scratch = ScratchFolder::create(work.path()).expect("own folder");
+        let scratch = create(work.path());
         fs::write(scratch.path(INPUT), "half").expect("own folder");
         assert_eq!(scratch.preserve_input(), None);
         fs::rename(scratch.path(INPUT), scratch.path("ticket.json")).expect("own folder");

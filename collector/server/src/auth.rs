@@ -6,7 +6,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use evidence_format::digest::Digest;
 use http::{HeaderMap, header};
-use tracing::{Span, debug};
+use tracing::Span;
 
 use crate::caller::Caller;
 use crate::oidc::OidcTokenError;
@@ -14,6 +14,7 @@ use crate::problem::Problem;
 use crate::route::{ResourceScope, RouteAccess};
 use crate::state::ServerState;
 use crate::token::{ApiToken, caller_name};
+use crate::token_refusal::TokenRefusal;
 use api::ProblemCode;
 use domain::incident::Incident;
 use platform::clock;
@@ -33,6 +34,8 @@ pub(crate) async fn guard(
     let caller = authenticate(&state, request.headers()).await?;
     Span::current().record("caller", caller.id.as_str());
     if !access.roles.contains(&caller.role) {
+        let role = caller.role.to_string();
+        state.refuse_token(TokenRefusal::Role, caller.name.as_str(), &role);
         return Err(Problem::new(
             ProblemCode::Forbidden,
             format!("a token with the role {} may not do this", caller.role),
@@ -43,6 +46,7 @@ pub(crate) async fn guard(
     match access.scope {
         ResourceScope::Caller => {}
         ResourceScope::All if caller.incident.is_some() => {
+            state.refuse_token(TokenRefusal::OneIncident, caller.name.as_str(), "");
             return Err(Problem::new(
                 ProblemCode::Forbidden,
                 "a token for one incident may not do this",
@@ -66,22 +70,44 @@ pub(crate) async fn guard(
 
 /// Every invalid token gets the same answer, so that an attacker learns nothing by trying.
 async fn authenticate(state: &ServerState, headers: &HeaderMap) -> Result<Caller, Problem> {
-    let text = bearer_token(headers).ok_or_else(Problem::unauthenticated)?;
+    let refused = |refusal, who: &str, detail: &str| {
+        state.refuse_token(refusal, who, detail);
+        Problem::unauthenticated()
+    };
+    let text = bearer_token(headers).ok_or_else(|| refused(TokenRefusal::Missing, "none", ""))?;
     let settings = state.settings();
     if let Some(oidc) = settings
         .oidc
         .as_ref()
         .filter(|_| !ApiToken::has_prefix(text))
     {
-        return Ok(oidc.caller(text).await?);
+        return oidc.caller(text).await.map_err(|error| match error {
+            OidcTokenError::Invalid(reason) => {
+                refused(TokenRefusal::Issuer, "of the identity provider", reason)
+            }
+            OidcTokenError::Keys(_) => Problem::unavailable(&error),
+        });
     }
-    let token: ApiToken = text.parse().map_err(|_| Problem::unauthenticated())?;
+    let token: ApiToken = text
+        .parse()
+        .map_err(|_| refused(TokenRefusal::Malformed, "unreadable", ""))?;
+    let id = token.id().to_string();
     let row = state.ledger().token(token.id()).await?;
-    let row = row
-        .filter(|row| token.matches(row) && row.is_valid(clock::now()))
-        .ok_or_else(Problem::unauthenticated)?;
+    let row = row.ok_or_else(|| refused(TokenRefusal::Unknown, &id, ""))?;
+    if !token.matches(&row) {
+        return Err(refused(TokenRefusal::WrongSecret, &id, ""));
+    }
+    let name = caller_name(&row);
+    if let Some(at) = row.revoked_at {
+        let since = format!("since {at}");
+        return Err(refused(TokenRefusal::Revoked, name.as_str(), &since));
+    }
+    if !row.is_valid(clock::now()) {
+        let since = format!("since {}", row.expires_at);
+        return Err(refused(TokenRefusal::Expired, name.as_str(), &since));
+    }
     Ok(Caller {
-        name: caller_name(&row),
+        name,
         id: row.id.to_string(),
         token: Some(row.id),
         role: row.role,
@@ -98,18 +124,6 @@ pub(crate) async fn is_revoked(state: &ServerState, caller: &Caller) -> Result<b
     };
     let row = state.ledger().token(id).await?;
     Ok(row.is_none_or(|row| !row.is_valid(clock::now())))
-}
-
-impl From<OidcTokenError> for Problem {
-    fn from(error: OidcTokenError) -> Self {
-        match error {
-            OidcTokenError::Invalid(reason) => {
-                debug!(reason, "rejected a token of the identity provider");
-                Self::unauthenticated()
-            }
-            OidcTokenError::Keys(_) => Self::unavailable(&error),
-        }
-    }
 }
 
 /// The token of the `Authorization` header (RFC 6750 §2.1). Tokens in URLs would end up in logs, so

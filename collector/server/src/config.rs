@@ -1,11 +1,12 @@
 //! `[serve]` of `exhibit.toml`.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use domain::token::TokenRole;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// `[serve]`: the HTTP API of `exhibit serve`.
 ///
@@ -14,7 +15,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ServeConfig {
-    /// An address other than loopback requires TLS.
+    /// An address other than loopback requires TLS. A host name is resolved at the start.
+    #[serde(deserialize_with = "deserialize_listen_address")]
     pub listen: SocketAddr,
     /// Without it, the API uses plain HTTP.
     pub tls: Option<TlsConfig>,
@@ -33,6 +35,28 @@ pub struct ServeConfig {
     pub idle_seconds_max: u64,
     /// Seconds that in-flight requests may take to finish on shutdown.
     pub drain_seconds_max: u64,
+}
+
+/// An address to listen on: `127.0.0.1:8080`, or a name of this machine such as `localhost:8080`.
+///
+/// # Errors
+/// It has no port, or the name has no address.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let addresses = text.to_socket_addrs();
+    let addresses: Vec<_> = addresses.map_err(|error| format!("{error}"))?.collect();
+    // `localhost` has two on most machines, and clients try the older kind first or as well.
+    let first = addresses.iter().find(|address| address.is_ipv4());
+    let first = first.or(addresses.first()).copied();
+    first.ok_or_else(|| "the name has no address".to_owned())
+}
+
+/// Reads a [`listen_address`].
+pub(crate) fn deserialize_listen_address<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    listen_address(&text)
+        .map_err(|error| D::Error::custom(format!("cannot listen on {text:?}: {error}")))
 }
 
 /// `[serve.tls]`. Trusted: anyone who holds the key can read all traffic, including tokens.
@@ -80,6 +104,35 @@ impl Default for ServeConfig {
             attachment_bytes_max: 64 << 30,
             idle_seconds_max: 60,
             drain_seconds_max: 20,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_may_be_a_name() {
+        assert_eq!(
+            listen_address("localhost:0"),
+            Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+        );
+        for text in ["[::1]:80", "0.0.0.0:8080"] {
+            assert_eq!(
+                listen_address(text).map(|a| a.to_string()),
+                Ok(text.to_owned())
+            );
+        }
+        for text in [
+            "localhost",
+            "127.0.0.1",
+            "nowhere.invalid:1",
+            "localhost:x",
+            ":80",
+            "",
+        ] {
+            assert!(listen_address(text).is_err(), "{text}");
         }
     }
 }

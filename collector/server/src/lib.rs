@@ -14,6 +14,7 @@ pub mod answers;
 mod auth;
 mod caller;
 pub mod config;
+pub mod config_check;
 mod connection_slots;
 pub mod events;
 mod handlers;
@@ -36,13 +37,14 @@ pub mod telemetry;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod token_refusal;
 
 use std::sync::Arc;
 
 use axum::middleware::from_fn_with_state;
 use axum::{Extension, Router};
 
-pub use listener::{Listener, ListenerSettings, ServeError, check_listen};
+pub use listener::{Listener, ListenerSettings, ServeError};
 pub use oidc::OidcError;
 pub use state::ServerState;
 

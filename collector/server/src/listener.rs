@@ -17,7 +17,7 @@ use axum::body::{Body, HttpBody};
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use evidence_format::digest::Digest;
-use http::{Request, header};
+use http::{Request, Version, header};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -109,12 +109,20 @@ struct SharedSettings {
 ///
 /// # Errors
 /// [`ServeError::Insecure`].
-pub fn check_listen(config: &ServeConfig, allow_insecure: bool) -> Result<(), ServeError> {
+pub(crate) fn check_listen(config: &ServeConfig, allow_insecure: bool) -> Result<(), ServeError> {
     let address = config.listen;
     if config.tls.is_none() && !address.ip().is_loopback() && !allow_insecure {
         return Err(ServeError::Insecure(address));
     }
     Ok(())
+}
+
+/// Checks that the files of `config` can be read, and fit together.
+///
+/// # Errors
+/// [`ServeError::TlsFile`], [`ServeError::Tls`].
+pub(crate) fn check_tls(config: &TlsConfig) -> Result<(), ServeError> {
+    tls_acceptor(config).map(drop)
 }
 
 impl Listener {
@@ -250,6 +258,11 @@ impl ListenerSettings {
         Ok(())
     }
 
+    /// Takes over a new certificate.
+    pub(crate) fn set_tls(&self, tls: TlsAcceptor) {
+        *self.0.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(tls);
+    }
+
     fn tls(&self) -> Option<TlsAcceptor> {
         let tls = self.0.tls.read().unwrap_or_else(PoisonError::into_inner);
         tls.clone()
@@ -307,9 +320,7 @@ async fn serve_connection(
         async move {
             handle.serves();
             let served = ServingGuard(handle.clone());
-            if request.headers().get_all(header::HOST).iter().count() > 1 {
-                // RFC 9112 §3.2: proxies differ in which of them they take.
-                let problem = Problem::new(ProblemCode::Malformed, "more than one Host header");
+            if let Some(problem) = head_problem(&request) {
                 return Ok(problem.into_response());
             }
             if is_reserved && !is_health(request.uri().path()) {
@@ -335,6 +346,29 @@ async fn serve_connection(
     if let Err(error) = watcher.watch(connection).await {
         debug!(%error, "a connection failed");
     }
+}
+
+/// What is wrong with the head of a request, before any route sees it.
+fn head_problem(request: &Request<Incoming>) -> Option<Problem> {
+    let headers = request.headers();
+    // hyper limits its buffer only, which may hold more than it.
+    let fields = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let head_bytes = request.uri().to_string().len() + fields.sum::<usize>();
+    if head_bytes > HEADER_BYTES_MAX {
+        return Some(Problem::new(
+            ProblemCode::HeadersTooLarge,
+            format!("the request's header has {head_bytes} bytes, limit is {HEADER_BYTES_MAX}"),
+        ));
+    }
+    // RFC 9112 §3.2: proxies differ in which of several they take, and HTTP/1.1 needs one.
+    let detail = match headers.get_all(header::HOST).iter().count() {
+        0 if request.version() == Version::HTTP_11 => "no Host header",
+        0 | 1 => return None,
+        _ => "more than one Host header",
+    };
+    Some(Problem::new(ProblemCode::Malformed, detail))
 }
 
 /// The paths that are answered when every other slot is taken.
@@ -450,11 +484,15 @@ mod tests {
                 "{text:?}: {response:?}"
             );
         }
-        let too_long = format!(
-            "GET / HTTP/1.1\r\nx: {}\r\n\r\n",
-            "y".repeat(2 * HEADER_BYTES_MAX)
-        );
-        assert!(!exchange(address, &too_long).await.contains("hello"));
+        for bytes in [HEADER_BYTES_MAX, 34_000, 2 * HEADER_BYTES_MAX] {
+            let field = "y".repeat(bytes);
+            let too_long = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {field}\r\n\r\n");
+            let response = exchange(address, &too_long).await;
+            assert!(response.starts_with("HTTP/1.1 431"), "{bytes}: {response}");
+        }
+        let field = "y".repeat(HEADER_BYTES_MAX - 100);
+        let fits = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {field}\r\nconnection: close\r\n\r\n");
+        assert!(exchange(address, &fits).await.ends_with("hello"));
     }
 
     // In real time: a paused clock would skip to the timeouts while the sockets are still busy.
@@ -479,11 +517,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rejects_request_with_two_hosts() {
+    async fn requires_one_host() {
         let (address, ..) = serve(ServeConfig::default()).await;
-        let twice = REQUEST.replace("host: x", "host: x\r\nhost: y");
-        let response = exchange(address, &twice).await;
-        assert!(response.starts_with("HTTP/1.1 400"), "{response}");
+        for (request, status) in [
+            (REQUEST.replace("host: x", "host: x\r\nhost: y"), 400),
+            (REQUEST.replace("host: x\r\n", ""), 400),
+            // Before HTTP/1.1 there was none: HAProxy's health checks are such.
+            ("GET / HTTP/1.0\r\n\r\n".to_owned(), 200),
+            (REQUEST.to_owned(), 200),
+        ] {
+            let response = exchange(address, &request).await;
+            let version = if request.contains("1.0") {
+                "1.0"
+            } else {
+                "1.1"
+            };
+            let line = format!("HTTP/{version} {status}");
+            assert!(response.starts_with(&line), "{request:?}: {response}");
+        }
     }
 
     #[tokio::test]

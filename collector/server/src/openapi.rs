@@ -283,6 +283,7 @@ fn reference(schema: SchemaFn) -> RefOr<Schema> {
 /// The problems that a route can respond with: the titles of their codes, by status.
 fn problems(route: &Route) -> BTreeMap<StatusCode, String> {
     let mut codes = route.problems.to_vec();
+    codes.push(ProblemCode::HeadersTooLarge);
     if !route.roles.is_empty() {
         codes.extend([
             ProblemCode::Unauthenticated,
@@ -312,7 +313,7 @@ fn problems(route: &Route) -> BTreeMap<StatusCode, String> {
         ]),
     }
     if route.scope == ResourceScope::Bundle {
-        codes.push(ProblemCode::RangeNotSatisfiable);
+        codes.extend([ProblemCode::RangeNotSatisfiable, ProblemCode::Gone]);
     }
     let mut problems: BTreeMap<StatusCode, String> = BTreeMap::new();
     for code in ProblemCode::ALL

@@ -82,6 +82,17 @@ impl Problem {
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
     }
 
+    /// An object that the ledger knows is not in the blob store any more: evidence is lost, unless
+    /// somebody has a copy.
+    pub(crate) fn gone(cause: &(dyn std::error::Error + 'static)) -> Self {
+        error!(error = %chain(cause), "evidence is missing from the blob store");
+        Self::new(
+            ProblemCode::Gone,
+            "its file is missing from the store: restore it from a backup, a version of the bucket \
+             or a copy that was fetched or exported; the id in the request is its digest",
+        )
+    }
+
     /// A failure on the server's side. The cause goes to the log only.
     pub(crate) fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
         // A full disk can fail any write, also of files. It is over when there is room again.
@@ -170,9 +181,10 @@ impl From<CommandError> for Problem {
             }
             CommandError::Transition { .. }
             | CommandError::Closed { .. }
-            | CommandError::NotAnswered { .. } => ProblemCode::Refused,
+            | CommandError::NotAnswered { .. }
+            | CommandError::Withdrawn { .. } => ProblemCode::Refused,
             CommandError::ReasonMissing { .. }
-            | CommandError::UnknownStep { .. }
+            | CommandError::UnknownStep(_)
             | CommandError::UnknownNumber { .. }
             | CommandError::Past { .. }
             | CommandError::Future { .. }
@@ -292,9 +304,9 @@ impl From<BlobError> for Problem {
     fn from(error: BlobError) -> Self {
         match &error {
             BlobError::StorageFull { .. } => Self::unavailable(&error),
+            BlobError::NotFound { .. } => Self::gone(&error),
             BlobError::Key { .. }
             | BlobError::Exists { .. }
-            | BlobError::NotFound { .. }
             | BlobError::TooLarge { .. }
             | BlobError::Contended { .. }
             | BlobError::WriteFile { .. }

@@ -21,12 +21,12 @@ use crate::route::RequestBody::{Bytes, Json as JsonRequest};
 use crate::route::{Param, ResourceScope, ResponseBody, Route, param, repeated, schema_of};
 use crate::state::ServerState;
 use api::{
-    AgentDetails, AgentList, AgentPatch, AttachmentReceipt, BundleList, CallerInfo,
-    CaptureAccepted, CaptureOptions, ChangeResponse, ChecklistPatch, Checklists, CloseRequest,
-    DeclareRequest, DeclareResponse, EnrollmentTokenList, EnrollmentTokenRequest,
-    EnrollmentTokenWithSecret, IncidentDetails, IncidentPage, IncidentPatch, IncidentSummary,
-    NoteRequest, PlayList, ProblemCode, SlackReply, SourceList, TimelinePage, TokenList,
-    TokenRequest, TokenWithSecret, WebhookReceipt,
+    AgentAuthorityList, AgentAuthorityRequest, AgentDetails, AgentList, AgentPatch,
+    AttachmentReceipt, BundleList, CallerInfo, CaptureAccepted, CaptureOptions, ChangeResponse,
+    ChecklistPatch, Checklists, CloseRequest, DeclareRequest, DeclareResponse, EnrollmentTokenList,
+    EnrollmentTokenRequest, EnrollmentTokenWithSecret, IncidentDetails, IncidentPage,
+    IncidentPatch, IncidentSummary, NoteRequest, PlayList, ProblemCode, SlackReply, SourceList,
+    TimelinePage, TokenList, TokenRequest, TokenWithSecret, WebhookReceipt,
 };
 use domain::answers::{
     ChangesAnswer, CoverageAnswer, ExposureAnswer, IdentitiesAnswer, PersistenceAnswer,
@@ -354,7 +354,7 @@ pub(crate) static ROUTES: &[Route] = &[
     .request_headers(&[param(
         "Idempotency-Key",
         idempotency_key,
-        "Repeating a key returns the incident that it declared first",
+        "Repeating a key with the same request returns the incident that it declared; with another request, it is refused (422)",
     )])
     .request(JsonRequest(schema_of::<DeclareRequest>))
     .responses(&[
@@ -671,6 +671,23 @@ pub(crate) static ROUTES: &[Route] = &[
         || get(agents::keyring),
     )
     .responses(&[(200, ResponseBody::Bytes("application/json"))]),
+    global_route(
+        Method::GET,
+        "/v1/agent-authorities",
+        READERS,
+        "Lists the authorities that issue the certificates of agents and collectors",
+        || get(agents::list_authorities),
+    )
+    .responses(&[(200, json::<AgentAuthorityList>())]),
+    global_route(
+        Method::POST,
+        "/v1/agent-authorities",
+        ADMINS,
+        "Replaces the authority that issues; agents learn of it without enrolling anew",
+        || post(agents::rotate_authority),
+    )
+    .request(JsonRequest(schema_of::<AgentAuthorityRequest>))
+    .responses(&[(200, json::<AgentAuthorityList>())]),
     global_route(
         Method::GET,
         "/v1/agent-tokens",

@@ -12,6 +12,7 @@ use crate::metrics::Metrics;
 use crate::oidc::{OidcError, OidcProvider};
 use crate::probe_locks::ProbeLocks;
 use crate::request_body::BodyBudget;
+use crate::token_refusal::{TokenRefusal, TokenRefusalLog};
 use domain::trigger::HooksConfig;
 use pipeline::Pipeline;
 use store::ledger::Ledger;
@@ -39,6 +40,7 @@ struct SharedState {
     bodies: BodyBudget,
     last_check: Arc<LastCheck>,
     probe_locks: ProbeLocks,
+    refused_tokens: TokenRefusalLog,
 }
 
 /// What a reload of the configuration changes.
@@ -80,6 +82,7 @@ impl ServerState {
             bodies: BodyBudget::default(),
             last_check: Arc::default(),
             probe_locks: ProbeLocks::default(),
+            refused_tokens: TokenRefusalLog::default(),
         })))
     }
 
@@ -132,6 +135,12 @@ impl ServerState {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&current)
+    }
+
+    /// Counts and logs that a token was refused: see [`TokenRefusalLog::refuse`].
+    pub(crate) fn refuse_token(&self, refusal: TokenRefusal, who: &str, detail: &str) {
+        let log = &self.0.refused_tokens;
+        log.refuse(&self.0.metrics, refusal, who, detail);
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

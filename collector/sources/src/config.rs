@@ -38,6 +38,15 @@ impl SourcesConfig {
     }
 }
 
+/// What is wrong in a configuration that can be read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ConfigFindings {
+    /// With them, something would never be captured.
+    pub faults: Vec<String>,
+    /// What may be meant so, or may still be mended without a restart.
+    pub warnings: Vec<String>,
+}
+
 /// Reads names such as `owner/name`.
 pub(crate) fn owned_names<'de, D: Deserializer<'de>>(
     deserializer: D,

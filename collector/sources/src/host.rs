@@ -7,6 +7,7 @@ use agent::capture::{self, CaptureOptions, CaptureProgress, Probe};
 use agent::doctor::Privileges;
 use async_trait::async_trait;
 use evidence_format::bundle::{BundleError, DraftBundle};
+use evidence_format::id::ItemName;
 use evidence_format::plan::SealedPlan;
 
 use super::{CaptureMode, LocalContext, LocalSource, ReadinessProbe, Source, not_configured};
@@ -24,11 +25,31 @@ pub(crate) struct HostSource;
 const NAME: &str = "host";
 
 /// One offer for each probe, in the agent's order.
+static AGENT_OFFERS: LazyLock<Vec<Offer>> =
+    LazyLock::new(|| capture::probes().map(offer).collect());
+
 static OFFERS: LazyLock<Vec<Offer>> = LazyLock::new(|| {
-    // only `exhibit-agent` has a file in which applications' logs are named
-    let probes = capture::probes().filter(|probe| !probe.needs_configuration());
-    probes.map(offer).collect()
+    // Only `exhibit-agent` has a file in which applications' logs are named.
+    let offers = capture::probes().zip(&*AGENT_OFFERS);
+    let known = offers.filter(|(probe, _)| !probe.needs_configuration());
+    known.map(|(_, offer)| *offer).collect()
 });
+
+/// What agents capture on their hosts: the offers of the source `host`, and logs of applications.
+#[must_use]
+pub fn agent_offers() -> &'static [Offer] {
+    &AGENT_OFFERS
+}
+
+/// True if an agent captures this item: logs of applications only if its `agent.toml` names some,
+/// and of single pods only what belongs to pods.
+#[must_use]
+pub fn agent_captures(item: &ItemName, has_logs: bool, only_pods: bool) -> bool {
+    let probe = capture::probes().find(|probe| probe.item() == *item);
+    probe.is_some_and(|probe| {
+        (has_logs || !probe.needs_configuration()) && (!only_pods || probe.knows_pods())
+    })
+}
 
 fn offer(probe: &'static Probe) -> Offer {
     Offer {

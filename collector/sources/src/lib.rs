@@ -11,6 +11,7 @@ mod auth0;
 mod aws_cloudtrail;
 mod azure_activity;
 pub mod config;
+pub mod config_check;
 mod connection;
 pub mod context;
 pub mod coverage;
@@ -25,12 +26,15 @@ mod google_workspace;
 mod host;
 mod keycloak;
 mod kubernetes;
+mod loop_guard;
 mod okta;
 pub mod recorder;
 pub mod rest;
 mod secret_source;
 #[cfg(test)]
 mod tests;
+
+pub use host::{agent_captures, agent_offers};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use api::{
-    AgentDetails, AgentInfo, AgentPatch, AgentStanding, EnrollmentTokenInfo, EnrollmentTokenRequest,
+    AgentAuthorityInfo, AgentDetails, AgentInfo, AgentPatch, AgentStanding, AuthorityStanding,
+    EnrollmentTokenInfo, EnrollmentTokenRequest,
 };
 use clap::{Args, Subcommand};
 use domain::hosts::HostLabel;
@@ -42,6 +43,7 @@ enum AgentsCommand {
     Unlock(UnlockAgentArgs),
     Revoke(RevokeAgentArgs),
     Token(EnrollmentTokenArgs),
+    Authority(AuthorityArgs),
 }
 
 /// Shows an agent, and what was found about it
@@ -126,6 +128,25 @@ struct RevokeEnrollmentTokenArgs {
     id: EnrollmentTokenId,
 }
 
+/// Shows the authority that issues the agents' certificates, and rotates it
+#[derive(Args)]
+struct AuthorityArgs {
+    #[command(subcommand)]
+    command: Option<AuthorityCommand>,
+}
+
+#[derive(Subcommand)]
+enum AuthorityCommand {
+    Rotate(RotateAuthorityArgs),
+}
+
+/// Replaces the authority at once; no agent has to enrol anew
+///
+/// Running collectors take the new one over within seconds. Agents believe it because the old one
+/// vouches for it, and know it by itself from their next renewal on, within a day.
+#[derive(Args)]
+struct RotateAuthorityArgs {}
+
 pub(super) async fn run(global: &GlobalOptions, arguments: AgentsArgs) -> Result<()> {
     // A token may be made before the first incident, as for the API.
     let backend = match &arguments.command {
@@ -159,6 +180,16 @@ pub(super) async fn run(global: &GlobalOptions, arguments: AgentsArgs) -> Result
                 ..AgentPatch::default()
             };
             change(global, backend, &arguments.agent, patch).await
+        }
+        Some(AgentsCommand::Authority(AuthorityArgs { command })) => {
+            let mut authorities = backend.agent_authorities().await?;
+            if let Some(AuthorityCommand::Rotate(_)) = command {
+                let Some(newest) = authorities.first() else {
+                    bail!("no authority yet: `exhibit agents token create` makes one");
+                };
+                authorities = backend.rotate_agent_authority(newest.generation).await?;
+            }
+            print_authorities(global, &authorities)
         }
         Some(AgentsCommand::Token(arguments)) => match arguments.command {
             EnrollmentTokenCommand::Create(arguments) => {
@@ -294,6 +325,31 @@ async fn find_agent(backend: &dyn Backend, text: &str) -> Result<AgentInfo> {
             )
         }
     }
+}
+
+fn print_authorities(global: &GlobalOptions, authorities: &[AgentAuthorityInfo]) -> Result<()> {
+    if global.json {
+        return authorities.iter().try_for_each(print_json);
+    }
+    if authorities.is_empty() {
+        return print("no authority yet: `exhibit agents token create` makes one\n");
+    }
+    let row = |authority: &AgentAuthorityInfo| {
+        let use_of_it = match authority.standing {
+            AuthorityStanding::Issuing => "issues all certificates",
+            AuthorityStanding::Believed => "believed until its last certificates end",
+            AuthorityStanding::Replaced => "vouches for its successors",
+        };
+        let day = |time| to_whole_seconds(time).to_string()[..10].to_owned();
+        [
+            authority.generation.to_string(),
+            day(authority.created_at),
+            day(authority.ends_at),
+            use_of_it.to_owned(),
+        ]
+    };
+    let rows: Vec<_> = authorities.iter().map(row).collect();
+    print(&format_table(["number", "since", "until", "use"], &rows))
 }
 
 async fn create_token(

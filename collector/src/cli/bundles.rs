@@ -35,8 +35,8 @@ Examples:
 pub(super) struct FetchArgs {
     /// Bundle id, or an unambiguous beginning of it
     bundle: String,
-    /// File to create, a folder for ID.tar, or - for standard output [default: ID.tar in the
-    /// current folder]
+    /// File to create, a folder for ID.tar, which is made if its name ends with a slash, or - for
+    /// standard output [default: ID.tar in the current folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }

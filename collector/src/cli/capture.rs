@@ -11,6 +11,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use platform::shell::shell_word;
 use platform::terminal::size;
+use protocol::selection::PodName;
 use serde::Serialize;
 
 use super::backend::Backend;
@@ -79,6 +80,12 @@ struct HostFlags {
     /// Kubernetes node to capture by its agent; may be repeated
     #[arg(long, value_name = "NAME")]
     node: Vec<String>,
+    /// On these hosts, capture only this pod; may be repeated
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pod: Vec<PodName>,
+    /// On these hosts, capture only containers of this image: `sha256:…`, or how its name begins
+    #[arg(long, value_name = "IMAGE")]
+    image: Vec<String>,
 }
 
 /// The output of `--json`. Members are added, never renamed or removed.
@@ -135,11 +142,15 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
         host: hosts,
         host_label: host_labels,
         node: nodes,
+        pod: pods,
+        image: images,
     } = arguments.hosts;
     let capture = CaptureOptions {
         hosts,
         host_labels,
         nodes,
+        pods,
+        images,
         ..arguments.capture.options(&*backend).await?
     };
     let (incident, what) = match &arguments.incident {
@@ -321,10 +332,16 @@ fn summary(
         "\nsee\n  exhibit timeline {incident}\n  exhibit status {incident}\n"
     ));
     if result.interrupted {
-        text.push_str(&format!(
-            "\nstopped by Ctrl-C: what had arrived is sealed, and the rest is not asked for again\n\
-             unless you run: exhibit capture --incident {incident}\n"
-        ));
+        text.push_str("\nstopped by Ctrl-C: what had arrived is sealed");
+        // One hint: the list below has a command for each loss, and they differ.
+        text.push_str(&if result.losses() > 0 {
+            ", the rest is listed below\n".to_owned()
+        } else {
+            format!(
+                ", and the rest is not asked for again\n\
+                 unless you run: exhibit capture --incident {incident}\n"
+            )
+        });
     }
     // Last, where nobody overlooks it.
     text + &format_missing(incident, &result.missing, resume_command)

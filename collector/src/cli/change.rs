@@ -27,6 +27,7 @@ Examples:
   exhibit change INC-2026-042 --status contained --next-update 1h \\
     --doing 'Rotate the key' --owner bob
   exhibit change INC-2026-042 --hypothesis 'Artifacts may have been replaced'
+  exhibit change INC-2026-042 --freeze 'Deployments to production'
   exhibit change INC-2026-042 --confirm 2 --done 1")]
 pub(super) struct ChangeArgs {
     /// Incident id [default: the only open incident]
@@ -62,6 +63,12 @@ struct ChangeOptions {
     /// Where the responders talk, such as a chat channel or a bridge
     #[arg(long, value_name = "TEXT")]
     channel: Option<Line>,
+    /// Changes that are frozen unless containment needs them, such as deployments
+    #[arg(long, value_name = "TEXT", conflicts_with = "unfreeze")]
+    freeze: Option<Line>,
+    /// Allow changes again
+    #[arg(long)]
+    unfreeze: bool,
     /// What to search for, such as access-key=AKIA… or user=alice; may be repeated
     #[arg(long, value_name = "KIND=VALUE")]
     pivot: Vec<Pivot>,
@@ -226,6 +233,9 @@ impl ChangeOptions {
                 .map(|RoleAssignment { role, to }| Command::AssignRole { role, to }),
         );
         commands.extend(self.channel.map(|to| Command::SetChannel { to }));
+        if self.unfreeze || self.freeze.is_some() {
+            commands.push(Command::SetChangeFreeze { to: self.freeze });
+        }
         // Unchanged reports and answers cause no event, so these two need no condition.
         commands.push(Command::ChangeReport {
             to: self.report.merged_into(&incident.report, reported_at),

@@ -5,11 +5,15 @@ use anyhow::{Context, Result, bail};
 use clap::{ArgGroup, Args};
 use evidence_format::id::IncidentId;
 
+use super::backend::Backend;
 use super::table::{terminal_width, wrap, wrap_command};
 use super::{GlobalOptions, incident_or_only_open, print, print_changes, print_json};
-use domain::incident::view::{ChecklistView, ClosureItemView, IncidentView, StepView};
+use domain::incident::view::{
+    ChecklistView, ClosureItemView, IncidentView, ReviewPromptView, StepView,
+};
 use domain::incident::{
-    ClosureItem, Command, CorrectiveAction, Day, Line, Name, StepId, StepState,
+    ChecklistStep, ClosureItem, Command, CorrectiveAction, Day, Line, Name, ReviewPrompt, StepId,
+    StepState, find_step, short_ids,
 };
 
 /// Shows an incident's checklists, or updates one entry
@@ -18,10 +22,11 @@ use domain::incident::{
 /// corrective actions follow.
 #[derive(Args)]
 #[command(
-    group = ArgGroup::new("what").args(["step", "give", "waive", "withdraw", "action", "assign", "action_done"]),
+    group = ArgGroup::new("what").args(["step", "give", "waive", "withdraw", "action", "assign", "action_done", "action_withdraw", "review"]),
     after_help = "\
 Examples:
   exhibit checklist
+  exhibit checklist 1-1 1-4 done
   exhibit checklist INC-2026-042 first-15-1 first-15-4 done
   exhibit checklist INC-2026-042 first-15-1 --state done --owner alice \\
     --note 'Channel #inc-042'
@@ -30,21 +35,25 @@ Examples:
   exhibit checklist INC-2026-042 --waive notifications \\
     --reason 'No customer is affected' --by-whom 'Carol, legal'
   exhibit checklist INC-2026-042 --action 'Scan repositories for keys' \\
-    --owner bob --due 2026-12-18"
+    --owner bob --due 2026-12-18
+  exhibit checklist INC-2026-042 --action-withdraw 1 --reason 'Entered twice'
+  exhibit checklist INC-2026-042 --review first-signal \\
+    --note 'An alert of the secret scanner'"
 )]
 pub(super) struct ChecklistArgs {
     /// Incident id [default: the only open incident]
     incident: Option<IncidentId>,
-    /// Ids of the steps to update; their new state may follow, as in `first-15-1 done`
-    step: Vec<StepId>,
+    /// Steps to update, by id or as the fourth of the first checklist, `1-4`; their new state may
+    /// follow, as in `1-4 done`
+    step: Vec<String>,
     /// New state of the step: open, doing, done, not-applicable (needs --reason)
-    #[arg(long, requires = "step")]
+    #[arg(long)]
     state: Option<StepState>,
     /// Owner of the step or corrective action
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["give", "waive", "withdraw", "action_done"], requires = "what")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["give", "waive", "withdraw", "action_done", "action_withdraw", "review"])]
     owner: Option<Name>,
-    /// Result of the step, closure item or corrective action
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["waive", "withdraw", "action", "assign"], requires = "what")]
+    /// Result of the step, closure item or corrective action, or answer to --review
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["waive", "withdraw", "action", "assign", "action_withdraw"])]
     note: Option<Line>,
     /// Complete an item of the closure checklist; needs --note
     #[arg(long, value_name = "ITEM", requires = "note")]
@@ -55,8 +64,8 @@ pub(super) struct ChecklistArgs {
     /// Reopen an item that was completed or waived; needs --reason
     #[arg(long, value_name = "ITEM", requires = "reason")]
     withdraw: Option<ClosureItem>,
-    /// Reason for --waive or --withdraw, or why a step is not applicable
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["note", "give", "action", "assign", "action_done"], requires = "what")]
+    /// Reason for --waive, --withdraw or --action-withdraw, or why a step is not applicable
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["note", "give", "action", "assign", "action_done", "review"])]
     reason: Option<Line>,
     /// Who decided to waive the item [default: the author]
     #[arg(long, value_name = "NAME", requires = "waive")]
@@ -70,19 +79,25 @@ pub(super) struct ChecklistArgs {
     /// Finish the corrective action with this number
     #[arg(long, value_name = "ID")]
     action_done: Option<u64>,
+    /// Withdraw the corrective action with this number, which was added by mistake; needs --reason
+    #[arg(long, value_name = "ID", requires = "reason")]
+    action_withdraw: Option<u64>,
+    /// Answer a prompt of the post-incident review; needs --note. The last answer completes the
+    /// item of the closure checklist
+    #[arg(long, value_name = "PROMPT", requires = "note")]
+    review: Option<ReviewPrompt>,
     /// Due date of the corrective action, such as 2026-12-18
-    #[arg(long, value_name = "DATE", conflicts_with_all = ["step", "give", "waive", "withdraw", "action_done"], requires = "what")]
+    #[arg(long, value_name = "DATE", conflicts_with_all = ["step", "give", "waive", "withdraw", "action_done", "action_withdraw", "review"])]
     due: Option<Day>,
 }
 
-pub(super) async fn run(global: &GlobalOptions, arguments: ChecklistArgs) -> Result<()> {
+pub(super) async fn run(global: &GlobalOptions, mut arguments: ChecklistArgs) -> Result<()> {
     let backend = global.backend().await?;
-    let id = incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
-    let commands = arguments.commands()?;
+    let (id, view) = arguments.incident_and_view(&*backend).await?;
+    let commands = arguments.commands(&view)?;
     if !commands.is_empty() {
         return print_changes(global, &id, &backend.apply(&id, &commands).await?);
     }
-    let view = backend.incident(&id).await?.view;
     if !global.json {
         return print(&format_checklists(&view));
     }
@@ -95,19 +110,64 @@ pub(super) async fn run(global: &GlobalOptions, arguments: ChecklistArgs) -> Res
 }
 
 impl ChecklistArgs {
+    /// The incident. Its id may be left out before a step: then the first word is a step of the
+    /// only open incident.
+    async fn incident_and_view(
+        &mut self,
+        backend: &dyn Backend,
+    ) -> Result<(IncidentId, IncidentView)> {
+        let error = match incident_or_only_open(backend, self.incident.as_ref()).await {
+            Ok(id) => {
+                let view = backend.incident(&id).await?.view;
+                return Ok((id, view));
+            }
+            Err(error) => error,
+        };
+        let Some(word) = self.incident.take() else {
+            return Err(error);
+        };
+        let Ok(id) = incident_or_only_open(backend, None).await else {
+            return Err(error);
+        };
+        let view = backend.incident(&id).await?.view;
+        if find_step(&steps(&view), word.as_str()).is_err() {
+            return Err(error);
+        }
+        self.step.insert(0, word.to_string());
+        Ok((id, view))
+    }
+
     /// The commands that the arguments stand for; none to show the checklists.
-    fn commands(mut self) -> Result<Vec<Command>> {
+    fn commands(mut self, view: &IncidentView) -> Result<Vec<Command>> {
         // A word after the steps that is a state is no step: `first-15-1 done`.
         if self.state.is_none()
             && self.step.len() > 1
-            && let Some(state) = self.step.last().and_then(|word| word.as_str().parse().ok())
+            && let Some(state) = self.step.last().and_then(|word| word.parse().ok())
         {
             self.state = Some(state);
             self.step.pop();
         }
         if self.step.is_empty() {
-            return Ok(self.other_command()?.into_iter().collect());
+            let details = [&self.note, &self.reason];
+            let has_details = self.state.is_some()
+                || self.owner.is_some()
+                || self.due.is_some()
+                || details.iter().any(|detail| detail.is_some());
+            let command = self.other_command()?;
+            if command.is_none() && has_details {
+                bail!(
+                    "say which step to update, such as `exhibit checklist {} 1-4 done`",
+                    view.incident
+                )
+            }
+            return Ok(command.into_iter().collect());
         }
+        let known = steps(view);
+        let steps: Vec<StepId> = self
+            .step
+            .iter()
+            .map(|word| Ok(find_step(&known, word)?.id.clone()))
+            .collect::<Result<_>>()?;
         let Self {
             state,
             owner,
@@ -124,10 +184,10 @@ impl ChecklistArgs {
                 self.step[0]
             )
         }
-        let steps = self.step.iter();
         Ok(steps
+            .into_iter()
             .map(|step| Command::ChangeStep {
-                step: step.clone(),
+                step,
                 state: *state,
                 owner: owner.clone(),
                 note: note.cloned(),
@@ -148,6 +208,8 @@ impl ChecklistArgs {
             action,
             assign,
             action_done,
+            action_withdraw,
+            review,
             due,
             ..
         } = self;
@@ -170,10 +232,26 @@ impl ChecklistArgs {
                 (Some(what), ..) => Command::AddCorrectiveAction { what, owner, due },
                 (_, Some(id), _) => Command::AssignCorrectiveAction { id, owner, due },
                 (_, _, Some(id)) => Command::FinishCorrectiveAction { id, note },
-                (None, None, None) => return Ok(None),
+                (None, None, None) => match (action_withdraw, review) {
+                    (Some(id), _) => Command::WithdrawCorrectiveAction {
+                        id,
+                        reason: reason.context("withdrawing needs a --reason")?,
+                    },
+                    (_, Some(prompt)) => Command::AnswerReviewPrompt {
+                        prompt,
+                        answer: note.context("the answer is missing: --note")?,
+                    },
+                    (None, None) => return Ok(None),
+                },
             },
         }))
     }
+}
+
+/// The steps of all checklists.
+fn steps(view: &IncidentView) -> Vec<ChecklistStep> {
+    let steps = view.checklists.iter().flat_map(|list| &list.steps);
+    steps.map(|step| step.step.clone()).collect()
 }
 
 fn required_reason(reason: Option<Line>) -> Result<Line> {
@@ -182,10 +260,11 @@ fn required_reason(reason: Option<Line>) -> Result<Line> {
 
 /// Formats all checklists. The types of its texts exclude control characters.
 fn format_checklists(view: &IncidentView) -> String {
-    let mut text = format!(
-        "{} {} ({}, {})\n",
+    let title = format!(
+        "{} {} ({}, {})",
         view.incident, view.name, view.severity, view.status
     );
+    let mut text = wrap("", &title, terminal_width());
     for list in &view.checklists {
         text.push_str(&format_list(list, &view.incident));
     }
@@ -213,6 +292,7 @@ fn format_checklists(view: &IncidentView) -> String {
             }
         ));
     }
+    text.push_str(&format_review(&closure.review));
     text.push_str("\nCorrective actions\n");
     if view.corrective_actions.is_empty() {
         text.push_str("  none\n");
@@ -235,8 +315,11 @@ fn format_list(list: &ChecklistView, incident: &IncidentId) -> String {
         .iter()
         .map(|step| format_step(step, incident, width))
         .collect();
+    let numbers = short_ids(list.list, list.steps.len())
+        .map(|numbers| format!(" (steps {numbers})"))
+        .unwrap_or_default();
     format!(
-        "\n{}: {} of {}\n{steps}",
+        "\n{}: {} of {}{numbers}\n{steps}",
         list.title,
         list.settled,
         list.steps.len()
@@ -279,19 +362,34 @@ fn format_item(item: &ClosureItemView) -> String {
     let start = format!("  {state:<9}  {:<18}  ", item.item);
     let mut text = wrap(&start, &item.text, terminal_width());
     if let Some(answered) = &item.answered {
-        text.push_str(&format!(
-            "  {:<9}  {:<18}    {}: {}\n",
-            "", "", answered.by, answered.note
-        ));
+        let start = format!("  {:<9}  {:<18}    ", "", "");
+        let answer = format!("{}: {}", answered.by, answered.note);
+        text.push_str(&wrap(&start, &answer, terminal_width()));
+    }
+    text
+}
+
+fn format_review(prompts: &[ReviewPromptView]) -> String {
+    let answered = prompts.iter().filter(|prompt| prompt.answer.is_some());
+    let mut text = format!("\nReview: {} of {}\n", answered.count(), prompts.len());
+    for prompt in prompts {
+        let state = prompt.answer.as_ref().map_or("open", |_| "answered");
+        let start = format!("  {state:<9}  {:<18}  ", prompt.prompt);
+        text.push_str(&wrap(&start, &prompt.text, terminal_width()));
+        if let Some(answer) = &prompt.answer {
+            let start = format!("  {:<9}  {:<18}    ", "", "");
+            let answer = format!("{}: {}", answer.by, answer.text);
+            text.push_str(&wrap(&start, &answer, terminal_width()));
+        }
     }
     text
 }
 
 fn format_action(action: &CorrectiveAction) -> String {
-    let state = if action.done_at.is_some() {
-        "done"
-    } else {
-        "open"
+    let state = match (action.withdrawn_at, action.done_at) {
+        (Some(_), _) => "withdrawn",
+        (None, Some(_)) => "done",
+        (None, None) => "open",
     };
     let owner = action
         .owner
@@ -300,8 +398,7 @@ fn format_action(action: &CorrectiveAction) -> String {
     let due = action
         .due
         .map_or("no date".to_owned(), |due| format!("due {due}"));
-    format!(
-        "  {state:<5}  {:>3}  {} [{owner}, {due}]\n",
-        action.id, action.what
-    )
+    let start = format!("  {state:<9}  {:>3}  ", action.id);
+    let text = format!("{} [{owner}, {due}]", action.what);
+    wrap(&start, &text, terminal_width())
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use evidence_format::id::IncidentId;
 
-use super::table::{terminal_width, wrap};
+use super::table::{terminal_width, wrap, wrap_command};
 use super::{GlobalOptions, incident_or_only_open, print, print_changes, print_json};
 use domain::incident::view::IncidentView;
 use domain::incident::{ClosureItem, Command, Line};
@@ -113,6 +113,24 @@ fn next_commands(view: &IncidentView) -> String {
             "complete or waive each item\n  exhibit checklist {id} --give ITEM --note NOTE\n  exhibit checklist {id} --waive ITEM --reason REASON\n"
         ));
     }
+    let is_review_missing = items
+        .iter()
+        .any(|item| item.item == ClosureItem::Review && item.required && item.answered.is_none());
+    let open_prompt = (view.closure.review.iter()).find(|prompt| prompt.answer.is_none());
+    if let Some(prompt) = open_prompt.filter(|_| is_review_missing) {
+        text.push_str(&format!(
+            "or answer the prompts of the review, next\n{}{}",
+            wrap("  ", &prompt.text, terminal_width()),
+            wrap_command(
+                "  ",
+                &format!(
+                    "exhibit checklist {id} --review {} --note ANSWER",
+                    prompt.prompt
+                ),
+                terminal_width()
+            )
+        ));
+    }
     // If the item of corrective actions is waived, they need neither owners nor dates.
     let are_actions_waived = items.iter().any(|item| {
         item.item == ClosureItem::CorrectiveActions
@@ -124,6 +142,7 @@ fn next_commands(view: &IncidentView) -> String {
     let unassigned = view
         .corrective_actions
         .iter()
+        .filter(|action| action.withdrawn_at.is_none())
         .find(|action| action.owner.is_none() || action.due.is_none());
     if let Some(action) = unassigned.filter(|_| !are_actions_waived) {
         let action = action.id;

@@ -8,7 +8,7 @@ use evidence_format::id::IncidentId;
 
 use super::choose_incident::incident_or_only_open;
 use super::{GlobalOptions, print};
-use domain::incident::{ClosureItem, IncidentRole, Plays, Severity, StepState};
+use domain::incident::{ClosureItem, IncidentRole, Plays, ReviewPrompt, Severity, StepState};
 use domain::token::TokenRole;
 
 /// Subcommands whose first argument is an incident.
@@ -107,6 +107,7 @@ pub(super) fn with_values(command: Command) -> Command {
                 .to_vec(),
             "state" => StepState::ALL.map(StepState::as_str).to_vec(),
             "give" | "waive" | "withdraw" => ClosureItem::ALL.map(ClosureItem::as_str).to_vec(),
+            "review" => ReviewPrompt::ALL.map(ReviewPrompt::as_str).to_vec(),
             "customer_data" | "availability" | "privileged_access" => vec!["yes", "no", "unknown"],
             "source" => ::sources::ALL.iter().map(|source| source.name()).collect(),
             _ => return argument,

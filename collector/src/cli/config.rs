@@ -9,7 +9,6 @@ use pipeline::plays_of;
 
 use super::{GlobalOptions, print, print_json};
 use crate::config::{CollectorConfig, CollectorConfigError, FILE_NAME};
-use server::check_listen;
 
 /// Checks exhibit.toml
 #[derive(Args)]
@@ -39,7 +38,7 @@ struct CheckArgs {
     insecure_listen: bool,
 }
 
-pub(super) fn run(global: &GlobalOptions, arguments: &ConfigArgs) -> Result<()> {
+pub(super) async fn run(global: &GlobalOptions, arguments: &ConfigArgs) -> Result<()> {
     let ConfigCommand::Check(arguments) = &arguments.command;
     let folder = global.store_folder()?;
     let file = match &arguments.file {
@@ -49,10 +48,16 @@ pub(super) fn run(global: &GlobalOptions, arguments: &ConfigArgs) -> Result<()> 
     if arguments.file.is_some() && !file.exists() {
         bail!("there is no file {}", file.display());
     }
-    let faults = faults(&file, &folder, arguments.insecure_listen);
+    let (faults, warnings) = match check(&file, &folder, arguments.insecure_listen).await {
+        Ok(warnings) => (Vec::new(), warnings),
+        Err(faults) => (faults, Vec::new()),
+    };
     if global.json {
-        print_json(&serde_json::json!({"file": file, "faults": faults}))?;
+        print_json(&serde_json::json!({"file": file, "faults": faults, "warnings": warnings}))?;
     } else {
+        for warning in &warnings {
+            print(&format!("warning: {warning}\n"))?;
+        }
         for fault in &faults {
             print(&format!("{}\n", fault.trim_end()))?;
         }
@@ -67,26 +72,18 @@ pub(super) fn run(global: &GlobalOptions, arguments: &ConfigArgs) -> Result<()> 
     }
 }
 
-/// All that is wrong, in texts for people.
-fn faults(file: &Path, folder: &Path, allow_insecure: bool) -> Vec<String> {
-    let config = match CollectorConfig::read_file(file) {
-        Ok(config) => config,
-        Err(error) => return vec![platform::chain(&error)],
-    };
-    let mut faults = Vec::new();
-    match plays_of(&config.pipeline(), folder) {
-        Ok(plays) => match config.check(&plays) {
-            Ok(()) => {}
-            Err(CollectorConfigError::Faults { faults: found }) => faults.extend(found),
-            Err(error) => faults.push(platform::chain(&error)),
-        },
-        Err(error) => faults.push(platform::chain(&error)),
+/// All that is wrong, in texts for people, or else the warnings.
+async fn check(
+    file: &Path,
+    folder: &Path,
+    allow_insecure: bool,
+) -> Result<Vec<String>, Vec<String>> {
+    let fault = |error: &dyn std::error::Error| vec![platform::chain(error)];
+    let config = CollectorConfig::read_file(file).map_err(|error| fault(&error))?;
+    let plays = plays_of(&config.pipeline(), folder).map_err(|error| fault(&error))?;
+    match config.check(&plays, allow_insecure).await {
+        Ok(checked) => Ok(checked.warnings),
+        Err(CollectorConfigError::Faults { faults }) => Err(faults),
+        Err(error) => Err(fault(&error)),
     }
-    if let Err(error) = config.hooks_with_secrets() {
-        faults.push(platform::chain(&error));
-    }
-    if let Err(error) = check_listen(&config.serve, allow_insecure) {
-        faults.push(format!("[serve] listen: {}", platform::chain(&error)));
-    }
-    faults
 }

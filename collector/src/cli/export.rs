@@ -151,7 +151,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &ExportArgs) -> Resul
         return print_json(&output).map(|()| ExitCode::SUCCESS);
     }
     print(&format!(
-        "exported {incident} to {}: {}, {}\n\n{README} in it says how to verify them. Tell the auditor the fingerprints of the\nkeys through another channel:\n{}",
+        "exported {incident} to {}: {}, {}\n\n{README} in it says how to verify them. Tell the auditor\nthe fingerprints of the keys through another channel:\n{}",
         safe(&to.to_string_lossy()),
         counted(bundles as u64, "bundle"),
         size(bytes),

@@ -16,6 +16,7 @@ mod config;
 mod declare;
 mod event_filter;
 mod export;
+mod handoff;
 mod interrupt;
 mod login;
 mod missing;
@@ -41,6 +42,7 @@ mod watch;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
+use std::{panic, thread};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -184,14 +186,23 @@ pub fn run() -> Result<ExitCode> {
         runtime.worker_threads(1);
     }
     let runtime = runtime.enable_all().build().context("cannot start")?;
-    let done = runtime.block_on(dispatch(&global, command, &telemetry));
-    runtime.shutdown_background(); // does not wait for requests that hang
-    match done {
+    let work = move || {
+        let done = runtime.block_on(dispatch(&global, command, &telemetry));
+        runtime.shutdown_background(); // does not wait for requests that hang
+        done
+    };
+    // The kernel hands signals to the first thread, and would keep them while a dead mount has it.
+    let thread = thread::Builder::new().stack_size(STACK_BYTES);
+    let done = thread.spawn(work).context("cannot start")?.join();
+    match done.unwrap_or_else(|panic| panic::resume_unwind(panic)) {
         // `head` has what it wants, and the reader of a pager has read enough.
         Err(error) if error.is::<OutputClosed>() => Ok(ExitCode::SUCCESS),
         done => done,
     }
 }
+
+/// As much as the first thread has.
+const STACK_BYTES: usize = 8 << 20;
 
 /// Our crates that log: their names are the targets of logs and traces.
 const CRATES: [&str; 7] = [
@@ -295,7 +306,7 @@ async fn dispatch(
         CliCommand::Plan(arguments) => plan::run(global, &arguments).await,
         CliCommand::Plays(arguments) => plays::run(global, &arguments).await,
         CliCommand::Serve(arguments) => serve::run(global, &arguments, telemetry).await,
-        CliCommand::Config(arguments) => config::run(global, &arguments),
+        CliCommand::Config(arguments) => config::run(global, &arguments).await,
         CliCommand::Token(arguments) => token::run(global, arguments).await,
         CliCommand::Agents(arguments) => agents::run(global, arguments).await,
         CliCommand::Login(arguments) => login::run(global, &arguments).await,

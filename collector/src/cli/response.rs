@@ -23,6 +23,9 @@ pub(super) struct ResponseOptions {
     /// Where the responders talk, such as a chat channel or a bridge
     #[arg(long, value_name = "TEXT")]
     channel: Option<Line>,
+    /// Changes that are frozen unless containment needs them, such as deployments
+    #[arg(long, value_name = "TEXT")]
+    freeze: Option<Line>,
     /// First containment action
     #[arg(long, value_name = "TEXT", visible_alias = "doing")]
     contain: Option<Line>,
@@ -45,6 +48,10 @@ impl ResponseOptions {
         let roles = self.role.into_iter();
         commands.extend(roles.map(|RoleAssignment { role, to }| Command::AssignRole { role, to }));
         commands.extend(self.channel.map(|to| Command::SetChannel { to }));
+        commands.extend(
+            self.freeze
+                .map(|what| Command::SetChangeFreeze { to: Some(what) }),
+        );
         let owner = self.owner;
         commands.extend(
             self.contain

@@ -15,11 +15,13 @@ use super::interrupt::cancel_on_signal;
 use super::{GlobalOptions, print, print_json};
 use pipeline::{StoreAccess, WorkUntil};
 use server::agents::AgentsGateway;
+use server::config::listen_address;
 use server::telemetry::{OtlpEndpoint, Telemetry};
 use server::{Listener, ListenerSettings, ServerState};
 
 use crate::app::OpenStore;
 use crate::config::CollectorConfig;
+use crate::config_check::CheckedConfig;
 
 /// Runs the collector as a service: captures what is due, and serves the API
 ///
@@ -38,7 +40,7 @@ Examples:
 pub(super) struct ServeArgs {
     /// Address to listen on; port 0 takes any free port [default: from exhibit.toml, else
     /// 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address)]
     listen: Option<SocketAddr>,
     /// Listen beyond this machine without TLS, behind a proxy that terminates TLS
     #[arg(long)]
@@ -53,11 +55,12 @@ pub(super) async fn run(
     arguments: &ServeArgs,
     telemetry: &Telemetry,
 ) -> Result<()> {
-    let drain = cancel_on_signal(
+    let end = cancel_on_signal(
         || info!("stopping: no new requests, running ones are finished"),
         "exhibit: interrupted; captured data is kept, the next `exhibit serve` continues",
     )
     .context("cannot wait for signals")?;
+    let drain = end.stop.clone();
     // Registered early: by default, the signal ends the process without draining.
     let hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     // `drain` does not make captures seal what they have: another `exhibit serve` resumes them.
@@ -77,9 +80,15 @@ pub(super) async fn run(
         Err(error) => warn!(%error, "traces are not exported"), // not a reason to capture nothing
     }
     // A mistake fails before the socket opens: no webhook is refused for it later.
-    app.config.check(&app.pipeline.plays)?;
-    let hooks = app.config.hooks_with_secrets()?;
+    let effective = CollectorConfig {
+        serve: config.clone(),
+        ..app.config.clone()
+    };
+    let checked = effective.check(&app.pipeline.plays, arguments.insecure_listen);
+    let CheckedConfig { hooks, warnings } = checked.await?;
+    log_warnings(&warnings);
     let listener = Listener::bind(&config, arguments.insecure_listen).await?;
+    end.begin();
     let url = listener.url();
     info!(%url, version = env!("CARGO_PKG_VERSION"), "listening");
     let agents = AgentsListener::open(&app, &drain).await?;
@@ -100,6 +109,7 @@ pub(super) async fn run(
         plays: Arc::clone(&app.pipeline.plays),
         at_start: app.config.clone(),
         listen: arguments.listen,
+        insecure_listen: arguments.insecure_listen,
         state,
         listener: listener.settings(),
     };
@@ -140,8 +150,26 @@ impl AgentsListener {
 
     async fn serve(this: Option<Self>, drain: CancellationToken) {
         if let Some(Self { gateway, listener }) = this {
-            tokio::join!(listener.serve(gateway.router(), drain), gateway.run());
+            let settings = listener.settings();
+            tokio::join!(
+                listener.serve(gateway.router(), drain),
+                gateway.run(settings)
+            );
         }
+    }
+}
+
+/// A text of several lines as one line of the log: without the drawing of an excerpt, which needs
+/// lines.
+fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim);
+    let lines = lines.filter(|line| line.contains(|c| !"|^ ".contains(c)));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+fn log_warnings(warnings: &[String]) {
+    for warning in warnings {
+        warn!(warning, "the configuration may not mean what it says");
     }
 }
 
@@ -152,6 +180,7 @@ struct Reload {
     at_start: CollectorConfig,
     /// The address of the command line.
     listen: Option<SocketAddr>,
+    insecure_listen: bool,
     state: ServerState,
     listener: ListenerSettings,
 }
@@ -159,7 +188,7 @@ struct Reload {
 impl Reload {
     async fn on_each_hangup(self, mut hangup: Signal) {
         while hangup.recv().await.is_some() {
-            match self.run() {
+            match self.run().await {
                 Ok(needs_restart) if needs_restart.is_empty() => {
                     info!("reloaded the configuration")
                 }
@@ -168,7 +197,7 @@ impl Reload {
                     "reloaded the configuration; some changes take effect at the next start"
                 ),
                 Err(error) => error!(
-                    error = platform::chain(error.as_ref()),
+                    error = one_line(&platform::chain(error.as_ref())),
                     "the new configuration is wrong: the old one stays"
                 ),
             }
@@ -177,12 +206,12 @@ impl Reload {
 
     /// Takes over `[serve]` and `[hooks]`, with certificates and secrets. Returns the names of the
     /// other sections that have changed.
-    fn run(&self) -> Result<Vec<&'static str>> {
-        let new = CollectorConfig::read(&self.store)?;
-        new.check(&self.plays)?;
-        let hooks = new.hooks_with_secrets()?;
-        let mut serve = new.serve.clone();
-        serve.listen = self.listen.unwrap_or(serve.listen);
+    async fn run(&self) -> Result<Vec<&'static str>> {
+        let mut new = CollectorConfig::read(&self.store)?;
+        new.serve.listen = self.listen.unwrap_or(new.serve.listen);
+        let checked = new.check(&self.plays, self.insecure_listen).await?;
+        log_warnings(&checked.warnings);
+        let (serve, hooks) = (new.serve.clone(), checked.hooks);
         let old = &self.at_start;
         let mut needs_restart = Vec::new();
         if serve.listen != self.listen.unwrap_or(old.serve.listen) {

@@ -79,7 +79,9 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &SourcesArgs) -> Resu
 struct ReadinessCount {
     /// Sources of which everything that was set up is ready.
     ready: u64,
-    /// Sources of which something is not.
+    /// Sources of which something is ready, and something is not.
+    partly_ready: Vec<String>,
+    /// Sources of which nothing is ready.
     not_ready: Vec<String>,
     not_configured: u64,
     /// True if anything at all could be captured.
@@ -100,35 +102,39 @@ impl ReadinessCount {
             ReadinessState::Ready if !is_partly_ready && source.problems.is_empty() => {
                 self.ready += 1;
             }
-            ReadinessState::Ready | ReadinessState::Unavailable | ReadinessState::Refused => {
+            ReadinessState::Ready => self.partly_ready.push(source.source.clone()),
+            ReadinessState::Unavailable | ReadinessState::Refused => {
                 self.not_ready.push(source.source.clone());
             }
         }
     }
 
     fn summary(&self) -> String {
-        let configured = self.ready + self.not_ready.len() as u64;
+        let others = self.partly_ready.len() + self.not_ready.len();
+        let configured = self.ready + others as u64;
         let not_configured = match self.not_configured {
             0 => String::new(),
             number => format!("; {} not configured", counted(number, "other")),
         };
-        let not_ready = if self.not_ready.is_empty() {
-            String::new()
-        } else {
-            format!("; not ready: {}", safe(&self.not_ready.join(", ")))
+        let named = |what: &str, names: &[String]| match names {
+            [] => String::new(),
+            names => format!("; {what}: {}", safe(&names.join(", "))),
         };
-        format!(
-            "\n{} of {} ready{not_ready}{not_configured}\n",
+        let text = format!(
+            "{} of {} ready{}{}{not_configured}",
             self.ready,
-            counted(configured, "configured source")
-        )
+            counted(configured, "configured source"),
+            named("ready in part", &self.partly_ready),
+            named("not ready", &self.not_ready),
+        );
+        format!("\n{}", wrap("", &text, terminal_width()))
     }
 
     /// For a nightly job: a configured source that is not ready must be noticed before an incident.
     fn exit_code(&self) -> ExitCode {
         if !self.is_any_ready {
             ExitCode::FAILURE
-        } else if self.not_ready.is_empty() {
+        } else if self.not_ready.is_empty() && self.partly_ready.is_empty() {
             ExitCode::SUCCESS
         } else {
             ExitCode::from(EXIT_INCOMPLETE)
@@ -221,7 +227,7 @@ fn format_source(view: &SourceStatus) -> String {
     text
 }
 
-/// `ready`, `ready at 3 of 4 targets`, `not configured`.
+/// `ready`, `ready in part, at 3 of 4 targets`, `not configured`.
 fn state_text(view: &SourceStatus, state: ReadinessState, targets: &[CaptureTarget]) -> String {
     let ready: BTreeSet<&CaptureTarget> = targets
         .iter()
@@ -237,7 +243,13 @@ fn state_text(view: &SourceStatus, state: ReadinessState, targets: &[CaptureTarg
     match (state, targets.len()) {
         (ReadinessState::Ready, 0 | 1) if ready.len() == targets.len() => "ready".to_owned(),
         (ReadinessState::Ready, all) if ready.len() == all => format!("ready, {all} targets"),
-        (ReadinessState::Ready, all) => format!("{} of {all} ready", ready.len()),
+        (ReadinessState::Ready, all) => {
+            format!(
+                "ready in part, at {} of {}",
+                ready.len(),
+                counted(all as u64, "target")
+            )
+        }
         (
             ReadinessState::Unavailable | ReadinessState::Refused | ReadinessState::NotConfigured,
             _,

@@ -13,14 +13,17 @@ use super::missing::format_missing;
 use super::table::{format_table, terminal_width, wrap, wrap_command};
 use super::times::{format_minutes, shorten_times, to_whole_seconds, with_local_times};
 use super::{GlobalOptions, find_incident, print, print_json};
+use domain::incident::brief::length_text;
 use domain::incident::view::IncidentView;
 use domain::incident::{
-    ImpactAnswer, IncidentRole, IncidentStatus, InitialReport, PassNumber, PotentialImpact,
-    StatementStanding,
+    FREEZE_STEP, ImpactAnswer, IncidentRole, IncidentStatus, InitialReport, PassNumber,
+    PotentialImpact, StatementStanding,
 };
 use domain::spelling::counted;
-use pipeline::ATTACHMENT_SOURCE;
+use pipeline::{ATTACHMENT_SOURCE, NotAttached};
 use platform::clock;
+use platform::shell::shell_word;
+use platform::terminal::size;
 
 /// Shows an incident and the state of its captures, or lists all incidents
 #[derive(Args)]
@@ -55,19 +58,28 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Resul
         missing,
         ..
     } = backend.incident(id).await?;
+    let mut not_attached = backend.not_attached();
+    not_attached.retain(|input| {
+        input
+            .incident
+            .as_ref()
+            .is_none_or(|incident| incident == id)
+    });
     if global.json {
         let passes: Vec<_> = passes.iter().map(pass_output).collect();
         // Only the members that we promise: the API's passes have more.
         let mut json = serde_json::to_value(&view)?;
         json["passes"] = serde_json::to_value(&passes)?;
         json["missing"] = serde_json::to_value(&missing)?;
+        json["notAttached"] = not_attached.iter().map(not_attached_json).collect();
         return print_json(&json);
     }
     print(&format!(
-        "{}{}{}{}{}",
+        "{}{}{}{}{}{}",
         with_local_times(&format_incident(&view)),
         passes_table(&passes, &*backend),
         format_missing(id, &missing, backend.resume_command()),
+        format_not_attached(Some(id), &not_attached),
         format_hints(&view),
         next_commands(id)
     ))
@@ -83,10 +95,11 @@ async fn list(global: &GlobalOptions, backend: &dyn Backend) -> Result<()> {
         return Ok(());
     }
     if incidents.is_empty() {
-        return print("no incident has been declared\n");
+        let not_attached = format_not_attached(None, &backend.not_attached());
+        return print(&format!("no incident has been declared\n{not_attached}"));
     }
     let rows: Vec<_> = incidents.iter().map(list_row).collect();
-    print(&format_table(
+    let table = format_table(
         [
             "incident",
             "severity",
@@ -97,7 +110,41 @@ async fn list(global: &GlobalOptions, backend: &dyn Backend) -> Result<()> {
             "name",
         ],
         &rows,
-    ))
+    );
+    print(&(table + &format_not_attached(None, &backend.not_attached())))
+}
+
+fn not_attached_json(input: &NotAttached) -> serde_json::Value {
+    // JSON is UTF-8, and paths need not be.
+    serde_json::json!({"path": input.path.to_string_lossy(), "bytes": input.bytes})
+}
+
+/// What was read from a pipe and could not be sealed, with the command that attaches it.
+fn format_not_attached(id: Option<&IncidentId>, inputs: &[NotAttached]) -> String {
+    if inputs.is_empty() {
+        return String::new();
+    }
+    let lines: String = inputs
+        .iter()
+        .map(|input| {
+            let incident =
+                (input.incident.as_ref().or(id)).map_or("INCIDENT".to_owned(), ToString::to_string);
+            let command = format!("exhibit attach {incident} {}", shell_word(&input.path));
+            format!(
+                "{}    {command}\n",
+                wrap(
+                    "  ",
+                    &format!(
+                        "{} of {}, read to the end and not sealed",
+                        safe(&input.path.file_name().unwrap_or_default().to_string_lossy()),
+                        size(input.bytes)
+                    ),
+                    terminal_width()
+                )
+            )
+        })
+        .collect();
+    format!("\nnot attached yet\n{lines}")
 }
 
 fn list_row(incident: &IncidentListItem) -> [String; 7] {
@@ -134,7 +181,7 @@ fn pass_output(pass: &CapturePass) -> PassOutput<'_> {
 
 /// Formats the passes as a table. Sealed attachments are left out, since `exhibit bundles` lists
 /// them, and so are passes without a bundle, whose reasons follow under *not captured*.
-fn passes_table(passes: &[CapturePass], backend: &dyn Backend) -> String {
+pub(super) fn passes_table(passes: &[CapturePass], backend: &dyn Backend) -> String {
     let rows: Vec<_> = passes
         .iter()
         .filter(|pass| match pass.state {
@@ -227,6 +274,9 @@ fn format_hints(view: &IncidentView) -> String {
     {
         hints.push(("containment", "--contain ACTION --owner NAME".to_owned()));
     }
+    if view.change_freeze.is_none() && has_open_freeze_step(view) {
+        hints.push(("changes", "--freeze CHANGES".to_owned()));
+    }
     if view.next_update_at.is_none() || view.update_overdue {
         hints.push(("next update", "--next-update TIME".to_owned()));
     }
@@ -241,6 +291,12 @@ fn format_hints(view: &IncidentView) -> String {
         })
         .collect();
     format!("\nnot said yet\n{lines}")
+}
+
+/// True if the first checklist has the freeze of changes, and it is open.
+fn has_open_freeze_step(view: &IncidentView) -> bool {
+    let mut steps = view.checklists.iter().flat_map(|list| &list.steps);
+    steps.any(|step| step.step.id.as_str() == FREEZE_STEP && !step.progress.state.is_settled())
 }
 
 /// Options of `exhibit change` for the points that the initial report lacks.
@@ -388,7 +444,7 @@ fn fact_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
             format!(
                 "{}{}",
                 or_not_set(view.next_update_at.map(to_whole_seconds)),
-                if view.update_overdue { ", overdue" } else { "" }
+                overdue(view)
             ),
         ),
     ]
@@ -412,6 +468,18 @@ fn response_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
     lines.push((
         "channel",
         channel.map_or("not set".to_owned(), ToString::to_string),
+    ));
+    lines.push((
+        "changes",
+        match &view.change_freeze {
+            Some(freeze) => format!(
+                "frozen since {} by {}: {}",
+                to_whole_seconds(freeze.since),
+                freeze.by,
+                freeze.what
+            ),
+            None => "not frozen".to_owned(),
+        },
     ));
     let first = &view.first_minutes;
     let left = match first.minutes_left {
@@ -477,6 +545,13 @@ fn format_report(view: &IncidentView) -> String {
         parts.push(format!("missing: {}", view.report_missing.join(", ")));
     }
     parts.join("; ")
+}
+
+fn overdue(view: &IncidentView) -> String {
+    match view.next_update_at.filter(|_| view.update_overdue) {
+        Some(due) => format!(", overdue by {}", length_text(due, clock::now())),
+        None => String::new(),
+    }
 }
 
 fn or_not_set(time: Option<Timestamp>) -> String {

@@ -59,34 +59,42 @@ pub(super) fn shorten_times(text: &str) -> String {
     out + rest
 }
 
-/// Adds the local time to each time of `text`, unless this machine's time is UTC.
+/// Adds the local time to each time of `text`, `2026-11-27T23:25:24Z` or `2026-11-27 23:25 UTC`,
+/// unless this machine's time is UTC.
 pub(super) fn with_local_times(text: &str) -> String {
     add_local_times(text, agent::os::utc_offset_seconds)
 }
 
 fn add_local_times(text: &str, offset_at: fn(i64) -> Option<i64>) -> String {
+    /// Ends of our times.
+    const ZONES: [&str; 2] = [" UTC", "Z"];
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    // Our times end in Z.
-    while let Some(at) = rest.find('Z') {
-        let (word, remainder) = rest.split_at(at + 1);
+    let next_zone = |text: &str| {
+        let ends = ZONES.map(|zone| text.find(zone).map(|at| (at, zone)));
+        ends.into_iter().flatten().min()
+    };
+    while let Some((at, zone)) = next_zone(rest) {
+        let (word, remainder) = rest.split_at(at + zone.len());
         out.push_str(word);
-        let begin = word.rfind([' ', '(', '\n']).map_or(0, |before| before + 1);
-        let local = word[begin..].parse::<Timestamp>().ok();
-        let local = local.and_then(|time| local_time(time, offset_at));
-        rest = match (local, remainder.strip_prefix(" (UTC)")) {
-            (Some(local), Some(after)) => {
-                out.push_str(&format!(" (UTC; {local})"));
-                after
-            }
-            (Some(local), None) => {
-                out.push_str(&format!(" ({local})"));
-                remainder
-            }
-            (None, _) => remainder,
-        };
+        if let Some(local) =
+            time_before(&word[..at], zone).and_then(|time| local_time(time, offset_at))
+        {
+            out.push_str(&format!(" ({local})"));
+        }
+        rest = remainder;
     }
     out + rest
+}
+
+/// The time that `text` ends with, without its `zone`.
+fn time_before(text: &str, zone: &str) -> Option<Timestamp> {
+    if zone == "Z" {
+        let begin = text.rfind([' ', '(', '\n']).map_or(0, |before| before + 1);
+        return format!("{}Z", &text[begin..]).parse().ok();
+    }
+    let minute = text.get(text.len().checked_sub("2026-11-27 23:25".len())?..)?;
+    format!("{}:00Z", minute.replacen(' ', "T", 1)).parse().ok()
 }
 
 /// `2026-11-27 04:25 +01:00`; `None` where local time is UTC.
@@ -105,8 +113,8 @@ fn local_time(time: Timestamp, offset_at: fn(i64) -> Option<i64>) -> Option<Stri
     ))
 }
 
-/// Reads a time with its zone: `2026-11-23T13:00:00Z`, `2026-11-23 14:00+01:00`; or a time before
-/// now: `-2h`, `2 hours ago`, `now`.
+/// Reads a time with its zone: `2026-11-23T13:00:00Z`, `2026-11-23 14:00+01:00`; a day, which begins
+/// at midnight UTC: `2026-11-23`; or a time before now: `2h`, `-2h`, `2 hours ago`, `now`.
 pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     let text = text.trim();
     if let Some(before) = parse_ago(text) {
@@ -117,25 +125,28 @@ pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
             .ok_or_else(|| "the time is too long ago".to_owned());
     }
     // People write a blank where RFC 3339 has the T.
-    let full = text.replacen(' ', "T", 1);
+    let full = match text.parse::<jiff::civil::Date>() {
+        Ok(_) if text.len() == "2026-11-23".len() => format!("{text}T00:00:00Z"),
+        Ok(_) | Err(_) => text.replacen(' ', "T", 1),
+    };
     let time = full
         .parse::<jiff::Timestamp>()
         .ok()
         .and_then(|time| Timestamp::from_unix_nanoseconds(time.as_nanosecond()));
     time.ok_or_else(|| {
-        "expected a time and its zone, such as 2026-11-23T13:00:00Z or 2026-11-23T14:00:00+01:00, or a time before now, such as -2h or '2 hours ago'"
+        "expected a time and its zone, such as 2026-11-23T13:00:00Z or 2026-11-23T14:00:00+01:00, a day such as 2026-11-23, which begins at midnight UTC, or how long ago, such as 2h or '2 hours ago'"
             .to_owned()
     })
 }
 
-/// How long ago: `-2h`, `2h ago`, `2 hours ago`, `now`. A bare number or duration is no time.
+/// How long ago: `2h`, `-2h`, `2h ago`, `2 hours ago`, `now`. A bare number is no time.
 fn parse_ago(text: &str) -> Option<Duration> {
     if text == "now" {
         return Some(Duration::ZERO);
     }
     let amount = match text.strip_prefix('-') {
         Some(amount) => amount,
-        None => text.strip_suffix("ago")?.trim_end(),
+        None => text.strip_suffix("ago").unwrap_or(text).trim_end(),
     };
     let digits = amount.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = amount.split_at(digits);
@@ -231,9 +242,12 @@ mod tests {
             "due 2026-11-27T23:25:24Z (2026-11-28 00:25 +01:00), declared (2026-01-01T00:00:00Z (2026-01-01 01:00 +01:00)) by Z"
         );
         assert_eq!(
-            add_local_times("2026-11-27T23:25:24Z (UTC)", |_| Some(60)),
-            "2026-11-27T23:25:24Z (UTC; 2026-11-27 23:26 +00:01)"
+            add_local_times("Next update: 2026-11-27 23:25 UTC (overdue)", |_| Some(60)),
+            "Next update: 2026-11-27 23:25 UTC (2026-11-27 23:26 +00:01) (overdue)"
         );
+        for other in ["declared (UTC)", "é UTC", "Z UTC Z", " UTC"] {
+            assert_eq!(add_local_times(other, |_| Some(3600)), other);
+        }
         assert_eq!(
             add_local_times("2026-11-27T23:25:24Z", |_| Some(0)),
             "2026-11-27T23:25:24Z"
@@ -255,11 +269,20 @@ mod tests {
         ] {
             assert_eq!(parse_time(good), Ok(full), "{good}");
         }
-        for bad in ["2026-11-23T13:00:00", "13:00", "yesterday", ""] {
-            assert!(parse_time(bad).is_err(), "{bad}");
+        assert_eq!(parse_time("2026-11-23"), Ok(time("2026-11-23T00:00:00Z")));
+        for bad in ["2026-11-23T13:00:00", "20261123", "13:00", "yesterday", ""] {
+            let error = parse_time(bad).expect_err(bad);
+            for form in [
+                "2026-11-23T13:00:00Z",
+                "such as 2026-11-23,",
+                "such as 2h or",
+            ] {
+                assert!(error.contains(form), "{error}");
+            }
         }
         for (text, seconds) in [
             ("-2h", 7200),
+            ("2h", 7200),
             ("2h ago", 7200),
             ("2 hours ago", 7200),
             ("-90m", 5400),
@@ -274,7 +297,7 @@ mod tests {
             );
         }
         for bad in [
-            "2h",
+            "2",
             "-2",
             "-h",
             "ago",

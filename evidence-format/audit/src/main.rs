@@ -22,7 +22,6 @@ mod never_asked;
 mod output;
 mod paths;
 mod progress;
-mod published_hosts;
 mod records;
 mod report;
 mod servers;
@@ -34,10 +33,22 @@ mod verify;
 mod words;
 
 use std::process::ExitCode;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+use std::{panic, thread};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{AuditError, USAGE};
+use crate::progress::InterruptFlag;
+
+/// As much as the first thread has.
+const STACK_BYTES: usize = 8 << 20;
+/// How often the first thread looks at the work, and how many times after Ctrl-C. An extraction has
+/// longer, to remove what it wrote.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const LOOKS_MAX: u32 = 20;
+const EXTRACTION_LOOKS_MAX: u32 = 50;
 
 /// Verify bundles of evidence and show what is in them
 #[derive(Debug, Parser)]
@@ -207,15 +218,54 @@ fn main() -> ExitCode {
         // Not clap's own exit, which would print arguments unescaped.
         Err(error) => return print_usage_error(&error),
     };
-    match run(&cli.command) {
+    match run_interruptibly(cli.command) {
         Ok(code) => code,
         Err(failure) => {
             output::note(&format!(
-                "error: {}",
+                "exhibit-audit: {}",
                 // Faults quote names of the bundle, which an attacker may have chosen.
                 evidence_format::safe::safe(&failure.chain())
             ));
             ExitCode::from(failure.exit())
+        }
+    }
+}
+
+/// Runs the command on a thread that can be abandoned: a mount that does not answer keeps it, and
+/// the kernel hands signals to the first thread. If the work does not end soon after Ctrl-C, the
+/// program does.
+fn run_interruptibly(command: AuditCommand) -> Result<ExitCode, AuditError> {
+    let interrupt = InterruptFlag::register();
+    let looks_max = match &command {
+        AuditCommand::Extract(_) => EXTRACTION_LOOKS_MAX,
+        AuditCommand::Verify(_)
+        | AuditCommand::Case(_)
+        | AuditCommand::Inspect(_)
+        | AuditCommand::Items(_)
+        | AuditCommand::Records(_)
+        | AuditCommand::Cat(_)
+        | AuditCommand::Derive(_)
+        | AuditCommand::Completions(_)
+        | AuditCommand::Man(_) => LOOKS_MAX,
+    };
+    let (done, result) = mpsc::sync_channel(1);
+    let work = move || {
+        let _ = done.send(run(&command));
+    };
+    let thread = thread::Builder::new().stack_size(STACK_BYTES);
+    let worker = thread.spawn(work).expect("a program may have two threads");
+    let mut looks = 0;
+    loop {
+        match result.recv_timeout(LOOK_INTERVAL) {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Timeout) if !interrupt.is_set() => {}
+            // Counted, since the program has no clock.
+            Err(RecvTimeoutError::Timeout) if looks < looks_max => looks += 1,
+            Err(RecvTimeoutError::Timeout) => return Err(AuditError::Interrupted),
+            Err(RecvTimeoutError::Disconnected) => match worker.join() {
+                Err(panic) => panic::resume_unwind(panic),
+                Ok(()) => unreachable!("a worker that ends has sent its result"),
+            },
         }
     }
 }
@@ -240,6 +290,8 @@ fn run(command: &AuditCommand) -> Result<ExitCode, AuditError> {
 fn print_usage_error(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     if error.use_stderr() {
+        // One prefix for all errors of this program.
+        let text = text.replacen("error: ", "exhibit-audit: ", 1);
         let lines: Vec<_> = text
             .trim_end()
             .lines()

@@ -128,7 +128,7 @@ fn exit_if_closed<T>(result: io::Result<T>) -> io::Result<T> {
     }
 }
 
-fn stdout_failed(cause: io::Error) -> AuditError {
+pub(crate) fn stdout_failed(cause: io::Error) -> AuditError {
     AuditError::Write {
         path: PathBuf::from("standard output"),
         cause,

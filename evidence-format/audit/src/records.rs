@@ -57,7 +57,16 @@ pub(crate) fn run(args: &RecordsArgs) -> Result<ExitCode, AuditError> {
     if raw {
         write_raw(&mut bundle, &report, &args.item, args.record)?;
     } else {
-        let mut list = RecordLister::new(if args.json { json_line } else { text_line });
+        let entry = item_of(&report, &args.item)?;
+        let columns = ColumnWidths::of(entry);
+        let mut list = if args.json {
+            RecordLister::new(Box::new(json_line))
+        } else {
+            let header = columns.header();
+            let mut list = RecordLister::new(Box::new(move |row| text_line(row, &columns)));
+            writeln!(list.out, "{header}").map_err(output::stdout_failed)?;
+            list
+        };
         bundle.show(&report, &args.item, &mut list)?;
         list.out.finish()?;
     }
@@ -118,7 +127,7 @@ impl PieceVisitor for RecordBytesWriter {
 /// Writes a line for each record.
 struct RecordLister {
     out: output::StdoutStream,
-    line: fn(&RecordLine) -> String,
+    line: Box<dyn Fn(&RecordLine) -> String>,
     parser: WarcParser,
     uri: UriTracker,
     /// Bytes of the item that have been read.
@@ -158,7 +167,7 @@ impl RecordVisitor for UriTracker {
 }
 
 impl RecordLister {
-    fn new(line: fn(&RecordLine) -> String) -> Self {
+    fn new(line: Box<dyn Fn(&RecordLine) -> String>) -> Self {
         let (parser, uri, row) = (
             WarcParser::new(),
             UriTracker::default(),
@@ -218,7 +227,36 @@ impl PieceVisitor for RecordLister {
     }
 }
 
-fn text_line(row: &RecordLine) -> String {
+/// Widths of the columns of numbers, so that they are under their names.
+struct ColumnWidths {
+    number: usize,
+    offset: usize,
+    bytes: usize,
+}
+
+impl ColumnWidths {
+    fn of(item: &ItemEntry) -> Self {
+        let digits = |number: u64| number.to_string().len();
+        Self {
+            number: digits(item.records.saturating_sub(1)).max("number".len()),
+            offset: digits(item.bytes).max("offset".len()),
+            bytes: digits(item.bytes).max("bytes".len()),
+        }
+    }
+
+    fn row(&self, number: &str, offset: &str, bytes: &str, uri: &str, head: &str) -> String {
+        format!(
+            "{number:>0$} {offset:>1$} {bytes:>2$} {uri} {head}",
+            self.number, self.offset, self.bytes
+        )
+    }
+
+    fn header(&self) -> String {
+        self.row("number", "offset", "bytes", "origin", "first bytes")
+    }
+}
+
+fn text_line(row: &RecordLine, columns: &ColumnWidths) -> String {
     // Cut before it is escaped: a cut inside an escape would be ambiguous.
     let uri: String = row.uri.chars().take(URI_CHARS_SHOWN).collect();
     let cut = if uri.len() < row.uri.len() { "…" } else { "" };
@@ -233,10 +271,12 @@ fn text_line(row: &RecordLine) -> String {
         bytes,
         ..
     } = row;
-    format!(
-        "{number} {offset} {bytes} {}{cut} {}{more}",
-        safe(&uri),
-        safe_bytes(&row.head)
+    columns.row(
+        &number.to_string(),
+        &offset.to_string(),
+        &bytes.to_string(),
+        &format!("{}{cut}", safe(&uri)),
+        &format!("{}{more}", safe_bytes(&row.head)),
     )
 }
 

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use evidence_derive::published_hosts;
 use evidence_format::config::{AnsweringServer, BundleConfig, ItemSource};
 use evidence_format::safe::safe;
 use serde_json::{Value, json};
-
-use crate::published_hosts;
 
 /// The servers of all items, each once for a provider, with their responses added up.
 fn of_bundle(config: &BundleConfig) -> Vec<(&str, AnsweringServer)> {

@@ -460,10 +460,20 @@ fn cat_and_records_write_the_sealed_bytes() {
             audit(&["records", &case.tar, name, "--record", &number]).stdout == warc[range(last)],
             "{name}"
         );
+        let text = audit(&["records", &case.tar, name]).text();
+        let (header, lines) = text.split_once('\n').expect("a header");
         assert_eq!(
-            audit(&["records", &case.tar, name]).text().lines().count(),
-            rows.len(),
-            "{name}"
+            header.split_whitespace().collect::<Vec<_>>().join(" "),
+            "number offset bytes origin first bytes"
+        );
+        assert_eq!(lines.lines().count(), rows.len(), "{name}");
+        // Numbers end below the names of their columns.
+        let end = header.find(" origin").expect("a column");
+        assert!(
+            lines
+                .lines()
+                .all(|line| line.as_bytes().get(end) == Some(&b' ')),
+            "{text}"
         );
     }
     assert!(

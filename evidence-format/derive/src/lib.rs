@@ -28,6 +28,7 @@ mod line;
 mod object;
 pub mod ocsf;
 mod okta;
+pub mod published_hosts;
 mod reader;
 pub mod text;
 

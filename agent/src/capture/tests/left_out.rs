@@ -112,7 +112,11 @@ fn homes_of_a_domain_and_names_that_are_no_text_are_searched() {
         "home/EXAMPLE.COM/jdoe/.ssh/authorized_keys",
         "ssh-ed25519 J",
     );
+    // A folder of a domain may have hidden entries of its own.
+    root.file("home/CORP/.DS_Store", "");
+    root.file("home/CORP/eve/.bash_history", "id\n");
     root.file("home/ann/.bash_history", "ls\n");
+    root.file("home/ann/Documents/notes", "");
     let odd = root
         .path("home/x")
         .with_file_name(std::ffi::OsString::from_vec(vec![b'n', 0xff]));
@@ -121,6 +125,7 @@ fn homes_of_a_domain_and_names_that_are_no_text_are_searched() {
     let sealed = root.capture(&["histories", "authorized-keys"]);
     for path in [
         "/home/EXAMPLE.COM/jdoe/.bash_history",
+        "/home/CORP/eve/.bash_history",
         "/home/ann/.bash_history",
     ] {
         assert!(sealed.has("histories", path), "{path}");

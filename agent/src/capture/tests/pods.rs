@@ -249,6 +249,9 @@ fn probe_that_knows_no_pods_is_refused() {
         "{error}"
     );
     for text in ["checkout", "shop/", "Shop/x", "a/b/c"] {
-        assert!(text.parse::<crate::selection::PodName>().is_err(), "{text}");
+        assert!(
+            text.parse::<protocol::selection::PodName>().is_err(),
+            "{text}"
+        );
     }
 }

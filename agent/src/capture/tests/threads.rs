@@ -49,6 +49,65 @@ int main(void) {
 }
 "#;
 
+/// One of many threads has a table of its own, in which one of many numbers leads elsewhere.
+const MANY_DESCRIPTORS: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <unistd.h>
+static void *idle(void *nothing) { pause(); return nothing; }
+static void *hide(void *nothing) {
+    unshare(CLONE_FILES);
+    int file = open("/etc/passwd", O_RDONLY);
+    dup2(file, 77);
+    close(file);
+    printf("ready\n");
+    fflush(stdout);
+    pause();
+    return nothing;
+}
+int main(void) {
+    int null = open("/dev/null", O_RDONLY);
+    for (int number = 10; number < 600; number++) dup2(null, number);
+    pthread_t thread;
+    for (int i = 0; i < 240; i++) pthread_create(&thread, 0, idle, 0);
+    pthread_create(&thread, 0, hide, 0);
+    pthread_join(thread, 0);
+}
+"#;
+
+/// A second thread has a network of its own, in which it listens. Needs root.
+const OWN_NETWORK: &str = r#"
+#define _GNU_SOURCE
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+static void *hide(void *nothing) {
+    struct sockaddr_in address = {AF_INET, htons(4713)};
+    if (unshare(CLONE_NEWNET | CLONE_FILES)) {
+        printf("refused\n");
+    } else {
+        int s = socket(AF_INET, SOCK_STREAM, 0);
+        bind(s, (void *)&address, sizeof address);
+        listen(s, 1);
+        printf("ready\n");
+    }
+    fflush(stdout);
+    pause();
+    return nothing;
+}
+int main(void) {
+    pthread_t thread;
+    pthread_create(&thread, 0, hide, 0);
+    pthread_join(thread, 0);
+}
+"#;
+
 /// Compiles and starts a program, and waits until it is ready.
 fn start(source: &str, name: &str) -> (TempDir, Running) {
     let folder = TempDir::new().expect("a folder");
@@ -138,6 +197,49 @@ fn descriptors_of_a_single_thread_are_captured() {
     assert!(
         !own.block.windows(11).any(|part| part == b"/etc/passwd"),
         "it is hidden there"
+    );
+}
+
+#[test]
+fn descriptors_of_one_of_many_threads_are_captured() {
+    let (_folder, running) = start(MANY_DESCRIPTORS, "crowd");
+    let sealed = capture_this_machine();
+    let found = of_threads(&sealed, "processes", running.0.id());
+    let links = found.get("fd links").map(|record| &record.block[..]);
+    let has_file = |block: &[u8]| block.windows(11).any(|part| part == b"/etc/passwd");
+    // Without the kernel's help, so many are not compared, which is a gap.
+    let own = i32::try_from(std::process::id()).expect("small");
+    if crate::os::share_descriptors(own, own).is_some() {
+        assert!(links.is_some_and(has_file), "{:?}", found.keys());
+    } else {
+        let (count, _) = sealed.gap("processes", GapReason::TooLarge);
+        assert!(count >= 1);
+    }
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn network_of_a_single_thread_is_captured() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root may give a thread a network of its own");
+        return;
+    }
+    let (_folder, running) = start(OWN_NETWORK, "netless");
+    let sealed = capture_this_machine();
+    let found = of_threads(&sealed, "sockets", running.0.id());
+    // 4713 is 1269 in the table's hexadecimal.
+    let table = found.iter().find(|(name, _)| name.starts_with("net/tcp "));
+    let table = table.map(|(_, record)| String::from_utf8_lossy(&record.block).into_owned());
+    assert!(
+        table.is_some_and(|table| table.contains(":1269 ")),
+        "{:?}",
+        found.keys()
+    );
+    assert!(
+        found["fd links"]
+            .block
+            .windows(8)
+            .any(|part| part == b"socket:[")
     );
 }
 

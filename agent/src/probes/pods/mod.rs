@@ -16,8 +16,8 @@ use serde::Serialize;
 use super::{Probe, list_processes};
 use crate::read::{ReadMethod, ReadRequest};
 use crate::recorder::{FolderListing, ProbeRecorder};
-use crate::selection::{PodName, PodSelection};
 use cgroup::CgroupPlace;
+use protocol::selection::{PodName, PodSelection};
 use state::{PodFacts, StateFacts};
 
 pub(super) const PROBE: Probe = Probe {

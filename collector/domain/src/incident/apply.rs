@@ -6,8 +6,9 @@ use evidence_format::time::Timestamp;
 use super::checklist::{ClosureAnswer, ClosureItem, CorrectiveAction, StepProgress};
 use super::entry::{Declaration, IncidentEvent, JournalEntry};
 use super::names::StepId;
+use super::review::ReviewAnswer;
 use super::severity::{IncidentRole, IncidentStatus};
-use super::statement::{CurrentAction, UpdateStatement};
+use super::statement::{ChangeFreeze, CurrentAction, UpdateStatement};
 use super::text::{Line, Name};
 use super::{EvidenceCount, Incident};
 
@@ -94,7 +95,9 @@ impl Incident {
             proved: Default::default(),
             captured: Default::default(),
             channel: None,
+            change_freeze: None,
             closure: Default::default(),
+            review: Default::default(),
             corrective_actions: Vec::new(),
             statements: Vec::new(),
             actions: Vec::new(),
@@ -191,6 +194,7 @@ impl Incident {
                     owner: owner.clone(),
                     due: *due,
                     done_at: None,
+                    withdrawn_at: None,
                 };
                 append(&mut self.corrective_actions, *id, action)?;
             }
@@ -212,6 +216,17 @@ impl Incident {
             // The time is the entry's, so that nobody can date a measure back.
             IncidentEvent::CorrectiveActionDone { id, .. } => {
                 numbered(&mut self.corrective_actions, *id)?.done_at = Some(entry.at);
+            }
+            IncidentEvent::CorrectiveActionWithdrawn { id, .. } => {
+                numbered(&mut self.corrective_actions, *id)?.withdrawn_at = Some(entry.at);
+            }
+            IncidentEvent::ReviewAnswered { prompt, answer } => {
+                let answer = ReviewAnswer {
+                    text: answer.clone(),
+                    by: entry.by.clone(),
+                    at: entry.at,
+                };
+                self.review.insert(*prompt, answer);
             }
             IncidentEvent::StatementAdded {
                 id,
@@ -240,15 +255,29 @@ impl Incident {
                     text: text.clone(),
                     owner: owner.clone(),
                     ended: false,
+                    outcome: None,
                 };
                 append(&mut self.actions, *id, action)?;
             }
-            IncidentEvent::ActionEnded { id, .. } => numbered(&mut self.actions, *id)?.ended = true,
+            IncidentEvent::ActionEnded { id, outcome } => {
+                let action = numbered(&mut self.actions, *id)?;
+                (action.ended, action.outcome) = (true, outcome.clone());
+            }
             IncidentEvent::NextUpdateSet { from, to } => {
                 replace(&mut self.next_update_at, from, *to)?
             }
             IncidentEvent::ChannelSet { from, to } => {
                 replace(&mut self.channel, from, Some(to.clone()))?
+            }
+            IncidentEvent::ChangeFreezeSet { from, to } => {
+                if self.change_freeze.as_ref().map(|freeze| &freeze.what) != from.as_ref() {
+                    return Err("which changes were frozen");
+                }
+                self.change_freeze = to.clone().map(|what| ChangeFreeze {
+                    what,
+                    since: entry.at,
+                    by: entry.by.clone(),
+                });
             }
             // A note is part of the timeline only.
             IncidentEvent::Note { .. } => {}
@@ -279,6 +308,7 @@ impl Incident {
         if from == IncidentStatus::Closed {
             // The answers that allowed the closure turned out not to hold: ask for each again.
             self.closure.clear();
+            self.review.clear();
             self.opened_at = at;
         }
         Ok(())
@@ -372,12 +402,15 @@ impl EvidenceCount {
             | IncidentEvent::CorrectiveActionAdded { .. }
             | IncidentEvent::CorrectiveActionAssigned { .. }
             | IncidentEvent::CorrectiveActionDone { .. }
+            | IncidentEvent::CorrectiveActionWithdrawn { .. }
+            | IncidentEvent::ReviewAnswered { .. }
             | IncidentEvent::StatementAdded { .. }
             | IncidentEvent::StandingChanged { .. }
             | IncidentEvent::ActionStarted { .. }
             | IncidentEvent::ActionEnded { .. }
             | IncidentEvent::NextUpdateSet { .. }
             | IncidentEvent::ChannelSet { .. }
+            | IncidentEvent::ChangeFreezeSet { .. }
             | IncidentEvent::Note { .. }
             | IncidentEvent::CaptureRequested { .. }
             | IncidentEvent::CaptureStopped {}
@@ -442,7 +475,7 @@ mod tests {
                 incident.evidence.bundles,
                 incident.evidence.records
             ),
-            (33, 2, 1204)
+            (36, 2, 1204)
         );
         assert_eq!(
             incident.evidence.provisional_until,
@@ -484,9 +517,9 @@ mod tests {
             )
         };
         let before = counts(&incident);
-        incident.apply(&entry(34, sealed(true))).expect("applied");
+        incident.apply(&entry(37, sealed(true))).expect("applied");
         assert_eq!(counts(&incident), (before.0 + 1, before.1, before.2));
-        incident.apply(&entry(35, sealed(false))).expect("applied");
+        incident.apply(&entry(38, sealed(false))).expect("applied");
         assert_eq!(
             counts(&incident),
             (before.0 + 2, before.1 + 7, before.2 + 3)
@@ -535,12 +568,12 @@ mod tests {
             reason: line("because"),
         };
         let refused = incident
-            .apply(&entry(34, wrong))
+            .apply(&entry(37, wrong))
             .expect_err("it was SEV-1")
             .to_string();
         assert_eq!(
             refused,
-            "entry 34 (incident.severity) contradicts the entries before it: what was there before"
+            "entry 37 (incident.severity) contradicts the entries before it: what was there before"
         );
         for wrong in [
             IncidentEvent::RoleAssigned {
@@ -563,7 +596,7 @@ mod tests {
             },
         ] {
             assert!(matches!(
-                incident.apply(&entry(34, wrong)),
+                incident.apply(&entry(37, wrong)),
                 Err(ReplayError::Contradicts { .. })
             ));
         }
@@ -581,18 +614,18 @@ mod tests {
         };
         incident
             .apply(&entry(
-                34,
+                37,
                 status(IncidentStatus::Contained, IncidentStatus::Closed),
             ))
             .expect("applied");
-        assert_eq!(incident.closed_at, Some(entry(34, samples::note()).at));
+        assert_eq!(incident.closed_at, Some(entry(37, samples::note()).at));
         incident
             .apply(&entry(
-                35,
+                38,
                 status(IncidentStatus::Closed, IncidentStatus::Investigating),
             ))
             .expect("applied");
         assert_eq!((incident.closed_at, incident.closure.len()), (None, 0));
-        assert_eq!(incident.opened_at, entry(35, samples::note()).at);
+        assert_eq!(incident.opened_at, entry(38, samples::note()).at);
     }
 }

@@ -14,43 +14,70 @@ use super::text::or;
 /// In place of a value that nobody has given.
 const NOT_SET: &str = "not set";
 
-const NANOSECONDS_PER_SECOND: i128 = 1_000_000_000;
+const NANOSECONDS_PER_MINUTE: i128 = 60_000_000_000;
 
-/// The incident with the times that an update mentions cut to whole seconds.
+/// A time as people write it: `2026-11-28 07:15 UTC`. Rounded down to the minute.
 #[must_use]
-pub fn truncate_to_seconds(incident: Incident) -> Incident {
-    Incident {
-        declared_at: whole_seconds(incident.declared_at),
-        started_at: incident.started_at.map(whole_seconds),
-        next_update_at: incident.next_update_at.map(whole_seconds),
-        ..incident
+pub fn utc_minute(time: Timestamp) -> String {
+    let text = time.to_string();
+    let minute: String = text.chars().take("2026-11-28T07:15".len()).collect();
+    format!("{} UTC", minute.replace('T', " "))
+}
+
+/// How long: `12 min`, `2 h 5 min`, `3 d 4 h`.
+#[must_use]
+pub fn length_text(from: Timestamp, until: Timestamp) -> String {
+    let nanoseconds = until.unix_nanoseconds() - from.unix_nanoseconds();
+    let minutes = nanoseconds / NANOSECONDS_PER_MINUTE;
+    match (minutes / 1440, minutes / 60 % 24, minutes % 60) {
+        (0, 0, 0) => "less than 1 min".to_owned(),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, 0) => format!("{hours} h"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, 0, _) => format!("{days} d"),
+        (days, hours, _) => format!("{days} d {hours} h"),
     }
 }
 
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    let seconds = time.unix_nanoseconds().div_euclid(NANOSECONDS_PER_SECOND);
-    Timestamp::from_unix_nanoseconds(seconds * NANOSECONDS_PER_SECOND).unwrap_or(time)
+/// When the next update is due, or that none is.
+#[must_use]
+pub fn next_update(due: Option<Timestamp>, closed_at: Option<Timestamp>, now: Timestamp) -> String {
+    match (due, closed_at) {
+        (Some(due), _) if due >= now => utc_minute(due),
+        // Nobody waits for an update that was due before the end.
+        (_, Some(_)) => "none, the incident is closed".to_owned(),
+        (Some(due), None) => {
+            format!("{} (overdue by {})", utc_minute(due), length_text(due, now))
+        }
+        (None, None) => NOT_SET.to_owned(),
+    }
 }
 
-/// The internal update: the runbook's fields, in the runbook's order.
+/// The internal update at `now`: the runbook's fields, in the runbook's order.
 #[must_use]
-pub fn internal(incident: &Incident) -> String {
+pub fn internal(incident: &Incident, now: Timestamp) -> String {
     let started = match incident.started_at {
-        Some(started_at) => format!("{started_at} (UTC)"),
+        Some(started_at) => utc_minute(started_at),
         // The template asks for a time, and the declaration is the latest that it can be.
-        None => format!("{NOT_SET}; declared {} (UTC)", incident.declared_at),
+        None => format!("{NOT_SET}; declared {}", utc_minute(incident.declared_at)),
     };
     let commander = incident.roles.get(&IncidentRole::IncidentCommander);
-    let next_update_at = incident.next_update_at.map(|at| format!("{at} (UTC)"));
+    let status = match incident.closed_at {
+        Some(at) => format!("{} at {}", incident.status, utc_minute(at)),
+        None => incident.status.to_string(),
+    };
     let fields = [
         ("Incident", format!("{} ({})", incident.name, incident.id)),
         ("Severity", incident.severity.to_string()),
-        ("Status", incident.status.to_string()),
+        ("Status", status),
         ("Started", started),
         ("Commander", or(commander, "not assigned")),
         ("Known impact", known_impact(incident)),
         ("Current actions", current_actions(incident)),
-        ("Next update", or(next_update_at.as_ref(), NOT_SET)),
+        (
+            "Next update",
+            next_update(incident.next_update_at, incident.closed_at, now),
+        ),
     ];
     fields
         .iter()
@@ -88,11 +115,15 @@ fn current_actions(incident: &Incident) -> String {
 /// A draft of the external update. It separates confirmed facts from hypotheses, and names no
 /// person. The communications lead finishes it, and the business owner decides whether to send it.
 #[must_use]
-pub fn external(incident: &Incident) -> String {
+pub fn external(incident: &Incident, now: Timestamp) -> String {
     let mut text = format!(
         "Security incident {}: draft of an external update\n\nConfirmed facts\n",
         incident.id
     );
+    if let Some(at) = incident.closed_at {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "\nThe incident was closed at {}.", utc_minute(at));
+    }
     // The order in which the runbook lists what an external update includes.
     for (title, topic, none) in [
         (
@@ -131,13 +162,8 @@ pub fn external(incident: &Incident) -> String {
             .map(|(what, _)| format!("{} may be affected.", capitalised(what))),
     );
     write_lines(&mut text, &hypotheses, "none recorded");
-    let next_update_at = incident.next_update_at.map(|at| format!("{at} (UTC)"));
-    // Writing to a `String` cannot fail.
-    let _ = writeln!(
-        text,
-        "\nNext update: {}",
-        or(next_update_at.as_ref(), NOT_SET)
-    );
+    let next_update = next_update(incident.next_update_at, incident.closed_at, now);
+    let _ = writeln!(text, "\nNext update: {next_update}");
     text
 }
 
@@ -178,7 +204,7 @@ fn capitalised(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::samples::{self, line, name};
-    use super::super::{CurrentAction, UpdateStatement};
+    use super::super::{CurrentAction, IncidentStatus, UpdateStatement};
     use super::*;
 
     fn stated(
@@ -209,6 +235,7 @@ mod tests {
             text: line(text),
             owner: owner.map(name),
             ended,
+            outcome: None,
         };
         incident.actions = vec![
             action(1, "search CI logs", None, false),
@@ -262,13 +289,13 @@ mod tests {
 Incident: Leaked deploy key (INC-2026-042)
 Severity: SEV-2
 Status: Investigating
-Started: 2026-11-20T08:00:00Z (UTC)
+Started: 2026-11-20 08:00 UTC
 Commander: Ann
 Known impact: Builds of 20 November were readable.; Build logs too.
 Current actions: no owner: search CI logs; Bob: rotate the key
-Next update: 2026-11-23T15:00:00Z (UTC)
+Next update: 2026-11-23 15:00 UTC
 ";
-        assert_eq!(internal(&full()), expected);
+        assert_eq!(internal(&full(), samples::declared()), expected);
     }
 
     #[test]
@@ -277,13 +304,16 @@ Next update: 2026-11-23T15:00:00Z (UTC)
 Incident: Leaked deploy key (INC-2026-042)
 Severity: SEV-2
 Status: Investigating
-Started: not set; declared 2026-11-23T13:40:17Z (UTC)
+Started: not set; declared 2026-11-23 13:40 UTC
 Commander: not assigned
 Known impact: nothing confirmed
 Current actions: not set
 Next update: not set
 ";
-        assert_eq!(internal(&samples::incident()), expected);
+        assert_eq!(
+            internal(&samples::incident(), samples::declared()),
+            expected
+        );
         let expected = "\
 Security incident INC-2026-042: draft of an external update
 
@@ -303,7 +333,10 @@ Investigation hypotheses (not confirmed)
 
 Next update: not set
 ";
-        assert_eq!(external(&samples::incident()), expected);
+        assert_eq!(
+            external(&samples::incident(), samples::declared()),
+            expected
+        );
     }
 
     #[test]
@@ -327,8 +360,53 @@ Investigation hypotheses (not confirmed)
 - Artifacts may have been replaced.
 - Customer data may be affected.
 
-Next update: 2026-11-23T15:00:00Z (UTC)
+Next update: 2026-11-23 15:00 UTC
 ";
-        assert_eq!(external(&full()), expected);
+        assert_eq!(external(&full(), samples::declared()), expected);
+    }
+
+    #[test]
+    fn updates_say_what_is_overdue_and_what_is_closed() {
+        let time = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let mut incident = full(); // next update at 15:00
+        for (now, line) in [
+            ("2026-11-23T15:00:00Z", "2026-11-23 15:00 UTC"),
+            (
+                "2026-11-23T15:00:59Z",
+                "2026-11-23 15:00 UTC (overdue by less than 1 min)",
+            ),
+            (
+                "2026-11-23T15:12:59Z",
+                "2026-11-23 15:00 UTC (overdue by 12 min)",
+            ),
+            (
+                "2026-11-23T17:05:00Z",
+                "2026-11-23 15:00 UTC (overdue by 2 h 5 min)",
+            ),
+            (
+                "2026-11-26T19:30:00Z",
+                "2026-11-23 15:00 UTC (overdue by 3 d 4 h)",
+            ),
+        ] {
+            for text in [
+                internal(&incident, time(now)),
+                external(&incident, time(now)),
+            ] {
+                assert_eq!(
+                    text.lines().last(),
+                    Some(&*format!("Next update: {line}")),
+                    "at {now}"
+                );
+            }
+        }
+        incident.status = IncidentStatus::Closed;
+        incident.closed_at = Some(time("2026-11-23T18:30:00Z"));
+        let now = time("2026-11-23T19:00:00Z");
+        let (internal, external) = (internal(&incident, now), external(&incident, now));
+        assert!(internal.contains("\nStatus: Closed at 2026-11-23 18:30 UTC\n"));
+        assert!(external.contains("\nThe incident was closed at 2026-11-23 18:30 UTC.\n"));
+        for text in [internal, external] {
+            assert!(text.ends_with("\nNext update: none, the incident is closed\n"));
+        }
     }
 }

@@ -54,6 +54,16 @@ impl Checklist {
         Self::Response,
     ];
 
+    /// Its number in short ids of steps: the fourth step of the first one is `1-4`.
+    #[must_use]
+    pub fn number(self) -> usize {
+        match self {
+            Self::FirstFifteenMinutes => 1,
+            Self::Investigation => 2,
+            Self::Response => 3,
+        }
+    }
+
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -77,6 +87,70 @@ pub struct ChecklistStep {
     /// The command of `exhibit` that answers it from the evidence, and the path of the API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<AnswerCommand>,
+}
+
+/// No step of an incident has this id.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("no step of this incident is called {step}{hint}")]
+pub struct UnknownStep {
+    step: String,
+    hint: String,
+}
+
+impl UnknownStep {
+    pub(super) fn new(step: &str, steps: &[ChecklistStep]) -> Self {
+        let ids = || steps.iter().map(|known| known.id.as_str());
+        let begins: Vec<_> = ids().filter(|id| id.starts_with(step)).collect();
+        let hint = match nearest(step, ids()) {
+            _ if !begins.is_empty() => format!("; there are: {}", comma_separated(&begins)),
+            Some(near) => did_you_mean(Some(near)),
+            None => {
+                let lists = Checklist::ALL.into_iter().filter_map(|list| {
+                    let of_list = steps.iter().filter(|step| step.list == list);
+                    short_ids(list, of_list.count())
+                });
+                let lists: Vec<_> = lists.collect();
+                format!("; short ids are {}", comma_separated(&lists))
+            }
+        };
+        Self {
+            step: safe(&step.chars().take(80).collect::<String>()),
+            hint,
+        }
+    }
+}
+
+/// The short ids of a checklist, such as `1-1 to 1-6`; `None` if it has no steps.
+#[must_use]
+pub fn short_ids(list: Checklist, steps: usize) -> Option<String> {
+    let number = list.number();
+    match steps {
+        0 => None,
+        1 => Some(format!("{number}-1")),
+        steps => Some(format!("{number}-1 to {number}-{steps}")),
+    }
+}
+
+/// The step that `text` names: by its id, or by the numbers of its checklist and of its place on
+/// it, such as `1-4` for the fourth step of the first checklist.
+///
+/// # Errors
+/// There is no such step.
+pub fn find_step<'s>(
+    steps: &'s [ChecklistStep],
+    text: &str,
+) -> Result<&'s ChecklistStep, UnknownStep> {
+    let by_place = || {
+        let (list, place) = text.split_once('-')?;
+        let list: usize = list.parse().ok()?;
+        let place: usize = place.parse().ok()?;
+        let mut steps = steps.iter().filter(|step| step.list.number() == list);
+        steps.nth(place.checked_sub(1)?)
+    };
+    let found = steps.iter().find(|step| step.id.as_str() == text);
+    found
+        .or_else(by_place)
+        .ok_or_else(|| UnknownStep::new(text, steps))
 }
 
 /// A command that answers a question of the investigation.
@@ -230,7 +304,11 @@ pub struct ParseChecklistError {
     known: Vec<&'static str>,
 }
 
-fn unknown(what: &'static str, text: &str, known: &[&'static str]) -> ParseChecklistError {
+pub(super) fn unknown(
+    what: &'static str,
+    text: &str,
+    known: &[&'static str],
+) -> ParseChecklistError {
     // With the whole text: the part that is shown may be escaped and cut.
     let nearest = nearest(text, known.iter().copied());
     ParseChecklistError {
@@ -299,6 +377,9 @@ pub struct CorrectiveAction {
     pub due: Option<Day>,
     /// When it was done.
     pub done_at: Option<Timestamp>,
+    /// When it was withdrawn, since it was added by mistake. Then nobody has to do it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_at: Option<Timestamp>,
 }
 
 #[cfg(test)]
@@ -325,6 +406,41 @@ mod tests {
             .expect_err("misspelled")
             .to_string();
         assert!(refused.starts_with(r#""root-case" is not a closure item (did you mean "root-cause"?); there are: root-cause,"#));
+    }
+
+    #[test]
+    fn step_is_found_by_its_place_and_unknown_ones_are_explained() {
+        let step = |id: &str, list| ChecklistStep {
+            id: id.parse().expect("a step"),
+            list,
+            text: "x".parse().expect("a line"),
+            answer: None,
+        };
+        let steps = [
+            step("first-15-1", Checklist::FirstFifteenMinutes),
+            step("investigation-1", Checklist::Investigation),
+            step("first-15-2", Checklist::FirstFifteenMinutes),
+            step("leaked-secret-1", Checklist::Response),
+        ];
+        let found = |text| find_step(&steps, text).map(|step| step.id.as_str());
+        for (text, id) in [
+            ("1-2", "first-15-2"),
+            ("2-1", "investigation-1"),
+            ("3-1", "leaked-secret-1"),
+            ("first-15-1", "first-15-1"),
+        ] {
+            assert_eq!(found(text), Ok(id));
+        }
+        for (text, hint) in [
+            ("first", "; there are: first-15-1, first-15-2"),
+            ("frist-15-1", " (did you mean \"first-15-1\"?)"),
+            ("1-3", "; short ids are 1-1 to 1-2, 2-1, 3-1"),
+            ("0-0", "; short ids are 1-1 to 1-2, 2-1, 3-1"),
+        ] {
+            let error = found(text).expect_err("there is none").to_string();
+            let expected = format!("no step of this incident is called {text}{hint}");
+            assert_eq!(error, expected);
+        }
     }
 
     #[test]

@@ -78,7 +78,8 @@ impl Incident {
             return missing;
         }
         // Also those that are done: the runbook asks for owners and dates of all.
-        for action in &self.corrective_actions {
+        let actions = self.corrective_actions.iter();
+        for action in actions.filter(|action| action.withdrawn_at.is_none()) {
             if action.owner.is_none() {
                 missing.push(ClosureBlocker::ActionWithoutOwner { action: action.id });
             }
@@ -138,6 +139,7 @@ mod tests {
             owner: None,
             due: None,
             done_at: None,
+            withdrawn_at: None,
         };
         incident.corrective_actions.push(action);
         assert_eq!(
@@ -147,6 +149,9 @@ mod tests {
                 ClosureBlocker::ActionWithoutDueDate { action: 1 }
             ]
         );
+        let mut withdrawn = incident.clone();
+        withdrawn.corrective_actions[0].withdrawn_at = Some(samples::declared());
+        assert_eq!(withdrawn.closure_blockers(), []);
         incident
             .closure
             .insert(ClosureItem::CorrectiveActions, answered(true));

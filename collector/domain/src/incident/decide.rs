@@ -9,17 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use super::Incident;
 use super::calendar::Day;
-use super::checklist::{ClosureItem, StepProgress, StepState};
+use super::checklist::{ClosureItem, CorrectiveAction, StepProgress, StepState, UnknownStep};
 use super::closure::ClosureBlocker;
 use super::entry::{Declaration, IncidentEvent};
 use super::names::{PlayName, StepId};
 use super::pivot::Pivot;
 use super::plays::{Plays, UnknownPlay};
 use super::report::{InitialReport, PotentialImpact, SYSTEMS_MAX};
+use super::review::ReviewPrompt;
 use super::severity::{IncidentRole, IncidentStatus, Severity};
 use super::statement::{StatementStanding, StatementTopic};
 use super::text::{Line, Name, Prose};
-use crate::spelling::{comma_separated, did_you_mean, nearest};
+use crate::spelling::{comma_separated, did_you_mean};
 
 /// Statements, actions, or corrective actions of one incident: more than that come from a loop.
 const NUMBERED_MAX: usize = 1000;
@@ -95,6 +96,11 @@ pub enum Command {
     },
     /// Record that a corrective action is done.
     FinishCorrectiveAction { id: u64, note: Option<Line> },
+    /// Withdraw a corrective action that was added by mistake.
+    WithdrawCorrectiveAction { id: u64, reason: Line },
+    /// Answer a prompt of the post-incident review. The last answer completes the item of the
+    /// closure checklist.
+    AnswerReviewPrompt { prompt: ReviewPrompt, answer: Line },
     /// Add a statement for external updates.
     AddStatement {
         topic: StatementTopic,
@@ -115,6 +121,8 @@ pub enum Command {
     SetNextUpdate { to: Option<Timestamp> },
     /// Set where the responders talk, such as a chat channel or a bridge.
     SetChannel { to: Line },
+    /// Freeze changes; `null` allows them again.
+    SetChangeFreeze { to: Option<Line> },
     /// Add a note.
     Note { text: Prose },
 }
@@ -139,7 +147,9 @@ impl Command {
             | Self::ReopenClosureItem { .. }
             | Self::AddCorrectiveAction { .. }
             | Self::AssignCorrectiveAction { .. }
-            | Self::FinishCorrectiveAction { .. } => CommandArea::Checklists,
+            | Self::FinishCorrectiveAction { .. }
+            | Self::WithdrawCorrectiveAction { .. }
+            | Self::AnswerReviewPrompt { .. } => CommandArea::Checklists,
             Self::Rename { .. }
             | Self::SetStarted { .. }
             | Self::ChangePlay { .. }
@@ -153,6 +163,7 @@ impl Command {
             | Self::EndAction { .. }
             | Self::SetNextUpdate { .. }
             | Self::SetChannel { .. }
+            | Self::SetChangeFreeze { .. }
             | Self::Note { .. } => CommandArea::Rest,
         }
     }
@@ -192,12 +203,8 @@ pub enum CommandError {
     #[error("incident is closed: {what} cannot change unless it is reopened")]
     Closed { what: &'static str },
     /// No checklist step has this id.
-    #[error("no step of this incident is called {step}{}", did_you_mean(nearest.as_ref().map(StepId::as_str)))]
-    UnknownStep {
-        step: StepId,
-        /// The id that was probably meant.
-        nearest: Option<StepId>,
-    },
+    #[error("{0}")]
+    UnknownStep(#[from] UnknownStep),
     /// No statement, action or corrective action has this number.
     #[error("there is no {what} {id}, the last is {count}")]
     UnknownNumber {
@@ -205,6 +212,9 @@ pub enum CommandError {
         id: u64,
         count: u64,
     },
+    /// A corrective action was withdrawn, so nothing about it changes.
+    #[error("corrective action {id} is withdrawn; add it again if it was withdrawn by mistake")]
+    Withdrawn { id: u64 },
     /// The closure item has no answer to withdraw.
     #[error("closure item {item} is neither given nor waived")]
     NotAnswered { item: ClosureItem },
@@ -317,6 +327,10 @@ impl Incident {
                 self.decide_assignment(id, owner, due, now)
             }
             Command::FinishCorrectiveAction { id, note } => self.decide_finish(id, note),
+            Command::WithdrawCorrectiveAction { id, reason } => self.decide_withdrawal(id, reason),
+            Command::AnswerReviewPrompt { prompt, answer } => {
+                Ok(self.decide_review(prompt, answer))
+            }
             Command::AddStatement {
                 topic,
                 standing,
@@ -332,6 +346,16 @@ impl Incident {
                     to,
                 }
             })),
+            Command::SetChangeFreeze { to } => {
+                let from = self
+                    .change_freeze
+                    .as_ref()
+                    .map(|freeze| freeze.what.clone());
+                Ok(event_if(from != to, || IncidentEvent::ChangeFreezeSet {
+                    from,
+                    to,
+                }))
+            }
             // Two equal notes are two notes: each says something about its own time.
             Command::Note { text } => Ok(vec![IncidentEvent::Note { text }]),
         }
@@ -451,9 +475,7 @@ impl Incident {
         self.require_open("checklist")?;
         // The progress of a misspelled step would be on no checklist, where nobody sees it.
         if !self.checklist.iter().any(|known| known.id == step) {
-            let known = self.checklist.iter().map(|known| known.id.as_str());
-            let nearest = nearest(step.as_str(), known).and_then(|id| id.parse().ok());
-            return Err(CommandError::UnknownStep { step, nearest });
+            return Err(UnknownStep::new(step.as_str(), &self.checklist).into());
         }
         let from = self.step_progress(&step);
         let state = state.unwrap_or(from.state);
@@ -512,7 +534,7 @@ impl Incident {
     ) -> Decision {
         // Only a new date is checked: an overdue action can still get another owner.
         check_due(due, now)?;
-        let action = numbered("corrective action", &self.corrective_actions, id)?;
+        let action = self.corrective_action(id)?;
         let (from_owner, from_due) = (action.owner.clone(), action.due);
         let (owner, due) = (owner.or(from_owner.clone()), due.or(from_due));
         let changes = owner != from_owner || due != from_due;
@@ -528,11 +550,51 @@ impl Incident {
     }
 
     fn decide_finish(&self, id: u64, note: Option<Line>) -> Decision {
-        let action = numbered("corrective action", &self.corrective_actions, id)?;
+        let action = self.corrective_action(id)?;
         // The first report of completion counts; a repetition must not move its time.
         Ok(event_if(action.done_at.is_none(), || {
             IncidentEvent::CorrectiveActionDone { id, note }
         }))
+    }
+
+    fn decide_withdrawal(&self, id: u64, reason: Line) -> Decision {
+        let action = numbered("corrective action", &self.corrective_actions, id)?;
+        Ok(event_if(action.withdrawn_at.is_none(), || {
+            IncidentEvent::CorrectiveActionWithdrawn { id, reason }
+        }))
+    }
+
+    /// The corrective action with this number, which still counts.
+    fn corrective_action(&self, id: u64) -> Result<&CorrectiveAction, CommandError> {
+        let action = numbered("corrective action", &self.corrective_actions, id)?;
+        if action.withdrawn_at.is_some() {
+            return Err(CommandError::Withdrawn { id });
+        }
+        Ok(action)
+    }
+
+    // The review may be held, or go on, after the closure.
+    fn decide_review(&self, prompt: ReviewPrompt, answer: Line) -> Vec<IncidentEvent> {
+        if self
+            .review
+            .get(&prompt)
+            .is_some_and(|known| known.text == answer)
+        {
+            return Vec::new();
+        }
+        let is_answered =
+            |other: &ReviewPrompt| *other == prompt || self.review.contains_key(other);
+        let completes = ReviewPrompt::ALL.iter().all(is_answered)
+            && self.status != IncidentStatus::Closed
+            && !self.closure.contains_key(&ClosureItem::Review);
+        let mut events = vec![IncidentEvent::ReviewAnswered { prompt, answer }];
+        if completes {
+            events.push(IncidentEvent::ClosureItemCompleted {
+                item: ClosureItem::Review,
+                note: Line::escaped("all prompts of the review are answered"),
+            });
+        }
+        events
     }
 
     fn decide_statement(

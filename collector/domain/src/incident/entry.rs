@@ -16,6 +16,7 @@ use super::custody::{EvidenceRef, FindingKind, PassKind, VerificationOutcome};
 use super::names::{PlayName, SourceName, StepId};
 use super::pivot::Pivot;
 use super::report::{InitialReport, PotentialImpact};
+use super::review::ReviewPrompt;
 use super::severity::{IncidentRole, IncidentStatus, Severity};
 use super::statement::{StatementStanding, StatementTopic};
 use super::text::{Line, Name, Prose};
@@ -161,6 +162,12 @@ pub enum IncidentEvent {
     /// A corrective action was done.
     #[serde(rename = "corrective.done")]
     CorrectiveActionDone { id: u64, note: Option<Line> },
+    /// A corrective action was withdrawn, since it was added by mistake.
+    #[serde(rename = "corrective.withdrawn")]
+    CorrectiveActionWithdrawn { id: u64, reason: Line },
+    /// A prompt of the post-incident review was answered.
+    #[serde(rename = "review.answered")]
+    ReviewAnswered { prompt: ReviewPrompt, answer: Line },
     /// A statement for updates was added.
     #[serde(rename = "update.stated")]
     StatementAdded {
@@ -196,6 +203,12 @@ pub enum IncidentEvent {
     /// The responders talk in another place.
     #[serde(rename = "incident.channel")]
     ChannelSet { from: Option<Line>, to: Line },
+    /// Changes were frozen, or are allowed again.
+    #[serde(rename = "incident.freeze")]
+    ChangeFreezeSet {
+        from: Option<Line>,
+        to: Option<Line>,
+    },
     /// A note was written.
     #[serde(rename = "note")]
     Note { text: Prose },
@@ -322,12 +335,15 @@ impl JournalEntry {
             | IncidentEvent::CorrectiveActionAdded { .. }
             | IncidentEvent::CorrectiveActionAssigned { .. }
             | IncidentEvent::CorrectiveActionDone { .. }
+            | IncidentEvent::CorrectiveActionWithdrawn { .. }
+            | IncidentEvent::ReviewAnswered { .. }
             | IncidentEvent::StatementAdded { .. }
             | IncidentEvent::StandingChanged { .. }
             | IncidentEvent::ActionStarted { .. }
             | IncidentEvent::ActionEnded { .. }
             | IncidentEvent::NextUpdateSet { .. }
             | IncidentEvent::ChannelSet { .. }
+            | IncidentEvent::ChangeFreezeSet { .. }
             | IncidentEvent::Note { .. }
             | IncidentEvent::CaptureRequested { .. }
             | IncidentEvent::CaptureStopped {}
@@ -367,12 +383,15 @@ impl IncidentEvent {
             Self::CorrectiveActionAdded { .. } => "corrective.added",
             Self::CorrectiveActionAssigned { .. } => "corrective.assigned",
             Self::CorrectiveActionDone { .. } => "corrective.done",
+            Self::CorrectiveActionWithdrawn { .. } => "corrective.withdrawn",
+            Self::ReviewAnswered { .. } => "review.answered",
             Self::StatementAdded { .. } => "update.stated",
             Self::StandingChanged { .. } => "update.standing",
             Self::ActionStarted { .. } => "update.action",
             Self::ActionEnded { .. } => "update.action-ended",
             Self::NextUpdateSet { .. } => "update.next",
             Self::ChannelSet { .. } => "incident.channel",
+            Self::ChangeFreezeSet { .. } => "incident.freeze",
             Self::Note { .. } => "note",
             Self::Attached { .. } => "evidence.attached",
             Self::CaptureRequested { .. } => "capture.requested",
@@ -411,7 +430,7 @@ mod tests {
             );
             assert!(kinds.insert(entry.kind()), "{} twice", entry.kind());
         }
-        assert_eq!(kinds.len(), 33, "the samples have every change");
+        assert_eq!(kinds.len(), 36, "the samples have every change");
     }
 
     #[test]

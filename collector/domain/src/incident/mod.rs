@@ -23,6 +23,7 @@ mod play;
 mod plays;
 mod proof;
 mod report;
+mod review;
 mod severity;
 mod statement;
 mod summary;
@@ -44,7 +45,8 @@ pub use calendar::{Day, ParseDayError};
 pub use capture_request::CaptureRequest;
 pub use checklist::{
     AnswerCommand, Checklist, ChecklistStep, ClosureAnswer, ClosureItem, CorrectiveAction,
-    FIRST_MINUTES, ParseChecklistError, REVIEW_BUSINESS_DAYS, StepProgress, StepState,
+    FIRST_MINUTES, ParseChecklistError, REVIEW_BUSINESS_DAYS, StepProgress, StepState, UnknownStep,
+    find_step, short_ids,
 };
 pub use closure::ClosureBlocker;
 pub(crate) use coverage::ended_text;
@@ -59,12 +61,15 @@ pub use pass_number::{PassNumber, REQUESTS_MAX};
 pub use pivot::{PIVOT_BYTES_MAX, ParsePivotError, Pivot, PivotKind};
 pub use play::{PLAY_BYTES_MAX, Play, PlayError};
 pub use plays::{PlayFile, Plays, UnknownPlay};
-pub use proof::CapturedSources;
+pub use proof::{CapturedSources, FREEZE_STEP};
 pub use report::{
     ImpactAnswer, InitialReport, ParseImpactAnswerError, PotentialImpact, SYSTEMS_MAX,
 };
+pub use review::{ReviewAnswer, ReviewPrompt};
 pub use severity::{IncidentRole, IncidentStatus, ParseKeywordError, Severity};
-pub use statement::{CurrentAction, StatementStanding, StatementTopic, UpdateStatement};
+pub use statement::{
+    ChangeFreeze, CurrentAction, StatementStanding, StatementTopic, UpdateStatement,
+};
 pub use text::{
     BoundedText, LINE_BYTES_MAX, Line, NAME_BYTES_MAX, Name, PROSE_BYTES_MAX, Prose, TextError,
 };
@@ -105,8 +110,12 @@ pub struct Incident {
     pub captured: CapturedSources,
     /// Where the responders talk.
     pub channel: Option<Line>,
+    /// The changes that are frozen.
+    pub change_freeze: Option<ChangeFreeze>,
     /// The answers to the closure checklist.
     pub closure: BTreeMap<ClosureItem, ClosureAnswer>,
+    /// The answers of the post-incident review.
+    pub review: BTreeMap<ReviewPrompt, ReviewAnswer>,
     pub corrective_actions: Vec<CorrectiveAction>,
     pub statements: Vec<UpdateStatement>,
     /// Running and ended ones.

@@ -83,12 +83,15 @@ impl IncidentOverview {
             | IncidentEvent::CorrectiveActionAdded { .. }
             | IncidentEvent::CorrectiveActionAssigned { .. }
             | IncidentEvent::CorrectiveActionDone { .. }
+            | IncidentEvent::CorrectiveActionWithdrawn { .. }
+            | IncidentEvent::ReviewAnswered { .. }
             | IncidentEvent::StatementAdded { .. }
             | IncidentEvent::StandingChanged { .. }
             | IncidentEvent::ActionStarted { .. }
             | IncidentEvent::ActionEnded { .. }
             | IncidentEvent::NextUpdateSet { .. }
             | IncidentEvent::ChannelSet { .. }
+            | IncidentEvent::ChangeFreezeSet { .. }
             | IncidentEvent::Note { .. } => {}
             IncidentEvent::Attached { .. }
             | IncidentEvent::CaptureRequested { .. }
@@ -133,8 +136,8 @@ mod tests {
                     "bundles": 2, "records": 1204, "gaps": 2, "incomplete": 1, "failed": 1,
                     "findings": 1, "provisionalUntil": "2026-11-24T13:40:17Z",
                 },
-                "lastSeq": 33,
-                "lastEntryAt": "2026-11-23T14:12:17Z",
+                "lastSeq": 36,
+                "lastEntryAt": "2026-11-23T14:15:17Z",
             })
         );
         let read: IncidentOverview = serde_json::from_value(json).expect("its own JSON");

@@ -13,8 +13,10 @@ use super::text::Line;
 use crate::spelling::comma_separated;
 
 /// The steps as the built-in plays number them, in the runbook's words:
-/// a channel and a commander; the initial report; what may be affected; volatile evidence; the
-/// first containment action and its owner. No entry proves step 4, the freeze of changes.
+/// a channel and a commander; the initial report; what may be affected; the
+/// freeze of destructive changes; volatile evidence; the first containment action and its owner.
+/// The freeze of destructive changes.
+pub const FREEZE_STEP: &str = "first-15-4";
 const COMMANDER: &str = "first-15-1";
 const REPORT: &str = "first-15-2";
 const AFFECTED: &str = "first-15-3";
@@ -107,6 +109,10 @@ impl Incident {
             .all(|(_, answer)| *answer != ImpactAnswer::Unknown)
         {
             self.prove(AFFECTED, seq, &format!("{}, all answered", self.severity));
+        }
+        if let Some(freeze) = &self.change_freeze {
+            let what = format!("{} frozen by {}", freeze.what, freeze.by);
+            self.prove(FREEZE_STEP, seq, &what);
         }
         if self.captured.is_complete() {
             let sealed: Vec<_> = self.captured.sealed.iter().collect();
@@ -235,6 +241,28 @@ mod tests {
         assert_eq!(
             note_of(&incident, COMMANDER).as_deref(),
             Some("entry 3: #inc-042, Ann")
+        );
+    }
+
+    #[test]
+    fn freeze_of_changes_is_a_state_and_ticks_its_step() {
+        let mut incident = samples::incident();
+        let set = |from: Option<&str>, to: Option<&str>| IncidentEvent::ChangeFreezeSet {
+            from: from.map(line),
+            to: to.map(line),
+        };
+        add(&mut incident, set(None, Some("deployments")));
+        let freeze = incident.change_freeze.clone().expect("it is frozen");
+        assert_eq!(freeze.since, incident.changed_at);
+        let by = freeze.by;
+        let proof = format!("entry 2: deployments frozen by {by}");
+        assert_eq!(note_of(&incident, FREEZE_STEP), Some(proof.clone()));
+        add(&mut incident, set(Some("deployments"), None));
+        assert_eq!(incident.change_freeze, None);
+        assert_eq!(
+            note_of(&incident, FREEZE_STEP),
+            Some(proof),
+            "it was frozen"
         );
     }
 

@@ -175,6 +175,14 @@ fn work() -> Vec<IncidentEvent> {
             id: 1,
             note: Some(line("rule 12")),
         },
+        IncidentEvent::CorrectiveActionWithdrawn {
+            id: 1,
+            reason: line("it was of another incident"),
+        },
+        IncidentEvent::ReviewAnswered {
+            prompt: ReviewPrompt::FirstSignal,
+            answer: line("an alert of the secret scanner"),
+        },
         IncidentEvent::StatementAdded {
             id: 1,
             topic: StatementTopic::WhatHappened,
@@ -203,6 +211,10 @@ fn work() -> Vec<IncidentEvent> {
         IncidentEvent::ChannelSet {
             from: None,
             to: line("#inc-042"),
+        },
+        IncidentEvent::ChangeFreezeSet {
+            from: None,
+            to: Some(line("deployments")),
         },
         note(),
     ]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::text::{Line, Name};
@@ -63,6 +64,19 @@ pub struct CurrentAction {
     pub owner: Option<Name>,
     /// False while the action is running.
     pub ended: bool,
+    /// What came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Line>,
+}
+
+/// A freeze of changes: nobody makes them unless containment needs them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeFreeze {
+    /// Which changes.
+    pub what: Line,
+    pub since: Timestamp,
+    pub by: Name,
 }
 
 impl fmt::Display for StatementTopic {

@@ -99,6 +99,10 @@ impl IncidentEvent {
             Self::CorrectiveActionDone { id, note } => {
                 format!("corrective action {id} done{}", after_colon(note.as_ref()))
             }
+            Self::CorrectiveActionWithdrawn { id, reason } => {
+                format!("corrective action {id} withdrawn: {reason}")
+            }
+            Self::ReviewAnswered { prompt, answer } => format!("review, {prompt}: {answer}"),
             Self::StatementAdded {
                 id,
                 topic,
@@ -129,6 +133,10 @@ impl IncidentEvent {
             ),
             Self::ChannelSet { from, to } => {
                 format!("channel from {} to {to}", or_not_set(from.as_ref()))
+            }
+            Self::ChangeFreezeSet { to: Some(to), .. } => format!("changes frozen: {to}"),
+            Self::ChangeFreezeSet { to: None, from } => {
+                format!("changes allowed again{}", after_colon(from.as_ref()))
             }
             Self::Note { text } => format!("note: {}", shortened(text.as_str())),
             Self::Attached {

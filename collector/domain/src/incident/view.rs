@@ -15,8 +15,9 @@ use super::checklist::{
 use super::names::PlayName;
 use super::pivot::Pivot;
 use super::report::{InitialReport, PotentialImpact};
+use super::review::{ReviewAnswer, ReviewPrompt};
 use super::severity::{IncidentRole, IncidentStatus, Severity};
-use super::statement::{CurrentAction, UpdateStatement};
+use super::statement::{ChangeFreeze, CurrentAction, UpdateStatement};
 use super::text::{Line, Name};
 use super::{EvidenceCount, Incident};
 
@@ -60,6 +61,9 @@ pub struct IncidentView {
     /// Where the responders talk; `null` if it is not set.
     #[serde(default)]
     pub channel: Option<Line>,
+    /// The changes that are frozen; `null` if none are.
+    #[serde(default)]
+    pub change_freeze: Option<ChangeFreeze>,
     /// Progress of the first checklist, which has a deadline.
     pub first_minutes: FirstMinutes,
     /// The checklists that have steps.
@@ -70,6 +74,9 @@ pub struct IncidentView {
     pub statements: Vec<UpdateStatement>,
     /// The actions that are running.
     pub actions: Vec<CurrentAction>,
+    /// The actions that have ended.
+    #[serde(default)]
+    pub ended_actions: Vec<CurrentAction>,
     /// When the next update is due.
     pub next_update_at: Option<Timestamp>,
     /// True if `nextUpdate` has passed.
@@ -142,6 +149,20 @@ pub struct ClosureView {
     pub review_due: Option<Day>,
     /// True if the review was not completed by the end of that day.
     pub review_late: bool,
+    /// The prompts of the post-incident review, in the runbook's order.
+    #[serde(default)]
+    pub review: Vec<ReviewPromptView>,
+}
+
+/// A prompt of the post-incident review.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReviewPromptView {
+    pub prompt: ReviewPrompt,
+    /// The runbook's wording.
+    pub text: Cow<'static, str>,
+    /// `null` if the prompt has no answer yet.
+    pub answer: Option<ReviewAnswer>,
 }
 
 /// An item of the closure checklist.
@@ -187,6 +208,7 @@ impl IncidentView {
                 .collect(),
             roles: roles(incident),
             channel: incident.channel.clone(),
+            change_freeze: incident.change_freeze.clone(),
             first_minutes: first_minutes(incident, now),
             checklists: Checklist::ALL
                 .into_iter()
@@ -200,8 +222,12 @@ impl IncidentView {
             actions: incident
                 .actions
                 .iter()
-                // The runbook's template asks for current actions; the journal has the others.
+                // The runbook's template asks for current actions.
                 .filter(|action| !action.ended)
+                .cloned()
+                .collect(),
+            ended_actions: (incident.actions.iter())
+                .filter(|action| action.ended)
                 .cloned()
                 .collect(),
             next_update_at: incident.next_update_at,
@@ -295,6 +321,14 @@ fn closure(incident: &Incident, now: Timestamp) -> ClosureView {
         review_late: incident
             .review_due()
             .is_some_and(|due| Day::of(reviewed_at) > due),
+        review: ReviewPrompt::ALL
+            .into_iter()
+            .map(|prompt| ReviewPromptView {
+                prompt,
+                text: prompt.text().into(),
+                answer: incident.review.get(&prompt).cloned(),
+            })
+            .collect(),
     }
 }
 

@@ -12,7 +12,8 @@ use domain::plan::{
 use platform::clock;
 use protocol::identity::AgentId;
 use protocol::poll::{CaptureOrder, OrderId};
-use store::ledger::{AgentRow, OrderRequest, PassRow};
+use store::ledger::{AgentRow, OrderRequest, PassKey, PassRow};
+use tokio_util::sync::CancellationToken;
 
 use crate::events::planned_entry;
 use crate::planning::encode;
@@ -70,6 +71,44 @@ impl Pipeline {
         Ok(None)
     }
 
+    /// The number of the capture request that an order belongs to.
+    #[must_use]
+    pub fn request_of(order: &OrderId) -> u32 {
+        PassNumber::of(order.pass).request
+    }
+
+    /// True if the agent has taken this order and not delivered its bundle.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn is_order_of(
+        &self,
+        agent: &AgentId,
+        order: &OrderId,
+    ) -> Result<bool, PipelineError> {
+        let source = source_of_agent(agent);
+        let request = OrderRequest {
+            agent,
+            source: &source,
+            now: clock::now(),
+        };
+        let orders = self.parts.ledger.open_orders(&request).await?;
+        Ok(orders
+            .iter()
+            .any(|row| is_held(row, std::slice::from_ref(order))))
+    }
+
+    /// Cancels `stop` once the capture request of an order is stopped.
+    pub async fn watch_order(self, order: OrderId, stop: CancellationToken) {
+        let key = PassKey {
+            incident: order.incident,
+            source: HOST_SOURCE.to_owned(), // a stop concerns all sources of its request
+            pass: order.pass,
+        };
+        let contained = CancellationToken::new(); // nothing of a host is left out for it
+        self.watch_journal(key, stop, contained).await;
+    }
+
     async fn order(&self, row: &PassRow, agent: &AgentRow) -> Result<CaptureOrder, PipelineError> {
         let (plan, pass) = self.agent_plan(row, Some(agent)).await?;
         let left = row.due_at.unix_nanoseconds() - clock::now().unix_nanoseconds();
@@ -81,6 +120,8 @@ impl Pipeline {
                 fencing_token: row.fencing_token,
             },
             plan: pass.sealed_plan(Some(plan.budget.deadline_seconds)),
+            window: Some(plan.window),
+            selection: self.capture_request(&row.key).await?.hosts.only,
             seconds_left: left.as_secs(),
         })
     }
@@ -94,12 +135,10 @@ impl Pipeline {
         if let Some((plan, pass)) = stored_plan(row)? {
             return Ok((plan, pass));
         }
-        let host_source = self
-            .find_source(HOST_SOURCE)
-            .ok_or_else(|| PipelineError::UnknownSource(HOST_SOURCE.to_owned()))?;
         let source = HOST_SOURCE.parse().expect("a name");
         let input = self.plan_input_for(&row.key, vec![source]).await?;
-        let offers = host_source.offers();
+        let hosts = self.capture_request(&row.key).await?.hosts;
+        let offers = sources::agent_offers();
         // Whether the host can be read, only its agent finds out; what it cannot read is a gap.
         let ready = offers
             .iter()
@@ -116,7 +155,16 @@ impl Pipeline {
         };
         let mut plan = plan::plan(&input.as_request(), &[planned])?;
         plan.unavailable.clear(); // the other sources of the request have passes of their own
+        let has_logs = agent.is_some_and(|agent| !agent.facts.logs.is_empty());
+        let only_pods = !hosts.only.is_empty();
         for pass in &mut plan.passes {
+            pass.steps
+                .retain(|step| sources::agent_captures(&step.item, has_logs, only_pods));
+            for step in &mut pass.steps {
+                if only_pods {
+                    step.what = format!("{}; only of {}", step.what, hosts.only);
+                }
+            }
             pass.source = row.key.source.parse().expect("sources of agents are names");
             pass.host = agent.map(|agent| PlannedHost {
                 agent: agent.id.clone(),

@@ -3,27 +3,35 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use platform::chain;
+use platform::{chain, clock};
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::authority::{AuthorityError, CertificateAuthority};
 use super::gateway::AgentsGateway;
 use super::roster::RosterEntry;
+use crate::listener::ListenerSettings;
 
 /// How often the ledger is asked for orders of other processes, and for changes of agents.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the ledger is asked for new authorities.
+const AUTHORITY_INTERVAL: Duration = Duration::from_secs(5);
+/// The certificate of the listener is renewed when the clock has moved so far, in any direction: it
+/// may have been set right.
+const CERTIFICATE_AGE_MAX: Duration = Duration::from_secs(12 * 3600);
 /// How often contacts are stored.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 /// Agents that are told at once, before the next pause.
 const TOLD_AT_ONCE: usize = 20;
 
 /// Runs all tasks until the gateway drains.
-pub(super) async fn run(gateway: &AgentsGateway) {
+pub(super) async fn run(gateway: &AgentsGateway, listener: &ListenerSettings) {
     let drain = &gateway.0.drain;
     tokio::select! {
         () = tell_orders(gateway) => {}
         () = follow_changes(gateway) => {}
         () = store_contacts(gateway) => {}
+        () = follow_authority(gateway, listener) => {}
         () = drain.cancelled() => {}
     }
     flush(gateway).await;
@@ -76,6 +84,40 @@ async fn follow_changes(gateway: &AgentsGateway) {
         }
         sleep(LOOK_INTERVAL).await;
     }
+}
+
+/// Takes over new authorities, and renews the certificate of the listener.
+async fn follow_authority(gateway: &AgentsGateway, listener: &ListenerSettings) {
+    let mut issued_at = clock::now();
+    loop {
+        sleep(AUTHORITY_INTERVAL).await;
+        let moved = clock::now().unix_nanoseconds() - issued_at.unix_nanoseconds();
+        let is_old = moved.unsigned_abs() > CERTIFICATE_AGE_MAX.as_nanos();
+        match refresh_authority(gateway, listener, is_old).await {
+            Ok(false) => {}
+            Ok(true) => {
+                issued_at = clock::now();
+                info!("has a new certificate for agents");
+            }
+            Err(error) => warn!(error = %chain(&error), "cannot renew the certificate for agents"),
+        }
+    }
+}
+
+/// True if the listener has a new certificate: because there is a new authority, or in any case if
+/// `is_old`.
+async fn refresh_authority(
+    gateway: &AgentsGateway,
+    listener: &ListenerSettings,
+    is_old: bool,
+) -> Result<bool, AuthorityError> {
+    let authority = CertificateAuthority::open(gateway.ledger()).await?;
+    if !is_old && !authority.differs_from(&gateway.authority()) {
+        return Ok(false);
+    }
+    listener.set_tls(gateway.tls(&authority)?);
+    gateway.set_authority(authority);
+    Ok(true)
 }
 
 async fn store_contacts(gateway: &AgentsGateway) {

@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
+use crate::config::deserialize_listen_address;
+
 /// `[agents]`: the listener for agents on other hosts. Without the section, there is none.
 ///
 /// Trusted: anyone who edits it decides where agents deliver evidence.
@@ -12,6 +14,7 @@ use serde::Deserialize;
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct AgentsConfig {
     /// The address to listen on, always with TLS.
+    #[serde(deserialize_with = "deserialize_listen_address")]
     pub listen: SocketAddr,
     /// The URL at which agents reach it, as `exhibit agents token create` shows it.
     pub url: String,

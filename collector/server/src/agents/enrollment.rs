@@ -207,10 +207,8 @@ fn certificate(
     generation: u64,
     nonce: Nonce,
 ) -> Result<AgentCertificate, Refused> {
-    let issued = gateway
-        .0
-        .authority
-        .issue(&keys.id(), generation, &keys.tls)?;
+    let authority = gateway.authority();
+    let issued = authority.issue(&keys.id(), generation, &keys.tls)?;
     Ok(AgentCertificate {
         generation,
         nonce,
@@ -232,7 +230,7 @@ fn credentials(gateway: &AgentsGateway, agent: &AgentRow) -> Credentials {
         agent: agent.id.clone(),
         generation: *generation,
         certificate: pem.clone(),
-        authorities: gateway.0.authority.certificates.clone(),
+        authorities: gateway.authority().told.clone(),
         expires_at: *until,
         renew_after_seconds: renewal_delay(left, platform::random_fraction()),
     }
@@ -246,7 +244,7 @@ fn renewal_delay(left_seconds: u64, random: f64) -> u64 {
 
 /// A challenge that every collector of the database recognises: none has to remember it.
 fn challenge_of(gateway: &AgentsGateway, seconds: u64, random: &str) -> String {
-    let secret = gateway.0.authority.shared_secret;
+    let secret = gateway.authority().shared_secret;
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
     mac.update(format!("{seconds}.{random}").as_bytes());
     let tag = HEXLOWER.encode(&mac.finalize().into_bytes());

@@ -1,7 +1,7 @@
 //! The gateway's state, and which agent a request is of.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +21,7 @@ use super::authority::CertificateAuthority;
 use super::config::AgentsConfig;
 use super::refused::Refused;
 use super::roster::{Roster, RosterEntry};
+use super::stops::OrderStops;
 use crate::listener::PeerCertificate;
 use crate::request_body::BodyBudget;
 
@@ -31,16 +32,28 @@ pub struct AgentsGateway(pub(super) Arc<GatewayState>);
 pub(super) struct GatewayState {
     pub(super) pipeline: Pipeline,
     pub(super) config: AgentsConfig,
-    pub(super) authority: CertificateAuthority,
+    pub(super) authority: RwLock<Arc<CertificateAuthority>>,
     pub(super) roster: Roster,
     pub(super) bodies: BodyBudget,
     pub(super) admissions: Admissions,
+    pub(super) stops: OrderStops,
     /// Holds parts of bundles that are being uploaded.
     pub(super) uploads: PathBuf,
     pub(super) drain: CancellationToken,
 }
 
 impl AgentsGateway {
+    /// The authorities as of now; a new one may come at any time.
+    pub(super) fn authority(&self) -> Arc<CertificateAuthority> {
+        let authority = { self.0.authority.read() }.unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&authority)
+    }
+
+    pub(super) fn set_authority(&self, new: CertificateAuthority) {
+        let mut authority = { self.0.authority.write() }.unwrap_or_else(PoisonError::into_inner);
+        *authority = Arc::new(new);
+    }
+
     pub(super) fn ledger(&self) -> &Ledger {
         &self.0.pipeline.parts.ledger
     }

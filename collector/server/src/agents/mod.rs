@@ -11,7 +11,7 @@
 
 pub mod admin;
 mod admissions;
-mod authority;
+pub mod authority;
 mod background;
 mod config;
 mod enrollment;
@@ -20,9 +20,12 @@ mod poll;
 mod refused;
 mod roster;
 mod service;
+mod stops;
 mod upload;
 
 pub use authority::{AuthorityError, CertificateAuthority};
 pub use config::AgentsConfig;
 pub use gateway::AgentsGateway;
 pub use service::GatewayError;
+#[cfg(test)]
+pub(crate) use stops::OrderStops;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use protocol::limits::HOLDING_MAX;
-use protocol::poll::{PollAnswer, PollRequest};
+use protocol::poll::{OrderId, PollAnswer, PollRequest};
 use protocol::refusal::RefusalCode;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::enrollment::{check_facts, check_machine};
 use super::gateway::{AgentsGateway, RequestAgent, answer, check_admitted};
@@ -31,6 +31,10 @@ pub(super) async fn poll(
         let detail = "the agent holds more bundles than the protocol allows";
         return Err(Refused::new(RefusalCode::Malformed, detail));
     }
+    if let Some(order) = &request.capturing {
+        entry.touch(None);
+        return wait_for_stop(&gateway, &entry, order).await;
+    }
     entry.touch(Some(request.spool));
     if let Some(facts) = &request.facts {
         check_facts(facts)?;
@@ -44,9 +48,7 @@ pub(super) async fn poll(
         }
     }
     let _waiting = WaitingPoll::begin(&entry);
-    let jitter = 0.75 + platform::random_fraction() / 4.0;
-    let seconds = f64::from(gateway.0.config.poll_seconds.get()) * jitter;
-    let until = Instant::now() + Duration::from_secs_f64(seconds);
+    let until = answer_by(&gateway);
     loop {
         // Registered first: what is added after the look wakes it.
         let woken = entry.wake.notified();
@@ -56,7 +58,7 @@ pub(super) async fn poll(
         if let Some(order) = order.await? {
             return Ok(answer(&PollAnswer {
                 order: Some(order),
-                pause_milliseconds: 0,
+                ..PollAnswer::default()
             }));
         }
         tokio::select! {
@@ -75,9 +77,42 @@ pub(super) async fn poll(
 fn nothing(milliseconds_max: f64) -> Response {
     let pause = platform::random_fraction() * milliseconds_max;
     answer(&PollAnswer {
-        order: None,
         pause_milliseconds: pause as u64,
+        ..PollAnswer::default()
     })
+}
+
+/// When a poll is answered at the latest: each at another time.
+fn answer_by(gateway: &AgentsGateway) -> Instant {
+    let jitter = 0.75 + platform::random_fraction() / 4.0;
+    let seconds = f64::from(gateway.0.config.poll_seconds.get()) * jitter;
+    Instant::now() + Duration::from_secs_f64(seconds)
+}
+
+/// Waits until people have stopped the order that the agent carries out.
+async fn wait_for_stop(
+    gateway: &AgentsGateway,
+    entry: &RosterEntry,
+    order: &OrderId,
+) -> Result<Response, Refused> {
+    if !gateway
+        .0
+        .pipeline
+        .is_order_of(&entry.row().id, order)
+        .await?
+    {
+        let detail = "the agent has no such order";
+        return Err(Refused::new(RefusalCode::OrderEnded, detail));
+    }
+    let stop = gateway.0.stops.watch(&gateway.0.pipeline, order);
+    tokio::select! {
+        () = stop.stopped() => Ok(answer(&PollAnswer {
+            is_stopped: true,
+            ..PollAnswer::default()
+        })),
+        () = sleep_until(answer_by(gateway)) => Ok(nothing(PAUSE_MILLISECONDS_MAX)),
+        () = gateway.0.drain.cancelled() => Ok(nothing(DRAIN_PAUSE_MILLISECONDS_MAX)),
+    }
 }
 
 /// Counts a poll while it waits.

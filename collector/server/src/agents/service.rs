@@ -1,6 +1,6 @@
 //! Opens the gateway, and serves it: its listener, its router and its background tasks.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -8,6 +8,7 @@ use axum::routing::{get, post, put};
 use pipeline::Pipeline;
 use protocol::path;
 use protocol::refusal::RefusalCode;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::admissions::Admissions;
@@ -16,8 +17,9 @@ use super::config::AgentsConfig;
 use super::gateway::{AgentsGateway, GatewayState};
 use super::refused::Refused;
 use super::roster::Roster;
+use super::stops::OrderStops;
 use super::{background, enrollment, poll, upload};
-use crate::listener::{Listener, ServeError};
+use crate::listener::{Listener, ListenerSettings, ServeError};
 use crate::request_body::BodyBudget;
 
 /// How long a request of an agent waits for a database that is away: agents try again.
@@ -45,10 +47,11 @@ impl AgentsGateway {
         let pipeline = pipeline.with_patience(DATABASE_WAIT);
         let authority = CertificateAuthority::open(&pipeline.parts.ledger).await?;
         Ok(Self(Arc::new(GatewayState {
-            authority,
+            authority: RwLock::new(Arc::new(authority)),
             roster: Roster::default(),
             bodies: BodyBudget::default(),
             admissions: Admissions::new(config.per_second),
+            stops: OrderStops::default(),
             uploads: pipeline.work_folder().join("uploads"),
             pipeline,
             config,
@@ -62,11 +65,18 @@ impl AgentsGateway {
     /// See [`GatewayError`].
     pub async fn bind(&self) -> Result<Listener, GatewayError> {
         let config = &self.0.config;
-        let host = url::Url::parse(&config.url).ok();
-        let host = host.as_ref().and_then(|url| url.host_str());
-        let tls = self.0.authority.tls(host)?;
+        let tls = self.tls(&self.authority())?;
         let listener = Listener::bind_with_clients(config.listen, tls, config.connections_max);
         Ok(listener.await?)
+    }
+
+    /// TLS with a new certificate of this collector.
+    pub(super) fn tls(
+        &self,
+        authority: &CertificateAuthority,
+    ) -> Result<TlsAcceptor, AuthorityError> {
+        let url = url::Url::parse(&self.0.config.url).ok();
+        authority.tls(url.as_ref().and_then(|url| url.host_str()))
     }
 
     /// The routes of the protocol.
@@ -83,10 +93,10 @@ impl AgentsGateway {
             .with_state(self.clone())
     }
 
-    /// Keeps the roster fresh, tells agents of their orders, and stores their contacts, until
-    /// `drain`.
-    pub async fn run(&self) {
-        background::run(self).await;
+    /// Keeps the roster and the listener's certificate fresh, tells agents of their orders, and
+    /// stores their contacts, until `drain`.
+    pub async fn run(&self, listener: ListenerSettings) {
+        background::run(self, &listener).await;
     }
 }
 

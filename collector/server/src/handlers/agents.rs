@@ -7,13 +7,15 @@ use http::StatusCode;
 use protocol::keyring::AgentKeyring;
 
 use crate::agents::admin::{self, EnrollmentTokenError};
+use crate::agents::authority::{self, AuthorityError};
 use crate::caller::Caller;
 use crate::json::Json;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::state::ServerState;
 use api::{
-    AgentDetails, AgentList, AgentPatch, EnrollmentTokenList, EnrollmentTokenRequest, ProblemCode,
+    AgentAuthorityList, AgentAuthorityRequest, AgentDetails, AgentList, AgentPatch,
+    EnrollmentTokenList, EnrollmentTokenRequest, ProblemCode,
 };
 use platform::clock;
 
@@ -57,6 +59,36 @@ pub(crate) async fn keyring(
     State(state): State<ServerState>,
 ) -> Result<Json<AgentKeyring>, Problem> {
     Ok(Json(admin::keyring(state.ledger()).await?))
+}
+
+/// `GET /v1/agent-authorities`.
+pub(crate) async fn list_authorities(
+    State(state): State<ServerState>,
+    query: Query,
+) -> Result<Json<AgentAuthorityList>, Problem> {
+    query.finish()?;
+    let authorities = authority::list(state.ledger()).await;
+    let authorities = authorities.map_err(authority_problem)?;
+    Ok(Json(AgentAuthorityList { authorities }))
+}
+
+/// `POST /v1/agent-authorities`.
+pub(crate) async fn rotate_authority(
+    State(state): State<ServerState>,
+    Json(request): Json<AgentAuthorityRequest>,
+) -> Result<Json<AgentAuthorityList>, Problem> {
+    let rotated = authority::rotate(state.ledger(), request).await;
+    rotated.map_err(authority_problem)?;
+    let authorities = authority::list(state.ledger()).await;
+    let authorities = authorities.map_err(authority_problem)?;
+    Ok(Json(AgentAuthorityList { authorities }))
+}
+
+fn authority_problem(error: AuthorityError) -> Problem {
+    match error {
+        AuthorityError::Ledger(error) => error.into(),
+        AuthorityError::Issue(_) | AuthorityError::Tls(_) => Problem::internal(&error),
+    }
 }
 
 /// `GET /v1/agent-tokens`.

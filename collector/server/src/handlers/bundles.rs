@@ -18,6 +18,7 @@ use crate::responses::bundle_summaries;
 use crate::state::ServerState;
 use api::{BundleList, ProblemCode};
 use domain::incident::{Incident, IncidentEvent, Line};
+use store::blobs::BlobError;
 use store::ledger::BundleRow;
 
 /// The requested part of a bundle.
@@ -93,6 +94,12 @@ pub(crate) async fn download(
         );
     }
     if method == Method::HEAD {
+        let blobs = &state.pipeline().parts.blobs;
+        // A store that does not answer says nothing of the file.
+        if matches!(blobs.exists(&row.object_key).await, Ok(false)) {
+            let key = row.object_key.clone();
+            return Err(BlobError::NotFound { key }.into());
+        }
         return Ok((response_headers, Body::empty()).into_response());
     }
     let reading = state

@@ -3,6 +3,7 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -42,11 +43,14 @@ pub(crate) async fn declare(
     Json(request): Json<DeclareRequest>,
 ) -> Result<Response, Problem> {
     let idempotency_key = idempotency_key(&headers, &caller)?;
+    let content_key = idempotency_key
+        .as_deref()
+        .map(|key| content_key(key, &request));
     // A repeated key returns its incident. The rest of the request is not even validated.
-    if let Some(key) = &idempotency_key
+    if let (Some(key), Some(content)) = (&idempotency_key, &content_key)
         && let Some(id) = state.ledger().incident_by_key(key).await?
     {
-        return Ok(declare_response(id, false));
+        return repeated(&state, id, content).await;
     }
     let declaration = request.declaration(Line::escaped("API"));
     let capture = request
@@ -65,10 +69,39 @@ pub(crate) async fn declare(
         by: caller.name,
         capture,
         idempotency_key,
-        other_keys: Vec::new(),
+        other_keys: content_key.iter().cloned().collect(),
     };
     let (id, new) = state.pipeline().declare(request).await?;
-    Ok(declare_response(id, new))
+    match content_key {
+        // Two requests at once, and this one was not the first.
+        Some(content) if !new => repeated(&state, id, &content).await,
+        Some(_) | None => Ok(declare_response(id, new)),
+    }
+}
+
+/// The answer to a key that has declared `id`: a success if the request is the same, too.
+async fn repeated(
+    state: &ServerState,
+    id: IncidentId,
+    content_key: &str,
+) -> Result<Response, Problem> {
+    if state.ledger().incident_by_key(content_key).await?.is_none() {
+        return Err(Problem::new(
+            ProblemCode::Invalid,
+            format!(
+                "this Idempotency-Key has declared {id} with another request: use a new key for \
+                 another incident"
+            ),
+        ));
+    }
+    Ok(declare_response(id, false))
+}
+
+/// The key of this request's content under an idempotency key. It has a blank more than any
+/// idempotency key of a client, and so is none.
+fn content_key(idempotency_key: &str, request: &DeclareRequest) -> String {
+    let json = serde_json::to_vec(request).expect("texts and numbers are JSON");
+    format!("content {} of {idempotency_key}", Digest::of(&json))
 }
 
 /// Validates capture options. The default deadline is that of the configuration.
@@ -395,10 +428,10 @@ pub(crate) async fn brief(
 ) -> Result<Response, Problem> {
     let audience = query.one::<String>("audience")?;
     query.finish()?;
-    let incident = brief::truncate_to_seconds(incident);
+    let now = clock::now();
     let text = match audience.as_deref().unwrap_or("internal") {
-        "internal" => brief::internal(&incident),
-        "external" => brief::external(&incident),
+        "internal" => brief::internal(&incident, now),
+        "external" => brief::external(&incident, now),
         _ => {
             return Err(Problem::new(
                 ProblemCode::Invalid,

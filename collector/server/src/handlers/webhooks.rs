@@ -147,7 +147,9 @@ async fn declare(state: &ServerState, trigger: IncidentTrigger) -> Result<Webhoo
         }
         let retired = retired_key(key);
         state.ledger().move_key(key, &retired, &current.id).await?;
-    } else if let (Some(_), Some(retired)) = (&known.firing, known.open_retired()) {
+    } else if let Some(retired) = known.open_retired()
+        && (known.firing.is_some() || known.is_refired)
+    {
         return fires_again(state, &known, retired, &trigger).await;
     }
     let other_keys = group
@@ -201,6 +203,9 @@ struct KnownIncidents {
     firing: Option<IncidentOverview>,
     /// Of a group: the incident of its last firing that is over.
     retired: Option<IncidentOverview>,
+    /// Of a group: its journal says that this last firing goes on, since an alert of it fired again.
+    /// That alert may have left by now.
+    is_refired: bool,
     /// The vendor says that the incident is over. Groups have a new incident instead.
     has_ended: bool,
     /// The incident on which the delivery itself has had its effect.
@@ -215,8 +220,8 @@ impl KnownIncidents {
         delivery: Option<&str>,
     ) -> Result<Self, Problem> {
         let Some(group) = group else {
-            let keys = [key, &ended_key(key), delivery.unwrap_or(key)];
-            let [current, ended, delivered] = state.ledger().overviews_by_keys(keys).await?;
+            let keys = [key, &ended_key(key), delivery.unwrap_or(key), key];
+            let [current, ended, delivered, _] = state.ledger().overviews_by_keys(keys).await?;
             return Ok(Self {
                 current,
                 has_ended: ended.is_some(),
@@ -224,9 +229,14 @@ impl KnownIncidents {
                 ..Self::default()
             });
         };
-        let keys = [key, &group.key, &retired_key(key)];
-        let [current, firing, retired] = state.ledger().overviews_by_keys(keys).await?;
+        let keys = [key, &group.key, &retired_key(key), &refired_key(key)];
+        let [current, firing, retired, refired] = state.ledger().overviews_by_keys(keys).await?;
+        let is_last = |refired: &IncidentOverview| {
+            let last = retired.as_ref();
+            last.is_some_and(|retired| retired.id == refired.id)
+        };
         Ok(Self {
+            is_refired: refired.as_ref().is_some_and(is_last),
             current,
             firing,
             retired,

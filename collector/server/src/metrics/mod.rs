@@ -43,6 +43,11 @@ struct RefusalLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabel {
     state: &'static str,
 }
@@ -61,6 +66,7 @@ pub(crate) struct Metrics {
     gaps: U64Gauge,
     jobs: Family<StateLabel, U64Gauge>,
     refused: Family<RefusalLabels, Counter>,
+    refused_tokens: Family<ReasonLabel, Counter>,
     oldest_due: Gauge<f64, AtomicU64>,
 }
 
@@ -98,6 +104,11 @@ impl Metrics {
                 "webhooks_refused",
                 "Webhooks refused, by vendor and reason; the log has the details",
             ),
+            refused_tokens: registered(
+                &mut registry,
+                "tokens_refused",
+                "API tokens refused, by reason; the log has the details",
+            ),
             oldest_due: registered_with(
                 &mut registry,
                 ("oldest_due_pass_age", Some(Unit::Seconds)),
@@ -112,6 +123,13 @@ impl Metrics {
     pub(crate) fn count_refused_webhook(&self, vendor: &'static str, reason: &'static str) {
         self.refused
             .get_or_create(&RefusalLabels { vendor, reason })
+            .inc();
+    }
+
+    /// Counts an API token that was refused.
+    pub(crate) fn count_refused_token(&self, reason: &'static str) {
+        self.refused_tokens
+            .get_or_create(&ReasonLabel { reason })
             .inc();
     }
 

@@ -118,6 +118,34 @@ async fn invalid_tokens_all_get_the_same_response() {
     );
 }
 
+#[tokio::test]
+async fn refused_tokens_are_counted_by_reason() {
+    let server = TestServer::new().await;
+    let (_, expired) = server
+        .token_for(TokenRole::Owner, None, Duration::ZERO)
+        .await;
+    let revoked = revoked_token(&server, TokenRole::Owner).await;
+    let valid = server.token(TokenRole::Automation).await;
+    let unknown = valid.replacen(&valid[4..20], "0000000000000000", 1);
+    let wrong_secret = format!("{}AAAA{}", &valid[..30], &valid[34..]);
+    let path = "/v1/tokens"; // for administrators
+    for (token, reason) in [
+        ("", "missing"),
+        ("x", "malformed"),
+        (&*unknown, "unknown"),
+        (&*wrong_secret, "wrong-secret"),
+        (&*expired, "expired"),
+        (&*revoked, "revoked"),
+        (&*valid, "wrong-role"),
+    ] {
+        assert!(server.get(token, path).await.status.is_client_error());
+        let metrics = server.get("", "/metrics").await;
+        let text = String::from_utf8_lossy(&metrics.bytes).into_owned();
+        let line = format!("exhibit_tokens_refused_total{{reason=\"{reason}\"}} 1");
+        assert!(text.contains(&line), "no {line} in {text}");
+    }
+}
+
 async fn revoked_token(server: &TestServer, role: TokenRole) -> String {
     let (id, token) = server.token_for(role, None, VALIDITY_DEFAULT).await;
     let ledger = &server.pipeline.parts.ledger;

@@ -502,3 +502,22 @@ async fn reports_running_captures_and_failure_reasons() {
         "automation must not see reasons, which may quote a source: {summary}"
     );
 }
+
+#[tokio::test]
+async fn missing_file_of_a_bundle_is_gone_and_no_fault_of_the_collector() {
+    let server = TestServer::new().await;
+    let owner = server.token(TokenRole::Owner).await;
+    let incident = server.declare(&owner).await;
+    let receipt = server.attach(&owner, &incident, b"bytes").await;
+    let id = receipt["id"].as_str().expect("an id");
+    let row = server.pipeline.parts.ledger.bundle(id).await;
+    let row = row.expect("a database").expect("it was sealed");
+    let path = server.pipeline.parts.blobs.local_path(&row.object_key);
+    std::fs::remove_file(path.expect("a folder")).expect("it is there");
+    let path = format!("/v1/bundles/{id}");
+    let answer = server.get(&owner, &path).await;
+    assert_eq!(answer.status, StatusCode::GONE);
+    assert_eq!(answer.problem_code(), "gone");
+    let head = server.call(&owner, Method::HEAD, &path, None).await;
+    assert_eq!(head.status, StatusCode::GONE);
+}

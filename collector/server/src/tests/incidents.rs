@@ -57,6 +57,23 @@ async fn declares_one_incident_per_idempotency_key() {
         (again.status, again.json()),
         (StatusCode::OK, serde_json::json!({"id": id, "new": false}))
     );
+    let mut other_body = request(
+        &token,
+        Method::POST,
+        "/v1/incidents",
+        Some(serde_json::json!({"title": "another", "severity": "SEV-3"})),
+    );
+    other_body
+        .headers_mut()
+        .insert("idempotency-key", "a".parse().expect("a value"));
+    let other_body = TestResponse::read(server.send(other_body).await).await;
+    assert_eq!(other_body.problem_code(), "invalid");
+    assert_eq!(other_body.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        other_body.json()["detail"]
+            .as_str()
+            .is_some_and(|text| text.contains(&id))
+    );
     let other_key = TestResponse::read(server.send(declare("b", &token)).await).await;
     let other_client = TestResponse::read(
         server

@@ -1,6 +1,7 @@
 //! Tests of the API on a temporary store, without sockets.
 
 mod access;
+mod agents;
 mod answers;
 mod evidence;
 mod incidents;

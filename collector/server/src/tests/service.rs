@@ -278,6 +278,7 @@ async fn alert_rules_and_dashboard_ask_for_metrics_that_exist() {
     server
         .post("wrong", "/v1/hooks/alertmanager", serde_json::json!({}))
         .await;
+    server.get("wrong", "/v1/whoami").await;
     let metrics = server.get("", "/metrics").await;
     let text = String::from_utf8_lossy(&metrics.bytes).into_owned();
     let scraped: Vec<Selector> = text

@@ -31,6 +31,8 @@ use crate::recorder::{QuotaKey, Recorder, Secrets, Transport};
 const FALLBACK_REGION: &str = "us-east-1";
 /// Restricts an assumed role to what this source needs, whatever the role's own policies allow.
 const SESSION_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["cloudtrail:LookupEvents","account:ListRegions"],"Resource":"*"}]}"#;
+/// Roles of one chain. AWS allows any number; a circle of profiles has no end.
+const CHAIN_MAX: usize = 8;
 /// Length of a session name (AWS STS API Reference, AssumeRole).
 const SESSION_CHARS: std::ops::RangeInclusive<usize> = 2..=64;
 
@@ -144,8 +146,9 @@ impl AccountAccess {
                 .build();
             loader = loader.profile_name(name).credentials_provider(provider);
         }
-        if let Some(command) = self.credential_process().await {
-            loader = loader.credentials_provider(ProcessCredentials::new(&command));
+        let chain = self.process_chain().await;
+        if let Some(chain) = &chain {
+            loader = loader.credentials_provider(ProcessCredentials::new(&chain.command));
         }
         let mut config = loader.load().await;
         config = config
@@ -163,7 +166,16 @@ impl AccountAccess {
         let Some(provider) = config.credentials_provider() else {
             return config;
         };
-        let config = with_credentials(config, provider, transport);
+        let mut config = with_credentials(config, provider, transport);
+        for role in chain.into_iter().flat_map(|chain| chain.roles) {
+            let mut provider = AssumeRoleProvider::builder(role.arn)
+                .session_name(role.session_name.unwrap_or_else(|| session_name(incident)));
+            if let Some(id) = role.external_id {
+                provider = provider.external_id(id);
+            }
+            let provider = provider.configure(&config).build().await;
+            config = with_credentials(config, provider, transport);
+        }
         match self {
             Self::Role(arn) => assume_role(arn, config, transport, incident).await,
             Self::Default | Self::Profile(_) => config,
@@ -172,8 +184,9 @@ impl AccountAccess {
 }
 
 impl AccountAccess {
-    /// The program that gives these credentials, if they come from one.
-    async fn credential_process(&self) -> Option<String> {
+    /// The program that these credentials come from, if they come from one, and the roles that the
+    /// profile assumes with them.
+    async fn process_chain(&self) -> Option<ProcessChain> {
         let profiles = load_profiles().await?;
         let name = match self {
             Self::Profile(name) => name.as_str(),
@@ -183,8 +196,51 @@ impl AccountAccess {
             }
             Self::Default | Self::Role(_) => profiles.selected_profile(),
         };
-        let profile = profiles.get_profile(name)?;
-        command_of(|key| profile.get(key)).map(str::to_owned)
+        process_chain(name, |profile, key| profiles.get_profile(profile)?.get(key))
+    }
+}
+
+/// Credentials of a program, and the roles that are assumed with them one after the other.
+#[derive(Debug, PartialEq, Eq)]
+struct ProcessChain {
+    command: String,
+    /// The first is assumed with the credentials of the program.
+    roles: Vec<ChainedRole>,
+}
+
+/// A role that a profile assumes with the credentials of its `source_profile`.
+#[derive(Debug, PartialEq, Eq)]
+struct ChainedRole {
+    arn: String,
+    external_id: Option<String>,
+    session_name: Option<String>,
+}
+
+/// The chain that `profile` begins, if a program is at its end. `get` returns a key of a profile.
+fn process_chain<'p>(
+    profile: &str,
+    get: impl Fn(&str, &str) -> Option<&'p str>,
+) -> Option<ProcessChain> {
+    let (mut name, mut roles) = (profile, Vec::new());
+    loop {
+        if let Some(command) = command_of(|key| get(name, key)) {
+            roles.reverse();
+            return Some(ProcessChain {
+                command: command.to_owned(),
+                roles,
+            });
+        }
+        // The SDK refuses a second factor, which nobody could enter here.
+        if roles.len() >= CHAIN_MAX || get(name, "mfa_serial").is_some() {
+            return None;
+        }
+        let owned = |key| get(name, key).map(str::to_owned);
+        roles.push(ChainedRole {
+            arn: owned("role_arn")?,
+            external_id: owned("external_id"),
+            session_name: owned("role_session_name"),
+        });
+        name = get(name, "source_profile")?;
     }
 }
 
@@ -204,6 +260,12 @@ fn command_of<'p>(get: impl Fn(&str) -> Option<&'p str>) -> Option<&'p str> {
         return None;
     }
     get("credential_process")
+}
+
+/// The names of all profiles; `None` if the shared AWS configuration cannot be read.
+pub(super) async fn profile_names() -> Option<Vec<String>> {
+    let profiles = load_profiles().await?;
+    Some(profiles.profiles().map(str::to_owned).collect())
 }
 
 /// The shared AWS configuration. `None` if there is none, or if it cannot be read.
@@ -359,6 +421,39 @@ mod tests {
         assert_eq!(of(&[("sso_session", "corp"), PROCESS]), None);
         assert_eq!(of(&[("role_arn", "arn:aws:iam::1:role/x"), PROCESS]), None);
         assert_eq!(of(&[("aws_access_key_id", "AKIA")]), None);
+    }
+
+    #[test]
+    fn program_at_the_end_of_a_chain_of_profiles_is_ours() {
+        let files = |profile: &str, key: &str| match (profile, key) {
+            ("audit", "role_arn") => Some("arn:aws:iam::1:role/audit"),
+            ("audit", "source_profile") => Some("hub"),
+            ("audit", "external_id") => Some("7"),
+            ("hub", "role_arn") => Some("arn:aws:iam::2:role/hub"),
+            ("hub", "source_profile") => Some("base"),
+            ("base", "credential_process") => Some("/bin/get"),
+            ("circle", "role_arn") => Some("arn:aws:iam::3:role/x"),
+            ("circle", "source_profile") => Some("circle"),
+            ("keys", "role_arn") => Some("arn:aws:iam::4:role/x"),
+            ("keys", "source_profile") => Some("static"),
+            ("static", "aws_access_key_id") => Some("AKIA"),
+            _ => None,
+        };
+        let chain = process_chain("audit", files).expect("a program");
+        assert_eq!(chain.command, "/bin/get");
+        let arns: Vec<&str> = chain.roles.iter().map(|role| role.arn.as_str()).collect();
+        assert_eq!(
+            arns,
+            ["arn:aws:iam::2:role/hub", "arn:aws:iam::1:role/audit"]
+        );
+        assert_eq!(chain.roles[1].external_id.as_deref(), Some("7"));
+        assert_eq!(
+            process_chain("base", files).map(|chain| chain.roles.len()),
+            Some(0)
+        );
+        for other in ["circle", "keys", "static", "none"] {
+            assert_eq!(process_chain(other, files), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Captures one region of one account: records the identity, then pages through LookupEvents.
 
-use std::collections::HashSet;
-
 use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::config::{Builder, Region};
 use aws_sdk_cloudtrail::error::{ProvideErrorMetadata, SdkError};
@@ -9,18 +7,18 @@ use aws_sdk_cloudtrail::operation::lookup_events::LookupEventsError;
 use aws_sdk_cloudtrail::primitives::DateTime;
 use aws_sdk_cloudtrail::types::{LookupAttribute, LookupAttributeKey};
 use evidence_format::coverage::{EndReason, GapReason};
-use evidence_format::digest::Digest;
 use tokio::sync::Mutex;
 
 use super::access::AccountAccess;
 use super::partition::is_same;
 use super::slices::{SliceCursor, TimeSlice};
-use super::trimmer::ResponseTrimmer;
+use super::trimmer::{PageEvents, ResponseTrimmer};
 use super::{
     AUXILIARY_POLICY, GET_CALLER_IDENTITY, Incomplete, LOOKUP_EVENTS, classify, is_refusal,
 };
 use crate::context::CaptureContext;
 use crate::join_all_independently;
+use crate::loop_guard::{EndlessListing, GuardedPage, digest};
 use crate::recorder::{CallError, QuotaKey, Recorder, RequestPolicy, RequestRate};
 use domain::incident::{Pivot, PivotKind};
 use domain::plan::CaptureStep;
@@ -28,6 +26,8 @@ use domain::plan::CaptureStep;
 /// Tries at one page. The recorder repeats what fails on the network; these are for expired
 /// credentials, lost page tokens and unreadable responses.
 const PAGE_TRIES_MAX: u32 = 3;
+/// Times that a slice begins anew because its token was forgotten, without having become smaller.
+const RESTARTS_MAX: u8 = 3;
 
 /// What the slices of a step share.
 struct StepCapture<'a> {
@@ -77,7 +77,8 @@ pub(super) async fn capture(step: &CaptureStep, cx: &CaptureContext) -> Result<(
             ended: EndReason::Failed,
             reason: GapReason::Unauthenticated,
             what: format!(
-                "{LOOKUP_EVENTS}: the account could be entered only after the plan was made: capture again"
+                "{LOOKUP_EVENTS}: no region of the account was known when the plan was made: \
+                 `exhibit sources check` says why; then capture again"
             ),
         });
     }
@@ -166,8 +167,6 @@ struct Pager<'c, 'a> {
     capture: &'c StepCapture<'a>,
     recorder: Recorder,
     client: Client,
-    /// Of all pages that this pager has received.
-    seen_tokens: HashSet<Digest>,
 }
 
 impl<'c, 'a> Pager<'c, 'a> {
@@ -177,7 +176,6 @@ impl<'c, 'a> Pager<'c, 'a> {
             capture,
             recorder,
             client,
-            seen_tokens: HashSet::new(),
         }
     }
 
@@ -185,15 +183,9 @@ impl<'c, 'a> Pager<'c, 'a> {
     /// or `None` for a page without events.
     async fn next_page(&mut self, index: usize) -> Result<Option<i64>, Incomplete> {
         let slice = self.capture.cursor.lock().await.slices[index].clone();
-        let (PageInfo { token, oldest }, slice) = self.fetch(slice).await?;
-        // An empty token continues nothing.
-        let token = token.filter(|token| !token.is_empty());
-        if let Some(token) = &token
-            && !self.seen_tokens.insert(Digest::of(token.as_bytes()))
-        {
-            return Err(loops());
-        }
-        let next = slice_after_page(slice, token, oldest)?;
+        let (page, slice) = self.fetch(slice).await?;
+        let oldest = page.events.oldest;
+        let next = slice_after_page(slice, page)?;
         // The lock is held until the cursor is durable: otherwise a page of another slice could be
         // persisted later with an older cursor.
         let mut cursor = self.capture.cursor.lock().await;
@@ -229,7 +221,9 @@ impl<'c, 'a> Pager<'c, 'a> {
                 Some("ExpiredTokenException" | "ExpiredToken" | "RequestExpired") => {
                     self.client = self.capture.client(&self.recorder).await;
                 }
-                Some("InvalidNextTokenException") => slice = slice.without_token(),
+                Some("InvalidNextTokenException") if slice.restarts < RESTARTS_MAX => {
+                    slice = slice.without_token();
+                }
                 // the SDK could not read the response: perhaps it can read another
                 None if CallError::find(&error).is_none() => {}
                 Some(_) | None => return Err(incomplete(LOOKUP_EVENTS, &error, code)),
@@ -258,14 +252,16 @@ impl<'c, 'a> Pager<'c, 'a> {
             .send()
             .await?;
         // a response that the trimmer could not read still has its events
-        let untrimmed_oldest = response
-            .events()
-            .iter()
-            .filter_map(|event| event.event_time())
-            .map(DateTime::secs)
-            .min();
+        let untrimmed = response.events().iter();
+        let untrimmed = PageEvents::of(
+            untrimmed.map(|event| (event.event_id(), event.event_time().map(DateTime::secs))),
+        );
+        let events = match response.events() {
+            [] => trimmer.events(),
+            [..] => untrimmed,
+        };
         Ok(PageInfo {
-            oldest: trimmer.oldest().or(untrimmed_oldest),
+            events,
             token: response.next_token,
         })
     }
@@ -275,35 +271,35 @@ impl<'c, 'a> Pager<'c, 'a> {
 struct PageInfo {
     /// Token of the next page; `None` on the last one.
     token: Option<String>,
-    /// The second of its oldest event; `None` if it has no events.
-    oldest: Option<i64>,
+    events: PageEvents,
 }
 
-/// What is left of `slice` after a page with this token and oldest event.
-fn slice_after_page(
-    slice: TimeSlice,
-    token: Option<String>,
-    oldest: Option<i64>,
-) -> Result<TimeSlice, Incomplete> {
-    let Some(token) = token else {
+/// What is left of `slice` after `page`.
+fn slice_after_page(mut slice: TimeSlice, page: PageInfo) -> Result<TimeSlice, Incomplete> {
+    // An empty token continues nothing.
+    let Some(token) = page.token.filter(|token| !token.is_empty()) else {
         return Ok(TimeSlice {
             token: None,
             done: true,
             ..slice
         });
     };
-    if slice.token.as_ref() == Some(&token) {
-        return Err(loops());
-    }
-    Ok(slice.advanced_to(&token, oldest))
-}
-
-/// The pages lead back to where they were, and would never end.
-fn loops() -> Incomplete {
-    Incomplete {
-        ended: EndReason::Failed,
-        reason: GapReason::Malformed,
-        what: format!("{LOOKUP_EVENTS}: a page has the token of an earlier one as the next one's"),
+    let guarded = GuardedPage {
+        token: Some(digest(token.as_bytes())),
+        records: page.events.ids,
+    };
+    let endless = match slice.guard.add(guarded) {
+        Ok(()) if slice.token.as_ref() == Some(&token) => Some(EndlessListing::Circle),
+        Ok(()) => None,
+        Err(endless) => Some(endless),
+    };
+    match endless {
+        None => Ok(slice.advanced_to(&token, page.events.oldest)),
+        Some(endless) => Err(Incomplete {
+            ended: EndReason::Failed,
+            reason: GapReason::Malformed,
+            what: format!("{LOOKUP_EVENTS}: {endless}"),
+        }),
     }
 }
 

@@ -10,8 +10,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
-
-use super::partition::is_host_of_aws;
+use evidence_derive::published_hosts;
 
 /// Remembers where the last request of an operation was sent.
 #[derive(Clone, Debug, Default)]
@@ -42,18 +41,25 @@ impl Intercept for EndpointProbe {
     }
 }
 
-/// The host that answers instead of AWS: that of an operation, or that of CloudTrail.
+/// Services whose endpoints may be configured: one gives the events, one says which regions there
+/// are.
+const SERVICES: [&str; 2] = ["CloudTrail", "Account"];
+
+/// The host that answers instead of AWS: that of an operation, or that of a service.
 pub(super) fn not_of_aws(probe: &EndpointProbe, config: &SdkConfig) -> Option<String> {
-    let cloudtrail = cloudtrail_endpoint(config).and_then(|url| origin_of(&url));
-    let origins = probe.sent_to().into_iter().chain(cloudtrail);
-    origins.into_iter().find(|origin| !is_of_aws(origin))
+    let configured = SERVICES.iter().filter_map(|service| {
+        let url = configured_endpoint(config, service)?;
+        origin_of(&url)
+    });
+    let mut origins = probe.sent_to().into_iter().chain(configured);
+    origins.find(|origin| !is_of_aws(origin))
 }
 
-/// The endpoint of CloudTrail alone, as its client reads it: from `AWS_ENDPOINT_URL_CLOUDTRAIL`, or
-/// from the `services` section of the profile.
-fn cloudtrail_endpoint(config: &SdkConfig) -> Option<String> {
+/// The endpoint of one service, as its client reads it: from `AWS_ENDPOINT_URL_CLOUDTRAIL`, or from
+/// the `services` section of the profile.
+fn configured_endpoint(config: &SdkConfig, service: &'static str) -> Option<String> {
     let key = ServiceConfigKey::builder()
-        .service_id("CloudTrail")
+        .service_id(service)
         .env("AWS_ENDPOINT_URL")
         .profile("endpoint_url")
         .build()
@@ -69,9 +75,8 @@ fn origin_of(url: &str) -> Option<String> {
 }
 
 fn is_of_aws(origin: &str) -> bool {
-    let url = origin.parse::<url::Url>().ok();
-    // Without TLS, anybody on the way may answer.
-    url.is_some_and(|url| url.scheme() == "https" && url.host_str().is_some_and(is_host_of_aws))
+    // The same rule as the auditor's, who reads in the bundle which servers answered.
+    published_hosts::of("aws").is_some_and(|aws| aws.has(origin))
 }
 
 #[cfg(test)]
@@ -118,7 +123,7 @@ mod tests {
             .region(aws_config::Region::from_static("eu-west-1"))
             .profile_files(files.build());
         let config = loader.load().await;
-        let url = cloudtrail_endpoint(&config);
+        let url = configured_endpoint(&config, "CloudTrail");
         assert_eq!(url.as_deref(), Some("http://127.0.0.1:5568"));
     }
 
@@ -130,6 +135,8 @@ mod tests {
             "https://127.0.0.1:5710",
             "http://localhost:4566",
             "https://sts.amazonaws.com.example.com",
+            "https://x.execute-api.eu-west-1.amazonaws.com",
+            "https://cloudtrail.s3.eu-west-1.amazonaws.com",
             "",
         ] {
             assert!(!is_of_aws(other), "{other}");

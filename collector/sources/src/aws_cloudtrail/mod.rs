@@ -13,6 +13,7 @@ mod estimate;
 mod parse;
 mod partition;
 mod process_credentials;
+pub(crate) mod settings;
 mod slices;
 mod trimmer;
 
@@ -61,6 +62,9 @@ const DAY: u64 = 24 * HOUR;
 /// Longest check of one account. On an instance without credentials, the SDK waits some seconds for
 /// a metadata service.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(5);
+/// The part of it in which other partitions are asked. A network may drop what is sent there, which
+/// must not hide that the credentials are unknown.
+const PARTITIONS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Facts from "Quotas in AWS CloudTrail" and the CloudTrail API Reference, LookupEvents (read
 /// 2026-11).
@@ -280,17 +284,14 @@ async fn inspect_account(
     };
     let mut caller = caller_identity(&config, cx).await;
     let configured = access::configured_region(&config);
-    if configured.is_none() {
-        // Credentials of another partition are unknown in the region that we fall back to.
-        for partition in partition::OTHERS.iter().filter(|other| other.is_public()) {
-            if !caller.as_ref().is_err_and(|error| error.is_unknown) {
-                break;
-            }
-            let region = Region::from_static(partition.default_regions[0]);
-            let elsewhere = config.clone().into_builder().region(region).build();
-            if let Ok(found) = caller_identity(&elsewhere, cx).await {
-                (caller, config) = (Ok(found), elsewhere);
-            }
+    // Credentials of another partition are unknown in the region that is configured, or that we fall
+    // back to.
+    if caller.as_ref().is_err_and(|error| error.is_unknown) {
+        let asked = config.region().map(ToString::to_string);
+        let asked = asked.unwrap_or_default();
+        let elsewhere = caller_of_another_partition(&config, &asked, cx);
+        if let Ok(Some((found, elsewhere))) = timeout(PARTITIONS_TIMEOUT, elsewhere).await {
+            (caller, config) = (Ok(found), elsewhere);
         }
     }
     let CallerIdentity {
@@ -300,8 +301,18 @@ async fn inspect_account(
     } = caller.map_err(|error| entered(error.text))?;
     let partition = Partition::of_arn(&arn);
     let (mut problems, mut remarks) = (Vec::new(), Vec::new());
+    if let Some(other) = configured.as_deref().filter(|own| !partition.has(own)) {
+        problems.push(format!(
+            "the credentials are of the partition {}, in which the configured region {other} is not: \
+             set AWS_REGION or the profile's region to {}",
+            partition.name(),
+            partition.default_regions[0]
+        ));
+    }
     let regions = match &cx.config.aws_cloudtrail.regions {
-        Some(regions) => regions.clone(),
+        Some(regions) => {
+            regions_of_partition(partition, regions, &mut problems).map_err(entered)?
+        }
         None => enabled_regions(&config).await.unwrap_or_else(|error| {
             let regions = partition.regions(configured.as_deref());
             problems.push(format!(
@@ -326,6 +337,51 @@ async fn inspect_account(
         problems,
         remarks,
     })
+}
+
+/// The partition that knows the credentials, other than that of `asked`, with a configuration for it.
+async fn caller_of_another_partition(
+    config: &SdkConfig,
+    asked: &str,
+    cx: &ReadinessProbe,
+) -> Option<(CallerIdentity, SdkConfig)> {
+    for partition in partition::PUBLIC.iter().filter(|other| !other.has(asked)) {
+        let region = Region::from_static(partition.default_regions[0]);
+        let elsewhere = config.clone().into_builder().region(region).build();
+        if let Ok(found) = caller_identity(&elsewhere, cx).await {
+            return Some((found, elsewhere));
+        }
+    }
+    None
+}
+
+/// Those of the configured regions that are in the account's partition. The others belong to accounts
+/// of other partitions, and would only refuse these credentials.
+fn regions_of_partition(
+    partition: &Partition,
+    regions: &[String],
+    problems: &mut Vec<String>,
+) -> Result<Vec<String>, String> {
+    let (own, others): (Vec<_>, Vec<_>) = regions
+        .iter()
+        .cloned()
+        .partition(|region| partition.has(region));
+    let name = partition.name();
+    if own.is_empty() {
+        return Err(format!(
+            "the credentials are of the partition {name}, and none of the configured regions is \
+             ({}): add {} to [sources.aws_cloudtrail] regions",
+            others.join(", "),
+            partition.default_regions.join(", ")
+        ));
+    }
+    if !others.is_empty() {
+        problems.push(format!(
+            "the regions {} are not of the account's partition {name}, and are left out for it",
+            others.join(", ")
+        ));
+    }
+    Ok(own)
 }
 
 /// Whose credentials they are.
@@ -479,6 +535,23 @@ fn account_targets<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn regions_of_another_partition_are_left_out_and_said() {
+        let gov = Partition::of_arn("arn:aws-us-gov:iam::1:user/a");
+        let regions = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let (mut problems, both): (_, Vec<String>) =
+            (Vec::new(), regions(&["eu-west-1", "us-gov-west-1"]));
+        let own = regions_of_partition(gov, &both, &mut problems);
+        assert_eq!(own.as_deref(), Ok(&["us-gov-west-1".to_owned()][..]));
+        assert!(problems[0].contains("eu-west-1") && problems[0].contains("aws-us-gov"));
+        let none: Vec<String> = regions(&["eu-west-1"]);
+        let error = regions_of_partition(gov, &none, &mut problems).expect_err("none is left");
+        assert!(
+            error.contains("partition aws-us-gov") && error.contains("add us-gov-west-1"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn throttling_is_told_by_code_and_not_by_message() {

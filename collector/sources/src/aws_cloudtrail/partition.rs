@@ -1,6 +1,8 @@
 //! Partitions of AWS: the commercial one, GovCloud, China. Each has regions, endpoints and
 //! credentials of its own.
 
+use domain::spelling::nearest;
+
 /// A partition, with the regions that are enabled by default in each of its accounts.
 pub(super) struct Partition {
     /// As in ARNs.
@@ -16,6 +18,7 @@ const COMMERCIAL: Partition = Partition {
     name: "aws",
     region_prefixes: &[],
     default_regions: &[
+        "us-east-1",
         "ap-northeast-1",
         "ap-northeast-2",
         "ap-northeast-3",
@@ -29,15 +32,15 @@ const COMMERCIAL: Partition = Partition {
         "eu-west-2",
         "eu-west-3",
         "sa-east-1",
-        "us-east-1",
         "us-east-2",
         "us-west-1",
         "us-west-2",
     ],
 };
 
-/// All other partitions. The first region of each answers for credentials that name none.
-pub(super) const OTHERS: [Partition; 5] = [
+/// All other partitions, the public ones first. The first region of each answers for credentials that
+/// name none.
+const OTHERS: [Partition; 7] = [
     Partition {
         name: "aws-us-gov",
         region_prefixes: &["us-gov-"],
@@ -50,7 +53,7 @@ pub(super) const OTHERS: [Partition; 5] = [
     },
     Partition {
         name: "aws-eusc",
-        region_prefixes: &["eusc-"],
+        region_prefixes: &["eusc-de-"],
         default_regions: &["eusc-de-east-1"],
     },
     Partition {
@@ -63,25 +66,129 @@ pub(super) const OTHERS: [Partition; 5] = [
         region_prefixes: &["us-isob-"],
         default_regions: &["us-isob-east-1"],
     },
+    Partition {
+        name: "aws-iso-e",
+        region_prefixes: &["eu-isoe-"],
+        default_regions: &["eu-isoe-west-1"],
+    },
+    Partition {
+        name: "aws-iso-f",
+        region_prefixes: &["us-isof-"],
+        default_regions: &["us-isof-south-1", "us-isof-east-1"],
+    },
 ];
 
-/// How the names of AWS' own hosts end, in all partitions.
-const HOSTS: [&str; 7] = [
-    ".amazonaws.com",
-    ".amazonaws.com.cn",
-    ".api.aws",
-    ".amazonaws.eu",
-    ".c2s.ic.gov",
-    ".sc2s.sgov.gov",
-    ".api.amazonwebservices.com.cn",
+/// The partitions that can be reached from the internet. Inside the others, a region is always
+/// configured.
+pub(super) const PUBLIC: [&Partition; 4] = [&COMMERCIAL, &OTHERS[0], &OTHERS[1], &OTHERS[2]];
+
+/// The regions of all partitions, as AWS publishes them with its SDKs (`partitions.json`, read
+/// 2026-11).
+pub(super) const KNOWN_REGIONS: [&str; 46] = [
+    "af-south-1",
+    "ap-east-1",
+    "ap-east-2",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-south-2",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-southeast-3",
+    "ap-southeast-4",
+    "ap-southeast-5",
+    "ap-southeast-6",
+    "ap-southeast-7",
+    "ca-central-1",
+    "ca-west-1",
+    "cn-north-1",
+    "cn-northwest-1",
+    "eu-central-1",
+    "eu-central-2",
+    "eu-isoe-west-1",
+    "eu-north-1",
+    "eu-south-1",
+    "eu-south-2",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "eusc-de-east-1",
+    "il-central-1",
+    "me-central-1",
+    "me-south-1",
+    "mx-central-1",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-gov-east-1",
+    "us-gov-west-1",
+    "us-iso-east-1",
+    "us-iso-west-1",
+    "us-isob-east-1",
+    "us-isob-west-1",
+    "us-isof-east-1",
+    "us-isof-south-1",
+    "us-west-1",
+    "us-west-2",
 ];
+
+/// Where the commercial partition has regions.
+const COMMERCIAL_AREAS: [&str; 9] = [
+    "af-", "ap-", "ca-", "eu-", "il-", "me-", "mx-", "sa-", "us-",
+];
+/// The words between an area and the number.
+const DIRECTIONS: [&str; 9] = [
+    "central",
+    "east",
+    "north",
+    "northeast",
+    "northwest",
+    "south",
+    "southeast",
+    "southwest",
+    "west",
+];
+
+/// What a text says that is to name a region.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum RegionName {
+    Known,
+    /// It is formed as AWS forms them. AWS adds some each year, which older versions of this program
+    /// do not know.
+    New,
+    /// It names none; the nearest known one.
+    Unknown(Option<&'static str>),
+}
+
+impl RegionName {
+    pub(super) fn of(text: &str) -> Self {
+        if KNOWN_REGIONS.contains(&text) {
+            return Self::Known;
+        }
+        let mut areas = OTHERS
+            .iter()
+            .flat_map(|partition| partition.region_prefixes)
+            .chain(&COMMERCIAL_AREAS);
+        let is_formed = areas.any(|area| {
+            let rest = text
+                .strip_prefix(area)
+                .and_then(|rest| rest.split_once('-'));
+            rest.is_some_and(|(direction, number)| {
+                DIRECTIONS.contains(&direction)
+                    && number.len() == 1
+                    && number.bytes().all(|byte| byte.is_ascii_digit())
+            })
+        });
+        if is_formed {
+            Self::New
+        } else {
+            Self::Unknown(nearest(text, KNOWN_REGIONS))
+        }
+    }
+}
 
 impl Partition {
-    /// True if it can be reached from the internet. Inside the others, a region is always configured.
-    pub(super) fn is_public(&self) -> bool {
-        !self.name.starts_with("aws-iso")
-    }
-
     /// The partition that an ARN is of.
     pub(super) fn of_arn(arn: &str) -> &'static Self {
         let name = arn.split(':').nth(1).unwrap_or_default();
@@ -101,6 +208,16 @@ impl Partition {
             .unwrap_or(&COMMERCIAL)
     }
 
+    /// As in ARNs.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// True if the region is one of this partition: credentials of another one are unknown there.
+    pub(super) fn has(&self, region: &str) -> bool {
+        Self::of_region(region).name == self.name
+    }
+
     /// The default regions, and the one that the credentials' owner has configured.
     pub(super) fn regions(&self, configured: Option<&str>) -> Vec<String> {
         let mut regions: Vec<String> = self
@@ -108,7 +225,7 @@ impl Partition {
             .iter()
             .map(|&region| region.to_owned())
             .collect();
-        let own = configured.filter(|region| Self::of_region(region).name == self.name);
+        let own = configured.filter(|region| self.has(region));
         if let Some(own) = own
             && !regions.iter().any(|region| region == own)
         {
@@ -121,12 +238,6 @@ impl Partition {
 /// True if two regions are of one partition.
 pub(super) fn is_same(region: &str, other: &str) -> bool {
     Partition::of_region(region).name == Partition::of_region(other).name
-}
-
-/// True if `host` is one of AWS' own.
-pub(super) fn is_host_of_aws(host: &str) -> bool {
-    let host = host.to_ascii_lowercase();
-    HOSTS.iter().any(|end| host.ends_with(end))
 }
 
 #[cfg(test)]
@@ -153,26 +264,10 @@ mod tests {
     }
 
     #[test]
-    fn regions_and_hosts_tell_their_partition() {
+    fn regions_tell_their_partition() {
         assert!(is_same("us-gov-west-1", "us-gov-east-1") && is_same("eu-west-1", "us-east-1"));
         assert!(
             !is_same("us-gov-west-1", "us-west-1") && !is_same("us-iso-east-1", "us-isob-east-1")
         );
-        for own in [
-            "sts.us-east-1.amazonaws.com",
-            "STS.AMAZONAWS.COM",
-            "cloudtrail.cn-north-1.amazonaws.com.cn",
-        ] {
-            assert!(is_host_of_aws(own), "{own}");
-        }
-        for other in [
-            "127.0.0.1",
-            "localhost",
-            "amazonaws.com.example.com",
-            "sts.us-east-1.amazonaws.com.evil.example",
-            "xamazonaws.com",
-        ] {
-            assert!(!is_host_of_aws(other), "{other}");
-        }
     }
 }

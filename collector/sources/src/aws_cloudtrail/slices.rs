@@ -8,6 +8,9 @@
 use evidence_format::coverage::TimeWindow;
 use serde::{Deserialize, Serialize};
 
+use crate::loop_guard::PageGuard;
+use crate::rest::is_default;
+
 /// At 2 requests per second, each of which takes up to 4 s, 8 are in flight.
 const SLICES_MAX: i64 = 8;
 /// Estimated pages below which a slice is not worth the extra request that its last, partly filled
@@ -31,6 +34,11 @@ pub(super) struct TimeSlice {
     pub(super) token: Option<String>,
     /// The last page has been received.
     pub(super) done: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) guard: PageGuard,
+    /// How often AWS has forgotten the token since the slice became smaller.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) restarts: u8,
 }
 
 /// How far a step has come: a restart resumes from it.
@@ -59,7 +67,14 @@ impl TimeSlice {
         Self {
             token: None,
             reached: None,
+            restarts: if last < self.last {
+                0
+            } else {
+                self.restarts + 1
+            },
             last,
+            // Its pages may come again.
+            guard: PageGuard::default(),
             ..self
         }
     }
@@ -82,6 +97,8 @@ impl SliceCursor {
                 reached: None,
                 token: None,
                 done: from > last,
+                guard: PageGuard::default(),
+                restarts: 0,
             }],
         }
     }
@@ -119,6 +136,8 @@ impl SliceCursor {
             reached: None,
             token: None,
             done: false,
+            guard: PageGuard::default(),
+            restarts: 0,
         });
         self.slices = slices.collect();
     }
@@ -146,6 +165,8 @@ mod tests {
             reached: None,
             token: Some("t".to_owned()),
             done: false,
+            guard: PageGuard::default(),
+            restarts: 0,
         };
         let mut cursor = SliceCursor {
             slices: vec![slice],

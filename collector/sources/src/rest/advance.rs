@@ -5,12 +5,12 @@ use http::StatusCode;
 
 use super::cursor::{NextAction, PagePosition, WalkBranch, WalkLevel};
 use super::endpoint::{Endpoint, KnownRefusal, Paging};
-use super::loop_guard::digest;
 use super::page_fetch::{FetchedPage, PageOutcome};
 use super::time_part::{TimePart, milliseconds};
 use super::walk::Walk;
 use super::window_parts::{WindowCheck, halve_if_cut_off};
 use crate::Incomplete;
+use crate::loop_guard::{EndlessListing, GuardedPage, digest};
 use crate::recorder::Recorder;
 
 /// Children in a row without an answer after which the provider counts as unreachable: each costs
@@ -166,18 +166,27 @@ impl Walk<'_> {
             next = None; // all that follows is older still
         }
         if let (false, Some(after)) = (is_rest, &next) {
-            let digest = match endpoint.paging {
-                Paging::PageNumber { .. } | Paging::Offset { .. } => page.ids_digest,
+            let token = match endpoint.paging {
+                Paging::PageNumber { .. } | Paging::Offset { .. } => None,
                 Paging::None
                 | Paging::Link
                 | Paging::LinkQuery
                 | Paging::TokenToParameter { .. }
                 | Paging::TokenToBody { .. }
                 | Paging::HeaderToParameter { .. }
-                | Paging::NextUrl { .. } => digest(after.as_bytes()),
+                | Paging::NextUrl { .. } => Some(digest(after.as_bytes())),
             };
-            if level.guard.repeats(digest) || position.as_ref() == Some(after) {
-                found = trouble(GapReason::Malformed, "its pages go round in a circle");
+            let guarded = GuardedPage {
+                token,
+                records: page.ids_digest,
+            };
+            let endless = match level.guard.add(guarded) {
+                Ok(()) if position.as_ref() == Some(after) => Some(EndlessListing::Circle),
+                Ok(()) => None,
+                Err(endless) => Some(endless),
+            };
+            if let Some(endless) = endless {
+                found = trouble(GapReason::Malformed, &endless.to_string());
                 next = None;
             }
         }

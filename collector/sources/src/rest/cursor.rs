@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::children::PendingChild;
 use super::endpoint::WindowQuery;
-use super::loop_guard::LoopGuard;
 use super::time_part::TimePart;
+use crate::loop_guard::PageGuard;
 
 /// Longest cursor. It is written with each page.
 pub(super) const CURSOR_BYTES_MAX: usize = 64 << 10;
@@ -92,8 +92,8 @@ pub(super) struct WalkLevel {
     /// the rest.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub(super) rest: Option<PageRest>,
-    #[serde(rename = "g", default, skip_serializing_if = "is_default")]
-    pub(super) guard: LoopGuard,
+    #[serde(rename = "e", default, skip_serializing_if = "is_default")]
+    pub(super) guard: PageGuard,
     /// How often the listing started again because its token was forgotten.
     #[serde(rename = "n", default, skip_serializing_if = "is_default")]
     pub(super) restarts: u8,
@@ -257,7 +257,7 @@ impl WalkLevel {
     /// Begins the listing of the current part anew.
     pub(super) fn restart(&mut self) {
         self.page = PagePosition::default();
-        self.guard = LoopGuard::default();
+        self.guard = PageGuard::default();
         self.rest = None;
     }
 

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
 use super::endpoint::{BodyShape, ChildRepeat, Condition, Endpoint, Paging, ValueFrom};
-use super::loop_guard::digest;
+use crate::loop_guard::digest;
 
 /// Records on a page of the endpoint that is looked at. All others have one page with one record.
 pub(super) const PAGE_RECORDS: u64 = 2;

@@ -16,7 +16,6 @@ mod cursor;
 mod double;
 pub mod endpoint;
 mod intern;
-mod loop_guard;
 mod next_page;
 mod page;
 mod page_fetch;

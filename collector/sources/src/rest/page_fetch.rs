@@ -8,12 +8,12 @@ use url::Url;
 use super::children::{PendingChild, children_of, shortfalls_of};
 use super::cursor::WalkLevel;
 use super::endpoint::{BodyShape, Endpoint, KnownRefusal, Paging};
-use super::loop_guard::digest;
 use super::next_page::next_page;
 use super::page::{PageError, PageSummary, read_page, text_at, time_at};
 use super::requests::{PageRequest, RequestError};
 use super::time_part;
 use super::walk::Walk;
+use crate::loop_guard::digest;
 use crate::recorder::{CallError, Recorder};
 use platform::chain;
 
@@ -45,8 +45,9 @@ pub(super) struct FetchedPage {
     pub(super) shortfalls: Vec<&'static str>,
     /// Some record had more children than are asked.
     pub(super) has_more_children: bool,
-    /// Of the records' ids, in order: numbered pages that are the same page again.
-    pub(super) ids_digest: u64,
+    /// Of the records' ids, in order: it finds pages that are the same page again. `None` if there
+    /// are no records.
+    pub(super) ids_digest: Option<u64>,
     /// Times of the first and the last event, in milliseconds since 1970.
     pub(super) span: Option<(i64, i64)>,
     /// Time of the newest record, in milliseconds since 1970, if the list says that it is sorted by
@@ -118,16 +119,12 @@ fn read(
     let mut page = FetchedPage::default();
     let mut ids = Vec::new();
     let (mut times, mut event_times) = (Vec::new(), Vec::new());
-    let is_numbered = matches!(
-        endpoint.paging,
-        Paging::PageNumber { .. } | Paging::Offset { .. }
-    );
     let summary = read_page(endpoint, response.body(), &mut |record| {
         page.has_more_children |= !children_of(endpoint, record, request.names, &mut |child| {
             page.children.push(child);
         });
         page.shortfalls.extend(shortfalls_of(endpoint, record));
-        if is_numbered {
+        if endpoint.paging != Paging::None {
             ids.extend_from_slice(id_of(endpoint, record).as_bytes());
             ids.push(0);
         }
@@ -141,7 +138,7 @@ fn read(
     .map_err(|error: PageError| chain(&error))?;
     page.next = next_page(endpoint.paging, url, response.headers(), &summary, position)
         .map_err(|error| error.to_string())?;
-    page.ids_digest = digest(&ids);
+    page.ids_digest = (!ids.is_empty()).then(|| digest(&ids));
     page.span = span_of(&event_times);
     if times.is_sorted_by(|a, b| a >= b) && times.iter().all(Option::is_some) {
         page.newest = times.first().copied().flatten();

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::access::{AccessRequest, ProviderAccess};
 use super::endpoint::{Endpoint, RestOffer};
 use crate::Incomplete;
-use crate::config::SourcesConfig;
+use crate::config::{ConfigFindings, SourcesConfig};
 use crate::context::CaptureContext;
 use crate::recorder::ResponseClassifier;
 
@@ -87,6 +87,11 @@ pub trait RestSource: Send + Sync {
     /// source itself ([`super::TableSource`]) and is not a field of [`SourcesConfig`].
     fn check_section(&self, _section: &Value) -> Option<Result<(), String>> {
         None
+    }
+
+    /// What is wrong in the section, beyond its form.
+    fn check_instances(&self, _config: &SourcesConfig) -> ConfigFindings {
+        ConfigFindings::default()
     }
 
     /// The example of its section in `deploy/exhibit.toml`, if the source has it.

@@ -14,7 +14,7 @@ use url::Url;
 use super::access::{AccessRequest, ProviderAccess, RequestSigner};
 use super::endpoint::{Endpoint, RestOffer};
 use super::source::{RestSource, WalkRoot, searched};
-use crate::config::SourcesConfig;
+use crate::config::{ConfigFindings, SourcesConfig};
 use crate::connection::ConnectionConfig;
 use crate::recorder::{ResponseClassifier, RetryDecision};
 
@@ -268,9 +268,44 @@ impl<C: DeserializeOwned> RestSource for TableSource<C> {
         Some(read_section::<C>(section).map(drop))
     }
 
+    fn check_instances(&self, config: &SourcesConfig) -> ConfigFindings {
+        let mut findings = ConfigFindings::default();
+        let section = config.section(self.name).map(read_section::<C>);
+        let Some(Ok(section)) = section else {
+            return findings; // it is not configured; `check_section` finds what cannot be read
+        };
+        for instance in (self.instances)(&section) {
+            let place = format!("[sources.{}] {}", self.name, instance.name());
+            let names = instance.lists.iter().flat_map(|(_, values)| values);
+            let names = names.chain(instance.names.iter().map(|(_, value)| value));
+            for name in names.filter(|name| !is_name(name)) {
+                let fault = format!("{place}: {name:?} is not a name");
+                if !findings.faults.contains(&fault) {
+                    findings.faults.push(fault);
+                }
+            }
+            // A secret or a certificate may be mounted later: this is no reason to capture nothing.
+            let unusable = [
+                instance.connection.trust().map(drop),
+                instance.signer.map(drop),
+            ];
+            let problems = unusable.into_iter().filter_map(Result::err);
+            findings
+                .warnings
+                .extend(problems.map(|problem| format!("{place}: {problem}")));
+        }
+        findings
+    }
+
     fn example(&self) -> Option<&'static str> {
         Some(self.example)
     }
+}
+
+/// True unless no provider could have anything of this name.
+fn is_name(text: &str) -> bool {
+    let is_blank = |c: char| c.is_whitespace() || c.is_control();
+    !text.is_empty() && !text.contains(is_blank)
 }
 
 fn read_section<C: DeserializeOwned>(section: &Value) -> Result<C, String> {

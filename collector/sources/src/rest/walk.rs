@@ -18,12 +18,12 @@ use tokio::sync::Mutex;
 use super::access::AccessRequest;
 use super::cursor::{CURSOR_BYTES_MAX, WalkBranch, WalkCursor};
 use super::endpoint::{Endpoint, RestOffer};
-use super::loop_guard::digest;
 use super::requests::{PageRequest, Requester};
 use super::source::{RestSource, WalkRoot, searched};
 use super::time_part::TimePart;
 use crate::Incomplete;
 use crate::context::CaptureContext;
+use crate::loop_guard::digest;
 use crate::recorder::Recorder;
 
 /// Branches that are walked at the same time.

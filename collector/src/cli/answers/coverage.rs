@@ -98,19 +98,20 @@ fn format_row(row: &CoverageRow) -> String {
         [] => String::new(),
         place => format!(" [{}]", place.join(", ")),
     };
-    let line = format!(
+    let mut line = format!(
         "{}{place}: {}{events}",
         safe(row.item.as_str()),
         counted(row.passes, "pass"),
     );
+    if row.asked.is_empty() {
+        line.push_str(&format!(
+            ", state as of {}",
+            to_whole_seconds(row.sealed_at)
+        ));
+    }
     let mut text = wrap(&format!("  {:<11}  ", row.verdict.as_str()), &line, width);
     let below = |text: &str| wrap("               ", text, width);
-    if row.asked.is_empty() {
-        text.push_str(&below(&format!(
-            "state, as of {}",
-            to_whole_seconds(row.sealed_at)
-        )));
-    } else {
+    if !row.asked.is_empty() {
         text.push_str(&below(&format!("asked {}", windows(&row.asked))));
         if row.answered != row.asked {
             text.push_str(&below(&format!("answered {}", windows(&row.answered))));

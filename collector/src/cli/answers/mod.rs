@@ -79,7 +79,7 @@ fn format_unknown(unknown: &[UnknownPart]) -> String {
     }
     let mut text = "\nWhat this answer does not know\n".to_owned();
     for part in unknown {
-        let mut line = match part.kind {
+        let kind = match part.kind {
             UnknownKind::NotAsked => "not asked",
             UnknownKind::Failed => "failed",
             UnknownKind::Incomplete => "incomplete",
@@ -88,14 +88,15 @@ fn format_unknown(unknown: &[UnknownPart]) -> String {
             UnknownKind::NoFacts => "no facts",
             UnknownKind::Limit => "limit",
             UnknownKind::NotConfigured => "not configured",
-        }
-        .to_owned();
+        };
+        let mut line = kind.to_owned();
         if !part.sources.is_empty() {
             line.push_str(&format!(": {}", safe(&comma_separated(&part.sources))));
         }
         // The kind says it already.
-        if part.text != "not configured" {
-            line.push_str(&format!(": {}", safe(&part.text)));
+        let why = part.text.strip_prefix(kind).unwrap_or(&part.text);
+        if !why.is_empty() {
+            line.push_str(&format!(": {}", safe(why.trim_start_matches(": "))));
         }
         text.push_str(&wrap("  ", &line, width));
     }

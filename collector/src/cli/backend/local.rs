@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::{
-    AgentDetails, AgentInfo, AgentPatch, BundleSummary, CaptureOptions, CaptureProgress,
-    DeclareRequest, DeclareResponse, EnrollmentTokenInfo, EnrollmentTokenRequest,
-    EnrollmentTokenWithSecret, EventSummary, IncidentDetails, IncidentListItem, PlayDetails,
-    SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo, TokenRequest, TokenWithSecret,
+    AgentAuthorityInfo, AgentAuthorityRequest, AgentDetails, AgentInfo, AgentPatch, BundleSummary,
+    CaptureOptions, CaptureProgress, DeclareRequest, DeclareResponse, EnrollmentTokenInfo,
+    EnrollmentTokenRequest, EnrollmentTokenWithSecret, EventSummary, IncidentDetails,
+    IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
+    TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::output::OutputClosed;
 use super::{
     AttachRequest, AttachmentResult, Backend, CaptureDisplay, ChunkVisitor, EventFeed, PlanTarget,
-    Visitor, bundle_file,
+    Visitor, bundle_file, draw_bytes,
 };
 use crate::app::OpenStore;
 use domain::answers::{
@@ -38,9 +39,10 @@ use domain::incident::{
 };
 use domain::plan::CapturePlan;
 use pipeline::timeline::{LineName, TimelineFilter, TimelineReader};
-use pipeline::{self, DeclareError, PipelineError, WorkUntil};
+use pipeline::{self, DeclareError, NotAttached, PipelineError, WorkUntil};
 use platform::clock;
-use server::agents::admin;
+use platform::progress::ProgressCounter;
+use server::agents::{admin, authority};
 use server::answers::{self, EventQuestion};
 use server::events::EventWatcher;
 use server::responses;
@@ -137,6 +139,10 @@ impl Backend for LocalBackend {
         let machine = rustix::system::uname();
         let machine = machine.nodename().to_string_lossy().into_owned();
         format!("in {}, on this machine ({machine})", self.folder.display())
+    }
+
+    fn not_attached(&self) -> Vec<NotAttached> {
+        self.app.pipeline.not_attached()
     }
 
     fn is_interrupted(&self) -> bool {
@@ -295,11 +301,11 @@ impl Backend for LocalBackend {
     }
 
     async fn brief(&self, id: &IncidentId, external: bool) -> Result<String> {
-        let incident = brief::truncate_to_seconds(self.read_incident(id).await?);
+        let (incident, now) = (self.read_incident(id).await?, clock::now());
         Ok(if external {
-            brief::external(&incident)
+            brief::external(&incident, now)
         } else {
-            brief::internal(&incident)
+            brief::internal(&incident, now)
         })
     }
 
@@ -410,19 +416,14 @@ impl Backend for LocalBackend {
         id_prefix: &str,
         to: Option<&Path>,
         recorded_as: Option<&Path>,
-        _quiet: bool,
+        quiet: bool,
     ) -> Result<(Digest, PathBuf)> {
         let row = self.bundle_row(id_prefix).await?;
         // The whole id: a shortened one could name two bundles.
-        let to = bundle_file(to, &row.id);
-        let copied = self
-            .app
-            .pipeline
-            .parts
-            .blobs
-            .get_file(&row.object_key, &to)
-            .await;
-        match copied {
+        let to = bundle_file(to, &row.id)?;
+        let (blobs, counter) = (&self.app.pipeline.parts.blobs, ProgressCounter::default());
+        let copy = blobs.get_file(&row.object_key, &to, &counter);
+        match draw_bytes(copy, "copied", &counter, Some(row.bytes), quiet).await {
             Err(BlobError::WriteFile { cause, .. })
                 if cause.kind() == io::ErrorKind::AlreadyExists =>
             {
@@ -570,6 +571,18 @@ impl Backend for LocalBackend {
     async fn agent_keyring(&self) -> Result<Option<AgentKeyring>> {
         let keyring = admin::keyring(&self.app.pipeline.parts.ledger).await?;
         Ok(Some(keyring))
+    }
+
+    async fn agent_authorities(&self) -> Result<Vec<AgentAuthorityInfo>> {
+        Ok(authority::list(&self.app.pipeline.parts.ledger).await?)
+    }
+
+    async fn rotate_agent_authority(&self, generation: u64) -> Result<Vec<AgentAuthorityInfo>> {
+        let request = AgentAuthorityRequest {
+            replaces: generation,
+        };
+        authority::rotate(&self.app.pipeline.parts.ledger, request).await?;
+        self.agent_authorities().await
     }
 
     async fn create_enrollment_token(

@@ -7,15 +7,17 @@ mod progress;
 mod remote;
 mod selection;
 
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use api::{
-    AgentDetails, AgentInfo, AgentPatch, BundleSummary, CaptureOptions, DeclareRequest,
-    DeclareResponse, EnrollmentTokenInfo, EnrollmentTokenRequest, EnrollmentTokenWithSecret,
-    EventSummary, IncidentDetails, IncidentListItem, PlayDetails, SourceStatus, StreamEvent,
-    TimelineRow, TokenId, TokenInfo, TokenRequest, TokenWithSecret,
+    AgentAuthorityInfo, AgentDetails, AgentInfo, AgentPatch, BundleSummary, CaptureOptions,
+    DeclareRequest, DeclareResponse, EnrollmentTokenInfo, EnrollmentTokenRequest,
+    EnrollmentTokenWithSecret, EventSummary, IncidentDetails, IncidentListItem, PlayDetails,
+    SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo, TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
@@ -33,9 +35,10 @@ use domain::incident::{Command, Line, Name, Pivot, PlayName};
 use domain::plan::CapturePlan;
 use local::LocalBackend;
 pub(super) use open::config_path;
-use pipeline::AttachmentContent;
 use pipeline::timeline::{LineName, TimelineFilter};
+use pipeline::{AttachmentContent, NotAttached};
 use platform::progress::ProgressCounter;
+use progress::draw_bytes;
 pub(super) use progress::{CaptureDisplay, describe_progress};
 pub(super) use remote::RemoteBackend;
 use selection::{BackendArguments, BackendChoice};
@@ -55,6 +58,11 @@ pub(super) trait Backend: Send + Sync {
 
     /// Where the incidents are, for people: after `in` or `on`, with that word.
     fn location(&self) -> String;
+
+    /// Input on this machine that was read to its end and never attached.
+    fn not_attached(&self) -> Vec<NotAttached> {
+        Vec::new()
+    }
 
     /// True if captures run in this process, and Ctrl-C has stopped them.
     fn is_interrupted(&self) -> bool;
@@ -217,6 +225,12 @@ pub(super) trait Backend: Send + Sync {
     /// Which agent's key vouches for which host, and when; `None` if the token may not know.
     async fn agent_keyring(&self) -> Result<Option<AgentKeyring>>;
 
+    /// The authorities that issue the agents' certificates, the newest first.
+    async fn agent_authorities(&self) -> Result<Vec<AgentAuthorityInfo>>;
+
+    /// Replaces the authority that issues, if it is of this generation; returns all.
+    async fn rotate_agent_authority(&self, generation: u64) -> Result<Vec<AgentAuthorityInfo>>;
+
     async fn create_enrollment_token(
         &self,
         request: EnrollmentTokenRequest,
@@ -260,12 +274,18 @@ pub(super) enum PlanTarget {
     Play(PlayName, Vec<Pivot>),
 }
 
-/// The file for a bundle: `to`, or a file named after the bundle in the folder `to`.
-fn bundle_file(to: Option<&Path>, id: &Digest) -> PathBuf {
+/// The file for a bundle: `to`, or a file named after the bundle in the folder `to`. A name with a
+/// slash at its end is that of a folder, which is made if there is none.
+fn bundle_file(to: Option<&Path>, id: &Digest) -> Result<PathBuf> {
     let name = format!("{}.tar", id.hex());
-    match to {
+    Ok(match to {
         None => name.into(),
+        Some(folder) if folder.as_os_str().as_bytes().ends_with(b"/") => {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            folder.join(name)
+        }
         Some(folder) if folder.is_dir() => folder.join(name),
         Some(file) => file.to_owned(),
-    }
+    })
 }

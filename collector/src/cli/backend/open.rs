@@ -180,11 +180,12 @@ impl GlobalOptions {
     /// Opens the store for captures, which a first signal seals. A signal before they have begun
     /// ends the command.
     pub(crate) async fn open_to_capture(&self) -> Result<LocalBackend> {
-        let stop = interrupt::seal_on_interrupt()?;
-        tokio::select! {
-            opened = self.open_local(StoreAccess::Capture, stop.clone()) => opened,
-            () = stop.cancelled() => bail!("interrupted before anything was captured"),
-        }
+        let end = interrupt::seal_on_interrupt()?;
+        let opened = self
+            .open_local(StoreAccess::Capture, end.stop.clone())
+            .await?;
+        end.begin();
+        Ok(opened)
     }
 
     async fn open_local(
@@ -241,7 +242,9 @@ impl GlobalOptions {
             // SUDO_USER first: the journal should name the person and not root.
             let login = ["SUDO_USER", "USER", "LOGNAME"]
                 .into_iter()
-                .find_map(|name| std::env::var(name).ok());
+                .filter_map(|name| std::env::var(name).ok())
+                // Cron jobs and containers set it to nothing.
+                .find(|login| !login.trim().is_empty());
             Name::escaped(&login.unwrap_or_else(account_on_host))
         })
     }

@@ -1,25 +1,50 @@
 //! The progress of captures: on a terminal lines that are redrawn, elsewhere a line now and then.
 
 use std::io::{self, Write as _};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use api::CaptureProgress;
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 use platform::clock;
+use platform::progress::ProgressCounter;
 use platform::terminal::{ProgressLine, size};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use domain::incident::PassNumber;
 use domain::plan::format_duration;
 use domain::spelling::counted;
 
+/// How often the progress line is redrawn.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// How often progress is reported where nothing can be redrawn.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
 /// Targets that are listed by name.
 const DENIED_LISTED_MAX: usize = 4;
 const OPEN_LISTED_MAX: usize = 2;
 const SECOND: i128 = 1_000_000_000;
+
+/// Waits for a transfer, and shows how many of its bytes are done.
+pub(super) async fn draw_bytes<T>(
+    transfer: impl Future<Output = T>,
+    verb: &str,
+    counter: &ProgressCounter,
+    total_bytes: Option<u64>,
+    quiet: bool,
+) -> T {
+    let mut line = ProgressLine::new(quiet);
+    let of = total_bytes.map_or(String::new(), |bytes| format!(" of {}", size(bytes)));
+    // Pinned, so that a redraw does not cancel the transfer.
+    let mut transfer = std::pin::pin!(transfer);
+    loop {
+        line.draw(|| format!("{verb} {}{of}", size(counter.bytes.load(Ordering::Relaxed))));
+        tokio::select! {
+            result = &mut transfer => return result,
+            () = sleep(REDRAW_INTERVAL) => {}
+        }
+    }
+}
 
 /// Shows the captures that a command waits for.
 pub(in crate::cli) struct CaptureDisplay {
@@ -87,9 +112,9 @@ impl CaptureDisplay {
                 io::stderr(),
                 "{}",
                 safe(&format!(
-                    "{:<16} {incident}ended  {}",
+                    "{:<16} {incident}ended{}",
                     name(capture),
-                    amount(capture)
+                    time_taken(capture, clock::now())
                 ))
             );
         }
@@ -176,6 +201,15 @@ fn amount(capture: &CaptureProgress) -> String {
         ),
         _ => format!("{}  {bytes}", counted(capture.pages, unit)),
     }
+}
+
+/// How long an ended capture took. What was last drawn of its pages would read as if some were
+/// missing: the table that follows has the numbers.
+fn time_taken(capture: &CaptureProgress, now: Timestamp) -> String {
+    capture.began_at.map_or(String::new(), |began_at| {
+        let seconds = seconds_until(now, began_at).max(1);
+        format!(" after {}", format_duration(seconds))
+    })
 }
 
 /// The time left at the rate so far; `None` without an estimate of the pages.

@@ -4,30 +4,28 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::timeline::EVIDENCE_HEADER;
 use api::{
-    AgentDetails, AgentInfo, AgentList, AgentPatch, BundleList, BundleSummary, CaptureOptions,
-    ChangeResponse, CloseRequest, DeclareRequest, DeclareResponse, EnrollmentTokenInfo,
-    EnrollmentTokenList, EnrollmentTokenRequest, EnrollmentTokenWithSecret, EventSummary,
-    IncidentDetails, IncidentListItem, IncidentPage, PlayDetails, PlayList, ProblemCode,
-    SourceList, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo, TokenList,
-    TokenRequest, TokenWithSecret,
+    AgentAuthorityInfo, AgentAuthorityList, AgentAuthorityRequest, AgentDetails, AgentInfo,
+    AgentList, AgentPatch, BundleList, BundleSummary, CaptureOptions, ChangeResponse, CloseRequest,
+    DeclareRequest, DeclareResponse, EnrollmentTokenInfo, EnrollmentTokenList,
+    EnrollmentTokenRequest, EnrollmentTokenWithSecret, EventSummary, IncidentDetails,
+    IncidentListItem, IncidentPage, PlayDetails, PlayList, ProblemCode, SourceList, SourceStatus,
+    StreamEvent, TimelineRow, TokenId, TokenInfo, TokenList, TokenRequest, TokenWithSecret,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
-use platform::terminal::{ProgressLine, size};
 use protocol::identity::AgentId;
 use protocol::keyring::AgentKeyring;
 use protocol::token::EnrollmentTokenId;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::super::attach;
@@ -36,7 +34,7 @@ use super::super::output::OutputClosed;
 use super::selection::path_variable;
 use super::{
     AttachRequest, AttachmentResult, Backend, CaptureDisplay, ChunkVisitor, EventFeed, PlanTarget,
-    Visitor, bundle_file,
+    Visitor, bundle_file, draw_bytes,
 };
 use client::config::ProfileName;
 use client::keys::{KeyHistory, state_folder};
@@ -60,8 +58,6 @@ const POLL_AFTER_EVENT: Duration = Duration::from_millis(200);
 /// How long the server may be unreachable while captures are watched. An upgrade and a restart take
 /// less.
 const OUTAGE_MAX: Duration = Duration::from_secs(300);
-/// How often the progress line is redrawn.
-const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) struct RemoteBackend {
     pub(crate) client: ApiClient,
@@ -159,18 +155,8 @@ impl RemoteBackend {
 
     async fn download(&self, id: Digest, to: &Path, quiet: bool) -> Result<(), ClientError> {
         let counter = ProgressCounter::default();
-        let mut line = ProgressLine::new(quiet);
         let download = self.client.download(id, to, &counter);
-        // Pinned, so that a redraw does not cancel the download.
-        tokio::pin!(download);
-        loop {
-            tokio::select! {
-                result = &mut download => return result,
-                () = sleep(REDRAW_INTERVAL) => line.draw(|| {
-                    format!("received {}", size(counter.bytes.load(Ordering::Relaxed)))
-                }),
-            }
-        }
+        draw_bytes(download, "received", &counter, None, quiet).await
     }
 
     fn print_note(&self, text: &str) {
@@ -496,7 +482,7 @@ impl Backend for RemoteBackend {
         quiet: bool,
     ) -> Result<(Digest, PathBuf)> {
         let id = self.resolve_bundle_id(id_prefix).await?;
-        let to = bundle_file(to, &id);
+        let to = bundle_file(to, &id)?;
         // The caller can only act on some of the failures; these say how.
         match self.download(id, &to, quiet).await {
             Ok(()) => Ok((id, to)),
@@ -557,6 +543,8 @@ impl Backend for RemoteBackend {
             hosts: _,
             host_labels: _,
             nodes: _,
+            pods: _,
+            images: _,
         } = capture;
         let call = call
             .query("from", from)
@@ -640,6 +628,21 @@ impl Backend for RemoteBackend {
             Err(error) if error.code() == Some(ProblemCode::Forbidden) => Ok(None),
             keyring => Ok(Some(keyring?)),
         }
+    }
+
+    async fn agent_authorities(&self) -> Result<Vec<AgentAuthorityInfo>> {
+        let call = ApiCall::get("v1/agent-authorities");
+        let AgentAuthorityList { authorities } = self.client.json(&call).await?;
+        Ok(authorities)
+    }
+
+    async fn rotate_agent_authority(&self, generation: u64) -> Result<Vec<AgentAuthorityInfo>> {
+        let request = AgentAuthorityRequest {
+            replaces: generation,
+        };
+        let call = ApiCall::post("v1/agent-authorities", &request);
+        let AgentAuthorityList { authorities } = self.client.json(&call).await?;
+        Ok(authorities)
     }
 
     async fn create_enrollment_token(

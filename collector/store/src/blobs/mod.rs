@@ -19,9 +19,11 @@ pub use config::{BlobsConfig, LockConfig, LockMode, RetentionConfig, S3Config, S
 pub use error::BlobError;
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +32,8 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt};
+use platform::durable;
+use platform::progress::ProgressCounter;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
@@ -143,8 +147,7 @@ impl Blobs {
     /// # Errors
     /// As for [`Blobs::open`].
     pub async fn open_with(config: &BlobsConfig, access: BlobsAccess) -> Result<Self, BlobError> {
-        if config.location.starts_with("s3://") {
-            let s3 = S3Bucket::open(config, access.patience)?;
+        if let Some(s3) = Self::bucket_of(config, access.patience)? {
             return Ok(Self {
                 reader: s3.reader(),
                 backend: BlobBackend::S3(s3),
@@ -153,17 +156,6 @@ impl Blobs {
             });
         }
         let root = PathBuf::from(&config.location);
-        if !root.is_absolute() {
-            return Err(BlobError::Config(format!(
-                "{:?} is neither an absolute path nor an s3:// URL",
-                config.location
-            )));
-        }
-        if config.lock.is_some() {
-            return Err(BlobError::Config(
-                "blobs.lock needs a bucket: a folder cannot be locked".to_owned(),
-            ));
-        }
         let folder = blocking(move || {
             if access.read_only {
                 BlobFolder::open_to_read(&root)
@@ -184,6 +176,33 @@ impl Blobs {
             cache: None,
             reader: Arc::new(reader),
         })
+    }
+
+    /// Checks that `config` can be used. Opens no folder, and sends nothing.
+    ///
+    /// # Errors
+    /// [`BlobError::Config`], for instance.
+    pub fn check_config(config: &BlobsConfig) -> Result<(), BlobError> {
+        Self::bucket_of(config, BlobsAccess::default().patience).map(drop)
+    }
+
+    /// The bucket, unless `config` names a folder.
+    fn bucket_of(config: &BlobsConfig, patience: Duration) -> Result<Option<S3Bucket>, BlobError> {
+        if config.location.starts_with("s3://") {
+            return S3Bucket::open(config, patience).map(Some);
+        }
+        if !Path::new(&config.location).is_absolute() {
+            return Err(BlobError::Config(format!(
+                "{:?} is neither an absolute path nor an s3:// URL",
+                config.location
+            )));
+        }
+        if config.lock.is_some() {
+            return Err(BlobError::Config(
+                "blobs.lock needs a bucket: a folder cannot be locked".to_owned(),
+            ));
+        }
+        Ok(None)
     }
 
     /// The same store, with copies of bundles in the folder `root` of this machine, if it is a
@@ -416,19 +435,38 @@ impl Blobs {
         }
     }
 
-    /// Copies an object to the new file `to`.
+    /// Copies an object to the new file `to`, which is complete and durable when this returns.
+    /// `progress` counts the bytes.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], failures of the store, and of the file.
-    pub async fn get_file(&self, key: &str, to: &Path) -> Result<(), BlobError> {
-        let file = File::create_new(to).map_err(|cause| BlobError::WriteFile {
+    pub async fn get_file(
+        &self,
+        key: &str,
+        to: &Path,
+        progress: &ProgressCounter,
+    ) -> Result<(), BlobError> {
+        let failed = |cause| BlobError::WriteFile {
             path: to.to_owned(),
             cause,
-        })?;
-        let copied = self.copy_into(key, file, to).await;
+        };
+        if to.symlink_metadata().is_ok() {
+            return Err(failed(io::ErrorKind::AlreadyExists.into()));
+        }
+        // A part of an object never has the name of the whole, even if the process is killed.
+        let name = to.file_name().unwrap_or_default().to_string_lossy();
+        let partial = to.with_file_name(format!(".{name}.unfinished"));
+        let _ = std::fs::remove_file(&partial); // of a process that was killed
+        let file = File::create_new(&partial).map_err(failed)?;
+        let copied = async {
+            let file = self.copy(key, file, to, Some(progress)).await?;
+            file.sync_all().await.map_err(failed)?;
+            durable::rename_new(&partial, to).map_err(failed)?;
+            durable::sync_folder_of(to).map_err(failed)
+        }
+        .await;
         if copied.is_err() {
-            // A part of an object has no use, and its name would look like the whole.
-            let _ = std::fs::remove_file(to);
+            let _ = std::fs::remove_file(&partial);
         }
         copied
     }
@@ -438,6 +476,16 @@ impl Blobs {
     /// # Errors
     /// As for [`Blobs::get_file`].
     pub async fn copy_into(&self, key: &str, file: File, to: &Path) -> Result<(), BlobError> {
+        self.copy(key, file, to, None).await.map(drop)
+    }
+
+    async fn copy(
+        &self,
+        key: &str,
+        file: File,
+        to: &Path,
+        progress: Option<&ProgressCounter>,
+    ) -> Result<tokio::fs::File, BlobError> {
         let failed = |cause| BlobError::WriteFile {
             path: to.to_owned(),
             cause,
@@ -445,9 +493,15 @@ impl Blobs {
         let mut file = tokio::fs::File::from_std(file);
         let mut reader = self.open_read(key).await?;
         while let Some(chunk) = reader.chunks.next().await {
-            file.write_all(&chunk?).await.map_err(failed)?;
+            let chunk = chunk?;
+            file.write_all(&chunk).await.map_err(failed)?;
+            if let Some(progress) = progress {
+                let bytes = chunk.len() as u64;
+                progress.bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
         }
-        file.flush().await.map_err(failed)
+        file.flush().await.map_err(failed)?;
+        Ok(file)
     }
 
     /// Size of the object `key`.

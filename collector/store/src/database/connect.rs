@@ -82,6 +82,21 @@ impl Default for DatabaseAccess {
     }
 }
 
+/// Which database `url` names.
+///
+/// # Errors
+/// [`DatabaseError::Url`].
+pub(crate) fn parse_url(url: &str) -> Result<(DatabaseEngine, Url), DatabaseError> {
+    let unusable = || DatabaseError::Url(without_password(url));
+    let parsed = Url::parse(url).map_err(|_| unusable())?;
+    let engine = match parsed.scheme() {
+        "sqlite" => DatabaseEngine::Sqlite,
+        "postgres" | "postgresql" => DatabaseEngine::Postgres,
+        _ => return Err(unusable()),
+    };
+    Ok((engine, parsed))
+}
+
 impl Database {
     /// Opens the database at `url`, `sqlite:///path/to/exhibit.db` (created if absent) or
     /// `postgres://user@host/name`.
@@ -92,16 +107,14 @@ impl Database {
     /// it stays unreachable.
     pub(crate) async fn open(url: &str, access: DatabaseAccess) -> Result<Self, DatabaseError> {
         sqlx::any::install_default_drivers();
-        let parsed = Url::parse(url).map_err(|_| DatabaseError::Url(without_password(url)))?;
-        let (engine, writers_max, write, read) = match parsed.scheme() {
-            "sqlite" => (DatabaseEngine::Sqlite, 1, SQLITE_SETTINGS, SQLITE_SETTINGS),
-            "postgres" | "postgresql" => (
-                DatabaseEngine::Postgres,
+        let (engine, parsed) = parse_url(url)?;
+        let (writers_max, write, read) = match engine {
+            DatabaseEngine::Sqlite => (1, SQLITE_SETTINGS, SQLITE_SETTINGS),
+            DatabaseEngine::Postgres => (
                 CONNECTIONS_MAX,
                 POSTGRES_WRITER_SETTINGS,
                 POSTGRES_READER_SETTINGS,
             ),
-            _ => return Err(DatabaseError::Url(without_password(url))),
         };
         let fail = |cause| DatabaseError::Open {
             url: without_password(url),

@@ -18,7 +18,7 @@ mod identity;
 mod retry;
 pub(crate) mod rows;
 
-pub(crate) use connect::DatabaseAccess;
+pub(crate) use connect::{DatabaseAccess, parse_url};
 pub use error::DatabaseError;
 pub(crate) use identity::FileIdentity;
 pub use retry::OUTAGE_SECONDS_MAX;

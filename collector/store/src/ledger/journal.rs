@@ -157,14 +157,14 @@ impl Ledger {
     /// Failures of the database.
     pub async fn overviews_by_keys(
         &self,
-        keys: [&str; 3],
-    ) -> Result<[Option<IncidentOverview>; 3], LedgerError> {
+        keys: [&str; 4],
+    ) -> Result<[Option<IncidentOverview>; 4], LedgerError> {
         let digests = &keys.map(key_digest);
         let rows: Vec<(String, IncidentId, String)> = self
             .db
             .read::<_, LedgerError, _>("find the incidents", |mut db| async move {
                 let select = "SELECT key_digest, id, overview FROM declarations
-                    JOIN incidents ON id = incident WHERE key_digest IN ($1, $2, $3)";
+                    JOIN incidents ON id = incident WHERE key_digest IN ($1, $2, $3, $4)";
                 let select = digests
                     .iter()
                     .fold(query(select), |select, digest| select.bind(digest.as_str()));
@@ -175,7 +175,7 @@ impl Ledger {
                 .await
             })
             .await?;
-        let mut overviews = [const { None }; 3];
+        let mut overviews = [const { None }; 4];
         for (digest, id, json) in rows {
             let overview = self.read_overview(&id, &json).await?;
             for (known, found) in digests.iter().zip(&mut overviews) {

@@ -55,7 +55,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::database::{Database, DatabaseAccess};
+use super::database::{Database, DatabaseAccess, parse_url};
 
 type TransactionError = super::database::TransactionError<LedgerError>;
 
@@ -78,6 +78,15 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Checks that `url` names a database of a kind that we know. Connects to none.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Url`](super::database::DatabaseError).
+    pub fn check_url(url: &str) -> Result<(), LedgerError> {
+        parse_url(url)?;
+        Ok(())
+    }
+
     /// Opens the database at `url`, `sqlite:///path/to/exhibit.db` (created if absent) or
     /// `postgres://user@host/name`, and migrates its tables. Several processes may do so at once.
     ///

@@ -93,6 +93,14 @@ fn commands() -> Vec<Command> {
             due,
         },
         Command::FinishCorrectiveAction { id: 1, note: None },
+        Command::WithdrawCorrectiveAction {
+            id: 1,
+            reason: line("entered twice"),
+        },
+        Command::AnswerReviewPrompt {
+            prompt: ReviewPrompt::Triage,
+            answer: line("the timeline"),
+        },
         Command::AddStatement {
             topic: StatementTopic::Impact,
             standing: StatementStanding::Hypothesis,
@@ -117,6 +125,9 @@ fn commands() -> Vec<Command> {
         Command::SetChannel {
             to: line("#inc-042"),
         },
+        Command::SetChangeFreeze {
+            to: Some(line("deployments")),
+        },
     ]
 }
 
@@ -139,7 +150,7 @@ fn command_gives_one_event_and_none_when_repeated() {
             );
         }
     }
-    assert_eq!(incident.seq, 1 + 19);
+    assert_eq!(incident.seq, 1 + 22);
     assert_eq!(incident.checklist.len(), 6 + 7 + 5);
     assert_eq!(
         incident
@@ -333,6 +344,65 @@ fn going_back_and_withdrawing_need_reasons() {
         error_text(&incident, withdraw),
         "closure item review is neither given nor waived"
     );
+}
+
+#[test]
+fn withdrawn_corrective_action_stays_as_it_is() {
+    let mut incident = samples::incident();
+    let add = |what: &str| Command::AddCorrectiveAction {
+        what: line(what),
+        owner: None,
+        due: None,
+    };
+    let withdraw = Command::WithdrawCorrectiveAction {
+        id: 1,
+        reason: line("entered twice"),
+    };
+    go(&mut incident, add("scan"));
+    assert_eq!(go(&mut incident, withdraw), ["corrective.withdrawn"]);
+    assert_eq!(incident.corrective_actions[0].withdrawn_at, Some(now()));
+    let assign = Command::AssignCorrectiveAction {
+        id: 1,
+        owner: Some(name("Bob")),
+        due: None,
+    };
+    for command in [
+        assign,
+        Command::FinishCorrectiveAction { id: 1, note: None },
+    ] {
+        assert_eq!(
+            error_text(&incident, command),
+            "corrective action 1 is withdrawn; add it again if it was withdrawn by mistake"
+        );
+    }
+    go(&mut incident, add("scan forks"));
+    assert_eq!(
+        incident.corrective_actions[1].id, 2,
+        "numbers are not reused"
+    );
+}
+
+#[test]
+fn last_prompt_of_the_review_completes_its_closure_item() {
+    let mut incident = samples::incident();
+    let answer = |prompt| Command::AnswerReviewPrompt {
+        prompt,
+        answer: line("so"),
+    };
+    let (last, others) = ReviewPrompt::ALL.split_last().expect("six");
+    for prompt in others {
+        assert_eq!(go(&mut incident, answer(*prompt)), ["review.answered"]);
+    }
+    assert_eq!(
+        go(&mut incident, answer(*last)),
+        ["review.answered", "closure.given"]
+    );
+    assert!(incident.closure.contains_key(&ClosureItem::Review));
+    let better = Command::AnswerReviewPrompt {
+        prompt: *last,
+        answer: line("more"),
+    };
+    assert_eq!(go(&mut incident, better), ["review.answered"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use evidence_format::coverage::{EndReason, GapReason};
 use futures::future::join_all;
 
 use super::{Captured, Case, capture, cases};
+use crate::loop_guard::EMPTY_PAGES_MAX;
 use crate::rest::double::{Double, Fault, PAGES};
 use crate::rest::{Paging, endpoints_of};
 
@@ -206,6 +207,28 @@ async fn listings_that_go_round_in_a_circle_end() {
         )
         .await;
     }
+}
+
+/// Ever-new tokens are no progress: only records are.
+#[tokio::test(start_paused = true)]
+async fn listings_whose_pages_stay_empty_end() {
+    let fault = Fault::NextForEver;
+    for_each(fault, Case::has_tokens, |case, captured, double| {
+        if case.endpoint.is_polled {
+            is_whole(case, &captured, fault);
+        } else {
+            is_malformed(case, &captured);
+            let what = captured.result.expect_err("malformed").what;
+            assert!(what.contains("pages in a row have no record"), "{what}");
+        }
+        let pages_max = PAGES as u32 + EMPTY_PAGES_MAX;
+        assert!(
+            double.asked_focus() <= pages_max * double.listings(),
+            "{}",
+            double.asked_focus()
+        );
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

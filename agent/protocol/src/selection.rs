@@ -3,11 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
+use evidence_format::serde_as_text;
+use serde::{Deserialize, Serialize};
+
 /// Which pods or containers a capture is about. One that matches any of these is selected.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PodSelection {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pods: Vec<PodName>,
     /// Digests or parts of them (`sha256:3f…`), or beginnings of names (`registry/shop/`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
 }
 
@@ -24,7 +29,9 @@ impl PodSelection {
         self.pods.is_empty() && self.images.is_empty()
     }
 
-    pub(crate) fn has_pod(&self, namespace: &str, name: &str) -> bool {
+    /// True if it names this pod.
+    #[must_use]
+    pub fn has_pod(&self, namespace: &str, name: &str) -> bool {
         self.pods
             .iter()
             .any(|wanted| wanted.namespace == namespace && wanted.name == name)
@@ -64,3 +71,5 @@ impl FromStr for PodName {
         }
     }
 }
+
+serde_as_text!(PodName);
