@@ -268,7 +268,6 @@ fn writes_match_a_local_store() {
         ),
         (&["change", &id, "--freeze", "deployments"], 0),
         (&["change", &id, "--unfreeze"], 0),
-        (&["checklist", &id], 0),
         (&["close", &id], 1),
         (&["close", &id, "--json"], 1),
         (&["stop", &id], 0),
