@@ -28,6 +28,12 @@ pub enum DecodeError {
     /// The document has more values than any document of the format.
     #[error("document has more than {JSON_MARKS_MAX} of `{{`, `[` and `,` outside of its texts")]
     TooManyValues,
+    /// The bytes are not UTF-8, as JSON must be.
+    #[error("document is not UTF-8")]
+    NotUtf8(#[source] std::str::Utf8Error),
+    /// A text has an escape for half a surrogate pair.
+    #[error("document has half a surrogate pair")]
+    LoneSurrogate,
     /// The bytes are not JSON, or not this kind of document.
     #[error("document is not valid")]
     Invalid(#[source] serde_json::Error),
@@ -106,6 +112,11 @@ pub fn decode_lenient<T: DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> Resu
             bytes_max,
         });
     }
+    // serde does not look into texts that it passes over.
+    std::str::from_utf8(bytes).map_err(DecodeError::NotUtf8)?;
+    if has_lone_surrogate(bytes) {
+        return Err(DecodeError::LoneSurrogate);
+    }
     if depth(bytes) > JSON_DEPTH_MAX {
         return Err(DecodeError::TooDeep);
     }
@@ -153,6 +164,30 @@ fn check_integers(bytes: &[u8]) -> Result<(), DecodeError> {
         }
     }
     Ok(())
+}
+
+/// True if a text has an escape such as `\ud800` without its other half.
+fn has_lone_surrogate(bytes: &[u8]) -> bool {
+    let (mut rest, mut wants_low) = (bytes, false);
+    while let [first, behind @ ..] = rest {
+        let unit = match rest {
+            [b'\\', b'u', digits @ ..] => digits
+                .get(..4)
+                .and_then(|digits| str::from_utf8(digits).ok())
+                .and_then(|digits| u16::from_str_radix(digits, 16).ok()),
+            _ => None,
+        };
+        if wants_low != matches!(unit, Some(0xdc00..=0xdfff)) {
+            return true;
+        }
+        wants_low = matches!(unit, Some(0xd800..=0xdbff));
+        rest = match unit {
+            Some(_) => &rest["\\uXXXX".len()..],
+            None if *first == b'\\' => behind.get(1..).unwrap_or_default(),
+            None => behind,
+        };
+    }
+    wants_low
 }
 
 fn depth(bytes: &[u8]) -> usize {
@@ -227,6 +262,20 @@ mod tests {
             decode::<Map>(deep.as_bytes(), 100),
             Err(DecodeError::TooDeep)
         ));
+    }
+
+    #[test]
+    fn finds_half_a_surrogate_pair_in_any_text() {
+        for (text, is_lone) in [
+            (r#"{"x":"\ud83d\ude00 \\ud800 \u00e9"}"#, false),
+            (r#"{"x":"\ud800"}"#, true),
+            (r#"{"x":"\ud800\n\udc00"}"#, true),
+            (r#"{"x":["\udc00"]}"#, true),
+            (r#"{"\\\ud800":1}"#, true),
+            (r#"{"x":"\ud8"#, false),
+        ] {
+            assert_eq!(has_lone_surrogate(text.as_bytes()), is_lone, "{text}");
+        }
     }
 
     #[test]

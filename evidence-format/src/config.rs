@@ -230,6 +230,9 @@ impl BundleConfig {
     /// not reported as malformed.
     pub fn decode(bytes: &[u8]) -> Result<Self, ConfigError> {
         let ConfigVersion { version } = canonical::decode_lenient(bytes, CONFIG_BYTES_MAX)?;
+        if version > JSON_INTEGER_MAX {
+            return Err(DecodeError::IntegerTooLarge.into());
+        }
         if version != VERSION {
             return Err(ConfigError::Version { found: version });
         }

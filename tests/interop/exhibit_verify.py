@@ -49,6 +49,19 @@ def document(raw, form, code, canonical=True):
     except (ValueError, RecursionError) as error: raise Fault(code, error) from None
     need(fits(value, form), code, "members or values")
     return value
+class Pairs(list): pass
+def version(raw):  # §4: the integer, in any JSON object
+    marks = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", raw, flags=re.DOTALL)
+    need(sum(map(marks.count, (b"{", b"[", b","))) <= 64 * KIB, "config", "too many values")
+    need(max(itertools.accumulate(1 if mark in b"{[" else -1 for mark in marks if mark in b"{[]}"), default=0) <= 16, "config", "nested too deep")
+    try:
+        found = json.loads(raw.decode(), parse_int=lambda digits: int(digits) if re.fullmatch("0|[1-9][0-9]{0,15}", digits) and int(digits) < ANY else None,
+                           parse_float=lambda digits: None, parse_constant=integer, object_pairs_hook=Pairs)
+        json.dumps(found, ensure_ascii=False).encode()                         # lone surrogates
+        found = [value for name, value in found if name == "version"] if isinstance(found, Pairs) else []
+    except (ValueError, RecursionError) as error: raise Fault("config", error) from None
+    need(len(found) == 1 and type(found[0]) is int, "config", "version")
+    return found[0]
 def time(value):
     match = isinstance(value, str) and re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d{0,8}[1-9])?Z", value, re.ASCII)
     year, month, day, hour, minute, second = map(int, match.groups()[:6]) if match else (0,) * 6
@@ -412,8 +425,7 @@ class Verifier:
                 material["tlogEntries"] = bool(material["tlogEntries"])        # takes little memory
                 self.attestations.append(found)
         raw = self.read_blob(bundle["config"], 2 * MIB)                                                                            # step 6
-        loose = document(raw, lambda value: True, "config", False)             # vectors: `version` counts if it is an integer, and within §2's nesting
-        need(not (isinstance(loose, dict) and whole(loose.get("version"))) or loose["version"] == 1, "version")
+        need(version(raw) == 1, "version")
         config = document(raw, CONFIG_FORM, "config")
         items, key, steps = config["items"], config["disclosureKey"], config["plan"]["steps"]
         uses = collections.Counter([key] + [i[name] for i in items for name in ("layer", "segments")])

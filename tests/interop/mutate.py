@@ -100,7 +100,8 @@ def mutant(random, bases):
     for _ in range(random.choice([1, 1, 1, 2, 3])):
         where = random.choice(["config"] * 4 + ["item"] * 6 + ["statement", "sigstore", "bundle", "attestation", "index", "spell", "smuggle", "smuggle", "tar", "tar", "reorder"])
         if where == "config": kinds.add("config " + change(random, config))
-        elif where == "item" and items and isinstance(items, list) and isinstance(items[0], dict): kinds.update("item " + kind for kind in change_item(random, random.choice(items), base, random.choice(bases)))
+        elif where == "item" and (objects := [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []):
+            kinds.update("item " + kind for kind in change_item(random, random.choice(objects), base, random.choice(bases)))
         else: edits.setdefault(random.choice(["config", "statement", "sigstore", "bundle", "attestation", "index"]) + " spelt" if where == "spell" else where, []).append(True)
     def write(name, value):
         for _ in edits.get(name, ()): kinds.add(f"{name} {change(random, value)}")
@@ -151,13 +152,14 @@ def mutant(random, bases):
 
 def change_item(random, item, base, other):
     blobs, kind = base.blobs, random.randrange(9)
-    plain, cuts = unzstd(blobs.get(item.get("layer"), b"")), numbers(unzstd(blobs.get(item.get("segments"), b"")))
+    plain, cuts = (unzstd(blobs.get(item.get(name), b"") if isinstance(item.get(name), str) else b"") for name in ("layer", "segments"))
+    cuts = numbers(cuts)
     if kind == 0:                                                              # graft
         if not other.config["items"]: return {"grafted"}
         theirs = random.choice(other.config["items"])
         for name in random.choice([["layer"], ["segments"], ["layer", "segments"], ["layer", "segments", "bytes", "records", "leaves"], ["root"]]):
             if name in theirs: item[name] = theirs[name]
-            if theirs.get(name) in other.blobs: blobs[theirs[name]] = other.blobs[theirs[name]]
+            if isinstance(theirs.get(name), str) and theirs[name] in other.blobs: blobs[theirs[name]] = other.blobs[theirs[name]]
         return {"grafted"}
     if kind == 1:                                                              # lie about a count
         name = random.choice(["bytes", "records", "leaves"])

@@ -128,7 +128,7 @@ holds index.json '(keys - ["mediaType"]) == ["manifests", "schemaVersion"] and .
     and ((has("annotations") | not) or (.annotations | keys == ["org.opencontainers.image.ref.name"] and all(.[]; type == "string"))))
   and ((has("mediaType") | not) or .mediaType == "application/vnd.oci.image.index.v1+json")
   and all(.manifests[]; (.size | type == "number") and ((has("artifactType") | not) or (.artifactType | type == "string")))
-  and ([.manifests[].digest] | length == (unique | length))' && [[ $(tail -c 1 index.json) == "}" ]] || die "index.json is not an OCI index"
+  and ([.manifests[].digest] | length == (unique | length))' && [[ $(head -c 1 index.json)$(tail -c 1 index.json) == "{}" ]] || die "index.json is not an OCI index"
 # jq reads the last of two members of one name, and 2.0 as 2.
 ! jq -c --stream 'select(length == 2)[0]' index.json | sort | uniq -d | grep -q . || die "index.json has a member twice"
 ! tr '\n' ' ' < index.json | sed 's/"\([^"\\]\|\\.\)*"//g' | grep -qE '[0-9][.eE]|-|[[:space:]]' || die "index.json has a number that is no integer, or white space"
@@ -283,7 +283,8 @@ done < "$work/descriptors"
 # 9. The config describes what was captured. The manifest's layers are exactly its items, their segment lists and the disclosure key.
 config=$(blob "$(json "$manifest" .config.digest)")
 holds "$config" 'type == "object" and all(paths(type == "object" or type == "array"); length < 16) and (.version | type == "number" and . >= 0 and . == floor and . < 9007199254740992)' \
-  && [[ $(jq -c --stream 'select(length == 2 and .[0] == ["version"])' "$config" | wc -l) -eq 1 ]] \
+  && [[ $(jq -c --stream 'select(length == 2 and .[0] == ["version"])' "$config" | wc -l) -eq 1 && $(head -c 3 "$config" | hex) != EFBBBF ]] \
+  && jq -Rsj . "$config" | cmp -s - "$config" `# is UTF-8` \
   && tr '\n' ' ' < "$config" | grep -qE '"version"[[:space:]]*:[[:space:]]*[0-9]+[[:space:]]*[,}]' || die "the config has no version"
 holds "$config" '.version == 1' || undecided "the config is of another version"
 holds "$manifest" '.config.mediaType == "application/vnd.exhibit.config.v1+json"' || die "the manifest has no config of an Exhibit bundle"
@@ -369,7 +370,8 @@ record_tree() {
 }
 
 # Walks the WARC records on standard input, and prints the value of each Exhibit-Gap. Writes where each block begins and ends into the file
-# BLOCKS: gaps_of BLOCKS. Lines end in LF here, so a block of n bytes is as
+# BLOCKS: gaps_of BLOCKS. (Some awks do not see
+# zero bytes, so it gets 01 for them.) Lines end in LF here, so a block of n bytes is as
 # many lines as take n bytes; the last of them has, behind the block, the CR of the first of two empty lines.
 gaps_of() {
   awk -v blocks="$1" '
@@ -409,7 +411,7 @@ for ((n = 0; n < item_count; n++)); do
   found=$(zstd -dcq "$item" 2> /dev/null | head -c $((bytes + 1)) | wc -c) || die "item ${name@Q} is damaged, or larger than $bytes bytes"
   [[ $found -eq $bytes ]] || die "item ${name@Q} decompresses to $found bytes, not to $bytes"
   # It is a WARC file, and its coverage counts what its records say is missing.
-  zstd -dcq "$item" | gaps_of "$work/blocks" > "$work/gaps" 2> "$work/bad" || die "item ${name@Q} is not a WARC file: $(head -n 1 "$work/bad")"
+  zstd -dcq "$item" | tr '\0' '\001' | gaps_of "$work/blocks" > "$work/gaps" 2> "$work/bad" || die "item ${name@Q} is not a WARC file: $(head -n 1 "$work/bad")"
   jq -Rac --slurpfile c "$config" --argjson n "$n" -n '[inputs] | group_by(.)[] | {reason: .[0], found: length} as $gap | $c[0].items[$n]
     | select(([.coverage.gaps[] | select(.reason == $gap.reason) | .count][0] // 0) < $gap.found)
     | {item: .name, gapRecords: $gap.found, reason: $gap.reason}' "$work/gaps" >> "$work/missing"

@@ -57,6 +57,12 @@ fn versions() -> Vec<TestVector> {
             version,
         ),
         vector(
+            "402-version-0-with-other-faults",
+            "4: `version` is looked at first, and nothing else then",
+            document(r#"{"x":1.5,"y":{"a":-1,"a":1e9},"version":0}"#),
+            version,
+        ),
+        vector(
             "403-nested-16-deep",
             "2: nesting is at most 16 deep",
             nested(16),
@@ -69,6 +75,12 @@ fn versions() -> Vec<TestVector> {
             CONFIG,
         ),
         vector(
+            "405-version-twice",
+            "4: a `version` that stands twice is malformed",
+            document(r#"{"version":2,"version":2}"#),
+            CONFIG,
+        ),
+        vector(
             "406-no-version",
             "4: `version` is there",
             BundleParts::empty().remove(Config, "", "version"),
@@ -78,6 +90,30 @@ fn versions() -> Vec<TestVector> {
             "407-list-in-place-of-a-config",
             "4: the config is an object",
             document("[2]"),
+            CONFIG,
+        ),
+        vector(
+            "408-version-with-a-point",
+            "4: a `version` that is no `int` is malformed",
+            document(r#"{"version":2.0}"#),
+            CONFIG,
+        ),
+        vector(
+            "409-version-too-large",
+            "4: a `version` that is no `int` is malformed",
+            document(r#"{"version":9007199254740992}"#),
+            CONFIG,
+        ),
+        vector(
+            "410-version-2-and-half-a-surrogate-pair",
+            "2: texts have no lone surrogates",
+            document(r#"{"version":2,"x":"\ud800"}"#),
+            CONFIG,
+        ),
+        vector(
+            "411-text-in-another-encoding",
+            "2: a document is UTF-8",
+            BundleParts::empty().spell(Config, |_| b"{\"version\":2,\"x\":\"\xe9\"}".to_vec()),
             CONFIG,
         ),
     ]

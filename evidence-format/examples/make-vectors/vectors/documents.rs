@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::items::source_clock;
-use super::parts::BundleParts;
 use super::parts::DocumentKind::{self, Bundle, Config, Index, Sigstore, Statement};
+use super::parts::{BundleParts, KEY_A, Referrer, attestation};
 use super::{ExpectedFindings, TestVector, early, late, signer};
 
 pub(super) fn vectors() -> Vec<TestVector> {
@@ -195,6 +195,28 @@ fn index_spellings() -> Vec<TestVector> {
             "251-index-with-a-line-end",
             "`index.json` has no white space outside of texts",
             around(Index, b"", b"\n"),
+            INDEX,
+        ),
+        vector(
+            "252-index-with-a-byte-order-mark",
+            "no byte order mark",
+            around(Index, b"\xef\xbb\xbf", b""),
+            INDEX,
+        ),
+        vector(
+            "253-index-with-half-a-surrogate-pair",
+            "texts have no lone surrogates",
+            BundleParts {
+                referrers: vec![
+                    attestation(KEY_A),
+                    Referrer::Other {
+                        kind: "application/vnd.example.note.v1",
+                        blob: b"a note".to_vec(),
+                    },
+                ],
+                ..BundleParts::empty()
+            }
+            .replace(Index, r#""other""#, r#""\ud800""#),
             INDEX,
         ),
         vector(
