@@ -5,8 +5,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rest::is_default;
-
 /// Pages without a record, one after the other, after which a listing counts as endless. Providers
 /// that search as they go (CloudTrail, Google Cloud Logging) answer with some.
 pub(crate) const EMPTY_PAGES_MAX: u32 = 100;
@@ -98,6 +96,11 @@ impl LoopGuard {
         }
         false
     }
+}
+
+/// For serde: members that have their default are left out of cursors.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A digest of `bytes` that is the same in every run: cursors are compared across restarts.

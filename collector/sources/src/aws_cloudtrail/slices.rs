@@ -8,8 +8,7 @@
 use evidence_format::coverage::TimeWindow;
 use serde::{Deserialize, Serialize};
 
-use crate::loop_guard::PageGuard;
-use crate::rest::is_default;
+use crate::loop_guard::{PageGuard, is_default};
 
 /// At 2 requests per second, each of which takes up to 4 s, 8 are in flight.
 const SLICES_MAX: i64 = 8;

@@ -23,10 +23,11 @@ use super::table::WATCH_ITEM;
 use super::{Kubernetes, offer_of};
 use crate::Incomplete;
 use crate::context::CaptureContext;
+use crate::loop_guard::is_default;
 use crate::recorder::{CallError, RecordedPart, Recorder};
 use crate::rest::{
     AccessRequest, Endpoint, PageRequest, RequestError, Requester, RestSource as _, WalkRoot,
-    is_default, root_refused, seed, worst_of,
+    root_refused, seed, worst_of,
 };
 
 /// Between two watches of a list.

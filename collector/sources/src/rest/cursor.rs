@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::children::PendingChild;
 use super::endpoint::WindowQuery;
 use super::time_part::TimePart;
-use crate::loop_guard::PageGuard;
+use crate::loop_guard::{PageGuard, is_default};
 
 /// Longest cursor. It is written with each page.
 pub(super) const CURSOR_BYTES_MAX: usize = 64 << 10;
@@ -303,10 +303,6 @@ impl PagePosition {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_false(value: &bool) -> bool {
     !value
-}
-
-pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 #[cfg(test)]

@@ -42,7 +42,6 @@ mod window_parts;
 pub use access::{AccessRequest, ProviderAccess, RequestSigner, SignError};
 pub use adapter::{RestAdapter, endpoints_of};
 pub(crate) use advance::root_refused;
-pub(crate) use cursor::is_default;
 pub use endpoint::{
     BodyShape, ChildEndpoint, ChildRepeat, Condition, DeclaredCount, Endpoint, EndpointQuota,
     KnownRefusal, PAGE_BYTES_MAX, Paging, PivotQuery, RedirectRule, RestOffer, TimeSpelling,
