@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::items::TestItem;
-use super::parts::DocumentKind::{Sigstore, Statement};
+use super::parts::DocumentKind::{Config, Sigstore, Statement};
 use super::parts::{
     BlobRole, BundleFileList, BundleParts, KEY_A, KEY_B, PAYLOAD_TYPE, Referrer, attestation,
     descriptor, secret_key, sigstore_bundle,
 };
-use super::{ExpectedFindings, HOLDS, TestVector, early, signer};
+use super::{ExpectedFindings, HOLDS, TestVector, early, late, signer};
 
 const DISCLOSURE: &str = "application/vnd.exhibit.disclosure.v1";
 
@@ -164,6 +164,15 @@ fn reserved() -> Vec<TestVector> {
             }
             .set(Statement(0), "/predicate/role", json!("witness")),
             RESERVED,
+        ),
+        TestVector::new(
+            "921-witness-and-a-malformed-config",
+            "§7.5: what is undecided does not excuse what is invalid",
+            role("witness").set(Config, "/clock", json!([])).tar(),
+            ExpectedFindings {
+                signer: RESERVED,
+                ..late("failed config")
+            },
         ),
     ]
 }
