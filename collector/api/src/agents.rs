@@ -196,6 +196,7 @@ pub struct AgentAuthorityList {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentAuthorityRequest {
-    /// The generation of the authority that issues. If it does no more, nothing happens.
+    /// The generation of the authority that issues. If another one has replaced it, nothing happens.
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
     pub replaces: u64,
 }

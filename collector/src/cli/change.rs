@@ -45,7 +45,7 @@ struct ChangeOptions {
     #[arg(long, value_name = "TEXT")]
     title: Option<Name>,
     /// New severity, 1 to 4; needs --reason
-    #[arg(long, value_name = "SEV", requires = "reason")]
+    #[arg(long, alias = "severity", value_name = "SEV", requires = "reason")]
     sev: Option<Severity>,
     /// New status: investigating, contained, recovering; a step back needs --reason
     #[arg(long)]

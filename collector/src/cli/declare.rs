@@ -41,7 +41,12 @@ pub(super) struct IncidentOptions {
     #[arg(long, value_name = "TEXT", required_unless_present = "incident")]
     pub(super) title: Option<Name>,
     /// Severity, 1 to 4 as in the runbook
-    #[arg(long, value_name = "SEV", required_unless_present = "incident")]
+    #[arg(
+        long,
+        alias = "severity",
+        value_name = "SEV",
+        required_unless_present = "incident"
+    )]
     pub(super) sev: Option<Severity>,
     /// Play, such as leaked-secret (`exhibit plays` lists all) [default: general]
     #[arg(long, value_name = "NAME")]

@@ -123,6 +123,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
         return print_groups(grouping, groups.into_values().collect(), limit, json);
     }
     let mut out = PagedOutput::for_people(json);
+    let mut unasked = UnaskedSources::default();
     let Some(limit) = limit else {
         // Printed row by row: a timeline may be larger than memory.
         backend
@@ -132,9 +133,10 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
                 }
                 // Rows come in the order of their times, so all older ones are counted by now.
                 older.tell(global, Some(&mut out))?;
-                show(&row, json, &mut out)
+                show(&row, json, &mut unasked, &mut out)
             })
             .await?;
+        unasked.show(&mut out)?;
         return older.tell(global, Some(&mut out));
     };
     // The last rows are known only at the end.
@@ -152,15 +154,62 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
         })
         .await?;
     older.tell(global, Some(&mut out))?;
-    last.iter().try_for_each(|row| show(row, json, &mut out))
+    last.iter()
+        .try_for_each(|row| show(row, json, &mut unasked, &mut out))?;
+    unasked.show(&mut out)
 }
 
-fn show(row: &TimelineRow, json: bool, out: &mut PagedOutput) -> Result<()> {
+fn show(
+    row: &TimelineRow,
+    json: bool,
+    unasked: &mut UnaskedSources,
+    out: &mut PagedOutput,
+) -> Result<()> {
     if json {
-        print_json(row)
-    } else {
-        out.print(&format_row(row, terminal_width()))
+        return print_json(row);
     }
+    if unasked.take(row) {
+        return Ok(());
+    }
+    unasked.show(out)?;
+    out.print(&format_row(row, terminal_width()))
+}
+
+/// Entries of sources that were not asked. Each source has one, and most have the same reason:
+/// people read one line for each reason, with the id of its first entry.
+#[derive(Default)]
+struct UnaskedSources(Vec<TimelineRow>);
+
+impl UnaskedSources {
+    /// True if the row is such an entry: it is shown later.
+    fn take(&mut self, row: &TimelineRow) -> bool {
+        let Some((sources, reason)) = unasked(row) else {
+            return false;
+        };
+        let mut known = self.0.iter_mut();
+        match known.find(|first| unasked(first).is_some_and(|(_, of_first)| of_first == reason)) {
+            Some(first) => {
+                let (before, _) = unasked(first).expect("it was just found");
+                first.summary = format!("{UNASKED}{before}, {sources}: {reason}");
+            }
+            None => self.0.push(row.clone()),
+        }
+        true
+    }
+
+    fn show(&mut self, out: &mut PagedOutput) -> Result<()> {
+        let mut rows = self.0.drain(..);
+        rows.try_for_each(|row| out.print(&format_row(&row, terminal_width())))
+    }
+}
+
+/// How the entry of a source begins that was not asked.
+const UNASKED: &str = "cannot ask ";
+
+/// The sources that the row says were not asked, and the reason; `None` for other rows.
+fn unasked(row: &TimelineRow) -> Option<(&str, &str)> {
+    let ours = row.by.as_ref().map(|_| &row.summary)?;
+    ours.strip_prefix(UNASKED)?.split_once(": ")
 }
 
 /// Rows from before the incident's window, which are counted and not shown.
@@ -375,6 +424,46 @@ mod tests {
         assert_eq!(
             format_row(&row(17, None, ActivityOutcome::Success), usize::MAX),
             "2026-11-23T13:40:17.000Z  0123456789  CreateAccessKey AKIA2 for user x by y\\u{1b}[2J\n"
+        );
+    }
+
+    #[test]
+    fn sources_that_were_not_asked_for_one_reason_have_one_line() {
+        let entry = |line: &str, summary: &str| TimelineRow {
+            line: line.to_owned(),
+            summary: summary.to_owned(),
+            by: Some("exhibit".to_owned()),
+            event: None,
+            ..row(1, None, ActivityOutcome::Success)
+        };
+        let mut rows = UnaskedSources::default();
+        for (line, summary) in [
+            ("j4", "cannot ask auth0: not configured: no section"),
+            ("j5", "cannot ask kubernetes: not configured: no kubeconfig"),
+            ("j6", "cannot ask entra, okta: not configured: no section"),
+        ] {
+            assert!(rows.take(&entry(line, summary)));
+        }
+        assert!(!rows.take(&entry("j7", "will ask host in 18 steps")));
+        let of_evidence = TimelineRow {
+            by: None,
+            ..entry("0123456789", "cannot ask x: y")
+        };
+        assert!(!rows.take(&of_evidence), "evidence is shown as it is");
+        let shown: Vec<_> = rows
+            .0
+            .iter()
+            .map(|row| (&*row.line, &*row.summary))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                (
+                    "j4",
+                    "cannot ask auth0, entra, okta: not configured: no section"
+                ),
+                ("j5", "cannot ask kubernetes: not configured: no kubeconfig"),
+            ]
         );
     }
 

@@ -49,6 +49,8 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(24 * 3600);
 pub enum AuthorityError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    #[error("no authority has the number {0}: `exhibit agents authority` lists them")]
+    UnknownGeneration(u64),
     #[error("cannot issue a certificate")]
     Issue(#[from] rcgen::Error),
     #[error("cannot use the authority's certificates for TLS")]
@@ -211,13 +213,15 @@ impl CertificateAuthority {
 /// # Errors
 /// See [`AuthorityError`].
 pub async fn rotate(ledger: &Ledger, request: AgentAuthorityRequest) -> Result<(), AuthorityError> {
-    let newest = ledger.agent_authorities().await?;
-    let newest = newest.first().map(|row| row.generation);
-    if newest == Some(request.replaces) {
-        let next = new_authority(request.replaces + 1)?;
-        ledger.add_agent_authority(&next).await?;
+    let AgentAuthorityRequest { replaces } = request;
+    let rows = ledger.agent_authorities().await?;
+    match rows.iter().position(|row| row.generation == replaces) {
+        Some(0) => Ok(ledger
+            .add_agent_authority(&new_authority(replaces + 1)?)
+            .await?),
+        Some(_) => Ok(()), // the answer to an earlier attempt was lost
+        None => Err(AuthorityError::UnknownGeneration(replaces)),
     }
-    Ok(())
 }
 
 /// The authorities as the API shows them.

@@ -87,6 +87,9 @@ pub(crate) async fn rotate_authority(
 fn authority_problem(error: AuthorityError) -> Problem {
     match error {
         AuthorityError::Ledger(error) => error.into(),
+        AuthorityError::UnknownGeneration(_) => {
+            Problem::new(ProblemCode::Invalid, error.to_string())
+        }
         AuthorityError::Issue(_) | AuthorityError::Tls(_) => Problem::internal(&error),
     }
 }
