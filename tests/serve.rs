@@ -498,7 +498,7 @@ fn write_secret(store: &Path, secret: &str) {
 fn reload(serve: &ApiServer, log: &Path, said: &str) -> String {
     let read = || std::fs::read_to_string(log).expect("the log");
     let before = read().matches(said).count();
-    run_ok(Command::new("kill").args(["-HUP", &serve.child.id().to_string()]));
+    serve.reload();
     wait_until(said, || read().matches(said).count() > before);
     read()
 }

@@ -42,7 +42,8 @@ pub enum OrderError {
 }
 
 /// Captures what `order` asks for, within the limits of `options`, and leaves the sealed bundle in
-/// the spool. Durable when this returns. After `stop`, what was read is sealed. Reads the machine: only for a thread that may block.
+/// the spool. Durable when this returns. After `stop`, what was read is sealed. Reads the machine:
+/// only for a thread that may block.
 pub(super) fn carry_out(
     order: &CaptureOrder,
     options: &CaptureOptions,

@@ -30,6 +30,8 @@ pub(crate) struct GuardedPage {
     pub(crate) token: Option<u64>,
     /// Digest of the ids of its records, in order; `None` if it has no records.
     pub(crate) records: Option<u64>,
+    /// The page leads to itself.
+    pub(crate) leads_to_itself: bool,
 }
 
 /// Why a listing would never end.
@@ -58,6 +60,9 @@ impl PageGuard {
         }
         if self.empty >= EMPTY_PAGES_MAX {
             return Err(EndlessListing::OnlyEmptyPages);
+        }
+        if page.leads_to_itself {
+            return Err(EndlessListing::Circle);
         }
         Ok(())
     }
@@ -142,6 +147,7 @@ mod tests {
         let page = |token: u64, records: Option<u64>| GuardedPage {
             token: Some(digest(&token.to_be_bytes())),
             records,
+            leads_to_itself: false,
         };
         let mut guard = PageGuard::default();
         let pages = (1..).find(|&i| guard.add(page(i, None)).is_err());

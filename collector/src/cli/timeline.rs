@@ -18,6 +18,7 @@ use super::pager::PagedOutput;
 use super::table::{format_table, terminal_width, wrap};
 use super::times::{format_milliseconds, shorten_times, to_whole_seconds};
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
+use domain::incident::UNASKED;
 use domain::spelling::counted;
 use pipeline::timeline::LINE_DIGITS;
 
@@ -202,9 +203,6 @@ impl UnaskedSources {
         rows.try_for_each(|row| out.print(&format_row(&row, terminal_width())))
     }
 }
-
-/// How the entry of a source begins that was not asked.
-const UNASKED: &str = "cannot ask ";
 
 /// The sources that the row says were not asked, and the reason; `None` for other rows.
 fn unasked(row: &TimelineRow) -> Option<(&str, &str)> {

@@ -70,6 +70,7 @@ pub use severity::{IncidentRole, IncidentStatus, ParseKeywordError, Severity};
 pub use statement::{
     ChangeFreeze, CurrentAction, StatementStanding, StatementTopic, UpdateStatement,
 };
+pub use summary::UNASKED;
 pub use text::{
     BoundedText, LINE_BYTES_MAX, Line, NAME_BYTES_MAX, Name, PROSE_BYTES_MAX, Prose, TextError,
 };

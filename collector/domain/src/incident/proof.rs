@@ -12,9 +12,10 @@ use super::severity::IncidentRole;
 use super::text::Line;
 use crate::spelling::comma_separated;
 
-/// The steps as the built-in plays number them, in the runbook's words:
-/// a channel and a commander; the initial report; what may be affected; the
-/// freeze of destructive changes; volatile evidence; the first containment action and its owner.
+// The steps as the built-in plays number them, in the runbook's words: a channel and a commander;
+// the initial report; what may be affected; the freeze of destructive changes; volatile evidence;
+// the first containment action and its owner.
+
 /// The freeze of destructive changes.
 pub const FREEZE_STEP: &str = "first-15-4";
 const COMMANDER: &str = "first-15-1";

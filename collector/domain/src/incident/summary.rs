@@ -19,6 +19,9 @@ use crate::spelling::{comma_separated, counted};
 /// Characters of a note that its summary shows; the entry has all of them.
 const NOTE_CHARS_MAX: usize = 160;
 
+/// How the entry of sources begins that were not asked; their names follow, a colon and the reason.
+pub const UNASKED: &str = "cannot ask ";
+
 impl JournalEntry {
     /// What happened, in one line without control characters.
     #[must_use]
@@ -342,9 +345,9 @@ fn cannot_ask(
     all.into_iter().map(|(reason, names)| {
         let names = names.join(", ");
         if reason.is_empty() {
-            format!("cannot ask {names}")
+            format!("{UNASKED}{names}")
         } else {
-            format!("cannot ask {names}: {reason}")
+            format!("{UNASKED}{names}: {reason}")
         }
     })
 }

@@ -106,19 +106,19 @@ impl CertificateAuthority {
     }
 
     fn of_rows(rows: &[AuthorityRow]) -> Result<Self, AuthorityError> {
-        let (newest, earlier) = rows.split_first().expect("one was added");
+        let newest = rows.first().expect("one was added");
         let (_, key) = authority(newest)?;
         let (mut signed, mut own, mut roots) = (Vec::new(), Vec::new(), RootCertStore::empty());
         for row in rows.iter().take(1 + PREDECESSORS_MAX) {
-            let (certificate, _) = authority(row)?;
+            let (certificate, row_key) = authority(row)?;
             let rejected = |error: rustls::Error| AuthorityError::Tls(error.into());
             roots.add(certificate.clone()).map_err(rejected)?;
             own.push(certificate);
-        }
-        for row in earlier.iter().take(PREDECESSORS_MAX) {
-            let by = Issuer::new(authority_params(row.generation), authority(row)?.1);
-            let link = authority_params(newest.generation).signed_by(&key, &by)?;
-            signed.push(link.der().clone());
+            if row.generation != newest.generation {
+                let by = Issuer::new(authority_params(row.generation), row_key);
+                let link = authority_params(newest.generation).signed_by(&key, &by)?;
+                signed.push(link.der().clone());
+            }
         }
         // The first one's, so that a challenge outlives a replacement.
         let oldest = &rows.last().expect("one was added").secret_key;

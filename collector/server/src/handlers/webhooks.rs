@@ -203,8 +203,8 @@ struct KnownIncidents {
     firing: Option<IncidentOverview>,
     /// Of a group: the incident of its last firing that is over.
     retired: Option<IncidentOverview>,
-    /// Of a group: its journal says that this last firing goes on, since an alert of it fired again.
-    /// That alert may have left by now.
+    /// Of a group: an alert of this last firing fired again, so the firing goes on. That alert may
+    /// have left the group by now.
     is_refired: bool,
     /// The vendor says that the incident is over. Groups have a new incident instead.
     has_ended: bool,

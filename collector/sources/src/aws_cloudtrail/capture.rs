@@ -18,7 +18,7 @@ use super::{
 };
 use crate::context::CaptureContext;
 use crate::join_all_independently;
-use crate::loop_guard::{EndlessListing, GuardedPage, digest};
+use crate::loop_guard::{GuardedPage, digest};
 use crate::recorder::{CallError, QuotaKey, Recorder, RequestPolicy, RequestRate};
 use domain::incident::{Pivot, PivotKind};
 use domain::plan::CaptureStep;
@@ -287,15 +287,11 @@ fn slice_after_page(mut slice: TimeSlice, page: PageInfo) -> Result<TimeSlice, I
     let guarded = GuardedPage {
         token: Some(digest(token.as_bytes())),
         records: page.events.ids,
+        leads_to_itself: slice.token.as_ref() == Some(&token),
     };
-    let endless = match slice.guard.add(guarded) {
-        Ok(()) if slice.token.as_ref() == Some(&token) => Some(EndlessListing::Circle),
-        Ok(()) => None,
-        Err(endless) => Some(endless),
-    };
-    match endless {
-        None => Ok(slice.advanced_to(&token, page.events.oldest)),
-        Some(endless) => Err(Incomplete {
+    match slice.guard.add(guarded) {
+        Ok(()) => Ok(slice.advanced_to(&token, page.events.oldest)),
+        Err(endless) => Err(Incomplete {
             ended: EndReason::Failed,
             reason: GapReason::Malformed,
             what: format!("{LOOKUP_EVENTS}: {endless}"),

@@ -10,7 +10,7 @@ use super::time_part::{TimePart, milliseconds};
 use super::walk::Walk;
 use super::window_parts::{WindowCheck, halve_if_cut_off};
 use crate::Incomplete;
-use crate::loop_guard::{EndlessListing, GuardedPage, digest};
+use crate::loop_guard::{GuardedPage, digest};
 use crate::recorder::Recorder;
 
 /// Children in a row without an answer after which the provider counts as unreachable: each costs
@@ -179,13 +179,9 @@ impl Walk<'_> {
             let guarded = GuardedPage {
                 token,
                 records: page.ids_digest,
+                leads_to_itself: position.as_ref() == Some(after),
             };
-            let endless = match level.guard.add(guarded) {
-                Ok(()) if position.as_ref() == Some(after) => Some(EndlessListing::Circle),
-                Ok(()) => None,
-                Err(endless) => Some(endless),
-            };
-            if let Some(endless) = endless {
+            if let Err(endless) = level.guard.add(guarded) {
                 found = trouble(GapReason::Malformed, &endless.to_string());
                 next = None;
             }
