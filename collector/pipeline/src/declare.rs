@@ -9,7 +9,7 @@ use tracing::warn;
 use super::events::new_entry;
 use super::{Pipeline, PipelineError, later, queue_of, sources_of};
 use crate::config::CaptureConfig;
-use domain::hosts::{HOSTS_WITHOUT_AGENT, SelectedHosts, source_of_agent};
+use domain::hosts::{HOSTS_WITHOUT_AGENT, HostSelection, SelectedHosts, source_of_agent};
 use domain::incident::{
     self, CaptureRequest, Command, CommandError, DeclarationDraft, Incident, IncidentEvent,
     IncidentStatus, JournalEntry, Line, Name, PassNumber, Pivot, Play, PlayName, REQUESTS_MAX,
@@ -336,20 +336,22 @@ impl Pipeline {
     pub(super) async fn plan_input(&self, key: &PassKey) -> Result<PlanInput, PipelineError> {
         // A pass captures one source, whatever its request names.
         let sources = key.source.parse().into_iter().collect();
-        self.plan_input_for(key, sources).await
+        Ok(self.plan_input_for(key, sources).await?.0)
     }
 
-    /// The same for `sources`.
+    /// The same for `sources`, and the hosts of the request.
     pub(super) async fn plan_input_for(
         &self,
         key: &PassKey,
         sources: Vec<SourceName>,
-    ) -> Result<PlanInput, PipelineError> {
+    ) -> Result<(PlanInput, HostSelection), PipelineError> {
         let (incident, entries) = self.load(&key.incident).await?;
         let (request, requested_at) = request_of_pass(&entries, key)?;
         let play = self.plays.get(&incident.play)?.clone();
+        let hosts = request.hosts.clone();
         let request = CaptureRequest { sources, ..request };
-        Ok(self.new_plan_input(incident.id, requested_at, play, incident.pivots, request))
+        let input = self.new_plan_input(incident.id, requested_at, play, incident.pivots, request);
+        Ok((input, hosts))
     }
 
     /// The capture request of a pass.

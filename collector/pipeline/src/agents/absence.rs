@@ -118,8 +118,7 @@ impl Pipeline {
         if let Some(stored) = stored_plan(row)? {
             return Ok(Some(stored));
         }
-        let input = self.plan_input_for(&row.key, Vec::new()).await?;
-        let request = self.capture_request(&row.key).await?;
+        let (input, hosts) = self.plan_input_for(&row.key, Vec::new()).await?;
         // Those that got an order are not missing. An agent that was enrolled since got none.
         let passes = self.parts.ledger.passes(&row.key.incident).await?;
         let number = PassNumber::of(row.key.pass).request;
@@ -131,7 +130,7 @@ impl Pipeline {
         };
         let mut agents = self.parts.ledger.agents().await?;
         agents.retain(has_order);
-        let missing = request.hosts.select(selectable(&agents)).missing;
+        let missing = hosts.select(selectable(&agents)).missing;
         if missing.is_empty() {
             return Ok(None);
         }

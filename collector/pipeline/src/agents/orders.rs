@@ -136,8 +136,7 @@ impl Pipeline {
             return Ok((plan, pass));
         }
         let source = HOST_SOURCE.parse().expect("a name");
-        let input = self.plan_input_for(&row.key, vec![source]).await?;
-        let hosts = self.capture_request(&row.key).await?.hosts;
+        let (input, hosts) = self.plan_input_for(&row.key, vec![source]).await?;
         let offers = sources::agent_offers();
         // Whether the host can be read, only its agent finds out; what it cannot read is a gap.
         let ready = offers
