@@ -37,6 +37,21 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// True if only a person can help.
+    #[must_use]
+    pub fn is_helpless(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                RefusalCode::Locked
+                    | RefusalCode::Revoked
+                    | RefusalCode::UnknownAgent
+                    | RefusalCode::OtherMachine
+                    | RefusalCode::ProtocolUnsupported
+            )
+        )
+    }
+
     /// The code of a refusal.
     pub(super) fn code(&self) -> Option<RefusalCode> {
         match self {

@@ -391,31 +391,24 @@ impl Pipeline {
     pub(super) async fn plan_input(&self, key: &PassKey) -> Result<PlanInput, PipelineError> {
         // A pass captures one source, whatever its request names.
         let sources = key.source.parse().into_iter().collect();
-        Ok(self.plan_input_for(key, sources).await?.0)
+        let (incident, entries) = self.load(&key.incident).await?;
+        Ok(self.plan_input_of(incident, &entries, key, sources)?.0)
     }
 
-    /// The same for `sources`, and the hosts of the request.
-    pub(super) async fn plan_input_for(
+    /// The same for `sources`, given the incident and its journal; and the hosts of the request.
+    pub(super) fn plan_input_of(
         &self,
+        incident: Incident,
+        journal: &[JournalEntry],
         key: &PassKey,
         sources: Vec<SourceName>,
     ) -> Result<(PlanInput, HostSelection), PipelineError> {
-        let (incident, entries) = self.load(&key.incident).await?;
-        let (request, requested_at) = request_of_pass(&entries, key)?;
+        let (request, requested_at) = request_of_pass(journal, key)?;
         let play = self.plays.get(&incident.play)?.clone();
         let hosts = request.hosts.clone();
         let request = CaptureRequest { sources, ..request };
         let input = self.new_plan_input(incident.id, requested_at, play, incident.pivots, request);
         Ok((input, hosts))
-    }
-
-    /// The capture request of a pass.
-    pub(super) async fn capture_request(
-        &self,
-        key: &PassKey,
-    ) -> Result<CaptureRequest, PipelineError> {
-        let entries = self.entries(&key.incident).await?;
-        Ok(request_of_pass(&entries, key)?.0)
     }
 
     pub(super) fn new_plan_input(

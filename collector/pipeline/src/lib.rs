@@ -102,6 +102,8 @@ pub struct Pipeline {
     seal_mutex: Arc<tokio::sync::Mutex<()>>,
     /// Whether the disk is full.
     room: RoomWatch,
+    /// What the orders of running capture requests have in common.
+    order_templates: agents::OrderTemplates,
     /// Where agents come for their orders; `None` if no collector listens for them.
     agents_url: Option<Arc<str>>,
     /// The last readiness check of all sources, for callers that only want to know.

@@ -26,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 use super::backend::Backend;
 use super::capture::gaps;
 use super::interrupt::{EXIT_INTERRUPTED, cancel_on_interrupt};
-use super::timeline::format_row;
-use super::times::to_whole_seconds;
+use super::timeline::{format_row, is_assumed_utc};
+use super::times::{ASSUMED_UTC, to_whole_seconds};
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
 use domain::hosts::agent_of_source;
 use domain::spelling::counted;
@@ -330,13 +330,18 @@ impl Export<'_> {
                 .with_context(|| format!("cannot create {}", path.display()))
         };
         let (mut text, mut json) = (create(TIMELINE_TEXT)?, create(TIMELINE)?);
+        let mut assumes_utc = false;
         self.backend
             .read_timeline(self.incident, TimelineFilter::default(), &mut |row| {
+                assumes_utc |= is_assumed_utc(&row);
                 text.write_all(format_row(&row, usize::MAX).as_bytes())?;
                 serde_json::to_writer(&mut json, &row)?;
                 Ok(json.write_all(b"\n")?)
             })
             .await?;
+        if assumes_utc {
+            text.write_all(ASSUMED_UTC.as_bytes())?;
+        }
         for file in [text, json] {
             file.into_inner()
                 .map_err(io::IntoInnerError::into_error)

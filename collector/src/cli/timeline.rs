@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::event_filter::EventFilterArgs;
 use super::pager::PagedOutput;
 use super::table::{format_table, terminal_width, wrap};
-use super::times::{format_milliseconds, shorten_times, to_whole_seconds};
+use super::times::{ASSUMED_UTC, format_milliseconds, shorten_times, to_whole_seconds, zone_mark};
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
 use domain::incident::UNASKED;
 use domain::spelling::counted;
@@ -123,8 +123,12 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
         }
         return print_groups(grouping, groups.into_values().collect(), limit, json);
     }
-    let mut out = PagedOutput::for_people(json);
-    let mut unasked = UnaskedSources::default();
+    let mut out = TimelineOutput {
+        json,
+        paged: PagedOutput::for_people(json),
+        unasked: UnaskedSources::default(),
+        assumes_utc: false,
+    };
     let Some(limit) = limit else {
         // Printed row by row: a timeline may be larger than memory.
         backend
@@ -133,12 +137,12 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
                     return Ok(());
                 }
                 // Rows come in the order of their times, so all older ones are counted by now.
-                older.tell(global, Some(&mut out))?;
-                show(&row, json, &mut unasked, &mut out)
+                older.tell(global, Some(&mut out.paged))?;
+                out.show(&row)
             })
             .await?;
-        unasked.show(&mut out)?;
-        return older.tell(global, Some(&mut out));
+        out.finish()?;
+        return older.tell(global, Some(&mut out.paged));
     };
     // The last rows are known only at the end.
     let mut last = VecDeque::new();
@@ -154,26 +158,48 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
             Ok(())
         })
         .await?;
-    older.tell(global, Some(&mut out))?;
-    last.iter()
-        .try_for_each(|row| show(row, json, &mut unasked, &mut out))?;
-    unasked.show(&mut out)
+    older.tell(global, Some(&mut out.paged))?;
+    last.iter().try_for_each(|row| out.show(row))?;
+    out.finish()
 }
 
-fn show(
-    row: &TimelineRow,
+/// Where rows are shown.
+struct TimelineOutput {
     json: bool,
-    unasked: &mut UnaskedSources,
-    out: &mut PagedOutput,
-) -> Result<()> {
-    if json {
-        return print_json(row);
+    paged: PagedOutput,
+    unasked: UnaskedSources,
+    /// True after a row whose time has no zone.
+    assumes_utc: bool,
+}
+
+impl TimelineOutput {
+    fn show(&mut self, row: &TimelineRow) -> Result<()> {
+        if self.json {
+            return print_json(row);
+        }
+        if self.unasked.take(row) {
+            return Ok(());
+        }
+        self.unasked.show(&mut self.paged)?;
+        self.assumes_utc |= is_assumed_utc(row);
+        self.paged.print(&format_row(row, terminal_width()))
     }
-    if unasked.take(row) {
-        return Ok(());
+
+    /// Shows what follows the last row.
+    fn finish(&mut self) -> Result<()> {
+        self.unasked.show(&mut self.paged)?;
+        if self.assumes_utc {
+            self.paged.print(ASSUMED_UTC)?;
+        }
+        Ok(())
     }
-    unasked.show(out)?;
-    out.print(&format_row(row, terminal_width()))
+}
+
+/// True if the row's time has no zone in its record.
+pub(super) fn is_assumed_utc(row: &TimelineRow) -> bool {
+    row.event
+        .as_ref()
+        .is_some_and(|event| event.time_assumed_utc)
 }
 
 /// Entries of sources that were not asked. Each source has one, and most have the same reason:
@@ -359,8 +385,9 @@ pub(super) fn format_row(row: &TimelineRow, width: usize) -> String {
         .map(|by| format!("  [{}]", safe(by)))
         .unwrap_or_default();
     let start = format!(
-        "{}  {:<LINE_DIGITS$}  ",
+        "{}{} {:<LINE_DIGITS$}  ",
         format_milliseconds(row.time),
+        zone_mark(is_assumed_utc(row)),
         safe(&row.line)
     );
     wrap(&start, &format!("{}{by}", safe(&summary)), width)
@@ -383,6 +410,7 @@ mod tests {
         let event = ActivityEvent {
             time,
             time_text: time.to_string(),
+            time_assumed_utc: false,
             class: 3001,
             activity: 1,
             category: ActivityCategory::Access,
@@ -423,6 +451,24 @@ mod tests {
             format_row(&row(17, None, ActivityOutcome::Success), usize::MAX),
             "2026-11-23T13:40:17.000Z  0123456789  CreateAccessKey AKIA2 for user x by y\\u{1b}[2J\n"
         );
+    }
+
+    /// A package's change at 80 columns: the zone has a mark, and is explained once, at the end.
+    #[test]
+    fn time_without_zone_has_a_mark_that_is_explained_once() {
+        let mut row = row(17, None, ActivityOutcome::Success);
+        row.summary = "upgrade of package libc6:amd64 2.36-9 → 2.36-10".to_owned();
+        let lines = format_row(&row, 80);
+        row.event.as_mut().expect("an event").time_assumed_utc = true;
+        let marked = format_row(&row, 80);
+        assert_eq!(
+            marked,
+            "2026-11-23T13:40:17.000Z* 0123456789  upgrade of package libc6:amd64 2.36-9 →\n                                      2.36-10\n"
+        );
+        assert_eq!(marked.replace("Z* ", "Z  "), lines, "no column moves");
+        assert!(ASSUMED_UTC.chars().count() <= 80, "{ASSUMED_UTC}");
+        let json = serde_json::to_value(&row).expect("JSON");
+        assert_eq!(json["event"]["timeAssumedUtc"], true, "{json}");
     }
 
     #[test]

@@ -37,6 +37,15 @@ pub(super) fn format_milliseconds(time: Timestamp) -> String {
     )
 }
 
+/// What follows the time of a row, before the blank: a mark if the record's time has no zone.
+/// [`ASSUMED_UTC`] explains it.
+pub(super) fn zone_mark(is_assumed_utc: bool) -> char {
+    if is_assumed_utc { '*' } else { ' ' }
+}
+
+/// The last line of an output with the mark.
+pub(super) const ASSUMED_UTC: &str = "* no zone in the log: the host's local time, read as UTC\n";
+
 /// Cuts the times in `text`, which our own entries write with nanoseconds, to the millisecond.
 pub(super) fn shorten_times(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -16,6 +16,10 @@ pub struct ActivityEvent {
     pub time: Timestamp,
     /// The provider's own spelling of the time.
     pub time_text: String,
+    /// True if the record's time has no zone, and was read as UTC: the clock that wrote it may be in
+    /// another zone.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub time_assumed_utc: bool,
     /// `class_uid` of OCSF 1.5, such as 3002 for Authentication; 0 (Base Event) if none fits.
     /// <https://schema.ocsf.io>
     pub class: u16,
@@ -108,6 +112,7 @@ impl ActivityEvent {
         Self {
             time: record.captured_at,
             time_text: String::new(),
+            time_assumed_utc: false,
             class: ocsf::BASE_EVENT,
             activity: ocsf::OTHER,
             category,

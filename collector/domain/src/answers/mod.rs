@@ -69,6 +69,9 @@ pub struct AnswerWindow {
 #[serde(rename_all = "camelCase")]
 pub struct EventMention {
     pub time: Timestamp,
+    /// True if the record's time has no zone, and was read as UTC; absent otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub time_assumed_utc: bool,
     /// Names the event, as `line` in the timeline does.
     pub line: String,
     pub summary: String,
@@ -86,6 +89,7 @@ impl EventMention {
     fn of(event: &InvestigatedEvent) -> Self {
         Self {
             time: event.event.time,
+            time_assumed_utc: event.event.time_assumed_utc,
             line: event.id.chars().take(LINE_DIGITS).collect(),
             summary: event.event.summary.clone(),
             evidence: None,

@@ -28,6 +28,7 @@ pub(super) fn event(seconds: i64, action: &str, category: ActivityCategory) -> I
         event: ActivityEvent {
             time: at(seconds),
             time_text: at(seconds).to_string(),
+            time_assumed_utc: false,
             class: ocsf::API_ACTIVITY,
             activity: ocsf::OTHER,
             category,

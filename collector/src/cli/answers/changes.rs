@@ -8,7 +8,8 @@ use evidence_format::safe::safe;
 use super::super::backend::Backend;
 use super::super::pager::PagedOutput;
 use super::super::table::{terminal_width, wrap};
-use super::super::times::to_whole_seconds;
+use super::super::timeline::is_assumed_utc;
+use super::super::times::{ASSUMED_UTC, to_whole_seconds, zone_mark};
 use super::super::{GlobalOptions, incident_or_only_open, print_json};
 use super::{EventQuestionArgs, format_unknown, format_window};
 use api::TimelineRow;
@@ -193,12 +194,16 @@ impl AnswerPage<'_> {
                 .as_ref()
                 .is_some_and(|event| event.outcome == ActivityOutcome::Failure);
             let failed = if failed { " [failed]" } else { "" };
-            let start = format!("{}  {}  ", to_whole_seconds(row.time), safe(&row.line));
+            let mark = zone_mark(is_assumed_utc(row));
+            let start = format!("{}{mark} {}  ", to_whole_seconds(row.time), safe(&row.line));
             let line = format!("{class}: {}{failed}", safe(&row.summary));
             text.push_str(&wrap(&start, &line, width));
         }
         if self.is_cut {
             text.push_str("and more: use --limit\n");
+        }
+        if self.lines.iter().any(|(_, row)| is_assumed_utc(row)) {
+            text.push_str(ASSUMED_UTC);
         }
         if !self.snapshots.is_empty() {
             text.push_str(&format!("\n{}\n", self.snapshots_title));

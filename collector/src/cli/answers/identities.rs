@@ -6,7 +6,7 @@ use evidence_format::safe::safe;
 
 use super::super::pager::PagedOutput;
 use super::super::table::{terminal_width, wrap};
-use super::super::times::to_whole_seconds;
+use super::super::times::{ASSUMED_UTC, to_whole_seconds, zone_mark};
 use super::super::{GlobalOptions, incident_or_only_open, print_json};
 use super::{EventQuestionArgs, format_entity, format_unknown, format_window};
 use domain::answers::{IdentitiesAnswer, IdentityUse, ValueList};
@@ -67,6 +67,13 @@ fn format_answer(answer: &IdentitiesAnswer) -> String {
         let more = answer.total - listed;
         text.push_str(&format!("\nand {more} more: use --limit\n"));
     }
+    let mut mentions = answer
+        .identities
+        .iter()
+        .flat_map(|used| [&used.first, &used.last]);
+    if mentions.any(|mention| mention.time_assumed_utc) {
+        text.push_str(&format!("\n{ASSUMED_UTC}"));
+    }
     text + &format_unknown(&answer.unknown)
 }
 
@@ -97,8 +104,9 @@ fn format_identity(used: &IdentityUse) -> String {
     text.push_str(&wrap("  ", &counts, width));
     for (word, mention) in [("first", &used.first), ("last ", &used.last)] {
         let start = format!(
-            "  {word}  {}  {}  ",
+            "  {word}  {}{} {}  ",
             to_whole_seconds(mention.time),
+            zone_mark(mention.time_assumed_utc),
             safe(&mention.line)
         );
         text.push_str(&wrap(&start, &safe(&mention.summary), width));

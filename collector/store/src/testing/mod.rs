@@ -50,6 +50,7 @@ pub fn event(time: Timestamp) -> ActivityEvent {
     ActivityEvent {
         time,
         time_text: time.to_string(),
+        time_assumed_utc: false,
         class: 3002,
         activity: 1,
         category: ActivityCategory::Authentication,

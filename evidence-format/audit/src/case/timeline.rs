@@ -457,6 +457,7 @@ mod tests {
         ActivityEvent {
             time: "2026-11-23T13:40:17Z".parse().expect("a time"),
             time_text: String::new(),
+            time_assumed_utc: false,
             class: 0,
             activity: 99,
             category: ActivityCategory::Other,

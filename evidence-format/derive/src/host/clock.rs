@@ -1,13 +1,11 @@
 //! Times in logs of a host. Most have neither zone nor year.
 //!
 //! A time without a zone is that of the host's own zone, which a log does not tell. It is read as
-//! UTC, which most servers use; the event keeps the log's spelling, and its summary says so by
-//! [`LOCAL_TIME`].
+//! UTC, which most servers use; the event keeps the log's spelling, and says so.
 
 use evidence_format::time::Timestamp;
 
-/// Ends the summary of an event whose time has no zone.
-pub(super) const LOCAL_TIME: &str = " [host's local time, read as UTC]";
+use crate::ActivityEvent;
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -20,6 +18,14 @@ pub(super) struct LogTime<'l> {
     pub(super) time: Timestamp,
     pub(super) text: &'l str,
     pub(super) is_local: bool,
+}
+
+impl LogTime<'_> {
+    pub(super) fn set(&self, event: &mut ActivityEvent) {
+        event.time = self.time;
+        self.text.clone_into(&mut event.time_text);
+        event.time_assumed_utc = self.is_local;
+    }
 }
 
 /// Splits the time off a line of syslog: `Nov 27 06:25:01` or RFC 3339.

@@ -31,7 +31,7 @@ impl Deriver for HostDeriver {
     }
 
     fn version(&self) -> u32 {
-        2 // users of processes; whether a time was read as UTC
+        3 // a time that was read as UTC is a member and no longer in the summary
     }
 
     fn reads(&self, record: &RecordContext<'_>) -> bool {

@@ -2,7 +2,7 @@
 
 use evidence_format::time::Timestamp;
 
-use super::clock::{LOCAL_TIME, LogTime, date_and_time, syslog_time};
+use super::clock::{LogTime, date_and_time, syslog_time};
 use super::{COMMAND_CHARS_MAX, HostRecord, lines, user};
 use crate::text::shortened;
 use crate::{
@@ -103,16 +103,12 @@ fn change(
         &format!("{manager}/{action}"),
     );
     (event.class, event.activity) = (ocsf::APPLICATION_LIFECYCLE, activity);
-    event.time = time.time;
-    time.text.clone_into(&mut event.time_text);
+    time.set(&mut event);
     event.outcome = ActivityOutcome::Success;
     event.targets = vec![EntityRef::new(EntityKind::Artifact, package)];
     event.summary = format!("{action} of package {package} {version}")
         .trim_end()
         .to_owned();
-    if time.is_local {
-        event.summary += LOCAL_TIME;
-    }
     Derivation::Event(Box::new(event))
 }
 
@@ -152,9 +148,8 @@ fn apt_command(
     (event.class, event.activity) = (ocsf::PROCESS_ACTIVITY, 1);
     // Two blanks stand between date and time.
     let spelled = started.replace("  ", " ");
-    let time = date_and_time(&spelled);
-    if let Some((time, _)) = &time {
-        event.time = time.time;
+    if let Some((time, _)) = date_and_time(&spelled) {
+        time.set(&mut event);
         started.clone_into(&mut event.time_text);
     }
     event.outcome = ActivityOutcome::Unknown;
@@ -162,8 +157,5 @@ fn apt_command(
     event.targets = vec![EntityRef::new(EntityKind::Process, command)];
     let by = who.map_or(String::new(), |who| format!(" by {who}"));
     event.summary = format!("ran {}{by}", shortened(command, COMMAND_CHARS_MAX));
-    if time.is_some() {
-        event.summary += LOCAL_TIME;
-    }
     Derivation::Event(Box::new(event))
 }

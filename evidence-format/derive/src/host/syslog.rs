@@ -1,6 +1,6 @@
 //! Lines of syslog: sshd, sudo, su, login, cron, and the programs that change accounts.
 
-use super::clock::{LOCAL_TIME, LogTime, syslog_time};
+use super::clock::syslog_time;
 use super::{COMMAND_CHARS_MAX, HostRecord, lines, user};
 use crate::text::shortened;
 use crate::{
@@ -23,19 +23,11 @@ pub(super) fn lines_of(file: &HostRecord<'_>, visit: &mut dyn FnMut(Derivation))
             continue;
         };
         let program = tag.split(['[', '(']).next().unwrap_or(tag).trim();
-        if let Some(event) = line_event(file, program, message.trim_start()) {
-            visit(Derivation::Event(Box::new(at(event, &time))));
+        if let Some(mut event) = line_event(file, program, message.trim_start()) {
+            time.set(&mut event);
+            visit(Derivation::Event(Box::new(event)));
         }
     }
-}
-
-fn at(mut event: ActivityEvent, time: &LogTime<'_>) -> ActivityEvent {
-    event.time = time.time;
-    time.text.clone_into(&mut event.time_text);
-    if time.is_local {
-        event.summary += LOCAL_TIME;
-    }
-    event
 }
 
 fn line_event(file: &HostRecord<'_>, program: &str, message: &str) -> Option<ActivityEvent> {

@@ -168,7 +168,7 @@ fn ways_in_are_those_of_the_table() {
     let mut failed = aws("iam/CreateUser", USER);
     failed.outcome = crate::ActivityOutcome::Failure;
     assert_eq!(WayIn::of_event("aws", &failed), None);
-    assert!(WayIn::knows("okta") && !WayIn::knows("entra"));
+    assert!(WayIn::knows("okta") && !WayIn::knows("vault"));
     for (kind, id, way) in [
         (EntityKind::Workload, "ops/cronjob/x", Some(WayIn::Schedule)),
         (
@@ -194,6 +194,12 @@ fn no_action_is_in_the_table_twice() {
     let mut seen = BTreeSet::new();
     for (provider, action, _) in actions() {
         assert!(seen.insert((provider, action)), "{provider} {action}");
+        // A `*` counts at the ends alone.
+        let inner = action.trim_start_matches('*').trim_end_matches('*');
+        assert!(
+            !inner.contains('*') && !inner.is_empty(),
+            "{provider} {action}"
+        );
     }
     let ways: BTreeSet<WayIn> = actions().map(|(_, _, way)| way).collect();
     let unused: Vec<_> = WayIn::ALL
@@ -201,6 +207,69 @@ fn no_action_is_in_the_table_twice() {
         .filter(|way| !ways.contains(way))
         .collect();
     assert_eq!(unused, [&WayIn::Unit], "a unit is a file, and no action");
+}
+
+/// Spellings that Azure, Entra, Google and Keycloak use, as their derivers make actions of them.
+#[test]
+fn operations_are_known_in_every_spelling() {
+    let mut event = aws("iam/CreateUser", USER);
+    for (provider, action, way) in [
+        (
+            "azure_activity",
+            "MICROSOFT.AUTHORIZATION/ROLEASSIGNMENTS/WRITE",
+            WayIn::Grant,
+        ),
+        (
+            "azure_activity",
+            "Microsoft.Storage/storageAccounts/listKeys/action",
+            WayIn::Key,
+        ),
+        ("entra", "Add service principal credentials", WayIn::Key),
+        (
+            "entra",
+            "Add member to role completed (PIM activation)",
+            WayIn::Grant,
+        ),
+        ("entra", "Consent to application", WayIn::Application),
+        (
+            "google_cloud",
+            "google.iam.admin.v1.CreateServiceAccountKey",
+            WayIn::Key,
+        ),
+        ("google_cloud", "SetIamPolicy", WayIn::Grant),
+        (
+            "google_cloud",
+            "v1.compute.firewalls.insert",
+            WayIn::Network,
+        ),
+        ("google_workspace", "token/authorize", WayIn::Application),
+        ("keycloak", "REALM_ROLE_MAPPING/CREATE", WayIn::Grant),
+        ("auth0", "scp", WayIn::Key),
+    ] {
+        action.clone_into(&mut event.action);
+        assert_eq!(
+            WayIn::of_event(provider, &event),
+            Some(way),
+            "{provider} {action}"
+        );
+    }
+    "sapi".clone_into(&mut event.action);
+    event.activity = crate::ocsf::CREATE;
+    event.targets = vec![EntityRef::new(EntityKind::Application, "clients/x")];
+    assert_eq!(WayIn::of_event("auth0", &event), Some(WayIn::Application));
+    for (provider, action) in [
+        ("azure_activity", "Microsoft.Compute/disks/delete"),
+        ("entra", "Delete user"),
+        ("google_cloud", "google.iam.admin.v1.DeleteServiceAccount"),
+        ("keycloak", "USER/DELETE"),
+    ] {
+        action.clone_into(&mut event.action);
+        assert_eq!(
+            WayIn::of_event(provider, &event),
+            None,
+            "{provider} {action}"
+        );
+    }
 }
 
 /// Okta's own list of event types.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActivityEvent, ActivityOutcome, EdgeRelation, EntityKind, EntityRef, ObjectEdge};
+use crate::{
+    ActivityEvent, ActivityOutcome, EdgeRelation, EntityKind, EntityRef, ObjectEdge, ocsf,
+};
 
 /// The kinds of new ways in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -77,11 +79,24 @@ impl WayIn {
         if event.outcome == ActivityOutcome::Failure || !event.is_write() {
             return None;
         }
+        // Of its Management API, Auth0 logs the path alone, which is the target.
+        if provider == "auth0" && event.action == "sapi" {
+            return Self::of_auth0_call(event);
+        }
         let actions = TABLE.iter().find(|(of, _)| *of == provider)?.1;
         let found = actions
             .iter()
             .find(|(action, _)| is_meant(action, &event.action));
         found.map(|(_, way)| *way)
+    }
+
+    fn of_auth0_call(event: &ActivityEvent) -> Option<Self> {
+        let target = event.targets.first()?;
+        let is_made = [ocsf::CREATE, ocsf::UPDATE].contains(&event.activity);
+        let mut kinds = AUTH0_TARGETS.iter().filter(|_| is_made);
+        kinds
+            .find(|(kind, _)| *kind == target.kind)
+            .map(|(_, way)| *way)
     }
 
     /// True if the table knows the actions of `provider`.
@@ -173,11 +188,20 @@ impl WayIn {
     }
 }
 
-/// `pattern` is an action, or with a `*` at its end the beginning of one.
+/// `pattern` is an action in any case; a `*` at its beginning or end stands for any text, since
+/// Azure and Google Cloud spell operations in several ways.
 fn is_meant(pattern: &str, action: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(start) => action.starts_with(start),
-        None => pattern == action,
+    let part = pattern.trim_matches('*').as_bytes();
+    let action = action.as_bytes();
+    let Some(before_end) = action.len().checked_sub(part.len()) else {
+        return false;
+    };
+    let is_at = |at: usize| action[at..at + part.len()].eq_ignore_ascii_case(part);
+    match (pattern.starts_with('*'), pattern.ends_with('*')) {
+        (true, true) => (0..=before_end).any(is_at),
+        (false, true) => is_at(0),
+        (true, false) => is_at(before_end),
+        (false, false) => before_end == 0 && is_at(0),
     }
 }
 
@@ -185,10 +209,16 @@ type Actions = &'static [(&'static str, WayIn)];
 
 /// Actions by provider. Of two patterns that fit, the first counts.
 const TABLE: &[(&str, Actions)] = &[
+    ("auth0", AUTH0),
     ("aws", AWS),
+    ("azure_activity", AZURE),
+    ("entra", ENTRA),
     ("github", GITHUB),
     ("gitlab", GITLAB),
+    ("google_cloud", GOOGLE_CLOUD),
+    ("google_workspace", GOOGLE_WORKSPACE),
     ("host", HOST),
+    ("keycloak", KEYCLOAK),
     ("kubernetes", KUBERNETES),
     ("okta", OKTA),
 ];
@@ -545,6 +575,205 @@ const OKTA: Actions = &[
     ("zone.update", WayIn::Network),
     ("network_zone.rule.disabled", WayIn::Network),
     ("system.agent.ad.create", WayIn::Runner),
+];
+
+/// Codes of Auth0's log. <https://auth0.com/docs/deploy-monitor/logs/log-event-type-codes>
+/// What calls of its Management API (`sapi`) do stands in their path: [`WayIn::of_auth0_call`].
+#[rustfmt::skip]
+const AUTH0: Actions = &[
+    ("scp", WayIn::Key),
+    ("scpr", WayIn::Key),
+    ("gd_enrollment_complete", WayIn::Key),
+    ("ss", WayIn::User),
+    ("sui", WayIn::User),
+];
+
+/// What calls of Auth0's Management API create or change.
+const AUTH0_TARGETS: &[(EntityKind, WayIn)] = &[
+    (EntityKind::User, WayIn::User),
+    (EntityKind::Application, WayIn::Application),
+    (EntityKind::Role, WayIn::Grant),
+    (EntityKind::Policy, WayIn::Grant),
+    (EntityKind::IdentityProvider, WayIn::Federation),
+    (EntityKind::Workflow, WayIn::Hook),
+    (EntityKind::AuditLog, WayIn::Hook),
+];
+
+/// Operations of Azure's resource providers.
+/// <https://learn.microsoft.com/en-us/azure/role-based-access-control/resource-provider-operations>
+#[rustfmt::skip]
+const AZURE: Actions = &[
+    ("*/listkeys/action", WayIn::Key),
+    ("*/regeneratekey/action", WayIn::Key),
+    ("*/begingetaccess/action", WayIn::Key),
+    ("microsoft.keyvault/vaults/secrets/write", WayIn::Secret),
+    ("microsoft.keyvault/vaults/accesspolicies/write", WayIn::Grant),
+    ("microsoft.authorization/roleassignments/write", WayIn::Grant),
+    ("microsoft.authorization/roledefinitions/write", WayIn::Grant),
+    ("microsoft.authorization/elevateaccess/action", WayIn::Grant),
+    ("microsoft.authorization/locks/delete", WayIn::Grant),
+    ("*/rolebindings/write", WayIn::Grant),
+    ("*/clusterrolebindings/write", WayIn::Grant),
+    ("microsoft.managedidentity/*", WayIn::Federation),
+    ("microsoft.managedservices/registrationassignments/write", WayIn::Federation),
+    ("microsoft.insights/actiongroups/write", WayIn::Hook),
+    ("microsoft.eventgrid/*", WayIn::Hook),
+    ("*/webhooks/write", WayIn::Hook),
+    ("*/hybridrunbookworkergroups/write", WayIn::Runner),
+    ("microsoft.automation/automationaccounts/runbooks/write", WayIn::Schedule),
+    ("microsoft.automation/automationaccounts/schedules/write", WayIn::Schedule),
+    ("microsoft.logic/workflows/write", WayIn::Schedule),
+    ("*/extensions/write", WayIn::Workload),
+    ("*/runcommand/action", WayIn::Workload),
+    ("microsoft.compute/virtualmachines/write", WayIn::Workload),
+    ("microsoft.web/sites/write", WayIn::Workload),
+    ("microsoft.network/networksecuritygroups/*", WayIn::Network),
+    ("*/virtualnetworkpeerings/write", WayIn::Network),
+    ("*/firewallrules/write", WayIn::Network),
+];
+
+/// Activities of Entra ID's directory audits.
+/// <https://learn.microsoft.com/en-us/entra/identity/monitoring-health/reference-audit-activities>
+#[rustfmt::skip]
+const ENTRA: Actions = &[
+    ("Add service principal credentials*", WayIn::Key),
+    ("*Certificates and secrets management*", WayIn::Key),
+    ("Reset password*", WayIn::Key),
+    ("Reset user password", WayIn::Key),
+    ("Change user password", WayIn::Key),
+    ("User registered security info", WayIn::Key),
+    ("Admin registered security info", WayIn::Key),
+    ("Create Temporary Access Pass*", WayIn::Key),
+    ("Add registered owner to device", WayIn::Key),
+    ("Register device", WayIn::Key),
+    ("Add user", WayIn::User),
+    ("Invite external user", WayIn::User),
+    ("Restore user", WayIn::User),
+    ("Add member to role*", WayIn::Grant),
+    ("Add eligible member to role*", WayIn::Grant),
+    ("Add scoped member to role*", WayIn::Grant),
+    ("Add member to group", WayIn::Grant),
+    ("Add owner to *", WayIn::Grant),
+    ("Add app role assignment *", WayIn::Grant),
+    ("User has elevated their access*", WayIn::Grant),
+    ("Update conditional access policy", WayIn::Grant),
+    ("Delete conditional access policy", WayIn::Grant),
+    ("Set domain authentication", WayIn::Federation),
+    ("Set federation settings on domain", WayIn::Federation),
+    ("Add unverified domain", WayIn::Federation),
+    ("Add verified domain", WayIn::Federation),
+    ("Add a partner to cross-tenant access setting", WayIn::Federation),
+    ("Add delegated permission grant", WayIn::Application),
+    ("Consent to application", WayIn::Application),
+    ("Add application", WayIn::Application),
+    ("Add service principal", WayIn::Application),
+];
+
+/// Methods of Google Cloud's audit logs. <https://cloud.google.com/logging/docs/audit/services>
+#[rustfmt::skip]
+const GOOGLE_CLOUD: Actions = &[
+    ("*CreateServiceAccountKey", WayIn::Key),
+    ("*UploadServiceAccountKey", WayIn::Key),
+    ("*EnableServiceAccountKey", WayIn::Key),
+    ("*ApiKeys.CreateKey", WayIn::Key),
+    ("*projects.hmacKeys.create", WayIn::Key),
+    ("*setCommonInstanceMetadata", WayIn::Key),
+    ("*ImportSshPublicKey", WayIn::Key),
+    ("*CreateServiceAccount", WayIn::User),
+    ("*EnableServiceAccount", WayIn::User),
+    ("*SetIamPolicy", WayIn::Grant),
+    ("*setIamPermissions", WayIn::Grant),
+    ("*CreateRole", WayIn::Grant),
+    ("*UpdateRole", WayIn::Grant),
+    ("*addGroupMember", WayIn::Grant),
+    ("*CreateWorkloadIdentityPool*", WayIn::Federation),
+    ("*UpdateWorkloadIdentityPool*", WayIn::Federation),
+    ("*CreateWorkforcePool*", WayIn::Federation),
+    ("*UpdateWorkforcePool*", WayIn::Federation),
+    ("*inboundSsoProfileCreated", WayIn::Federation),
+    ("*inboundSsoProfileUpdated", WayIn::Federation),
+    ("*ConfigServiceV2.CreateSink", WayIn::Hook),
+    ("*ConfigServiceV2.UpdateSink", WayIn::Hook),
+    ("*Subscriber.CreateSubscription", WayIn::Hook),
+    ("*CloudBuild.CreateBuildTrigger", WayIn::Runner),
+    ("*SecretManagerService.CreateSecret", WayIn::Secret),
+    ("*SecretManagerService.AddSecretVersion", WayIn::Secret),
+    ("*CloudScheduler.CreateJob", WayIn::Schedule),
+    ("*CloudScheduler.UpdateJob", WayIn::Schedule),
+    ("*instances.insert", WayIn::Workload),
+    ("*instances.setMetadata", WayIn::Workload),
+    ("*Services.CreateService", WayIn::Workload),
+    ("*Services.ReplaceService", WayIn::Workload),
+    ("*FunctionService.CreateFunction", WayIn::Workload),
+    ("*FunctionService.UpdateFunction", WayIn::Workload),
+    ("*firewalls.insert", WayIn::Network),
+    ("*firewalls.patch", WayIn::Network),
+    ("*CreateIngressRule", WayIn::Network),
+    ("*networks.addPeering", WayIn::Network),
+];
+
+/// Activities of Google Workspace's admin, token, user accounts and Drive reports.
+/// <https://developers.google.com/workspace/admin/reports/v1/appendix/activity/admin-event-names>
+#[rustfmt::skip]
+const GOOGLE_WORKSPACE: Actions = &[
+    ("admin/CHANGE_PASSWORD", WayIn::Key),
+    ("admin/GENERATE_2SV_SCRATCH_CODES", WayIn::Key),
+    ("admin/CHANGE_RECOVERY_EMAIL", WayIn::Key),
+    ("user_accounts/recovery_*", WayIn::Key),
+    ("user_accounts/password_edit", WayIn::Key),
+    ("user_accounts/2sv_disable", WayIn::Key),
+    ("admin/CREATE_USER", WayIn::User),
+    ("admin/UNSUSPEND_USER", WayIn::User),
+    ("admin/UNDELETE_USER", WayIn::User),
+    ("admin/ASSIGN_ROLE", WayIn::Grant),
+    ("admin/GRANT_ADMIN_PRIVILEGE", WayIn::Grant),
+    ("admin/GRANT_DELEGATED_ADMIN_PRIVILEGES", WayIn::Grant),
+    ("admin/ADD_PRIVILEGE", WayIn::Grant),
+    ("admin/CREATE_ROLE", WayIn::Grant),
+    ("admin/ADD_GROUP_MEMBER", WayIn::Grant),
+    ("admin/ENFORCE_STRONG_AUTHENTICATION", WayIn::Grant),
+    ("admin/ALLOW_STRONG_AUTHENTICATION", WayIn::Grant),
+    ("admin/CHANGE_SSO_SETTINGS", WayIn::Federation),
+    ("*SSO_PROFILE*", WayIn::Federation),
+    ("admin/ADD_TRUSTED_DOMAINS", WayIn::Federation),
+    ("admin/ADD_DOMAIN*", WayIn::Federation),
+    ("admin/AUTHORIZE_API_CLIENT_ACCESS", WayIn::Application),
+    ("admin/ADD_TO_TRUSTED_OAUTH2_APPS", WayIn::Application),
+    ("admin/ADD_APPLICATION", WayIn::Application),
+    ("token/authorize", WayIn::Application),
+    ("user_accounts/email_forwarding_out_of_domain", WayIn::Hook),
+    ("admin/CREATE_GMAIL_SETTING", WayIn::Hook),
+    ("admin/CREATE_EMAIL_MONITOR", WayIn::Hook),
+];
+
+/// Types of Keycloak's events, and resources and operations of its admin events.
+/// <https://www.keycloak.org/docs-api/latest/javadocs/org/keycloak/events/EventType.html>
+#[rustfmt::skip]
+const KEYCLOAK: Actions = &[
+    ("UPDATE_PASSWORD", WayIn::Key),
+    ("UPDATE_CREDENTIAL", WayIn::Key),
+    ("UPDATE_TOTP", WayIn::Key),
+    ("REMOVE_TOTP", WayIn::Key),
+    ("RESET_PASSWORD", WayIn::Key),
+    ("CLIENT_INITIAL_ACCESS_MODEL/CREATE", WayIn::Key),
+    ("REGISTER", WayIn::User),
+    ("USER/CREATE", WayIn::User),
+    ("*ROLE_MAPPING/CREATE", WayIn::Grant),
+    ("GROUP_MEMBERSHIP/CREATE", WayIn::Grant),
+    ("*ROLE/CREATE", WayIn::Grant),
+    ("CLIENT_SCOPE/CREATE", WayIn::Grant),
+    ("AUTH_FLOW/*", WayIn::Grant),
+    ("AUTH_EXECUTION/*", WayIn::Grant),
+    ("REQUIRED_ACTION/*", WayIn::Grant),
+    ("IDENTITY_PROVIDER/CREATE", WayIn::Federation),
+    ("IDENTITY_PROVIDER/UPDATE", WayIn::Federation),
+    ("IDENTITY_PROVIDER_MAPPER/CREATE", WayIn::Federation),
+    ("FEDERATED_IDENTITY_LINK", WayIn::Federation),
+    ("COMPONENT/CREATE", WayIn::Federation),
+    ("CLIENT/CREATE", WayIn::Application),
+    ("CLIENT/UPDATE", WayIn::Application),
+    ("CLIENT_REGISTER", WayIn::Application),
+    ("GRANT_CONSENT", WayIn::Application),
 ];
 
 #[cfg(test)]
