@@ -10,7 +10,8 @@ use protocol::poll::{OrderId, PollAnswer, PollRequest};
 use protocol::refusal::RefusalCode;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::enrollment::{check_facts, check_machine};
+use super::copies::check_machine;
+use super::enrollment::check_facts;
 use super::gateway::{AgentsGateway, RequestAgent, answer, check_admitted};
 use super::refused::Refused;
 use super::roster::RosterEntry;
