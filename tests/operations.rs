@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use tests::api::{ApiServer, token};
 use tests::postgres::Postgres;
@@ -41,6 +41,35 @@ fn alert_rules_fire_as_their_tests_say() {
         let mut promtool = Command::new(promtool);
         let _ = run_ok(promtool.args(arguments).current_dir(deploy("prometheus")));
     }
+}
+
+/// A query with a mistake shows as an empty panel, and nobody notices until the night it is needed.
+#[test]
+fn prometheus_understands_every_query_of_the_dashboard() {
+    let Some(promtool) = installed("/usr/bin/promtool", "run tests/interop/install.sh") else {
+        return;
+    };
+    let text = fs::read_to_string(deploy("grafana/exhibit.json")).expect("the dashboard");
+    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("a list");
+    let queries = panels.iter().flat_map(|panel| {
+        let targets = panel["targets"].as_array().expect("each panel asks");
+        targets.iter().map(|target| {
+            let query = target["expr"].as_str().expect("a query");
+            // What Grafana fills in.
+            query.replace("$job", "exhibit").replace("$instance", ".*")
+        })
+    });
+    let rules: Vec<Value> = queries
+        .enumerate()
+        .map(|(number, query)| json!({"record": format!("panel:{number}"), "expr": query}))
+        .collect();
+    assert!(rules.len() >= panels.len());
+    let folder = scratch();
+    let file = folder.path().join("rules.yml"); // JSON is YAML
+    let rules = json!({"groups": [{"name": "dashboard", "rules": rules}]});
+    fs::write(&file, rules.to_string()).expect("own folder");
+    let _ = run_ok(Command::new(promtool).args(["check", "rules"]).arg(&file));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::sync::OnceLock;
 
 use evidence_format::config::CollectorInfo;
 use evidence_format::digest::{Digest, Hasher};
@@ -40,15 +41,20 @@ pub fn identity() -> String {
     format!("uid={uid} euid={euid} gid={gid} egid={egid}")
 }
 
-/// Digest of the running executable, even if its file was replaced or deleted since.
+/// Digest of the running executable, even if its file was replaced or deleted since. Computed once:
+/// a daemon seals thousands of bundles.
 fn own_binary() -> io::Result<Digest> {
+    static KNOWN: OnceLock<Digest> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(*known);
+    }
     // The kernel follows this link to the running file itself, and not to its old path.
     let mut file = File::open("/proc/self/exe")?;
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; READ_BYTES];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finish()),
+            0 => return Ok(*KNOWN.get_or_init(|| hasher.finish())),
             n => hasher.update(&buffer[..n]),
         }
     }

@@ -25,16 +25,18 @@ use crate::segment::SegmentKind;
 
 const ITEM_LABEL: &[u8] = b"evidence/v1/item\0";
 const SALT_LABEL: &[u8] = b"evidence/v1/leaf\0";
-/// What a salt is the HMAC of: the label and the leaf's index.
-type SaltMessage = [u8; SALT_LABEL.len() + size_of::<u64>()];
+/// Bytes of what a salt is the HMAC of: the label and the leaf's index.
+const SALT_MESSAGE_BYTES: usize = SALT_LABEL.len() + size_of::<u64>();
 const SALT_BYTES: usize = 16;
-/// Leaves hashed in one go: enough to keep both lanes busy, few enough to stay in the processor's
+/// Leaves hashed in one go: enough to keep all lanes busy, few enough to stay in the processor's
 /// first-level cache.
 const GROUP_LEAVES: usize = 128;
 /// What a leaf's message begins with: 0x00, the kind and the salt. The segment follows.
 type LeafHead = [u8; 2 + SALT_BYTES];
 const LEAF: u8 = 0x00;
 const NODE: u8 = 0x01;
+/// Bytes of a node's message: 0x01 and two hashes.
+const NODE_BYTES: usize = 1 + 2 * size_of::<Digest>();
 
 /// K: 32 random bytes of a bundle, from which all its leaf salts are derived. It must stay secret
 /// where records are withheld: anybody who holds it can test guesses against them, and nothing
@@ -137,7 +139,6 @@ impl LeafHasher {
             lanes::hash(
                 segments.len(),
                 |i| HashMessage {
-                    start: HashPrefix::EMPTY,
                     head: &heads[i],
                     body: segments[i].1,
                 },
@@ -149,32 +150,16 @@ impl LeafHasher {
 
     /// Computes the heads of the leaves from number `first` on, one for each of `kinds`.
     fn heads(&self, first: u64, kinds: impl Iterator<Item = SegmentKind>, heads: &mut [LeafHead]) {
-        let mut messages = vec![SaltMessage::default(); heads.len()];
-        for (index, message) in (first..).zip(&mut messages) {
-            let (label, number) = message.split_at_mut(SALT_LABEL.len());
-            label.copy_from_slice(SALT_LABEL);
-            number.copy_from_slice(&index.to_be_bytes());
-        }
         // HMAC(K, m) = H(K ^ opad || H(K ^ ipad || m)); the starts have taken the padded keys.
         let (mut inner, mut salts) = (vec![[0; 32]; heads.len()], vec![[0; 32]; heads.len()]);
-        lanes::hash(
-            heads.len(),
-            |i| HashMessage {
-                start: self.inner,
-                head: &messages[i],
-                body: &[],
-            },
-            &mut inner,
-        );
-        lanes::hash(
-            heads.len(),
-            |i| HashMessage {
-                start: self.outer,
-                head: &inner[i],
-                body: &[],
-            },
-            &mut salts,
-        );
+        let message = |i: usize, to: &mut [u8]| {
+            let (label, number) = to.split_at_mut(SALT_LABEL.len());
+            label.copy_from_slice(SALT_LABEL);
+            number.copy_from_slice(&(first + i as u64).to_be_bytes());
+        };
+        lanes::hash_equal(self.inner, SALT_MESSAGE_BYTES, message, &mut inner);
+        let message = |i: usize, to: &mut [u8]| to.copy_from_slice(&inner[i]);
+        lanes::hash_equal(self.outer, size_of::<Digest>(), message, &mut salts);
         for ((head, kind), salt) in heads.iter_mut().zip(kinds).zip(&salts) {
             head[0] = LEAF;
             head[1] = u8::from(kind == SegmentKind::Record);
@@ -230,15 +215,11 @@ impl LeafRange {
         let (pairs, single) = hashes.as_chunks::<2>();
         if !pairs.is_empty() {
             let mut parents = vec![[0; 32]; pairs.len()];
-            lanes::hash(
-                pairs.len(),
-                |i| HashMessage {
-                    start: HashPrefix::EMPTY,
-                    head: &[NODE],
-                    body: pairs[i].as_flattened(),
-                },
-                &mut parents,
-            );
+            let message = |i: usize, to: &mut [u8]| {
+                to[0] = NODE;
+                to[1..].copy_from_slice(pairs[i].as_flattened());
+            };
+            lanes::hash_equal(HashPrefix::EMPTY, NODE_BYTES, message, &mut parents);
             self.push_run(level + 1, position / 2, &parents);
         }
         if let [last] = single {
@@ -292,7 +273,7 @@ impl LeafRange {
 }
 
 fn node(left: &Digest, right: &Digest) -> Digest {
-    let mut bytes = [NODE; 65];
+    let mut bytes = [NODE; NODE_BYTES];
     bytes[1..33].copy_from_slice(left.as_bytes());
     bytes[33..].copy_from_slice(right.as_bytes());
     Digest::of(&bytes)

@@ -45,9 +45,9 @@ pub(crate) use root::split_path;
 pub(crate) use threads::LEADER_ENDED;
 
 /// Bytes read and not fetched yet, at which the reading thread waits.
-pub(crate) const WAITING_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const WAITING_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of one read.
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 256 * 1024;
 /// Events that are collected before the watching side is woken: a thread switch for each small file
 /// would cost more than reading it.
 const BATCH_EVENTS: usize = 96;

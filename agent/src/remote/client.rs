@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use protocol::limits::DOCUMENT_BYTES_MAX;
+use protocol::path;
+use protocol::poll::{PollAnswer, PollRequest};
 use protocol::refusal::{GatewayRefusal, RefusalCode};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde::Serialize;
@@ -36,7 +38,8 @@ pub enum ClientError {
 
 impl ClientError {
     /// The code of a refusal.
-    pub(super) fn code(&self) -> Option<RefusalCode> {
+    #[must_use]
+    pub fn code(&self) -> Option<RefusalCode> {
         match self {
             Self::Refused(refusal) => Some(refusal.code),
             Self::Url(_) | Self::Tls(_) | Self::Unreachable(_) | Self::Unintelligible { .. } => {
@@ -48,7 +51,7 @@ impl ClientError {
 
 /// A client of one collector. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct GatewayClient {
+pub struct GatewayClient {
     http: Client,
     /// Without a slash at its end.
     server: String,
@@ -93,13 +96,12 @@ impl GatewayClient {
             .await
     }
 
-    /// The same for a request whose answer the collector may hold back.
-    pub(super) async fn poll<A: DeserializeOwned>(
-        &self,
-        path: &str,
-        document: &impl Serialize,
-    ) -> Result<A, ClientError> {
-        let request = json(self.request(Method::POST, path), document);
+    /// Polls once. The collector may hold the answer back for minutes.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn poll(&self, request: &PollRequest) -> Result<PollAnswer, ClientError> {
+        let request = json(self.request(Method::POST, path::POLL), request);
         let request = request.timeout(Duration::from_secs(POLL_SECONDS_MAX));
         self.send(request).await
     }

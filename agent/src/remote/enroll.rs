@@ -3,23 +3,29 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
 use evidence_format::keyring::SignError;
-use platform::durable;
+use platform::{durable, random_fraction};
 use protocol::enroll::{Credentials, EnrollmentRequest};
 use protocol::identity::{AgentId, Nonce, ProofMessage, WireKey};
 use protocol::path;
+use protocol::refusal::RefusalCode;
 use protocol::token::EnrollmentToken;
+use tokio::time::sleep;
 
 use super::client::{ClientError, GatewayClient};
-use super::facts::facts;
+use super::facts::{facts, machine_id};
 use super::renew::renew_at;
+use super::run::{RETRY, say};
 use super::state::{AgentIdentity, AgentState, StateError, read_failed, write_failed};
 use super::tls::Authorities;
 
 /// The nonce of an enrolment whose answer is not stored yet.
 const ENROLLING: &str = "enrolling.nonce";
+/// How long an enrolment waits for its turn.
+const BUSY_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// What an enrolment needs.
 #[derive(Clone, Debug)]
@@ -63,6 +69,7 @@ pub enum EnrollError {
 pub async fn enroll(options: EnrollOptions) -> Result<AgentId, EnrollError> {
     let state = AgentState::open_or_create(&options.state)?;
     if let Some(identity) = state.identity()? {
+        state.check_machine(&identity, machine_id(&options.root).as_deref())?;
         return Err(EnrollError::Enrolled(identity.credentials.agent));
     }
     let EnrollmentToken { id, secret, pin } = options.token;
@@ -85,7 +92,7 @@ pub async fn enroll(options: EnrollOptions) -> Result<AgentId, EnrollError> {
     };
     let sent = async {
         let client = GatewayClient::new(&options.server, &Authorities::Pinned(pin), None)?;
-        client.post::<Credentials>(path::ENROLL, &request).await
+        send(&client, &request).await
     };
     let credentials = sent.await.map_err(|cause| EnrollError::Client {
         server: options.server.clone(),
@@ -105,6 +112,27 @@ pub async fn enroll(options: EnrollOptions) -> Result<AgentId, EnrollError> {
     // if it stays, nothing reads it
     let _ = fs::remove_file(state.path(ENROLLING));
     Ok(agent)
+}
+
+/// Sends the request; again while the collector is busy with others, since whole fleets enrol at once.
+async fn send(
+    client: &GatewayClient,
+    request: &EnrollmentRequest,
+) -> Result<Credentials, ClientError> {
+    let begun = Instant::now();
+    let mut attempts = 0;
+    loop {
+        match client.post(path::ENROLL, request).await {
+            Err(error) if error.code() == Some(RefusalCode::Busy) && begun.elapsed() < BUSY_MAX => {
+                if attempts == 0 {
+                    say(&format!("{error}; this enrolment waits for its turn"));
+                }
+                sleep(RETRY.equal_jitter(attempts, random_fraction())).await;
+                attempts += 1;
+            }
+            answered => return answered,
+        }
+    }
 }
 
 /// The nonce of this enrolment. Stored before it is sent, and read again if the answer was lost.

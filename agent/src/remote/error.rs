@@ -32,20 +32,26 @@ pub enum RunError {
         #[source]
         cause: io::Error,
     },
-    /// The image of an enrolled machine was copied.
-    #[error(
-        "this state is a copy: it was enrolled on machine {enrolled}, and this is machine {own}. Remove {} and enrol this machine with a token of its own", state.display()
-    )]
-    ClonedImage {
-        state: PathBuf,
-        enrolled: String,
-        own: String,
-    },
     #[error("the capture crashed")]
     Crashed,
 }
 
 impl RunError {
+    /// True if only a person can help.
+    #[must_use]
+    pub fn is_helpless(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                RefusalCode::Locked
+                    | RefusalCode::Revoked
+                    | RefusalCode::UnknownAgent
+                    | RefusalCode::OtherMachine
+                    | RefusalCode::ProtocolUnsupported
+            )
+        )
+    }
+
     /// The code of a refusal.
     pub(super) fn code(&self) -> Option<RefusalCode> {
         match self {
@@ -56,7 +62,6 @@ impl RunError {
             | Self::Sign(_)
             | Self::Random(_)
             | Self::ReadBundle { .. }
-            | Self::ClonedImage { .. }
             | Self::Crashed => None,
         }
     }

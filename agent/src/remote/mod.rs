@@ -20,9 +20,9 @@ mod spool;
 mod state;
 mod tls;
 
-pub use client::ClientError;
+pub use client::{ClientError, GatewayClient};
 pub use enroll::{EnrollError, EnrollOptions, enroll};
 pub use error::RunError;
-pub use run::{RunOptions, run};
+pub use run::{Agent, RETRY, RunOptions, run};
 pub use spool::{Spool, SpoolEntry, SpoolError};
 pub use state::{AgentState, StateError, default_folder};

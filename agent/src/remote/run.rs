@@ -1,6 +1,6 @@
 //! The agent's two loops: one polls for orders and captures, the other delivers.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use evidence_format::safe::safe;
 use platform::backoff::Backoff;
-use platform::{chain, clock, random_fraction};
+use platform::{chain, clock, durable, random_fraction};
 use protocol::facts::HostFacts;
 use protocol::limits::PAUSE_SECONDS_MAX;
 use protocol::path;
@@ -25,18 +25,21 @@ use super::facts::{facts, machine_id};
 use super::order;
 use super::renew::renew;
 use super::spool::{Spool, SpoolEntry};
-use super::state::{AgentIdentity, AgentState, StateError};
+use super::state::{AgentIdentity, AgentState, StateError, write_failed};
 use super::tls::Authorities;
 use crate::capture::CaptureOptions;
 
 /// Bytes of one request of an upload: they are in memory, of which an agent takes little.
 const CHUNK_BYTES: u64 = 1 << 20;
 /// Waits after a failure. Spread, so that many agents do not come back at once.
-const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+pub const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 /// Waits of an agent that only a person can help.
 const HELPLESS: Duration = Duration::from_secs(120);
 /// How often the spool is looked at, if nothing wakes the delivery.
 const SPOOL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The machine id of which the collector was told that this state is a copy there.
+const TOLD_OF_COPY: &str = "told-of-copy";
 
 /// How the agent runs.
 #[derive(Clone, Debug)]
@@ -49,8 +52,8 @@ pub struct RunOptions {
     pub spool_bytes_max: u64,
 }
 
-/// A running agent.
-struct Agent {
+/// An agent that is enrolled.
+pub struct Agent {
     state: AgentState,
     identity: Mutex<AgentIdentity>,
     client: Mutex<GatewayClient>,
@@ -65,31 +68,43 @@ struct Agent {
 /// # Errors
 /// The state cannot be used, or is that of another machine.
 pub async fn run(options: RunOptions) -> Result<(), RunError> {
-    let state = AgentState::open(&options.state)?;
-    let identity = state.identity()?.ok_or_else(|| StateError::NotEnrolled {
-        path: options.state.clone(),
-    })?;
-    let own = machine_id(&options.capture.root);
-    if own != identity.machine_id {
-        let name = |id: Option<String>| id.unwrap_or_else(|| "without an id".to_owned());
-        return Err(RunError::ClonedImage {
-            state: options.state,
-            enrolled: name(identity.machine_id),
-            own: name(own),
-        });
+    match Agent::open(options.clone()) {
+        Err(RunError::State(error @ StateError::OtherMachine { .. })) => {
+            tell_of_copy(&options).await?;
+            Err(error.into())
+        }
+        opened => {
+            Arc::new(opened?).run_forever().await;
+            Ok(())
+        }
     }
-    let spool = Spool::open(state.spool_folder(), options.spool_bytes_max)?;
-    spool.clean()?;
-    let agent = Arc::new(Agent {
-        client: Mutex::new(client(&state, &identity)?),
-        identity: Mutex::new(identity),
-        state,
-        spool,
-        options,
-        deliver: Notify::new(),
-    });
-    tokio::join!(Arc::clone(&agent).poll_forever(), agent.deliver_forever());
-    Ok(())
+}
+
+/// Tells the collector, once, that this state is on another machine: there people see why this host
+/// is not captured.
+async fn tell_of_copy(options: &RunOptions) -> Result<(), RunError> {
+    let state = AgentState::open(&options.state)?;
+    let Some(mut identity) = state.identity()? else {
+        return Ok(());
+    };
+    let CaptureOptions { root, logs, .. } = &options.capture;
+    let facts = facts(root, logs);
+    let (told, own) = (state.path(TOLD_OF_COPY), facts.machine_id.clone());
+    let own = own.unwrap_or_default();
+    if fs::read_to_string(&told).is_ok_and(|last| last == own) {
+        return Ok(()); // a service manager starts it again and again
+    }
+    // Needs no certificate, which may have expired. It is refused.
+    match renew(&state, &mut identity, &facts).await {
+        Err(error) if error.code().is_none() => {
+            report(&error); // tried again at the next start
+            Ok(())
+        }
+        Ok(()) | Err(_) => {
+            let stored = durable::replace(&told, own.as_bytes(), 0o600);
+            Ok(stored.map_err(write_failed(&told))?)
+        }
+    }
 }
 
 /// A client with the agent's certificate.
@@ -106,6 +121,33 @@ fn client(state: &AgentState, identity: &AgentIdentity) -> Result<GatewayClient,
 }
 
 impl Agent {
+    /// Opens the state of an agent.
+    ///
+    /// # Errors
+    /// The state cannot be used, or is that of another machine.
+    pub fn open(options: RunOptions) -> Result<Self, RunError> {
+        let state = AgentState::open(&options.state)?;
+        let identity = state.identity()?.ok_or_else(|| StateError::NotEnrolled {
+            path: options.state.clone(),
+        })?;
+        let own = machine_id(&options.capture.root);
+        state.check_machine(&identity, own.as_deref())?;
+        let spool = Spool::open(state.spool_folder(), options.spool_bytes_max)?;
+        spool.clean()?;
+        Ok(Self {
+            client: Mutex::new(client(&state, &identity)?),
+            identity: Mutex::new(identity),
+            state,
+            spool,
+            options,
+            deliver: Notify::new(),
+        })
+    }
+
+    async fn run_forever(self: Arc<Self>) {
+        tokio::join!(Arc::clone(&self).poll_forever(), self.deliver_forever());
+    }
+
     async fn poll_forever(self: Arc<Self>) {
         let (mut failures, mut told) = (0, None);
         loop {
@@ -139,7 +181,7 @@ impl Agent {
             holding: entries.into_iter().map(|entry| entry.order).collect(),
             capturing: None,
         };
-        let answer: PollAnswer = self.client().poll(path::POLL, &request).await?;
+        let answer = self.client().poll(&request).await?;
         *told = Some(facts);
         if let Some(order) = answer.order {
             self.carry_out(order).await?;
@@ -148,7 +190,11 @@ impl Agent {
         Ok(pause.min(Duration::from_secs(PAUSE_SECONDS_MAX)))
     }
 
-    async fn carry_out(self: &Arc<Self>, order: CaptureOrder) -> Result<(), RunError> {
+    /// Captures what is ordered, and puts the bundle into the spool.
+    ///
+    /// # Errors
+    /// No bundle was sealed.
+    pub async fn carry_out(self: &Arc<Self>, order: CaptureOrder) -> Result<(), RunError> {
         let agent = Arc::clone(self);
         let id = order.id.clone();
         let stop = Arc::new(AtomicBool::new(false));
@@ -184,7 +230,7 @@ impl Agent {
         };
         let mut failures = 0;
         loop {
-            let answer = self.client().poll(path::POLL, &request).await;
+            let answer = self.client().poll(&request).await;
             let pause = match answer {
                 Ok(PollAnswer {
                     is_stopped: true, ..
@@ -216,10 +262,11 @@ impl Agent {
                 }
                 Err(error) => {
                     report(&error);
-                    let pause = match error.code() {
-                        Some(code) if is_helpless(code) => HELPLESS,
+                    let pause = if error.is_helpless() {
+                        HELPLESS
+                    } else {
                         // The other loop renews; it wakes this one.
-                        _ => RETRY.equal_jitter(failures, random_fraction()),
+                        RETRY.equal_jitter(failures, random_fraction())
                     };
                     failures += 1;
                     tokio::select! {
@@ -231,7 +278,11 @@ impl Agent {
         }
     }
 
-    async fn deliver_all(&self) -> Result<(), RunError> {
+    /// Delivers every bundle of the spool.
+    ///
+    /// # Errors
+    /// A bundle cannot be delivered now. Those that the collector rejects for good are moved away.
+    pub async fn deliver_all(&self) -> Result<(), RunError> {
         for entry in self.spool.entries()? {
             match self.deliver(&entry).await {
                 Ok(()) => {
@@ -293,7 +344,7 @@ impl Agent {
                     Err(error) => report(&error),
                 }
             }
-            Some(code) if is_helpless(code) => {
+            Some(_) if error.is_helpless() => {
                 return HELPLESS.mul_f64(0.5 + random_fraction() / 2.0);
             }
             // TLS refuses a certificate that has expired before any request is read.
@@ -333,18 +384,11 @@ impl Agent {
         self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn client(&self) -> GatewayClient {
+    /// A client with the agent's certificate.
+    pub fn client(&self) -> GatewayClient {
         let client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         client.clone()
     }
-}
-
-/// True if only a person can help.
-fn is_helpless(code: RefusalCode) -> bool {
-    matches!(
-        code,
-        RefusalCode::Locked | RefusalCode::Revoked | RefusalCode::UnknownAgent
-    )
 }
 
 /// True if the same bundle would be refused again.
@@ -360,6 +404,6 @@ fn report(error: &RunError) {
 }
 
 /// To standard error, which a service manager keeps.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "exhibit-agent: {}", safe(text));
 }

@@ -166,16 +166,12 @@ impl Pipeline {
         &self,
         published: &PublishedBundle,
     ) -> Result<BTreeSet<String>, PipelineError> {
-        let all = self
-            .parts
-            .ledger
-            .bundles(&published.row.pass.incident)
-            .await?;
+        let pass = &published.row.pass;
+        let all = self.parts.ledger.bundles_of_source(pass).await?;
         // the ledger lists bundles in the order of their commits
         let before: Vec<&BundleRow> = all
             .iter()
             .take_while(|row| row.id != published.row.id)
-            .filter(|row| row.pass.source == published.row.pass.source)
             .collect();
         let mut cut = BTreeSet::new();
         for row in &before {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::agents::OrderTemplates;
 use crate::calls_in_flight::CallsInFlight;
 use crate::capture::PipelineParts;
 use crate::config::PipelineConfig;
@@ -202,6 +203,7 @@ impl Pipeline {
             wake: Arc::new(watch::channel(0).0),
             declarations: CallsInFlight::default(),
             capture: config.capture.clone(),
+            order_templates: OrderTemplates::default(),
             agents_url: config.agents_url.as_deref().map(Arc::from),
         })
     }

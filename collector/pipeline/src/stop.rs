@@ -42,7 +42,15 @@ impl Pipeline {
 
     /// True if the capture request of a pass was stopped.
     pub(super) async fn is_stopped(&self, key: &PassKey) -> Result<bool, PipelineError> {
-        Ok(StopWatcher::new(key).finds_stop_in(&self.entries(&key.incident).await?))
+        Ok(Self::is_stopped_in(
+            key,
+            &self.entries(&key.incident).await?,
+        ))
+    }
+
+    /// The same by the whole journal of the incident.
+    pub(super) fn is_stopped_in(key: &PassKey, journal: &[JournalEntry]) -> bool {
+        StopWatcher::new(key).finds_stop_in(journal)
     }
 
     /// Cancels `stop` once the capture request of the pass is stopped, and `contained` once the
@@ -127,6 +135,7 @@ mod tests {
             regions: vec![],
             deadline_seconds: 1,
             hosts: domain::hosts::HostSelection::default(),
+            hosts_only: false,
         };
         IncidentEvent::CaptureRequested {
             request: Box::new(ask),

@@ -137,12 +137,8 @@ impl Pipeline {
         &self,
         key: &PassKey,
     ) -> Result<Option<PublishedBundle>, PipelineError> {
-        let bundles = self.parts.ledger.bundles(&key.incident).await?;
-        let first = bundles
-            .into_iter()
-            // The original: what follows must not refer to a duplicate of it.
-            .find(|bundle| bundle.pass == *key && bundle.duplicate_of.is_none());
-        match first {
+        // The original: what follows must not refer to a duplicate of it.
+        match self.parts.ledger.bundle_of_pass(key).await? {
             Some(row) => Ok(Some(self.sealer().reopen(row).await?)),
             None => Ok(None),
         }

@@ -2,9 +2,9 @@
 //! trust its author.
 //!
 //! The program reads files and standard input, and writes standard output or, with `extract`, a new
-//! folder. It has no network, no clock and no configuration; everything that it trusts is given on
-//! the command line. Text from a bundle is escaped by [`evidence_format::safe`], and content is
-//! shown only after the bundle has been verified.
+//! folder. It has no network and no configuration, and no finding depends on the time of day;
+//! everything that it trusts is given on the command line. Text from a bundle is escaped by
+//! [`evidence_format::safe`], and content is shown only after the bundle has been verified.
 
 mod bundle;
 mod bundle_set;
@@ -259,9 +259,11 @@ fn run_interruptibly(command: AuditCommand) -> Result<ExitCode, AuditError> {
         match result.recv_timeout(LOOK_INTERVAL) {
             Ok(result) => return result,
             Err(RecvTimeoutError::Timeout) if !interrupt.is_set() => {}
-            // Counted, since the program has no clock.
             Err(RecvTimeoutError::Timeout) if looks < looks_max => looks += 1,
-            Err(RecvTimeoutError::Timeout) => return Err(AuditError::Interrupted),
+            Err(RecvTimeoutError::Timeout) => {
+                progress::clear_line();
+                return Err(AuditError::Interrupted);
+            }
             Err(RecvTimeoutError::Disconnected) => match worker.join() {
                 Err(panic) => panic::resume_unwind(panic),
                 Ok(()) => unreachable!("a worker that ends has sent its result"),

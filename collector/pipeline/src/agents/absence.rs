@@ -58,8 +58,7 @@ impl Pipeline {
         let number = PassNumber::of(row.key.pass);
         let is_agent = agent_of_source(&row.key.source).is_some();
         // Only the absence is signed by a collector.
-        let bundles = self.parts.ledger.bundles(&row.key.incident).await?;
-        let own = bundles.iter().find(|bundle| bundle.pass == row.key);
+        let own = self.parts.ledger.bundle_of_pass(&row.key).await?;
         let is_absence = own.is_some_and(|bundle| bundle.key_id == self.key.public().id());
         if !is_agent || !is_absence || number.continuation > 0 {
             return Ok(());
@@ -118,7 +117,8 @@ impl Pipeline {
         if let Some(stored) = stored_plan(row)? {
             return Ok(Some(stored));
         }
-        let (input, hosts) = self.plan_input_for(&row.key, Vec::new()).await?;
+        let (incident, entries) = self.load(&row.key.incident).await?;
+        let (input, hosts) = self.plan_input_of(incident, &entries, &row.key, Vec::new())?;
         // Those that got an order are not missing. An agent that was enrolled since got none.
         let passes = self.parts.ledger.passes(&row.key.incident).await?;
         let number = PassNumber::of(row.key.pass).request;
@@ -187,6 +187,10 @@ fn undelivered(row: &PassRow, agent: Option<&AgentRow>) -> StepReport {
             "the agent of {host} is locked since {}: {}",
             ban.at, ban.reason
         );
+        return absent(EndReason::Failed, GapReason::Refused, what);
+    }
+    if let Some(refusal) = protocol::version::refusal(agent.facts.protocol) {
+        let what = format!("the agent of {host} is refused: {refusal}");
         return absent(EndReason::Failed, GapReason::Refused, what);
     }
     if row.began_at.is_some() && row.fencing_token > 1 {

@@ -19,8 +19,8 @@ use protocol::keyring::{HostClaim, KeyringAgent, KeyringFault};
 use protocol::upload::UploadOffer;
 use store::blobs::BlobKind;
 use store::ledger::{
-    AgentRow, BundleRow, DeliveredBundle, NewJournalEntry, NewPass, PassKey, PassKind, PassQueue,
-    PassRow, PassStage, StreamPosition,
+    AgentRow, DeliveredBundle, NewJournalEntry, NewPass, PassKey, PassKind, PassQueue, PassRow,
+    PassStage, StreamPosition,
 };
 use tokio::task::spawn_blocking;
 use tracing::info;
@@ -110,9 +110,10 @@ impl Pipeline {
         key: &PassKey,
         bundle: &Digest,
     ) -> Result<bool, PipelineError> {
-        let bundles = self.parts.ledger.bundles(&key.incident).await?;
-        let is_same = |known: &BundleRow| known.id == *bundle && known.pass.source == key.source;
-        Ok(bundles.iter().any(is_same))
+        let known = self.parts.ledger.bundle(&bundle.hex()).await?;
+        Ok(known.is_some_and(|known| {
+            known.pass.incident == key.incident && known.pass.source == key.source
+        }))
     }
 
     async fn delivery_target(
@@ -148,8 +149,7 @@ impl Pipeline {
     /// The pass for a bundle that comes after the absence of another was sealed for `row`. `None` if
     /// that has a late pass's number itself and no more are left.
     pub(super) async fn late_pass(&self, row: &PassRow) -> Result<Option<NewPass>, PipelineError> {
-        let bundles = self.parts.ledger.bundles(&row.key.incident).await?;
-        let sealed = bundles.iter().find(|bundle| bundle.pass == row.key);
+        let sealed = self.parts.ledger.bundle_of_pass(&row.key).await?;
         let number = PassNumber::of(row.key.pass).continuation();
         Ok(number.map(|pass| NewPass {
             key: PassKey {

@@ -9,6 +9,7 @@
 mod absence;
 mod delivery;
 mod findings;
+mod order_template;
 mod orders;
 
 use domain::hosts::{SelectableAgent, SelectedHosts};
@@ -18,6 +19,7 @@ use store::ledger::AgentRow;
 use super::{Pipeline, PipelineError};
 
 pub use delivery::{DeliveryError, RejectedBundle, keyring_agent};
+pub(crate) use order_template::OrderTemplates;
 
 impl Pipeline {
     /// The agents that a capture request selects.

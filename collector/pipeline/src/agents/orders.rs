@@ -5,10 +5,7 @@ use std::time::Duration;
 
 use domain::hosts::{agent_of_source, source_of_agent};
 use domain::incident::PassNumber;
-use domain::plan::{
-    self, CapturePass, CapturePlan, CaptureTarget, OfferReadiness, PlannedHost, PlannedSource,
-    Readiness, ReadinessState,
-};
+use domain::plan::{CapturePass, CapturePlan, PlannedHost};
 use platform::clock;
 use protocol::identity::AgentId;
 use protocol::poll::{CaptureOrder, OrderId};
@@ -21,7 +18,7 @@ use crate::{Pipeline, PipelineError};
 
 /// The source whose offers agents capture: they run the same probes as the collector does on its own
 /// machine.
-const HOST_SOURCE: &str = "host";
+pub(super) const HOST_SOURCE: &str = "host";
 
 impl Pipeline {
     /// The agents for which orders wait.
@@ -56,7 +53,7 @@ impl Pipeline {
             }
         }
         while let Some(row) = ledger.lease_order(&request).await? {
-            if self.is_stopped(&row.key).await? {
+            if self.order_template(&row.key).await?.is_stopped {
                 ledger.set_failed(&row.key, row.fencing_token).await?;
                 continue;
             }
@@ -121,7 +118,7 @@ impl Pipeline {
             },
             plan: pass.sealed_plan(Some(plan.budget.deadline_seconds)),
             window: Some(plan.window),
-            selection: self.capture_request(&row.key).await?.hosts.only,
+            selection: self.order_template(&row.key).await?.only.clone(),
             seconds_left: left.as_secs(),
         })
     }
@@ -135,33 +132,16 @@ impl Pipeline {
         if let Some((plan, pass)) = stored_plan(row)? {
             return Ok((plan, pass));
         }
-        let source = HOST_SOURCE.parse().expect("a name");
-        let (input, hosts) = self.plan_input_for(&row.key, vec![source]).await?;
-        let offers = sources::agent_offers();
-        // Whether the host can be read, only its agent finds out; what it cannot read is a gap.
-        let ready = offers
-            .iter()
-            .map(|offer| OfferReadiness::ready(offer, CaptureTarget::default()));
-        let name = HOST_SOURCE.parse().expect("a name");
-        let planned = PlannedSource {
-            offers,
-            readiness: Readiness::of_offers(
-                name,
-                ReadinessState::Ready,
-                ready.collect(),
-                Vec::new(),
-            ),
-        };
-        let mut plan = plan::plan(&input.as_request(), &[planned])?;
-        plan.unavailable.clear(); // the other sources of the request have passes of their own
+        let template = self.order_template(&row.key).await?;
+        let only_pods = !template.only.is_empty();
+        let mut plan = template.plan.clone();
         let has_logs = agent.is_some_and(|agent| !agent.facts.logs.is_empty());
-        let only_pods = !hosts.only.is_empty();
         for pass in &mut plan.passes {
             pass.steps
                 .retain(|step| sources::agent_captures(&step.item, has_logs, only_pods));
             for step in &mut pass.steps {
                 if only_pods {
-                    step.what = format!("{}; only of {}", step.what, hosts.only);
+                    step.what = format!("{}; only of {}", step.what, template.only);
                 }
             }
             pass.source = row.key.source.parse().expect("sources of agents are names");

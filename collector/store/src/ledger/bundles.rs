@@ -88,6 +88,36 @@ impl Ledger {
             .await
     }
 
+    /// The bundles of the incident and the source of `pass`, in the order of their commits. An
+    /// incident may have ten thousand of other hosts.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn bundles_of_source(&self, pass: &PassKey) -> Result<Vec<BundleRow>, LedgerError> {
+        self.db
+            .read("list the bundles of the source", |mut db| async move {
+                let select = "SELECT * FROM bundles WHERE incident = $1 AND source = $2
+                    ORDER BY number";
+                let select = query(select)
+                    .bind(pass.incident.as_str())
+                    .bind(pass.source.as_str());
+                fetch_all(&mut db, select, bundle_row).await
+            })
+            .await
+    }
+
+    /// The bundle of a pass that was committed first.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn bundle_of_pass(&self, pass: &PassKey) -> Result<Option<BundleRow>, LedgerError> {
+        self.db
+            .read("find the bundle of the pass", |mut db| async move {
+                first_bundle_of_pass(&mut db, pass).await
+            })
+            .await
+    }
+
     /// The bundles of all incidents with a commit number above `number`, in that order.
     ///
     /// # Errors
