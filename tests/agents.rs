@@ -30,10 +30,15 @@ impl Drop for RunningAgent {
 
 impl AgentStore {
     fn new() -> Self {
+        Self::with_config("")
+    }
+
+    /// With further lines before the sections of `exhibit.toml`, or with further sections.
+    fn with_config(more: &str) -> Self {
         let folder = scratch();
         let address = format!("127.0.0.1:{}", free_port()); // the same after a restart
         let url = format!("https://{address}");
-        let config = format!("[agents]\nlisten = \"{address}\"\nurl = \"{url}\"\n");
+        let config = format!("{more}\n[agents]\nlisten = \"{address}\"\nurl = \"{url}\"\n");
         fs::write(folder.path().join("exhibit.toml"), config).expect("own folder");
         let log = folder.path().join("checkout.log");
         fs::write(&log, "a line of the checkout\n").expect("own folder");
@@ -71,17 +76,41 @@ impl AgentStore {
     }
 
     fn enroll(&self, state: &Path, token: &str) -> Output {
+        self.enroll_at(Path::new("/"), state, token)
+    }
+
+    /// The same for a machine whose root folder is `root`.
+    fn enroll_at(&self, root: &Path, state: &Path, token: &str) -> Output {
         let mut command = Command::new(program("exhibit-agent"));
         command.args(["enroll", "--server", &self.url, "--token", token]);
-        run(command.arg("--state").arg(state))
+        run(command.arg("--state").arg(state).arg("--root").arg(root))
     }
 
     fn start(&self, state: &Path) -> RunningAgent {
+        self.start_at(Path::new("/"), state)
+    }
+
+    fn start_at(&self, root: &Path, state: &Path) -> RunningAgent {
+        let mut command = self.run_at(root, state);
+        let child = command.stderr(Stdio::null()).spawn();
+        RunningAgent(child.expect("the program starts"))
+    }
+
+    fn run_at(&self, root: &Path, state: &Path) -> Command {
         let mut command = Command::new(program("exhibit-agent"));
         command.arg("run").arg("--state").arg(state);
         command.arg("--config").arg(self.state("agent.toml"));
-        let child = command.stderr(Stdio::null()).spawn();
-        RunningAgent(child.expect("the program starts"))
+        command.arg("--root").arg(root);
+        command
+    }
+
+    /// The root folder of a machine called `web-1`.
+    fn machine(&self, machine_id: &str) -> PathBuf {
+        let root = self.folder.path().join(machine_id);
+        fs::create_dir_all(root.join("etc")).expect("own folder");
+        fs::write(root.join("etc/hostname"), "web-1\n").expect("own folder");
+        fs::write(root.join("etc/machine-id"), machine_id).expect("own folder");
+        root
     }
 
     fn agent(&self) -> Value {
@@ -300,6 +329,168 @@ fn second_user_of_a_key_locks_the_agent_and_revocation_ends_it() {
     );
     store.json(&["agents", "revoke", &id, "--reason", "copied"]);
     assert_eq!(store.agent()["standing"], "revoked");
+}
+
+#[test]
+fn copied_image_locks_its_agent_once_and_a_host_set_up_anew_enrols() {
+    let store = AgentStore::new();
+    let admin = token(store.folder.path(), "admin");
+    let serve = ApiServer::start(&mut store.exhibit());
+    let (old, new) = (store.machine("aaaa"), store.machine("bbbb"));
+    let (state, copy) = (store.state("agent"), store.state("copy"));
+    let enrolled = store.enroll_at(&old, &state, &store.token());
+    assert!(enrolled.status.success(), "{}", said(&enrolled));
+    let id = store.agent_id();
+    let incident = declare(&serve, &admin, &["web-9"], 60);
+    run_ok(Command::new("cp").arg("-a").arg(&state).arg(&copy));
+    let running = store.start_at(&old, &state);
+
+    // The copy finds out by itself, tells the collector, and stops.
+    let stopped = run(&mut store.run_at(&new, &copy));
+    let text = said(&stopped);
+    assert!(text.contains("is of another machine"), "{text}");
+    let shown = store.agent();
+    let reason = shown["reason"].as_str().expect("a reason");
+    assert_eq!(shown["standing"], "locked");
+    let expected = "its key is used on machine bbbb (web-1), while machine aaaa, where it was \
+        enrolled, is in contact: a copied image";
+    assert!(reason.starts_with(expected), "{reason}");
+    let shown = store.json(&["agents", "show", &id]);
+    assert_eq!(shown["findings"][0]["detail"], reason);
+    let timeline = run_ok(store.exhibit().args(["timeline", &incident]));
+    assert!(timeline.contains("machine bbbb"), "{timeline}");
+
+    // Once a person has decided, the copy is only refused.
+    store.json(&["agents", "unlock", &id]);
+    fs::remove_file(copy.join("told-of-copy")).expect("it was told");
+    run(&mut store.run_at(&new, &copy));
+    assert!(copy.join("told-of-copy").exists());
+    assert_eq!(store.agent()["standing"], "admitted");
+    let enrolled = store.enroll_at(&new, &copy, &store.token());
+    assert!(
+        said(&enrolled).contains("Move it away"),
+        "{}",
+        said(&enrolled)
+    );
+
+    // The old machine is gone, and the host was set up anew.
+    drop(running);
+    let state = store.state("new");
+    let enrolled = store.enroll_at(&new, &state, &store.token());
+    assert!(enrolled.status.success(), "{}", said(&enrolled));
+    let shown = store.json(&["agents", "show", &id]);
+    let successor = shown["successor"].as_str().expect("a successor");
+    assert_ne!(successor, id);
+    let shown = store.json(&["agents", "show", successor]);
+    assert_eq!(shown["successor"], Value::Null);
+}
+
+/// What a `web` play says: no source, and hosts by label.
+const WEB_PLAY: &str = r#"
+title = "Web"
+sources = ["okta"]
+host-labels = ["role=web", "role=cache"]
+window-hours = 24
+[[steps]]
+id = "web-1"
+text = "Look at the web servers."
+"#;
+
+#[test]
+fn play_names_hosts_by_label_and_a_label_that_no_agent_has_is_a_gap() {
+    let store = AgentStore::with_config("plays = \"plays\"");
+    fs::create_dir(store.state("plays")).expect("own folder");
+    fs::write(store.state("plays/web.toml"), WEB_PLAY).expect("own folder");
+    let admin = token(store.folder.path(), "admin");
+    let serve = ApiServer::start(&mut store.exhibit());
+    let state = store.state("agent");
+    assert!(store.enroll(&state, &store.token()).status.success());
+    let _agent = store.start(&state);
+    let shown = run_ok(store.exhibit().args(["plays", "web"]));
+    assert!(shown.contains("role=web"), "{shown}");
+    let declare = |capture: Value| {
+        let json = json!({"title": "Defaced", "severity": 2, "play": "web", "capture": capture});
+        let answer = serve.call(&admin, "POST", "/v1/incidents", Some(&json));
+        assert_eq!(answer.status, 201, "{}", answer.json());
+        answer.json()["id"].as_str().expect("an id").to_owned()
+    };
+    let incident = declare(json!({"deadlineSeconds": 60}));
+    let delivered = wait_for_bundle(&serve, &admin, &incident, "agent_");
+    assert!(delivered["coverage"]["records"].as_u64() > Some(0));
+    let absent = wait_for_bundle(&serve, &admin, &incident, "hosts_without_agent");
+    assert_eq!(absent["coverage"]["missing"], 1, "{absent}");
+    let status = run_ok(store.exhibit().args(["status", &incident]));
+    assert!(status.contains("label role=cache"), "{status}");
+    // A request that names its sources has only those.
+    let narrow = declare(json!({"sources": ["okta"]}));
+    let details = serve.call(&admin, "GET", &format!("/v1/incidents/{narrow}"), None);
+    let details = details.json().to_string();
+    assert!(!details.contains("agent_"), "{details}");
+}
+
+#[test]
+fn alerts_name_hosts_as_the_configuration_says_and_later_ones_add_further_hosts() {
+    let secret = "0123456789abcdef0123";
+    let store = AgentStore::with_config(&format!(
+        "[hooks.alertmanager]\nsecrets = [\"{secret}\"]\n\
+         [hooks.alertmanager.hosts]\ninstance = \"host\"\n"
+    ));
+    let admin = token(store.folder.path(), "admin");
+    let serve = ApiServer::start(&mut store.exhibit());
+    let (root, state) = (store.machine("aaaa"), store.state("agent"));
+    let enrolled = store.enroll_at(&root, &state, &store.token());
+    assert!(enrolled.status.success(), "{}", said(&enrolled));
+    let _agent = store.start_at(&root, &state);
+    // As Alertmanager 0.27 sends it.
+    let group = |instances: &[&str]| {
+        let alert = |instance: &&str| {
+            json!({"status": "firing", "startsAt": "2026-11-20T08:00:00Z",
+                "endsAt": "0001-01-01T00:00:00Z", "fingerprint": "ab12", "generatorURL": "",
+                "labels": {"alertname": "Defaced", "instance": instance, "job": "node"},
+                "annotations": {"summary": "The page is not ours"}})
+        };
+        json!({"version": "4", "groupKey": "{}:{alertname=\"Defaced\"}", "status": "firing",
+            "receiver": "exhibit", "truncatedAlerts": 0, "externalURL": "http://alertmanager",
+            "groupLabels": {"alertname": "Defaced"}, "commonLabels": {"alertname": "Defaced"},
+            "commonAnnotations": {"summary": "The page is not ours"},
+            "alerts": instances.iter().map(alert).collect::<Vec<_>>()})
+    };
+    let send = |instances: &[&str]| {
+        let path = "/v1/hooks/alertmanager";
+        let answer = serve.call(secret, "POST", path, Some(&group(instances)));
+        answer.json()
+    };
+    let declared = send(&["web-1:9100", "web-9:9100"]);
+    assert_eq!(declared["outcome"], "declared", "{declared}");
+    let incident = declared["id"].as_str().expect("an id");
+    wait_for_bundle(&serve, &admin, incident, "agent_");
+    let absent = wait_for_bundle(&serve, &admin, incident, "hosts_without_agent");
+    assert_eq!(absent["coverage"]["missing"], 1, "{absent}");
+    let known = send(&["web-9:9100", "web-1:9100"]);
+    assert_eq!(known["outcome"], "known", "{known}");
+    let joined = send(&["web-1:9100", "db-7:9100", "web-9:9100"]);
+    assert_eq!(joined["outcome"], "updated", "{joined}");
+    let details = serve.call(&admin, "GET", &format!("/v1/incidents/{incident}"), None);
+    let details = details.json();
+    let passes = details["passes"].as_array().expect("a list");
+    let of = |source: &str| {
+        let is_it = |pass: &&Value| {
+            pass["source"]
+                .as_str()
+                .is_some_and(|s| s.starts_with(source))
+        };
+        passes.iter().filter(is_it).count()
+    };
+    assert_eq!(
+        (of("agent_"), of("hosts_without_agent")),
+        (1, 2),
+        "{details}"
+    );
+    assert_eq!(
+        of("host") - of("hosts_without_agent"),
+        1,
+        "no source is captured again"
+    );
 }
 
 #[test]

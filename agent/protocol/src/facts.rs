@@ -20,6 +20,9 @@ pub struct HostFacts {
     pub kernel: String,
     /// Version of the agent.
     pub version: String,
+    /// The [version](crate::version) of the protocol that it speaks.
+    #[serde(default = "crate::version::unreported")]
+    pub protocol: u32,
     /// Id of the instance in its cloud, such as `i-0abc`.
     #[serde(default)]
     pub cloud_instance: Option<String>,
@@ -43,6 +46,7 @@ impl HostFacts {
             os,
             kernel,
             version,
+            protocol: _, // any number can be shown
             cloud_instance,
             kubernetes_node,
             logs,

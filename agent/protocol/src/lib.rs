@@ -1,9 +1,9 @@
-//! The protocol between agents and their collector, version 1: JSON over HTTP/1.1 and TLS.
+//! The protocol between agents and their collector: JSON over HTTP/1.1 and TLS.
 //!
 //! An agent [enrols](enroll) once, with a token that names the collector's authority. From then on
 //! it [renews](enroll::RenewalRequest) its certificate, [polls](poll) for orders, and
 //! [uploads](upload) the bundles that it has sealed for them. A request that fails is answered with
-//! a [`refusal`].
+//! a [`refusal`]. Each program says which [`version`] it speaks.
 //!
 //! **Trust.** The collector believes no word of an agent but what the agent's keys prove. The agent
 //! believes no word of a collector beyond its own configuration: an order can make it run its own
@@ -19,9 +19,11 @@ pub mod refusal;
 pub mod selection;
 pub mod token;
 pub mod upload;
+pub mod version;
 
-/// The paths of the requests. Their first part is the protocol's version: a collector that has
-/// another one answers 404.
+/// The paths of the requests. They begin with the protocol's version: a collector that does not
+/// speak it refuses with
+/// [`ProtocolUnsupported`](crate::refusal::RefusalCode::ProtocolUnsupported).
 pub mod path {
     /// `POST` [`EnrollmentRequest`](crate::enroll::EnrollmentRequest).
     pub const ENROLL: &str = "/agents/v1/enroll";

@@ -22,12 +22,16 @@ pub enum RefusalCode {
     TokenRejected,
     /// The signatures do not prove what they should, or the challenge is too old: ask for a new one.
     ProofRejected,
+    /// The collector speaks another version of the protocol: a person upgrades one of them.
+    ProtocolUnsupported,
     /// No certificate, or one that is not known: renew.
     CertificateNeeded,
     /// The collector knows no such agent: enrol.
     UnknownAgent,
     /// Two users of one key, or another machine with it: a person decides.
     Locked,
+    /// The agent's key is another machine's: enrol this one.
+    OtherMachine,
     /// Revoked for good.
     Revoked,
     /// The order is not this agent's, or no longer takes a bundle.
@@ -60,7 +64,8 @@ impl RefusalCode {
         match self {
             Self::Malformed => 400,
             Self::TokenRejected | Self::ProofRejected | Self::CertificateNeeded => 401,
-            Self::UnknownAgent | Self::Locked | Self::Revoked => 403,
+            Self::UnknownAgent | Self::Locked | Self::OtherMachine | Self::Revoked => 403,
+            Self::ProtocolUnsupported => 404,
             Self::OrderEnded => 409,
             Self::BundleRejected => 422,
             Self::TooLarge => 413,

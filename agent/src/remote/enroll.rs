@@ -16,7 +16,7 @@ use protocol::token::EnrollmentToken;
 use tokio::time::sleep;
 
 use super::client::{ClientError, GatewayClient};
-use super::facts::facts;
+use super::facts::{facts, machine_id};
 use super::renew::renew_at;
 use super::run::{RETRY, say};
 use super::state::{AgentIdentity, AgentState, StateError, read_failed, write_failed};
@@ -69,6 +69,7 @@ pub enum EnrollError {
 pub async fn enroll(options: EnrollOptions) -> Result<AgentId, EnrollError> {
     let state = AgentState::open_or_create(&options.state)?;
     if let Some(identity) = state.identity()? {
+        state.check_machine(&identity, machine_id(&options.root).as_deref())?;
         return Err(EnrollError::Enrolled(identity.credentials.agent));
     }
     let EnrollmentToken { id, secret, pin } = options.token;

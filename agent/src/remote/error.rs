@@ -32,15 +32,6 @@ pub enum RunError {
         #[source]
         cause: io::Error,
     },
-    /// The image of an enrolled machine was copied.
-    #[error(
-        "this state is a copy: it was enrolled on machine {enrolled}, and this is machine {own}. Remove {} and enrol this machine with a token of its own", state.display()
-    )]
-    ClonedImage {
-        state: PathBuf,
-        enrolled: String,
-        own: String,
-    },
     #[error("the capture crashed")]
     Crashed,
 }
@@ -51,7 +42,13 @@ impl RunError {
     pub fn is_helpless(&self) -> bool {
         matches!(
             self.code(),
-            Some(RefusalCode::Locked | RefusalCode::Revoked | RefusalCode::UnknownAgent)
+            Some(
+                RefusalCode::Locked
+                    | RefusalCode::Revoked
+                    | RefusalCode::UnknownAgent
+                    | RefusalCode::OtherMachine
+                    | RefusalCode::ProtocolUnsupported
+            )
         )
     }
 
@@ -65,7 +62,6 @@ impl RunError {
             | Self::Sign(_)
             | Self::Random(_)
             | Self::ReadBundle { .. }
-            | Self::ClonedImage { .. }
             | Self::Crashed => None,
         }
     }

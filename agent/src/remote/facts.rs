@@ -6,6 +6,7 @@ use std::path::Path;
 
 use protocol::facts::HostFacts;
 use protocol::limits::FACT_BYTES_MAX;
+use protocol::version::PROTOCOL;
 
 use crate::config::LogSource;
 use crate::identity::collector;
@@ -34,6 +35,7 @@ pub(super) fn facts(root: &Path, logs: &[LogSource]) -> HostFacts {
         os: os_name(root),
         kernel: bounded(own.kernel),
         version: own.version,
+        protocol: PROTOCOL,
         cloud_instance: line(root, INSTANCE_ID).filter(|id| !id.starts_with("iid-")),
         kubernetes_node: std::env::var(NODE_NAME).ok().map(bounded),
         logs: logs.iter().map(|source| source.name.clone()).collect(),

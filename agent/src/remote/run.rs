@@ -1,6 +1,6 @@
 //! The agent's two loops: one polls for orders and captures, the other delivers.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use evidence_format::safe::safe;
 use platform::backoff::Backoff;
-use platform::{chain, clock, random_fraction};
+use platform::{chain, clock, durable, random_fraction};
 use protocol::facts::HostFacts;
 use protocol::limits::PAUSE_SECONDS_MAX;
 use protocol::path;
@@ -25,7 +25,7 @@ use super::facts::{facts, machine_id};
 use super::order;
 use super::renew::renew;
 use super::spool::{Spool, SpoolEntry};
-use super::state::{AgentIdentity, AgentState, StateError};
+use super::state::{AgentIdentity, AgentState, StateError, write_failed};
 use super::tls::Authorities;
 use crate::capture::CaptureOptions;
 
@@ -37,6 +37,9 @@ pub const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_s
 const HELPLESS: Duration = Duration::from_secs(120);
 /// How often the spool is looked at, if nothing wakes the delivery.
 const SPOOL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The machine id of which the collector was told that this state is a copy there.
+const TOLD_OF_COPY: &str = "told-of-copy";
 
 /// How the agent runs.
 #[derive(Clone, Debug)]
@@ -65,8 +68,43 @@ pub struct Agent {
 /// # Errors
 /// The state cannot be used, or is that of another machine.
 pub async fn run(options: RunOptions) -> Result<(), RunError> {
-    Arc::new(Agent::open(options)?).run_forever().await;
-    Ok(())
+    match Agent::open(options.clone()) {
+        Err(RunError::State(error @ StateError::OtherMachine { .. })) => {
+            tell_of_copy(&options).await?;
+            Err(error.into())
+        }
+        opened => {
+            Arc::new(opened?).run_forever().await;
+            Ok(())
+        }
+    }
+}
+
+/// Tells the collector, once, that this state is on another machine: there people see why this host
+/// is not captured.
+async fn tell_of_copy(options: &RunOptions) -> Result<(), RunError> {
+    let state = AgentState::open(&options.state)?;
+    let Some(mut identity) = state.identity()? else {
+        return Ok(());
+    };
+    let CaptureOptions { root, logs, .. } = &options.capture;
+    let facts = facts(root, logs);
+    let (told, own) = (state.path(TOLD_OF_COPY), facts.machine_id.clone());
+    let own = own.unwrap_or_default();
+    if fs::read_to_string(&told).is_ok_and(|last| last == own) {
+        return Ok(()); // a service manager starts it again and again
+    }
+    // Needs no certificate, which may have expired. It is refused.
+    match renew(&state, &mut identity, &facts).await {
+        Err(error) if error.code().is_none() => {
+            report(&error); // tried again at the next start
+            Ok(())
+        }
+        Ok(()) | Err(_) => {
+            let stored = durable::replace(&told, own.as_bytes(), 0o600);
+            Ok(stored.map_err(write_failed(&told))?)
+        }
+    }
 }
 
 /// A client with the agent's certificate.
@@ -93,14 +131,7 @@ impl Agent {
             path: options.state.clone(),
         })?;
         let own = machine_id(&options.capture.root);
-        if own != identity.machine_id {
-            let name = |id: Option<String>| id.unwrap_or_else(|| "without an id".to_owned());
-            return Err(RunError::ClonedImage {
-                state: options.state,
-                enrolled: name(identity.machine_id),
-                own: name(own),
-            });
-        }
+        state.check_machine(&identity, own.as_deref())?;
         let spool = Spool::open(state.spool_folder(), options.spool_bytes_max)?;
         spool.clean()?;
         Ok(Self {

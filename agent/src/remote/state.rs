@@ -52,6 +52,17 @@ pub enum StateError {
     },
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// The image of an enrolled machine was copied, or this machine was set up anew.
+    #[error(
+        "{} is of another machine: it was enrolled on machine {enrolled}, and this is machine {own}. \
+         Move it away with the bundles in it, and enrol this machine with a token of its own",
+        path.display()
+    )]
+    OtherMachine {
+        path: PathBuf,
+        enrolled: String,
+        own: String,
+    },
     /// The two key files have the same content.
     #[error("both keys in {} are the same", path.display())]
     SameKeys { path: PathBuf },
@@ -139,6 +150,24 @@ impl AgentState {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(StateError::Read { path, cause }),
         }
+    }
+
+    /// Fails if this state was enrolled on another machine than `own`: a key vouches for one machine.
+    pub(super) fn check_machine(
+        &self,
+        identity: &AgentIdentity,
+        own: Option<&str>,
+    ) -> Result<(), StateError> {
+        let enrolled = identity.machine_id.as_deref();
+        if enrolled == own {
+            return Ok(());
+        }
+        let name = |id: Option<&str>| id.unwrap_or("without an id").to_owned();
+        Err(StateError::OtherMachine {
+            path: self.folder.clone(),
+            enrolled: name(enrolled),
+            own: name(own),
+        })
     }
 
     /// Durable when this returns.

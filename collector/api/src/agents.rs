@@ -22,7 +22,7 @@ pub struct AgentInfo {
     pub host: String,
     pub labels: BTreeMap<String, String>,
     pub standing: AgentStanding,
-    /// Why it is locked or revoked; absent if it is not.
+    /// Why it may not connect; absent if it may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub enrolled_at: Timestamp,
@@ -30,6 +30,8 @@ pub struct AgentInfo {
     pub seen_at: Timestamp,
     /// Version of the agent.
     pub version: String,
+    /// Version of the protocol that it speaks with the collector.
+    pub protocol: u32,
     pub os: Option<String>,
     pub kernel: String,
     pub machine_id: Option<String>,
@@ -38,6 +40,11 @@ pub struct AgentInfo {
     pub cloud_instance: Option<String>,
     /// Name of the node in Kubernetes.
     pub kubernetes_node: Option<String>,
+    /// A later agent of a host with this name, if this one is silent since that was enrolled: the host
+    /// was set up anew, and this agent can be revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub successor: Option<AgentId>,
     /// Bundles that it had not delivered at its last contact.
     pub undelivered_bundles: u64,
     pub undelivered_bytes: u64,
@@ -54,6 +61,8 @@ pub struct AgentInfo {
 pub enum AgentStanding {
     /// It may connect.
     Admitted,
+    /// Until a person upgrades it, or the collector: it speaks no protocol that the collector speaks.
+    Incompatible,
     /// Until a person unlocks it: two users of its key, or another machine with it.
     Locked,
     /// It may never connect again.
@@ -65,6 +74,7 @@ impl AgentStanding {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Admitted => "admitted",
+            Self::Incompatible => "incompatible",
             Self::Locked => "locked",
             Self::Revoked => "revoked",
         }

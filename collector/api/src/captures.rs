@@ -125,6 +125,7 @@ impl CaptureOptions {
         }
         Ok(CaptureRequest {
             hosts,
+            hosts_only: false,
             window,
             sources: self.sources,
             accounts: self.accounts,

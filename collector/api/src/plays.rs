@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use domain::hosts::HostLabel;
 use domain::incident::{ChecklistStep, Line, PivotKind, PlayName, SourceName};
 
 /// How one kind of incident is responded to.
@@ -17,6 +18,9 @@ pub struct PlayDetails {
     pub sources: Vec<SourceName>,
     /// The sources of the play that this version lacks.
     pub absent: Vec<SourceName>,
+    /// Hosts that it captures beside the sources: every host with one of these labels.
+    #[serde(default)]
+    pub host_labels: Vec<HostLabel>,
     /// The kinds of pivots that its sources can filter by.
     pub pivots: Vec<PivotKind>,
     /// Its checklist steps, including those that all plays share.

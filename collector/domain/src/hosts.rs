@@ -112,6 +112,20 @@ impl HostSelection {
         self.hosts.len() + self.labels.len() + self.nodes.len()
     }
 
+    /// Adds the selectors of `other` that are not here.
+    pub fn add(&mut self, other: &Self) {
+        add_missing(&mut self.hosts, &other.hosts);
+        add_missing(&mut self.labels, &other.labels);
+        add_missing(&mut self.nodes, &other.nodes);
+    }
+
+    /// Removes the selectors that `other` has.
+    pub fn remove(&mut self, other: &Self) {
+        self.hosts.retain(|host| !other.hosts.contains(host));
+        self.labels.retain(|label| !other.labels.contains(label));
+        self.nodes.retain(|node| !other.nodes.contains(node));
+    }
+
     /// The agents of the named hosts, and the names that no agent matches.
     #[must_use]
     pub fn select<'a>(&self, agents: impl Iterator<Item = SelectableAgent<'a>>) -> SelectedHosts {
@@ -146,6 +160,14 @@ impl HostSelection {
                 was_matched: false,
             })
             .collect()
+    }
+}
+
+fn add_missing<T: Clone + PartialEq>(own: &mut Vec<T>, others: &[T]) {
+    for other in others {
+        if !own.contains(other) {
+            own.push(other.clone());
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use evidence_format::time::Timestamp;
 use tracing::warn;
 
 use super::events::new_entry;
-use super::{Pipeline, PipelineError, later, queue_of, sources_of};
+use super::{Pipeline, PipelineError, later, queue_of};
 use crate::config::CaptureConfig;
 use domain::hosts::{HOSTS_WITHOUT_AGENT, HostSelection, SelectedHosts, source_of_agent};
 use domain::incident::{
@@ -63,8 +63,11 @@ impl Pipeline {
     /// See [`DeclareError`].
     pub async fn declare(
         &self,
-        request: DeclareRequest,
+        mut request: DeclareRequest,
     ) -> Result<(IncidentId, bool), DeclareError> {
+        if let Some(capture) = &mut request.capture {
+            self.add_hosts_of_play(&request.declaration.play, capture);
+        }
         let Some(key) = &request.idempotency_key else {
             let declared = self.declare_in_ledger(&request).await?;
             return Ok((declared.incident, declared.is_new));
@@ -148,10 +151,62 @@ impl Pipeline {
         request: CaptureRequest,
         by: &Name,
     ) -> Result<(), DeclareError> {
+        let request_of = |incident: &Incident, _: &[JournalEntry]| {
+            let mut request = request.clone();
+            self.add_hosts_of_play(&incident.play, &mut request);
+            Some(request)
+        };
+        self.request_capture(id, by, request_of).await.map(drop)
+    }
+
+    /// Requests a capture of those hosts of `request` that no earlier request has named, and of no
+    /// source. False if there is none, or if the incident is closed.
+    ///
+    /// # Errors
+    /// As for [`Pipeline::capture_again`].
+    pub async fn capture_further_hosts(
+        &self,
+        id: &IncidentId,
+        request: &CaptureRequest,
+        by: &Name,
+    ) -> Result<bool, DeclareError> {
+        let request_of = |incident: &Incident, entries: &[JournalEntry]| {
+            let mut hosts = request.hosts.clone();
+            for (earlier, _) in capture_requests(entries) {
+                hosts.remove(&earlier.hosts);
+            }
+            let is_wanted = !hosts.is_empty() && incident.status != IncidentStatus::Closed;
+            is_wanted.then(|| CaptureRequest {
+                hosts,
+                hosts_only: true,
+                ..request.clone()
+            })
+        };
+        self.request_capture(id, by, request_of).await
+    }
+
+    fn add_hosts_of_play(&self, play: &PlayName, request: &mut CaptureRequest) {
+        // The play's file may be gone; what the request names is still captured.
+        if let Ok(play) = self.plays.get(play) {
+            request.add_hosts_of(play);
+        }
+    }
+
+    /// Requests the capture that `request_of` makes of the incident and its journal. False if that
+    /// is none.
+    async fn request_capture(
+        &self,
+        id: &IncidentId,
+        by: &Name,
+        request_of: impl Fn(&Incident, &[JournalEntry]) -> Option<CaptureRequest>,
+    ) -> Result<bool, DeclareError> {
         let journal = self.parts.ledger.journal(id);
         loop {
             // Loaded anew in each round: the play may have changed, and with it the sources.
             let (incident, entries) = self.load(id).await?;
+            let Some(request) = request_of(&incident, &entries) else {
+                return Ok(false);
+            };
             let now = clock::now();
             let hosts = self.selected_hosts(&request).await?;
             let (requested, sources) = self.request_events(&incident.play, &request, &hosts);
@@ -165,7 +220,7 @@ impl Pipeline {
                 appended => {
                     appended?;
                     self.wake_workers();
-                    return Ok(());
+                    return Ok(true);
                 }
             }
         }
@@ -243,7 +298,7 @@ impl Pipeline {
         hosts: &SelectedHosts,
     ) -> ([IncidentEvent; 2], Vec<&'static dyn Source>) {
         let named = match self.plays.get(play) {
-            Ok(play) => sources_of(play, request),
+            Ok(play) => request.sources_of(play),
             // The play's file may be gone; what the request names is still captured.
             Err(_) => &request.sources,
         };
@@ -371,6 +426,7 @@ impl Pipeline {
             regions,
             deadline_seconds,
             hosts: _, // have passes of their own
+            hosts_only: _,
         } = request;
         let scope = PlanScope {
             only: sources,

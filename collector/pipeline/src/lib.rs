@@ -47,7 +47,7 @@ use crate::calls_in_flight::CallsInFlight;
 use crate::room::RoomWatch;
 use crate::seal::{SealError, Sealer};
 use crate::timeline::DeriveError;
-use domain::incident::{CaptureRequest, Play, Plays, SourceName, UnknownPlay};
+use domain::incident::{Plays, UnknownPlay};
 use domain::plan::{CapturePass, PlanError};
 use platform::clock;
 use sources::{CaptureMode, Source};
@@ -300,15 +300,6 @@ impl PipelineError {
             | Self::UnknownIncident(_)
             | Self::OutOfRoom { .. } => false,
         }
-    }
-}
-
-/// The sources of a capture request: those that it names, else those of the play.
-fn sources_of<'s>(play: &'s Play, request: &'s CaptureRequest) -> &'s [SourceName] {
-    if request.sources.is_empty() {
-        &play.sources
-    } else {
-        &request.sources
     }
 }
 

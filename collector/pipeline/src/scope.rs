@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use evidence_format::id::IncidentId;
 use futures::future::join_all;
 
+use super::Pipeline;
 use super::declare::DeclareError;
-use super::{Pipeline, sources_of};
 use domain::incident::{CaptureRequest, CommandError, Play, PlayName};
 use domain::plan::{CaptureTarget, Readiness};
 use domain::spelling::nearest;
@@ -61,7 +61,7 @@ impl Pipeline {
         play: &Play,
         request: &CaptureRequest,
     ) -> Vec<Readiness> {
-        let names = sources_of(play, request).iter();
+        let names = request.sources_of(play).iter();
         let sources = names.filter_map(|name| self.find_source(name.as_str()));
         let checks = sources.map(|source| self.check_readiness(source, incident.cloned(), None));
         join_all(checks).await

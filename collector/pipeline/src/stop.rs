@@ -135,6 +135,7 @@ mod tests {
             regions: vec![],
             deadline_seconds: 1,
             hosts: domain::hosts::HostSelection::default(),
+            hosts_only: false,
         };
         IncidentEvent::CaptureRequested {
             request: Box::new(ask),

@@ -464,6 +464,7 @@ mod tests {
                 regions: Vec::new(),
                 deadline_seconds: 60,
                 hosts: domain::hosts::HostSelection::default(),
+                hosts_only: false,
             }),
         }
     }

@@ -198,6 +198,7 @@ pub fn play_details(plays: &Plays) -> Vec<PlayDetails> {
             .filter(|name| sources::find(name.as_str()).is_none())
             .cloned()
             .collect(),
+        host_labels: play.host_labels.clone(),
         pivots: play.pivots.clone(),
         steps: plays.checklist(play),
     });

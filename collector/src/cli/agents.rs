@@ -245,6 +245,11 @@ fn state_text(agent: &AgentInfo) -> String {
     if let Some(reason) = &agent.reason {
         text.push_str(&format!(": {}", safe(reason)));
     }
+    if let (AgentStanding::Admitted, Some(successor)) = (agent.standing, &agent.successor) {
+        text.push_str(&format!(
+            ", silent since agent {successor} was enrolled: revoke it"
+        ));
+    }
     if agent.undelivered_bundles > 0 && agent.standing != AgentStanding::Revoked {
         let bytes = size(agent.undelivered_bytes);
         text.push_str(&format!(
@@ -285,6 +290,7 @@ fn print_details(global: &GlobalOptions, details: &AgentDetails) -> Result<()> {
         ("last contact", to_whole_seconds(info.seen_at).to_string()),
         ("enrolled", to_whole_seconds(info.enrolled_at).to_string()),
         ("version", safe(&info.version)),
+        ("protocol", info.protocol.to_string()),
         ("os", or_none(&info.os)),
         ("kernel", safe(&info.kernel)),
         ("machine id", or_none(&info.machine_id)),

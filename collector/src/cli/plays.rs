@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::table::{format_table, terminal_width, wrap};
 use super::{GlobalOptions, print, print_json};
+use domain::hosts::HostLabel;
 use domain::incident::{
     Checklist, ChecklistStep, Line, PivotKind, PlayName, SourceName, UnknownPlay,
 };
@@ -33,6 +34,7 @@ struct PlayOutput<'a> {
     title: &'a Line,
     window_hours: u32,
     sources: &'a [SourceName],
+    host_labels: &'a [HostLabel],
     pivots: &'a [PivotKind],
     /// Includes the steps of every incident.
     steps: &'a [ChecklistStep],
@@ -72,6 +74,7 @@ fn play_output(play: &PlayDetails) -> PlayOutput<'_> {
         title,
         window_hours,
         sources,
+        host_labels,
         pivots,
         steps,
         ..
@@ -81,6 +84,7 @@ fn play_output(play: &PlayDetails) -> PlayOutput<'_> {
         title,
         window_hours: *window_hours,
         sources,
+        host_labels,
         pivots,
         steps,
     }
@@ -110,6 +114,7 @@ fn format_play(play: &PlayDetails) -> String {
         ("window", window),
         ("sources", comma_separated(&available)),
         ("not in this version", comma_separated(&play.absent)),
+        ("hosts with a label", comma_separated(&play.host_labels)),
         ("useful pivots", comma_separated(&play.pivots)),
     ] {
         if !value.is_empty() {

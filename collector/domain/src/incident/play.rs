@@ -9,12 +9,16 @@ use super::checklist::ChecklistStep;
 use super::names::{PlayName, SourceName};
 use super::pivot::PivotKind;
 use super::text::Line;
+use crate::hosts::HostLabel;
 use crate::spelling::{comma_separated, did_you_mean, nearest};
 
 /// Bytes of one play's file. The built-in plays have at most 3 KiB.
 pub const PLAY_BYTES_MAX: u64 = 64 * 1024;
 /// Steps of one play. They are copied into each of its incidents.
 const STEPS_MAX: usize = 100;
+/// Host labels of one play. Each that no agent has is an item of a bundle, beside those of the
+/// request.
+const HOST_LABELS_MAX: usize = 50;
 /// Ten years: longer than any source keeps evidence.
 const WINDOW_HOURS_MAX: u32 = 10 * 366 * 24;
 
@@ -26,6 +30,8 @@ pub struct Play {
     pub title: Line,
     /// The sources to capture. Those that this version lacks are shown as not available.
     pub sources: Vec<SourceName>,
+    /// Hosts to capture beside the sources: every host with one of these labels.
+    pub host_labels: Vec<HostLabel>,
     /// The default window, in hours before the declaration.
     pub window_hours: u32,
     /// The kinds of pivots that narrow the search for this play's evidence.
@@ -68,13 +74,22 @@ pub enum PlayError {
 struct PlayToml {
     title: Line,
     sources: Vec<SourceName>,
+    #[serde(default)]
+    host_labels: Vec<HostLabel>,
     window_hours: toml::Spanned<u32>,
     #[serde(default)]
     pivots: Vec<PivotKind>,
     steps: Vec<toml::Spanned<ChecklistStep>>,
 }
 
-const KEYS: &[&str] = &["title", "sources", "window-hours", "pivots", "steps"];
+const KEYS: &[&str] = &[
+    "title",
+    "sources",
+    "host-labels",
+    "window-hours",
+    "pivots",
+    "steps",
+];
 const STEP_KEYS: &[&str] = &["id", "list", "text", "answer"];
 
 impl Play {
@@ -113,6 +128,13 @@ impl Play {
                 max: STEPS_MAX as u64,
             });
         }
+        if play.host_labels.len() > HOST_LABELS_MAX {
+            return Err(PlayError::TooMuch {
+                file: file.to_owned(),
+                what: "host labels",
+                max: HOST_LABELS_MAX as u64,
+            });
+        }
         let mut ids = BTreeSet::new();
         if let Some(step) = play
             .steps
@@ -130,6 +152,7 @@ impl Play {
             name: name.clone(),
             title: play.title,
             sources: play.sources,
+            host_labels: play.host_labels,
             window_hours: play.window_hours.into_inner(),
             pivots: play.pivots,
             steps: play
@@ -215,7 +238,7 @@ pub(super) mod tests {
             .to_string();
         assert_eq!(
             refused,
-            "ours.toml:2: no key is called \"source\" (did you mean \"sources\"?); there are: title, sources, window-hours, pivots, steps"
+            "ours.toml:2: no key is called \"source\" (did you mean \"sources\"?); there are: title, sources, host-labels, window-hours, pivots, steps"
         );
         let refused = parse(&format!("{GOOD}owner = \"Ann\"\n"))
             .expect_err("not a step's")
@@ -230,6 +253,7 @@ pub(super) mod tests {
     fn error_names_line_of_wrong_value() {
         for (from, to, line) in [
             ("[\"host\"]", "[\"Host\"]", 2),
+            ("window-hours", "host-labels = [\"web\"]\nwindow-hours", 3),
             ("= 24", "= 0", 3),
             ("= 24", "= \"24\"", 3),
             ("= 24", "= 99999999", 3),

@@ -208,7 +208,7 @@ fn incident_fields<'g>(
 }
 
 /// The alerts that have not ended.
-fn firing<'g>(group: JsonNode<'g>) -> impl Iterator<Item = JsonNode<'g>> {
+pub(super) fn firing<'g>(group: JsonNode<'g>) -> impl Iterator<Item = JsonNode<'g>> {
     group
         .list("/alerts")
         // A group that fires also lists alerts that have ended.

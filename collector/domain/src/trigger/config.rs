@@ -8,6 +8,7 @@ use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::Vendor;
+use super::hosts::{self, HostReference};
 use super::secret::HookSecret;
 use crate::incident::{PlayName, Severity};
 
@@ -39,7 +40,7 @@ pub struct HooksConfig {
 }
 
 /// `[hooks.VENDOR]`. Anyone who holds one of its secrets can declare incidents, and add notes and
-/// raise the severity of those; they can neither read evidence nor close an incident.
+/// raise the severity of those, and have those hosts captured that `hosts` lets them name; they can neither read evidence nor close an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct HookConfig {
@@ -65,6 +66,9 @@ pub struct HookConfig {
     pub severity: BTreeMap<String, ConfiguredSeverity>,
     /// The severity of an unknown word, and of a delivery without one.
     pub default_severity: ConfiguredSeverity,
+    /// What names the hosts to capture. A key is a label of alerts, for senders of groups of alerts, or
+    /// a JSON pointer (RFC 6901) into the body.
+    pub hosts: BTreeMap<String, HostReference>,
     /// Deliveries that are less severe declare nothing.
     pub least_severity: ConfiguredSeverity,
 }
@@ -83,6 +87,7 @@ impl Default for HookConfig {
             play: "general".parse().expect("a built-in play"),
             severity: BTreeMap::new(),
             default_severity: ConfiguredSeverity(Severity::Sev2),
+            hosts: BTreeMap::new(),
             least_severity: ConfiguredSeverity(Severity::Sev4),
         }
     }
@@ -112,6 +117,12 @@ pub enum HookConfigError {
     Key {
         section: &'static str,
         key: &'static str,
+    },
+    #[error("[hooks.{section}] hosts cannot have the key {key:?}: expected {expected}")]
+    HostKey {
+        section: &'static str,
+        key: String,
+        expected: &'static str,
     },
     #[error("[hooks.{section}] {key} is not a header's name")]
     Header {
@@ -230,7 +241,25 @@ impl HookConfig {
                 return Err(HookConfigError::Header { section, key });
             }
         }
-        Ok(())
+        // Slack's commands are forms, with the text of a person.
+        if vendor == Vendor::Slack && !self.hosts.is_empty() {
+            let key = "hosts";
+            return Err(HookConfigError::Key { section, key });
+        }
+        let expected = if hosts::has_labels(vendor) {
+            "a label, or a JSON pointer such as /commonLabels/node"
+        } else {
+            "a JSON pointer such as /event/data/host"
+        };
+        let is_key = |key: &String| key.starts_with('/') || hosts::has_labels(vendor);
+        match self.hosts.keys().find(|key| key.is_empty() || !is_key(key)) {
+            None => Ok(()),
+            Some(key) => Err(HookConfigError::HostKey {
+                section,
+                key: key.clone(),
+                expected,
+            }),
+        }
     }
 
     fn check_secrets(&self, vendor: Vendor) -> Result<(), HookConfigError> {

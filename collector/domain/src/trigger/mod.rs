@@ -11,6 +11,7 @@ mod cloudevents;
 mod config;
 mod generic;
 mod grafana;
+mod hosts;
 mod incidentio;
 mod key;
 mod opsgenie;
@@ -33,12 +34,14 @@ use evidence_format::digest::Digest;
 use evidence_format::time::Timestamp;
 use http::{HeaderMap, StatusCode};
 
+use crate::hosts::HostSelection;
 use crate::incident::{
     Command, DeclarationDraft, IncidentStatus, InitialReport, Line, Name, Pivot, PlayName, Plays,
     PotentialImpact, Prose, Severity,
 };
 
 pub use config::{ConfiguredSeverity, HookConfig, HookConfigError, HooksConfig};
+pub use hosts::HostReference;
 pub use secret::HookSecret;
 
 /// Bytes of a body. Vendors' events have a few kilobytes, and a group of 1,000 alerts fits.
@@ -111,6 +114,8 @@ pub struct IncidentTrigger {
     pub report: InitialReport,
     /// At most [`PIVOTS_MAX`](payload::PIVOTS_MAX).
     pub pivots: Vec<Pivot>,
+    /// The hosts that the delivery names, by the section's `hosts`.
+    pub hosts: HostSelection,
     /// When the incident itself began; never later than the delivery.
     pub started_at: Option<Timestamp>,
     /// What the journal names as trigger: `PagerDuty webhook incident.triggered`.
@@ -327,7 +332,8 @@ pub fn receive(
         Vendor::Slack => slack::receive(&hook, delivery),
         Vendor::Standard => standard::receive(&hook, delivery),
     }?;
-    Ok(hook.apply_severity_threshold(outcome))
+    let outcome = hook.apply_severity_threshold(outcome);
+    Ok(hook.name_hosts(outcome, delivery.body))
 }
 
 /// What every vendor's `receive` needs.

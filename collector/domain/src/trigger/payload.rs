@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     HookContext, IncidentTrigger, IncidentUpdate, WebhookError, key, sender_json, severity_words,
 };
+use crate::hosts::HostSelection;
 use crate::incident::{InitialReport, Line, Name, Pivot, PlayName, Prose, Severity};
 
 /// Affected systems that a declaration takes from a delivery; more say nothing specific.
@@ -207,6 +208,7 @@ impl HookContext<'_> {
             play: fields.play.unwrap_or_else(|| self.config.play.clone()),
             report,
             pivots: fields.pivots,
+            hosts: HostSelection::default(), // filled in for all vendors alike
             started_at: self.cap_at_receipt(fields.started_at),
             trigger: Line::escaped(&format!(
                 "{} webhook {}",

@@ -189,6 +189,10 @@ fn undelivered(row: &PassRow, agent: Option<&AgentRow>) -> StepReport {
         );
         return absent(EndReason::Failed, GapReason::Refused, what);
     }
+    if let Some(refusal) = protocol::version::refusal(agent.facts.protocol) {
+        let what = format!("the agent of {host} is refused: {refusal}");
+        return absent(EndReason::Failed, GapReason::Refused, what);
+    }
     if row.began_at.is_some() && row.fencing_token > 1 {
         let what = format!(
             "{host} took the order and has not delivered by its deadline; last contact {seen}, {} bundles undelivered",

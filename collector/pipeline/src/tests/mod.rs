@@ -62,6 +62,7 @@ fn request(id: Option<&str>, key: u32) -> DeclareRequest {
         regions: vec![],
         deadline_seconds: 600,
         hosts: domain::hosts::HostSelection::default(),
+        hosts_only: false,
     };
     let declaration = DeclarationDraft {
         name: Name::escaped("Leaked key"),

@@ -1,5 +1,6 @@
 //! What people do with agents: tokens that admit them, and the list.
 
+use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
@@ -109,13 +110,42 @@ pub fn token_info(row: EnrollmentTokenRow) -> EnrollmentTokenInfo {
     }
 }
 
-/// An agent as the API shows it.
-#[must_use]
-pub fn agent_info(row: &AgentRow) -> AgentInfo {
-    let (standing, ban) = match (&row.revoked, &row.locked) {
-        (Some(ban), _) => (AgentStanding::Revoked, Some(ban)),
-        (None, Some(ban)) => (AgentStanding::Locked, Some(ban)),
-        (None, None) => (AgentStanding::Admitted, None),
+/// All agents as the API shows them.
+///
+/// # Errors
+/// Failures of the database.
+pub async fn agents(ledger: &Ledger) -> Result<Vec<AgentInfo>, LedgerError> {
+    let rows = ledger.agents().await?;
+    let mut latest: HashMap<String, &AgentRow> = HashMap::new();
+    for row in rows.iter().filter(|row| row.revoked.is_none()) {
+        let latest = latest.entry(host_key(row)).or_insert(row);
+        if latest.enrolled_at < row.enrolled_at {
+            *latest = row;
+        }
+    }
+    let with_successor = |row: &AgentRow| AgentInfo {
+        successor: latest
+            .get(&host_key(row))
+            .filter(|latest| latest.enrolled_at > row.seen_at)
+            .map(|latest| latest.id.clone()),
+        ..agent_info(row)
+    };
+    Ok(rows.iter().map(with_successor).collect())
+}
+
+/// The name by which people know the host.
+fn host_key(row: &AgentRow) -> String {
+    row.facts.host.to_ascii_lowercase()
+}
+
+/// An agent as the API shows it, without the others.
+fn agent_info(row: &AgentRow) -> AgentInfo {
+    let refusal = protocol::version::refusal(row.facts.protocol);
+    let (standing, reason) = match (&row.revoked, &row.locked, refusal) {
+        (Some(ban), _, _) => (AgentStanding::Revoked, Some(ban.reason.clone())),
+        (None, Some(ban), _) => (AgentStanding::Locked, Some(ban.reason.clone())),
+        (None, None, Some(refusal)) => (AgentStanding::Incompatible, Some(refusal)),
+        (None, None, None) => (AgentStanding::Admitted, None),
     };
     let facts = row.facts.clone();
     AgentInfo {
@@ -123,16 +153,18 @@ pub fn agent_info(row: &AgentRow) -> AgentInfo {
         host: facts.host,
         labels: row.labels.clone(),
         standing,
-        reason: ban.map(|ban| ban.reason.clone()),
+        reason,
         enrolled_at: row.enrolled_at,
         seen_at: row.seen_at,
         version: facts.version,
+        protocol: facts.protocol,
         os: facts.os,
         kernel: facts.kernel,
         machine_id: facts.machine_id,
         addresses: facts.addresses,
         cloud_instance: facts.cloud_instance,
         kubernetes_node: facts.kubernetes_node,
+        successor: None,
         undelivered_bundles: row.spool.bundles,
         undelivered_bytes: row.spool.bytes,
         key: row.keys.bundle.id().fingerprint(),
@@ -145,15 +177,16 @@ pub fn agent_info(row: &AgentRow) -> AgentInfo {
 /// # Errors
 /// [`LedgerError::UnknownAgent`], and failures of the database.
 pub async fn agent_details(ledger: &Ledger, id: &AgentId) -> Result<AgentDetails, LedgerError> {
-    let row = ledger.agent(id).await?;
-    let row = row.ok_or_else(|| LedgerError::UnknownAgent(id.clone()))?;
+    let mut agents = agents(ledger).await?.into_iter();
+    let info = agents.find(|agent| agent.id == *id);
+    let info = info.ok_or_else(|| LedgerError::UnknownAgent(id.clone()))?;
     let findings = ledger.agent_findings(id).await?;
     let findings = findings.into_iter().map(|finding| AgentFindingInfo {
         found_at: finding.found_at,
         detail: finding.detail,
     });
     Ok(AgentDetails {
-        info: agent_info(&row),
+        info,
         findings: findings.collect(),
     })
 }

@@ -12,12 +12,11 @@ use protocol::identity::{AgentKeys, Nonce, ProofMessage};
 use protocol::poll::SpoolState;
 use protocol::refusal::RefusalCode;
 use sha2::Sha256;
-use store::ledger::{
-    AgentBan, AgentCertificate, AgentLabels, AgentRow, EnrollmentOutcome, RenewalOutcome,
-};
+use store::ledger::{AgentCertificate, AgentLabels, AgentRow, EnrollmentOutcome, RenewalOutcome};
 use tracing::{info, warn};
 
 use super::authority::unix_seconds;
+use super::copies::check_machine;
 use super::gateway::{AgentsGateway, answer, check_admitted};
 use super::refused::Refused;
 
@@ -154,42 +153,6 @@ pub(super) async fn renew(
             ))
         }
     }
-}
-
-/// Locks an agent that says it is on another machine than the one where it was enrolled: its state
-/// was copied.
-pub(super) async fn check_machine(
-    gateway: &AgentsGateway,
-    known: &AgentRow,
-    facts: &HostFacts,
-) -> Result<(), Refused> {
-    if known.facts.machine_id == facts.machine_id {
-        return Ok(());
-    }
-    let name = |id: &Option<String>| id.clone().unwrap_or_else(|| "without an id".to_owned());
-    let reason = format!(
-        "its key is used on machine {}, but was enrolled on machine {}",
-        name(&facts.machine_id),
-        name(&known.facts.machine_id)
-    );
-    warn!(agent = %known.id, reason, "an agent was locked");
-    let ban = AgentBan {
-        at: clock::now(),
-        reason: reason.clone(),
-    };
-    gateway.ledger().lock_agent(&known.id, &ban).await?;
-    gateway
-        .0
-        .pipeline
-        .tell_open_incidents(known, &reason)
-        .await?;
-    if let Some(row) = gateway.ledger().agent(&known.id).await? {
-        gateway.0.roster.update(row).wake.notify_waiters();
-    }
-    Err(Refused::new(
-        RefusalCode::Locked,
-        format!("this agent is locked: {reason}"),
-    ))
 }
 
 pub(super) fn check_facts(facts: &HostFacts) -> Result<(), Refused> {

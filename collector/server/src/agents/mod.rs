@@ -2,7 +2,7 @@
 //!
 //! A connection arrives in the [`Listener`](crate::Listener) with or without a client certificate.
 //! [`enrollment`] admits agents and renews their certificates, [`poll`] hands out orders, [`upload`]
-//! takes bundles. The [`roster`] has what is asked of an agent with each request, and the
+//! takes bundles; [`other_versions`] refuses agents that are too old or too new. The [`roster`] has what is asked of an agent with each request, and the
 //! [`background`] tasks keep it fresh. [`authority`] issues all certificates; [`admin`] is for
 //! people.
 //!
@@ -14,8 +14,10 @@ mod admissions;
 pub mod authority;
 mod background;
 mod config;
+mod copies;
 mod enrollment;
 mod gateway;
+mod other_versions;
 mod poll;
 mod refused;
 mod roster;

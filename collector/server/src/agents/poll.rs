@@ -10,7 +10,8 @@ use protocol::poll::{OrderId, PollAnswer, PollRequest};
 use protocol::refusal::RefusalCode;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::enrollment::{check_facts, check_machine};
+use super::copies::check_machine;
+use super::enrollment::check_facts;
 use super::gateway::{AgentsGateway, RequestAgent, answer, check_admitted};
 use super::refused::Refused;
 use super::roster::RosterEntry;
@@ -54,7 +55,8 @@ pub(super) async fn poll(
         let woken = entry.wake.notified();
         let agent = entry.row();
         check_admitted(&agent)?;
-        let order = gateway.0.pipeline.next_order(&agent, &request.holding);
+        // Boxed: ten thousand polls wait, and must not keep the room that a look needs.
+        let order = Box::pin(gateway.0.pipeline.next_order(&agent, &request.holding));
         if let Some(order) = order.await? {
             return Ok(answer(&PollAnswer {
                 order: Some(order),

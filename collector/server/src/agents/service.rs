@@ -7,7 +7,6 @@ use axum::Router;
 use axum::routing::{get, post, put};
 use pipeline::Pipeline;
 use protocol::path;
-use protocol::refusal::RefusalCode;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -15,10 +14,9 @@ use super::admissions::Admissions;
 use super::authority::{AuthorityError, CertificateAuthority};
 use super::config::AgentsConfig;
 use super::gateway::{AgentsGateway, GatewayState};
-use super::refused::Refused;
 use super::roster::Roster;
 use super::stops::OrderStops;
-use super::{background, enrollment, poll, upload};
+use super::{background, enrollment, other_versions, poll, upload};
 use crate::listener::{Listener, ListenerSettings, ServeError};
 use crate::request_body::BodyBudget;
 
@@ -89,7 +87,7 @@ impl AgentsGateway {
             .route(path::UPLOADS, post(upload::offer))
             .route(path::UPLOAD, put(upload::receive))
             .route(path::COMMIT, post(upload::commit))
-            .fallback(unknown_path)
+            .fallback(other_versions::refuse)
             .with_state(self.clone())
     }
 
@@ -98,11 +96,4 @@ impl AgentsGateway {
     pub async fn run(&self, listener: ListenerSettings) {
         background::run(self, &listener).await;
     }
-}
-
-async fn unknown_path() -> Refused {
-    Refused::new(
-        RefusalCode::Malformed,
-        "no such path: does the agent speak another version of the protocol?",
-    )
 }

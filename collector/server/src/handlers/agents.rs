@@ -25,8 +25,7 @@ pub(crate) async fn list(
     query: Query,
 ) -> Result<Json<AgentList>, Problem> {
     query.finish()?;
-    let rows = state.ledger().agents().await?;
-    let agents = rows.iter().map(admin::agent_info).collect();
+    let agents = admin::agents(state.ledger()).await?;
     Ok(Json(AgentList { agents }))
 }
 

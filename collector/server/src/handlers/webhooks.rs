@@ -19,7 +19,8 @@ use crate::problem::Problem;
 use crate::state::ServerState;
 use api::{CaptureOptions, ProblemCode, WebhookEffect, WebhookReceipt};
 use domain::incident::{
-    Incident, IncidentEvent, IncidentOverview, IncidentStatus, JournalEntry, Name, Severity,
+    CaptureRequest, Incident, IncidentEvent, IncidentOverview, IncidentStatus, JournalEntry, Name,
+    Severity,
 };
 use domain::trigger::{
     self, BODY_BYTES_MAX, GroupFiring, HooksConfig, IncidentTrigger, IncidentUpdate, Vendor,
@@ -159,7 +160,7 @@ async fn declare(state: &ServerState, trigger: IncidentTrigger) -> Result<Webhoo
     let request = DeclareRequest {
         id: None,
         by: trigger.by.clone(),
-        capture: Some(capture_request(state, CaptureOptions::default())?),
+        capture: Some(hosts_request(state, &trigger)?),
         idempotency_key: Some(key.clone()),
         other_keys: other_keys.collect(),
         declaration: trigger.clone().declaration(),
@@ -176,6 +177,17 @@ async fn declare(state: &ServerState, trigger: IncidentTrigger) -> Result<Webhoo
         apply_update(state, &earlier.id, &note, &[]).await?;
     }
     Ok(receipt(WebhookEffect::Declared, id))
+}
+
+/// Captures what the play says, and the hosts that the delivery names.
+fn hosts_request(
+    state: &ServerState,
+    trigger: &IncidentTrigger,
+) -> Result<CaptureRequest, Problem> {
+    Ok(CaptureRequest {
+        hosts: trigger.hosts.clone(),
+        ..capture_request(state, CaptureOptions::default())?
+    })
 }
 
 /// The key under which a group's incident is found once it is over.
@@ -338,6 +350,7 @@ async fn fires_again(
         return report_again(state, known, retired, trigger).await;
     }
     escalate(state, retired, trigger).await?;
+    capture_further_hosts(state, &retired.id, trigger).await?;
     Ok(receipt(WebhookEffect::Updated, retired.id.clone()))
 }
 
@@ -368,6 +381,7 @@ async fn report_again(
         is_changed |= apply_update(state, id, &note, &[KeyChange::Once(content)]).await?;
     }
     is_changed |= escalate(state, overview, trigger).await?;
+    is_changed |= capture_further_hosts(state, id, trigger).await?;
     let effect = if is_changed {
         WebhookEffect::Updated
     } else {
@@ -419,6 +433,21 @@ async fn escalate(
     let pipeline = state.pipeline();
     let raised = pipeline.apply_with(&overview.id, &trigger.by, &[], raise);
     Ok(!raised.await?.is_empty())
+}
+
+/// Captures the hosts that have joined the incident since it was declared.
+async fn capture_further_hosts(
+    state: &ServerState,
+    id: &IncidentId,
+    trigger: &IncidentTrigger,
+) -> Result<bool, Problem> {
+    if trigger.hosts.is_empty() {
+        return Ok(false); // a storm of repetitions ends here, without a query
+    }
+    let request = hosts_request(state, trigger)?;
+    let pipeline = state.pipeline();
+    let captured = pipeline.capture_further_hosts(id, &request, &trigger.by);
+    Ok(captured.await?)
 }
 
 /// The worst severity that `vendor` has reported: at the declaration, and since. What people

@@ -554,8 +554,7 @@ impl Backend for LocalBackend {
     }
 
     async fn agents(&self) -> Result<Vec<AgentInfo>> {
-        let agents = self.app.pipeline.parts.ledger.agents().await?;
-        Ok(agents.iter().map(admin::agent_info).collect())
+        Ok(admin::agents(&self.app.pipeline.parts.ledger).await?)
     }
 
     async fn agent(&self, id: &AgentId) -> Result<AgentDetails> {
