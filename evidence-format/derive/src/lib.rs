@@ -4,6 +4,7 @@
 //! the records of one provider. Everything that it returns is hostile text, since whoever acted
 //! chose parts of it; it is bounded here, and shown safely by whoever shows it.
 
+mod argo_cd;
 mod auth0;
 mod azure_activity;
 mod cloudtrail;
@@ -20,6 +21,7 @@ mod golden;
 mod google_cloud;
 mod google_workspace;
 mod host;
+mod http_log;
 pub mod investigation;
 pub mod json;
 mod keycloak;
@@ -30,7 +32,9 @@ pub mod ocsf;
 mod okta;
 pub mod published_hosts;
 mod reader;
+mod registry;
 pub mod text;
+mod vault;
 
 pub use edge::{EdgeRelation, ObjectEdge};
 pub use event::{ActivityCategory, ActivityEvent, ActivityOutcome};
@@ -121,6 +125,7 @@ pub trait Deriver: Sync {
 
 /// All derivers.
 pub static ALL: &[&dyn Deriver] = &[
+    &argo_cd::ArgoCdDeriver,
     &auth0::Auth0Deriver,
     &azure_activity::AzureActivityDeriver,
     &cloudtrail::CloudTrailDeriver,
@@ -130,9 +135,12 @@ pub static ALL: &[&dyn Deriver] = &[
     &google_cloud::GoogleCloudDeriver,
     &google_workspace::GoogleWorkspaceDeriver,
     &host::HostDeriver,
+    &http_log::HttpLogDeriver,
     &keycloak::KeycloakDeriver,
     &kubernetes::KubernetesDeriver,
     &okta::OktaDeriver,
+    &registry::RegistryDeriver,
+    &vault::VaultDeriver,
 ];
 
 /// The deriver for records of `endpoint`; `None` if there is none.

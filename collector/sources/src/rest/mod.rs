@@ -51,8 +51,8 @@ pub use intern::{intern, intern_text};
 pub(crate) use requests::{PageRequest, RequestError, Requester};
 pub use row::UNPUBLISHED;
 pub(crate) use signers::{
-    AppSigner, KubeSigner, OAuthClientConfig, google_signer, known_url, microsoft_signer,
-    some_credential_url, url_below,
+    AppSigner, KubeSigner, OAuthClientConfig, RegistrySigner, RegistryUser, google_signer,
+    known_url, microsoft_signer, some_credential_url, token_in_field, unsigned, url_below,
 };
 pub use signers::{ClientCredentials, ClientProof, PrivateKey, PrivateKeyError, token_in_header};
 pub use source::{RestSource, WalkRoot};
