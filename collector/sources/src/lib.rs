@@ -8,7 +8,9 @@
 //! folder has, and `tests.rs` fails with what else is missing.
 
 mod auth0;
+mod aws;
 mod aws_cloudtrail;
+mod aws_cloudtrail_s3;
 mod azure_activity;
 pub mod config;
 pub mod config_check;
@@ -61,6 +63,7 @@ pub static ALL: &[&dyn Source] = &[
     &host::SOURCE,
     &auth0::SOURCE,
     &aws_cloudtrail::SOURCE,
+    &aws_cloudtrail_s3::SOURCE,
     &azure_activity::SOURCE,
     &entra::SOURCE,
     &github::SOURCE,
