@@ -9,7 +9,9 @@
 
 mod argo_cd;
 mod auth0;
+mod aws;
 mod aws_cloudtrail;
+mod aws_cloudtrail_s3;
 mod azure_activity;
 pub mod config;
 pub mod config_check;
@@ -66,6 +68,7 @@ pub static ALL: &[&dyn Source] = &[
     &argo_cd::SOURCE,
     &auth0::SOURCE,
     &aws_cloudtrail::SOURCE,
+    &aws_cloudtrail_s3::SOURCE,
     &azure_activity::SOURCE,
     &entra::SOURCE,
     &github::SOURCE,

@@ -78,9 +78,13 @@ impl AuditedBundle {
 
     /// For commands that show content. They verify the bundle first, so it must be readable twice.
     pub(crate) fn new_rereadable(args: &BundleArgs) -> Result<Self, AuditError> {
-        let bundle = Self::new(args)?;
+        Self::new(args)?.rereadable()
+    }
+
+    /// The same bundle, if it can be read twice.
+    pub(crate) fn rereadable(self) -> Result<Self, AuditError> {
         // A FIFO or /dev/stdin is not a regular file and can be read only once.
-        let is_rereadable = match &bundle.origin {
+        let is_rereadable = match &self.origin {
             BundleLocation::Folder(_) => true,
             BundleLocation::Tar(path) => {
                 fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
@@ -92,7 +96,7 @@ impl AuditedBundle {
                         store the stream first";
             return Err(AuditError::Usage(text.to_owned()));
         }
-        Ok(bundle)
+        Ok(self)
     }
 
     /// Verifies the bundle.

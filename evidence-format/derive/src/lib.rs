@@ -34,7 +34,9 @@ pub mod published_hosts;
 mod reader;
 mod registry;
 pub mod text;
+pub mod trail;
 mod vault;
+pub mod xml;
 
 pub use edge::{EdgeRelation, ObjectEdge};
 pub use event::{ActivityCategory, ActivityEvent, ActivityOutcome};
@@ -118,10 +120,19 @@ pub trait Deriver: Sync {
         true
     }
 
+    /// Reads whole bodies of `endpoint` that the format cannot cut into records, since they are
+    /// compressed or in XML; `None` if it can.
+    fn decoder(&self, _endpoint: &str) -> Option<BodyDecoder> {
+        None
+    }
+
     /// Calls `visit` for everything that the record says, in a fixed order. A record that should be
     /// an event and cannot be read becomes an event that says so, never silence.
     fn derive(&self, record: &RecordContext<'_>, visit: &mut dyn FnMut(Derivation));
 }
+
+/// Calls a function with each record of a whole body, as JSON. An error says why there are no more.
+pub type BodyDecoder = fn(&[u8], &mut dyn FnMut(&[u8])) -> Result<(), String>;
 
 /// All derivers.
 pub static ALL: &[&dyn Deriver] = &[

@@ -60,6 +60,7 @@ pub use table_source::{
     ConfiguredInstance, LIMITED_BY_403, LimitDialect, PLAIN_HTTP, TableSource, grants_of,
     list_if_named,
 };
+pub(crate) use template::percent_encoded;
 pub(crate) use walk::worst_of;
 
 /// Seeds a buffer's record ids. If the system has no randomness, the clock still differs for each.

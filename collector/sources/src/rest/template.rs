@@ -91,7 +91,7 @@ fn encoded_path(value: &str) -> String {
 }
 
 /// `value` with all bytes but the unreserved ones of RFC 3986 percent-encoded.
-pub(super) fn percent_encoded(value: &str) -> String {
+pub(crate) fn percent_encoded(value: &str) -> String {
     let mut encoded = String::with_capacity(value.len());
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {

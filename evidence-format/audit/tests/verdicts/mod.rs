@@ -505,7 +505,7 @@ fn progress_on_a_terminal_gives_way_to_what_follows() {
         return;
     };
     let bytes = fs::read(&case.tar).expect("scratch");
-    let mut writer = File::create(&pipe).expect("the program opens the other end");
+    let mut writer = fs::File::create(&pipe).expect("the program opens the other end");
     writer.write_all(&bytes[..2048]).expect("it reads");
     std::thread::sleep(std::time::Duration::from_millis(700));
     writer.write_all(&bytes[2048..6000]).expect("it reads");
