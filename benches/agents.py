@@ -67,7 +67,7 @@ class Simulator:
 
     def __init__(self, store: AgentStore, count: int, folder: pathlib.Path, *options: str):
         command = [PROGRAMS / "examples/simulator", f"https://{ADDRESS}", store.token(count), str(count), folder, *options]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.at: dict[str, dict[int, float]] = collections.defaultdict(dict)
         self.failures: collections.Counter = collections.Counter()
         threading.Thread(target=self.read, daemon=True).start()
@@ -214,10 +214,10 @@ def comes_back(daemon: Daemon, count: int) -> Iterator[bool]:
     daemon.stop()
     began = time.time()
     daemon.start()
-    back = 0
-    while back < count and time.time() - began < PATIENCE_SECONDS:
+    times: list[float] = []
+    while (back := sum(at >= began for at in times)) < count and time.time() - began < PATIENCE_SECONDS:
         time.sleep(2)
-        back = sum(at >= began for at in (times := seen(daemon)))
+        times = seen(daemon)
     print(f"after a restart, {back} of {count} agents are back")
     yield back == count and judge("  the last of them", max(times) - began, "s", 120)
     yield judge("  peak memory against idle", daemon.peak_mebibytes() / idle, "×", 1.3)

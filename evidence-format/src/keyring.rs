@@ -28,6 +28,9 @@ pub enum KeyError {
     /// The key is a point of small order, under which anybody can forge signatures.
     #[error("public key is weak: it is a point of small order")]
     Weak,
+    /// The key is a second spelling of a point, so it would have a second id.
+    #[error("public key is not in its canonical encoding (RFC 8032)")]
+    NotCanonical,
 }
 
 /// Signs messages: a key in memory here, or an agent, a KMS or a hardware token elsewhere.
@@ -83,6 +86,11 @@ impl PublicKey {
     fn checked(key: VerifyingKey) -> Result<Self, KeyError> {
         if key.is_weak() {
             return Err(KeyError::Weak);
+        }
+        // Other encodings of points of larger order have y from p = 2^255 − 19 to 2^255 − 1.
+        let [first, middle @ .., last] = key.as_bytes();
+        if *first >= 0xed && middle.iter().all(|&byte| byte == 0xff) && last & 0x7f == 0x7f {
+            return Err(KeyError::NotCanonical);
         }
         Ok(Self::new(key))
     }
@@ -229,16 +237,17 @@ mod tests {
         ] {
             assert!(PublicKey::from_pem(bad).is_err(), "{bad:?}");
         }
-        let weak = [
-            &[0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0][..],
-            &[1],
-            &[0; 31],
-        ]
-        .concat();
-        let pem = format!(
-            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-            data_encoding::BASE64.encode(&weak)
-        );
-        assert!(matches!(PublicKey::from_pem(&pem), Err(KeyError::Weak)));
+        let parse = |first: u8, middle: u8, last: u8| {
+            let head = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
+            PublicKey::from_spki(&[&head[..], &[first], &[middle; 30], &[last]].concat())
+        };
+        assert!(matches!(parse(1, 0, 0), Err(KeyError::Weak)));
+        // y = p + 1, the neutral element again, and y = p + 3.
+        assert!(matches!(parse(0xee, 0xff, 0x7f), Err(KeyError::Weak)));
+        assert!(matches!(
+            parse(0xf0, 0xff, 0x7f),
+            Err(KeyError::NotCanonical)
+        ));
+        assert!(parse(3, 0, 0).is_ok());
     }
 }

@@ -137,11 +137,14 @@ impl Attestation {
     /// The signature is valid, but the payload is not a statement about a capture, or the attestation
     /// has what is reserved for later versions.
     pub fn verify(&self, key: &PublicKey) -> Result<Option<SignatureChecked>, StatementError> {
+        let message = pae(PAYLOAD_TYPE, &self.payload);
         // SPEC.md §7.2: the key counts only if its id is the one that the attestation names.
-        if self.key_id != key.id()
-            || !key.verify(&pae(PAYLOAD_TYPE, &self.payload), &self.signature)
-        {
+        if self.key_id != key.id() || !key.verify(&message, &self.signature) {
             return Ok(None);
+        }
+        let bytes = message.len() as u64;
+        if bytes > PAE_BYTES_MAX {
+            return Err(StatementError::TooLarge { bytes });
         }
         let statement = Statement::decode(&self.payload)?;
         if self.log_entries != NO_LOG_ENTRIES {

@@ -111,6 +111,12 @@ pub enum StatementError {
     /// The bytes are not a canonical statement document.
     #[error("invalid statement document")]
     Decode(#[from] DecodeError),
+    /// The statement is longer than what a KMS signs in one call.
+    #[error("statement has {bytes} bytes to sign, limit is {PAE_BYTES_MAX}")]
+    TooLarge {
+        /// Bytes of the statement's pre-authentication encoding.
+        bytes: u64,
+    },
     /// An in-toto statement, but not about a capture.
     #[error("statement is not of type {CAPTURE} about a bundle")]
     OtherKind,

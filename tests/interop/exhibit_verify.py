@@ -394,11 +394,11 @@ class Verifier:
         for descriptor in listed:                                                                                        # step 3
             manifest = document(self.read_blob(descriptor, left), MANIFEST_FORM, "manifest")
             left -= descriptor["size"]
-            need(manifest["artifactType"] == EXHIBIT + "bundle.v1" or descriptor["size"] <= 64 * KIB, "blob-size", "of a referrer's manifest")
             kind, name = manifest["artifactType"], descriptor.get("annotations", {}).get(REF_NAME)
             blobs = [manifest["config"]] + manifest["layers"]
             need(kind != SIGSTORE or blobs[0] == EMPTY and [(blob["mediaType"], len(blob)) for blob in blobs[1:]] == [(SIGSTORE, 3)],
                  "manifest", "not that of an attestation")                     # §3.3; vectors: of a manifest's form
+            need(kind == EXHIBIT + "bundle.v1" or descriptor["size"] <= 64 * KIB, "blob-size", "of a referrer's manifest")
             need(descriptor.get("artifactType", kind) == kind, "index", "artifactType")
             need(name in (None, {EXHIBIT + "bundle.v1": "bundle", SIGSTORE: "attestation", EXHIBIT + "public-key.v1": "public-key"}.get(kind, name)), "index", "name")
             manifests.append((descriptor, manifest, blobs))

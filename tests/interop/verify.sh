@@ -29,7 +29,22 @@ json() { jq -er "$2" "$1" || die "no $2 in $1"; }
 holds() { jq -es "${@:3}" "length == 1 and (.[0] | ($2))" "$1" > /dev/null 2>&1; }
 # Accepts only canonical JSON (RFC 8785): without duplicate keys, further values or blanks, all programs read the same document.
 # (jq writes the character DEL as an escape, RFC 8785 does not.)
-canonical() { jq -cSj . "$1" 2> /dev/null | sed 's/\\u007f/\x7f/g' | cmp -s - "$1" || die "$2 is not canonical JSON"; }
+canonical() {
+  jq -cSj . "$1" 2> /dev/null | sed 's/\\u007f/\x7f/g' | cmp -s - "$1" || die "$2 is not canonical JSON"
+  holds "$1" 'all(paths(type == "object" or type == "array"); length < 16)' || die "$2 is nested more than 16 deep"
+}
+# True if no member of a JSON file stands twice, of which jq reads the last.
+has_no_duplicates() { ! jq -c --stream 'select(length == 2)[0]' "$1" | sort | uniq -d | grep -q .; }
+# True if an Ed25519 point, in 64 upper-case hex digits, has small order or is not canonical. OpenSSL takes both (RFC 8032 does not say no).
+is_weak() {
+  local ones zeros
+  ones=$(printf 'F%.0s' {1..60}) zeros=$(printf '0%.0s' {1..62})
+  case $(printf '%s%02X' "${1:0:62}" $((16#${1:62:2} & 127))) in
+    0[01]$zeros | E[C-F]${ones}7F | F?${ones}7F | \
+    C7176A703D4DD84FBA3C0B760D10670F2A2053FA2C39CCC64EC7FD7792AC037A | 26E8958FC2B227B045C3F489F2EF98F0D5DFAC05D3C63339B13802886D53FC05) ;;
+    *) return 1 ;;
+  esac
+}
 # Prints the file of a blob. The digest is untrusted text, so its format is checked first.
 blob() {
   [[ $1 =~ ^sha256:[0-9a-f]{64}$ ]] || die "not a digest: ${1@Q}"
@@ -60,7 +75,8 @@ trap 'status=$?; rm -rf "$work"; exit $((status ? verdict : 0))' EXIT
 
 # 1. The key must be Ed25519: these 12 bytes, then 32 bytes of key. Its id is the base64 of the SHA-256 of its DER form.
 openssl pkey -pubin -in "$2" -outform DER -out "$work/key.der" 2> /dev/null || die "$2 is not a public key in PEM"
-[[ $(hex < "$work/key.der") =~ ^302A300506032B6570032100[0-9A-F]{64}$ ]] || die "$2 is not an Ed25519 key"
+[[ $(hex < "$work/key.der") =~ ^302A300506032B6570032100([0-9A-F]{64})$ ]] || die "$2 is not an Ed25519 key"
+! is_weak "${BASH_REMATCH[1]}" || die "$2 is a weak key: anybody can sign for it"
 openssl pkey -pubin -inform DER -in "$work/key.der" -out "$work/key.pem"
 key_id=$(openssl dgst -sha256 -binary "$work/key.der" | base64 -w0)
 
@@ -114,7 +130,7 @@ fi
 [[ -f oci-layout && -f index.json && -d blobs/sha256 ]] || die "this is not an OCI image layout"
 # This file need not be canonical: skopeo writes a blank into it.
 [[ $(stat -c %s oci-layout) -le 64 ]] || die "oci-layout is too long"
-holds oci-layout '. == {"imageLayoutVersion": "1.0.0"}' || die "oci-layout is not that of version 1.0.0"
+holds oci-layout '. == {"imageLayoutVersion": "1.0.0"}' && has_no_duplicates oci-layout || die "oci-layout is not that of version 1.0.0"
 
 # 3. The name of every blob is the SHA-256 of its bytes. From here on, a digest identifies its bytes.
 find blobs/sha256 -type f -printf '%f  %p\n' | sort > "$work/sums"
@@ -129,8 +145,8 @@ holds index.json '(keys - ["mediaType"]) == ["manifests", "schemaVersion"] and .
   and ((has("mediaType") | not) or .mediaType == "application/vnd.oci.image.index.v1+json")
   and all(.manifests[]; (.size | type == "number") and ((has("artifactType") | not) or (.artifactType | type == "string")))
   and ([.manifests[].digest] | length == (unique | length))' && [[ $(head -c 1 index.json)$(tail -c 1 index.json) == "{}" ]] || die "index.json is not an OCI index"
-# jq reads the last of two members of one name, and 2.0 as 2.
-! jq -c --stream 'select(length == 2)[0]' index.json | sort | uniq -d | grep -q . || die "index.json has a member twice"
+has_no_duplicates index.json || die "index.json has a member twice"
+# jq reads 2.0 as 2.
 ! tr '\n' ' ' < index.json | sed 's/"\([^"\\]\|\\.\)*"//g' | grep -qE '[0-9][.eE]|-|[[:space:]]' || die "index.json has a number that is no integer, or white space"
 bundles=() attestations=()
 jq -r '.manifests[] | "\(.digest) \(.size)"' index.json > "$work/descriptors"
@@ -224,14 +240,11 @@ verify_attestation() {
   # The signature covers DSSE's pre-authentication encoding: the type and the payload, each preceded by its length in bytes.
   { printf 'DSSEv1 %d %s %d ' "${#type}" "$type" "$(stat -c %s "$work/payload")"; cat "$work/payload"; } > "$work/signed"
   [[ $(stat -c %s "$work/signed") -le 4095 ]] || die "the statement is too long"
-  # OpenSSL takes an R of small order (RFC 8032 does not say no); whoever has the key could change what it signed.
-  part=$(head -c 32 "$work/sig" | hex)
-  case $(printf '%s%02X' "${part:0:62}" $((16#${part:62:2} & 127))) in
-    0[01]$(printf '%062d' 0) | E[CDE]FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF7F | \
-    C7176A703D4DD84FBA3C0B760D10670F2A2053FA2C39CCC64EC7FD7792AC037A | 26E8958FC2B227B045C3F489F2EF98F0D5DFAC05D3C63339B13802886D53FC05)
-      note "attestation $1 names the given key, and its signature is degenerate"
-      return 1 ;;
-  esac
+  # With a weak R, whoever has the key could change what it signed.
+  if is_weak "$(head -c 32 "$work/sig" | hex)"; then
+    note "attestation $1 names the given key, and its signature is degenerate"
+    return 1
+  fi
   if ! openssl pkeyutl -verify -rawin -pubin -inkey "$work/key.pem" -in "$work/signed" -sigfile "$work/sig" > /dev/null 2>&1; then
     note "attestation $1 names the given key, and its signature does not verify"
     return 1

@@ -45,8 +45,8 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["bundle", "summary", "report", "never_asked"],
             &["bundle_set"],
             &[
-                "verify", "case", "inspect", "items", "records", "cat", "derive", "extract",
-                "shells",
+                "verify", "case", "inspect", "items", "records", "cat", "derive", "proofs",
+                "extract", "shells",
             ],
         ],
     ),

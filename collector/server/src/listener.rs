@@ -282,13 +282,15 @@ async fn serve_tls_connection(
     watcher: Watcher,
     slot: &ConnectionSlot,
 ) {
-    match timeout(Duration::from_secs(HEADER_SECONDS_MAX), tls.accept(stream)).await {
+    // Boxed: a connection that is open for hours must not keep the room of its handshake.
+    let handshake = Box::pin(tls.accept(stream));
+    match timeout(Duration::from_secs(HEADER_SECONDS_MAX), handshake).await {
         Ok(Ok(stream)) => {
             let certificates = stream.get_ref().1.peer_certificates();
             let peer = certificates
                 .and_then(<[_]>::first)
                 .map(|certificate| PeerCertificate(Digest::of(certificate)));
-            serve_connection(stream, router, watcher, slot, peer).await;
+            Box::pin(serve_connection(stream, router, watcher, slot, peer)).await;
         }
         Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
         Err(_) => debug!("a TLS handshake did not finish in time"),

@@ -7,6 +7,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+pub use crate::aws_cloudtrail_s3::config::TrailsConfig;
 pub use crate::connection::ConnectionConfig;
 pub use crate::kubernetes::config::KubernetesConfig;
 use crate::recorder::RESERVED_PERCENT;
@@ -25,6 +26,8 @@ pub struct SourcesConfig {
     pub(crate) reserved_percent: ReservedPercent,
     #[serde(rename = "aws_cloudtrail")] // sections are called as their sources are in evidence
     pub aws_cloudtrail: AwsConfig,
+    #[serde(rename = "aws_cloudtrail_s3")]
+    pub aws_cloudtrail_s3: TrailsConfig,
     pub(crate) host: HostConfig,
     pub kubernetes: KubernetesConfig,
     #[serde(flatten)]

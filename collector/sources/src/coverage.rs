@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use evidence_derive::trail::{TrailAudit, TrailFaultKind};
 use evidence_format::config::{AnsweringServer, Redaction, SourceClock};
 use evidence_format::coverage::{Coverage, GapReason};
 use evidence_format::digest::Digest;
@@ -179,6 +180,8 @@ pub struct CoverageCounter {
     failures: HashMap<Half, Failure>,
     /// Gaps that are final when they are read.
     found: Coverage,
+    /// Trail files of CloudTrail, and the digest files that prove them.
+    trail: TrailAudit,
 }
 
 /// A listing whose pages declare a total.
@@ -232,6 +235,7 @@ impl CoverageCounter {
             listings: HashMap::new(),
             failures: HashMap::new(),
             found: Coverage::new(),
+            trail: TrailAudit::default(),
         }
     }
 
@@ -321,6 +325,9 @@ impl CoverageCounter {
                 None => GapReason::Refused,
             };
             return self.add_unanswered(&exchange, fields, reason);
+        }
+        if TrailAudit::reads(exchange.endpoint) {
+            self.trail.add(exchange.endpoint, exchange.uri, block);
         }
         self.pages += u64::from(exchange.counting.kind != CountedKind::Auxiliary);
         self.add_cut(&exchange, fields, body.len() as u64);
@@ -506,6 +513,21 @@ impl CoverageCounter {
             coverage.gap(failure.reason, &failure.what, 0, 0);
         }
         self.fill_declared(coverage, is_whole);
+        // S3's answer that it does not have a file is a failure of its request, counted above.
+        let faults = self.trail.report().faults.into_iter();
+        for fault in faults.filter(|fault| !fault.kind.is_missing()) {
+            let reason = match fault.kind {
+                TrailFaultKind::NoDigest => GapReason::Unsupported,
+                TrailFaultKind::InvalidDigest
+                | TrailFaultKind::MissingDigest
+                | TrailFaultKind::BrokenChain
+                | TrailFaultKind::AlteredFile
+                | TrailFaultKind::MissingFile
+                | TrailFaultKind::AddedFile => GapReason::Malformed,
+            };
+            let what = format!("{}: {}: {}", fault.kind.as_str(), fault.object, fault.what);
+            coverage.gap(reason, &what, 0, 0);
+        }
     }
 
     fn fill_declared(&self, coverage: &mut Coverage, is_whole: bool) {

@@ -7,8 +7,11 @@
 //! To add a source, add its folder, its `mod` line and its line in [`ALL`]. The README says what the
 //! folder has, and `tests.rs` fails with what else is missing.
 
+mod argo_cd;
 mod auth0;
+mod aws;
 mod aws_cloudtrail;
+mod aws_cloudtrail_s3;
 mod azure_activity;
 pub mod config;
 pub mod config_check;
@@ -24,15 +27,18 @@ mod gitlab;
 mod google_cloud;
 mod google_workspace;
 mod host;
+mod http_log;
 mod keycloak;
 mod kubernetes;
 mod loop_guard;
 mod okta;
 pub mod recorder;
+mod registry;
 pub mod rest;
 mod secret_source;
 #[cfg(test)]
 mod tests;
+mod vault;
 
 pub use host::{agent_captures, agent_offers};
 
@@ -59,17 +65,22 @@ use rest::RestSource;
 /// Every source of this program.
 pub static ALL: &[&dyn Source] = &[
     &host::SOURCE,
+    &argo_cd::SOURCE,
     &auth0::SOURCE,
     &aws_cloudtrail::SOURCE,
+    &aws_cloudtrail_s3::SOURCE,
     &azure_activity::SOURCE,
     &entra::SOURCE,
     &github::SOURCE,
     &gitlab::SOURCE,
     &google_cloud::SOURCE,
     &google_workspace::SOURCE,
+    &http_log::SOURCE,
     &keycloak::SOURCE,
     &kubernetes::SOURCE,
     &okta::SOURCE,
+    &registry::SOURCE,
+    &vault::SOURCE,
 ];
 
 /// The source called `name`.

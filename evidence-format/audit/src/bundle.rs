@@ -78,9 +78,13 @@ impl AuditedBundle {
 
     /// For commands that show content. They verify the bundle first, so it must be readable twice.
     pub(crate) fn new_rereadable(args: &BundleArgs) -> Result<Self, AuditError> {
-        let bundle = Self::new(args)?;
+        Self::new(args)?.rereadable()
+    }
+
+    /// The same bundle, if it can be read twice.
+    pub(crate) fn rereadable(self) -> Result<Self, AuditError> {
         // A FIFO or /dev/stdin is not a regular file and can be read only once.
-        let is_rereadable = match &bundle.origin {
+        let is_rereadable = match &self.origin {
             BundleLocation::Folder(_) => true,
             BundleLocation::Tar(path) => {
                 fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
@@ -92,7 +96,7 @@ impl AuditedBundle {
                         store the stream first";
             return Err(AuditError::Usage(text.to_owned()));
         }
-        Ok(bundle)
+        Ok(self)
     }
 
     /// Verifies the bundle.
@@ -105,6 +109,14 @@ impl AuditedBundle {
         &mut self,
         viewer: &mut ItemViewer<'_>,
     ) -> Result<VerificationReport, AuditError> {
+        self.read(viewer, true)
+    }
+
+    fn read(
+        &mut self,
+        viewer: &mut ItemViewer<'_>,
+        shows_progress: bool,
+    ) -> Result<VerificationReport, AuditError> {
         let path = match &self.origin {
             BundleLocation::Folder(path) | BundleLocation::Tar(path) => Some(path.as_path()),
             BundleLocation::StandardInput => None,
@@ -112,7 +124,8 @@ impl AuditedBundle {
         let policy = self.trust.policy_for(path);
         let interrupt = self.trust.interrupt.clone();
         let (name, bytes) = (self.origin.name(), self.origin.bytes());
-        let mut files = WatchedFiles::new(self.origin.open()?, &name, bytes, interrupt.clone());
+        let name = shows_progress.then_some(&*name);
+        let mut files = WatchedFiles::new(self.origin.open()?, name, bytes, interrupt.clone());
         let mut allowance = ContentAllowance::new(self.trust.bytes_max);
         let mut report =
             verify::verify_and_view(&mut files, &policy, &mut self.workers, &mut |item| {
@@ -166,7 +179,8 @@ impl AuditedBundle {
         first: &VerificationReport,
         viewer: &mut ItemViewer<'_>,
     ) -> Result<(), AuditError> {
-        let second = self.verify_and_view(viewer)?;
+        // On a terminal, the content itself is what moves, and lines of progress would stand in it.
+        let second = self.read(viewer, !io::stdout().is_terminal())?;
         match &second.integrity {
             Finding::Ok(_) if second.bundle == first.bundle => Ok(()),
             // A disk that fails is no sign of tampering, and has another exit code.

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use evidence_format::config::ItemEntry;
 use evidence_format::container::{BundleFiles, ContainerError, OpenFile};
@@ -11,10 +12,13 @@ use evidence_format::safe::safe;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Bytes between two lines of progress. By bytes, since the program has no clock.
-const STEP_BYTES: u64 = 16 << 20;
-/// Characters of a bundle's name in a line of progress.
-const NAME_CHARS_MAX: usize = 40;
+/// Time between two lines of progress. A bundle that is read sooner has none.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
+/// Columns of a bundle's name in a line of progress. The line has less than 80: one that is broken
+/// could not be replaced.
+const NAME_COLUMNS_MAX: usize = 28;
+/// Goes to the begin of the line and clears it.
+const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// Set by Ctrl-C, so that reading ends, and an extraction removes what it has written.
 #[derive(Debug, Clone)]
@@ -49,33 +53,48 @@ struct ReadingWatch {
     shown_name: Option<String>,
     bytes: u64,
     bytes_total: Option<u64>,
-    bytes_shown: u64,
+    /// Measures how fast bytes arrive; no finding depends on it.
+    begun: Instant,
+    next_line_after: Duration,
 }
 
 impl WatchedFiles {
+    /// `name` is the name to show progress under, if somebody sees it.
     pub(crate) fn new(
         files: Box<dyn BundleFiles>,
-        name: &str,
+        name: Option<&str>,
         bytes_total: Option<u64>,
         interrupt: InterruptFlag,
     ) -> Self {
-        let is_shown = io::stderr().is_terminal();
-        let name = safe(name);
-        let short = match name.char_indices().nth(NAME_CHARS_MAX) {
-            Some((end, _)) => format!("{}…", &name[..end]),
-            None => name,
-        };
         Self {
             files,
             watch: ReadingWatch {
                 interrupt,
-                shown_name: is_shown.then_some(short),
+                shown_name: name.filter(|_| io::stderr().is_terminal()).map(short_name),
                 bytes: 0,
                 bytes_total,
-                bytes_shown: 0,
+                begun: Instant::now(),
+                next_line_after: REDRAW_INTERVAL,
             },
         }
     }
+}
+
+/// The begin of a name, without characters that could control a terminal.
+fn short_name(name: &str) -> String {
+    let name = safe(name);
+    // Characters beyond ASCII may be two columns wide.
+    let columns = |c: char| if c.is_ascii() { 1 } else { 2 };
+    if name.chars().map(columns).sum::<usize>() <= NAME_COLUMNS_MAX {
+        return name;
+    }
+    let mut left = NAME_COLUMNS_MAX - 1;
+    let fits = |c: &char| {
+        let fits = columns(*c) <= left;
+        left = left.saturating_sub(columns(*c));
+        fits
+    };
+    name.chars().take_while(fits).chain(['…']).collect()
 }
 
 impl BundleFiles for WatchedFiles {
@@ -98,12 +117,6 @@ impl BundleFiles for WatchedFiles {
 
     fn finish(&mut self) -> Result<(), ContainerError> {
         self.files.finish()
-    }
-}
-
-impl Drop for WatchedFiles {
-    fn drop(&mut self) {
-        self.watch.clear();
     }
 }
 
@@ -133,25 +146,50 @@ impl ReadingWatch {
     fn add(&mut self, bytes: u64) {
         self.bytes += bytes;
         let Some(name) = &self.shown_name else { return };
-        if self.bytes - self.bytes_shown < STEP_BYTES {
+        let elapsed = self.begun.elapsed();
+        if elapsed < self.next_line_after {
             return;
         }
-        self.bytes_shown = self.bytes;
-        let read = self.bytes >> 20;
-        let progress = match self.bytes_total {
-            Some(total) if self.bytes <= total => {
-                let percent = u128::from(self.bytes) * 100 / u128::from(total.max(1));
-                format!("{percent} % of {} MiB", total >> 20)
-            }
-            Some(_) | None => format!("{read} MiB"),
-        };
-        let _ = write!(io::stderr(), "\r\x1b[Kverifying {name}: {progress}");
+        self.next_line_after = elapsed + REDRAW_INTERVAL;
+        let progress = progress(self.bytes, self.bytes_total, elapsed);
+        // One write, since standard error has no buffer.
+        let line = format!("{CLEAR_LINE}verifying {name}: {progress}");
+        let _ = io::stderr().write_all(line.as_bytes());
     }
+}
 
-    fn clear(&mut self) {
-        if self.bytes_shown > 0 {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+impl Drop for ReadingWatch {
+    fn drop(&mut self) {
+        if self.next_line_after > REDRAW_INTERVAL {
+            clear_line();
         }
+    }
+}
+
+/// Removes a line of progress, and what Ctrl-C left on it.
+pub(crate) fn clear_line() {
+    if io::stderr().is_terminal() {
+        let _ = io::stderr().write_all(CLEAR_LINE.as_bytes());
+    }
+}
+
+/// How much has been read, and how long the rest takes at the same speed.
+fn progress(bytes: u64, bytes_total: Option<u64>, elapsed: Duration) -> String {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    match bytes_total {
+        Some(total) if (1..=total).contains(&bytes) => {
+            let percent = u128::from(bytes) * 100 / u128::from(total);
+            let share_left = (total - bytes) as f64 / bytes as f64;
+            let left = match (elapsed.as_secs_f64() * share_left).ceil() {
+                seconds if seconds < 120.0 => format!("{seconds} s"),
+                seconds if seconds < 7200.0 => format!("{:.0} min", seconds / 60.0),
+                seconds => format!("{:.0} h", seconds / 3600.0),
+            };
+            let (read, total) = (mib(bytes), mib(total));
+            format!("{percent} %, {read:.1} of {total:.1} MiB, {left} left")
+        }
+        // A pipe, or a file that grows.
+        Some(_) | None => format!("{:.1} MiB", mib(bytes)),
     }
 }
 
@@ -190,5 +228,59 @@ impl PieceVisitor for RefusedContent {
             self.bytes_max
         );
         Err(io::Error::other(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_tells_share_size_and_time_left() {
+        const MIB: u64 = 1 << 20;
+        let after = |seconds, bytes, total| progress(bytes, total, Duration::from_secs(seconds));
+        let total = Some(80 * MIB);
+        assert_eq!(
+            after(5, 20 * MIB, total),
+            "25 %, 20.0 of 80.0 MiB, 15 s left"
+        );
+        assert_eq!(
+            after(5, 80 * MIB, total),
+            "100 %, 80.0 of 80.0 MiB, 0 s left"
+        );
+        assert_eq!(
+            after(60, MIB, Some(1 << 30)),
+            "0 %, 1.0 of 1024.0 MiB, 17 h left"
+        );
+        assert_eq!(
+            after(60, 100 * MIB, Some(1 << 30)),
+            "9 %, 100.0 of 1024.0 MiB, 9 min left"
+        );
+        assert_eq!(after(5, 20 * MIB, None), "20.0 MiB");
+        assert_eq!(after(5, 81 * MIB, total), "81.0 MiB", "a file that grew");
+        assert_eq!(after(5, 0, Some(0)), "0.0 MiB");
+    }
+
+    #[test]
+    fn line_of_progress_is_not_broken_at_80_columns() {
+        let line = |name: &str| {
+            let (bytes, total) = (99 << 40, 100 << 40);
+            let progress = progress(bytes, Some(total), Duration::from_secs(1 << 20));
+            format!("verifying {}: {progress}", short_name(name))
+        };
+        let columns = |text: &str| {
+            text.chars()
+                .map(|c| 1 + usize::from(!c.is_ascii()))
+                .sum::<usize>()
+        };
+        for name in ["a.tar", &"a".repeat(300), &"証".repeat(300), "\x1b[2J\n"] {
+            let line = line(name);
+            assert!(
+                columns(&line) < 80 && !line.contains(['\x1b', '\n']),
+                "{line}"
+            );
+        }
+        assert_eq!(short_name(&"a".repeat(28)), "a".repeat(28));
+        assert_eq!(short_name(&"a".repeat(29)), "a".repeat(27) + "…");
     }
 }

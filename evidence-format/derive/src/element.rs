@@ -118,7 +118,7 @@ impl<'r> JsonElement<'r> {
 }
 
 /// `%40` and the like as the bytes that they stand for; left as it is if that is no text.
-fn percent_decoded(segment: &str) -> String {
+pub(crate) fn percent_decoded(segment: &str) -> String {
     let bytes = segment.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;

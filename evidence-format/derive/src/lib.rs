@@ -4,6 +4,7 @@
 //! the records of one provider. Everything that it returns is hostile text, since whoever acted
 //! chose parts of it; it is bounded here, and shown safely by whoever shows it.
 
+mod argo_cd;
 mod auth0;
 mod azure_activity;
 mod cloudtrail;
@@ -20,6 +21,7 @@ mod golden;
 mod google_cloud;
 mod google_workspace;
 mod host;
+mod http_log;
 pub mod investigation;
 pub mod json;
 mod keycloak;
@@ -30,7 +32,11 @@ pub mod ocsf;
 mod okta;
 pub mod published_hosts;
 mod reader;
+mod registry;
 pub mod text;
+pub mod trail;
+mod vault;
+pub mod xml;
 
 pub use edge::{EdgeRelation, ObjectEdge};
 pub use event::{ActivityCategory, ActivityEvent, ActivityOutcome};
@@ -114,13 +120,23 @@ pub trait Deriver: Sync {
         true
     }
 
+    /// Reads whole bodies of `endpoint` that the format cannot cut into records, since they are
+    /// compressed or in XML; `None` if it can.
+    fn decoder(&self, _endpoint: &str) -> Option<BodyDecoder> {
+        None
+    }
+
     /// Calls `visit` for everything that the record says, in a fixed order. A record that should be
     /// an event and cannot be read becomes an event that says so, never silence.
     fn derive(&self, record: &RecordContext<'_>, visit: &mut dyn FnMut(Derivation));
 }
 
+/// Calls a function with each record of a whole body, as JSON. An error says why there are no more.
+pub type BodyDecoder = fn(&[u8], &mut dyn FnMut(&[u8])) -> Result<(), String>;
+
 /// All derivers.
 pub static ALL: &[&dyn Deriver] = &[
+    &argo_cd::ArgoCdDeriver,
     &auth0::Auth0Deriver,
     &azure_activity::AzureActivityDeriver,
     &cloudtrail::CloudTrailDeriver,
@@ -130,9 +146,12 @@ pub static ALL: &[&dyn Deriver] = &[
     &google_cloud::GoogleCloudDeriver,
     &google_workspace::GoogleWorkspaceDeriver,
     &host::HostDeriver,
+    &http_log::HttpLogDeriver,
     &keycloak::KeycloakDeriver,
     &kubernetes::KubernetesDeriver,
     &okta::OktaDeriver,
+    &registry::RegistryDeriver,
+    &vault::VaultDeriver,
 ];
 
 /// The deriver for records of `endpoint`; `None` if there is none.

@@ -83,8 +83,8 @@ impl PublishedHosts {
     }
 }
 
-/// Services whose answers are captured.
-const AWS_SERVICES: &[&str] = &["account", "cloudtrail", "sts"];
+/// Services whose answers are captured. Of S3 only the hosts that are no bucket's.
+const AWS_SERVICES: &[&str] = &["account", "cloudtrail", "s3", "sts"];
 /// The only one with an endpoint that has no region ("AWS STS endpoints and quotas").
 const AWS_GLOBAL: &str = "sts";
 

@@ -1,8 +1,8 @@
 //! Reads an item as [`RecordContext`]s, and tells what its records say. The collector and
 //! `exhibit-audit` use this one reader, so that they get the same lines.
 //!
-//! Memory is bounded whatever the item holds: one record of at most [`RECORD_BYTES_MAX`], and a few
-//! buffers of kilobytes.
+//! Memory is bounded whatever the item holds: one record of at most [`RECORD_BYTES_MAX`], or one
+//! packed body of at most [`PACKED_BYTES_MAX`], and a few buffers of kilobytes.
 
 use std::io;
 
@@ -15,13 +15,15 @@ use memchr::memmem;
 
 use crate::host::processes::owner;
 use crate::{
-    ActivityEvent, Derivation, DerivedLine, FRAME_BYTES_MAX, PRECEDING_BYTES_MAX, RecordContext,
-    deriver_of,
+    ActivityEvent, BodyDecoder, Derivation, DerivedLine, Deriver, FRAME_BYTES_MAX,
+    PRECEDING_BYTES_MAX, RecordContext, deriver_of,
 };
 
 /// Longest record that is read. A Kubernetes object has at most 1.5 MiB, which is etcd's limit for
 /// a request; an event of CloudTrail has 256 KiB.
 pub const RECORD_BYTES_MAX: usize = 2 << 20;
+/// Longest body that is read as a whole: compressed, or in XML. As long as the collector's pages.
+const PACKED_BYTES_MAX: usize = 16 << 20;
 /// Longest head of an HTTP response. SPEC.md, "Segments": where none ends within these bytes, all
 /// of the block is cut like any other body.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -70,6 +72,14 @@ impl<'v> ItemReader<'v> {
         let Some(deriver) = deriver_of(&block.endpoint) else {
             return Ok(());
         };
+        if let Some(packed) = &block.packed {
+            // Its last piece is the record that all of its lines point to.
+            let decode = packed.decode;
+            return match block.left {
+                0 => self.end_packed(number, deriver, decode),
+                _ => Ok(()),
+            };
+        }
         let context = RecordContext {
             endpoint: &block.endpoint,
             uri: &block.uri,
@@ -104,6 +114,61 @@ impl<'v> ItemReader<'v> {
             })?;
         }
         Ok(())
+    }
+
+    /// Derives from the records of the packed body that ends with record `number`.
+    fn end_packed(
+        &mut self,
+        number: u64,
+        deriver: &dyn Deriver,
+        decode: BodyDecoder,
+    ) -> io::Result<()> {
+        let Self {
+            item, block, visit, ..
+        } = self;
+        let Some(packed) = block.packed.take() else {
+            return Ok(());
+        };
+        let (mut index, mut visited) = (0, Ok(()));
+        let mut add = |derivation| {
+            // A decoder cannot be stopped, so what it gives after an error is dropped.
+            if visited.is_ok() {
+                visited = visit(DerivedLine {
+                    item: item.name.clone(),
+                    record: number,
+                    index,
+                    deriver: deriver.name(),
+                    deriver_version: deriver.version(),
+                    derivation,
+                });
+                index += 1;
+            }
+        };
+        let context = RecordContext {
+            endpoint: &block.endpoint,
+            uri: &block.uri,
+            status: block.status,
+            captured_at: block.captured_at,
+            booted_at: None,
+            process_uid: None,
+            account: item.source.account.as_deref(),
+            frame: b"",
+            offset: 0,
+            preceding: b"",
+            bytes: b"",
+        };
+        let read = if packed.is_cut {
+            Err(format!("longer than {PACKED_BYTES_MAX} bytes"))
+        } else {
+            decode(&packed.bytes, &mut |bytes| {
+                crate::derive_record(&RecordContext { bytes, ..context }, &mut add);
+            })
+        };
+        if let Err(why) = read {
+            let unreadable = ActivityEvent::unreadable(&context, &why);
+            add(Derivation::Event(Box::new(unreadable)));
+        }
+        visited
     }
 }
 
@@ -184,7 +249,20 @@ struct BlockTracker {
     /// A record has begun in this block, so that what follows is no frame.
     saw_record: bool,
     preceding: Vec<u8>,
+    /// Bytes of the block that have not come yet.
+    left: u64,
+    packed: Option<PackedBody>,
 }
+
+/// A body that is compressed or in XML. The pieces into which the format cuts it mean nothing.
+struct PackedBody {
+    decode: BodyDecoder,
+    bytes: Vec<u8>,
+    is_cut: bool,
+}
+
+/// How the bodies of gzip and of XML begin.
+const PACKED_MARKS: [u8; 2] = [0x1f, b'<'];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum BlockKind {
@@ -213,6 +291,8 @@ impl BlockTracker {
             frame: Vec::new(),
             saw_record: false,
             preceding: Vec::new(),
+            left: 0,
+            packed: None,
         }
     }
 
@@ -241,6 +321,22 @@ impl BlockTracker {
     }
 
     fn body(&mut self, bytes: &[u8]) {
+        if let (0, Some(mark)) = (self.offset, bytes.first()) {
+            let decode = deriver_of(&self.endpoint).and_then(|own| own.decoder(&self.endpoint));
+            let decode = decode.filter(|_| PACKED_MARKS.contains(mark));
+            self.packed = decode.map(|decode| PackedBody {
+                decode,
+                bytes: Vec::new(),
+                is_cut: false,
+            });
+        }
+        if let Some(packed) = &mut self.packed {
+            let room = PACKED_BYTES_MAX - packed.bytes.len();
+            packed.is_cut |= bytes.len() > room;
+            packed
+                .bytes
+                .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
         self.offset += bytes.len() as u64;
         if !self.saw_record {
             let room = FRAME_BYTES_MAX - self.frame.len();
@@ -274,6 +370,8 @@ impl RecordVisitor for BlockTracker {
         endpoint.clone_into(&mut self.endpoint);
         self.offset = offset;
         self.head = None;
+        let length = fields.get("Content-Length");
+        self.left = length.and_then(|length| length.parse().ok()).unwrap_or(0);
         if continues {
             return;
         }
@@ -282,6 +380,7 @@ impl RecordVisitor for BlockTracker {
         self.frame.clear();
         self.preceding.clear();
         self.saw_record = false;
+        self.packed = None;
         let is_http = fields
             .get("Content-Type")
             .is_some_and(|kind| kind.starts_with("application/http"));
@@ -291,6 +390,7 @@ impl RecordVisitor for BlockTracker {
     }
 
     fn block(&mut self, bytes: &[u8]) {
+        self.left = self.left.saturating_sub(bytes.len() as u64);
         if self.kind == BlockKind::Info {
             let room = INFO_BYTES_MAX - self.info.len();
             self.info.extend_from_slice(&bytes[..bytes.len().min(room)]);

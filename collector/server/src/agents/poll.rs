@@ -57,7 +57,8 @@ pub(super) async fn poll(
         let woken = entry.wake.notified();
         let agent = entry.row();
         check_admitted(&agent)?;
-        let order = gateway.0.pipeline.next_order(&agent, &request.holding);
+        // Boxed: ten thousand polls wait, and must not keep the room that a look needs.
+        let order = Box::pin(gateway.0.pipeline.next_order(&agent, &request.holding));
         if let Some(order) = order.await? {
             gateway.metrics().count_order();
             return Ok(answer(&PollAnswer {

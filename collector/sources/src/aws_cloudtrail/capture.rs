@@ -9,17 +9,15 @@ use aws_sdk_cloudtrail::types::{LookupAttribute, LookupAttributeKey};
 use evidence_format::coverage::{EndReason, GapReason};
 use tokio::sync::Mutex;
 
-use super::access::AccountAccess;
-use super::partition::is_same;
 use super::slices::{SliceCursor, TimeSlice};
 use super::trimmer::{PageEvents, ResponseTrimmer};
-use super::{
-    AUXILIARY_POLICY, GET_CALLER_IDENTITY, Incomplete, LOOKUP_EVENTS, classify, is_refusal,
-};
+use super::{Incomplete, LOOKUP_EVENTS, SESSION_POLICY};
+use crate::aws::{AccountAccess, classify, incomplete, record_identity};
 use crate::context::CaptureContext;
 use crate::join_all_independently;
 use crate::loop_guard::{GuardedPage, digest};
 use crate::recorder::{CallError, QuotaKey, Recorder, RequestPolicy, RequestRate};
+use crate::rest::seed;
 use domain::incident::{Pivot, PivotKind};
 use domain::plan::CaptureStep;
 
@@ -70,7 +68,14 @@ pub(super) async fn capture(step: &CaptureStep, cx: &CaptureContext) -> Result<(
         ..RequestPolicy::new(quota, RequestRate::new(per_second, 1))
     };
     let recorder = cx.recorder.with_policy(policy);
-    capture.record_identity(&recorder).await?;
+    record_identity(
+        &capture.access,
+        SESSION_POLICY,
+        capture.region.as_ref(),
+        cx,
+        &recorder,
+    )
+    .await?;
     if step.target.region.is_none() {
         // The plan could not enter the account, and so does not know its regions.
         return Err(Incomplete {
@@ -94,30 +99,6 @@ pub(super) async fn capture(step: &CaptureStep, cx: &CaptureContext) -> Result<(
 }
 
 impl StepCapture<'_> {
-    /// Asks STS who we are, so that the item proves under which identity it was captured.
-    async fn record_identity(&self, recorder: &Recorder) -> Result<(), Incomplete> {
-        let config = self
-            .access
-            .sdk_config(recorder.transport(), Some(&self.cx.incident))
-            .await;
-        let mut builder = aws_sdk_sts::config::Builder::from(&config)
-            .http_client(recorder.with_policy(AUXILIARY_POLICY.clone()));
-        let own = config.region().map(AsRef::as_ref).unwrap_or_default();
-        if !self.region.as_ref().is_empty() && !is_same(own, self.region.as_ref()) {
-            // The credentials are unknown in another partition.
-            builder = builder.region(self.region.clone());
-        }
-        let config = builder.build();
-        let ask = || {
-            let client = aws_sdk_sts::Client::from_conf(config.clone());
-            async move { client.get_caller_identity().send().await }
-        };
-        let answer = recorder.transport().aws_clock.ask(ask).await;
-        answer
-            .map(drop)
-            .map_err(|error| incomplete(GET_CALLER_IDENTITY, &error, error.code()))
-    }
-
     /// Fetches the first page and divides the rest of the window according to it. Does nothing if
     /// an earlier run has done it.
     async fn fetch_first_page(&self, recorder: &Recorder) -> Result<(), Incomplete> {
@@ -153,7 +134,11 @@ impl StepCapture<'_> {
     async fn client(&self, recorder: &Recorder) -> Client {
         let config = self
             .access
-            .sdk_config(recorder.transport(), Some(&self.cx.incident))
+            .sdk_config(
+                recorder.transport(),
+                Some(&self.cx.incident),
+                SESSION_POLICY,
+            )
             .await;
         let config = Builder::from(&config)
             .region(self.region.clone())
@@ -299,50 +284,6 @@ fn slice_after_page(mut slice: TimeSlice, page: PageInfo) -> Result<TimeSlice, I
     }
 }
 
-/// What the failure of `operation` means for the step.
-fn incomplete<E: std::error::Error + 'static>(
-    operation: &str,
-    error: &SdkError<E>,
-    code: Option<&str>,
-) -> Incomplete {
-    if let Some(call) = CallError::find(error) {
-        return Incomplete::from_call_error(call, operation);
-    }
-    let (ended, reason) = match code {
-        Some(code) if is_refusal(code) => (EndReason::Forbidden, GapReason::PermissionDenied),
-        // "Common errors" of the AWS API references: the credentials are invalid or expired
-        Some(
-            "ExpiredTokenException"
-            | "ExpiredToken"
-            | "RequestExpired"
-            | "UnrecognizedClientException"
-            | "InvalidClientTokenId"
-            | "InvalidSignatureException"
-            | "SignatureDoesNotMatch"
-            | "IncompleteSignature"
-            | "MissingAuthenticationToken",
-        ) => (EndReason::Failed, GapReason::Unauthenticated),
-        Some(_) => (EndReason::Failed, GapReason::Refused),
-        // The transport's failures are found above: here, nothing was sent, for lack of credentials.
-        None if matches!(
-            error,
-            SdkError::ConstructionFailure(_)
-                | SdkError::DispatchFailure(_)
-                | SdkError::TimeoutError(_)
-        ) =>
-        {
-            (EndReason::Failed, GapReason::Unauthenticated)
-        }
-        None => (EndReason::Failed, GapReason::Malformed),
-    };
-    let cause = code.map_or_else(|| platform::chain(error), str::to_owned);
-    Incomplete {
-        ended,
-        reason,
-        what: format!("{operation}: {cause}"),
-    }
-}
-
 /// The filter for a pivot. LookupEvents takes one (CloudTrail API Reference, LookupAttribute).
 fn lookup_attribute(pivot: &Pivot) -> Result<LookupAttribute, Incomplete> {
     let key = match pivot.kind() {
@@ -383,10 +324,4 @@ fn lookup_attribute(pivot: &Pivot) -> Result<LookupAttribute, Incomplete> {
         reason: GapReason::Crashed,
         what: cause.to_string(),
     })
-}
-
-/// Seeds a buffer's record ids. If the system has no randomness, the clock still differs for each.
-fn seed() -> [u8; 8] {
-    platform::random()
-        .unwrap_or_else(|_| platform::clock::reading("").boot_nanoseconds.to_be_bytes())
 }

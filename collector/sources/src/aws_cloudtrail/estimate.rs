@@ -9,10 +9,10 @@ use evidence_format::coverage::TimeWindow;
 use futures::future::join_all;
 use tokio::time::timeout;
 
-use super::access::AccountAccess;
 use super::slices::SliceCursor;
-use super::{LOOKUP_EVENTS, READINESS_TIMEOUT, describe_error, is_refusal};
+use super::{LOOKUP_EVENTS, READINESS_TIMEOUT, SESSION_POLICY};
 use crate::ReadinessProbe;
+use crate::aws::{AccountAccess, describe_error, is_refusal};
 use domain::plan::{CaptureTarget, OfferReadiness, Readiness, ReadinessState};
 
 /// A sample page was not received.
@@ -78,7 +78,9 @@ async fn sample_first_page(
     cx: &ReadinessProbe,
 ) -> Result<u64, SampleError> {
     let access = AccountAccess::parse(target.access.as_deref().unwrap_or_default());
-    let config = access.sdk_config(&cx.transport, cx.incident.as_ref()).await;
+    let config = access
+        .sdk_config(&cx.transport, cx.incident.as_ref(), SESSION_POLICY)
+        .await;
     let region = Region::new(target.region.clone().unwrap_or_default());
     let client = Client::from_conf(Builder::from(&config).region(region).build());
     let slice = SliceCursor::new(&window).slices.remove(0);

@@ -6,45 +6,38 @@
 //! only the page token ([`trimmer`]); the recorder keeps all of it, including fields that the SDK's
 //! models do not know.
 
-mod access;
 mod capture;
-mod endpoint;
 mod estimate;
 mod parse;
-mod partition;
-mod process_credentials;
 pub(crate) mod settings;
 mod slices;
 mod trimmer;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::Region;
 use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials;
-use aws_sdk_account::error::ProvideErrorMetadata;
 use aws_sdk_account::types::RegionOptStatus;
 use futures::future::join_all;
-use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
 use super::context::CaptureContext;
 use super::coverage::{
     CountedKind, CountedRecord, DeclaredRecords, EndpointCounting, UnreadableBody,
 };
-use super::recorder::{QuotaKey, RequestPolicy, RequestRate, RetryDecision};
 use super::{CaptureMode, Incomplete, ReadinessProbe, RemoteSource, Source, not_configured};
-use access::AccountAccess;
+use crate::aws::{
+    AccountAccess, CallerIdentity, GET_CALLER_IDENTITY, PUBLIC_PARTITIONS, Partition,
+    caller_identity, configured_region, describe_error,
+};
 use domain::incident::PivotKind;
 use domain::plan::{
     CaptureStep, CaptureTarget, EvidenceLifetime, Offer, OfferReadiness, Readiness, ReadinessState,
     RequestQuota, SettleRule,
 };
-use endpoint::EndpointProbe;
-use partition::Partition;
 
 pub(crate) static SOURCE: AwsCloudTrail = AwsCloudTrail;
 
@@ -55,7 +48,11 @@ pub(crate) struct AwsCloudTrail;
 // Operations as gaps and problems name them, which is also how IAM calls the permissions.
 const LOOKUP_EVENTS: &str = "cloudtrail:LookupEvents";
 const LIST_REGIONS: &str = "account:ListRegions";
-const GET_CALLER_IDENTITY: &str = "sts:GetCallerIdentity";
+
+/// Restricts an assumed role to what this source needs, whatever the role's own policies allow.
+const SESSION_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["cloudtrail:LookupEvents","account:ListRegions"],"Resource":"*"}]}"#;
+/// Whose endpoints may be configured: one gives the events, one says which regions there are.
+const SERVICES: [&str; 2] = ["CloudTrail", "Account"];
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
@@ -105,61 +102,6 @@ static OFFER: Offer = Offer {
     ],
     page_bytes: Some(100_000),
 };
-
-/// For the few requests to other services: STS, Account Management.
-static AUXILIARY_POLICY: LazyLock<RequestPolicy> = LazyLock::new(|| {
-    let quota = QuotaKey {
-        provider: "aws",
-        account: String::new(),
-        region: String::new(),
-        endpoint: "sts",
-    };
-    RequestPolicy {
-        endpoint: GET_CALLER_IDENTITY,
-        classify,
-        ..RequestPolicy::new(quota, RequestRate::new(20.0, 20))
-    }
-});
-
-/// Recognises throttling. AWS answers it with status 400 or 503 and an error code in a header or the
-/// body (list of codes: "standard" retry mode of the AWS SDKs).
-fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<RetryDecision> {
-    const THROTTLING_CODES: &[&str] = &[
-        "Throttl", // Throttling, ThrottlingException, ThrottledException
-        "RequestLimitExceeded",
-        "TooManyRequestsException",
-        "RequestThrottled",
-        "SlowDown",
-    ];
-    if !status.is_client_error() && !status.is_server_error() {
-        return None;
-    }
-    let in_header = headers.get("x-amzn-errortype");
-    let in_header = in_header.and_then(|code| code.to_str().ok());
-    let beginning = String::from_utf8_lossy(&body[..body.len().min(4096)]); // an error's is short
-    let code = in_header.or_else(|| error_code(&beginning))?;
-    THROTTLING_CODES
-        .iter()
-        .any(|known| code.contains(known))
-        .then_some(RetryDecision::Throttled)
-}
-
-/// The error code in a body of JSON or XML. Not its message: that may name a role `ThrottlingTest`.
-fn error_code(body: &str) -> Option<&str> {
-    let members = [
-        ("\"__type\"", '"'),
-        ("\"code\"", '"'),
-        ("\"Code\"", '"'),
-        ("<Code>", '<'),
-    ];
-    for (name, end) in members {
-        if let Some((_, after)) = body.split_once(name) {
-            let value = after.trim_start_matches([':', ' ', '\n', '\r', '\t', '"']);
-            return value.split(end).next();
-        }
-    }
-    None
-}
 
 #[async_trait]
 impl Source for AwsCloudTrail {
@@ -262,7 +204,9 @@ async fn inspect_account(
     access: &AccountAccess,
     cx: &ReadinessProbe,
 ) -> Result<DiscoveredAccount, EntryError> {
-    let mut config = access.sdk_config(&cx.transport, cx.incident.as_ref()).await;
+    let mut config = access
+        .sdk_config(&cx.transport, cx.incident.as_ref(), SESSION_POLICY)
+        .await;
     // fetched first, so that the problem is about missing credentials, not about a request
     let found = match config.credentials_provider() {
         Some(provider) => match provider.provide_credentials().await {
@@ -283,7 +227,7 @@ async fn inspect_account(
         is_configured: true,
     };
     let mut caller = caller_identity(&config, cx).await;
-    let configured = access::configured_region(&config);
+    let configured = configured_region(&config);
     // Credentials of another partition are unknown in the region that is configured, or that we fall
     // back to.
     if caller.as_ref().is_err_and(|error| error.is_unknown) {
@@ -294,11 +238,9 @@ async fn inspect_account(
             (caller, config) = (Ok(found), elsewhere);
         }
     }
-    let CallerIdentity {
-        account,
-        arn,
-        endpoint,
-    } = caller.map_err(|error| entered(error.text))?;
+    let caller = caller.map_err(|error| entered(error.text))?;
+    let answers_instead = caller.not_of_aws(&config, &SERVICES);
+    let CallerIdentity { account, arn, .. } = caller;
     let partition = Partition::of_arn(&arn);
     let (mut problems, mut remarks) = (Vec::new(), Vec::new());
     if let Some(other) = configured.as_deref().filter(|own| !partition.has(own)) {
@@ -326,7 +268,7 @@ async fn inspect_account(
     Ok(DiscoveredAccount {
         id: account,
         // A name of AWS is only as good as who gives it.
-        identity: match endpoint::not_of_aws(&endpoint, &config) {
+        identity: match answers_instead {
             Some(other) => {
                 remarks.push(format!("{other} answers, which is not AWS"));
                 format!("{arn} (says {other}, which is not AWS)")
@@ -345,7 +287,7 @@ async fn caller_of_another_partition(
     asked: &str,
     cx: &ReadinessProbe,
 ) -> Option<(CallerIdentity, SdkConfig)> {
-    for partition in partition::PUBLIC.iter().filter(|other| !other.has(asked)) {
+    for partition in PUBLIC_PARTITIONS.iter().filter(|other| !other.has(asked)) {
         let region = Region::from_static(partition.default_regions[0]);
         let elsewhere = config.clone().into_builder().region(region).build();
         if let Ok(found) = caller_identity(&elsewhere, cx).await {
@@ -384,45 +326,6 @@ fn regions_of_partition(
     Ok(own)
 }
 
-/// Whose credentials they are.
-struct CallerIdentity {
-    account: String,
-    arn: String,
-    endpoint: EndpointProbe,
-}
-
-struct CallerError {
-    text: String,
-    /// The partition does not know the credentials.
-    is_unknown: bool,
-}
-
-async fn caller_identity(
-    config: &SdkConfig,
-    cx: &ReadinessProbe,
-) -> Result<CallerIdentity, CallerError> {
-    let endpoint = EndpointProbe::default();
-    let ask = || {
-        let client = aws_sdk_sts::Client::new(config);
-        let request = client.get_caller_identity().customize();
-        request.interceptor(endpoint.clone()).send()
-    };
-    match cx.transport.aws_clock.ask(ask).await {
-        Ok(caller) => Ok(CallerIdentity {
-            account: caller.account().unwrap_or("unknown").to_owned(),
-            arn: caller.arn().unwrap_or("unknown").to_owned(),
-            endpoint,
-        }),
-        Err(error) => Err(CallerError {
-            is_unknown: matches!(
-                error.code(),
-                Some("InvalidClientTokenId" | "UnrecognizedClientException")
-            ),
-            text: describe_error(GET_CALLER_IDENTITY, &error),
-        }),
-    }
-}
-
 async fn enabled_regions(config: &SdkConfig) -> Result<Vec<String>, String> {
     let client = aws_sdk_account::Client::new(config);
     let enabled = [RegionOptStatus::Enabled, RegionOptStatus::EnabledByDefault];
@@ -441,24 +344,6 @@ async fn enabled_regions(config: &SdkConfig) -> Result<Vec<String>, String> {
         .filter_map(|region| region.region_name())
         .map(str::to_owned);
     Ok(regions.collect())
-}
-
-/// An SDK error in words, for the person who must grant a permission.
-fn describe_error<E>(operation: &str, error: &E) -> String
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    match (error.code(), error.message()) {
-        (Some(code), Some(message)) => format!("{operation} answered {code}: {message}"),
-        (Some(code), None) => format!("{operation} answered {code}"),
-        // mostly not an answer of AWS, but a failure on the way
-        (None, _) => format!("{operation}: {}", platform::chain(error)),
-    }
-}
-
-/// True for the error codes by which AWS denies a permission.
-fn is_refusal(code: &str) -> bool {
-    code.starts_with("AccessDenied") || code == "UnauthorizedOperation"
 }
 
 /// One target for each region of each account. An account that several credentials lead to is
@@ -551,36 +436,5 @@ mod tests {
             error.contains("partition aws-us-gov") && error.contains("add us-gov-west-1"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn throttling_is_told_by_code_and_not_by_message() {
-        let throttled = Some(RetryDecision::Throttled);
-        for (status, body, expected) in [
-            (
-                400,
-                r#"{"__type":"com.amazonaws.cloudtrail#ThrottlingException","message":"Rate"}"#,
-                throttled,
-            ),
-            (503, "<Error>\n<Code>SlowDown</Code></Error>", throttled),
-            (400, r#"{"Error": {"Code": "Throttling"}}"#, throttled),
-            (
-                400,
-                r#"{"__type":"AccessDeniedException","Message":"role/ThrottlingTest is not authorized"}"#,
-                None,
-            ),
-            (503, "Service Unavailable", None),
-            (200, r#"{"Events":[{"code":"ThrottlingException"}]}"#, None),
-        ] {
-            let status = StatusCode::from_u16(status).expect("a status");
-            let found = classify(status, &HeaderMap::new(), body.as_bytes());
-            assert_eq!(found, expected, "{body}");
-        }
-        let headers = HeaderMap::from_iter([(
-            http::HeaderName::from_static("x-amzn-errortype"),
-            http::HeaderValue::from_static("ThrottlingException:"),
-        )]);
-        let status = StatusCode::BAD_REQUEST;
-        assert_eq!(classify(status, &headers, b""), throttled);
     }
 }

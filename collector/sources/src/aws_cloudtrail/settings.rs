@@ -3,8 +3,7 @@
 
 use domain::spelling::did_you_mean;
 
-use super::access::profile_names;
-use super::partition::{KNOWN_REGIONS, RegionName};
+use crate::aws::{KNOWN_REGIONS, RegionName, profile_names};
 use crate::config::{AwsConfig, ConfigFindings};
 
 /// What is wrong in the section.

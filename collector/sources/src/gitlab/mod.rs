@@ -1,5 +1,5 @@
-//! GitLab, on gitlab.com or self-managed: pipelines with the traces of their jobs, deployments, and
-//! audit events.
+//! GitLab, on gitlab.com or self-managed: pipelines with the traces of their jobs, deployments, audit
+//! events, and who may do what with which keys.
 
 #[rustfmt::skip]
 mod table;
@@ -13,7 +13,7 @@ use crate::secret_source::credential_url;
 
 pub(crate) static SOURCE: RestAdapter = RestAdapter::new(&TableSource {
     name: "gitlab",
-    description: "pipelines, traces of jobs, deployments and audit events of GitLab",
+    description: "pipelines, traces, deployments, audit events, members and keys of GitLab",
     offers: table::OFFERS,
     me: &table::ME,
     identity: &[("/username", "")],

@@ -58,8 +58,8 @@ impl RestSource for Kubernetes {
         &ALL
     }
 
-    fn me(&self) -> &'static Endpoint {
-        &table::SELF_SUBJECT_REVIEW
+    fn me(&self) -> Option<&'static Endpoint> {
+        Some(&table::SELF_SUBJECT_REVIEW)
     }
 
     fn identity(&self, me: &Value) -> Option<String> {

@@ -13,8 +13,8 @@ use super::hidden;
 use crate::config::SourcesConfig;
 use crate::recorder::{BodyFilter, RequestRate};
 use crate::rest::{
-    BodyShape, ChildEndpoint, DeclaredCount, Endpoint, EndpointQuota, Paging, PivotQuery,
-    RestOffer, ValueFrom,
+    BodyShape, ChildEndpoint, Condition, DeclaredCount, Endpoint, EndpointQuota, Paging,
+    PivotQuery, RestOffer, ValueFrom,
 };
 
 /// Kubernetes publishes no rate: priority and fairness queues requests, and answers 429 to those
@@ -235,6 +235,10 @@ impl ResourceRow {
             } else {
                 &[]
             },
+            shortfalls: match self.name {
+                "Applications" => FULL_HISTORY,
+                _ => &[],
+            },
             body_filter,
             hides_unless: self.hides_unless(),
             ..list
@@ -284,6 +288,12 @@ impl ResourceRow {
         )
     }
 }
+
+/// Argo CD keeps 10 syncs of an application, unless the application says otherwise.
+const FULL_HISTORY: &[(Condition, &str)] = &[(
+    Condition::AtLeast(ValueFrom::Record("/status/history"), 10),
+    "the history of an application is full (10 syncs): older ones are gone",
+)];
 
 fn path_of<B>(request: &Request<B>) -> String {
     request.uri().to_string().replace("?&", "?")

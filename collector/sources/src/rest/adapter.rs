@@ -46,7 +46,12 @@ impl RestAdapter {
             let all = endpoints_of(self.source).into_iter();
             all.map(|endpoint| (endpoint.id, endpoint)).collect()
         });
-        known.get(id).copied().or_else(|| interned(id))
+        let known = known.get(id).copied().or_else(|| interned(id));
+        known.or_else(|| self.source.endpoint(id))
+    }
+
+    fn tells_who_we_are(&self, id: &str) -> bool {
+        self.source.me().is_some_and(|me| me.id == id)
     }
 
     fn is_child(&self, id: &str) -> bool {
@@ -70,7 +75,7 @@ pub fn endpoints_of(source: &dyn RestSource) -> Vec<&'static Endpoint> {
         .iter()
         .flat_map(|offer| offer.roots.iter().copied());
     let mut waiting: Vec<&'static Endpoint> = roots.collect();
-    waiting.push(source.me());
+    waiting.extend(source.me());
     while let Some(endpoint) = waiting.pop() {
         if !found.iter().any(|known| std::ptr::eq(*known, endpoint)) {
             found.push(endpoint);
@@ -184,7 +189,7 @@ impl RemoteSource for RestAdapter {
     fn counting(&self, offer: &str, endpoint: &str) -> Option<EndpointCounting> {
         let row = self.endpoint(endpoint)?;
         let kind = match row.body {
-            _ if row.is_auxiliary || endpoint == self.source.me().id => CountedKind::Auxiliary,
+            _ if row.is_auxiliary || self.tells_who_we_are(endpoint) => CountedKind::Auxiliary,
             BodyShape::Events { .. } => CountedKind::Events,
             BodyShape::Objects { .. } | BodyShape::Object { .. } => CountedKind::Objects,
             BodyShape::Lines | BodyShape::Opaque => CountedKind::Opaque,
@@ -222,6 +227,7 @@ impl RemoteSource for RestAdapter {
         visit: &mut dyn FnMut(CountedRecord<'_>),
     ) -> Result<Option<DeclaredRecords>, UnreadableBody> {
         let row = self.endpoint(endpoint).ok_or(UnreadableBody)?;
+        let is_names = matches!(row.body, BodyShape::Objects { id: "", .. });
         let summary = read_page(row, body, &mut |record| {
             let (time, id) = match row.body {
                 BodyShape::Events { time, id, .. } => (time_at(record, time), text_at(record, id)),
@@ -234,7 +240,8 @@ impl RemoteSource for RestAdapter {
             visit(CountedRecord {
                 time,
                 id: id.as_deref(),
-                is_readable: has_time && record.is_object(),
+                // A list of names is one of texts.
+                is_readable: has_time && (record.is_object() || record.is_string() && is_names),
             });
         });
         Ok(summary.map_err(|_| UnreadableBody)?.declared)

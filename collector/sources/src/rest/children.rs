@@ -1,6 +1,6 @@
 //! Which children a record has. Pure.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::endpoint::{ChildEndpoint, ChildRepeat, Condition, Endpoint, ValueFrom};
 use super::page::{scalar, text_at};
@@ -11,6 +11,10 @@ use super::template::Names;
 const REPEATS_MAX: u64 = 1000;
 /// Bytes of a value that becomes a part of a URL. Names of objects in Kubernetes have 253.
 const VALUE_BYTES_MAX: usize = 1024;
+
+/// The name of [`ValueFrom::BodyDigest`] among the names of [`children_of`]. No placeholder is called
+/// so.
+pub(super) const BODY_DIGEST: &str = "body digest";
 
 /// A child that is still to be asked: its index in [`Endpoint::children`], and the values of its
 /// [`ChildEndpoint::takes`], in their order.
@@ -32,6 +36,10 @@ pub(super) fn children_of(
                 Some(Value::Array(elements)) => elements.clone(),
                 Some(_) | None => Vec::new(),
             },
+            ChildRepeat::Members(at) => match record.pointer(at) {
+                Some(Value::Object(members)) => members.iter().map(member).collect(),
+                Some(_) | None => Vec::new(),
+            },
             ChildRepeat::UpTo(at) => {
                 let last = record.pointer(at).and_then(Value::as_u64).unwrap_or(0);
                 is_all &= last <= REPEATS_MAX;
@@ -44,7 +52,7 @@ pub(super) fn children_of(
             if !conditions.all(|only| holds(only, record, element, names)) {
                 continue;
             }
-            match values(child, record, element) {
+            match values(child, record, element, names) {
                 Some(values) if values.iter().all(|value| value.len() <= VALUE_BYTES_MAX) => {
                     visit((index, values));
                 }
@@ -56,6 +64,19 @@ pub(super) fn children_of(
     is_all
 }
 
+/// A member of an object as an element: see [`ChildRepeat::Members`].
+fn member((name, value): (&String, &Value)) -> Value {
+    json!({"name": name.trim_end_matches('/'), "value": value})
+}
+
+/// True if a child is called by the digest of the page.
+pub(super) fn needs_body_digest(endpoint: &Endpoint) -> bool {
+    let takes = endpoint.children.iter().flat_map(|child| child.takes);
+    takes
+        .into_iter()
+        .any(|(_, from)| *from == ValueFrom::BodyDigest)
+}
+
 /// What `record` says is missing from the evidence: see [`Endpoint::shortfalls`].
 pub(super) fn shortfalls_of(endpoint: &Endpoint, record: &Value) -> Vec<&'static str> {
     let said = endpoint
@@ -65,15 +86,20 @@ pub(super) fn shortfalls_of(endpoint: &Endpoint, record: &Value) -> Vec<&'static
     said.map(|(_, what)| *what).collect()
 }
 
-fn values(child: &ChildEndpoint, record: &Value, element: &Value) -> Option<Vec<String>> {
+fn values(
+    child: &ChildEndpoint,
+    record: &Value,
+    element: &Value,
+    names: &Names,
+) -> Option<Vec<String>> {
     child
         .takes
         .iter()
-        .map(|(_, from)| value(*from, record, element).filter(|value| !value.is_empty()))
+        .map(|(_, from)| value(*from, record, element, names).filter(|value| !value.is_empty()))
         .collect()
 }
 
-fn value(from: ValueFrom, record: &Value, element: &Value) -> Option<String> {
+fn value(from: ValueFrom, record: &Value, element: &Value, names: &Names) -> Option<String> {
     match from {
         ValueFrom::Record(at) => text_at(record, at),
         ValueFrom::RecordUntil(at, end) => {
@@ -82,6 +108,7 @@ fn value(from: ValueFrom, record: &Value, element: &Value) -> Option<String> {
         }
         ValueFrom::Element(at) => text_at(element, at),
         ValueFrom::Fixed(text) => Some(text.to_owned()),
+        ValueFrom::BodyDigest => names.get(BODY_DIGEST).cloned(),
     }
 }
 
@@ -89,7 +116,7 @@ fn holds(condition: &Condition, record: &Value, element: &Value, names: &Names) 
     let at = |from: ValueFrom| match from {
         ValueFrom::Record(at) | ValueFrom::RecordUntil(at, _) => record.pointer(at),
         ValueFrom::Element(at) => element.pointer(at),
-        ValueFrom::Fixed(_) => None,
+        ValueFrom::Fixed(_) | ValueFrom::BodyDigest => None,
     };
     match *condition {
         Condition::Present(from) => match at(from) {
@@ -104,7 +131,10 @@ fn holds(condition: &Condition, record: &Value, element: &Value, names: &Names) 
             .and_then(Value::as_str)
             .is_some_and(|text| text.starts_with(start)),
         Condition::AtLeast(from, least) => at(from)
-            .and_then(Value::as_u64)
+            .and_then(|value| match value {
+                Value::Array(elements) => Some(elements.len() as u64),
+                other => other.as_u64(),
+            })
             .is_some_and(|number| number >= least),
         Condition::Mentions(from, kind) => {
             let is_searched = names
@@ -129,7 +159,6 @@ fn mentions(value: &Value, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use domain::incident::PivotKind;
-    use serde_json::json;
 
     use super::*;
 
@@ -183,6 +212,44 @@ mod tests {
             ]
         );
         assert!(is_all);
+    }
+
+    #[test]
+    fn asks_for_each_member_that_satisfies_its_conditions() {
+        static MOUNTS: Endpoint = Endpoint {
+            children: &[ChildEndpoint {
+                takes: &[("mount", ValueFrom::Element("/name"))],
+                each: ChildRepeat::Members("/data"),
+                only: &[Condition::OneOf(
+                    ValueFrom::Element("/value/type"),
+                    &["aws"],
+                )],
+                ..ChildEndpoint::of(&LOG)
+            }],
+            ..Endpoint::GET
+        };
+        let record = json!({"data": {"team/aws/": {"type": "aws"}, "kv/": {"type": "kv"}}});
+        let mut found = Vec::new();
+        assert!(children_of(&MOUNTS, &record, &Names::new(), &mut |child| {
+            found.push(child)
+        }));
+        assert_eq!(found, [(0, vec!["team/aws".to_owned()])]);
+    }
+
+    #[test]
+    fn history_that_is_full_is_a_shortfall() {
+        static APPLICATIONS: Endpoint = Endpoint {
+            shortfalls: &[(
+                Condition::AtLeast(ValueFrom::Record("/history"), 2),
+                "history is full",
+            )],
+            ..Endpoint::GET
+        };
+        let full = json!({"history": [{"id": 1}, {"id": 2}]});
+        assert_eq!(shortfalls_of(&APPLICATIONS, &full), ["history is full"]);
+        for other in [json!({"history": [{"id": 1}]}), json!({"history": null})] {
+            assert!(shortfalls_of(&APPLICATIONS, &other).is_empty(), "{other}");
+        }
     }
 
     #[test]

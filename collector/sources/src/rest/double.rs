@@ -333,8 +333,11 @@ impl Shared {
                 }
                 BodyShape::Lines | BodyShape::Opaque => None,
             };
-            if let Some(record) = record {
-                record["padding"] = json!("x".repeat(bytes));
+            let padding = json!("x".repeat(bytes));
+            match record {
+                Some(Value::String(_)) => body["padding"] = padding,
+                Some(record) => record["padding"] = padding,
+                None => {}
             }
         }
         if let Fault::LimitBySkewedClock(ahead) = fault {
@@ -420,7 +423,7 @@ impl Shared {
                 for child in &children {
                     satisfy(&mut record, child.only, &|from| match from {
                         ValueFrom::Record(at) | ValueFrom::RecordUntil(at, _) => Some(at),
-                        ValueFrom::Element(_) | ValueFrom::Fixed(_) => None,
+                        ValueFrom::Element(_) | ValueFrom::Fixed(_) | ValueFrom::BodyDigest => None,
                     });
                 }
                 set(&mut record, id, json!(format!("id-{unique}")));
@@ -435,22 +438,23 @@ impl Shared {
         for child in children {
             let of_record = |from| match from {
                 ValueFrom::Record(at) | ValueFrom::RecordUntil(at, _) => Some(at),
-                ValueFrom::Element(_) | ValueFrom::Fixed(_) => None,
+                ValueFrom::Element(_) | ValueFrom::Fixed(_) | ValueFrom::BodyDigest => None,
             };
             satisfy(&mut record, child.only, &of_record);
             let mut element = json!({});
             match child.each {
                 ChildRepeat::Once => {}
                 ChildRepeat::UpTo(at) => set(&mut record, at, json!(1)),
-                ChildRepeat::Elements(at) => {
-                    if let Some(known) = record.pointer(at).and_then(|list| list.get(0)) {
-                        element = known.clone();
+                ChildRepeat::Elements(at) | ChildRepeat::Members(at) => {
+                    if let Some(known) = first_element(record.pointer(at)) {
+                        element = known;
                     }
                     let of_element = |from| match from {
                         ValueFrom::Element(at) => Some(at),
-                        ValueFrom::Record(_) | ValueFrom::RecordUntil(..) | ValueFrom::Fixed(_) => {
-                            None
-                        }
+                        ValueFrom::Record(_)
+                        | ValueFrom::RecordUntil(..)
+                        | ValueFrom::Fixed(_)
+                        | ValueFrom::BodyDigest => None,
                     };
                     satisfy(&mut element, child.only, &of_element);
                     // lists of one record have different elements: kinds of containers of a pod
@@ -458,14 +462,38 @@ impl Shared {
                     for name in child.takes.iter().filter_map(|(_, from)| of_element(*from)) {
                         set(&mut element, name, json!(value));
                     }
-                    replace(&mut record, at, json!([element]));
+                    let all = match child.each {
+                        ChildRepeat::Members(_) => {
+                            let name = element["name"].as_str().unwrap_or(&value);
+                            json!({name: element["value"]})
+                        }
+                        ChildRepeat::Elements(_) | ChildRepeat::Once | ChildRepeat::UpTo(_) => {
+                            json!([element])
+                        }
+                    };
+                    replace(&mut record, at, all);
                 }
             }
             for at in child.takes.iter().filter_map(|(_, from)| of_record(*from)) {
+                if at.is_empty() {
+                    return json!(format!("v-{unique}")); // a list of texts
+                }
                 set(&mut record, at, json!(format!("v-{unique}")));
             }
         }
         record
+    }
+}
+
+/// The first element of a list, or the first member of an object as an element.
+fn first_element(value: Option<&Value>) -> Option<Value> {
+    match value? {
+        Value::Array(elements) => elements.first().cloned(),
+        Value::Object(members) => {
+            let (name, value) = members.iter().next()?;
+            Some(json!({"name": name, "value": value}))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
 

@@ -315,11 +315,13 @@ pub enum ValueFrom {
     Record(&'static str),
     /// The same, cut before the first occurrence of this character: `a` of `a@main`.
     RecordUntil(&'static str, char),
-    /// A pointer into the element of [`ChildRepeat::Elements`]; `""` is the element itself, or the
-    /// number of [`ChildRepeat::UpTo`].
+    /// A pointer into the element of [`ChildRepeat::Elements`] or [`ChildRepeat::Members`]; `""` is
+    /// the element itself, or the number of [`ChildRepeat::UpTo`].
     Element(&'static str),
     /// The same for each record.
     Fixed(&'static str),
+    /// `sha256:` and the SHA-256 of the page's bytes, by which registries call manifests.
+    BodyDigest,
 }
 
 /// How often a child is asked for one record.
@@ -328,6 +330,9 @@ pub enum ChildRepeat {
     Once,
     /// Once for each element of the array at this pointer: the containers of a pod.
     Elements(&'static str),
+    /// Once for each member of the object at this pointer. The element is
+    /// `{"name": …, "value": …}`, and the name has no slash at its end: Vault's mounts.
+    Members(&'static str),
     /// Once for each number from 1 to the one at this pointer: the attempts of a workflow run.
     UpTo(&'static str),
 }
@@ -342,7 +347,7 @@ pub enum Condition {
     OneOf(ValueFrom, &'static [&'static str]),
     /// The value is a text that starts with this.
     StartsWith(ValueFrom, &'static str),
-    /// The value is a number, and at least this.
+    /// The value is a number that is at least this, or a list with at least so many elements.
     AtLeast(ValueFrom, u64),
     /// In a step that searches for a pivot of this kind: a text in the value contains the end of the
     /// pivot's value, after its last slash. Holds in all other steps.

@@ -51,8 +51,8 @@ pub use intern::{intern, intern_text};
 pub(crate) use requests::{PageRequest, RequestError, Requester};
 pub use row::UNPUBLISHED;
 pub(crate) use signers::{
-    AppSigner, KubeSigner, OAuthClientConfig, google_signer, known_url, microsoft_signer,
-    some_credential_url, url_below,
+    AppSigner, KubeSigner, OAuthClientConfig, RegistrySigner, RegistryUser, google_signer,
+    known_url, microsoft_signer, some_credential_url, token_in_field, unsigned, url_below,
 };
 pub use signers::{ClientCredentials, ClientProof, PrivateKey, PrivateKeyError, token_in_header};
 pub use source::{RestSource, WalkRoot};
@@ -60,6 +60,7 @@ pub use table_source::{
     ConfiguredInstance, LIMITED_BY_403, LimitDialect, PLAIN_HTTP, TableSource, grants_of,
     list_if_named,
 };
+pub(crate) use template::percent_encoded;
 pub(crate) use walk::worst_of;
 
 /// Seeds a buffer's record ids. If the system has no randomness, the clock still differs for each.

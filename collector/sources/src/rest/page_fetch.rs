@@ -1,11 +1,14 @@
 //! Fetches one page of a listing and reads it. Changes nothing of the walk.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
+use evidence_format::digest::Digest;
 use http::{Response, StatusCode};
 use serde_json::Value;
 use url::Url;
 
-use super::children::{PendingChild, children_of, shortfalls_of};
+use super::children::{BODY_DIGEST, PendingChild, children_of, needs_body_digest, shortfalls_of};
 use super::cursor::WalkLevel;
 use super::endpoint::{BodyShape, Endpoint, KnownRefusal, Paging};
 use super::next_page::next_page;
@@ -117,10 +120,15 @@ fn read(
         return Ok(FetchedPage::default());
     }
     let mut page = FetchedPage::default();
+    let mut names = Cow::Borrowed(request.names);
+    if needs_body_digest(endpoint) {
+        let digest = format!("sha256:{}", Digest::of(response.body()).hex());
+        names.to_mut().insert(BODY_DIGEST.to_owned(), digest);
+    }
     let mut ids = Vec::new();
     let (mut times, mut event_times) = (Vec::new(), Vec::new());
     let summary = read_page(endpoint, response.body(), &mut |record| {
-        page.has_more_children |= !children_of(endpoint, record, request.names, &mut |child| {
+        page.has_more_children |= !children_of(endpoint, record, &names, &mut |child| {
             page.children.push(child);
         });
         page.shortfalls.extend(shortfalls_of(endpoint, record));

@@ -121,7 +121,6 @@ async fn check_target(
         .iter()
         .map(|(name, value)| ((*name).to_owned(), value.clone()))
         .collect();
-    let me = WalkRoot::new(source.me());
     let probe = TargetProbe {
         requester: &requester,
         recorder: request.recorder,
@@ -129,15 +128,17 @@ async fn check_target(
         window: cx.estimate,
     };
     let mut problem = None;
-    match probe.ask(&me).await {
-        Err(cause) => problem = Some(named(cause)),
-        Ok(ProbeAnswer::Refused(StatusCode::UNAUTHORIZED, _)) => {
-            problem = Some(named(format!("{} rejects the credentials", me.endpoint.id)));
-        }
-        Ok(ProbeAnswer::Refused(..)) => {}
-        Ok(ProbeAnswer::Page(body)) => {
-            let body = serde_json::from_slice(&body).unwrap_or_default();
-            target.identity = source.identity(&body).or(target.identity);
+    if let Some(me) = source.me() {
+        match probe.ask(&WalkRoot::new(me)).await {
+            Err(cause) => problem = Some(named(cause)),
+            Ok(ProbeAnswer::Refused(StatusCode::UNAUTHORIZED, _)) => {
+                problem = Some(named(format!("{} rejects the credentials", me.id)));
+            }
+            Ok(ProbeAnswer::Refused(..)) => {}
+            Ok(ProbeAnswer::Page(body)) => {
+                let body = serde_json::from_slice(&body).unwrap_or_default();
+                target.identity = source.identity(&body).or(target.identity);
+            }
         }
     }
     let mut checks = Vec::new();

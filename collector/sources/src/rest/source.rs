@@ -32,9 +32,15 @@ pub trait RestSource: Send + Sync {
 
     fn offers(&self) -> &'static [&'static RestOffer];
 
-    /// Tells who we are. It is asked first in each step, so that the item proves under which
-    /// identity it was captured, and in a check of readiness.
-    fn me(&self) -> &'static Endpoint;
+    /// Tells who we are, if the provider does. It is asked first in each step, so that the item
+    /// proves under which identity it was captured, and in a check of readiness.
+    fn me(&self) -> Option<&'static Endpoint>;
+
+    /// The endpoint with this id, if the source makes endpoints of its configuration: as far as its
+    /// answers are counted.
+    fn endpoint(&self, _id: &str) -> Option<&'static Endpoint> {
+        None
+    }
 
     /// The name of the identity in the answer of [`Self::me`].
     fn identity(&self, me: &Value) -> Option<String>;

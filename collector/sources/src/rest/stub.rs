@@ -25,6 +25,8 @@ pub(crate) struct StubRequest {
     pub(crate) target: String,
     pub(crate) body: String,
     pub(crate) has_credentials: bool,
+    /// Host and port that were asked.
+    pub(crate) host: String,
 }
 
 /// Status, header fields, body.
@@ -75,6 +77,11 @@ async fn answer_one(mut stream: TcpStream, answer: &(dyn Fn(&StubRequest) -> Stu
                 target: decoded(text.split(' ').nth(1).unwrap_or_default()),
                 body: body.to_owned(),
                 has_credentials: head.contains("\r\nauthorization: "),
+                host: head
+                    .split_once("\r\nhost: ")
+                    .and_then(|(_, rest)| rest.lines().next())
+                    .unwrap_or_default()
+                    .to_owned(),
             };
         }
     };

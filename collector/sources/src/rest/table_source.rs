@@ -186,8 +186,8 @@ impl<C: DeserializeOwned> RestSource for TableSource<C> {
         self.offers
     }
 
-    fn me(&self) -> &'static Endpoint {
-        self.me
+    fn me(&self) -> Option<&'static Endpoint> {
+        Some(self.me)
     }
 
     fn identity(&self, me: &Value) -> Option<String> {

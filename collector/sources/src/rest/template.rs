@@ -49,6 +49,15 @@ pub(super) fn fill(
             Encoding::Url if matches!(value.as_str(), "." | "..") => {
                 return Err(TemplateError::DotSegment(name.to_owned()));
             }
+            Encoding::Url if name.ends_with("_path") => {
+                if value
+                    .split('/')
+                    .any(|segment| matches!(segment, "" | "." | ".."))
+                {
+                    return Err(TemplateError::DotSegment(name.to_owned()));
+                }
+                filled.push_str(&encoded_path(value));
+            }
             Encoding::Url => filled.push_str(&percent_encoded(value)),
             Encoding::Json => {
                 let quoted = serde_json::Value::from(value.as_str()).to_string();
@@ -74,8 +83,15 @@ fn is_name(name: &&str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
+/// `value` as several segments of a path: `/` stays, and `:`, which a segment may have.
+fn encoded_path(value: &str) -> String {
+    percent_encoded(value)
+        .replace("%2F", "/")
+        .replace("%3A", ":")
+}
+
 /// `value` with all bytes but the unreserved ones of RFC 3986 percent-encoded.
-pub(super) fn percent_encoded(value: &str) -> String {
+pub(crate) fn percent_encoded(value: &str) -> String {
     let mut encoded = String::with_capacity(value.len());
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
@@ -111,6 +127,19 @@ mod tests {
             fill("/users/{other}", &names, Encoding::Url),
             Err(TemplateError::NoValue("other".to_owned()))
         );
+    }
+
+    #[test]
+    fn value_of_several_segments_keeps_its_slashes_and_nothing_else() {
+        let filled = |value: &str| {
+            let names = names(&[("repository_path", value)]);
+            fill("/v2/{repository_path}/tags", &names, Encoding::Url)
+        };
+        let path = filled("acme/shop:1?x#y");
+        assert_eq!(path.as_deref(), Ok("/v2/acme/shop:1%3Fx%23y/tags"));
+        for hostile in ["acme/../x", "../x", "acme//x", "/acme", "acme/.", ""] {
+            assert!(filled(hostile).is_err(), "{hostile}");
+        }
     }
 
     #[test]

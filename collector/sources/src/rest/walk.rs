@@ -84,7 +84,9 @@ pub(super) async fn walk(
     requester.rank = cx.recorder.policy().rank;
     requester.object_bytes_max = cx.object_bytes_max;
     let walk = Walk::new(cx, requester, roots, &access.names, step);
-    walk.record_identity(source.me(), &recorder).await?;
+    if let Some(me) = source.me() {
+        walk.record_identity(me, &recorder).await?;
+    }
     walk.run().await
 }
 

@@ -34,8 +34,8 @@ impl RestSource for OneOffer {
         self.0
     }
 
-    fn me(&self) -> &'static Endpoint {
-        &ME
+    fn me(&self) -> Option<&'static Endpoint> {
+        Some(&ME)
     }
 
     fn identity(&self, _: &serde_json::Value) -> Option<String> {

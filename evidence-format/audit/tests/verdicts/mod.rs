@@ -484,3 +484,38 @@ fn interrupted_verification_decides_nothing() {
         "{said}"
     );
 }
+
+/// A pipe that stalls: the line of progress stays, and Ctrl-C ends the program on a line of its own.
+#[test]
+fn progress_on_a_terminal_gives_way_to_what_follows() {
+    let case = AuditCase::new(false);
+    let pipe = text(&case.fixture.path("pipe"));
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("coreutils").success());
+    let program = program();
+    let program = program.get_program().to_str().expect("UTF-8");
+    let command = format!("exec {program} verify {pipe} --key {}", case.alice);
+    let mut terminal = Command::new("script");
+    terminal
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut terminal = terminal.spawn().expect("script(1) of util-linux");
+    let bytes = fs::read(&case.tar).expect("scratch");
+    let mut writer = fs::File::create(&pipe).expect("the program opens the other end");
+    writer.write_all(&bytes[..2048]).expect("it reads");
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    writer.write_all(&bytes[2048..6000]).expect("it reads");
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    let mut keyboard = terminal.stdin.take().expect("a pipe");
+    keyboard.write_all(b"\x03").expect("the terminal reads");
+    let output = terminal.wait_with_output().expect("ends");
+    drop(writer);
+    let seen = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(130), "{seen}");
+    assert!(seen.contains("\r\x1b[Kverifying pipe: 0.0 MiB"), "{seen:?}");
+    assert!(
+        seen.contains("\r\x1b[Kexhibit-audit: interrupted"),
+        "{seen:?}"
+    );
+}

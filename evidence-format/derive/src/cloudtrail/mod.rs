@@ -1,5 +1,5 @@
 //! Management events of AWS CloudTrail: elements of LookupEvents' pages, which hold the event as
-//! JSON in a string, and events as CloudTrail delivers them to S3.
+//! JSON in a string, and events as CloudTrail delivers them to S3, in compressed files.
 //!
 //! Members are those of "CloudTrail record contents" in the CloudTrail User Guide. Each of them may
 //! be missing or of another type; an event has whatever remains.
@@ -18,7 +18,11 @@ use serde_json::Value;
 
 use crate::json::{bool_at, first_text, list_at, parse_record, text_at, time_at};
 use crate::text::shortened;
-use crate::{ActivityEvent, ActivityOutcome, Derivation, Deriver, EntityKind, RecordContext};
+use crate::trail::{GET_DIGEST_FILE, GET_LOG_FILE, LIST_OBJECTS, LIST_PUBLIC_KEYS};
+use crate::{
+    ActivityEvent, ActivityOutcome, BodyDecoder, Derivation, Deriver, EntityKind, RecordContext,
+    trail,
+};
 use classes::EventClass;
 use identity::Identity;
 use targets::Target;
@@ -40,7 +44,24 @@ impl Deriver for CloudTrailDeriver {
         2 // objects and edges of what succeeded
     }
 
+    /// Names of files, digests and keys say nothing about who did what.
+    fn reads(&self, record: &RecordContext<'_>) -> bool {
+        !matches!(
+            record.endpoint,
+            LIST_OBJECTS | GET_DIGEST_FILE | LIST_PUBLIC_KEYS
+        )
+    }
+
+    fn decoder(&self, endpoint: &str) -> Option<BodyDecoder> {
+        (endpoint == GET_LOG_FILE).then_some(|body, visit| {
+            trail::for_each_event(body, visit).map_err(|error| error.to_string())
+        })
+    }
+
     fn derive(&self, record: &RecordContext<'_>, visit: &mut dyn FnMut(Derivation)) {
+        if !self.reads(record) {
+            return;
+        }
         let Some(value) = parse_record(record.bytes) else {
             // An answer in XML is one of STS, which says as whom the requests were made.
             if !record.bytes.trim_ascii_start().starts_with(b"<") {

@@ -3,7 +3,7 @@
 use evidence_format::digest::Digest;
 use serde_json::Value;
 
-use crate::json::{id_at, text_at, time_at};
+use crate::json::{bool_at, id_at, list_at, text_at, time_at};
 use crate::{
     ActivityCategory, ActivityEvent, Derivation, EdgeRelation, EntityKind, EntityRef, ObjectEdge,
     ObservedObject, RecordContext,
@@ -27,6 +27,27 @@ impl<'r> GitLabElement<'r> {
         id_at(self.value, pointer)
     }
 
+    pub(super) fn is_true(&self, pointer: &str) -> bool {
+        bool_at(self.value, pointer) == Some(true)
+    }
+
+    pub(super) fn list(&self, pointer: &str) -> &'r [Value] {
+        list_at(self.value, pointer)
+    }
+
+    pub(super) fn texts(&self, pointer: &str) -> Vec<&'r str> {
+        let list = self.list(pointer).iter();
+        list.filter_map(Value::as_str).collect()
+    }
+
+    /// `7` of `/projects/7/members`, for the collection `projects`.
+    pub(super) fn id_in_uri(&self, collection: &str) -> Option<String> {
+        let path = self.context.uri.split(['?', '#']).next()?;
+        let mut segments = path.split('/').skip_while(|segment| *segment != collection);
+        let id = segments.nth(1).filter(|id| !id.is_empty())?;
+        Some(id.to_owned())
+    }
+
     pub(super) fn has(&self, pointer: &str) -> bool {
         self.value
             .pointer(pointer)
@@ -47,11 +68,8 @@ impl<'r> GitLabElement<'r> {
 
     /// The project that the request was about, with its path if the element's web address has it.
     pub(super) fn project(&self) -> Option<EntityRef> {
-        let id = self.id("/project_id").or_else(|| {
-            let path = self.context.uri.split(['?', '#']).next()?;
-            let mut segments = path.split('/').skip_while(|segment| *segment != "projects");
-            segments.nth(1).map(str::to_owned)
-        })?;
+        let id = self.id("/project_id");
+        let id = id.or_else(|| self.id_in_uri("projects"))?;
         Some(
             self.entity(EntityKind::Repository, id)
                 .named(self.project_path()),
@@ -104,6 +122,21 @@ impl<'r> GitLabElement<'r> {
         event
     }
 
+    /// The element as an object with a version of its own: parts of it change by themselves.
+    pub(super) fn object_of(
+        &self,
+        entity: EntityRef,
+        version: &str,
+        summary: String,
+    ) -> Derivation {
+        Derivation::Object(ObservedObject {
+            entity,
+            version: version.to_owned(),
+            created_at: time_at(self.value, "/created_at").map(|(time, _)| time),
+            summary,
+        })
+    }
+
     /// The element as an object. Its version is the time of the last change, or else the digest of
     /// the record.
     pub(super) fn object(&self, entity: EntityRef, summary: String) -> Derivation {
@@ -116,6 +149,20 @@ impl<'r> GitLabElement<'r> {
             summary,
         })
     }
+}
+
+pub(super) fn conditional_edge(
+    from: EntityRef,
+    relation: EdgeRelation,
+    to: EntityRef,
+    condition: String,
+) -> Derivation {
+    Derivation::Edge(ObjectEdge {
+        from,
+        relation,
+        to,
+        condition: Some(condition).filter(|condition| !condition.is_empty()),
+    })
 }
 
 pub(super) fn edge(from: EntityRef, relation: EdgeRelation, to: EntityRef) -> Derivation {

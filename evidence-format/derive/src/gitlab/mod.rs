@@ -5,6 +5,7 @@
 //! <https://gitlab.com/gitlab-org/gitlab/-/blob/master/doc/api/openapi/openapi_v2.yaml>
 //! Audit events are missing there, since they need a paid tier; their names follow the same rule.
 
+mod access;
 mod audit;
 mod element;
 mod pipeline;
@@ -27,7 +28,7 @@ impl Deriver for GitLabDeriver {
     }
 
     fn version(&self) -> u32 {
-        1
+        2 // members, keys, tokens, variables, hooks, runners, schedules, protection
     }
 
     fn derive(&self, record: &RecordContext<'_>, visit: &mut dyn FnMut(Derivation)) {
@@ -51,6 +52,24 @@ impl Deriver for GitLabDeriver {
             "getApiV4Projects" | "getApiV4ProjectsId" | "getApiV4GroupsIdProjects" => {
                 project::project
             }
+            "getApiV4GroupsId" | "getApiV4Groups" | "getApiV4GroupsIdDescendantGroups" => {
+                project::group
+            }
+            "getApiV4ProjectsIdMembersAll" | "getApiV4GroupsIdMembersAll" => access::member,
+            "getApiV4ProjectsIdDeployKeys" => access::deploy_key,
+            "getApiV4ProjectsIdDeployTokens" | "getApiV4GroupsIdDeployTokens" => {
+                access::deploy_token
+            }
+            "getApiV4ProjectsIdAccessTokens" | "getApiV4GroupsIdAccessTokens" => {
+                access::access_token
+            }
+            "getApiV4ProjectsIdTriggers" => access::trigger,
+            "getApiV4ProjectsIdVariables" | "getApiV4GroupsIdVariables" => access::variable,
+            "getApiV4ProjectsIdHooks" => access::hook,
+            "getApiV4ProjectsIdRunners" | "getApiV4GroupsIdRunners" => access::runner,
+            "getApiV4ProjectsIdPipelineSchedules" => access::schedule,
+            "getApiV4ProjectsIdProtectedBranches" => access::protected_branch,
+            "getApiV4ProjectsIdProtectedEnvironments" => access::protected_environment,
             "getApiV4User" => project::user,
             // Traces are text: what a job printed is no event.
             _ => return,

@@ -25,6 +25,24 @@ pub(super) fn project(element: &GitLabElement<'_>, visit: &mut dyn FnMut(Derivat
     }
 }
 
+pub(super) fn group(element: &GitLabElement<'_>, visit: &mut dyn FnMut(Derivation)) {
+    let Some(id) = element.id("/id") else {
+        return;
+    };
+    let group = element.entity(EntityKind::Group, id);
+    let group = group.named(element.text("/full_path"));
+    let visibility = element.text("/visibility").unwrap_or("unknown");
+    let mut summary = format!("group {}, visibility {visibility}", group.label());
+    if element.is_true("/require_two_factor_authentication") {
+        summary.push_str(", second factor required");
+    }
+    visit(element.object(group.clone(), summary));
+    if let Some(parent) = element.id("/parent_id") {
+        let parent = element.entity(EntityKind::Group, parent);
+        visit(edge(group, EdgeRelation::PartOf, parent));
+    }
+}
+
 pub(super) fn environment(element: &GitLabElement<'_>, visit: &mut dyn FnMut(Derivation)) {
     let Some(id) = element.id("/id") else {
         return;

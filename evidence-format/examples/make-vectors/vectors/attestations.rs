@@ -1,10 +1,14 @@
 //! Sigstore bundles, statements and signatures.
 
+use evidence_format::canonical;
 use evidence_format::keyring::Signer as _;
+use evidence_format::signature::pae;
 use serde_json::{Value, json};
 
 use super::parts::DocumentKind::{self, Sigstore, Statement};
-use super::parts::{BlobRole, BundleParts, KEY_A, KEY_B, Referrer, attestation, secret_key};
+use super::parts::{
+    BlobRole, BundleParts, KEY_A, KEY_B, PAYLOAD_TYPE, Referrer, attestation, secret_key,
+};
 use super::{ExpectedFindings, TestVector, early, forge, late, signer};
 
 const ATTESTATION: ExpectedFindings = early("failed attestation");
@@ -124,7 +128,36 @@ fn sigstore_bundles() -> Vec<TestVector> {
                 json!({"rfc3161Timestamps": vec![json!({"signedTimestamp": "MAA="}); 17]}),
             ),
         ),
+        vector(
+            "816-log-entry-with-a-negative-number",
+            "numbers in log entries are those of §2",
+            log_entry(json!(-1)),
+        ),
+        vector(
+            "817-log-entry-with-a-fraction",
+            "numbers in log entries are those of §2",
+            log_entry(json!(1.5)),
+        ),
+        vector(
+            "818-log-entry-with-an-exponent",
+            "numbers in log entries are those of §2",
+            log_entry(json!(1e21)),
+        ),
+        vector(
+            "819-log-entry-nested-17-deep",
+            "nesting in log entries is that of §2",
+            log_entry((0..13).fold(json!(0), |inner, _| json!([inner]))),
+        ),
     ]
+}
+
+/// A bundle whose attestation has one log entry, with one member.
+fn log_entry(value: Value) -> BundleParts {
+    set(
+        Sigstore(0),
+        "/verificationMaterial/tlogEntries",
+        json!([{"x": value}]),
+    )
 }
 
 fn statements() -> Vec<TestVector> {
@@ -164,7 +197,33 @@ fn statements() -> Vec<TestVector> {
             "the pre-authentication encoding has at most 4095 bytes",
             long,
         ),
+        vector(
+            "831-well-formed-payload-too-long",
+            "the pre-authentication encoding has at most 4095 bytes",
+            signed_bytes(4096),
+        ),
+        TestVector {
+            expect: ExpectedFindings {
+                exit: 3,
+                ..signer("failed reserved")
+            },
+            ..vector(
+                "832-longest-payload",
+                "the pre-authentication encoding has at most 4095 bytes",
+                signed_bytes(4095),
+            )
+        },
     ]
+}
+
+/// A bundle whose statement has a `notBefore` so long that `count` bytes are signed.
+fn signed_bytes(count: usize) -> BundleParts {
+    BundleParts::empty().edit(Statement(0), move |statement| {
+        statement["predicate"]["notBefore"] = json!("");
+        let rest = pae(PAYLOAD_TYPE, &canonical::encode(statement)).len();
+        // A payload of more than 1,000 bytes has a length of one more digit.
+        statement["predicate"]["notBefore"] = json!("x".repeat(count - rest - 1));
+    })
 }
 
 fn subjects() -> Vec<TestVector> {
@@ -247,6 +306,12 @@ fn signatures() -> Vec<TestVector> {
     vec![
         vector("850-bit-of-r-flipped", rule, flipped(|_| 0), other_signer),
         vector(
+            "851-r-of-mixed-order",
+            "6: the equation is the one without the cofactor",
+            forged(forge::with_mixed_r),
+            other_signer,
+        ),
+        vector(
             "852-s-not-reduced",
             "6: canonical S",
             forged(forge::with_order_added),
@@ -307,7 +372,33 @@ fn signatures() -> Vec<TestVector> {
             },
             early("failed disclosure-key"),
         ),
+        vector(
+            "861-key-of-mixed-order",
+            "6: the equation is the one without the cofactor, with k modulo L",
+            by_mixed_key(forge::with_mixed_key),
+            super::HOLDS,
+        )
+        .keys(&["keys/c.pub.pem"]),
+        vector(
+            "862-key-of-mixed-order-and-cofactor",
+            "6: the equation is the one without the cofactor, with k modulo L",
+            by_mixed_key(forge::with_mixed_key_and_cofactor),
+            other_signer,
+        )
+        .keys(&["keys/c.pub.pem"]),
     ]
+}
+
+/// A bundle whose attestation names the key of mixed order.
+fn by_mixed_key(sign: fn(u8, &[u8]) -> [u8; 64]) -> BundleParts {
+    let parts = BundleParts {
+        referrers: vec![Referrer::Attestation { key: KEY_A, sign }],
+        ..BundleParts::empty()
+    };
+    let id = json!(forge::mixed_order_key().id());
+    parts
+        .set(Sigstore(0), "/dsseEnvelope/signatures/0/keyid", id.clone())
+        .set(Sigstore(0), "/verificationMaterial/publicKey/hint", id)
 }
 
 fn several() -> Vec<TestVector> {

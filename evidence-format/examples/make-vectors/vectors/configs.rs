@@ -187,6 +187,9 @@ fn times() -> Vec<TestVector> {
             "2026-11-23T13:40:17.0000000001Z",
         ),
         time("426-time-in-a-leap-second", "2016-12-31T23:59:60Z"),
+        time("427-day-that-does-not-exist", "2026-02-30T13:40:17Z"),
+        time("428-29-february-of-1900", "1900-02-29T13:40:17Z"),
+        time("429-hour-24", "2026-11-23T24:00:00Z"),
         time("430-year-0", "0000-11-23T13:40:17Z"),
         time("431-year-9999", "9999-11-23T13:40:17Z"),
     ]
@@ -273,6 +276,18 @@ fn windows() -> Vec<TestVector> {
     let time = |time: &str| json!(format!("2026-11-23T{time}Z"));
     vec![
         vector(
+            "458-window-within-a-second",
+            order,
+            BundleParts::empty().set(Config, "/window", window(two, "14:00:00.5")),
+            HOLDS,
+        ),
+        vector(
+            "459-window-that-ends-half-a-second-before-it-begins",
+            order,
+            BundleParts::empty().set(Config, "/window", window("14:00:00.5", two)),
+            CONFIG,
+        ),
+        vector(
             "460-window-that-ends-before-it-begins",
             order,
             BundleParts::empty().set(Config, "/window", window(three, two)),
@@ -319,6 +334,18 @@ fn windows() -> Vec<TestVector> {
             "4: `pages` is at most `attempts`, unless that is 0",
             coverage(json!({"attempts": 1, "pages": 2})),
             CONFIG,
+        ),
+        vector(
+            "468-effective-window-that-begins-earlier",
+            inside,
+            coverage(json!({"asked": window(three, four), "effective": window(two, four)})),
+            CONFIG,
+        ),
+        vector(
+            "469-first-event-without-the-last",
+            "4: `first` and `last` are compared where both are given",
+            coverage(json!({"first": time(three)})),
+            HOLDS,
         ),
     ]
 }

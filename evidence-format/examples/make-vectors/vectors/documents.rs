@@ -5,7 +5,7 @@ use serde_json::json;
 use super::items::source_clock;
 use super::parts::DocumentKind::{self, Bundle, Config, Index, Sigstore, Statement};
 use super::parts::{BundleParts, KEY_A, Referrer, attestation};
-use super::{ExpectedFindings, TestVector, early, late, signer};
+use super::{ExpectedFindings, HOLDS, TestVector, early, late, signer};
 
 pub(super) fn vectors() -> Vec<TestVector> {
     let mut all = config_spellings();
@@ -266,6 +266,18 @@ fn index_spellings() -> Vec<TestVector> {
             "`oci-layout` has at most 64 bytes",
             layout(format!("{:65}", r#"{"imageLayoutVersion":"1.0.0"}"#).as_bytes()),
             LAYOUT,
+        ),
+        vector(
+            "265-oci-layout-with-a-member-twice",
+            "no member stands twice",
+            layout(br#"{"imageLayoutVersion":"1.0","imageLayoutVersion":"1.0.0"}"#),
+            LAYOUT,
+        ),
+        vector(
+            "266-oci-layout-with-an-escape",
+            "escapes in `oci-layout` are free",
+            layout(br#"{ "imageLayoutVersion": "1\u002e0.0" }"#),
+            HOLDS,
         ),
     ]
 }

@@ -174,6 +174,16 @@ fn reserved() -> Vec<TestVector> {
                 ..late("failed config")
             },
         ),
+        vector(
+            "922-log-entry-of-any-values",
+            "members of a log entry have any names and values",
+            BundleParts::base().set(
+                Sigstore(0),
+                "/verificationMaterial/tlogEntries",
+                json!([{"": null, "a b": [true, 0, {"x": [[]]}], "n": 9_007_199_254_740_991_u64}, {}]),
+            ),
+            RESERVED,
+        ),
     ]
 }
 

@@ -123,6 +123,21 @@ fn indexes() -> Vec<TestVector> {
             set(Index, "/manifests/1/size", json!(1)),
             early("failed blob-size"),
         ),
+        vector(
+            "313-public-key-of-another-form",
+            ".3: what a referrer that is no attestation points to is not looked at",
+            with_public_key().edit(DocumentKind::Referrer(1), |m| {
+                m["config"]["annotations"] = json!({});
+                m["layers"] = json!([m["layers"][0], m["layers"][0]]);
+            }),
+            HOLDS,
+        ),
+        vector(
+            "314-index-with-empty-annotations",
+            ".2: `annotations` has the one member",
+            annotations(json!({})),
+            index,
+        ),
     ]
 }
 
@@ -390,6 +405,18 @@ fn attestation_manifests() -> Vec<TestVector> {
             "372-attestation-with-another-config",
             rule,
             set(doc, "/config", descriptor(EMPTY, b"{ }")),
+            manifest,
+        ),
+        vector(
+            "373-attestation-with-an-annotated-config",
+            rule,
+            set(doc, "/config/annotations", json!({TITLE: "config"})),
+            manifest,
+        ),
+        vector(
+            "374-attestation-with-a-layer-of-an-artifact-type",
+            rule,
+            set(doc, "/layers/0/artifactType", json!(SIGSTORE_BUNDLE)),
             manifest,
         ),
         vector(

@@ -202,6 +202,10 @@ pub(crate) fn write_all(folder: &Path) -> anyhow::Result<()> {
             secret_key(seed).public_key().to_pem(),
         )?;
     }
+    fs::write(
+        folder.join("keys/c.pub.pem"),
+        forge::mixed_order_key().to_pem(),
+    )?;
     let vectors = all()?;
     for (vector, next) in vectors.iter().zip(vectors.iter().skip(1)) {
         ensure!(

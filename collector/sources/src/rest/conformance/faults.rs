@@ -316,7 +316,13 @@ async fn crash_everywhere(case: Case) {
         let double = Double::start(endpoints_of(case.table), case.endpoint, Fault::None).await;
         let first = capture(case, &double, PassKind::First, None, Some(pages_max)).await;
         if first.result.is_ok() {
-            assert!(pages_max > 1, "{}: it never crashed", case.endpoint.id);
+            // Whoever is not asked who we are has one page.
+            let is_short = case.table.me().is_none() && !case.has_pages();
+            assert!(
+                pages_max > 1 || is_short,
+                "{}: it never crashed",
+                case.endpoint.id
+            );
             break;
         }
         let cursor = first

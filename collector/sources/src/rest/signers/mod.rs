@@ -7,6 +7,7 @@ mod github_app;
 mod kube;
 mod oauth_config;
 mod private_key;
+mod registry;
 mod token;
 
 pub use client_credentials::{ClientCredentials, ClientProof};
@@ -16,4 +17,6 @@ pub(crate) use oauth_config::{
     OAuthClientConfig, google_signer, known_url, microsoft_signer, some_credential_url, url_below,
 };
 pub use private_key::{PrivateKey, PrivateKeyError};
+pub(crate) use registry::{RegistrySigner, RegistryUser};
 pub use token::token_in_header;
+pub(crate) use token::{token_in_field, unsigned};

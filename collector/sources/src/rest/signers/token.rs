@@ -41,8 +41,35 @@ pub fn token_in_header(
     prefix: &'static str,
     token: &TokenConfig,
 ) -> Result<Arc<dyn RequestSigner>, String> {
-    let header = HeaderName::from_static(name);
-    Ok(Arc::new(TokenSigner::new(header, prefix, token.source()?)))
+    token_in_field(HeaderName::from_static(name), prefix, token)
+}
+
+/// The same for a name that the configuration has.
+///
+/// # Errors
+/// None of the settings of `token` is given, or several are.
+pub(crate) fn token_in_field(
+    name: HeaderName,
+    prefix: &'static str,
+    token: &TokenConfig,
+) -> Result<Arc<dyn RequestSigner>, String> {
+    Ok(Arc::new(TokenSigner::new(name, prefix, token.source()?)))
+}
+
+/// Signs nothing, for what everybody may read.
+pub(crate) fn unsigned() -> Arc<dyn RequestSigner> {
+    Arc::new(Unsigned)
+}
+
+struct Unsigned;
+
+#[async_trait]
+impl RequestSigner for Unsigned {
+    async fn sign(&self, _: &mut Request<Bytes>, _: &Recorder) -> Result<(), SignError> {
+        Ok(())
+    }
+
+    async fn forget(&self) {}
 }
 
 #[async_trait]

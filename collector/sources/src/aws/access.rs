@@ -29,8 +29,6 @@ use crate::recorder::{QuotaKey, Recorder, Secrets, Transport};
 /// Region of requests that belong to none (STS, Account Management), unless the environment names
 /// another. It is enabled in every account.
 const FALLBACK_REGION: &str = "us-east-1";
-/// Restricts an assumed role to what this source needs, whatever the role's own policies allow.
-const SESSION_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["cloudtrail:LookupEvents","account:ListRegions"],"Resource":"*"}]}"#;
 /// Roles of one chain. AWS allows any number; a circle of profiles has no end.
 const CHAIN_MAX: usize = 8;
 /// Length of a session name (AWS STS API Reference, AssumeRole).
@@ -39,7 +37,7 @@ const SESSION_CHARS: std::ops::RangeInclusive<usize> = 2..=64;
 /// Which credentials to use for an account. Text form, in plans: `default`, `profile:NAME` or
 /// `role:ARN`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum AccountAccess {
+pub(crate) enum AccountAccess {
     /// The SDK's default chain: environment, web identity, container or instance.
     Default,
     /// A profile of the shared AWS configuration.
@@ -49,7 +47,7 @@ pub(super) enum AccountAccess {
 }
 
 impl AccountAccess {
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         match text.split_once(':') {
             Some(("profile", name)) => Self::Profile(name.to_owned()),
             Some(("role", arn)) => Self::Role(arn.to_owned()),
@@ -58,7 +56,7 @@ impl AccountAccess {
     }
 
     /// All credentials that may lead to an account: the default ones, profiles and roles.
-    pub(super) async fn discover(config: &AwsConfig) -> Vec<Self> {
+    pub(crate) async fn discover(config: &AwsConfig) -> Vec<Self> {
         let mut accesses = BTreeSet::from([Self::Default]);
         if let Some(profiles) = load_profiles().await {
             let chosen = profiles.profiles().filter(|name| {
@@ -75,7 +73,7 @@ impl AccountAccess {
 
     /// True if somebody has said where these credentials are, so that their account is expected. On
     /// a machine of a cloud, the default chain finds a metadata service, whether or not it has any.
-    pub(super) async fn is_configured(&self) -> bool {
+    pub(crate) async fn is_configured(&self) -> bool {
         const VARIABLES: [&str; 5] = [
             "AWS_ACCESS_KEY_ID",
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -108,7 +106,7 @@ impl AccountAccess {
     }
 
     /// A name for the item of an account that cannot be entered.
-    pub(super) fn item_name(&self) -> String {
+    pub(crate) fn item_name(&self) -> String {
         let text = self.to_string();
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         text.chars()
@@ -117,11 +115,13 @@ impl AccountAccess {
     }
 
     /// An SDK configuration with these credentials. Reads profiles and assumes roles anew, so that
-    /// expired credentials are replaced.
-    pub(super) async fn sdk_config(
+    /// expired credentials are replaced. `session_policy` restricts an assumed role to what the
+    /// source needs, whatever the role's own policies allow.
+    pub(crate) async fn sdk_config(
         &self,
         transport: &Arc<Transport>,
         incident: Option<&IncidentId>,
+        session_policy: &'static str,
     ) -> SdkConfig {
         let unrecorded = discarding_recorder(transport);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
@@ -177,7 +177,7 @@ impl AccountAccess {
             config = with_credentials(config, provider, transport);
         }
         match self {
-            Self::Role(arn) => assume_role(arn, config, transport, incident).await,
+            Self::Role(arn) => assume_role(arn, config, transport, incident, session_policy).await,
             Self::Default | Self::Profile(_) => config,
         }
     }
@@ -263,7 +263,7 @@ fn command_of<'p>(get: impl Fn(&str) -> Option<&'p str>) -> Option<&'p str> {
 }
 
 /// The names of all profiles; `None` if the shared AWS configuration cannot be read.
-pub(super) async fn profile_names() -> Option<Vec<String>> {
+pub(crate) async fn profile_names() -> Option<Vec<String>> {
     let profiles = load_profiles().await?;
     Some(profiles.profiles().map(str::to_owned).collect())
 }
@@ -276,7 +276,7 @@ async fn load_profiles() -> Option<ProfileSet> {
 }
 
 /// The region that the environment or the profile names.
-pub(super) fn configured_region(config: &SdkConfig) -> Option<String> {
+pub(crate) fn configured_region(config: &SdkConfig) -> Option<String> {
     let region = config.region().map(ToString::to_string)?;
     // It is also the fallback, so it does not tell whether a region was configured.
     (region != FALLBACK_REGION).then_some(region)
@@ -297,10 +297,11 @@ async fn assume_role(
     config: SdkConfig,
     transport: &Arc<Transport>,
     incident: Option<&IncidentId>,
+    session_policy: &'static str,
 ) -> SdkConfig {
     let provider = AssumeRoleProvider::builder(arn)
         .session_name(session_name(incident))
-        .policy(SESSION_POLICY)
+        .policy(session_policy)
         .configure(&config)
         .build()
         .await;

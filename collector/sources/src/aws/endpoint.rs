@@ -41,13 +41,13 @@ impl Intercept for EndpointProbe {
     }
 }
 
-/// Services whose endpoints may be configured: one gives the events, one says which regions there
-/// are.
-const SERVICES: [&str; 2] = ["CloudTrail", "Account"];
-
-/// The host that answers instead of AWS: that of an operation, or that of a service.
-pub(super) fn not_of_aws(probe: &EndpointProbe, config: &SdkConfig) -> Option<String> {
-    let configured = SERVICES.iter().filter_map(|service| {
+/// The host that answers instead of AWS: that of an operation, or that of one of `services`.
+pub(super) fn not_of_aws(
+    probe: &EndpointProbe,
+    config: &SdkConfig,
+    services: &[&'static str],
+) -> Option<String> {
+    let configured = services.iter().filter_map(|service| {
         let url = configured_endpoint(config, service)?;
         origin_of(&url)
     });
@@ -57,7 +57,7 @@ pub(super) fn not_of_aws(probe: &EndpointProbe, config: &SdkConfig) -> Option<St
 
 /// The endpoint of one service, as its client reads it: from `AWS_ENDPOINT_URL_CLOUDTRAIL`, or from
 /// the `services` section of the profile.
-fn configured_endpoint(config: &SdkConfig, service: &'static str) -> Option<String> {
+pub(crate) fn configured_endpoint(config: &SdkConfig, service: &'static str) -> Option<String> {
     let key = ServiceConfigKey::builder()
         .service_id(service)
         .env("AWS_ENDPOINT_URL")
@@ -103,12 +103,20 @@ mod tests {
                 .build()
         };
         assert_eq!(
-            not_of_aws(&probe, &config("http://127.0.0.1:5568")).as_deref(),
+            not_of_aws(
+                &probe,
+                &config("http://127.0.0.1:5568"),
+                &["Account", "CloudTrail"]
+            )
+            .as_deref(),
             Some("http://127.0.0.1:5568")
         );
         let own = "https://cloudtrail.eu-west-1.amazonaws.com";
-        assert_eq!(not_of_aws(&probe, &config(own)), None);
-        assert_eq!(not_of_aws(&probe, &SdkConfig::builder().build()), None);
+        assert_eq!(not_of_aws(&probe, &config(own), &["CloudTrail"]), None);
+        assert_eq!(
+            not_of_aws(&probe, &SdkConfig::builder().build(), &["CloudTrail"]),
+            None
+        );
     }
 
     /// A `services` section of a profile, as the SDK reads it.

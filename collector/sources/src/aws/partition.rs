@@ -4,18 +4,21 @@
 use domain::spelling::nearest;
 
 /// A partition, with the regions that are enabled by default in each of its accounts.
-pub(super) struct Partition {
+pub(crate) struct Partition {
     /// As in ARNs.
     name: &'static str,
+    /// The end of its services' hosts (`partitions.json` of AWS' SDKs).
+    pub(crate) domain: &'static str,
     /// How the names of its regions begin; empty for all that no other partition has.
     region_prefixes: &'static [&'static str],
     /// "Specify which AWS Regions your account can use", AWS Account Management Reference Guide.
     /// Captured if we may not list the account's own.
-    pub(super) default_regions: &'static [&'static str],
+    pub(crate) default_regions: &'static [&'static str],
 }
 
 const COMMERCIAL: Partition = Partition {
     name: "aws",
+    domain: "amazonaws.com",
     region_prefixes: &[],
     default_regions: &[
         "us-east-1",
@@ -43,36 +46,43 @@ const COMMERCIAL: Partition = Partition {
 const OTHERS: [Partition; 7] = [
     Partition {
         name: "aws-us-gov",
+        domain: "amazonaws.com",
         region_prefixes: &["us-gov-"],
         default_regions: &["us-gov-west-1", "us-gov-east-1"],
     },
     Partition {
         name: "aws-cn",
+        domain: "amazonaws.com.cn",
         region_prefixes: &["cn-"],
         default_regions: &["cn-north-1", "cn-northwest-1"],
     },
     Partition {
         name: "aws-eusc",
+        domain: "amazonaws.eu",
         region_prefixes: &["eusc-de-"],
         default_regions: &["eusc-de-east-1"],
     },
     Partition {
         name: "aws-iso",
+        domain: "c2s.ic.gov",
         region_prefixes: &["us-iso-"],
         default_regions: &["us-iso-east-1", "us-iso-west-1"],
     },
     Partition {
         name: "aws-iso-b",
+        domain: "sc2s.sgov.gov",
         region_prefixes: &["us-isob-"],
         default_regions: &["us-isob-east-1"],
     },
     Partition {
         name: "aws-iso-e",
+        domain: "cloud.adc-e.uk",
         region_prefixes: &["eu-isoe-"],
         default_regions: &["eu-isoe-west-1"],
     },
     Partition {
         name: "aws-iso-f",
+        domain: "csp.hci.ic.gov",
         region_prefixes: &["us-isof-"],
         default_regions: &["us-isof-south-1", "us-isof-east-1"],
     },
@@ -80,11 +90,12 @@ const OTHERS: [Partition; 7] = [
 
 /// The partitions that can be reached from the internet. Inside the others, a region is always
 /// configured.
-pub(super) const PUBLIC: [&Partition; 4] = [&COMMERCIAL, &OTHERS[0], &OTHERS[1], &OTHERS[2]];
+pub(crate) const PUBLIC_PARTITIONS: [&Partition; 4] =
+    [&COMMERCIAL, &OTHERS[0], &OTHERS[1], &OTHERS[2]];
 
 /// The regions of all partitions, as AWS publishes them with its SDKs (`partitions.json`, read
 /// 2026-11).
-pub(super) const KNOWN_REGIONS: [&str; 46] = [
+pub(crate) const KNOWN_REGIONS: [&str; 46] = [
     "af-south-1",
     "ap-east-1",
     "ap-east-2",
@@ -152,7 +163,7 @@ const DIRECTIONS: [&str; 9] = [
 
 /// What a text says that is to name a region.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum RegionName {
+pub(crate) enum RegionName {
     Known,
     /// It is formed as AWS forms them. AWS adds some each year, which older versions of this program
     /// do not know.
@@ -162,7 +173,7 @@ pub(super) enum RegionName {
 }
 
 impl RegionName {
-    pub(super) fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         if KNOWN_REGIONS.contains(&text) {
             return Self::Known;
         }
@@ -190,7 +201,7 @@ impl RegionName {
 
 impl Partition {
     /// The partition that an ARN is of.
-    pub(super) fn of_arn(arn: &str) -> &'static Self {
+    pub(crate) fn of_arn(arn: &str) -> &'static Self {
         let name = arn.split(':').nth(1).unwrap_or_default();
         let mut others = OTHERS.iter();
         others
@@ -198,7 +209,7 @@ impl Partition {
             .unwrap_or(&COMMERCIAL)
     }
 
-    fn of_region(region: &str) -> &'static Self {
+    pub(crate) fn of_region(region: &str) -> &'static Self {
         let mut others = OTHERS.iter();
         others
             .find(|partition| {
@@ -209,17 +220,17 @@ impl Partition {
     }
 
     /// As in ARNs.
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
     /// True if the region is one of this partition: credentials of another one are unknown there.
-    pub(super) fn has(&self, region: &str) -> bool {
+    pub(crate) fn has(&self, region: &str) -> bool {
         Self::of_region(region).name == self.name
     }
 
     /// The default regions, and the one that the credentials' owner has configured.
-    pub(super) fn regions(&self, configured: Option<&str>) -> Vec<String> {
+    pub(crate) fn regions(&self, configured: Option<&str>) -> Vec<String> {
         let mut regions: Vec<String> = self
             .default_regions
             .iter()
@@ -236,7 +247,7 @@ impl Partition {
 }
 
 /// True if two regions are of one partition.
-pub(super) fn is_same(region: &str, other: &str) -> bool {
+pub(crate) fn is_same(region: &str, other: &str) -> bool {
     Partition::of_region(region).name == Partition::of_region(other).name
 }
 
