@@ -102,6 +102,8 @@ fn whole_chain_proves_every_file() {
 fn every_change_is_found() {
     use TrailFaultKind::*;
     type Change = fn(&mut MadeTrail, &[String], &[String]) -> Vec<String>;
+    /// The kind of a fault, which files it is about (`l` log files, `d` digest files), how many.
+    type ExpectedFault = (TrailFaultKind, char, usize);
     fn replace(trail: &mut MadeTrail, key: &str, bytes: Vec<u8>) {
         trail.files.get_mut(key).expect("a file").bytes = bytes;
     }
@@ -109,7 +111,7 @@ fn every_change_is_found() {
         trail.files.remove(key);
         vec![key.clone()]
     }
-    let cases: &[(&str, Change, &[(TrailFaultKind, char, usize)])] = &[
+    let cases: &[(&str, Change, &[ExpectedFault])] = &[
         (
             "a log file without its event",
             |trail, logs, _| {
