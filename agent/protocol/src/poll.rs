@@ -32,13 +32,23 @@ pub struct PollRequest {
     pub capturing: Option<OrderId>,
 }
 
-/// Bundles that the agent keeps until the collector has acknowledged them.
+/// Bundles that the agent keeps until the collector has acknowledged them, and the bytes of these and
+/// of those that it has rejected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SpoolState {
     pub bundles: u64,
     pub bytes: u64,
     pub bytes_max: u64,
+}
+
+impl SpoolState {
+    /// True if the agent has no room for another capture.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        // An agent that has not said how it is says 0.
+        self.bytes_max > 0 && self.bytes >= self.bytes_max
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -58,6 +58,28 @@ impl GatewayRefusal {
 }
 
 impl RefusalCode {
+    /// As in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TokenRejected => "token-rejected",
+            Self::ProofRejected => "proof-rejected",
+            Self::ProtocolUnsupported => "protocol-unsupported",
+            Self::CertificateNeeded => "certificate-needed",
+            Self::UnknownAgent => "unknown-agent",
+            Self::Locked => "locked",
+            Self::OtherMachine => "other-machine",
+            Self::Revoked => "revoked",
+            Self::OrderEnded => "order-ended",
+            Self::BundleRejected => "bundle-rejected",
+            Self::TooLarge => "too-large",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Other => "other",
+        }
+    }
+
     /// The status of the response.
     #[must_use]
     pub fn status(self) -> u16 {
@@ -84,5 +106,28 @@ mod tests {
         let json = r#"{"code": "brand-new", "detail": "x"}"#;
         let refusal: GatewayRefusal = serde_json::from_str(json).expect("a refusal");
         assert_eq!(refusal.code, RefusalCode::Other);
+    }
+
+    #[test]
+    fn names_of_codes_match_serde() {
+        for code in [
+            RefusalCode::Malformed,
+            RefusalCode::TokenRejected,
+            RefusalCode::ProofRejected,
+            RefusalCode::ProtocolUnsupported,
+            RefusalCode::CertificateNeeded,
+            RefusalCode::UnknownAgent,
+            RefusalCode::Locked,
+            RefusalCode::OtherMachine,
+            RefusalCode::Revoked,
+            RefusalCode::OrderEnded,
+            RefusalCode::BundleRejected,
+            RefusalCode::TooLarge,
+            RefusalCode::Busy,
+            RefusalCode::Unavailable,
+        ] {
+            let json = serde_json::to_value(code).expect("a text");
+            assert_eq!(json, code.as_str());
+        }
     }
 }

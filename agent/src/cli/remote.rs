@@ -1,18 +1,22 @@
 //! `exhibit-agent enroll`, `run` and `spool`.
 
-use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{env, fs};
 
 use agent::capture::CaptureOptions;
 use agent::config::AgentConfig;
 use agent::os::lower_priority;
-use agent::remote::{self, AgentState, EnrollOptions, RunOptions, Spool, default_folder};
+use agent::remote::{
+    self, AgentState, EnrollOptions, RunOptions, Spool, SpoolEntry, default_folder,
+};
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, Subcommand};
+use platform::shell::shell_word;
 use platform::terminal::{duration, size};
 use protocol::token::EnrollmentToken;
 use rustix::fs::Mode;
+use serde::Serialize;
 
 use super::out;
 
@@ -96,14 +100,52 @@ pub(super) struct RunArguments {
     spool_mib: u64,
 }
 
-/// Lists the bundles that are not delivered yet
+/// Lists the bundles that are not delivered yet, and those that the collector has rejected
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct SpoolArguments {
+    #[command(subcommand)]
+    command: Option<SpoolCommand>,
     #[command(flatten)]
     state: StateSelection,
     /// Print one line of JSON for each bundle
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Subcommand)]
+enum SpoolCommand {
+    Export(ExportArguments),
+}
+
+/// Copies the bundles that are not delivered, to be carried to the collector
+///
+/// Each bundle becomes two files, which `exhibit import` takes. The spool keeps its own until the
+/// collector says that it has them.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  sudo exhibit-agent spool export /media/usb
+  exhibit import /media/usb                          # on the collector")]
+struct ExportArguments {
+    /// Folder for the copies; created if missing
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    #[command(flatten)]
+    state: StateSelection,
+    /// Also copy the bundles that the collector has rejected
+    #[arg(long)]
+    rejected: bool,
+}
+
+/// A line of `spool --json`. Members are added, never renamed or removed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SpoolLine<'e> {
+    #[serde(flatten)]
+    entry: &'e SpoolEntry,
+    bytes: u64,
+    rejected: bool,
 }
 
 pub(super) fn enroll(arguments: EnrollArguments) -> Result<()> {
@@ -136,27 +178,54 @@ pub(super) fn run(arguments: RunArguments) -> Result<()> {
 }
 
 pub(super) fn spool(arguments: &SpoolArguments) -> Result<()> {
+    if let Some(SpoolCommand::Export(arguments)) = &arguments.command {
+        return export(arguments);
+    }
     let state = AgentState::open(&arguments.state.folder()?)?;
     let spool = Spool::open(state.spool_folder(), u64::MAX)?;
-    let entries = spool.entries()?;
-    if entries.is_empty() && !arguments.json {
+    let (waiting, rejected) = (spool.entries()?, spool.rejected_entries()?);
+    if waiting.is_empty() && rejected.is_empty() && !arguments.json {
         return out("every bundle is delivered\n");
     }
-    for entry in &entries {
+    let waiting = waiting.iter().map(|entry| (entry, false));
+    for (entry, is_rejected) in waiting.chain(rejected.iter().map(|entry| (entry, true))) {
+        let line = SpoolLine {
+            entry,
+            bytes: spool.bytes_of(entry),
+            rejected: is_rejected,
+        };
         let line = if arguments.json {
-            serde_json::to_string(entry)?
+            serde_json::to_string(&line)?
         } else {
-            let bytes = spool.tar(entry).metadata().map_or(0, |file| file.len());
-            format!(
-                "{}  {:>10}  {}",
-                entry.bundle,
-                size(bytes),
-                entry.order.incident
-            )
+            let note = if is_rejected { "  rejected" } else { "" };
+            let (bytes, incident) = (size(line.bytes), &entry.order.incident);
+            format!("{}  {bytes:>10}  {incident}{note}", entry.bundle)
         };
         out(&format!("{line}\n"))?;
     }
     Ok(())
+}
+
+fn export(arguments: &ExportArguments) -> Result<()> {
+    let state = AgentState::open(&arguments.state.folder()?)?;
+    let spool = Spool::open(state.spool_folder(), u64::MAX)?;
+    let folder = &arguments.folder;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let mut entries = spool.entries()?;
+    if arguments.rejected {
+        entries.extend(spool.rejected_entries()?);
+    }
+    if entries.is_empty() {
+        return out("every bundle is delivered\n");
+    }
+    for entry in &entries {
+        if let Some(bytes) = spool.export(entry, &state.agent(), folder)? {
+            let (bytes, incident) = (size(bytes), &entry.order.incident);
+            out(&format!("{}  {bytes:>10}  {incident}\n", entry.bundle))?;
+        }
+    }
+    let folder = shell_word(folder);
+    out(&format!("\non the collector\n  exhibit import {folder}\n"))
 }
 
 /// One thread, beside those of captures: an idle agent takes little memory.

@@ -12,7 +12,7 @@ use evidence_format::canonical::{self, DecodeError};
 use evidence_format::time::Timestamp;
 use platform::durable;
 use protocol::enroll::Credentials;
-use protocol::identity::{AgentKeys, Nonce};
+use protocol::identity::{AgentId, AgentKeys, Nonce};
 use serde::{Deserialize, Serialize};
 
 use crate::key::{KeyFile, KeyFileError};
@@ -128,6 +128,12 @@ impl AgentState {
             return Err(StateError::NotEnrolled { path });
         }
         Self::open_or_create(folder)
+    }
+
+    /// The agent's id.
+    #[must_use]
+    pub fn agent(&self) -> AgentId {
+        self.keys.id()
     }
 
     /// The folder of bundles that are not delivered.

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use domain::hosts::{HostLabel, HostSelection, SELECTORS_MAX};
 use domain::incident::{CaptureRequest, SourceName};
+use protocol::identity::AgentId;
 use protocol::selection::{PodName, PodSelection};
 
 /// Bytes of an image's name: the OCI distribution specification allows 255 for a name, and a digest
@@ -163,6 +164,43 @@ pub struct CapturePass {
     pub retry_at: Option<Timestamp>,
 }
 
+/// The capture of a host by its agent, or of a host that has none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HostCapture {
+    /// The host's name; without an agent, what was asked for, such as `label role=web`.
+    pub host: String,
+    /// 16 hex digits; absent without an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub agent: Option<AgentId>,
+    /// The capture request that asked for it, from 1.
+    pub request: u32,
+    pub state: HostCaptureState,
+    /// Bytes of the bundle; absent before it is delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Why it is missing, or what it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How far the capture of a host is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostCaptureState {
+    /// Its evidence is missing: there is no agent, or it did not deliver in time.
+    Gap,
+    /// Its agent does not know of it yet.
+    Waiting,
+    /// Its agent has the order.
+    Told,
+    /// Its agent captures.
+    Capturing,
+    /// Its bundle is verified and stored.
+    Delivered,
+}
+
 /// Evidence that a capture should have got and did not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -225,6 +263,19 @@ pub enum CaptureState {
     Sealed,
     /// It ended without a bundle.
     Failed,
+}
+
+impl HostCaptureState {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gap => "gap",
+            Self::Waiting => "waiting",
+            Self::Told => "told",
+            Self::Capturing => "capturing",
+            Self::Delivered => "delivered",
+        }
+    }
 }
 
 impl CaptureKind {

@@ -7,7 +7,7 @@ use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::captures::{CaptureOptions, CapturePass, MissingEvidence};
+use crate::captures::{CaptureOptions, CapturePass, HostCapture, MissingEvidence};
 use crate::lenient::{self, LenientReport, LenientSeverity, RoleAssignments, StrictCommand};
 use domain::incident::view::IncidentView;
 use domain::incident::{
@@ -223,6 +223,13 @@ pub struct IncidentDetails {
     #[serde(flatten)]
     pub view: IncidentView,
     pub passes: Vec<CapturePass>,
+    /// The captures of hosts by their agents, and hosts that have none.
+    #[serde(default)]
+    pub hosts: Vec<HostCapture>,
+    /// Affected systems of the report, and hosts that captures name, that no agent is on. Empty if no
+    /// agent is enrolled and no capture names hosts.
+    #[serde(default)]
+    pub affected_without_agent: Vec<String>,
     /// True while one of its captures is running or due.
     pub under_way: bool,
     /// What the captures should have got and did not, with the reasons.

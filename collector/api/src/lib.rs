@@ -25,7 +25,7 @@ pub use agents::{
 pub use bundles::{AttachmentReceipt, BundleList, BundleSummary};
 pub use captures::{
     CaptureAccepted, CaptureKind, CaptureOptions, CaptureOptionsError, CapturePass, CaptureState,
-    MissingEvidence, MissingKind,
+    HostCapture, HostCaptureState, MissingEvidence, MissingKind,
 };
 pub use checklists::{ChecklistPatch, Checklists};
 pub use domain::incident::{BundleCoverage, TimelineRow};

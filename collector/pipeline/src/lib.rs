@@ -55,7 +55,9 @@ use store::blobs::BlobError;
 use store::database::OUTAGE_SECONDS_MAX;
 use store::ledger::{BundleRow, LedgerError, PassQueue, WorkerName};
 
-pub use agents::{DeliveryError, RejectedBundle, keyring_agent};
+pub use agents::{
+    DeliveryError, ImportError, ImportedBundle, RejectedBundle, keyring_agent, selectable,
+};
 pub use attach::{
     ATTACHMENT_SOURCE, AttachError, AttachRequest, AttachmentContent, SealedAttachment,
 };

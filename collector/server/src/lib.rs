@@ -18,6 +18,7 @@ pub mod config_check;
 mod connection_slots;
 pub mod events;
 mod handlers;
+mod host_captures;
 mod json;
 mod listener;
 mod metrics;

@@ -8,6 +8,7 @@ use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 
 use api::{MissingEvidence, MissingKind};
+use domain::hosts::{HOSTS_WITHOUT_AGENT, agent_of_source};
 use domain::incident::{
     BundleCoverage, CaptureRequest, IncidentEvent, JournalEntry, PassNumber, Pivot, PivotKind,
     UnavailableReason, UnavailableSource,
@@ -75,6 +76,7 @@ pub(crate) fn missing_evidence(
         missing.extend(pass.list(passes, bundles, now));
     }
     missing.retain(|missing| !is_made_up_for(missing, &requests));
+    missing.retain(|missing| !is_host_captured_later(missing, passes));
     missing.extend(not_searched(passes));
     missing.sort_by(|a, b| (a.request, a.kind, &a.source).cmp(&(b.request, b.kind, &b.source)));
     missing.dedup();
@@ -144,8 +146,20 @@ fn is_made_up_for(missing: &MissingEvidence, requests: &[JournalRequest<'_>]) ->
         let request = later.request;
         let is_whole = request.accounts.is_empty() && request.regions.is_empty();
         let is_asked = request.sources.is_empty() || is_named(request, &missing.source);
-        is_whole && is_asked
+        // Hosts are captured by name: that a later request captured others says nothing of this one.
+        let is_host =
+            missing.source == HOSTS_WITHOUT_AGENT || agent_of_source(&missing.source).is_some();
+        is_whole && is_asked && !is_host && !request.hosts_only
     })
+}
+
+/// True if the agent of the host was ordered to capture it again by a later request.
+fn is_host_captured_later(missing: &MissingEvidence, passes: &[PlannedPass]) -> bool {
+    agent_of_source(&missing.source).is_some()
+        && passes.iter().any(|pass| {
+            let request = PassNumber::of(pass.row.key.pass).request + 1;
+            pass.row.key.source == missing.source && request > missing.request
+        })
 }
 
 fn is_named(request: &CaptureRequest, source: &str) -> bool {
@@ -365,7 +379,13 @@ impl MissingOfPass<'_> {
             .is_some_and(|next| {
                 let key = &self.pass.row.key;
                 let mut rows = passes.iter().map(|pass| &pass.row);
-                rows.any(|row| row.key.source == key.source && row.key.pass == next)
+                // A host that was absent may never come back.
+                let is_captured = |row: &PassRow| {
+                    agent_of_source(&key.source).is_none() || row.state() == PassState::Sealed
+                };
+                rows.any(|row| {
+                    row.key.source == key.source && row.key.pass == next && is_captured(row)
+                })
             });
         // What a continuation captures is not missing; what is left in the end is its own.
         let ended_early: Vec<_> = coverage

@@ -7,6 +7,7 @@ use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
+use crate::host_captures::{affected_without_agent, host_captures, need_agents};
 use crate::missing::{PassFailure, PlannedPass, STOPPED, missing_evidence, pass_failure};
 use api::{
     BundleSummary, CaptureKind, CapturePass, CaptureProgress, CaptureState, IncidentDetails,
@@ -53,6 +54,13 @@ pub async fn incident_details(
     let bundles = pipeline.parts.ledger.bundles(&incident.id).await?;
     let passes: Vec<PlannedPass> = rows.into_iter().map(PlannedPass::from).collect();
     let missing = missing_evidence(&passes, &entries, &bundles, clock::now());
+    let agents = if need_agents(&passes, incident) {
+        pipeline.parts.ledger.agents().await?
+    } else {
+        Vec::new()
+    };
+    let hosts = host_captures(&passes, &bundles, &agents);
+    let affected_without_agent = affected_without_agent(incident, &hosts, &agents);
     // Before the plans are dropped with their passes.
     let window_begins_at = window_begin(&passes, incident);
     let passes = passes.into_iter().map(|pass| capture_pass(pass, &entries));
@@ -60,6 +68,8 @@ pub async fn incident_details(
         id: incident.id.clone(),
         view: IncidentView::of(incident, clock::now()),
         passes: passes.collect(),
+        hosts,
+        affected_without_agent,
         under_way: pipeline.is_under_way(&incident.id).await?,
         missing,
         window_begins_at,

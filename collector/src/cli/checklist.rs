@@ -6,14 +6,15 @@ use clap::{ArgGroup, Args};
 use evidence_format::id::IncidentId;
 
 use super::backend::Backend;
+use super::status::without_agent_text;
 use super::table::{terminal_width, wrap, wrap_command};
 use super::{GlobalOptions, incident_or_only_open, print, print_changes, print_json};
 use domain::incident::view::{
     ChecklistView, ClosureItemView, IncidentView, ReviewPromptView, StepView,
 };
 use domain::incident::{
-    ChecklistStep, ClosureItem, Command, CorrectiveAction, Day, Line, Name, ReviewPrompt, StepId,
-    StepState, find_step, short_ids,
+    Checklist, ChecklistStep, ClosureItem, Command, CorrectiveAction, Day, Line, Name,
+    ReviewPrompt, StepId, StepState, find_step, short_ids,
 };
 
 /// Shows an incident's checklists, or updates one entry
@@ -98,10 +99,12 @@ pub(super) async fn run(global: &GlobalOptions, mut arguments: ChecklistArgs) ->
     if !commands.is_empty() {
         return print_changes(global, &id, &backend.apply(&id, &commands).await?);
     }
+    let without_agent = backend.incident(&id).await?.affected_without_agent;
     if !global.json {
-        return print(&format_checklists(&view));
+        return print(&format_checklists(&view, &without_agent));
     }
     print_json(&serde_json::json!({
+        "affectedWithoutAgent": without_agent,
         "incident": view.incident,
         "checklists": view.checklists,
         "closure": view.closure,
@@ -259,7 +262,7 @@ fn required_reason(reason: Option<Line>) -> Result<Line> {
 }
 
 /// Formats all checklists. The types of its texts exclude control characters.
-fn format_checklists(view: &IncidentView) -> String {
+fn format_checklists(view: &IncidentView, without_agent: &[String]) -> String {
     let title = format!(
         "{} {} ({}, {})",
         view.incident, view.name, view.severity, view.status
@@ -267,6 +270,10 @@ fn format_checklists(view: &IncidentView) -> String {
     let mut text = wrap("", &title, terminal_width());
     for list in &view.checklists {
         text.push_str(&format_list(list, &view.incident));
+        if list.list == Checklist::FirstFifteenMinutes && !without_agent.is_empty() {
+            let systems = without_agent_text(without_agent);
+            text.push_str(&wrap("  affected, no agent: ", &systems, terminal_width()));
+        }
     }
     // Optional items count neither as done nor as missing.
     let (closure, required) = (

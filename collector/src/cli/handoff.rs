@@ -13,6 +13,7 @@ use pipeline::timeline::TimelineFilter;
 use platform::clock;
 
 use super::backend::Backend;
+use super::hosts::format_hosts;
 use super::missing::format_missing;
 use super::status::passes_table;
 use super::table::{terminal_width, wrap};
@@ -48,6 +49,7 @@ pub(super) async fn handoff(backend: &dyn Backend, id: &IncidentId) -> Result<St
     } else {
         &captures
     });
+    text.push_str(&format_hosts(&details.hosts));
     Ok(text + &missing)
 }
 

@@ -17,6 +17,8 @@ mod declare;
 mod event_filter;
 mod export;
 mod handoff;
+mod hosts;
+mod import;
 mod interrupt;
 mod login;
 mod missing;
@@ -151,6 +153,7 @@ enum CliCommand {
     Bundles(bundles::BundlesArgs),
     Fetch(bundles::FetchArgs),
     Export(export::ExportArgs),
+    Import(import::ImportArgs),
     Close(close::CloseArgs),
     Settle(settle::SettleArgs),
     Plan(plan::PlanArgs),
@@ -284,6 +287,7 @@ async fn dispatch(
         CliCommand::Sources(arguments) => return sources::run(global, &arguments).await,
         CliCommand::Watch(arguments) => return watch::run(global, &arguments).await,
         CliCommand::Export(arguments) => return export::run(global, &arguments).await,
+        CliCommand::Import(arguments) => return import::run(global, &arguments).await,
         CliCommand::Declare(arguments) => declare::run(global, arguments).await,
         CliCommand::Status(arguments) => status::run(global, &arguments).await,
         CliCommand::Change(arguments) => change::run(global, *arguments).await,

@@ -91,7 +91,8 @@ pub(super) async fn run(
     end.begin();
     let url = listener.url();
     info!(%url, version = env!("CARGO_PKG_VERSION"), "listening");
-    let agents = AgentsListener::open(&app, &drain).await?;
+    let state = ServerState::new(app.pipeline.clone(), config, hooks, drain.clone())?;
+    let agents = AgentsListener::open(&app, &state).await?;
     let agents_url = agents.as_ref().map(|agents| agents.listener.url());
     // Printed even as JSON: with port 0 only this line tells the port.
     if global.json {
@@ -102,7 +103,6 @@ pub(super) async fn run(
             print(&format!("listening for agents on {url}\n"))?;
         }
     }
-    let state = ServerState::new(app.pipeline.clone(), config, hooks, drain.clone())?;
     let router = server::router(&state);
     let reload = Reload {
         store: app.folder.clone(),
@@ -136,12 +136,12 @@ struct AgentsListener {
 }
 
 impl AgentsListener {
-    /// Opens the listener, if the configuration has one. `drain` ends its polls.
-    async fn open(app: &OpenStore, drain: &CancellationToken) -> Result<Option<Self>> {
+    /// Opens the listener, if the configuration has one.
+    async fn open(app: &OpenStore, state: &ServerState) -> Result<Option<Self>> {
         let Some(config) = &app.config.agents else {
             return Ok(None);
         };
-        let gateway = AgentsGateway::open(&app.pipeline, config.clone(), drain.clone());
+        let gateway = AgentsGateway::open(state, config.clone());
         let gateway = gateway.await.context("cannot listen for agents")?;
         let listener = gateway.bind().await.context("cannot listen for agents")?;
         info!(url = listener.url(), "listening for agents");

@@ -9,10 +9,12 @@ use evidence_format::time::Timestamp;
 use serde::Serialize;
 
 use super::backend::Backend;
+use super::hosts::format_hosts;
 use super::missing::format_missing;
 use super::table::{format_table, terminal_width, wrap, wrap_command};
 use super::times::{format_minutes, shorten_times, to_whole_seconds, with_local_times};
 use super::{GlobalOptions, find_incident, print, print_json};
+use domain::hosts::{HOSTS_WITHOUT_AGENT, agent_of_source};
 use domain::incident::brief::length_text;
 use domain::incident::view::IncidentView;
 use domain::incident::{
@@ -24,6 +26,9 @@ use pipeline::{ATTACHMENT_SOURCE, NotAttached};
 use platform::clock;
 use platform::shell::shell_word;
 use platform::terminal::size;
+
+/// Affected systems without an agent that are listed.
+const WITHOUT_AGENT_LISTED_MAX: usize = 20;
 
 /// Shows an incident and the state of its captures, or lists all incidents
 #[derive(Args)]
@@ -55,6 +60,8 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Resul
     let IncidentDetails {
         view,
         passes,
+        hosts,
+        affected_without_agent,
         missing,
         ..
     } = backend.incident(id).await?;
@@ -70,14 +77,17 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Resul
         // Only the members that we promise: the API's passes have more.
         let mut json = serde_json::to_value(&view)?;
         json["passes"] = serde_json::to_value(&passes)?;
+        json["hosts"] = serde_json::to_value(&hosts)?;
+        json["affectedWithoutAgent"] = serde_json::to_value(&affected_without_agent)?;
         json["missing"] = serde_json::to_value(&missing)?;
         json["notAttached"] = not_attached.iter().map(not_attached_json).collect();
         return print_json(&json);
     }
     print(&format!(
-        "{}{}{}{}{}{}",
-        with_local_times(&format_incident(&view)),
+        "{}{}{}{}{}{}{}",
+        with_local_times(&format_incident(&view, &affected_without_agent)),
         passes_table(&passes, &*backend),
+        format_hosts(&hosts),
         format_missing(id, &missing, backend.resume_command()),
         format_not_attached(Some(id), &not_attached),
         format_hints(&view),
@@ -180,10 +190,14 @@ fn pass_output(pass: &CapturePass) -> PassOutput<'_> {
 }
 
 /// Formats the passes as a table. Sealed attachments are left out, since `exhibit bundles` lists
-/// them, and so are passes without a bundle, whose reasons follow under *not captured*.
+/// them, and so are passes without a bundle, whose reasons follow under *not captured*, and those of
+/// hosts, which have a list of their own.
 pub(super) fn passes_table(passes: &[CapturePass], backend: &dyn Backend) -> String {
     let rows: Vec<_> = passes
         .iter()
+        .filter(|pass| {
+            pass.source != HOSTS_WITHOUT_AGENT && agent_of_source(&pass.source).is_none()
+        })
         .filter(|pass| match pass.state {
             CaptureState::Sealed => pass.source != ATTACHMENT_SOURCE,
             CaptureState::Failed => pass.source == ATTACHMENT_SOURCE,
@@ -345,10 +359,11 @@ fn next_commands(id: &IncidentId) -> String {
 }
 
 /// Formats an incident. The types of its names and texts exclude control characters.
-fn format_incident(view: &IncidentView) -> String {
+fn format_incident(view: &IncidentView, without_agent: &[String]) -> String {
     let title = format!("{} {}", view.incident, view.name);
     let mut text = wrap("", &title, terminal_width()) + "\n";
-    for (what, value) in fact_lines(view).into_iter().chain(response_lines(view)) {
+    let lines = { fact_lines(view).into_iter() }.chain(response_lines(view, without_agent));
+    for (what, value) in lines {
         text.push_str(&wrap(&format!("{what:<20} "), &value, terminal_width()));
     }
     let statements: Vec<_> = view
@@ -451,7 +466,7 @@ fn fact_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
 }
 
 /// Labels and values: who responds, and how far the checklists are.
-fn response_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
+fn response_lines(view: &IncidentView, without_agent: &[String]) -> Vec<(&'static str, String)> {
     let mut lines: Vec<_> = view
         .roles
         .iter()
@@ -492,6 +507,9 @@ fn response_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
         "first 15 minutes",
         format!("{} of {} steps done{left}", first.settled, first.steps),
     ));
+    if !without_agent.is_empty() {
+        lines.push(("affected, no agent", without_agent_text(without_agent)));
+    }
     let (missing, review) = (view.closure.missing.len(), view.closure.review_due);
     let review = review.map(|day| {
         format!(
@@ -510,6 +528,18 @@ fn response_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
     };
     lines.push(("closure", ready + &review.unwrap_or_default()));
     lines
+}
+
+/// The affected systems that no agent is on.
+pub(super) fn without_agent_text(systems: &[String]) -> String {
+    let mut names: Vec<String> = { systems.iter() }
+        .take(WITHOUT_AGENT_LISTED_MAX)
+        .map(|system| safe(system))
+        .collect();
+    if let Some(more) = systems.len().checked_sub(WITHOUT_AGENT_LISTED_MAX + 1) {
+        names.push(format!("and {} more", more + 1));
+    }
+    names.join(", ")
 }
 
 fn format_report(view: &IncidentView) -> String {

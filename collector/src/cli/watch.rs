@@ -5,8 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use api::{CapturePass, CaptureProgress, CaptureState, StreamEvent, TimelineRow};
+use api::{
+    CapturePass, CaptureProgress, CaptureState, HostCapture, HostCaptureState, StreamEvent,
+    TimelineRow,
+};
 use clap::Args;
+use domain::hosts::agent_of_source;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use platform::clock;
@@ -15,6 +19,7 @@ use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::backend::{Backend, describe_progress};
+use super::hosts::{HostChanges, format_changes};
 use super::interrupt::{self, EXIT_INTERRUPTED};
 use super::status::cut_off_text;
 use super::table::terminal_width;
@@ -59,6 +64,11 @@ enum WatchOutput<'a> {
         #[serde(flatten)]
         row: &'a TimelineRow,
     },
+    /// The capture of a host by its agent has begun, or has come further.
+    Host {
+        #[serde(flatten)]
+        host: &'a HostCapture,
+    },
     /// All running captures.
     Progress { captures: &'a [CaptureProgress] },
 }
@@ -91,7 +101,7 @@ async fn watch(
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     poll.reset(); // past events are shown before the first check
     let mut is_over = false;
-    let mut abandoned = AbandonmentCheck::default();
+    let (mut abandoned, mut hosts) = (AbandonmentCheck::default(), HostWatch::default());
     loop {
         tokio::select! {
             biased; // events that are there already are shown before the end
@@ -107,6 +117,7 @@ async fn watch(
                     // An event after the end may belong to a new capture: the end must be seen
                     // again.
                     is_over = false;
+                    hosts.look();
                     poll.reset_after(POLL_AFTER_EVENT);
                 }
                 StreamEvent::Progress(captures) if global.json => {
@@ -116,7 +127,20 @@ async fn watch(
                     describe_progress(&captures, "Ctrl-C ends only the watching", clock::now())
                 }),
             },
-            _ = poll.tick(), if !arguments.follow => {
+            _ = poll.tick() => {
+                let changed = hosts.changed(backend, id).await?;
+                if !changed.is_empty() {
+                    progress.clear();
+                    if global.json {
+                        let mut changed = changed.iter();
+                        changed.try_for_each(|host| print_json(&WatchOutput::Host { host }))?;
+                    } else {
+                        print(&format_changes(&changed))?;
+                    }
+                }
+                if arguments.follow {
+                    continue;
+                }
                 if is_over {
                     // Only now: the wait below gave the last events time to arrive.
                     return Ok(ExitCode::SUCCESS);
@@ -135,6 +159,47 @@ async fn watch(
     }
 }
 
+/// Follows the captures of hosts. An incident without any is read only after journal entries.
+struct HostWatch {
+    changes: HostChanges,
+    is_due: bool,
+}
+
+impl Default for HostWatch {
+    fn default() -> Self {
+        Self {
+            changes: HostChanges::default(),
+            is_due: true,
+        }
+    }
+}
+
+impl HostWatch {
+    /// A journal entry may be that of a capture of hosts.
+    fn look(&mut self) {
+        self.is_due = true;
+    }
+
+    async fn changed(
+        &mut self,
+        backend: &dyn Backend,
+        id: &IncidentId,
+    ) -> Result<Vec<HostCapture>> {
+        if !self.is_due {
+            return Ok(Vec::new());
+        }
+        let hosts = backend.incident(id).await?.hosts;
+        // Agents are told and capture without a journal entry of their own.
+        self.is_due = hosts.iter().any(|host| match host.state {
+            HostCaptureState::Waiting | HostCaptureState::Told | HostCaptureState::Capturing => {
+                true
+            }
+            HostCaptureState::Delivered | HostCaptureState::Gap => false,
+        });
+        Ok(self.changes.take(hosts))
+    }
+}
+
 /// Finds out that nobody works on the captures of an incident in a store, so that waiting for them
 /// would never end. A server always has workers.
 #[derive(Default)]
@@ -150,8 +215,12 @@ impl AbandonmentCheck {
             return Ok(None);
         };
         let passes = backend.incident(id).await?.passes;
-        let is_running =
-            |pass: &CapturePass| pass.state == CaptureState::Capturing && pass.cut_off_at.is_none();
+        let is_running = |pass: &CapturePass| {
+            let is_of_agent = agent_of_source(&pass.source).is_some();
+            // A host has until its deadline; no process here captures it.
+            (is_of_agent && pass.due_at > clock::now())
+                || (pass.state == CaptureState::Capturing && pass.cut_off_at.is_none())
+        };
         if passes.iter().any(is_running) {
             self.idle_since = None;
             return Ok(None);

@@ -16,7 +16,7 @@ use signal_hook::flag;
 const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
 /// Columns of a bundle's name in a line of progress. The line has less than 80: one that is broken
 /// could not be replaced.
-const NAME_COLUMNS_MAX: usize = 28;
+const NAME_COLUMNS_MAX: usize = 24;
 /// Goes to the begin of the line and clears it.
 const CLEAR_LINE: &str = "\r\x1b[K";
 
@@ -175,7 +175,12 @@ pub(crate) fn clear_line() {
 
 /// How much has been read, and how long the rest takes at the same speed.
 fn progress(bytes: u64, bytes_total: Option<u64>, elapsed: Duration) -> String {
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    // Two large numbers with MiB would need more columns than there are.
+    let (unit, power) = match bytes_total.unwrap_or(bytes) {
+        0..0x2_8000_0000 => ("MiB", 20),
+        0x2_8000_0000.. => ("GiB", 30),
+    };
+    let in_unit = |bytes: u64| bytes as f64 / f64::from(1 << power);
     match bytes_total {
         Some(total) if (1..=total).contains(&bytes) => {
             let percent = u128::from(bytes) * 100 / u128::from(total);
@@ -185,11 +190,11 @@ fn progress(bytes: u64, bytes_total: Option<u64>, elapsed: Duration) -> String {
                 seconds if seconds < 7200.0 => format!("{:.0} min", seconds / 60.0),
                 seconds => format!("{:.0} h", seconds / 3600.0),
             };
-            let (read, total) = (mib(bytes), mib(total));
-            format!("{percent} %, {read:.1} of {total:.1} MiB, {left} left")
+            let (read, total) = (in_unit(bytes), in_unit(total));
+            format!("{percent} %, {read:.1} of {total:.1} {unit}, {left} left")
         }
         // A pipe, or a file that grows.
-        Some(_) | None => format!("{:.1} MiB", mib(bytes)),
+        Some(_) | None => format!("{:.1} {unit}", in_unit(bytes)),
     }
 }
 
@@ -256,6 +261,10 @@ mod tests {
             after(60, 100 * MIB, Some(1 << 30)),
             "9 %, 100.0 of 1024.0 MiB, 9 min left"
         );
+        assert_eq!(
+            after(60, 16 << 30, Some(64 << 30)),
+            "25 %, 16.0 of 64.0 GiB, 3 min left"
+        );
         assert_eq!(after(5, 20 * MIB, None), "20.0 MiB");
         assert_eq!(after(5, 81 * MIB, total), "81.0 MiB", "a file that grew");
         assert_eq!(after(5, 0, Some(0)), "0.0 MiB");
@@ -280,7 +289,7 @@ mod tests {
                 "{line}"
             );
         }
-        assert_eq!(short_name(&"a".repeat(28)), "a".repeat(28));
-        assert_eq!(short_name(&"a".repeat(29)), "a".repeat(27) + "…");
+        assert_eq!(short_name(&"a".repeat(24)), "a".repeat(24));
+        assert_eq!(short_name(&"a".repeat(25)), "a".repeat(23) + "…");
     }
 }

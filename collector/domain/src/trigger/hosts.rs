@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::payload::{JsonNode, parse_object};
 use super::{HookContext, IncidentTrigger, Vendor, WebhookOutcome, alerts};
-use crate::hosts::{HostSelection, SELECTORS_MAX};
+use crate::hosts::{HostSelection, SELECTORS_MAX, without_port};
 use crate::incident::{Name, Prose};
 
 /// What a value in a delivery names.
@@ -124,22 +124,6 @@ fn add(hosts: &mut HostSelection, key: &str, reference: HostReference, value: &s
         }
     };
     hosts.add(&new);
-}
-
-/// The host of `10.0.3.7:9100` or `[fd00::1]:9100`: Prometheus names the port of the exporter in
-/// `instance`.
-fn without_port(text: &str) -> String {
-    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let host = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
-        Some((host, rest)) if rest.strip_prefix(':').is_none_or(is_port) => host,
-        Some(_) | None => match text.rsplit_once(':') {
-            // An IPv6 address without brackets has no port.
-            Some((host, port)) if is_port(port) && !host.contains(':') => host,
-            Some(_) | None => text,
-        },
-    };
-    let host = if host.is_empty() { text } else { host };
-    host.to_owned()
 }
 
 #[cfg(test)]

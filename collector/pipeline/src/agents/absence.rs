@@ -193,6 +193,13 @@ fn undelivered(row: &PassRow, agent: Option<&AgentRow>) -> StepReport {
         let what = format!("the agent of {host} is refused: {refusal}");
         return absent(EndReason::Failed, GapReason::Refused, what);
     }
+    if spool.is_full() {
+        let what = format!(
+            "{host} has no room for a capture: {} bundles wait in its spool, {} of {} bytes; last contact {seen}",
+            spool.bundles, spool.bytes, spool.bytes_max
+        );
+        return absent(EndReason::Limit, GapReason::OverBudget, what);
+    }
     if row.began_at.is_some() && row.fencing_token > 1 {
         let what = format!(
             "{host} took the order and has not delivered by its deadline; last contact {seen}, {} bundles undelivered",

@@ -45,6 +45,27 @@ pub enum DeliveryError {
     Store(#[from] PipelineError),
 }
 
+impl DeliveryError {
+    /// A word for metrics; `None` if the bundle may be taken later.
+    #[must_use]
+    pub fn refusal_reason(&self) -> Option<&'static str> {
+        match self {
+            Self::NotOrdered => Some("not-ordered"),
+            Self::Ending | Self::Store(_) => None,
+            Self::Rejected(RejectedBundle::Unsound) => Some("unsound"),
+            Self::Rejected(RejectedBundle::OtherBundle { .. }) => Some("other-bundle"),
+            Self::Rejected(RejectedBundle::OtherIncident { .. }) => Some("other-incident"),
+            Self::Rejected(RejectedBundle::OtherPlan) => Some("other-plan"),
+            Self::Rejected(RejectedBundle::Keyring(KeyringFault::OtherHost { .. })) => {
+                Some("other-host")
+            }
+            Self::Rejected(RejectedBundle::Keyring(KeyringFault::OutsideTime { .. })) => {
+                Some("outside-time")
+            }
+        }
+    }
+}
+
 /// A bundle that is not what was ordered. It is never stored.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RejectedBundle {
@@ -266,6 +287,8 @@ fn check(
     pass: &CapturePass,
     (config, statement): &(BundleConfig, Statement),
 ) -> Result<(), RejectedBundle> {
+    // First: whose evidence it claims to be matters more than what was ordered.
+    keyring_agent(agent).check(config, statement)?;
     if config.incident != key.incident {
         let found = config.incident.to_string();
         return Err(RejectedBundle::OtherIncident { found });
@@ -274,7 +297,6 @@ fn check(
     if config.plan != ordered {
         return Err(RejectedBundle::OtherPlan);
     }
-    keyring_agent(agent).check(config, statement)?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 mod absence;
 mod delivery;
 mod findings;
+mod import;
 mod order_template;
 mod orders;
 
@@ -19,6 +20,7 @@ use store::ledger::AgentRow;
 use super::{Pipeline, PipelineError};
 
 pub use delivery::{DeliveryError, RejectedBundle, keyring_agent};
+pub use import::{ImportError, ImportedBundle};
 pub(crate) use order_template::OrderTemplates;
 
 impl Pipeline {
@@ -37,7 +39,7 @@ impl Pipeline {
 
 /// The agents that can be selected. One that is locked is: its host is affected, and the absence of
 /// its bundle must be sealed. One that is revoked is gone.
-fn selectable(agents: &[AgentRow]) -> impl Iterator<Item = SelectableAgent<'_>> {
+pub fn selectable(agents: &[AgentRow]) -> impl Iterator<Item = SelectableAgent<'_>> {
     let agents = agents.iter().filter(|agent| agent.revoked.is_none());
     agents.map(|agent| SelectableAgent {
         id: &agent.id,

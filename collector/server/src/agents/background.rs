@@ -21,6 +21,8 @@ const AUTHORITY_INTERVAL: Duration = Duration::from_secs(5);
 const CERTIFICATE_AGE_MAX: Duration = Duration::from_secs(12 * 3600);
 /// How often contacts are stored.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
+/// How soon contacts are stored that people wait for: who captures, and whose spool is full.
+const NEWS_INTERVAL: Duration = Duration::from_millis(500);
 /// Agents that are told at once, before the next pause.
 const TOLD_AT_ONCE: usize = 20;
 
@@ -122,7 +124,11 @@ async fn refresh_authority(
 
 async fn store_contacts(gateway: &AgentsGateway) {
     loop {
-        sleep(FLUSH_INTERVAL).await;
+        tokio::select! {
+            () = sleep(FLUSH_INTERVAL) => {}
+            // News of many agents come together.
+            () = gateway.0.contact_news.notified() => sleep(NEWS_INTERVAL).await,
+        }
         flush(gateway).await;
     }
 }

@@ -19,6 +19,7 @@ use super::authority::unix_seconds;
 use super::copies::check_machine;
 use super::gateway::{AgentsGateway, answer, check_admitted};
 use super::refused::Refused;
+use crate::metrics::CertificateCause;
 
 /// How long a challenge may be answered.
 const CHALLENGE_SECONDS_MAX: u64 = 300;
@@ -54,6 +55,7 @@ pub(super) async fn enroll(
         enrolled_at: now,
         seen_at: now,
         spool: SpoolState::default(),
+        capturing: None,
         locked: None,
         revoked: None,
     };
@@ -76,6 +78,9 @@ pub(super) async fn enroll(
     };
     check_admitted(&agent)?;
     info!(agent = %agent.id, token = %agent.token, "enrolled");
+    gateway
+        .metrics()
+        .count_certificate(CertificateCause::Enrolment);
     let credentials = credentials(&gateway, &agent);
     gateway.0.roster.update(agent);
     Ok(answer(&credentials))
@@ -128,6 +133,9 @@ pub(super) async fn renew(
     );
     match renewed.await? {
         RenewalOutcome::Renewed(agent) => {
+            gateway
+                .metrics()
+                .count_certificate(CertificateCause::Renewal);
             let credentials = credentials(&gateway, &agent);
             gateway.0.roster.update(*agent);
             Ok(answer(&credentials))

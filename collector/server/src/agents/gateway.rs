@@ -14,6 +14,7 @@ use protocol::refusal::RefusalCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store::ledger::{AgentRow, Ledger};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::admissions::Admissions;
@@ -23,7 +24,9 @@ use super::refused::Refused;
 use super::roster::{Roster, RosterEntry};
 use super::stops::OrderStops;
 use crate::listener::PeerCertificate;
+use crate::metrics::AgentMetrics;
 use crate::request_body::BodyBudget;
+use crate::state::ServerState;
 
 /// The gateway. Cheap to clone.
 #[derive(Clone)]
@@ -31,11 +34,15 @@ pub struct AgentsGateway(pub(super) Arc<GatewayState>);
 
 pub(super) struct GatewayState {
     pub(super) pipeline: Pipeline,
+    /// Has the metrics.
+    pub(super) server: ServerState,
     pub(super) config: AgentsConfig,
     pub(super) authority: RwLock<Arc<CertificateAuthority>>,
     pub(super) roster: Roster,
     pub(super) bodies: BodyBudget,
     pub(super) admissions: Admissions,
+    /// A contact should be stored soon: people wait for it.
+    pub(super) contact_news: Notify,
     pub(super) stops: OrderStops,
     /// Holds parts of bundles that are being uploaded.
     pub(super) uploads: PathBuf,
@@ -52,6 +59,10 @@ impl AgentsGateway {
     pub(super) fn set_authority(&self, new: CertificateAuthority) {
         let mut authority = { self.0.authority.write() }.unwrap_or_else(PoisonError::into_inner);
         *authority = Arc::new(new);
+    }
+
+    pub(super) fn metrics(&self) -> &AgentMetrics {
+        self.0.server.metrics().agents()
     }
 
     pub(super) fn ledger(&self) -> &Ledger {
@@ -99,7 +110,7 @@ impl FromRequestParts<AgentsGateway> for RequestAgent {
         if entry.row().certificate.until <= clock::now() {
             return Err(needed()); // TLS checks this only when the connection begins
         }
-        entry.touch(None);
+        entry.touch();
         Ok(Self(entry))
     }
 }

@@ -32,11 +32,13 @@ pub(super) async fn poll(
         let detail = "the agent holds more bundles than the protocol allows";
         return Err(Refused::new(RefusalCode::Malformed, detail));
     }
+    let spool = request.capturing.is_none().then_some(request.spool);
+    if entry.touch_with(spool, request.capturing.as_ref()) {
+        gateway.0.contact_news.notify_one();
+    }
     if let Some(order) = &request.capturing {
-        entry.touch(None);
         return wait_for_stop(&gateway, &entry, order).await;
     }
-    entry.touch(Some(request.spool));
     if let Some(facts) = &request.facts {
         check_facts(facts)?;
         let known = entry.row();
@@ -58,6 +60,7 @@ pub(super) async fn poll(
         // Boxed: ten thousand polls wait, and must not keep the room that a look needs.
         let order = Box::pin(gateway.0.pipeline.next_order(&agent, &request.holding));
         if let Some(order) = order.await? {
+            gateway.metrics().count_order();
             return Ok(answer(&PollAnswer {
                 order: Some(order),
                 ..PollAnswer::default()

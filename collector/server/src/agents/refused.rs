@@ -44,6 +44,7 @@ impl IntoResponse for Refused {
         let body = serde_json::to_vec(&refusal).expect("texts are JSON");
         let mut response =
             (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        response.extensions_mut().insert(refusal.code);
         if matches!(refusal.code, RefusalCode::Busy | RefusalCode::Unavailable) {
             let seconds = HeaderValue::from(RETRY_SECONDS);
             response.headers_mut().insert(header::RETRY_AFTER, seconds);

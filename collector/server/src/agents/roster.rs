@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evidence_format::digest::Digest;
-use evidence_format::time::Timestamp;
 use platform::clock;
 use protocol::identity::AgentId;
-use protocol::poll::SpoolState;
-use store::ledger::AgentRow;
+use protocol::poll::{OrderId, SpoolState};
+use store::ledger::{AgentContact, AgentRow};
 use tokio::sync::Notify;
 
 /// All agents that have connected since the start. Cheap to clone.
@@ -33,7 +32,7 @@ pub(crate) struct RosterEntry {
     pub(crate) polls: AtomicU64,
     /// Only one request at a time writes to its upload.
     pub(crate) upload: tokio::sync::Mutex<()>,
-    contact: Mutex<(Timestamp, SpoolState)>,
+    contact: Mutex<AgentContact>,
     /// True if the contact is newer than the one in the ledger.
     has_news: AtomicBool,
 }
@@ -43,11 +42,26 @@ impl RosterEntry {
         Arc::clone(&lock(&self.row))
     }
 
-    pub(crate) fn touch(&self, spool: Option<SpoolState>) {
-        let mut contact = lock(&self.contact);
-        contact.0 = clock::now();
-        contact.1 = spool.unwrap_or(contact.1);
+    /// The agent has sent a request.
+    pub(crate) fn touch(&self) {
+        lock(&self.contact).at = clock::now();
         self.has_news.store(true, Ordering::Relaxed);
+    }
+
+    /// The same, and how it is. True if people should see that soon.
+    pub(crate) fn touch_with(
+        &self,
+        spool: Option<SpoolState>,
+        capturing: Option<&OrderId>,
+    ) -> bool {
+        self.touch();
+        let mut contact = lock(&self.contact);
+        let was_full = contact.spool.is_full();
+        contact.spool = spool.unwrap_or(contact.spool);
+        let is_news =
+            contact.capturing.as_ref() != capturing || contact.spool.is_full() != was_full;
+        contact.capturing = capturing.cloned();
+        is_news
     }
 }
 
@@ -74,7 +88,12 @@ impl Roster {
             }
             None => {
                 let entry = Arc::new(RosterEntry {
-                    contact: Mutex::new((row.seen_at, row.spool)),
+                    contact: Mutex::new(AgentContact {
+                        agent: row.id.clone(),
+                        at: row.seen_at,
+                        spool: row.spool,
+                        capturing: row.capturing.clone(),
+                    }),
                     row: Mutex::new(Arc::new(row)),
                     wake: Notify::new(),
                     polls: AtomicU64::default(),
@@ -108,16 +127,11 @@ impl Roster {
     }
 
     /// The contacts since the last call.
-    pub(crate) fn take_contacts(&self) -> Vec<(AgentId, Timestamp, SpoolState)> {
+    pub(crate) fn take_contacts(&self) -> Vec<AgentContact> {
         let table = self.lock();
-        let entries = table.agents.iter();
-        let fresh = entries.filter(|(_, entry)| entry.has_news.swap(false, Ordering::Relaxed));
-        fresh
-            .map(|(id, entry)| {
-                let (at, spool) = *lock(&entry.contact);
-                (id.clone(), at, spool)
-            })
-            .collect()
+        let entries = table.agents.values();
+        let fresh = entries.filter(|entry| entry.has_news.swap(false, Ordering::Relaxed));
+        fresh.map(|entry| lock(&entry.contact).clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, RosterTable> {

@@ -4,11 +4,14 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{get, post, put};
-use pipeline::Pipeline;
 use protocol::path;
+use protocol::refusal::RefusalCode;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 
 use super::admissions::Admissions;
 use super::authority::{AuthorityError, CertificateAuthority};
@@ -19,6 +22,7 @@ use super::stops::OrderStops;
 use super::{background, enrollment, other_versions, poll, upload};
 use crate::listener::{Listener, ListenerSettings, ServeError};
 use crate::request_body::BodyBudget;
+use crate::state::ServerState;
 
 /// How long a request of an agent waits for a database that is away: agents try again.
 const DATABASE_WAIT: Duration = Duration::from_secs(5);
@@ -33,27 +37,26 @@ pub enum GatewayError {
 }
 
 impl AgentsGateway {
-    /// Opens the gateway; at first use, creates the agents' authority. `drain` ends polls.
+    /// Opens the gateway; at first use, creates the agents' authority. Its metrics are those of
+    /// `server`, whose `drain` ends polls.
     ///
     /// # Errors
     /// See [`AuthorityError`].
-    pub async fn open(
-        pipeline: &Pipeline,
-        config: AgentsConfig,
-        drain: CancellationToken,
-    ) -> Result<Self, AuthorityError> {
-        let pipeline = pipeline.with_patience(DATABASE_WAIT);
+    pub async fn open(server: &ServerState, config: AgentsConfig) -> Result<Self, AuthorityError> {
+        let pipeline = server.patient_pipeline().with_patience(DATABASE_WAIT);
         let authority = CertificateAuthority::open(&pipeline.parts.ledger).await?;
         Ok(Self(Arc::new(GatewayState {
             authority: RwLock::new(Arc::new(authority)),
             roster: Roster::default(),
             bodies: BodyBudget::default(),
             admissions: Admissions::new(config.per_second),
+            contact_news: Notify::new(),
             stops: OrderStops::default(),
             uploads: pipeline.work_folder().join("uploads"),
             pipeline,
             config,
-            drain,
+            drain: server.drain().clone(),
+            server: server.clone(),
         })))
     }
 
@@ -88,6 +91,7 @@ impl AgentsGateway {
             .route(path::UPLOAD, put(upload::receive))
             .route(path::COMMIT, post(upload::commit))
             .fallback(other_versions::refuse)
+            .layer(from_fn_with_state(self.clone(), count_refusal))
             .with_state(self.clone())
     }
 
@@ -96,4 +100,21 @@ impl AgentsGateway {
     pub async fn run(&self, listener: ListenerSettings) {
         background::run(self, &listener).await;
     }
+}
+
+/// Counts requests that are refused; those for certificates once more.
+async fn count_refusal(
+    State(gateway): State<AgentsGateway>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_for_certificate = [path::ENROLL, path::RENEW].contains(&request.uri().path());
+    let response = next.run(request).await;
+    if let Some(code) = response.extensions().get::<RefusalCode>() {
+        gateway.metrics().count_refused_request(*code);
+        if is_for_certificate {
+            gateway.metrics().count_refused_certificate(*code);
+        }
+    }
+    response
 }

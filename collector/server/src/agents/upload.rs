@@ -31,6 +31,7 @@ pub(super) async fn offer(
     let offer: UploadOffer = gateway.document(request).await?;
     let bytes_max = gateway.0.config.bundle_bytes_max;
     if offer.bytes > bytes_max {
+        gateway.metrics().count_refused_bundle("too-large");
         let detail = format!("bundle has {} bytes, limit is {bytes_max}", offer.bytes);
         return Err(Refused::new(RefusalCode::TooLarge, detail));
     }
@@ -42,7 +43,9 @@ pub(super) async fn offer(
     }
     // A bundle that nobody has ordered must not reach the disk.
     if gateway.ledger().pass(&key).await?.is_none() {
-        return Err(DeliveryError::NotOrdered.into());
+        let refused = DeliveryError::NotOrdered;
+        count_refused(&gateway, &refused);
+        return Err(refused.into());
     }
     let part = part_file(&gateway, &agent.id, &offer.bundle);
     let received = blocking(move || begin_part(&part)).await?;
@@ -104,6 +107,10 @@ pub(super) async fn commit(
         }));
     }
     let delivered = gateway.0.pipeline.deliver(&agent, &offer, &part).await;
+    match &delivered {
+        Ok(()) => gateway.metrics().count_delivery(offer.bytes),
+        Err(error) => count_refused(&gateway, error),
+    }
     if let Err(DeliveryError::Rejected(rejected)) = &delivered {
         let pipeline = &gateway.0.pipeline;
         pipeline.record_rejection(&agent, &offer, rejected).await?;
@@ -114,6 +121,12 @@ pub(super) async fn commit(
     }
     delivered?;
     Ok(committed(offer.bytes))
+}
+
+fn count_refused(gateway: &AgentsGateway, error: &DeliveryError) {
+    if let Some(reason) = error.refusal_reason() {
+        gateway.metrics().count_refused_bundle(reason);
+    }
 }
 
 fn committed(bytes: u64) -> Response {

@@ -225,6 +225,9 @@ fn summary(details: IncidentDetails) -> IncidentSummary {
         id,
         view,
         mut passes,
+        // They name hosts, and may quote agents.
+        hosts: _,
+        affected_without_agent: _,
         under_way,
         missing: _,
         window_begins_at: _,

@@ -1,6 +1,9 @@
 //! Metrics for Prometheus: numbers only, without names of incidents or people.
 
+mod agents;
 mod process;
+
+pub(crate) use agents::{AgentMetrics, CertificateCause};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -68,6 +71,7 @@ pub(crate) struct Metrics {
     refused: Family<RefusalLabels, Counter>,
     refused_tokens: Family<ReasonLabel, Counter>,
     oldest_due: Gauge<f64, AtomicU64>,
+    agents: AgentMetrics,
 }
 
 impl Metrics {
@@ -115,8 +119,14 @@ impl Metrics {
                 "Age of the oldest due pass that no worker holds; 0 if none waits",
                 Gauge::default(),
             ),
+            agents: AgentMetrics::new(&mut registry),
             registry,
         }
+    }
+
+    /// The metrics of the agents' listener.
+    pub(crate) fn agents(&self) -> &AgentMetrics {
+        &self.agents
     }
 
     /// Counts a webhook that was refused.

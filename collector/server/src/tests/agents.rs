@@ -22,7 +22,7 @@ use crate::agents::{AgentsGateway, OrderStops};
 use crate::listener::PeerCertificate;
 
 /// The gateway of a [`TestServer`], and one agent that is enrolled there.
-struct TestGateway {
+pub(super) struct TestGateway {
     router: Router,
     agent: String,
     facts: HostFacts,
@@ -30,10 +30,10 @@ struct TestGateway {
 }
 
 impl TestGateway {
-    async fn new(server: &TestServer) -> Self {
+    pub(super) async fn new(server: &TestServer) -> Self {
         let config = r#"{"listen": "127.0.0.1:0", "url": "https://localhost", "poll-seconds": 1}"#;
         let config = serde_json::from_str(config).expect("a section");
-        let gateway = AgentsGateway::open(&server.pipeline, config, server.drain.clone()).await;
+        let gateway = AgentsGateway::open(&server.state, config).await;
         let router = gateway.expect("an authority").router();
         let admin = server.token(TokenRole::Admin).await;
         let created = server.post(&admin, "/v1/agent-tokens", json!({})).await;
@@ -87,8 +87,13 @@ impl TestGateway {
             facts: Some(facts.clone()),
             ..PollRequest::default()
         };
-        let poll = serde_json::to_value(poll).expect("JSON");
-        let mut request = super::request("", Method::POST, path, Some(poll));
+        self.post(path, serde_json::to_value(poll).expect("JSON"))
+            .await
+    }
+
+    /// Sends a request as the agent.
+    pub(super) async fn post(&self, path: &str, json: Value) -> TestResponse {
+        let mut request = super::request("", Method::POST, path, Some(json));
         request.extensions_mut().insert(self.certificate);
         let answer = self.router.clone().oneshot(request).await;
         TestResponse::read(answer.expect("infallible")).await

@@ -279,8 +279,30 @@ async fn alert_rules_and_dashboard_ask_for_metrics_that_exist() {
         .post("wrong", "/v1/hooks/alertmanager", serde_json::json!({}))
         .await;
     server.get("wrong", "/v1/whoami").await;
+    let gateway = agents::TestGateway::new(&server).await;
+    let order = "INC-1/0/1";
+    let bundle = format!("sha256:{}", "0".repeat(64));
+    let offer = serde_json::json!({"order": order, "bundle": bundle, "bytes": 1});
+    let refused = gateway.post(protocol::path::UPLOADS, offer).await;
+    assert_eq!(refused.status, 409, "{refused:?}");
+    gateway
+        .post(protocol::path::RENEW, serde_json::json!({}))
+        .await;
     let metrics = server.get("", "/metrics").await;
     let text = String::from_utf8_lossy(&metrics.bytes).into_owned();
+    for line in [
+        "exhibit_agents{state=\"connected\"} 1",
+        "exhibit_agents{state=\"incompatible\"} 0",
+        "exhibit_agent_certificates_issued_total{cause=\"enrolment\"} 1",
+        "exhibit_agent_certificates_refused_total{reason=\"malformed\"} 1",
+        "exhibit_agent_requests_refused_total{reason=\"order-ended\"} 1",
+        "exhibit_agent_bundles_refused_total{reason=\"not-ordered\"} 1",
+        "exhibit_agent_orders_total 0",
+        "exhibit_agent_deliveries_total 0",
+        "exhibit_agent_delivered_bytes_total 0",
+    ] {
+        assert!(text.lines().any(|other| other == line), "no {line}: {text}");
+    }
     let scraped: Vec<Selector> = text
         .lines()
         .filter(|line| !line.starts_with('#'))

@@ -28,8 +28,9 @@ mod totals;
 mod worker;
 
 pub use agents::{
-    AgentBan, AgentCertificate, AgentFinding, AgentLabels, AgentRow, AuthorityRow, DeliveredBundle,
-    EnrollmentOutcome, EnrollmentTokenRow, OrderRequest, RenewalOutcome,
+    AgentBan, AgentCertificate, AgentContact, AgentCounts, AgentFinding, AgentLabels, AgentRow,
+    AuthorityRow, DeliveredBundle, EnrollmentOutcome, EnrollmentTokenRow, OrderRequest,
+    RenewalOutcome,
 };
 pub use bundles::{BundleRow, PendingBundle, StreamPosition};
 pub use error::LedgerError;

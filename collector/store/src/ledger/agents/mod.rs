@@ -20,9 +20,11 @@ use evidence_format::digest::Digest;
 use evidence_format::time::Timestamp;
 use protocol::facts::HostFacts;
 use protocol::identity::{AgentId, AgentKeys, Nonce, WireKey};
-use protocol::poll::SpoolState;
+use protocol::poll::{OrderId, SpoolState};
 use protocol::token::EnrollmentTokenId;
+use protocol::version::{PROTOCOL, PROTOCOL_MIN};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
@@ -34,6 +36,9 @@ use crate::database::rows::{
 };
 use findings::insert_finding;
 use tokens::{TokenUse, use_token};
+
+// `Ledger::agent_counts` compares with one version.
+const _: () = assert!(PROTOCOL == PROTOCOL_MIN);
 
 /// The counter of [`Ledger::agent_changes`].
 const CHANGES: &str = "agent_changes";
@@ -64,8 +69,28 @@ pub struct AgentRow {
     /// Its last contact, some seconds old.
     pub seen_at: Timestamp,
     pub spool: SpoolState,
+    /// The order that it carried out at its last contact.
+    pub capturing: Option<OrderId>,
     pub locked: Option<AgentBan>,
     pub revoked: Option<AgentBan>,
+}
+
+/// A contact of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentContact {
+    pub agent: AgentId,
+    pub at: Timestamp,
+    pub spool: SpoolState,
+    pub capturing: Option<OrderId>,
+}
+
+/// What an agent has said at its last contact, as the column `spool` has it.
+#[derive(Serialize, Deserialize)]
+struct StoredContact {
+    #[serde(flatten)]
+    spool: SpoolState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    capturing: Option<OrderId>,
 }
 
 /// The current certificate of an agent.
@@ -85,6 +110,17 @@ pub struct AgentCertificate {
 pub struct AgentBan {
     pub at: Timestamp,
     pub reason: String,
+}
+
+/// Agents in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AgentCounts {
+    pub connected: u64,
+    pub silent: u64,
+    /// They speak a protocol that this collector does not speak.
+    pub incompatible: u64,
+    pub locked: u64,
+    pub revoked: u64,
 }
 
 /// What became of an enrolment.
@@ -293,6 +329,42 @@ impl Ledger {
             .await
     }
 
+    /// How many agents there are in each state. One that had no contact since `silent_since` is silent.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn agent_counts(&self, silent_since: Timestamp) -> Result<AgentCounts, LedgerError> {
+        // The facts are JSON that this program has written, in which a quote in a text is escaped: so
+        // no text of an agent can look like the member.
+        let select = "SELECT state, COUNT(*) AS agents FROM (SELECT CASE
+                WHEN revoked_at IS NOT NULL THEN 'revoked'
+                WHEN locked_at IS NOT NULL THEN 'locked'
+                WHEN facts LIKE '%\"protocol\":%' AND facts NOT LIKE $2 THEN 'incompatible'
+                WHEN seen_at < $1 THEN 'silent'
+                ELSE 'connected' END AS state FROM agents) AS states GROUP BY state";
+        let spoken = &format!("%\"protocol\":{PROTOCOL},%");
+        self.db
+            .read("count the agents", |mut db| async move {
+                let select = query(select)
+                    .bind(nanoseconds(silent_since))
+                    .bind(spoken.as_str());
+                let count =
+                    |row: &AnyRow| Ok((get::<String>(row, "state")?, number(row, "agents")?));
+                let mut counts = AgentCounts::default();
+                for (state, agents) in fetch_all(&mut db, select, count).await? {
+                    *match state.as_str() {
+                        "revoked" => &mut counts.revoked,
+                        "locked" => &mut counts.locked,
+                        "incompatible" => &mut counts.incompatible,
+                        "silent" => &mut counts.silent,
+                        _ => &mut counts.connected,
+                    } = agents;
+                }
+                Ok(counts)
+            })
+            .await
+    }
+
     /// Revokes an agent for good. Returns when it was revoked: if it was before, that earlier time.
     ///
     /// # Errors
@@ -377,20 +449,17 @@ impl Ledger {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn touch_agents(
-        &self,
-        contacts: &[(AgentId, Timestamp, SpoolState)],
-    ) -> Result<(), LedgerError> {
+    pub async fn touch_agents(&self, contacts: &[AgentContact]) -> Result<(), LedgerError> {
         self.db
             .write("store the contacts of agents", |mut db, _| async move {
-                for (id, at, spool) in contacts {
+                for contact in contacts {
                     // Collectors write in batches: an older contact must not replace a newer one.
                     let update = "UPDATE agents SET seen_at = $2, spool = $3
                         WHERE id = $1 AND seen_at < $2";
                     let update = query(update)
-                        .bind(id.as_str())
-                        .bind(nanoseconds(*at))
-                        .bind(json(spool));
+                        .bind(contact.agent.as_str())
+                        .bind(nanoseconds(contact.at))
+                        .bind(stored_contact(contact.spool, contact.capturing.as_ref()));
                     execute(&mut db, update).await?;
                 }
                 Ok((db, ()))
@@ -474,7 +543,7 @@ async fn insert_agent(db: &mut AnyConnection, agent: &AgentRow) -> Result<(), sq
         .bind(nanoseconds(*until))
         .bind(nanoseconds(agent.enrolled_at))
         .bind(nanoseconds(agent.seen_at))
-        .bind(json(&agent.spool));
+        .bind(stored_contact(agent.spool, agent.capturing.as_ref()));
     execute(db, insert).await?;
     Ok(())
 }
@@ -487,6 +556,7 @@ async fn find_agent(db: &mut AnyConnection, id: &AgentId) -> Result<Option<Agent
 fn agent_row(row: &AnyRow) -> Result<AgentRow, sqlx::Error> {
     let (tls, bundle): (WireKey, WireKey) = (parsed(row, "tls_key")?, parsed(row, "bundle_key")?);
     let keys = AgentKeys::new(tls.0, bundle.0);
+    let StoredContact { spool, capturing } = json_column(row, "spool")?;
     Ok(AgentRow {
         id: parsed(row, "id")?,
         keys: keys.map_err(|error| bad_value("tls_key", error))?,
@@ -502,7 +572,8 @@ fn agent_row(row: &AnyRow) -> Result<AgentRow, sqlx::Error> {
         },
         enrolled_at: time(row, "enrolled_at")?,
         seen_at: time(row, "seen_at")?,
-        spool: json_column(row, "spool")?,
+        spool,
+        capturing,
         locked: ban(row, "locked_at", "locked_reason")?,
         revoked: ban(row, "revoked_at", "revoked_reason")?,
     })
@@ -529,6 +600,13 @@ fn authority_row(row: &AnyRow) -> Result<AuthorityRow, sqlx::Error> {
         certificate: get(row, "certificate")?,
         secret_key: get(row, "secret_key")?,
         created_at: time(row, "created_at")?,
+    })
+}
+
+fn stored_contact(spool: SpoolState, capturing: Option<&OrderId>) -> String {
+    json(&StoredContact {
+        spool,
+        capturing: capturing.cloned(),
     })
 }
 

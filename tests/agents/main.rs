@@ -1,6 +1,8 @@
 //! Agents on hosts, as whole programs: they enrol, capture at a declaration, and deliver; tokens,
 //! pins, clones and revocations decide who may.
 
+mod carried;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -490,6 +492,110 @@ fn alerts_name_hosts_as_the_configuration_says_and_later_ones_add_further_hosts(
         of("host") - of("hosts_without_agent"),
         1,
         "no source is captured again"
+    );
+}
+
+#[test]
+fn status_and_watch_show_each_host_and_the_affected_ones_without_an_agent() {
+    let store = AgentStore::new();
+    let admin = token(store.folder.path(), "admin");
+    let serve = ApiServer::start(&mut store.exhibit());
+    let (root, state) = (store.machine("aaaa"), store.state("agent"));
+    assert!(
+        store
+            .enroll_at(&root, &state, &store.token())
+            .status
+            .success()
+    );
+    let json = json!({"title": "Odd", "severity": 2, "play": "general",
+        "report": {"affectedSystems": ["web-1", "db-7", "10.0.0.9:80"]},
+        "capture": {"sources": ["okta"], "hosts": ["web-1", "web-9"], "deadlineSeconds": 60}});
+    let answer = serve.call(&admin, "POST", "/v1/incidents", Some(&json));
+    assert_eq!(answer.status, 201, "{}", answer.json());
+    let incident = answer.json()["id"].as_str().expect("an id").to_owned();
+    wait_for_bundle(&serve, &admin, &incident, "hosts_without_agent");
+    let status = run_ok(
+        store
+            .exhibit()
+            .args(["status", &incident])
+            .env("COLUMNS", "80"),
+    );
+    for line in [
+        "affected, no agent   10.0.0.9, db-7, web-9",
+        "  web-9  gap: no agent is enrolled",
+    ] {
+        assert!(
+            status.lines().any(|other| other == line),
+            "no {line}: {status}"
+        );
+    }
+    assert!(
+        status.contains("  web-1  waiting: last contact "),
+        "{status}"
+    );
+    let hosts = status.split("\nhosts\n").nth(1).expect("a list");
+    assert!(
+        hosts.lines().all(|line| line.chars().count() <= 80),
+        "{hosts}"
+    );
+    let details = serve.call(&admin, "GET", &format!("/v1/incidents/{incident}"), None);
+    let details = details.json();
+    assert_eq!(details["hosts"][0]["host"], "web-9", "{details}");
+    assert_eq!(
+        details["affectedWithoutAgent"],
+        json!(["10.0.0.9", "db-7", "web-9"])
+    );
+
+    let mut watch = store.exhibit();
+    watch
+        .args(["watch", &incident, "--json"])
+        .stdout(Stdio::piped());
+    let watch = watch.spawn().expect("the program starts");
+    let _agent = store.start_at(&root, &state);
+    let watched = watch.wait_with_output().expect("it ends");
+    let lines = String::from_utf8_lossy(&watched.stdout).into_owned();
+    let events = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let hosts: Vec<Value> = events.filter(|event| event["event"] == "host").collect();
+    let last = hosts
+        .iter()
+        .rfind(|host| host["host"] == "web-1")
+        .expect("a host");
+    assert_eq!(last["state"], "delivered", "{lines}");
+    assert!(last["bytes"].as_u64() > Some(0), "{lines}");
+    let status = run_ok(store.exhibit().args(["status", &incident]));
+    assert!(status.contains("  web-1  delivered, "), "{status}");
+}
+
+#[test]
+fn full_spool_is_a_gap_that_says_so() {
+    let store = AgentStore::new();
+    let admin = token(store.folder.path(), "admin");
+    let serve = ApiServer::start(&mut store.exhibit());
+    let (root, state) = (store.machine("aaaa"), store.state("agent"));
+    assert!(
+        store
+            .enroll_at(&root, &state, &store.token())
+            .status
+            .success()
+    );
+    // What the collector has rejected stays, and takes room.
+    fs::create_dir_all(state.join("spool/rejected")).expect("own folder");
+    fs::write(state.join("spool/rejected/a.tar"), vec![0; 1 << 20]).expect("own folder");
+    let mut agent = store.run_at(&root, &state);
+    let agent = agent
+        .args(["--spool-mib", "1"])
+        .stderr(Stdio::null())
+        .spawn();
+    let _agent = RunningAgent(agent.expect("the program starts"));
+    let incident = declare(&serve, &admin, &["web-1"], 4);
+    let gap = wait_for_bundle(&serve, &admin, &incident, "agent_");
+    assert!(gap["coverage"]["missing"].as_u64() > Some(0), "{gap}");
+    let status = run_ok(store.exhibit().args(["status", &incident]));
+    assert!(
+        status.contains("web-1 has no room for a capture"),
+        "{status}"
     );
 }
 
