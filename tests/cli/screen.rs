@@ -160,7 +160,7 @@ fn reasons_stay_in_status_timeline_and_bundle() {
     let (_, status) = screen(&store, &["status", &id]);
     let status = unwrapped(&status);
     assert!(
-        status.contains("okta, registry, vault (13 sources): not configured: its section"),
+        status.contains("okta, registry, vault (14 sources): not configured: its section"),
         "{status}"
     );
     let timeline = store.ok(&["timeline", &id, "--kind", "capture"]);

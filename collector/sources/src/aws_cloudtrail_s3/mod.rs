@@ -117,7 +117,7 @@ impl Source for TrailFiles {
     async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness {
         let config = &cx.config.aws_cloudtrail_s3;
         if config.trails.is_empty() {
-            let problem = "its section of the configuration names no trail";
+            let problem = "its section of the configuration names nothing to capture";
             return not_configured(self.name(), problem);
         }
         let checks = config.trails.iter().map(|trail| async move {
