@@ -6,6 +6,7 @@ mod carried;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -649,7 +650,8 @@ fn killed_collector_and_agent_lose_and_double_nothing() {
     assert!(store.enroll(&state, &store.token()).status.success());
     let agent = store.start(&state);
     let incident = declare(&serve, &admin, &[&store.agent_id()], 120);
-    // As soon as the bundle is sealed on the host, both sides die.
+    // As soon as the bundle is sealed on the host, both sides die. It stays there for milliseconds, so
+    // it is looked for without a pause; if it was missed, it is delivered, and must stay so.
     let has_sealed = || {
         let files = fs::read_dir(state.join("spool"));
         files.is_ok_and(|files| {
@@ -657,14 +659,28 @@ fn killed_collector_and_agent_lose_and_double_nothing() {
             names.any(|name| name.to_string_lossy().ends_with(".json"))
         })
     };
-    wait_until("the host is captured", has_sealed);
+    let path = format!("/v1/incidents/{incident}/bundles");
+    let is_delivered = || {
+        let list = serve.call(&admin, "GET", &path, None).json();
+        list["bundles"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty())
+    };
+    wait_until("the host is captured", || {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(200) {
+            if has_sealed() {
+                return true;
+            }
+        }
+        is_delivered()
+    });
     serve.child.kill().expect("our child");
     serve.child.wait().expect("our child");
     drop(agent);
     let serve = ApiServer::start(&mut store.exhibit());
     let _agent = store.start(&state);
     wait_for_bundle(&serve, &admin, &incident, "agent_");
-    let path = format!("/v1/incidents/{incident}/bundles");
     let list = serve.call(&admin, "GET", &path, None).json();
     let of_agent = |bundle: &&Value| {
         let source = bundle["source"].as_str();

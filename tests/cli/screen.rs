@@ -245,7 +245,7 @@ fn readiness_check_has_an_exit_code_for_a_nightly_job() {
     let store = TestStore::new();
     let text = store.ok(&["sources", "check"]);
     assert!(
-        text.contains("1 of 1 configured source ready; 11 others not configured"),
+        text.contains("1 of 1 configured source ready; 16 others not configured"),
         "{text}"
     );
     let config = "[sources.host]\nenabled = false\n";

@@ -340,7 +340,7 @@ impl Export<'_> {
             })
             .await?;
         if assumes_utc {
-            text.write_all(ASSUMED_UTC.as_bytes())?;
+            writeln!(text, "{ASSUMED_UTC}")?;
         }
         for file in [text, json] {
             file.into_inner()

@@ -141,7 +141,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
                 out.show(&row)
             })
             .await?;
-        out.finish()?;
+        out.finish(global)?;
         return older.tell(global, Some(&mut out.paged));
     };
     // The last rows are known only at the end.
@@ -160,7 +160,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
         .await?;
     older.tell(global, Some(&mut out.paged))?;
     last.iter().try_for_each(|row| out.show(row))?;
-    out.finish()
+    out.finish(global)
 }
 
 /// Where rows are shown.
@@ -186,10 +186,10 @@ impl TimelineOutput {
     }
 
     /// Shows what follows the last row.
-    fn finish(&mut self) -> Result<()> {
+    fn finish(&mut self, global: &GlobalOptions) -> Result<()> {
         self.unasked.show(&mut self.paged)?;
         if self.assumes_utc {
-            self.paged.print(ASSUMED_UTC)?;
+            tell_beside(global, Some(&mut self.paged), ASSUMED_UTC)?;
         }
         Ok(())
     }
@@ -266,8 +266,7 @@ impl OlderRows {
         is_older
     }
 
-    /// Says once how many rows are not shown: in the pager, where it would be lost elsewhere, or to
-    /// standard error.
+    /// Says once how many rows are not shown.
     fn tell(&mut self, global: &GlobalOptions, out: Option<&mut PagedOutput>) -> Result<()> {
         if std::mem::replace(&mut self.is_told, true) {
             return Ok(());
@@ -282,13 +281,19 @@ impl OlderRows {
             Some(_) | None if self.shown == 0 => "no line matches".to_owned(),
             Some(_) | None => return Ok(()),
         };
-        match out {
-            _ if global.quiet || global.json => Ok(()),
-            Some(out) if out.is_paged() => out.print(&format!("{text}\n")),
-            Some(_) | None => {
-                let _ = writeln!(io::stderr(), "exhibit: {text}");
-                Ok(())
-            }
+        tell_beside(global, out, &text)
+    }
+}
+
+/// Says something about the rows, and not among them: in the pager, where it would be lost elsewhere,
+/// or to standard error.
+fn tell_beside(global: &GlobalOptions, out: Option<&mut PagedOutput>, text: &str) -> Result<()> {
+    match out {
+        _ if global.quiet || global.json => Ok(()),
+        Some(out) if out.is_paged() => out.print(&format!("{text}\n")),
+        Some(_) | None => {
+            let _ = writeln!(io::stderr(), "exhibit: {text}");
+            Ok(())
         }
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn zone_mark(is_assumed_utc: bool) -> char {
 }
 
 /// The last line of an output with the mark.
-pub(super) const ASSUMED_UTC: &str = "* no zone in the log: the host's local time, read as UTC\n";
+pub(super) const ASSUMED_UTC: &str = "* no zone in the log: the host's local time, read as UTC";
 
 /// Cuts the times in `text`, which our own entries write with nanoseconds, to the millisecond.
 pub(super) fn shorten_times(text: &str) -> String {

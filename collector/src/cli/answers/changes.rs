@@ -203,7 +203,7 @@ impl AnswerPage<'_> {
             text.push_str("and more: use --limit\n");
         }
         if self.lines.iter().any(|(_, row)| is_assumed_utc(row)) {
-            text.push_str(ASSUMED_UTC);
+            text.push_str(&format!("{ASSUMED_UTC}\n"));
         }
         if !self.snapshots.is_empty() {
             text.push_str(&format!("\n{}\n", self.snapshots_title));

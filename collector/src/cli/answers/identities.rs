@@ -72,7 +72,7 @@ fn format_answer(answer: &IdentitiesAnswer) -> String {
         .iter()
         .flat_map(|used| [&used.first, &used.last]);
     if mentions.any(|mention| mention.time_assumed_utc) {
-        text.push_str(&format!("\n{ASSUMED_UTC}"));
+        text.push_str(&format!("\n{ASSUMED_UTC}\n"));
     }
     text + &format_unknown(&answer.unknown)
 }
