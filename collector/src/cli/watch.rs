@@ -128,7 +128,7 @@ async fn watch(
                 }),
             },
             _ = poll.tick() => {
-                let changed = hosts.changed(backend, id).await?;
+                let changed = hosts.changed(backend, id).await;
                 if !changed.is_empty() {
                     progress.clear();
                     if global.json {
@@ -180,15 +180,15 @@ impl HostWatch {
         self.is_due = true;
     }
 
-    async fn changed(
-        &mut self,
-        backend: &dyn Backend,
-        id: &IncidentId,
-    ) -> Result<Vec<HostCapture>> {
+    async fn changed(&mut self, backend: &dyn Backend, id: &IncidentId) -> Vec<HostCapture> {
         if !self.is_due {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        let hosts = backend.incident(id).await?.hosts;
+        // Asked again at the next poll: whether the server is gone for good, the events tell.
+        let Ok(incident) = backend.incident(id).await else {
+            return Vec::new();
+        };
+        let hosts = incident.hosts;
         // Agents are told and capture without a journal entry of their own.
         self.is_due = hosts.iter().any(|host| match host.state {
             HostCaptureState::Waiting | HostCaptureState::Told | HostCaptureState::Capturing => {
@@ -196,7 +196,7 @@ impl HostWatch {
             }
             HostCaptureState::Delivered | HostCaptureState::Gap => false,
         });
-        Ok(self.changes.take(hosts))
+        self.changes.take(hosts)
     }
 }
 

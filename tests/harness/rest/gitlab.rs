@@ -83,7 +83,24 @@ impl RestProvider for GitLab {
                 json!({"id": 6, "author_id": 51, "entity_id": 3, "entity_type": "Project", "created_at": time,
                 "event_name": "member_created", "details": {"add": "user_access", "as": "Owner", "target_id": 52, "target_type": "User", "author_name": "Mallory Ash", "target_details": "eve", "ip_address": "203.0.113.7"}}),
             ]),
-            ["projects", _, "pipelines", _, "bridges"]
+            ["projects", _, "members", "all"] => list(vec![
+                json!({"id": 51, "username": "mallory", "name": "Mallory Ash", "state": "active", "access_level": 50}),
+            ]),
+            [
+                "projects",
+                _,
+                "deploy_keys"
+                | "deploy_tokens"
+                | "access_tokens"
+                | "triggers"
+                | "variables"
+                | "hooks"
+                | "runners"
+                | "pipeline_schedules"
+                | "protected_branches"
+                | "protected_environments",
+            ]
+            | ["projects", _, "pipelines", _, "bridges"]
             | ["projects", _, "audit_events"]
             | ["groups"]
             | ["groups", _, "audit_events" | "descendant_groups"] => list(Vec::new()),
