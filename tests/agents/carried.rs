@@ -13,16 +13,7 @@ fn capture_without_delivery(store: &AgentStore, admin: &str, root: &Path, state:
     );
     let agent = store.start_at(root, state);
     let incident = declare(&serve, admin, &[&store.agent_id()], 120);
-    let has_sealed = || {
-        let files = fs::read_dir(state.join("spool"));
-        files.is_ok_and(|files| {
-            let mut names = files.flatten().map(|file| file.file_name());
-            names.any(|name| name.to_string_lossy().ends_with(".json"))
-        })
-    };
-    wait_until("the host is captured", has_sealed);
-    serve.child.kill().expect("our child");
-    serve.child.wait().expect("our child");
+    seal_without_collector(&mut serve, state);
     drop(agent);
     incident
 }

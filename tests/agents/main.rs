@@ -153,6 +153,28 @@ fn wait_for_bundle(serve: &ApiServer, admin: &str, incident: &str, source: &str)
     of_source(&list).expect("it was there")
 }
 
+/// Kills the collector while the agent captures, so that the sealed bundle stays on its host.
+fn seal_without_collector(serve: &mut ApiServer, state: &Path) {
+    let holds = |endings: &[&str]| {
+        let files = fs::read_dir(state.join("spool"));
+        files.is_ok_and(|files| {
+            let mut names = files.flatten().map(|file| file.file_name());
+            names.any(|name| {
+                let name = name.to_string_lossy();
+                endings.iter().any(|ending| name.ends_with(ending))
+            })
+        })
+    };
+    // Without a pause: a small host is captured, and its bundle delivered, within milliseconds.
+    let begun = Instant::now();
+    while !holds(&[".unfinished", ".json"]) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no capture");
+    }
+    serve.child.kill().expect("our child");
+    serve.child.wait().expect("our child");
+    wait_until("the bundle is sealed", || holds(&[".tar"]));
+}
+
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -650,37 +672,13 @@ fn killed_collector_and_agent_lose_and_double_nothing() {
     assert!(store.enroll(&state, &store.token()).status.success());
     let agent = store.start(&state);
     let incident = declare(&serve, &admin, &[&store.agent_id()], 120);
-    // As soon as the bundle is sealed on the host, both sides die. It stays there for milliseconds, so
-    // it is looked for without a pause; if it was missed, it is delivered, and must stay so.
-    let has_sealed = || {
-        let files = fs::read_dir(state.join("spool"));
-        files.is_ok_and(|files| {
-            let mut names = files.flatten().map(|file| file.file_name());
-            names.any(|name| name.to_string_lossy().ends_with(".json"))
-        })
-    };
-    let path = format!("/v1/incidents/{incident}/bundles");
-    let is_delivered = || {
-        let list = serve.call(&admin, "GET", &path, None).json();
-        list["bundles"]
-            .as_array()
-            .is_some_and(|all| !all.is_empty())
-    };
-    wait_until("the host is captured", || {
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_millis(200) {
-            if has_sealed() {
-                return true;
-            }
-        }
-        is_delivered()
-    });
-    serve.child.kill().expect("our child");
-    serve.child.wait().expect("our child");
+    // As soon as the bundle is sealed on the host, both sides are dead.
+    seal_without_collector(&mut serve, &state);
     drop(agent);
     let serve = ApiServer::start(&mut store.exhibit());
     let _agent = store.start(&state);
     wait_for_bundle(&serve, &admin, &incident, "agent_");
+    let path = format!("/v1/incidents/{incident}/bundles");
     let list = serve.call(&admin, "GET", &path, None).json();
     let of_agent = |bundle: &&Value| {
         let source = bundle["source"].as_str();
