@@ -5,12 +5,7 @@ use super::*;
 /// Declares an incident whose host is captured while no collector is there to take the bundle.
 fn capture_without_delivery(store: &AgentStore, admin: &str, root: &Path, state: &Path) -> String {
     let mut serve = ApiServer::start(&mut store.exhibit());
-    assert!(
-        store
-            .enroll_at(root, state, &store.token())
-            .status
-            .success()
-    );
+    store.enrolled_at(root, state);
     let agent = store.start_at(root, state);
     let incident = declare(&serve, admin, &[&store.agent_id()], 120);
     seal_without_collector(&mut serve, state);

@@ -89,6 +89,12 @@ impl AgentStore {
         run(command.arg("--state").arg(state).arg("--root").arg(root))
     }
 
+    /// Enrols the machine whose root folder is `root`, with a token of its own.
+    fn enrolled_at(&self, root: &Path, state: &Path) {
+        let enrolled = self.enroll_at(root, state, &self.token());
+        assert!(enrolled.status.success(), "{}", said(&enrolled));
+    }
+
     fn start(&self, state: &Path) -> RunningAgent {
         self.start_at(Path::new("/"), state)
     }
@@ -363,8 +369,7 @@ fn copied_image_locks_its_agent_once_and_a_host_set_up_anew_enrols() {
     let serve = ApiServer::start(&mut store.exhibit());
     let (old, new) = (store.machine("aaaa"), store.machine("bbbb"));
     let (state, copy) = (store.state("agent"), store.state("copy"));
-    let enrolled = store.enroll_at(&old, &state, &store.token());
-    assert!(enrolled.status.success(), "{}", said(&enrolled));
+    store.enrolled_at(&old, &state);
     let id = store.agent_id();
     let incident = declare(&serve, &admin, &["web-9"], 60);
     run_ok(Command::new("cp").arg("-a").arg(&state).arg(&copy));
@@ -401,8 +406,7 @@ fn copied_image_locks_its_agent_once_and_a_host_set_up_anew_enrols() {
     // The old machine is gone, and the host was set up anew.
     drop(running);
     let state = store.state("new");
-    let enrolled = store.enroll_at(&new, &state, &store.token());
-    assert!(enrolled.status.success(), "{}", said(&enrolled));
+    store.enrolled_at(&new, &state);
     let shown = store.json(&["agents", "show", &id]);
     let successor = shown["successor"].as_str().expect("a successor");
     assert_ne!(successor, id);
@@ -463,8 +467,7 @@ fn alerts_name_hosts_as_the_configuration_says_and_later_ones_add_further_hosts(
     let admin = token(store.folder.path(), "admin");
     let serve = ApiServer::start(&mut store.exhibit());
     let (root, state) = (store.machine("aaaa"), store.state("agent"));
-    let enrolled = store.enroll_at(&root, &state, &store.token());
-    assert!(enrolled.status.success(), "{}", said(&enrolled));
+    store.enrolled_at(&root, &state);
     let _agent = store.start_at(&root, &state);
     // As Alertmanager 0.27 sends it.
     let group = |instances: &[&str]| {
@@ -524,12 +527,7 @@ fn status_and_watch_show_each_host_and_the_affected_ones_without_an_agent() {
     let admin = token(store.folder.path(), "admin");
     let serve = ApiServer::start(&mut store.exhibit());
     let (root, state) = (store.machine("aaaa"), store.state("agent"));
-    assert!(
-        store
-            .enroll_at(&root, &state, &store.token())
-            .status
-            .success()
-    );
+    store.enrolled_at(&root, &state);
     let json = json!({"title": "Odd", "severity": 2, "play": "general",
         "report": {"affectedSystems": ["web-1", "db-7", "10.0.0.9:80"]},
         "capture": {"sources": ["okta"], "hosts": ["web-1", "web-9"], "deadlineSeconds": 60}});
@@ -597,12 +595,7 @@ fn full_spool_is_a_gap_that_says_so() {
     let admin = token(store.folder.path(), "admin");
     let serve = ApiServer::start(&mut store.exhibit());
     let (root, state) = (store.machine("aaaa"), store.state("agent"));
-    assert!(
-        store
-            .enroll_at(&root, &state, &store.token())
-            .status
-            .success()
-    );
+    store.enrolled_at(&root, &state);
     // What the collector has rejected stays, and takes room.
     fs::create_dir_all(state.join("spool/rejected")).expect("own folder");
     fs::write(state.join("spool/rejected/a.tar"), vec![0; 1 << 20]).expect("own folder");

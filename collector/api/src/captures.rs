@@ -189,7 +189,7 @@ pub struct HostCapture {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostCaptureState {
-    /// Its evidence is missing: there is no agent, or it did not deliver in time.
+    /// Its evidence is missing: the host has no agent, or its agent did not deliver in time.
     Gap,
     /// Its agent does not know of it yet.
     Waiting,

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// Bytes of a label's key, and of its value.
 pub(crate) const LABEL_BYTES_MAX: usize = 63;
-/// Hosts, labels, nodes, pods and images that one request may name. Hosts without an agent are the items of one
-/// bundle; a label names any number of hosts.
+/// Hosts, labels, nodes, pods and images that one request may name. Hosts without an agent are the
+/// items of one bundle; a label names any number of hosts.
 pub const SELECTORS_MAX: usize = 500;
 /// The start of the sources of agents, before the agent's id.
 const AGENT_SOURCE: &str = "agent_";

@@ -52,7 +52,7 @@ pub(crate) fn affected_without_agent(
     agents: &[AgentRow],
 ) -> Vec<String> {
     let mut missing: Vec<String> = Vec::new();
-    // Where nobody has agents, that a system has none says nothing.
+    // Without any agent, every system would be listed.
     if agents.iter().any(|agent| agent.revoked.is_none()) {
         let systems = incident.report.affected_systems.iter();
         let names = systems.map(|system| without_port(system.as_str()));
@@ -75,7 +75,7 @@ fn has_agent(name: &str, agents: &[AgentRow]) -> bool {
     !selected.agents.is_empty()
 }
 
-/// The hosts of a pass that nobody can capture. None before it is planned, which takes a moment.
+/// The hosts of a pass that have no agent. The list is empty until the pass is planned.
 fn without_agent(pass: &PlannedPass, request: u32) -> Vec<HostCapture> {
     let steps = pass.plan.iter().flat_map(|plan| plan.steps());
     let hosts = steps.filter_map(|step| step.problem.as_deref());

@@ -39,8 +39,9 @@ pub struct HooksConfig {
     pub standard: Option<HookConfig>,
 }
 
-/// `[hooks.VENDOR]`. Anyone who holds one of its secrets can declare incidents, and add notes and
-/// raise the severity of those, and have those hosts captured that `hosts` lets them name; they can neither read evidence nor close an incident.
+/// `[hooks.VENDOR]`. Anyone who holds one of its secrets can declare incidents, add notes to those,
+/// raise their severity, and have the hosts captured that `hosts` lets them name. They can neither
+/// read evidence nor close an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct HookConfig {

@@ -82,7 +82,8 @@ impl Pipeline {
         let (plan, pass, report) = match agent_of_source(&row.key.source) {
             Some(agent) => {
                 let agent = self.parts.ledger.agent(&agent).await?;
-                let (plan, pass) = self.agent_plan(row, agent.as_ref()).await?;
+                let template = self.order_template(&row.key).await?;
+                let (plan, pass) = self.agent_plan(row, agent.as_ref(), &template).await?;
                 (plan, pass, Some(undelivered(row, agent.as_ref())))
             }
             None => match self.hosts_without_agent(row).await? {

@@ -12,9 +12,11 @@ use evidence_format::id::IncidentId;
 use protocol::selection::PodSelection;
 use store::ledger::PassKey;
 
-use super::orders::HOST_SOURCE;
 use crate::{Pipeline, PipelineError};
 
+/// The source whose offers agents capture: they run the same probes as the collector does on its own
+/// machine.
+pub(super) const HOST_SOURCE: &str = "host";
 /// Capture requests whose templates are kept: few have hosts, and they end after minutes.
 const TEMPLATES_MAX: usize = 16;
 

@@ -12,13 +12,10 @@ use protocol::poll::{CaptureOrder, OrderId};
 use store::ledger::{AgentRow, OrderRequest, PassKey, PassRow};
 use tokio_util::sync::CancellationToken;
 
+use super::order_template::{HOST_SOURCE, OrderTemplate};
 use crate::events::planned_entry;
 use crate::planning::encode;
 use crate::{Pipeline, PipelineError};
-
-/// The source whose offers agents capture: they run the same probes as the collector does on its own
-/// machine.
-pub(super) const HOST_SOURCE: &str = "host";
 
 impl Pipeline {
     /// The agents for which orders wait.
@@ -49,11 +46,13 @@ impl Pipeline {
         let ledger = &self.parts.ledger;
         for row in ledger.open_orders(&request).await? {
             if !is_held(&row, holding) {
-                return self.order(&row, agent).await.map(Some);
+                let template = self.order_template(&row.key).await?;
+                return self.order(&row, agent, &template).await.map(Some);
             }
         }
         while let Some(row) = ledger.lease_order(&request).await? {
-            if self.order_template(&row.key).await?.is_stopped {
+            let template = self.order_template(&row.key).await?;
+            if template.is_stopped {
                 ledger.set_failed(&row.key, row.fencing_token).await?;
                 continue;
             }
@@ -61,7 +60,7 @@ impl Pipeline {
             if is_held(&row, holding) {
                 continue;
             }
-            let order = self.order(&row, agent).await?;
+            let order = self.order(&row, agent, &template).await?;
             self.journal_start(&row).await?;
             return Ok(Some(order));
         }
@@ -106,8 +105,13 @@ impl Pipeline {
         self.watch_journal(key, stop, contained).await;
     }
 
-    async fn order(&self, row: &PassRow, agent: &AgentRow) -> Result<CaptureOrder, PipelineError> {
-        let (plan, pass) = self.agent_plan(row, Some(agent)).await?;
+    async fn order(
+        &self,
+        row: &PassRow,
+        agent: &AgentRow,
+        template: &OrderTemplate,
+    ) -> Result<CaptureOrder, PipelineError> {
+        let (plan, pass) = self.agent_plan(row, Some(agent), template).await?;
         let left = row.due_at.unix_nanoseconds() - clock::now().unix_nanoseconds();
         let left = Duration::from_nanos(u64::try_from(left).unwrap_or(0));
         Ok(CaptureOrder {
@@ -118,7 +122,7 @@ impl Pipeline {
             },
             plan: pass.sealed_plan(Some(plan.budget.deadline_seconds)),
             window: Some(plan.window),
-            selection: self.order_template(&row.key).await?.only.clone(),
+            selection: template.only.clone(),
             seconds_left: left.as_secs(),
         })
     }
@@ -128,11 +132,11 @@ impl Pipeline {
         &self,
         row: &PassRow,
         agent: Option<&AgentRow>,
+        template: &OrderTemplate,
     ) -> Result<(CapturePlan, CapturePass), PipelineError> {
         if let Some((plan, pass)) = stored_plan(row)? {
             return Ok((plan, pass));
         }
-        let template = self.order_template(&row.key).await?;
         let only_pods = !template.only.is_empty();
         let mut plan = template.plan.clone();
         let has_logs = agent.is_some_and(|agent| !agent.facts.logs.is_empty());

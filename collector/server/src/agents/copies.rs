@@ -16,8 +16,8 @@ use super::refused::Refused;
 const CONTACT_DELAY_SECONDS_MAX: u32 = 30;
 
 /// Refuses an agent that says it is on another machine than the one where it was enrolled: its key
-/// vouches for one machine. The first time, the agent is locked, until a person has decided which
-/// machine goes on; from then on, a copy on that machine is only refused.
+/// vouches for one machine. The first time, the agent is locked until a person has decided which of
+/// the two machines keeps it. After that, a copy on the same machine is refused, and locks nothing.
 pub(super) async fn check_machine(
     gateway: &AgentsGateway,
     known: &AgentRow,
@@ -49,8 +49,8 @@ pub(super) async fn check_machine(
         )
     };
     let reason = format!(
-        "{copy} ({}), {cause}. Enrol the new machine; unlock this agent if the old one goes on, \
-         else revoke it",
+        "{copy} ({}), {cause}. Enrol the new machine. Unlock this agent if the old machine \
+         keeps it, or else revoke it",
         facts.host
     );
     warn!(agent = %known.id, reason, "an agent was locked");

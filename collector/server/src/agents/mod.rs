@@ -2,9 +2,9 @@
 //!
 //! A connection arrives in the [`Listener`](crate::Listener) with or without a client certificate.
 //! [`enrollment`] admits agents and renews their certificates, [`poll`] hands out orders, [`upload`]
-//! takes bundles; [`other_versions`] refuses agents that are too old or too new. The [`roster`] has what is asked of an agent with each request, and the
-//! [`background`] tasks keep it fresh. [`authority`] issues all certificates; [`admin`] is for
-//! people.
+//! takes bundles; [`other_versions`] refuses agents that are too old or too new. The [`roster`] has
+//! what is asked of an agent with each request, and the [`background`] tasks keep it fresh.
+//! [`authority`] issues all certificates; [`admin`] is for people.
 //!
 //! **Trust.** An agent is whoever holds the key of a certificate that the ledger knows. It can read
 //! its own orders and deliver its own host's evidence; nothing of the API is reachable here.

@@ -187,7 +187,7 @@ fn texts(page: &Value, list: &str, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// The error code of an answer that is no success.
+/// The error code of a response, unless it is a success.
 fn code_of(response: &Response<Bytes>) -> Option<String> {
     if response.status().is_success() {
         return None;
@@ -195,7 +195,7 @@ fn code_of(response: &Response<Bytes>) -> Option<String> {
     error_code(&String::from_utf8_lossy(response.body())).map(str::to_owned)
 }
 
-/// What an answer that is no success means for the step.
+/// What a refusal by S3 means for the step.
 pub(super) fn refused(operation: &str, grant: &str, response: &Response<Bytes>) -> Incomplete {
     let status = response.status().as_u16();
     let code = code_of(response).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Which log files have been captured, for the difference to what a listing has. Pure.
 //!
-//! There is no name up to which all files are captured: CloudTrail delivers files late, under names
-//! that sort before others. A restart lists each day again. If the files up to the last captured
+//! The last name alone does not tell which files are captured: CloudTrail delivers some late, under
+//! names that sort before it. A restart lists each day again. If the files up to the last captured
 //! name are exactly those that were captured, it goes on after them; else it captures the day again.
 
 use std::collections::{BTreeMap, HashSet};
